@@ -1,0 +1,171 @@
+"""argv -> commands. No logic: each command is one call, and this file prints what it returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from dlzoo.errors import Interrupted, UserError, did_you_mean
+from dlzoo.show import listing
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (without the program's name); the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        print(f"dlzoo: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(f"dlzoo: {error}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("dlzoo: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # of `dlzoo list model | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if any(word in ("-h", "--help") for word in words):
+        print(listing.help_text())
+        return 0
+    if words == ["--version"]:
+        import dlzoo
+
+        print(dlzoo.__version__)
+        return 0
+    if not words:
+        print(listing.help_text())
+        return 0
+    command, *rest = words
+    if command not in _COMMANDS:
+        # Settings alone are a training: dlzoo model=resnet20.
+        if "=" in command:
+            command, rest = "train", words
+        else:
+            raise UserError(f"unknown command {command!r}; {did_you_mean(command, _COMMANDS)}")
+    _COMMANDS[command](rest)
+    return 0
+
+
+def train(words: list[str]) -> None:
+    """Settings alone: a new run. resume=DIR: an old one goes on."""
+    flags = [word for word in words if word.startswith("-")]
+    if flags:
+        raise UserError(f"unknown option {flags[0]!r}; settings are key=value, and --help lists them")
+    resumed = [word.removeprefix("resume=") for word in words if word.startswith("resume=")]
+    if resumed:
+        if len(words) > 1:
+            raise UserError("resume=DIR goes on with a run as it was begun: it takes no other setting")
+        run(resumed)
+        return
+    from dlzoo.config import compose
+
+    compose(words)  # a typo is answered before torch is imported
+    from dlzoo import assembly
+
+    assembly.train(words)
+
+
+def run(words: list[str]) -> None:
+    """DIR"""
+    (path,) = _exactly(words, "dlzoo run DIR")
+    from dlzoo.runs.run_dir import RunDir
+
+    directory = RunDir.open(path)
+    from dlzoo.assembly import execute
+
+    execute(directory)
+
+
+def list_names(words: list[str]) -> None:
+    """<choice> [--json]"""
+    as_json, words = _flag(words, "--json")
+    (choice,) = _exactly(words, "dlzoo list <choice> [--json]")
+    names = listing.names(choice)
+    print(json.dumps(names, indent=1) if as_json else "\n".join(names))
+
+
+def show(words: list[str]) -> None:
+    """<choice> <name> [--json]"""
+    as_json, words = _flag(words, "--json")
+    choice, name = _exactly(words, "dlzoo show <choice> <name> [--json]", 2)
+    from dlzoo.show import entry
+
+    found = entry.entry(choice, name)
+    print(json.dumps(found, indent=1) if as_json else entry.text(found))
+
+
+def evaluate(words: list[str]) -> None:
+    """run=DIR [--json]"""
+    as_json, words = _flag(words, "--json")
+    path, rest = _run_and_rest(words)
+    _exactly(rest, "dlzoo eval run=DIR [--json]", 0)
+    from rich.console import Console
+
+    from dlzoo.evaluate import evaluate as measured
+    from dlzoo.runs.summary import metrics_table
+
+    metrics = measured(path)
+    print(json.dumps(metrics)) if as_json else metrics_table(Console(), metrics)
+
+
+def predict(words: list[str]) -> None:
+    """run=DIR FILE ... [--json]"""
+    as_json, words = _flag(words, "--json")
+    path, files = _run_and_rest(words)
+    from dlzoo.predict import predict as predicted
+
+    answers = predicted(path, files)
+    if as_json:
+        print(json.dumps(answers, indent=1))
+        return
+    for answer in answers:
+        classes = ", ".join(f"{found['name']} {found['probability']:.1%}" for found in answer["classes"][:3])
+        print(f"{answer['file']}: {classes}")
+
+
+def completion(words: list[str]) -> None:
+    """Nothing: the lines for a shell. --line LINE: how the line may go on."""
+    if words[:1] == ["--line"]:
+        print("\n".join(listing.candidates(words[1] if len(words) > 1 else "")))
+    else:
+        print(listing.COMPLETION)
+
+
+_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "train": train,
+    "run": run,
+    "list": list_names,
+    "show": show,
+    "eval": evaluate,
+    "predict": predict,
+    "completion": completion,
+}
+
+
+def _flag(words: list[str], flag: str) -> tuple[bool, list[str]]:
+    return flag in words, [word for word in words if word != flag]
+
+
+def _exactly(words: list[str], usage: str, count: int = 1) -> list[str]:
+    if len(words) != count:
+        raise UserError(f"usage: {usage}")
+    return words
+
+
+def _run_and_rest(words: list[str]) -> tuple[str, list[str]]:
+    """The directory of run=DIR, and the other words."""
+    runs = [word.removeprefix("run=") for word in words if word.startswith("run=")]
+    if len(runs) != 1:
+        raise UserError("say which run: run=DIR")
+    return runs[0], [word for word in words if not word.startswith("run=")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Pictures to uint8 arrays, each folder once: the result is cached on disk and read through a memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from dlzoo.errors import UserError, first_line
+
+T = TypeVar("T")
+
+#: What pictures of several sizes are brought to when the user names no size.
+_USUAL_SIZE = 224
+
+
+def decoded(root: Path, paths: Sequence[Path], image_size: int | None) -> Tensor:
+    """The pictures at `paths`, all under `root`, as (N, S, S, 3) uint8, backed by a file in the cache folder.
+
+    The cache is keyed by each file's path below `root`, its size and its times of change, so a changed folder is
+    decoded again.
+
+    Raises:
+        UserError: for a file that is no whole picture (named), or a cache folder that cannot be written.
+    """
+    folder = user_cache_path("dlzoo") / "images"
+    prefix = f"{_digest([str(root.resolve())])}-{image_size or 'auto'}"
+    cached = folder / f"{prefix}-{_digest(_stamp(root, path) for path in paths)}.npy"
+    if not cached.exists():
+        size = image_size or _common_size(paths)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(cached, _progress(partial(read_picture, size=size), paths, "decoding"), len(paths), size)
+        except OSError as error:
+            raise UserError(f"cannot write decoded pictures to {folder}: {error.strerror or error}; "
+                            f"free some space, or name another folder in XDG_CACHE_HOME") from error  # fmt: skip
+        for old in folder.glob(f"{prefix}-*.npy"):
+            if old != cached:
+                old.unlink(missing_ok=True)
+    return torch.from_numpy(np.load(cached, mmap_mode="c"))
+
+
+def read_picture(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
+    """One picture as (size, size, channels) uint8: turned upright, its shorter side resized to `size`, the middle kept.
+
+    Raises:
+        UserError: if the file is no whole picture.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image).convert(mode)
+            if image.size != (size, size):
+                image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+            return np.asarray(image).reshape(size, size, -1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _bad_picture(path, error) from error
+
+
+def _common_size(paths: Sequence[Path]) -> int:
+    """The side of pictures that are all square and of one size; 224 where they differ."""
+    sizes = set(_progress(_size, paths, "looking"))
+    width, height = next(iter(sizes))
+    return width if len(sizes) == 1 and width == height else _USUAL_SIZE
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _bad_picture(path, error) from error
+
+
+def _bad_picture(path: Path, error: Exception) -> UserError:
+    if not path.exists() or isinstance(error, PermissionError):
+        return UserError(f"{path}: cannot be read ({first_line(error)})")
+    return UserError(f"{path}: not a whole picture ({first_line(error)}); remove or replace it")
+
+
+def _progress(work: Callable[[Path], T], paths: Sequence[Path], verb: str) -> Iterable[T]:
+    """`work` on every path, in order, by as many threads as there are cores (PIL releases the GIL)."""
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield from track(
+                pool.map(work, paths), f"{verb} pictures", len(paths), console=console, disable=not console.is_terminal
+            )
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> None:
+    """Write aside and rename; plain writes, because a full disk under a memory map kills the process."""
+    file = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False)  # noqa: SIM115
+    try:
+        with file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for array in arrays:
+                file.write(array.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, path)
+    except BaseException:
+        os.unlink(file.name)
+        raise
+
+
+def _stamp(root: Path, path: Path) -> str:
+    status = path.stat()
+    return f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for line in lines:
+        digest.update(line.encode(errors="surrogateescape") + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""One's own pictures: a folder of class folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from dlzoo.data.decode import decoded
+from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.settings import cut
+from dlzoo.errors import UserError
+from dlzoo.knobs import PositiveInt
+from dlzoo.registry import DATASETS
+
+#: What file managers leave behind; any other file that is not a picture is an error.
+_LITTER = {"thumbs.db", "desktop.ini"}
+_TEST_FRACTION = 0.2
+
+Files = list[tuple[Path, str]]
+
+
+@DATASETS.register("image_folder", source="the layout of torchvision.datasets.ImageFolder", augment="flip_crop")
+def image_folder(*, root: str | None = None, image_size: PositiveInt | None = None) -> ImageSet:
+    """Pictures of any size and format, one folder a class, in `root`.
+
+    root/train and root/test are the splits; root/val is validation, or the test split where there is no root/test.
+    Class folders right under root are split: a fixed fifth of each class is the test split. Pictures are resized so
+    that the shorter side has `image_size` pixels and the middle is kept; null keeps the size of pictures that are
+    all square and of one size, and means 224 otherwise.
+    """
+    if root is None:
+        raise UserError("data=image_folder needs data.root=<folder with one folder a class>")
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"data.root: no folder {root!r}")
+    parts = {name: _scan(folder / name) for name in ("train", "val", "test") if (folder / name).is_dir()}
+    if "train" not in parts:
+        parts = {"train": _scan(folder)}
+    elif len(parts) == 1:
+        raise UserError(f"data.root: {root!r} has train/ but neither test/ nor val/")
+    classes = sorted({name for _, name in parts["train"]})
+    if len(classes) < 2:
+        raise UserError(f"data.root: {root!r} has {len(classes)} class folder(s) with pictures, and needs two or more")
+    return _assemble(folder, parts, classes, image_size)
+
+
+def _assemble(folder: Path, parts: dict[str, Files], classes: list[str], image_size: int | None) -> ImageSet:
+    number = {name: index for index, name in enumerate(classes)}
+    for part, files in parts.items():
+        if not files:
+            raise UserError(f"data.root: no pictures in {str(folder / part)!r}")
+        for path, name in files:
+            if name not in number:
+                raise UserError(f"{path}: class {name!r} of {part}/ is not in train/")
+    paths = [path for files in parts.values() for path, _ in files]
+    images = decoded(folder, paths, image_size)
+    labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
+    everything = Split(images, labels)
+    if len(parts) == 1:
+        train, test = cut(everything, _TEST_FRACTION, seed=0)
+        if not len(test):
+            raise UserError(f"data.root: {len(labels)} pictures are too few to cut a test split from {str(folder)!r}")
+        return ImageSet(train, test, tuple(classes))
+    start, splits = 0, {}
+    for part, files in parts.items():
+        splits[part] = Split(images[start : start + len(files)], labels[start : start + len(files)])
+        start += len(files)
+    test = splits.pop("test", None) or splits.pop("val")
+    return ImageSet(splits["train"], test, tuple(classes), val=splits.get("val"))
+
+
+def _scan(folder: Path) -> Files:
+    """(path, class) of every file in the class folders of `folder`, in a fixed order."""
+    files: Files = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir() and not entry.name.startswith("."):
+            for parent, folders, names in os.walk(entry.path, followlinks=True):
+                folders.sort()
+                wanted = (name for name in sorted(names) if name[0] != "." and name.lower() not in _LITTER)
+                files += [(Path(parent, name), entry.name) for name in wanted]
+    return files

@@ -1,0 +1,63 @@
+"""What a data entry returns: images as uint8 in memory (or in a memory-mapped file), with labels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """images (N, H, W, C) uint8, labels (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> Split:
+        """The samples at `indices`, in their order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A classification set as it is published. Without `val`, validation is cut from train."""
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    val: Split | None = None
+
+
+def fingerprint(*splits: Split | None) -> str:
+    """A hash of all pixels and labels, in order: equal on two machines that train on the same data."""
+    digest = hashlib.blake2b(digest_size=8)
+    for split in splits:
+        if split is not None:
+            digest.update(split.images.contiguous().numpy().data)
+            digest.update(split.labels.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of uint8 images (N, H, W, C), in units of 0 to 1: (C,), (C,).
+
+    Exact, from integer histograms; a channel that is constant gets the deviation 1.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[3]):
+        counts = torch.zeros(256, dtype=torch.int64)
+        for part in images[..., channel].split(8192):
+            counts += torch.bincount(part.reshape(-1).long(), minlength=256)
+        share = counts.double() / counts.sum()
+        mean = (share * levels).sum()
+        deviation = (share * (levels - mean) ** 2).sum().sqrt()
+        means.append(mean)
+        deviations.append(deviation if deviation > 0 else torch.ones_like(deviation))
+    return torch.stack(means).float(), torch.stack(deviations).float()

@@ -1,0 +1,60 @@
+"""The splits that a run works on, loaded from the data section of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from dlzoo.data.image_set import Split, fingerprint
+from dlzoo.data.settings import DataSettings
+from dlzoo.registry import DATASETS
+
+
+@dataclass
+class Splits:
+    """Train, validation and test, and what a network has to know of them."""
+
+    train: Split
+    val: Split | None
+    test: Split
+    classes: tuple[str, ...]
+    batch_size: int
+
+    @classmethod
+    def load(cls, section: Mapping[str, Any]) -> Splits:
+        """The data that a section of a config names: an entry, its knobs and the common settings.
+
+        Raises:
+            UserError: if it is missing, damaged or too small.
+        """
+        knobs = dict(section)
+        name = knobs.pop("name")
+        settings = DataSettings(**{field.name: knobs.pop(field.name) for field in fields(DataSettings)})
+        images = DATASETS.build(name, **knobs)
+        train, val, test = settings.splits(images)
+        return cls(train, val, test, images.classes, settings.global_batch(train))
+
+    @property
+    def image_size(self) -> int:
+        return self.train.images.shape[1]
+
+    @property
+    def in_channels(self) -> int:
+        return self.train.images.shape[3]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self.train, self.val, self.test)
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the data."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {
+            "data_fingerprint": self.fingerprint,
+            "data_sizes": {name: len(part) for name, part in parts.items() if part is not None},
+            "image_size": self.image_size,
+            "in_channels": self.in_channels,
+            "classes": list(self.classes),
+        }

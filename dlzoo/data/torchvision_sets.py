@@ -1,0 +1,47 @@
+"""Published sets, through torchvision's downloaders and checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST, VisionDataset
+
+from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.errors import UserError, first_line
+from dlzoo.registry import DATASETS
+
+
+@DATASETS.register("cifar10", source="Krizhevsky 2009", augment="flip_crop")
+def cifar10(*, root: str = "data", download: bool = False) -> ImageSet:
+    """60,000 colour images of 32x32 pixels, 10 classes; 50,000 to train on."""
+    return _image_set("cifar10", CIFAR10, root, download)
+
+
+@DATASETS.register("cifar100", source="Krizhevsky 2009", augment="flip_crop")
+def cifar100(*, root: str = "data", download: bool = False) -> ImageSet:
+    """60,000 colour images of 32x32 pixels, 100 classes; 50,000 to train on."""
+    return _image_set("cifar100", CIFAR100, root, download)
+
+
+@DATASETS.register("fashion_mnist", source="arXiv:1708.07747", augment="flip_crop")
+def fashion_mnist(*, root: str = "data", download: bool = False) -> ImageSet:
+    """70,000 grey images of 28x28 pixels, 10 classes of clothing; 60,000 to train on."""
+    return _image_set("fashion_mnist", FashionMNIST, root, download)
+
+
+def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, download: bool) -> ImageSet:
+    try:
+        train, test = (dataset(root, train=part, download=download) for part in (True, False))
+        return ImageSet(_split(train), _split(test), tuple(getattr(train, "classes")))  # noqa: B009
+    except Exception as error:
+        # torchvision raises whatever the reading of a damaged file happens to raise.
+        mend = "delete it and say data.download=true" if download else "say data.download=true, or data.root=<folder>"
+        raise UserError(f"data={name}: no whole copy in {root!r} ({first_line(error)}); {mend}") from error
+
+
+def _split(dataset: Any) -> Split:
+    images = torch.as_tensor(np.asarray(dataset.data))
+    return Split(images if images.dim() == 4 else images.unsqueeze(-1), torch.as_tensor(dataset.targets))

@@ -1,0 +1,155 @@
+"""Knobs and wiring: what a signature says about the settings of an entry.
+
+A parameter with a default is a knob: it appears in the config, typed by its annotation. A parameter without a
+default is wiring, which the assembly supplies. The types are written down in a small part of JSON Schema's
+vocabulary, so that the index can hold them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits of a number, as JSON Schema spells them."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusiveMinimum: float | None = None  # noqa: N815 - the schema's spelling
+
+
+PositiveInt = Annotated[int, Bounds(minimum=1)]
+NonNegativeInt = Annotated[int, Bounds(minimum=0)]
+Positive = Annotated[float, Bounds(exclusiveMinimum=0)]
+NonNegative = Annotated[float, Bounds(minimum=0)]
+Fraction = Annotated[float, Bounds(minimum=0, maximum=1)]
+
+_SCALARS: dict[type, str] = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
+_WORDS = {
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a word",
+    "null": "null",
+}
+
+
+def schema_of(annotation: Any) -> Schema:
+    """The schema of one annotation.
+
+    Raises:
+        TypeError: for a type that a config cannot hold; a knob needs int, float, bool, str, None, Literal,
+            tuple[X, ...] or a union of them.
+    """
+    if annotation in _SCALARS:
+        return {"type": _SCALARS[annotation]}
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        schema = schema_of(args[0])
+        for bounds in args[1:]:
+            schema |= {key: limit for key, limit in vars(bounds).items() if limit is not None}
+        return schema
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin in (Union, UnionType):
+        return {"anyOf": [schema_of(arg) for arg in args]}
+    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
+        return {"type": "array", "items": schema_of(args[0])}
+    raise TypeError(f"a knob cannot have the type {annotation!r}")
+
+
+def knobs_of(function: Callable[..., object]) -> dict[str, Schema]:
+    """The knobs of a signature: name -> schema, with its "default"."""
+    signed = unwrapped(function)
+    hints = get_type_hints(signed.__init__ if inspect.isclass(signed) else signed, include_extras=True)
+    knobs = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            default = parameter.default
+            knobs[name] = schema_of(hints[name]) | {"default": list(default) if isinstance(default, tuple) else default}
+    return knobs
+
+
+def wiring_of(function: Callable[..., object]) -> list[str]:
+    """The parameters without a default."""
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty]
+
+
+def unwrapped(function: Callable[..., Any]) -> Any:
+    """The function under its partials."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """`schema` in words: "an integer >= 1 or null"."""
+    if "enum" in schema:
+        return " or ".join(str(choice) for choice in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(describe(part) for part in schema["anyOf"])
+    if schema["type"] == "array":
+        return f"a list, each {describe(schema['items'])}"
+    words = _WORDS[schema["type"]]
+    if "minimum" in schema and "maximum" in schema:
+        return f"{words} from {schema['minimum']:g} to {schema['maximum']:g}"
+    if "minimum" in schema:
+        return f"{words} >= {schema['minimum']:g}"
+    if "exclusiveMinimum" in schema:
+        return f"{words} > {schema['exclusiveMinimum']:g}"
+    return words
+
+
+def check(schema: Mapping[str, Any], value: Any) -> Any:
+    """`value` as the type that `schema` says (an int becomes a float where a float is meant).
+
+    Raises:
+        ValueError: "must be an integer >= 1, not 0".
+    """
+    try:
+        return _check(schema, value)
+    except ValueError:
+        raise ValueError(f"must be {describe(schema)}, not {value!r}") from None
+
+
+def _check(schema: Mapping[str, Any], value: Any) -> Any:
+    if "anyOf" in schema:
+        for part in schema["anyOf"]:
+            try:
+                return _check(part, value)
+            except ValueError:
+                continue
+        raise ValueError
+    if "enum" in schema:
+        if any(value == choice and type(value) is type(choice) for choice in schema["enum"]):
+            return value
+        raise ValueError
+    kind = schema["type"]
+    if kind == "array":
+        if isinstance(value, (list, tuple)):
+            return tuple(_check(schema["items"], item) for item in value)
+        raise ValueError
+    if kind == "number" and type(value) is int:
+        value = float(value)
+    if _SCALARS.get(type(value)) != kind:
+        raise ValueError
+    if kind in ("integer", "number") and not (math.isfinite(value) and _within(schema, value)):
+        raise ValueError
+    return value
+
+
+def _within(schema: Mapping[str, Any], value: float) -> bool:
+    return (
+        schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf)
+        and schema.get("exclusiveMinimum", -math.inf) < value
+    )

@@ -1,0 +1,95 @@
+"""Initialisations. An entry fills a weight (out, in, ...) in place; `initialise` applies one to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import Positive
+from dlzoo.registry import INITS
+
+Distribution = Literal["normal", "uniform"]
+
+
+@INITS.register("torch", source="torch's own: uniform, bound 1 / sqrt(fan_in)")
+def leave(weight: Tensor) -> None:
+    """What torch's layers start with"""
+
+
+@INITS.register("he", source="arXiv:1502.01852, equations 10 and 14")
+def he(
+    weight: Tensor,
+    *,
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
+    distribution: Distribution = "normal",
+    gain: Positive = 1.0,
+) -> None:
+    """Variance 2 gain^2 / fan"""
+    fill = {"normal": nn.init.kaiming_normal_, "uniform": nn.init.kaiming_uniform_}[distribution]
+    fill(weight, mode=mode, nonlinearity="relu").mul_(gain)
+
+
+@INITS.register("glorot", source="Glorot and Bengio 2010, equation 16")
+def glorot(weight: Tensor, *, distribution: Distribution = "uniform", gain: Positive = 1.0) -> None:
+    """Variance 2 gain^2 / (fan_in + fan_out)"""
+    fill = {"normal": nn.init.xavier_normal_, "uniform": nn.init.xavier_uniform_}[distribution]
+    fill(weight, gain=gain)
+
+
+@INITS.register("orthogonal", source="arXiv:1312.6120")
+def orthogonal(weight: Tensor, *, gain: Positive = 1.0) -> None:
+    """Orthogonal rows or columns, times gain"""
+    nn.init.orthogonal_(weight, gain=gain)
+
+
+@INITS.register("normal", source="LeCun et al. 1998, equation 16")
+def normal(weight: Tensor, *, gain: Positive = 1.0) -> None:
+    """Normal, variance gain^2 / fan_in"""
+    nn.init.kaiming_normal_(weight, nonlinearity="linear").mul_(gain)
+
+
+@INITS.register("uniform", source="LeCun et al. 1998, equation 16")
+def uniform(weight: Tensor, *, gain: Positive = 1.0) -> None:
+    """Uniform, variance gain^2 / fan_in"""
+    nn.init.kaiming_uniform_(weight, nonlinearity="linear").mul_(gain)
+
+
+@runtime_checkable
+class Residual(Protocol):
+    """A block that can make its residual branch start as zero."""
+
+    def zero_residual_(self) -> None: ...
+
+
+class InitSettings:
+    """Settings that go with every initialisation."""
+
+    def __init__(self, *, zero_last_norm: bool = False) -> None:
+        """`zero_last_norm`: residual branches start as zero (arXiv:1706.02677, section 5.1)."""
+        self.zero_last_norm = zero_last_norm
+
+
+def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: InitSettings) -> None:
+    """Fill every weight of two or more dimensions by `init`; the biases beside them become zero.
+
+    `init=torch` leaves weights and biases as they are.
+
+    Raises:
+        UserError: if zero_last_norm is asked of a network without residual branches.
+    """
+    if getattr(init, "func", init) is not leave:
+        for module in network.modules():
+            weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+            if isinstance(weight, nn.Parameter) and weight.dim() >= 2:
+                init(weight.data)
+                if isinstance(bias, nn.Parameter):
+                    nn.init.zeros_(bias)
+    if settings.zero_last_norm:
+        blocks = [module for module in network.modules() if isinstance(module, Residual)]
+        if not blocks:
+            raise UserError("init.zero_last_norm=true has no place: the model has no residual branches")
+        for block in blocks:
+            block.zero_residual_()

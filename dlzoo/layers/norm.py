@@ -1,0 +1,160 @@
+"""Normalisation layers. Every entry waits for `channels` and normalises (N, C), (N, C, L) or (N, C, H, W).
+
+A norm knows three things about itself that others must not guess from its class: `replaces_bias` (a bias in the
+layer before it would be redundant), `zero_()` (make a residual branch start as zero) and its `extra_repr`.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import Fraction, Positive, PositiveInt
+from dlzoo.registry import NORMS
+
+
+class _Affine:
+    """What norms with a weight and a bias per channel have in common."""
+
+    replaces_bias = True
+    weight: nn.Parameter | None
+
+    def zero_(self) -> None:
+        """Set the scale to zero, so that a residual branch that ends here starts as zero.
+
+        Raises:
+            UserError: if the norm has no scale (affine=false).
+        """
+        if self.weight is None:
+            raise UserError("init.zero_last_norm needs a norm with a scale: norm.affine=true")
+        nn.init.zeros_(self.weight)
+
+
+@NORMS.register("bn", source="arXiv:1502.03167, algorithm 1")
+class BatchNorm(_Affine, _BatchNorm):
+    """Batch normalisation: each channel over the batch and its pixels; running statistics in evaluation.
+
+    `momentum` is torch's: running = (1 - momentum) * running + momentum * batch. The running variance is unbiased.
+    Training on one value per channel raises ValueError.
+    """
+
+    def __init__(self, channels: int, *, affine: bool = True, eps: Positive = 1e-5, momentum: Fraction = 0.1) -> None:
+        super().__init__(channels, eps=eps, momentum=momentum, affine=affine)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of pixel dimensions will do."""
+
+
+@NORMS.register("sync_bn", source="arXiv:1502.03167; statistics over all processes")
+class SyncBatchNorm(BatchNorm):
+    """Batch normalisation whose training statistics are those of the global batch; on one process it is `bn`.
+
+    torch's own refuses the CPU; this one is two all-reduces, and works on gloo as on NCCL.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(input)
+        x = input.float()
+        pixels = [0, *range(2, x.dim())]
+        local_count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
+        total = cast(Tensor, all_reduce(torch.cat([x.sum(pixels), local_count])))
+        sums, count = total[:-1], total[-1]
+        mean = sums / count
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        # Squares of the centred values: E[x^2] - E[x]^2 would cancel.
+        squares = cast(Tensor, all_reduce((x - mean.view(shape)).square().sum(pixels)))
+        variance = squares / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        y = (x - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
+        if self.weight is not None:
+            y = y * self.weight.view(shape) + self.bias.view(shape)
+        return y.to(input.dtype)
+
+    def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased_variance, self.momentum)
+
+
+@NORMS.register("gn", source="arXiv:1803.08494, equation 7")
+class GroupNorm(_Affine, nn.GroupNorm):
+    """Group normalisation: each sample over groups of channels.
+
+    The number of groups is the largest divisor of the channels that is at most `num_groups` and leaves at least
+    `min_channels` in a group; with `channels_per_group`, the largest divisor that leaves at least that many.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_groups: PositiveInt = 32,
+        min_channels: PositiveInt = 8,
+        channels_per_group: PositiveInt | None = None,
+        affine: bool = True,
+        eps: Positive = 1e-5,
+    ) -> None:
+        if channels_per_group is None:
+            groups = divisor(channels, num_groups, min_channels)
+        else:
+            groups = divisor(channels, channels, channels_per_group)
+        super().__init__(groups, channels, eps=eps, affine=affine)
+
+
+def divisor(channels: int, num_groups: int, min_channels: int) -> int:
+    """The largest divisor of `channels` that is <= num_groups and leaves >= min_channels in a group, or 1."""
+    fitting = [g for g in range(1, num_groups + 1) if channels % g == 0 and channels // g >= min_channels]
+    return max(fitting, default=1)
+
+
+@NORMS.register("ln", source="arXiv:1607.06450; over (C, H, W) as in arXiv:1803.08494, section 3.1")
+class LayerNorm(_Affine, nn.GroupNorm):
+    """Layer normalisation: each sample over all channels and pixels, with a scale and a shift per channel."""
+
+    def __init__(self, channels: int, *, affine: bool = True, eps: Positive = 1e-5) -> None:
+        super().__init__(1, channels, eps=eps, affine=affine)
+
+
+@NORMS.register("in", source="arXiv:1607.08022, equation 4")
+class InstanceNorm(_Affine, nn.Module):
+    """Instance normalisation: each channel of each sample over its pixels. One pixel raises ValueError."""
+
+    def __init__(self, channels: int, *, affine: bool = True, eps: Positive = 1e-5) -> None:
+        super().__init__()
+        self.channels, self.eps = channels, eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, eps={self.eps}, affine={self.weight is not None}"
+
+
+@NORMS.register("none", source="no normalisation; the layer before it keeps its bias")
+class NoNorm(nn.Identity):
+    """The identity."""
+
+    replaces_bias = False
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def zero_(self) -> None:
+        """There is no scale to set to zero.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("init.zero_last_norm needs a norm with a scale: norm=none has none")

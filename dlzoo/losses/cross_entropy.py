@@ -1,0 +1,30 @@
+"""Cross-entropy."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlzoo.knobs import Fraction, NonNegative
+from dlzoo.registry import LOSSES
+
+
+@LOSSES.register("cross_entropy", source="Goodfellow et al. 2016, section 6.2.2; smoothing arXiv:1512.00567, section 7")
+class CrossEntropy(nn.Module):
+    """-log softmax(logits)[target], averaged over the batch: logits (N, K), target (N,) int64 -> ().
+
+    `class_weights` has K numbers; the average is then weighted by them, as torch does.
+    """
+
+    def __init__(
+        self, *, label_smoothing: Fraction = 0.0, class_weights: tuple[NonNegative, ...] | None = None
+    ) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.class_weights: Tensor | None
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(input, target, weight=self.class_weights, label_smoothing=self.label_smoothing)

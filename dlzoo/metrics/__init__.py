@@ -1,0 +1,1 @@
+"""What is measured, and the pictures of it."""

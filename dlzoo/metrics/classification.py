@@ -1,0 +1,30 @@
+"""Metrics of a classifier, each from the logits of a whole split."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+)
+
+
+def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """logits (N, K), labels (N,) -> accuracy, accuracy_top5 (where K > 5), f1_macro, calibration_error; each ().
+
+    The calibration error is the expected one with 15 bins (arXiv:1706.04599, equation 3).
+    """
+    classes = logits.shape[1]
+    metrics = {"accuracy": multiclass_accuracy(logits, labels, classes, average="micro")}
+    if classes > 5:
+        metrics["accuracy_top5"] = multiclass_accuracy(logits, labels, classes, average="micro", top_k=5)
+    metrics["f1_macro"] = multiclass_f1_score(logits, labels, classes, average="macro")
+    metrics["calibration_error"] = multiclass_calibration_error(logits.softmax(1), labels, classes, n_bins=15)
+    return metrics
+
+
+def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
+    """(K, K) int64: row i, column j counts samples of class i that were taken for j."""
+    return multiclass_confusion_matrix(logits, labels, logits.shape[1])

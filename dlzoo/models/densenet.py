@@ -1,0 +1,149 @@
+"""DenseNet, plain and with bottleneck (B) and compression (C)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import Fraction, PositiveInt
+from dlzoo.layers.conv import NormActConv
+from dlzoo.layers.parts import Parts
+from dlzoo.models.stem import Stem, make_stem
+from dlzoo.registry import MODELS
+
+
+class DenseLayer(nn.Module):
+    """Append `growth_rate` channels: (N, C, H, W) -> (N, C + growth_rate, H, W) (equation 2).
+
+    With bottleneck a 1x1 convolution first reduces to 4 * growth_rate channels (section 3, DenseNet-B).
+    """
+
+    def __init__(self, in_channels: int, growth_rate: int, bottleneck: bool, parts: Parts) -> None:
+        super().__init__()
+        inner = 4 * growth_rate if bottleneck else in_channels
+        self.reduce = NormActConv(in_channels, inner, 1, parts) if bottleneck else nn.Identity()
+        self.grow = NormActConv(inner, growth_rate, 3, parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.grow(self.reduce(x))], dim=1)
+
+
+class DenseNet(nn.Module):
+    """Stem, dense blocks with a transition (1x1 convolution, 2x2 average pooling) between, norm, pooling, head."""
+
+    def __init__(
+        self,
+        depths: tuple[int, ...],
+        *,
+        stem: nn.Module,
+        stem_channels: int,
+        growth_rate: int,
+        bottleneck: bool,
+        compression: float,
+        num_classes: int,
+        parts: Parts,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        channels = stem_channels
+        blocks: list[nn.Module] = []
+        for index, depth in enumerate(depths):
+            for _ in range(depth):
+                blocks.append(DenseLayer(channels, growth_rate, bottleneck, parts))
+                channels += growth_rate
+            if index < len(depths) - 1:
+                kept = int(channels * compression)
+                if kept < 1:
+                    raise UserError(f"model.compression={compression:g} leaves no channel of {channels}")
+                blocks += [NormActConv(channels, kept, 1, parts), nn.AvgPool2d(2)]
+                channels = kept
+        self.blocks = nn.Sequential(*blocks)
+        self.norm, self.act = parts.norm(channels), parts.act()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.norm(self.blocks(self.stem(x))))
+        return self.head(self.pool(x).flatten(1))
+
+
+def imagenet_densenet(
+    depths: tuple[int, ...],
+    /,
+    *,
+    num_classes: int,
+    in_channels: int,
+    image_size: int,
+    parts: Parts,
+    stem: Stem = "auto",
+    growth_rate: PositiveInt = 32,
+    bottleneck: bool = True,
+    compression: Fraction = 0.5,
+) -> nn.Module:
+    """DenseNet for photographs (table 1): a stem of 2 * growth_rate channels and four dense blocks.
+
+    Small images get a small stem. bottleneck=false and compression=1 give the plain form.
+    """
+    return DenseNet(
+        depths,
+        stem=make_stem(stem, in_channels, 2 * growth_rate, image_size, parts),
+        stem_channels=2 * growth_rate,
+        growth_rate=growth_rate,
+        bottleneck=bottleneck,
+        compression=compression,
+        num_classes=num_classes,
+        parts=parts,
+    )
+
+
+def cifar_densenet(
+    depth: int,
+    /,
+    *,
+    num_classes: int,
+    in_channels: int,
+    parts: Parts,
+    growth_rate: PositiveInt = 12,
+    bottleneck: bool = True,
+    compression: Fraction = 0.5,
+) -> nn.Module:
+    """DenseNet for 32 px images (section 3): three dense blocks; a dense layer of the B form has two convolutions.
+
+    The stem, a bare 3x3 convolution, has 2 * growth_rate channels in the BC form and 16 in the others.
+    bottleneck=false and compression=1 give the plain form of the same depth.
+    """
+    stem_channels = 2 * growth_rate if bottleneck and compression < 1 else 16
+    return DenseNet(
+        ((depth - 4) // (6 if bottleneck else 3),) * 3,
+        stem=nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False),
+        stem_channels=stem_channels,
+        growth_rate=growth_rate,
+        bottleneck=bottleneck,
+        compression=compression,
+        num_classes=num_classes,
+        parts=parts,
+    )
+
+
+def _register() -> None:
+    """Table 1 and table 2 of the paper, a line an entry."""
+    defaults = {"norm": "bn", "act": "relu", "init": "he"}
+    for name, depths, growth_rate in [
+        ("densenet121", (6, 12, 24, 16), 32),
+        ("densenet161", (6, 12, 36, 24), 48),
+        ("densenet169", (6, 12, 32, 32), 32),
+        ("densenet201", (6, 12, 48, 32), 32),
+    ]:
+        MODELS.register(name, source="arXiv:1608.06993, table 1", **defaults)(
+            partial(imagenet_densenet, depths, growth_rate=growth_rate)
+        )
+    for depth, growth_rate in [(40, 12), (100, 12), (190, 40)]:
+        MODELS.register(f"densenet_bc_{depth}_{growth_rate}", source="arXiv:1608.06993, table 2", **defaults)(
+            partial(cifar_densenet, depth, growth_rate=growth_rate)
+        )
+
+
+_register()

@@ -1,0 +1,59 @@
+"""Softmax regression and the multi-layer perceptron."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from dlzoo.knobs import PositiveInt
+from dlzoo.layers.parts import Parts
+from dlzoo.registry import MODELS
+
+
+@MODELS.register("linear", source="Bishop 2006, section 4.3.4", init="torch")
+class Linear(nn.Module):
+    """Softmax regression: one linear layer on the pixels."""
+
+    def __init__(self, *, num_classes: int, in_channels: int, image_size: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(in_channels * image_size**2, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.flatten(1))
+
+
+@MODELS.register("mlp", source="Goodfellow et al. 2016, chapter 6", norm="none", act="relu", init="he")
+class MLP(nn.Module):
+    """Multi-layer perceptron on the pixels: (linear, norm, activation) for each width in `hidden`, then linear."""
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int,
+        image_size: int,
+        parts: Parts,
+        hidden: tuple[PositiveInt, ...] = (256, 256),
+    ) -> None:
+        super().__init__()
+        widths = [in_channels * image_size**2, *hidden]
+        self.layers = nn.Sequential(*(LinearNormAct(before, after, parts) for before, after in pairwise(widths)))
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(x.flatten(1)))
+
+
+class LinearNormAct(nn.Module):
+    """(N, in_features) -> (N, out_features)."""
+
+    def __init__(self, in_features: int, out_features: int, parts: Parts) -> None:
+        super().__init__()
+        norm = parts.norm(out_features)
+        self.linear = nn.Linear(in_features, out_features, bias=not getattr(norm, "replaces_bias", True))
+        self.norm = norm
+        self.act = parts.act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.linear(x)))

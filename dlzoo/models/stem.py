@@ -1,0 +1,24 @@
+"""How an image enters a network that was designed for photographs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.parts import Parts
+
+Stem = Literal["auto", "small", "imagenet"]
+
+#: At most this many pixels a side get the small stem: the other would leave CIFAR's 32 px with 8.
+SMALL_IMAGE = 64
+
+
+def make_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, parts: Parts) -> nn.Module:
+    """ "imagenet": 7x7 with stride 2 and max pooling, a quarter of the size. "small": 3x3, the same size."""
+    if kind == "imagenet" or (kind == "auto" and image_size > SMALL_IMAGE):
+        return nn.Sequential(
+            ConvNormAct(in_channels, out_channels, 7, parts, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
+        )
+    return ConvNormAct(in_channels, out_channels, 3, parts)

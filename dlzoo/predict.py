@@ -1,0 +1,53 @@
+"""`dlzoo predict`: classes for pictures, by the network of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlzoo.assembly import network_of, weights_file
+from dlzoo.build import load_weights, transfer
+from dlzoo.config import read
+from dlzoo.data.decode import read_picture
+from dlzoo.data.feed import Normalise
+from dlzoo.errors import UserError
+from dlzoo.runs.run_dir import RunDir
+
+
+def predict(path: str, files: Sequence[str], most: int = 5) -> list[dict[str, Any]]:
+    """For each picture {"file", "classes": [{"name", "probability"}, ...]}, the likeliest first, at most `most`.
+
+    Raises:
+        UserError: if `path` is no run with a checkpoint, or a file is no picture.
+    """
+    run = RunDir.open(path)
+    if not files:
+        raise UserError("name one or more pictures: dlzoo predict run=DIR FILE ...")
+    record, checkpoint = run.read(), weights_file(run.path)
+    size, channels, classes = record["image_size"], record["in_channels"], record["classes"]
+    wiring = {"num_classes": len(classes), "in_channels": channels, "image_size": size}
+    network = network_of(read(run.config_file), wiring)
+    transfer(load_weights(checkpoint), network, str(checkpoint), new_head=False)
+    normalise = Normalise(torch.zeros(channels), torch.ones(channels))
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    normalise.load_state_dict({name: state[f"normalise.{name}"] for name in ("scale", "shift")})
+    network.eval()
+    answers = []
+    for file in files:
+        pixels = torch.from_numpy(read_picture(Path(file), size, "RGB" if channels == 3 else "L").copy())
+        with torch.inference_mode():
+            probabilities = network(normalise(pixels.permute(2, 0, 1)[None])).softmax(1)[0]
+        top = probabilities.topk(min(most, len(classes)))
+        answers.append(
+            {
+                "file": file,
+                "classes": [
+                    {"name": classes[index], "probability": probability}
+                    for probability, index in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+                ],
+            }
+        )
+    return answers

@@ -1,0 +1,168 @@
+"""Names to callables: every technique of the zoo is an entry of one of the registries at the end of this file."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from dlzoo.errors import UserError, did_you_mean, first_line
+from dlzoo.knobs import check, knobs_of, unwrapped, wiring_of
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One technique: its builder, where it comes from, and what its registration adds (norm="bn" of a model)."""
+
+    choice: str
+    name: str
+    builder: Callable[..., Any]
+    source: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def knobs(self) -> dict[str, dict[str, Any]]:
+        return knobs_of(self.builder)
+
+    @property
+    def doc(self) -> str:
+        """The docstring of the builder, or of the function under a partial."""
+        return inspect.getdoc(unwrapped(self.builder)) or ""
+
+    @cached_property
+    def wiring(self) -> list[str]:
+        return wiring_of(self.builder)
+
+    def build(self, /, *, wiring: dict[str, Any] | None = None, **knobs: Any) -> Any:
+        """Call the builder with `knobs` and with as much of `wiring` as it takes.
+
+        While wiring is missing, what comes back is the builder waiting for it: a norm waits for its channels, an
+        optimizer for its parameters.
+
+        Raises:
+            UserError: for a knob that the entry does not have, or a value of the wrong type or range.
+        """
+        where = f"{self.choice}={self.name}"
+        given = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
+        for name, value in knobs.items():
+            if name in self.wiring:
+                given[name] = value
+            elif name not in self.knobs:
+                raise UserError(f"{where} has no knob {name!r}; {did_you_mean(name, self.knobs)}")
+            else:
+                try:
+                    given[name] = check(self.knobs[name], value)
+                except ValueError as error:
+                    raise UserError(f"{where}: {name} {error}") from None
+        waiting = partial(self.builder, **given)
+        return waiting() if set(self.wiring) <= set(given) else waiting
+
+
+class Registry:
+    """Entries of one kind. The modules of `package` (and of plug-ins) are imported at the first look-up.
+
+    Args:
+        choice: the word that a user types, as in `norm=gn`; also the entry-point group `dlzoo.<choice>`.
+        package: the package whose modules register the entries.
+        contract: what an entry returns.
+        common: "module:class" of settings that go with every entry of the choice, as `data.batch_size` does.
+    """
+
+    def __init__(self, choice: str, package: str, contract: str, common: str | None = None) -> None:
+        self.choice, self.package, self.contract, self.common = choice, package, contract, common
+        self._entries: dict[str, Entry] = {}
+        self._loaded = False
+
+    def register(self, name: str, *, source: str, **meta: Any) -> Callable[[Builder], Builder]:
+        """Decorator: add a builder under `name`. `source` is the paper and its section or equation.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+
+        def add(builder: Builder) -> Builder:
+            if name in self._entries:
+                taken = self._entries[name].builder
+                raise ValueError(f"{self.choice}={name} is registered already, by {taken.__module__}")
+            self._entries[name] = Entry(self.choice, name, builder, source, meta)
+            return builder
+
+        return add
+
+    def names(self) -> list[str]:
+        self._load()
+        return sorted(self._entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry called `name`.
+
+        Raises:
+            UserError: for an unknown name, with the closest ones.
+        """
+        self._load()
+        if name not in self._entries:
+            raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(name, self._entries)}")
+        return self._entries[name]
+
+    def build(self, name: str, *, wiring: dict[str, Any] | None = None, **knobs: Any) -> Any:
+        """`registry[name].build(...)`."""
+        return self[name].build(wiring=wiring, **knobs)
+
+    def common_settings(self) -> Callable[..., Any] | None:
+        """The class of the settings that every entry shares, if there is one."""
+        if self.common is None:
+            return None
+        module, _, name = self.common.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
+            importlib.import_module(module.name)
+        for point in entry_points(group=f"dlzoo.{self.choice}"):
+            try:
+                point.load()
+            except Exception as error:
+                # A broken plug-in must not take the zoo down with it.
+                print(f"dlzoo: plug-in {point.value} was left out: {first_line(error)}", file=sys.stderr)
+        self._loaded = True
+
+
+MODELS = Registry("model", "dlzoo.models", "an nn.Module: images (N, C, H, W) -> logits (N, num_classes)")
+NORMS = Registry("norm", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape")
+ACTS = Registry("act", "dlzoo.layers", "an nn.Module: any shape -> the same shape")
+INITS = Registry(
+    "init", "dlzoo.layers", "waits for a weight tensor and fills it in place", common="dlzoo.layers.init:InitSettings"
+)
+LOSSES = Registry("loss", "dlzoo.losses", "an nn.Module: (logits (N, K), target (N,)) -> a scalar, the batch's mean")
+OPTIMIZERS = Registry(
+    "optimizer",
+    "dlzoo.optim",
+    "waits for params, then a torch Optimizer",
+    common="dlzoo.optim.settings:OptimizerSettings",
+)
+SCHEDULES = Registry(
+    "schedule",
+    "dlzoo.optim",
+    "waits for the run's span, then step -> factor of the rate",
+    common="dlzoo.optim.settings:Warmup",
+)
+DATASETS = Registry(
+    "data", "dlzoo.data", "an ImageSet: uint8 images and labels", common="dlzoo.data.settings:DataSettings"
+)
+AUGMENTS = Registry("augment", "dlzoo.data", "(uint8 images (N, C, H, W), draw) -> images of the same shape")
+
+REGISTRIES = {
+    registry.choice: registry
+    for registry in (MODELS, NORMS, ACTS, INITS, LOSSES, OPTIMIZERS, SCHEDULES, DATASETS, AUGMENTS)
+}

@@ -1,0 +1,1 @@
+"""The run directory: the one interface between training and everything after it."""

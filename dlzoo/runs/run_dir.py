@@ -1,0 +1,167 @@
+"""One run on disk: config.yaml, run.json, metrics.jsonl, TensorBoard's events, pictures/ and checkpoints/."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlzoo.errors import UserError
+
+#: Locks that this process holds. A forked child must let go of them, or it would hold them after us.
+_held: set[int] = set()
+
+
+def _release_in_child() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_release_in_child)
+
+
+class RunDir:
+    """A run directory that exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.state_file = path / "run.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.pictures = path / "pictures"
+        self.last_checkpoint = path / "checkpoints" / "last.ckpt"
+        self.best_checkpoint = path / "checkpoints" / "best.ckpt"
+
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any]) -> RunDir:
+        """Make the directory and write its config; its state is "created".
+
+        Raises:
+            UserError: if something is there already, or the folder cannot be written.
+        """
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise UserError(_taken(path))
+            path.mkdir(parents=True, exist_ok=True)
+            run = cls(path)
+            (path / "checkpoints").mkdir()
+            write_atomically(run.config_file, yaml.safe_dump(config, sort_keys=False))
+            run.update(state="created", created=datetime.now().astimezone().isoformat("T", "seconds"), config=config)
+        except OSError as error:
+            raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDir:
+        """An existing run.
+
+        Raises:
+            UserError: if there is none at `path`.
+        """
+        run = cls(Path(path))
+        if not run.config_file.is_file() or not run.state_file.is_file():
+            what = "no such folder" if not run.path.exists() else "it has no config.yaml and run.json"
+            raise UserError(f"{path} is not a run directory: {what}")
+        return run
+
+    def read(self) -> dict[str, Any]:
+        """run.json; a run that says running, but whose lock is free, is "interrupted".
+
+        Raises:
+            UserError: if the file is damaged.
+        """
+        try:
+            content = json.loads(self.state_file.read_text())
+            if content["state"] == "running" and not self._is_locked():
+                content["state"] = "interrupted"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.state_file} cannot be read: {error}") from error
+        return content
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of run.json, all at once or not at all."""
+        content = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
+        write_atomically(self.state_file, json.dumps(strict(content | fields), indent=1) + "\n")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory while a process writes to it; the lock goes when the process goes, kill -9 included.
+
+        Raises:
+            UserError: if another process holds it.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UserError(f"{self.path} is being written by another process") from None
+        _held.add(descriptor)
+        try:
+            yield
+        finally:
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+    def _is_locked(self) -> bool:
+        try:
+            with self.lock():
+                return False
+        except UserError:
+            return True
+
+
+def fresh_path(label: str, root: Path = Path("outputs")) -> Path:
+    """A folder that does not exist yet: outputs/2026-11-21_14-03-22_<label>."""
+    stem = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}"
+    path, number = root / stem, 1
+    while path.exists():
+        number += 1
+        path = root / f"{stem}_{number}"
+    return path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write aside, sync, rename: readers see the old file or the new one, never half of one."""
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+
+
+def strict(value: Any) -> Any:
+    """`value` for JSON: numbers that are not finite become null, which every reader understands."""
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _taken(path: Path) -> str:
+    try:
+        state = RunDir.open(path).read()["state"]
+    except UserError:
+        return f"run_dir={path}: something else is there already; name a folder that is new or empty"
+    if state == "finished":
+        return f"run_dir={path} holds a finished run; name another folder"
+    return f"run_dir={path} holds a run that is {state}; go on with it by: dlzoo run {path}"

@@ -1,0 +1,67 @@
+"""What a person reads before and after a run; both are written from run.json alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+Record = dict[str, Any]
+
+
+def before(console: Console, path: Path, record: Record) -> None:
+    """Model, size, data, training, device, and where the run goes."""
+    config, sizes = record["config"], record["data_sizes"]
+    parts = [f"{kind}={config[kind]['name']}" for kind in ("norm", "act") if config[kind]["name"] != "default"]
+    lr, used = config["optimizer"]["lr"], record["effective_lr"]
+    rate = f"lr={lr:g}" if used == lr else f"lr={lr:g}, effective {used:g}"
+    limit = f" (data.limit={config['data']['limit']})" if config["data"]["limit"] else ""
+    _print(
+        console,
+        ("model", "  ".join([config["model"]["name"], *parts])),
+        ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates an image"),
+        (
+            "data",
+            f"{config['data']['name']}, {record['in_channels']} x {record['image_size']} x {record['image_size']},"
+            f" {len(record['classes'])} classes: "
+            + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
+            + limit,
+        ),
+        (
+            "training",
+            f"{config['optimizer']['name']} {rate}, {config['schedule']['name']}, batch {record['batch_size']},"
+            f" {config['trainer']['max_epochs']} epochs of {record['steps_per_epoch']} steps, seed {config['seed']}",
+        ),
+        ("device", f"{record['device']}, {record['precision']}"),
+        ("run", str(path)),
+    )
+
+
+def after(console: Console, path: Path, record: Record) -> None:
+    """Test accuracy, time, pictures, and what one may type next."""
+    metrics = record["metrics"]
+    _print(
+        console,
+        (
+            "test accuracy",
+            f"{metrics['test/accuracy']:.4f} on {record['data_sizes']['test']:,} images,"
+            f" with the weights of epoch {record['selected_epoch']:g}",
+        ),
+        ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} images/s in training"),
+        ("pictures", f"{path}/pictures: curves, confusion matrix, worst mistakes"),
+        ("next", f"dlzoo eval run={path}"),
+        ("", f"dlzoo predict run={path} <pictures>"),
+        ("", f"tensorboard --logdir {path.parent}"),
+    )
+
+
+def metrics_table(console: Console, metrics: dict[str, float]) -> None:
+    """A line a metric."""
+    _print(console, *((name, f"{value:.4f}") for name, value in metrics.items()), width=24)
+
+
+def _print(console: Console, *rows: tuple[str, str], width: int = 15) -> None:
+    for name, value in rows:
+        console.print(Text(f"{name:<{width}}", style="bold") + Text(value), soft_wrap=True)

@@ -1,0 +1,44 @@
+"""Settings that belong to no registry: the run's own and the trainer's. Each field is a knob of the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dlzoo.knobs import Fraction, NonNegativeInt, Positive, PositiveInt
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What stands at the top of a config."""
+
+    seed: NonNegativeInt = 0
+    name: str | None = None
+    run_dir: str | None = None
+    init_from: str | None = None
+    freeze: Literal["none", "backbone"] = "none"
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How a run is trained.
+
+    `accumulate`: micro-batches that an optimizer step's batch is worked through in; the batch stays data.batch_size.
+    `clip_norm`: the gradient's largest norm. `ema`: decay of the averaged weights that are then evaluated.
+    `early_stopping`: epochs without a better validation accuracy. `select`: which weights are tested.
+    `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: so many batches of each epoch and split.
+    """
+
+    max_epochs: PositiveInt = 20
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool = True
+    threads: PositiveInt | None = None
+    accumulate: PositiveInt = 1
+    clip_norm: Positive | None = None
+    ema: Fraction | None = None
+    early_stopping: PositiveInt | None = None
+    select: Literal["best", "last"] = "best"
+    log_every: PositiveInt = 50
+    checkpoint_every: PositiveInt | None = None
+    limit_batches: PositiveInt | None = None

@@ -1,0 +1,60 @@
+"""`dlzoo show`: an entry's description, source, knobs, and a model's size."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dlzoo import config, index
+from dlzoo.errors import UserError, did_you_mean
+from dlzoo.knobs import describe, knobs_of
+from dlzoo.registry import REGISTRIES
+from dlzoo.settings import TrainerSettings
+
+
+def entry(choice: str, name: str) -> dict[str, Any]:
+    """What is known of an entry; of a model also its size at 224 px with 1000 classes and at 32 px with 10.
+
+    Raises:
+        UserError: for an unknown choice or name.
+    """
+    if choice not in config.choices():
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, config.choices())}")
+    if name not in config.options(choice) or name == "default":
+        raise UserError(f"unknown {choice} {name!r}; {did_you_mean(name, config.options(choice))}")
+    if choice not in REGISTRIES:
+        text = (config.conf_dir() / choice / f"{name}.yaml").read_text()
+        knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
+        return {"choice": choice, "name": name, "doc": text, "source": "", "meta": {}, "knobs": knobs}
+    found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
+    if choice == "model":
+        found["sizes"] = [_size(name, 224, 1000), _size(name, 32, 10)]
+    return found
+
+
+def _size(name: str, image_size: int, num_classes: int) -> dict[str, int]:
+    # torch takes seconds to import: only a model's size needs it.
+    from dlzoo.assembly import inspect
+
+    wiring = {"num_classes": num_classes, "in_channels": 3, "image_size": image_size}
+    params, macs = inspect(config.compose([f"model={name}"]), wiring, batch_size=2)
+    return {"image_size": image_size, "num_classes": num_classes, "params": params, "macs": macs}
+
+
+def text(found: dict[str, Any]) -> str:
+    """`entry` for a terminal."""
+    lines = [f"{found['choice']}={found['name']}", "", found["doc"].rstrip(), ""]
+    if found["source"]:
+        lines += [f"source   {found['source']}"]
+    lines += [f"{f'{kind}=default':<15} means {kind}={part}" for kind, part in found["meta"].items()]
+    for size in found.get("sizes", []):
+        lines.append(
+            f"{size['image_size']} px, {size['num_classes']} classes: {size['params']:,} parameters,"
+            f" {size['macs'] / 1e6:,.1f} M multiply-accumulates"
+        )
+    if found["knobs"]:
+        lines += ["", "settings"]
+    for name, schema in found["knobs"].items():
+        default = json.dumps(schema["default"]).strip('"')
+        lines.append(f"  {found['choice']}.{name}={default:<12} {describe(schema)}")
+    return "\n".join(lines)

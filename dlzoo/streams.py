@@ -1,0 +1,79 @@
+"""Named, counter-based random streams.
+
+Every random number of a run is a function of (seed, stream name, counters), never of how many numbers were drawn
+before: the same seed gives the same batches to every model, and a resumed run draws what an uninterrupted one would.
+The streams are "init", "order" (by epoch), "augment" (by epoch and sample) and "dropout" (by step).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+
+def key(seed: int, *path: str | int) -> int:
+    """A 63-bit integer that depends on all of `path`; equal on every machine."""
+    text = "/".join(str(part) for part in (seed, *path))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The random streams of one run."""
+
+    seed: int
+
+    def permutation(self, length: int, *path: str | int) -> Tensor:
+        """A random order of range(length), (length,) int64, on the CPU."""
+        return torch.randperm(length, generator=torch.Generator().manual_seed(key(self.seed, *path)))
+
+    def draw(self, samples: Tensor, *path: str | int) -> Draw:
+        """Random numbers for each of `samples` (indices into a data set)."""
+        return Draw(key(self.seed, *path), samples)
+
+    @contextmanager
+    def scope(self, *path: str | int) -> Iterator[None]:
+        """torch's global CPU generator is this stream inside, and what it was before after it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(key(self.seed, *path))
+            yield
+
+    def reseed(self, device: torch.device, *path: str | int) -> None:
+        """Point the generator that `device` draws from (dropout's) at this stream."""
+        torch.default_generator.manual_seed(key(self.seed, *path))
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index or 0].manual_seed(key(self.seed, *path))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers of a batch, one row a sample: they do not depend on how samples are put into batches."""
+
+    key: int
+    samples: Tensor  # (N,) int64
+
+    def uniform(self, name: str) -> Tensor:
+        """(N,) float32 in [0, 1), on the device of the samples."""
+        return ((_mix(self.samples + key(self.key, name)) >> 40) & 0xFFFFFF).float() / 2**24
+
+    def integers(self, name: str, high: int) -> Tensor:
+        """(N,) int64 in range(high). The bias of the product is below 2**-24."""
+        return (self.uniform(name) * high).long()
+
+
+def _mix(x: Tensor) -> Tensor:
+    """SplitMix64 of each element (Steele et al. 2014, figure 15), in wrapping int64 arithmetic."""
+    x = x * -7046029254386353131  # 0x9E3779B97F4A7C15
+    x = (x ^ _shifted(x, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+    x = (x ^ _shifted(x, 27)) * -7723592293110705685  # 0x94D049BB133111EB
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """x >> bits without the sign: torch shifts int64 arithmetically."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,35 @@
+"""Image classification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlzoo.data.feed import Batch
+from dlzoo.metrics.classification import classification_metrics
+from dlzoo.tasks.task import Task
+
+
+class Classify(Task):
+    """One label an image. `loss_fn` is called as loss_fn(logits (N, K), labels (N,))."""
+
+    sums = ("loss", "accuracy")
+
+    def __init__(self, network: nn.Module, *, loss_fn: nn.Module, **rest: Any) -> None:
+        super().__init__(network, **rest)
+        self.loss_fn = loss_fn
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = self.network(batch.images)
+        loss = self.loss_fn(logits.float(), batch.labels)
+        hits = (logits.detach().argmax(1) == batch.labels).sum()
+        return loss, torch.stack([loss.detach() * len(batch.labels), hits])
+
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.evaluated(batch.images).float(), batch.labels
+
+    def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
+        logits, labels = outputs
+        return {"loss": self.loss_fn(logits, labels)} | classification_metrics(logits, labels)

@@ -1,0 +1,56 @@
+"""The clock of a run, counted in optimizer steps, and the ranges of steps that the loader yields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When a run ends, logs and saves; all in optimizer steps."""
+
+    epochs: int
+    steps_per_epoch: int
+    log_every: int
+    checkpoint_every: int | None = None
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    def epoch_end(self, step: int) -> int:
+        """The end of the epoch that step `step` belongs to."""
+        return (step // self.steps_per_epoch + 1) * self.steps_per_epoch
+
+    def ranges(self, start: int) -> Iterator[range]:
+        """The rest of the epoch of `start`, cut wherever something has to be done between two steps."""
+        end = self.epoch_end(start)
+        while start < end:
+            stops = [(start // every + 1) * every for every in (self.log_every, self.checkpoint_every) if every]
+            stop = min(end, *stops)
+            yield range(start, stop)
+            start = stop
+
+
+class Ranges:
+    """The training "dataloader" that Lightning sees: it yields ranges of steps from where the clock stands."""
+
+    def __init__(self, plan: Plan, clock: Callable[[], int]) -> None:
+        self.plan, self.clock = plan, clock
+
+    def __iter__(self) -> Iterator[range]:
+        return self.plan.ranges(self.clock())
+
+
+class Indices:
+    """The evaluation "dataloader": indices of batches."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.count))
+
+    def __len__(self) -> int:
+        return self.count

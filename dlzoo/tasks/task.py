@@ -1,0 +1,286 @@
+"""The loop: many optimizer steps in one call of Lightning, with nothing between them that waits for the device.
+
+The loader yields ranges of steps (plan.py); training_step runs them under manual optimisation. Rate, order,
+augmentation and dropout are functions of the step, so a run is the same however its steps are cut into ranges.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dlzoo.data.feed import Batch, EvalFeed, TrainFeed
+from dlzoo.errors import Interrupted, UserError
+from dlzoo.tasks.plan import Indices, Plan, Ranges
+
+Record = Callable[[int, float, dict[str, float]], None]
+
+
+class Best(NamedTuple):
+    """The best validation accuracy, the step that reached it first, and the last that equalled it.
+
+    Of equal epochs the later one is selected: it has learnt for longer.
+    """
+
+    accuracy: float
+    reached: int
+    clock: int
+
+    @classmethod
+    def after(cls, best: Best | None, accuracy: float, clock: int) -> Best:
+        if best is None or accuracy > best.accuracy:
+            return cls(accuracy, clock, clock)
+        return best._replace(clock=clock) if accuracy == best.accuracy else best
+
+
+class Task(pl.LightningModule, ABC):
+    """Trains a network. A child says what a batch's loss is, and what is measured on a whole split.
+
+    Args:
+        network: images -> predictions.
+        normalise: uint8 images -> what the network sees; kept in checkpoints.
+        make_optimizer: network -> optimizer.
+        lr_factor: step -> factor of the optimizer's rates.
+        plan: the clock.
+        train, val, test: where batches come from.
+        reseed: (device, step) -> None; points dropout's generator at the step.
+        record: (step, epoch, values) -> None; takes every logged scalar.
+        clip_norm: the gradient's largest norm.
+        ema: decay of the averaged weights, which are then what is evaluated.
+        patience: epochs without a better validation accuracy after which the training stops.
+        frozen: children of the network that stay as they are, running statistics included.
+    """
+
+    #: What a child adds up over the samples of a batch while training; the mean of each is logged.
+    sums: tuple[str, ...]
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        normalise: nn.Module,
+        make_optimizer: Callable[[nn.Module], Optimizer],
+        lr_factor: Callable[[int], float],
+        plan: Plan,
+        train: TrainFeed,
+        val: EvalFeed | None,
+        test: EvalFeed,
+        reseed: Callable[[torch.device, int], None],
+        record: Record,
+        clip_norm: float | None = None,
+        ema: float | None = None,
+        patience: int | None = None,
+        frozen: Iterable[nn.Module] = (),
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network, self.normalise = network, normalise
+        self.ema = (
+            None if ema is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+        )
+        self.make_optimizer, self.lr_factor, self.plan = make_optimizer, lr_factor, plan
+        self.feeds = {"train": train, "val": val, "test": test}
+        self.train_feed = train
+        self.reseed, self.record, self.clip_norm, self.patience = reseed, record, clip_norm, patience
+        self._frozen = list(frozen)
+        self.clock = 0
+        self.stop_requested = False
+        self.train_seconds = 0.0
+        self.latest: dict[str, float] = {}
+        self.best: Best | None = None
+        self._totals = torch.zeros(len(self.sums))
+        self._samples = 0
+        self._window_seconds = 0.0
+        self._outputs: list[tuple[Tensor, ...]] = []
+
+    # What a child says
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(the batch's mean loss, what `sums` names as one tensor without gradient)."""
+
+    @abstractmethod
+    def outputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What `metrics` needs of a batch of an evaluated split."""
+
+    @abstractmethod
+    def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
+        """Metrics of a whole split, from the concatenated outputs of its batches. "accuracy" selects."""
+
+    # Training
+
+    def configure_optimizers(self) -> Optimizer:
+        optimizer = self.make_optimizer(self.network)
+        self._base_rates = [group["lr"] for group in optimizer.param_groups]
+        return optimizer
+
+    def train_batches(self) -> Ranges:
+        return Ranges(self.plan, lambda: self.clock)
+
+    def setup(self, stage: str) -> None:
+        for feed in self.feeds.values():
+            if feed is not None:
+                feed.to(self.trainer.strategy.root_device)  # self.device is not there yet
+
+    def train(self, mode: bool = True) -> Task:
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # Steps and indices: the feeds are on the device already.
+
+    def on_train_start(self) -> None:
+        # Lightning's own progress says "at the start of an epoch" (on_save_checkpoint); ours is the clock.
+        self.trainer.fit_loop.restarting = False
+        self._optimizer: Any = self.trainer.optimizers[0]
+        self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self._stop_if_patience_is_over()  # a resumed run may have been over
+        self._totals = self._totals.to(self.device)
+
+    def training_step(self, steps: range, batch_idx: int) -> None:
+        started = perf_counter()
+        for step in steps:
+            self._step(step)
+            self.clock = step + 1
+            if self.stop_requested:
+                break
+        logs = self.clock % self.plan.log_every == 0 or self.clock % self.plan.steps_per_epoch == 0
+        means = (self._totals / self._samples).tolist() if logs else None  # the host waits for the device here only
+        self._window_seconds += perf_counter() - started
+        if means is not None:
+            self._log_training(means)
+
+    def _step(self, step: int) -> None:
+        self.reseed(self.device, step)
+        factor = self.lr_factor(step)
+        for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+        for batch in self.train_feed.batches(step):
+            loss, sums = self.loss(batch)
+            (loss / self.train_feed.accumulate).backward()
+            self._totals = self._totals + sums
+            self._samples += len(batch.labels)
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.update_parameters(self.network)
+
+    def _log_training(self, means: list[float]) -> None:
+        values = dict(zip((f"train/{name}" for name in self.sums), means, strict=True))
+        if not all(torch.tensor(means).isfinite()):
+            good = self.latest.get("train/loss")
+            raise UserError(
+                f"the loss is not finite at step {self.clock} (last good: {'none' if good is None else f'{good:.4g}'},"
+                f" learning rate {self._optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
+                f" (schedule.warmup=0.05) or trainer.clip_norm=1"
+            )
+        values["lr"] = self._optimizer.param_groups[0]["lr"]
+        values["images_per_second"] = self._samples / self._window_seconds
+        self.train_seconds += self._window_seconds
+        self._totals = torch.zeros_like(self._totals)
+        self._samples, self._window_seconds = 0, 0.0
+        self._publish(values)
+
+    def _publish(self, values: dict[str, float]) -> None:
+        self.latest |= values
+        self.record(self.clock, self.clock / self.plan.steps_per_epoch, values)
+
+    # Evaluation
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that counts: the averaged one, if weights are averaged."""
+        return self.network if self.ema is None else self.ema.module
+
+    def eval_batches(self, part: str, limit: int | None = None) -> Indices:
+        feed = self.feeds[part]
+        assert isinstance(feed, EvalFeed)
+        return Indices(len(feed) if limit is None else min(limit, len(feed)))
+
+    def validation_step(self, index: int, batch_idx: int) -> None:
+        self._evaluate("val", index)
+
+    def test_step(self, index: int, batch_idx: int) -> None:
+        self._evaluate("test", index)
+
+    def _evaluate(self, part: str, index: int) -> None:
+        feed = self.feeds[part]
+        assert isinstance(feed, EvalFeed)
+        self._outputs.append(self.outputs(feed.batch(index)))
+
+    def gathered(self) -> tuple[Tensor, ...]:
+        """The outputs of the split that was evaluated last, as whole tensors."""
+        return tuple(torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+
+    def on_validation_epoch_start(self) -> None:
+        self._outputs = []
+
+    def on_test_epoch_start(self) -> None:
+        self._outputs = []
+
+    def on_validation_epoch_end(self) -> None:
+        values = {f"val/{name}": value.item() for name, value in self.metrics(*self.gathered()).items()}
+        self.log_dict(values, batch_size=1)  # for callbacks of Lightning that watch a metric
+        self._publish(values)
+        self.best = Best.after(self.best, values["val/accuracy"], self.clock)
+        self._stop_if_patience_is_over()
+
+    def _stop_if_patience_is_over(self) -> None:
+        if self.best is not None and self.patience is not None:
+            waited = (self.clock - self.best.reached) // self.plan.steps_per_epoch
+            self.trainer.should_stop = self.trainer.should_stop or waited >= self.patience
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        epoch = self.clock // self.plan.steps_per_epoch
+        checkpoint["epoch"], checkpoint["global_step"] = epoch, self.clock
+        checkpoint["loops"]["fit_loop"] = _at_epoch_start(checkpoint["loops"]["fit_loop"], epoch)
+        checkpoint["task"] = {
+            "clock": self.clock,
+            "totals": self._totals,
+            "samples": self._samples,
+            "latest": self.latest,
+            "best": None if self.best is None else tuple(self.best),
+            "train_seconds": self.train_seconds,
+            "window_seconds": self._window_seconds,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["task"]
+        self.clock, self._totals, self._samples = state["clock"], state["totals"], state["samples"]
+        self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
+        self.train_seconds, self._window_seconds = state["train_seconds"], state["window_seconds"]
+
+    def stop_here(self) -> None:
+        """Leave the training, after a checkpoint was written.
+
+        Raises:
+            Interrupted: always.
+        """
+        raise Interrupted(f"stopped after step {self.clock} of {self.plan.steps}")
+
+
+def _at_epoch_start(loop: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """The state of Lightning's fit loop when `epoch` epochs are done and nothing of the next one."""
+
+    def reset(state: Any, path: str) -> Any:
+        if isinstance(state, dict):
+            return {key: reset(value, f"{path}.{key}") for key, value in state.items()}
+        if isinstance(state, bool) or not isinstance(state, int):
+            return False if isinstance(state, bool) else state
+        return epoch if path.startswith(".epoch_progress") else 0
+
+    return reset(loop, "")
