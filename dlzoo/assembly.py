@@ -200,10 +200,9 @@ class Assembled:
         train = TrainFeed(data.train, normalise, augment, streams, data.batch_size, settings.accumulate)
         steps = min(train.steps_per_epoch, settings.limit_batches or train.steps_per_epoch)
         plan = Plan(settings.max_epochs, steps, settings.log_every, settings.checkpoint_every)
-        loss_knobs = dict(config["loss"])
         return Classify(
             network,
-            loss_fn=LOSSES.build(loss_knobs.pop("name"), **loss_knobs),
+            loss_fn=_loss(config, len(data.classes)),
             normalise=normalise,
             make_optimizer=self._make_optimizer,
             lr_factor=_lr_factor(config, plan),
@@ -326,6 +325,24 @@ def _lr_factor(config: Config, plan: Plan) -> Callable[[int], float]:
     warmup, name, knobs = _split_section(config["schedule"], Warmup)
     span = Span(plan.steps, plan.steps_per_epoch)
     return warmup.before(SCHEDULES.build(name, wiring={"span": span}, **knobs), span)
+
+
+def _loss(config: Config, num_classes: int) -> nn.Module:
+    """The loss, after it was tried on two samples.
+
+    Raises:
+        UserError: if it cannot work with so many classes.
+    """
+    knobs = dict(config["loss"])
+    loss = LOSSES.build(knobs.pop("name"), **knobs)
+    try:
+        loss(torch.zeros(2, num_classes), torch.tensor([0, num_classes - 1]))
+    except (ValueError, RuntimeError) as error:
+        settings = ", ".join(f"{name}={value}" for name, value in knobs.items() if value is not None)
+        raise UserError(
+            f"loss={config['loss']['name']} ({settings}) does not work for {num_classes} classes: {first_line(error)}"
+        ) from error
+    return loss
 
 
 def _freeze(network: nn.Module) -> list[nn.Module]:

@@ -85,7 +85,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _bad_picture(path: Path, error: Exception) -> UserError:
-    if not path.exists() or isinstance(error, PermissionError):
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
         return UserError(f"{path}: cannot be read ({first_line(error)})")
     return UserError(f"{path}: not a whole picture ({first_line(error)}); remove or replace it")
 
@@ -120,7 +120,10 @@ def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> N
 
 
 def _stamp(root: Path, path: Path) -> str:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     return f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 

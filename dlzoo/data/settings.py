@@ -39,8 +39,8 @@ class DataSettings:
             train, val = cut(train, self.val_fraction, self.split_seed)
             if not len(train) or not len(val):
                 raise UserError(
-                    f"data.val_fraction={self.val_fraction:g} of {len(images.train)} images leaves {len(train)} to train"
-                    f" and {len(val)} to validate on"
+                    f"data.val_fraction={self.val_fraction:g} of {len(images.train)} images leaves {len(train)}"
+                    f" to train on and {len(val)} to validate on"
                 )
         return self._limited(train), self._limited(val) if val else None, self._limited(images.test)
 

@@ -78,5 +78,5 @@ def worst_mistakes(images: Tensor, logits: Tensor, labels: Tensor, classes: Sequ
         pixels = images[index].cpu().numpy()
         axes.imshow(pixels if pixels.shape[2] == 3 else pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
         said, true = classes[int(predicted[index])], classes[int(labels[index])]
-        axes.set_title(f"{said} {confidence[index]:.0%}\nis {true}", fontsize=8)
+        axes.set_title(f"{true}, taken for\n{said} ({confidence[index]:.0%})", fontsize=8)
     return figure

@@ -16,7 +16,8 @@ _PACKAGES = ("dlzoo", "torch", "torchvision", "pytorch-lightning")
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that decide a result."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    found = {name: version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | found | {"torch": torch.__version__}  # with its CUDA
 
 
 def git_commit() -> str | None:

@@ -144,6 +144,7 @@ class Task(pl.LightningModule, ABC):
         self.trainer.fit_loop.restarting = False
         self._optimizer: Any = self.trainer.optimizers[0]
         self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self.train()  # Lightning leaves modules as they are; the frozen ones are not to be in training mode
         self._stop_if_patience_is_over()  # a resumed run may have been over
         self._totals = self._totals.to(self.device)
 

@@ -1,0 +1,47 @@
+"""Shared by all tests: one torch thread a worker, and a folder of small pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs in a folder of its own, so that outputs/ and data/ land there."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def draw_pictures(folder: Path, count: int, size: tuple[int, int] = (12, 12), seed: int = 0) -> None:
+    """`count` noisy pictures in `folder`: dark for a class called dark, bright otherwise."""
+    folder.mkdir(parents=True)
+    numbers = np.random.default_rng(seed)
+    low = 0 if folder.name == "dark" else 160
+    for index in range(count):
+        pixels = numbers.integers(low, low + 95, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03}.png")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, cache_home: Path) -> Path:
+    """Two classes in train/ and test/, 40 and 10 pictures each."""
+    root = tmp_path / "pictures"
+    for part, count in (("train", 40), ("test", 10)):
+        for name in ("dark", "light"):
+            draw_pictures(root / part / name, count, seed=len(part) + count)
+    return root

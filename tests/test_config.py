@@ -1,0 +1,161 @@
+"""Composition: what is asked for is what is frozen, and every mistake is one helpful line, without torch."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dlzoo import config, index
+from dlzoo.config import compose, freeze, read
+from dlzoo.errors import UserError
+from dlzoo.registry import REGISTRIES
+
+
+def test_a_config_is_complete_and_its_defaults_are_filled_in() -> None:
+    made = compose(["model=densenet121", "norm=gn", "norm.num_groups=16", "optimizer.lr=1"])
+    assert made["model"] == {
+        "name": "densenet121",
+        "stem": "auto",
+        "growth_rate": 32,
+        "bottleneck": True,
+        "compression": 0.5,
+    }
+    assert made["norm"]["num_groups"] == 16
+    assert made["act"] == {"name": "relu"}
+    assert made["init"]["name"] == "he"
+    assert made["augment"]["name"] == "crop"  # what digits are registered with
+    assert made["optimizer"]["lr"] == 1.0
+    assert isinstance(made["optimizer"]["lr"], float)
+
+
+def test_a_default_takes_the_knobs_of_what_it_stands_for() -> None:
+    assert compose(["norm.eps=0.001"])["norm"] == {"name": "bn", "affine": True, "eps": 0.001, "momentum": 0.1}
+
+
+def test_defaults_of_a_choice_belong_to_the_choice_and_not_to_another() -> None:
+    assert compose(["trainer=cpu", "data=cifar10"])["augment"]["name"] == "flip_crop"
+    assert compose(["data.batch_size=full"])["data"]["batch_size"] == "full"
+    assert compose(["model=mlp", "model.hidden=[8,4]"])["model"]["hidden"] == [8, 4]
+
+
+def test_freezing_is_idempotent_and_survives_yaml() -> None:
+    for overrides in ([], ["model=linear"], ["norm=none", "trainer=debug", "seed=7"]):
+        made = compose(overrides)
+        assert freeze(yaml.safe_load(yaml.safe_dump(made))) == made
+
+
+@pytest.mark.parametrize("choice", [*REGISTRIES, "trainer"])
+def test_every_name_of_every_choice_composes(choice: str) -> None:
+    for name in config.options(choice):
+        if choice == "norm" or choice == "act":
+            compose(["model=resnet20", f"{choice}={name}"])
+        else:
+            compose([f"{choice}={name}"])
+
+
+WRONG = {
+    "modle=resnet20": "did you mean 'model'?",
+    "model=resnet21": "unknown model 'resnet21'; did you mean",
+    "model=3": "model=3: needs a name",
+    "norm=batchnorm": "unknown norm 'batchnorm'",
+    "norm.num_groups=8": "norm=bn has none",
+    "norm=gn norm.num_groups=0": "norm.num_groups must be an integer >= 1, not 0",
+    "lr=0.1": "did you mean 'optimizer.lr'?",
+    "batch_size=4": "did you mean 'data.batch_size'?",
+    "optimizer.lrr=1": "did you mean 'lr'?",
+    "optimizer.lr=abc": "optimizer.lr must be a number > 0, not 'abc'",
+    "optimizer.lr=-1": "must be a number > 0",
+    "optimizer.nesterov=3": "must be true or false",
+    "data.batch_size=0": "data.batch_size must be an integer >= 1 or full, not 0",
+    "data.batch_size=2.5": "must be an integer",
+    "seed=-1": "seed must be an integer >= 0",
+    "trainer.precision=fp61": "must be auto or fp32 or bf16",
+    "trainer=gpuu": "did you mean 'gpu'?",
+    "experiment=nothing": "unknown experiment",
+    "model=linear norm=gn": "model=linear has no place for norm=gn",
+    "norm=bn,gn": "asks for several runs",
+    "~norm": "cannot be taken away",
+    "norm": "say key=value",
+    "optimizer.lr=[": "cannot read",
+    "=3": "",
+    "a.b.c=1": "unknown key 'a'",
+    "optimizer.lr.x=1": "",
+    "data={a: 1}": "needs a name",
+    "model.name=resnet32": "",
+}
+
+
+@pytest.mark.parametrize("typed", [typed for typed in WRONG if typed != "model.name=resnet32"])
+def test_a_mistake_is_one_line(typed: str) -> None:
+    with pytest.raises(UserError) as error:
+        compose(typed.split(" ") if not typed.startswith("data={") else [typed])
+    assert WRONG[typed] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_config_file_is_one_line_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    good = compose([])
+    for content, says in [
+        (yaml.safe_dump(good | {"sed": 1}), "unknown key 'sed'"),
+        (yaml.safe_dump(good | {"seed": "x"}), "seed must be an integer"),
+        (yaml.safe_dump(good | {"norm": {"name": "gn"}}), "norm.num_groups is missing"),
+        (yaml.safe_dump(good | {"norm": "gn"}), "norm must be a section"),
+        (yaml.safe_dump(good | {"model": {"name": "resnet21"}}), "unknown model 'resnet21'"),
+        ("a: [1", "not valid YAML"),
+        ("just words", "not a config"),
+    ]:
+        path.write_text(content)
+        with pytest.raises(UserError) as error:
+            read(path)
+        assert str(error.value).startswith(f"{path}: ")
+        assert says in str(error.value)
+    with pytest.raises(UserError, match="cannot be read"):
+        read(tmp_path / "absent.yaml")
+
+
+def test_nothing_that_answers_a_typo_imports_torch() -> None:
+    """And it is not slow: less than half of what importing torch costs, measured beside it."""
+    index.load()  # warm
+    check = (
+        "import sys; from dlzoo.cli import main; code = main({!r}); assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+
+    def seconds(code: str, expected: int) -> float:
+        best = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+            best = min(best, time.perf_counter() - started)
+            assert done.returncode == expected, done.stderr
+        return best
+
+    torch_seconds = seconds("import torch", 0)
+    for words, expected in (
+        (["--help"], 0),
+        (["train", "model=resnet21"], 2),
+        (["train", "optimizer.lr=abc"], 2),
+        (["list", "model"], 0),
+        (["show", "norm", "gn"], 0),
+        (["completion", "--line", "dlzoo train norm=g"], 0),
+    ):
+        assert seconds(check.format(words), expected) < torch_seconds, words
+
+
+def test_the_index_notices_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = index._key()
+    monkeypatch.setattr(index, "_PACKAGE", tmp_path)
+    (tmp_path / "a.py").write_text("x = 1")
+    second = index._key()
+    (tmp_path / "a.py").write_text("x = 12")
+    assert len({first, second, index._key()}) == 3
+
+
+def test_the_index_is_what_the_registries_say() -> None:
+    for choice, registry in REGISTRIES.items():
+        assert index.available(choice) == registry.names()
+        for name in registry.names():
+            assert index.entries(choice)[name]["knobs"] == registry[name].knobs

@@ -1,0 +1,72 @@
+import pytest
+
+from dlzoo.errors import UserError, did_you_mean
+from dlzoo.knobs import Fraction, PositiveInt, check, describe, knobs_of, schema_of, wiring_of
+from dlzoo.registry import MODELS, REGISTRIES, Registry
+
+
+def make() -> Registry:
+    registry = Registry("part", "dlzoo.losses", "a tuple")
+
+    @registry.register("pair", source="here")
+    def pair(channels: int, *, width: PositiveInt = 3, share: Fraction = 0.5, kind: str | None = None) -> tuple:
+        """A pair."""
+        return channels, width, share, kind
+
+    return registry
+
+
+def test_an_entry_waits_for_its_wiring_and_checks_its_knobs() -> None:
+    registry = make()
+    assert registry.build("pair", width=4)(7) == (7, 4, 0.5, None)
+    assert registry.build("pair", wiring={"channels": 7, "unused": 1}, share=1) == (7, 3, 1.0, None)
+    for wrong in ({"width": 0}, {"width": 2.5}, {"width": True}, {"share": 1.5}, {"share": float("nan")}, {"kind": 3}):
+        with pytest.raises(UserError, match="part=pair"):
+            registry.build("pair", **wrong)
+    with pytest.raises(UserError, match="did you mean 'width'"):
+        registry.build("pair", widht=3)
+
+
+def test_a_duplicate_raises_and_an_unknown_name_names_the_closest() -> None:
+    registry = make()
+    with pytest.raises(ValueError, match="pair is registered already"):
+        registry.register("pair", source="there")(lambda: None)
+    with pytest.raises(UserError, match="did you mean 'pair'"):
+        registry["pairs"]
+
+
+def test_every_entry_has_a_source_a_docstring_and_knobs_that_accept_their_defaults() -> None:
+    for choice, registry in REGISTRIES.items():
+        assert registry.names(), choice
+        for name in registry.names():
+            entry = registry[name]
+            assert entry.source, (choice, name)
+            assert entry.doc, (choice, name)
+            for knob, schema in entry.knobs.items():
+                check(schema, schema["default"])
+                assert describe(schema), (choice, name, knob)
+
+
+def test_every_default_that_a_registration_names_exists() -> None:
+    for name in MODELS.names():
+        for choice, part in MODELS[name].meta.items():
+            assert part in REGISTRIES[choice].names(), (name, choice)
+
+
+def test_schemas() -> None:
+    assert schema_of(int | None) == {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+    assert check(schema_of(tuple[PositiveInt, ...]), [1, 2]) == (1, 2)
+    with pytest.raises(ValueError, match=r"must be a list, each an integer >= 1, not \[0\]"):
+        check(schema_of(tuple[PositiveInt, ...]), [0])
+    with pytest.raises(TypeError, match="cannot have the type"):
+        schema_of(dict)
+
+    def function(a: int, *, b: float = 1.0) -> None: ...
+
+    assert wiring_of(function) == ["a"]
+    assert knobs_of(function) == {"b": {"type": "number", "default": 1.0}}
+
+
+def test_did_you_mean() -> None:
+    assert did_you_mean("GN", ["gn", "bn"]) == "did you mean 'gn'?"
+    assert did_you_mean("zzz", ["gn", "bn"]) == "there is bn, gn"
