@@ -33,7 +33,7 @@ from dlzoo.runs.metric_log import MetricLog, read_metrics
 from dlzoo.runs.run_dir import RunDir, fresh_path
 from dlzoo.settings import TrainerSettings
 from dlzoo.streams import Streams
-from dlzoo.tasks.checkpoints import Checkpoints
+from dlzoo.tasks.checkpoints import Checkpoints, WholeFiles
 from dlzoo.tasks.classify import Classify
 from dlzoo.tasks.display import Display
 from dlzoo.tasks.plan import Plan
@@ -266,6 +266,7 @@ class Assembled:
             precision=self.precision,
             max_epochs=self.settings.max_epochs,
             callbacks=callbacks,
+            plugins=[WholeFiles()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from typing import Any
+
+import yaml
 
 from dlzoo import config, index
 from dlzoo.errors import UserError, did_you_mean
@@ -23,13 +26,22 @@ def entry(choice: str, name: str) -> dict[str, Any]:
     if name not in config.options(choice) or name == "default":
         raise UserError(f"unknown {choice} {name!r}; {did_you_mean(name, config.options(choice))}")
     if choice not in REGISTRIES:
-        text = (config.conf_dir() / choice / f"{name}.yaml").read_text()
-        knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
-        return {"choice": choice, "name": name, "doc": text, "source": "", "meta": {}, "knobs": knobs}
+        return _written(choice, name)
     found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
     if choice == "model":
         found["sizes"] = [_size(name, 224, 1000), _size(name, 32, 10)]
     return found
+
+
+def _written(choice: str, name: str) -> dict[str, Any]:
+    """What is known of a file under conf/: its head, and for a trainer its settings."""
+    content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
+    head = [line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), content.splitlines())]
+    knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
+    for key, value in yaml.safe_load(content).items():
+        if key in knobs:
+            knobs[key] |= {"default": value}
+    return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "knobs": knobs}
 
 
 def _size(name: str, image_size: int, num_classes: int) -> dict[str, int]:
@@ -54,7 +66,9 @@ def text(found: dict[str, Any]) -> str:
         )
     if found["knobs"]:
         lines += ["", "settings"]
-    for name, schema in found["knobs"].items():
-        default = json.dumps(schema["default"]).strip('"')
-        lines.append(f"  {found['choice']}.{name}={default:<12} {describe(schema)}")
-    return "\n".join(lines)
+    shown = {
+        f"{found['choice']}.{name}={json.dumps(schema['default']).strip(chr(34))}": describe(schema)
+        for name, schema in found["knobs"].items()
+    }
+    width = max(map(len, shown), default=0)
+    return "\n".join([*lines, *(f"  {setting:<{width}}  {kind}" for setting, kind in shown.items())])

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
 
-from dlzoo.errors import UserError
+from dlzoo.errors import UserError, first_line
 from dlzoo.tasks.task import Task
 
 
@@ -30,29 +32,43 @@ class Checkpoints(pl.Callback):
             return  # saved in on_train_epoch_end, or a resume would skip the validation
         every = task.plan.checkpoint_every
         if task.stop_requested or (every and task.clock % every == 0):
-            self._save(trainer, self.last)
+            trainer.save_checkpoint(self.last)
         if task.stop_requested:
             task.stop_here()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task = _task(pl_module)
         if task.best is not None and task.best.clock == task.clock:
-            self._save(trainer, self.best)
-        self._save(trainer, self.last)
+            trainer.save_checkpoint(self.best)
+        trainer.save_checkpoint(self.last)
         if task.stop_requested and task.clock < task.plan.steps:
             task.stop_here()
 
-    def _save(self, trainer: pl.Trainer, path: Path) -> None:
-        """Write aside, sync, rename: a kill or a full disk leaves the previous checkpoint whole."""
+
+class WholeFiles(CheckpointIO):
+    """Checkpoints are written aside, synced and renamed: a kill or a full disk leaves the one before it whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
         aside = path.with_suffix(".partial")
         try:
-            trainer.save_checkpoint(aside)
-            with aside.open("rb") as file:
+            with aside.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)
         except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
             aside.unlink(missing_ok=True)
-            raise UserError(f"cannot write {path}: {error}; the checkpoint before it is whole") from error
+            cause = error if isinstance(error, OSError) else error.__context__
+            reason = cause.strerror if isinstance(cause, OSError) else first_line(error)
+            kept = "; the checkpoint before it is whole" if path.exists() else ""
+            raise UserError(f"cannot write {path}: {reason}{kept}") from error
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink()
 
 
 def _task(module: pl.LightningModule) -> Task:
