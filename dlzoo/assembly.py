@@ -101,9 +101,11 @@ def _carry_out(run: RunDir, config: Config, before: dict[str, Any], console: Con
     """Train, test and write down; the metrics."""
     started = perf_counter()
     checkpoint = run.last_checkpoint if run.last_checkpoint.exists() else None
-    log = MetricLog(run, _clock(checkpoint) if checkpoint else 0)
+    log = MetricLog(run, _load(checkpoint)["task"]["clock"] if checkpoint else 0)
     try:
         made = Assembled(config, log.scalars)
+        if checkpoint:
+            made.load(checkpoint)
         if checkpoint and before.get("data_fingerprint") != made.data.fingerprint:
             raise UserError(f"{run.path}: the data is not what the run began with; start a new run")
         run.update(**made.facts())
@@ -246,8 +248,16 @@ class Assembled:
     def select(self, run: RunDir) -> dict[str, Any]:
         """Load the weights that are to be tested; what the task knew when they were saved."""
         best = self.settings.select == "best" and run.best_checkpoint.exists()  # none without validation
-        state = _load(run.best_checkpoint if best else run.last_checkpoint)
-        self.task.load_state_dict(state["state_dict"])
+        return self.load(run.best_checkpoint if best else run.last_checkpoint)
+
+    def load(self, checkpoint: Path) -> dict[str, Any]:
+        """Load the weights of a checkpoint; what the task knew when they were saved.
+
+        Raises:
+            UserError: if it is damaged, or of another model.
+        """
+        state = _load(checkpoint)
+        transfer(state["state_dict"], self.task, str(checkpoint), new_head=False)
         return state["task"]
 
     def test(self) -> dict[str, float]:
@@ -383,10 +393,6 @@ def _load(checkpoint: Path) -> dict[str, Any]:
     except Exception as error:
         raise UserError(f"{checkpoint}: not a whole checkpoint ({first_line(error)})") from error
     return content
-
-
-def _clock(checkpoint: Path) -> int:
-    return _load(checkpoint)["task"]["clock"]
 
 
 def _hardware(settings: TrainerSettings) -> tuple[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 import dlzoo
@@ -81,6 +82,13 @@ def test_a_run_leaves_everything_behind() -> None:
     assert [r["step"] for r in records if "train/loss" in r] == [5, 10, 15]
     assert [r["step"] for r in records if "val/loss" in r] == [5, 10, 15]
     assert [path.name for path in (run.dir / "checkpoints").iterdir() if path.suffix != ".ckpt"] == []
+    board = EventAccumulator(str(run.dir), size_guidance={"scalars": 0})
+    board.Reload()
+    assert {"confusion", "curves", "mistakes"} <= set(board.Tags()["images"])
+    for tag in ("train/loss", "val/accuracy", "lr"):
+        logged = [(r["step"], pytest.approx(r[tag])) for r in records if tag in r]
+        assert [(event.step, event.value) for event in board.Scalars(tag)] == logged
+    assert "_hparams_/session_start_info" in board.summary_metadata
 
 
 def test_digits_are_learnt() -> None:
@@ -292,6 +300,21 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
         origin, *more = wrong.split(" ")
         with pytest.raises(UserError, match=says):
             train(*SMALL, f"init_from={origin}", *more)
+
+
+def test_a_checkpoint_of_another_model_in_a_run_is_one_line() -> None:
+    first, second = train(*SMALL, "run_dir=first"), train(*SMALL, "model.hidden=[8]", "run_dir=second")
+    for name in ("best.ckpt", "last.ckpt"):
+        (first.dir / "checkpoints" / name).write_bytes((second.dir / "checkpoints" / name).read_bytes())
+    with pytest.raises(UserError, match=r"best\.ckpt: weights of another model"):
+        evaluate("first")
+    run = RunDir.open("first")
+    run.update(state="interrupted")
+    with pytest.raises(UserError, match=r"last\.ckpt: weights of another model"):
+        assembly.execute(run)
+    run.last_checkpoint.write_bytes(b"half")
+    with pytest.raises(UserError, match=r"last\.ckpt: not a whole checkpoint"):
+        assembly.execute(run)
 
 
 def test_a_stranger_s_pickle_runs_no_code(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TimeRemainingColumn
 from rich.progress import Task as Bar
+from rich.table import Column
 from rich.text import Text
 
 from dlzoo.tasks.task import Task
@@ -24,10 +25,8 @@ class Display(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Task)
         if self.console.is_terminal:
-            self._progress = Progress(
-                _Facts(pl_module), BarColumn(None), TaskProgressColumn(), TimeRemainingColumn(),
-                console=self.console, refresh_per_second=4, expand=True,
-            )  # fmt: skip
+            columns = BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), _Facts(pl_module)
+            self._progress = Progress(*columns, console=self.console, refresh_per_second=4)
             self._progress.add_task("", total=pl_module.plan.steps)
             self._progress.start()
 
@@ -55,7 +54,7 @@ class _Facts(ProgressColumn):
     max_refresh = 0.2
 
     def __init__(self, task: Task) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))  # a narrow terminal cuts the end off
         self.task = task
 
     def render(self, task: Bar) -> Text:

@@ -1,0 +1,68 @@
+"""The wheel, and the house's promises about imports."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def python(code: str, folder: Path, *path: Path) -> str:
+    environment = {"PYTHONPATH": ":".join(map(str, path)), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_installed_dlzoo_works_outside_a_checkout(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path / "dist")]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        assert "dlzoo/conf/config.yaml" in archive.namelist()
+    code = (
+        "import dlzoo.config as c; print(c.__file__); print(c.compose(['trainer=debug'])['trainer']['limit_batches'])"
+    )
+    where, limit = python(code, tmp_path, tmp_path / "site").split()
+    assert Path(where).is_relative_to(tmp_path)
+    assert limit == "1"
+
+
+def test_importing_dlzoo_imports_no_torch(tmp_path: Path) -> None:
+    code = "import sys, dlzoo; dlzoo.available('model'); print('torch' in sys.modules, 'hydra' in sys.modules)"
+    python(code, tmp_path, REPOSITORY)  # the index is made
+    assert python(code, tmp_path, REPOSITORY).split() == ["False", "False"]
+
+
+def test_an_architecture_alone_needs_neither_lightning_nor_hydra(tmp_path: Path) -> None:
+    code = """
+import sys
+from dlzoo.build import build_model
+build_model("densenet_bc_40_12", num_classes=2)
+print("pytorch_lightning" in sys.modules, "hydra" in sys.modules)
+"""
+    assert python(code, tmp_path, REPOSITORY).split() == ["False", "False"]
+
+
+def test_a_plug_in_adds_entries_and_a_broken_one_takes_nothing_down(tmp_path: Path) -> None:
+    plugin = tmp_path / "site"
+    (plugin / "myzoo-1.dist-info").mkdir(parents=True)
+    (plugin / "myzoo-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: myzoo\nVersion: 1\n")
+    (plugin / "myzoo-1.dist-info" / "entry_points.txt").write_text(
+        "[dlzoo.act]\nmine = myzoo\n[dlzoo.model]\nbroken = myzoo_broken\n"
+    )
+    (plugin / "myzoo.py").write_text(
+        "from torch import nn\nfrom dlzoo.registry import ACTS\n"
+        "@ACTS.register('double', source='here')\ndef double(*, slope: float = 2.0) -> nn.Module:\n"
+        "    '''Twice.'''\n    return nn.Identity()\n"
+    )
+    (plugin / "myzoo_broken.py").write_text("1 / 0")
+    code = """
+import dlzoo, dlzoo.config as c
+print("double" in dlzoo.available("act"), len(dlzoo.available("model")) > 20)
+print(c.compose(["act=double", "act.slope=3"])["act"]["slope"])
+"""
+    assert python(code, tmp_path, plugin, REPOSITORY).split() == ["True", "True", "3.0"]
