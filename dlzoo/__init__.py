@@ -17,14 +17,14 @@ from dlzoo.errors import UserError
 from dlzoo.index import available
 
 if TYPE_CHECKING:
-    from dlzoo.assembly import train
-    from dlzoo.build import build, build_loss, build_model
+    from dlzoo.execute import train
+    from dlzoo.zoo import build, build_loss, build_model
 
 __version__ = "0.1.0"
 __all__ = ["UserError", "__version__", "available", "build", "build_loss", "build_model", "train"]
 
 
-_HOMES = {"train": "dlzoo.assembly"} | dict.fromkeys(("build", "build_loss", "build_model"), "dlzoo.build")
+_HOMES = {"train": "dlzoo.execute"} | dict.fromkeys(("build", "build_loss", "build_model"), "dlzoo.zoo")
 
 
 def __getattr__(name: str) -> object:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from dlzoo.errors import Interrupted, UserError, did_you_mean
 from dlzoo.show import listing
@@ -15,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name); the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        _look_at_folder()
         return _dispatch(words)
     except UserError as error:
         print(f"dlzoo: {error}", file=sys.stderr)
@@ -30,17 +32,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _look_at_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the folder that you are in does not exist any more") from None
+
+
 def _dispatch(words: list[str]) -> int:
-    if any(word in ("-h", "--help") for word in words):
-        print(listing.help_text())
+    if not words or any(word in ("-h", "--help") for word in words):
+        print(_help())
         return 0
     if words == ["--version"]:
         import dlzoo
 
         print(dlzoo.__version__)
-        return 0
-    if not words:
-        print(listing.help_text())
         return 0
     command, *rest = words
     if command not in _COMMANDS:
@@ -49,7 +55,7 @@ def _dispatch(words: list[str]) -> int:
             command, rest = "train", words
         else:
             raise UserError(f"unknown command {command!r}; {did_you_mean(command, _COMMANDS)}")
-    _COMMANDS[command](rest)
+    _COMMANDS[command].function(rest)
     return 0
 
 
@@ -66,10 +72,10 @@ def train(words: list[str]) -> None:
         return
     from dlzoo.config import compose
 
-    compose(words)  # a typo is answered before torch is imported
-    from dlzoo import assembly
+    config = compose(words)  # a typo is answered before torch is imported
+    from dlzoo.execute import begin
 
-    assembly.train(words)
+    begin(config)
 
 
 def run(words: list[str]) -> None:
@@ -78,7 +84,7 @@ def run(words: list[str]) -> None:
     from dlzoo.runs.run_dir import RunDir
 
     directory = RunDir.open(path)
-    from dlzoo.assembly import execute
+    from dlzoo.execute import execute
 
     execute(directory)
 
@@ -133,20 +139,29 @@ def predict(words: list[str]) -> None:
 def completion(words: list[str]) -> None:
     """Nothing: the lines for a shell. --line LINE: how the line may go on."""
     if words[:1] == ["--line"]:
-        print("\n".join(listing.candidates(words[1] if len(words) > 1 else "")))
+        print("\n".join(listing.candidates(words[1] if len(words) > 1 else "", _COMMANDS)))
     else:
         print(listing.COMPLETION)
 
 
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "train": train,
-    "run": run,
-    "list": list_names,
-    "show": show,
-    "eval": evaluate,
-    "predict": predict,
-    "completion": completion,
+class _Command(NamedTuple):
+    function: Callable[[list[str]], None]
+    help: str
+
+
+_COMMANDS = {
+    "train": _Command(train, "train a network: dlzoo train model=densenet121 norm=gn (python train.py is the same)"),
+    "run": _Command(run, "carry out a run directory, from its last checkpoint if it has one: dlzoo run DIR"),
+    "list": _Command(list_names, "the names of a choice: dlzoo list model [--json]"),
+    "show": _Command(show, "what an entry takes, its source, its size: dlzoo show model resnet50 [--json]"),
+    "eval": _Command(evaluate, "a run's test numbers again, from its checkpoint: dlzoo eval run=DIR [--json]"),
+    "predict": _Command(predict, "classes for pictures: dlzoo predict run=DIR FILE ... [--json]"),
+    "completion": _Command(completion, 'tab completion: eval "$(dlzoo completion)"'),
 }
+
+
+def _help() -> str:
+    return listing.help_text({name: command.help for name, command in _COMMANDS.items()})
 
 
 def _flag(words: list[str], flag: str) -> tuple[bool, list[str]]:
@@ -162,7 +177,7 @@ def _exactly(words: list[str], usage: str, count: int = 1) -> list[str]:
 def _run_and_rest(words: list[str]) -> tuple[str, list[str]]:
     """The directory of run=DIR, and the other words."""
     runs = [word.removeprefix("run=") for word in words if word.startswith("run=")]
-    if len(runs) != 1:
+    if len(runs) != 1 or not runs[0]:
         raise UserError("say which run: run=DIR")
     return runs[0], [word for word in words if not word.startswith("run=")]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -20,7 +23,11 @@ Config = dict[str, Any]
 #: What `<choice>=default` is filled in from: the entry of the other choice, as its registration says.
 DEFAULTS_FROM = {"norm": "model", "act": "model", "init": "model", "augment": "data"}
 
+#: The parts of a config that have settings of their own; each but the last is a registry.
+SECTIONS = [*REGISTRIES, "trainer"]
+
 _PACKAGE = Path(__file__).parent
+_composing = Lock()
 
 
 def conf_dir() -> Path:
@@ -34,6 +41,13 @@ def options(choice: str) -> list[str]:
     if choice in REGISTRIES:
         return sorted(index.available(choice) + (["default"] if choice in DEFAULTS_FROM else []))
     return sorted(path.stem for path in (conf_dir() / choice).glob("*.yaml"))
+
+
+def head(choice: str, name: str) -> list[str]:
+    """The comment that a file under conf/ begins with, without Hydra's own line."""
+    lines = (conf_dir() / choice / f"{name}.yaml").read_text().splitlines()
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    return [line.lstrip("# ") for line in comment if not line.startswith("# @package")]
 
 
 @cache
@@ -55,11 +69,14 @@ def compose(overrides: Iterable[str]) -> Config:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    lines = [_checked(line) for line in overrides]
-    _fill_store()
+    if isinstance(overrides, str):
+        raise UserError(f"settings are a list, such as [{overrides!r}]")
+    lines = [checked for line in overrides if (checked := _checked(line))]
     try:
-        with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
-            composed = hydra_compose("config", overrides=lines)
+        with _composing:  # Hydra's state is the process's
+            _fill_store()
+            with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
+                composed = hydra_compose("config", overrides=lines)
         raw = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(first_line(error)) from error
@@ -67,56 +84,77 @@ def compose(overrides: Iterable[str]) -> Config:
     return freeze({str(key): value for key, value in raw.items()})
 
 
-def _checked(line: str) -> str:
-    """One override for Hydra, after its key (of a choice: its name too) was looked at.
+def _checked(line: str) -> str | None:
+    """One override for Hydra, after its key (of a choice: its name too) was looked at; None if it says nothing.
 
     Values are forced in ("++"), so that unknown keys are answered by `freeze`, in our words.
     """
+    key, equals, _ = line.partition("=")
+    if line.startswith("~"):
+        raise UserError(f"{line!r}: a setting cannot be taken away; choose another value for it")
+    if not key or not equals:
+        words = [f"{word}=..." for word in (*choices(), *knobs_of(RunSettings))]
+        hint = "say it as key=value" if f"{line}=..." in words else did_you_mean(line, words)
+        raise UserError(f"{line!r} is no setting (key=value); {hint}")
+    override = _parsed(line)
+    if override.is_sweep_override():
+        raise UserError(
+            f"{line!r} asks for several runs, and one run takes one value; quote a comma that is meant: '\"a,b\"'"
+        )
+    key, value = override.key_or_group, override.value()
+    section, _, rest = key.partition(".")
+    if section == "hydra":
+        raise UserError(f"unknown key {key!r}: Hydra composes here, and does nothing else")
+    if section in choices() and rest == "name":
+        raise UserError(f"{line!r}: say {section}={value}")
+    if key not in choices():
+        return f"++{override.input_line.lstrip('+')}"
+    if value is None and key == "experiment":
+        return None
+    if not isinstance(value, str) or value not in options(key):
+        raise UserError(f"unknown {key} {value!r}; {did_you_mean(str(value), options(key))}")
+    return f"{key}={value}"
+
+
+def _parsed(line: str) -> Any:
+    """Hydra's reading of an override; a value that its grammar has no place for (~/data, josé) is taken as a word."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    parser = OverridesParser.create()
     try:
-        override = OverridesParser.create().parse_override(line)
+        return parser.parse_override(line)
     except HydraException as error:
-        words = [*choices(), *knobs_of(RunSettings)]
-        if "=" not in line:
-            raise UserError(f"{line!r} is no setting: say key=value; {did_you_mean(line, words)}") from error
-        raise UserError(f"cannot read {line!r}: {first_line(error)}") from error
-    if override.is_delete():
-        raise UserError(f"{line!r}: a setting cannot be taken away; choose another value for it")
-    if override.is_sweep_override():
-        raise UserError(f"{line!r} asks for several runs; one run takes one value")
-    key, value = override.key_or_group, override.value()
-    if key not in choices():
-        return f"++{line.lstrip('+')}"
-    if value is not None and not isinstance(value, str):
-        raise UserError(f"{key}={value}: needs a name; {did_you_mean(str(value), options(key))}")
-    if value is None and key == "experiment":
-        return line
-    if value not in options(key):
-        raise UserError(f"unknown {key} {str(value)!r}; {did_you_mean(str(value), options(key))}")
-    return line.lstrip("+")
+        key, _, value = line.partition("=")
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        try:
+            return parser.parse_override(f'{key}="{quoted}"')
+        except HydraException:
+            raise UserError(f"cannot read {line!r}: {first_line(error)}") from error
 
 
 @cache
 def _fill_store() -> None:
-    """Give Hydra the entries of the registries and the defaults of the hand-written groups."""
+    """Give Hydra the entries of the registries and the defaults of the trainer."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
     for choice in REGISTRIES:
         for name in options(choice):
-            store.store(group=choice, name=name, node=default_section(choice, name))
-    store.store(group="trainer", name="base", node=_defaults(knobs_of(TrainerSettings)))
+            store.store(group=choice, name=name, node={"name": name} | _defaults(choice, name))
+    store.store(group="trainer", name="base", node=_defaults("trainer"))
 
 
-def default_section(choice: str, name: str) -> Config:
-    """A choice's part of the config: its name and the defaults of its knobs."""
-    return {"name": name} | (_defaults(index.knobs(choice, name)) if name != "default" else {})
+def knobs(section: str, name: str = "default") -> Mapping[str, Mapping[str, Any]]:
+    """The settings of a section of the config, of the entry `name` where it has entries: key -> schema."""
+    if section == "trainer":
+        return knobs_of(TrainerSettings)
+    return index.load()[section]["common"] if name == "default" else index.knobs(section, name)
 
 
-def _defaults(knobs: Mapping[str, Mapping[str, Any]]) -> Config:
-    return {name: schema["default"] for name, schema in knobs.items()}
+def _defaults(section: str, name: str = "default") -> Config:
+    known = {} if name == "default" and section != "trainer" else knobs(section, name)
+    return {key: schema["default"] for key, schema in known.items()}
 
 
 def freeze(raw: Mapping[str, Any], where: str = "") -> Config:
@@ -129,49 +167,55 @@ def freeze(raw: Mapping[str, Any], where: str = "") -> Config:
         UserError: for the first key that is unknown, missing or of the wrong type.
     """
     run_knobs = knobs_of(RunSettings)
-    sections = [*REGISTRIES, "trainer"]
     for key in raw:
-        if key not in run_knobs and key not in sections:
-            raise UserError(f"{where}unknown key {key!r}; {_suggest(key)}")
-    frozen: Config = {name: _value(name, schema, raw, where) for name, schema in run_knobs.items()}
-    for section in sections:
+        if key not in run_knobs and key not in SECTIONS:
+            raise UserError(f"{where}unknown key {key!r}; {_suggest(key, raw)}")
+    frozen: Config = {key: _value(key, schema, raw, where) for key, schema in run_knobs.items()}
+    # What a default is filled in from (model, data) is settled first.
+    for section in sorted(SECTIONS, key=lambda section: section in DEFAULTS_FROM):
         given = raw.get(section)
         if not isinstance(given, Mapping):
             raise UserError(f"{where}{section} must be a section with its settings, not {given!r}")
-    # What a default is filled in from (model, data) is settled first.
-    for choice in sorted(REGISTRIES, key=lambda choice: choice in DEFAULTS_FROM):
-        frozen[choice] = _section(choice, dict(raw[choice]), frozen, where)
-    frozen["trainer"] = _values("trainer.", knobs_of(TrainerSettings), raw["trainer"], where, "trainer")
+        if section == "trainer":
+            frozen[section] = _values(section, "trainer", given, where)
+        else:
+            frozen[section] = _entry(section, dict(given), frozen, where)
     return frozen
 
 
-def _section(choice: str, given: Config, frozen: Config, where: str) -> Config:
+def _entry(choice: str, given: Config, frozen: Config, where: str) -> Config:
+    """The section of a choice, its name settled first: a default becomes what it stands for."""
     name = given.pop("name", None)
     if name not in options(choice):
         raise UserError(f"{where}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
     if choice in DEFAULTS_FROM:
-        origin = frozen[DEFAULTS_FROM[choice]]["name"]
-        meta = index.entries(DEFAULTS_FROM[choice])[origin]["meta"]
-        if name == "default" and choice in meta:
-            name = meta[choice]
-            given = default_section(choice, name) | given
-            del given["name"]
-        elif name != "default" and choice not in meta:
+        origin = DEFAULTS_FROM[choice]
+        meta = index.entries(origin)[frozen[origin]["name"]]["meta"]
+        stands_for = meta.get(choice, REGISTRIES[choice].fallback)
+        if stands_for is None and name != "default":
             raise UserError(
-                f"{where}{DEFAULTS_FROM[choice]}={origin} has no place for {choice}={name}; leave {choice} out,"
-                f" or choose another {DEFAULTS_FROM[choice]}"
+                f"{where}{origin}={frozen[origin]['name']} has no place for {choice}={name}; leave {choice} out,"
+                f" or choose another {origin}"
             )
-    knobs = index.knobs(choice, name) if name != "default" else {}
-    return {"name": name} | _values(f"{choice}.", knobs, given, where, f"{choice}={name}")
+        if stands_for is None:
+            return {"name": "default"} | _values(choice, f"{origin}={frozen[origin]['name']}", given, where, {})
+        if name == "default":
+            name, given = stands_for, _defaults(choice, stands_for) | given
+    return {"name": name} | _values(choice, f"{choice}={name}", given, where, knobs(choice, name))
 
 
 def _values(
-    prefix: str, knobs: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], where: str, owner: str
+    section: str,
+    owner: str,
+    given: Mapping[str, Any],
+    where: str,
+    known: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
+    known = knobs(section) if known is None else known
     for key in given:
-        if key not in knobs:
-            raise UserError(f"{where}unknown key '{prefix}{key}': {owner} has none; {did_you_mean(key, knobs)}")
-    return {name: _value(f"{prefix}{name}", schema, given, where) for name, schema in knobs.items()}
+        if key not in known:
+            raise UserError(f"{where}unknown key '{section}.{key}': {owner} has none; {did_you_mean(key, known)}")
+    return {key: _value(f"{section}.{key}", schema, given, where) for key, schema in known.items()}
 
 
 def _value(key: str, schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> Any:
@@ -185,15 +229,20 @@ def _value(key: str, schema: Mapping[str, Any], given: Mapping[str, Any], where:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _suggest(key: str) -> str:
+def _suggest(key: str, raw: Mapping[str, Any]) -> str:
     """The closest word for an unknown key; a knob that stands in a section is named with it."""
-    homes = {name: f"trainer.{name}" for name in knobs_of(TrainerSettings)}
-    for choice in REGISTRIES:
-        homes |= {name: f"{choice}.{name}" for name in index.load()[choice]["common"]}
-    homes |= {name: f"optimizer.{name}" for name in index.knobs("optimizer", "sgd")}
+    homes: dict[str, str] = {}
+    for choice in REGISTRIES:  # every knob of the zoo, before which go those of the entries that were chosen
+        for name in index.available(choice):
+            homes |= {knob: f"{choice}.{knob} (of {choice}={name})" for knob in index.entries(choice)[name]["knobs"]}
+    for section in SECTIONS:
+        chosen = raw.get(section, {}).get("name", "default") if isinstance(raw.get(section), Mapping) else "default"
+        if section == "trainer" or chosen in index.available(section) or chosen == "default":
+            homes |= {knob: f"{section}.{knob}" for knob in knobs(section, chosen)}
     if key in homes:
-        return f"did you mean {homes[key]!r}?"
-    return did_you_mean(key, [*choices(), *knobs_of(RunSettings), *homes.values()])
+        return f"did you mean {homes[key]}?"
+    first = [*choices(), *knobs_of(RunSettings)]
+    return did_you_mean(key, first if get_close_matches(key, first) else [*first, *homes])
 
 
 def read(path: Path) -> Config:

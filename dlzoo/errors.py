@@ -16,8 +16,8 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """The run was asked to stop (Ctrl-C, SIGTERM, SIGUSR1) and has saved its checkpoint. Exit code 130."""
+class Interrupted(BaseException):
+    """Somebody asked us to stop (Ctrl-C, SIGTERM, SIGUSR1). Exit code 130."""
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""`dlzoo eval`: a finished run's numbers again, from its checkpoint."""
+"""`dlzoo eval`: a run's test numbers again, from its checkpoint."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dlzoo.runs.run_dir import RunDir
 
 
 def evaluate(path: str) -> dict[str, float]:
-    """The test metrics of the run at `path`: {"test/accuracy": ...}.
+    """The test metrics of the run at `path`: {"test/accuracy": ...}, on whatever device is here.
 
     Raises:
         UserError: if it is no run, has no checkpoint, or its data has changed.
     """
     run = RunDir.open(path)
-    config = read(run.config_file) | {"init_from": None}  # the checkpoint has the weights
-    if not run.last_checkpoint.exists():
-        raise UserError(f"{path}: the run has no checkpoint yet (it is {run.read()['state']})")
+    checkpoint, config = run.selected_checkpoint(), read(run.config_file)
+    config["init_from"] = None  # the checkpoint has the weights
+    config["trainer"]["accelerator"] = "auto"
     made = Assembled(config)
     if run.read().get("data_fingerprint") != made.data.fingerprint:
         raise UserError(f"{path}: the data is not what the run was trained on")
-    made.select(run)
-    return made.test()
+    made.load(checkpoint)
+    metrics, _ = made.test()
+    return metrics

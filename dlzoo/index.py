@@ -45,7 +45,7 @@ def entries(choice: str) -> dict[str, dict[str, Any]]:
         UserError: if there is no such registry.
     """
     if choice not in REGISTRIES:
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, REGISTRIES)}")
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), REGISTRIES)}")
     return load()[choice]["entries"]
 
 

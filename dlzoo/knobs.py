@@ -25,6 +25,7 @@ class Bounds:
     minimum: float | None = None
     maximum: float | None = None
     exclusiveMinimum: float | None = None  # noqa: N815 - the schema's spelling
+    exclusiveMaximum: float | None = None  # noqa: N815
 
 
 PositiveInt = Annotated[int, Bounds(minimum=1)]
@@ -32,6 +33,7 @@ NonNegativeInt = Annotated[int, Bounds(minimum=0)]
 Positive = Annotated[float, Bounds(exclusiveMinimum=0)]
 NonNegative = Annotated[float, Bounds(minimum=0)]
 Fraction = Annotated[float, Bounds(minimum=0, maximum=1)]
+BelowOne = Annotated[float, Bounds(minimum=0, exclusiveMaximum=1)]
 
 _SCALARS: dict[type, str] = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
 _WORDS = {
@@ -103,6 +105,8 @@ def describe(schema: Mapping[str, Any]) -> str:
     words = _WORDS[schema["type"]]
     if "minimum" in schema and "maximum" in schema:
         return f"{words} from {schema['minimum']:g} to {schema['maximum']:g}"
+    if "minimum" in schema and "exclusiveMaximum" in schema:
+        return f"{words} >= {schema['minimum']:g} and < {schema['exclusiveMaximum']:g}"
     if "minimum" in schema:
         return f"{words} >= {schema['minimum']:g}"
     if "exclusiveMinimum" in schema:
@@ -141,7 +145,7 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
         raise ValueError
     if kind == "number" and type(value) is int:
         value = float(value)
-    if _SCALARS.get(type(value)) != kind:
+    if _SCALARS.get(type(value)) != kind or value == "":
         raise ValueError
     if kind in ("integer", "number") and not (math.isfinite(value) and _within(schema, value)):
         raise ValueError
@@ -149,7 +153,6 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
 
 
 def _within(schema: Mapping[str, Any], value: float) -> bool:
-    return (
-        schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf)
-        and schema.get("exclusiveMinimum", -math.inf) < value
-    )
+    return schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf) and schema.get(
+        "exclusiveMinimum", -math.inf
+    ) < value < schema.get("exclusiveMaximum", math.inf)

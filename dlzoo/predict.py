@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from dlzoo.assembly import network_of, weights_file
-from dlzoo.build import load_weights, transfer
 from dlzoo.config import read
 from dlzoo.data.decode import read_picture
 from dlzoo.data.feed import Normalise
 from dlzoo.errors import UserError
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.size import network_of
+from dlzoo.weights import load_weights, transfer
 
 
 def predict(path: str, files: Sequence[str], most: int = 5) -> list[dict[str, Any]]:
@@ -26,14 +26,14 @@ def predict(path: str, files: Sequence[str], most: int = 5) -> list[dict[str, An
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more pictures: dlzoo predict run=DIR FILE ...")
-    record, checkpoint = run.read(), weights_file(run.path)
+    record = run.read()
+    state, normalisation = load_weights(run.path)
     size, channels, classes = record["image_size"], record["in_channels"], record["classes"]
     wiring = {"num_classes": len(classes), "in_channels": channels, "image_size": size}
     network = network_of(read(run.config_file), wiring)
-    transfer(load_weights(checkpoint), network, str(checkpoint), new_head=False)
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    normalise.load_state_dict({name: state[f"normalise.{name}"] for name in ("scale", "shift")})
+    transfer(state, network, path)
+    transfer(normalisation, normalise, path)
     network.eval()
     answers = []
     for file in files:

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import entry_points
@@ -73,11 +73,15 @@ class Registry:
         choice: the word that a user types, as in `norm=gn`; also the entry-point group `dlzoo.<choice>`.
         package: the package whose modules register the entries.
         contract: what an entry returns.
-        common: "module:class" of settings that go with every entry of the choice, as `data.batch_size` does.
+        common: "module:class" of a dataclass with settings that go with every entry, as `data.batch_size` does.
+        fallback: what `<choice>=default` means where the registration of a model or a data set does not say.
     """
 
-    def __init__(self, choice: str, package: str, contract: str, common: str | None = None) -> None:
+    def __init__(
+        self, choice: str, package: str, contract: str, *, common: str | None = None, fallback: str | None = None
+    ) -> None:
         self.choice, self.package, self.contract, self.common = choice, package, contract, common
+        self.fallback = fallback
         self._entries: dict[str, Entry] = {}
         self._loaded = False
 
@@ -109,12 +113,24 @@ class Registry:
         """
         self._load()
         if name not in self._entries:
-            raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(name, self._entries)}")
+            raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(str(name), self._entries)}")
         return self._entries[name]
 
     def build(self, name: str, *, wiring: dict[str, Any] | None = None, **knobs: Any) -> Any:
         """`registry[name].build(...)`."""
         return self[name].build(wiring=wiring, **knobs)
+
+    def from_section(self, section: Mapping[str, Any], **wiring: Any) -> tuple[Any, Any]:
+        """(the settings common to the choice, what the entry builds) of a section of a config.
+
+        Raises:
+            UserError: as `Entry.build`.
+        """
+        knobs = dict(section)
+        entry, common, settings = self[knobs.pop("name")], self.common_settings(), None
+        if common is not None:
+            settings = common(**{name: knobs.pop(name) for name in knobs_of(common) if name in knobs})
+        return settings, entry.build(wiring=wiring, **knobs)
 
     def common_settings(self) -> Callable[..., Any] | None:
         """The class of the settings that every entry shares, if there is one."""
@@ -142,7 +158,11 @@ MODELS = Registry("model", "dlzoo.models", "an nn.Module: images (N, C, H, W) ->
 NORMS = Registry("norm", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape")
 ACTS = Registry("act", "dlzoo.layers", "an nn.Module: any shape -> the same shape")
 INITS = Registry(
-    "init", "dlzoo.layers", "waits for a weight tensor and fills it in place", common="dlzoo.layers.init:InitSettings"
+    "init",
+    "dlzoo.layers",
+    "waits for a weight tensor and fills it in place",
+    common="dlzoo.layers.init:InitSettings",
+    fallback="torch",
 )
 LOSSES = Registry("loss", "dlzoo.losses", "an nn.Module: (logits (N, K), target (N,)) -> a scalar, the batch's mean")
 OPTIMIZERS = Registry(
@@ -160,7 +180,9 @@ SCHEDULES = Registry(
 DATASETS = Registry(
     "data", "dlzoo.data", "an ImageSet: uint8 images and labels", common="dlzoo.data.settings:DataSettings"
 )
-AUGMENTS = Registry("augment", "dlzoo.data", "(uint8 images (N, C, H, W), draw) -> images of the same shape")
+AUGMENTS = Registry(
+    "augment", "dlzoo.data", "(uint8 images (N, C, H, W), draw) -> images of the same shape", fallback="none"
+)
 
 REGISTRIES = {
     registry.choice: registry

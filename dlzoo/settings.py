@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from dlzoo.knobs import Fraction, NonNegativeInt, Positive, PositiveInt
+from dlzoo.knobs import Bounds, Fraction, NonNegativeInt, Positive, PositiveInt
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class RunSettings:
 class TrainerSettings:
     """How a run is trained.
 
-    `accumulate`: micro-batches that an optimizer step's batch is worked through in; the batch stays data.batch_size.
+    `accumulate`: micro-batches that an optimizer step's batch is worked through in; the batch stays data.batch_size
+    (batch norm sees the micro-batch).
     `clip_norm`: the gradient's largest norm. `ema`: decay of the averaged weights that are then evaluated.
     `early_stopping`: epochs without a better validation accuracy. `select`: which weights are tested.
     `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: so many batches of each epoch and split.
@@ -32,8 +33,7 @@ class TrainerSettings:
     max_epochs: PositiveInt = 20
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    channels_last: bool = True
-    threads: PositiveInt | None = None
+    threads: Annotated[int, Bounds(minimum=1, maximum=1024)] | None = None
     accumulate: PositiveInt = 1
     clip_norm: Positive | None = None
     ema: Fraction | None = None

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10, FashionMNIST
 
-from dlzoo.build import build
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.image_set import Split, channel_statistics, fingerprint
 from dlzoo.data.settings import DataSettings, balanced_order, cut
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 from dlzoo.streams import Streams
+from dlzoo.zoo import build
 from tests.conftest import draw_pictures
 
 
@@ -220,6 +220,17 @@ def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright
     assert (upright[4:] == 255).all()
 
 
+def test_links_that_lead_back_are_walked_once_and_names_are_only_names(tmp_path: Path, cache_home: Path) -> None:
+    root = tmp_path / "set"
+    for name in ("a$b$c", "$\\frac$"):
+        draw_pictures(root / name, 5)
+        (root / name / "loop").symlink_to(".")
+    os.rename(root / "$\\frac$", os.fsencode(root) + b"/caf\xe9")
+    splits = Splits.load(section(root=str(root), batch_size=1, val_fraction=0.0))
+    assert len(splits.train) + len(splits.test) == 10
+    assert splits.classes == ("a$b$c", "caf\ufffd")
+
+
 def test_val_is_validation_beside_test_and_the_test_split_without(pictures: Path) -> None:
     shutil.copytree(pictures / "test", pictures / "val")
     splits = Splits.load(section(root=str(pictures)))
@@ -254,6 +265,9 @@ def damage(root: Path, how: str) -> None:
         (root / "test" / "dark").mkdir(parents=True)
     elif how == "new class":
         (root / "test" / "dark").rename(root / "test" / "dusk")
+    elif how == "pipe":
+        victim.unlink()
+        os.mkfifo(victim)
     elif how == "dangling":
         victim.unlink()
         victim.symlink_to("nowhere.png")
@@ -267,11 +281,12 @@ def damage(root: Path, how: str) -> None:
         ("empty file", "007.png: not a whole picture"),
         ("stray", "notes.txt: not a whole picture"),
         ("dangling", "007.png"),
+        ("pipe", "007.png: not a file"),
         ("no test", "neither test/ nor val/"),
         ("one class", "needs two or more"),
         ("empty", "needs two or more"),
         ("missing", "no folder"),
-        ("empty test", "no pictures in"),
+        ("empty test", "a class folder without pictures"),
         ("new class", "class 'dusk' of test/ is not in train/"),
     ],
 )

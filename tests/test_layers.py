@@ -9,11 +9,13 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.build import build
 from dlzoo.errors import UserError
+from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.norm import divisor
+from dlzoo.layers.parts import Parts
 from dlzoo.registry import ACTS, INITS, NORMS
+from dlzoo.zoo import build
 
 
 def normalised(x: Tensor, dims: list[int]) -> Tensor:
@@ -61,13 +63,24 @@ def test_channels_per_group() -> None:
     assert build("norm", "gn", channels_per_group=16)(24).num_groups == 1
 
 
-@pytest.mark.parametrize("name", [name for name in NORMS.names() if name != "none"])
+@pytest.mark.parametrize("name", [name for name in NORMS.names() if "affine" in NORMS[name].knobs])
 def test_affine_is_a_knob(name: str) -> None:
     assert build("norm", name)(8).weight.shape == (8,)
     bare = build("norm", name, affine=False)(8)
     assert list(bare.parameters()) == []
     with pytest.raises(UserError, match=r"norm\.affine=true"):
         bare.zero_()
+
+
+def test_a_layer_keeps_its_bias_where_the_norm_does_not_make_up_for_it() -> None:
+    def biased(norm: str, **knobs: object) -> bool:
+        parts = Parts({"norm": build("norm", norm, **knobs), "act": nn.Identity}, {})
+        return ConvNormAct(3, 16, 3, parts).conv.bias is not None
+
+    assert [name for name in NORMS.names() if biased(name)] == ["none"]
+    # Without their own shift, statistics over several channels leave each channel none.
+    bare = {name: biased(name, affine=False) for name in ("bn", "sync_bn", "in", "gn", "ln")}
+    assert bare == {"bn": False, "sync_bn": False, "in": False, "gn": True, "ln": True}
 
 
 def test_no_norm_is_the_identity() -> None:
@@ -159,8 +172,8 @@ def test_every_initialisation_fills_weights_and_leaves_norms(name: str) -> None:
 
 
 def test_norms_refuse_what_they_cannot_normalise() -> None:
-    with pytest.raises(ValueError, match="more than 1 spatial element"):
+    with pytest.raises(UserError, match="maps of one pixel: choose larger images, norm=gn"):
         build("norm", "in")(3)(torch.randn(2, 3, 1, 1))
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
+    with pytest.raises(UserError, match=r"one value a channel.*choose a larger data\.batch_size"):
         build("norm", "bn")(3)(torch.randn(1, 3, 1, 1))
     assert F.relu(build("norm", "gn")(3)(torch.randn(1, 3, 1, 1))).shape == (1, 3, 1, 1)

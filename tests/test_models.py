@@ -7,11 +7,11 @@ import torch
 import torchvision.models
 from torch import nn
 
-from dlzoo.assembly import inspect
-from dlzoo.build import build, build_model
 from dlzoo.config import compose
 from dlzoo.errors import UserError
 from dlzoo.registry import ACTS, MODELS, NORMS
+from dlzoo.size import size as size_of
+from dlzoo.zoo import build, build_model
 
 #: name -> (parameters, multiply-accumulates in millions), 1000 classes at 224 px (papers and torchvision).
 IMAGENET = {
@@ -72,7 +72,7 @@ def test_parameters_to_the_unit_and_macs_within_a_percent(
     name: str, image_size: int, num_classes: int, size: tuple[int, float]
 ) -> None:
     wiring = {"num_classes": num_classes, "in_channels": 3, "image_size": image_size}
-    params, macs = inspect(compose([f"model={name}"]), wiring, batch_size=2)
+    params, macs = size_of(compose([f"model={name}"]), wiring, batch_size=2)
     assert params == size[0]
     assert macs / 1e6 == pytest.approx(size[1], rel=0.01)
 
@@ -149,7 +149,7 @@ def test_one_step_of_training(name: str, kind: str, part: str) -> None:
     network = build_model(name, num_classes=5, image_size=image_size, in_channels=2, **{kind: part}, **knobs)
     images, labels = torch.randn(4, 2, image_size, image_size), torch.tensor([0, 1, 2, 3])
     if (name, part) == ("mlp", "in"):
-        with pytest.raises(ValueError, match="more than 1 spatial element"):
+        with pytest.raises(UserError, match="maps of one pixel"):
             network(images)
         return
     optimizer = build("optimizer", "sgd", lr=0.01)(network.parameters())
@@ -179,6 +179,23 @@ def test_keys_do_not_depend_on_the_ablation() -> None:
     assert keys() == keys(norm="gn") == keys(norm="in", act="swish")
 
 
+def test_what_build_returns_is_a_part() -> None:
+    network = build_model("resnet20", num_classes=2, norm=build("norm", "gn", num_groups=2), act=build("act", "mish"))
+    assert {m.num_groups for m in network.modules() if isinstance(m, nn.GroupNorm)} == {2}
+    acts = [module for module in network.modules() if isinstance(module, nn.Mish)]
+    assert len(acts) == kinds(on_meta("resnet20"))["ReLU"]
+    slopes = build_model("resnet20", num_classes=2, act=build("act", "prelu")).modules()
+    assert len({id(module.weight) for module in slopes if isinstance(module, nn.PReLU)}) == len(acts)
+    with pytest.raises(UserError, match="no place for norm=GroupNorm"):
+        build_model("linear", num_classes=2, norm=build("norm", "gn"))
+
+
+def test_a_model_without_a_place_as_it_is_set_refuses_what_was_asked_for_and_not_its_default() -> None:
+    build_model("mlp", num_classes=2, image_size=8, hidden=())
+    with pytest.raises(UserError, match="as it is set has no place for norm=gn"):
+        build_model("mlp", num_classes=2, image_size=8, hidden=(), norm="gn")
+
+
 def test_an_unused_part_is_refused_even_if_the_registration_promises_it() -> None:
     @MODELS.register("forgetful", source="here", norm="bn")
     def forgetful(*, num_classes: int, parts: object) -> nn.Module:
@@ -186,7 +203,7 @@ def test_an_unused_part_is_refused_even_if_the_registration_promises_it() -> Non
         return nn.Linear(1, num_classes)
 
     try:
-        with pytest.raises(UserError, match="model=forgetful has no place for norm=gn"):
+        with pytest.raises(UserError, match="model=forgetful as it is set has no place for norm=gn"):
             build_model("forgetful", num_classes=2, norm="gn")
     finally:
         del MODELS._entries["forgetful"]
@@ -207,7 +224,7 @@ def test_zero_last_norm_makes_residual_branches_start_as_zero() -> None:
     assert torch.equal(network.stages[0][0](x), x)
     with pytest.raises(UserError, match="no residual branches"):
         build_model("densenet_bc_40_12", num_classes=2, init=init)
-    with pytest.raises(UserError, match="no scale"):
+    with pytest.raises(UserError, match="needs a norm with a scale"):
         build_model("resnet20", num_classes=2, norm="none", init=init)
 
 
@@ -246,6 +263,12 @@ def test_dense_forms() -> None:
         ({"name": "resnet20", "widht": 3}, "did you mean 'width'"),
         ({"name": "resnet20", "num_classes": 0}, "num_classes must be an integer >= 1"),
         ({"name": "resnet20", "norm": {"name": "gn", "num_groups": 0}}, "num_groups must be an integer >= 1"),
+        ({"name": "resnet20", "norm": None}, "norm must be a name"),
+        ({"name": "resnet20", "norm": {"num_groups": 3}}, "norm must be a name, a mapping with a name"),
+        ({"name": "resnet20", "num_classes": True}, "num_classes must be an integer"),
+        ({"name": "resnet20", "parts": 3}, "has no knob 'parts'"),
+        ({"name": 5}, "unknown model 5"),
+        ({"name": "resnext50_32x4d", "width": 8}, "leaves a group no channel; choose at least 16"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments: dict, match: str) -> None:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from dlzoo.build import build, build_model
 from dlzoo.errors import UserError
 from dlzoo.optim.settings import OptimizerSettings, Span, Warmup
 from dlzoo.registry import OPTIMIZERS, SCHEDULES
+from dlzoo.zoo import build, build_model
 
 SPAN = Span(steps=1000, steps_per_epoch=10)
 

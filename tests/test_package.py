@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -37,10 +38,41 @@ def test_importing_dlzoo_imports_no_torch(tmp_path: Path) -> None:
     assert python(code, tmp_path, REPOSITORY).split() == ["False", "False"]
 
 
+def test_every_public_name_works_more_than_once(tmp_path: Path) -> None:
+    code = """
+import dlzoo
+for _ in range(2):
+    dlzoo.build_model("mlp", num_classes=2, image_size=4)
+    dlzoo.build("act", "mish"), dlzoo.build_loss("cross_entropy")
+    dlzoo.train(["trainer=debug", "model=linear"], quiet=True)
+    assert all(getattr(dlzoo, name) is not None for name in dlzoo.__all__)
+"""
+    python(code, tmp_path, REPOSITORY)
+
+
+def test_the_recipes_of_contributing_work(tmp_path: Path) -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    model, norm, loss = (textwrap.dedent(block.split("```")[0]) for block in text.split("```python\n")[1:])
+    (tmp_path / "recipes.py").write_text(
+        "import torch\nfrom dlzoo.knobs import Positive\nfrom dlzoo.layers.norm import _Affine\n"
+        "from dlzoo.registry import NORMS\n" + "\n".join((model, norm, loss)).replace("from __future__", "#")
+    )
+    code = """
+import recipes, torch, dlzoo
+network = dlzoo.build_model("my_net", num_classes=3, norm="rms", width=8)
+x = torch.randn(2, 3, 16, 16)
+loss = dlzoo.build_loss("confidence_penalty", beta=0.0)(network(x), torch.tensor([0, 1]))
+torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(network(x), torch.tensor([0, 1])))
+rows = dlzoo.build("norm", "rms")(3)(x).square().mean((1, 2, 3))
+torch.testing.assert_close(rows, torch.ones(2), rtol=1e-3, atol=1e-3)
+"""
+    python(code, tmp_path, tmp_path, REPOSITORY)
+
+
 def test_an_architecture_alone_needs_neither_lightning_nor_hydra(tmp_path: Path) -> None:
     code = """
 import sys
-from dlzoo.build import build_model
+from dlzoo.zoo import build_model
 build_model("densenet_bc_40_12", num_classes=2)
 print("pytorch_lightning" in sys.modules, "hydra" in sys.modules)
 """

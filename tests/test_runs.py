@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlzoo.errors import UserError
 from dlzoo.runs.metric_log import MetricLog, read_metrics
-from dlzoo.runs.run_dir import RunDir, fresh_path, write_atomically
+from dlzoo.runs.run_dir import RunDir, fresh_folder, write_atomically
 
 
 def test_a_new_run_is_created_and_refuses_what_is_there(tmp_path: Path) -> None:
@@ -103,11 +103,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert os.listdir(path.parent) == ["file"]
 
 
-def test_fresh_paths_never_meet(tmp_path: Path) -> None:
-    first = fresh_path("a/b c", tmp_path)
-    assert first.name.endswith("_a-b-c")
-    first.mkdir()
-    assert fresh_path("a/b c", tmp_path) != first
+def test_fresh_folders_never_meet(tmp_path: Path) -> None:
+    folders = [fresh_folder("a/b c", tmp_path) for _ in range(5)]
+    assert folders[0].name.endswith("_a-b-c")
+    assert len(set(folders)) == 5
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write the run to"):
+        fresh_folder("x", tmp_path / "file")
 
 
 def test_logs_hold_the_same_numbers_and_go_on_without_doubled_steps(tmp_path: Path) -> None:

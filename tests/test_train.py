@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 import dlzoo
-from dlzoo import assembly
+from dlzoo import execute as execution
+from dlzoo import size
 from dlzoo.cli import main
+from dlzoo.data.feed import Normalise
+from dlzoo.data.image_set import channel_statistics
+from dlzoo.data.splits import Splits
 from dlzoo.errors import Interrupted, UserError
 from dlzoo.evaluate import evaluate
 from dlzoo.predict import predict
@@ -26,6 +31,8 @@ from dlzoo.runs.metric_log import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.plan import Plan
 from dlzoo.tasks.task import Task
+from dlzoo.weights import below
+from tests.conftest import draw_pictures
 
 SMALL = [
     "model=mlp",
@@ -35,15 +42,22 @@ SMALL = [
     "trainer.max_epochs=3",
     "trainer=cpu",
 ]
-CONV = ["model=resnet20", "model.width=4", "data.limit=160", "data.batch_size=32", "trainer.max_epochs=2"]
+CONV = [
+    "trainer=cpu",
+    "model=resnet20",
+    "model.width=4",
+    "data.limit=160",
+    "data.batch_size=32",
+    "trainer.max_epochs=2",
+]
 
 
-def train(*overrides: str) -> assembly.Run:
+def train(*overrides: str) -> execution.Run:
     return dlzoo.train(overrides, quiet=True)
 
 
-def weights(run: assembly.Run | RunDir) -> dict[str, Tensor]:
-    path = (run.dir if isinstance(run, assembly.Run) else run.path) / "checkpoints" / "last.ckpt"
+def weights(run: execution.Run | RunDir) -> dict[str, Tensor]:
+    path = (run.dir if isinstance(run, execution.Run) else run.path) / "checkpoints" / "last.ckpt"
     return torch.load(path, weights_only=True)["state_dict"]
 
 
@@ -138,6 +152,49 @@ def test_full_batch_is_one_step_an_epoch() -> None:
     assert (record["batch_size"], record["steps_per_epoch"], record["steps"]) == (100, 1, 2)
 
 
+def test_averaged_weights_follow_their_recurrence_and_are_what_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[dict[str, Tensor]] = []
+    step = Task._step
+
+    def spy(self: Task, number: int) -> None:
+        step(self, number)
+        states.append({key: value.clone() for key, value in self.network.state_dict().items()})
+
+    monkeypatch.setattr(Task, "_step", spy)
+    run = train(*CONV, "trainer.ema=0.8", "trainer.select=last")
+    average = states[0]
+    for state in states[1:]:
+        average = {key: 0.8 * average[key] + 0.2 * value if value.is_floating_point() else value
+                   for key, value in state.items()}  # fmt: skip
+    saved = below(weights(run), "ema")
+    for key, value in average.items():
+        torch.testing.assert_close(saved[key], value)
+    network = size.network_of(
+        RunDir.open(run.dir).read()["config"], {"num_classes": 10, "in_channels": 1, "image_size": 8}
+    )
+    network.load_state_dict(saved)
+    data = Splits.load(RunDir.open(run.dir).read()["config"]["data"])
+    images = Normalise(*channel_statistics(data.train.images))(data.test.images.permute(0, 3, 1, 2))
+    with torch.no_grad():
+        hits = network.eval()(images).argmax(1) == data.test.labels
+    assert run.metrics["test/accuracy"] == pytest.approx(hits.float().mean().item())
+
+
+def test_gradients_are_clipped_to_the_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {}
+    step = Task._step
+
+    def spy(self: Task, number: int) -> None:
+        before = torch.cat([p.detach().flatten() for p in self.network.parameters()]).clone()
+        step(self, number)
+        after = torch.cat([p.detach().flatten() for p in self.network.parameters()])
+        first.setdefault("moved", (after - before).norm().item())
+
+    monkeypatch.setattr(Task, "_step", spy)
+    train(*SMALL, "trainer.clip_norm=0.01", "optimizer.lr=1", "optimizer.weight_decay=0", "optimizer.momentum=0")
+    assert first["moved"] == pytest.approx(0.01, rel=1e-3)
+
+
 def test_clipping_ema_decay_and_scaled_rate_reach_the_training() -> None:
     plain = train(*SMALL)
     for extra in ("trainer.clip_norm=0.01", "optimizer.decay=weights", "optimizer.lr_reference_batch=80"):
@@ -146,7 +203,7 @@ def test_clipping_ema_decay_and_scaled_rate_reach_the_training() -> None:
     assert record["effective_lr"] == pytest.approx(0.05)
     averaged = weights(train(*SMALL, "trainer.ema=0.9"))
     assert same(weights(plain), {key: value for key, value in averaged.items() if not key.startswith("ema.")})
-    assert not torch.equal(averaged["ema.module.head.weight"], averaged["network.head.weight"])
+    assert not torch.equal(averaged["ema.head.weight"], averaged["network.head.weight"])
 
 
 def test_early_stopping_stops_and_the_best_epoch_is_tested() -> None:
@@ -197,7 +254,7 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(monkeypatch: pytest
     run = RunDir.open("stopped")
     assert run.read()["state"] == "interrupted"
     assert torch.load(run.last_checkpoint, weights_only=True)["task"]["clock"] == stop_at
-    resumed = assembly.execute(run)
+    resumed = execution.execute(run)
     assert same(weights(resumed), weights(whole))
     assert resumed.metrics == whole.metrics
 
@@ -206,7 +263,27 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(monkeypatch: pytest
         return [{k: v for k, v in r.items() if k not in drop} for r in read_metrics(path / "metrics.jsonl")]
 
     assert logged(resumed.dir) == logged(whole.dir)
-    assert assembly.execute(run).metrics == whole.metrics  # finished: nothing is done again
+    assert execution.execute(run).metrics == whole.metrics  # finished: nothing is done again
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice(
+    monkeypatch: pytest.MonkeyPatch, number: int, capsys: pytest.CaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "test_step", lambda *_: os.kill(os.getpid(), number))
+        assert main(["train", *SMALL, "run_dir=run"]) == 130
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert errors == ["dlzoo: stopped; go on with: dlzoo run run"]
+    run = RunDir.open("run")
+    assert run.read()["state"] == "interrupted"
+    with monkeypatch.context() as patch:  # and once more, after the test was logged
+        patch.setattr(execution.pictures, "confusion", lambda *_: os.kill(os.getpid(), number))
+        assert main(["run", "run"]) == 130
+    assert main(["run", "run"]) == 0
+    assert run.read()["state"] == "finished"
+    tested = [record for record in read_metrics(run.metrics_file) if "test/accuracy" in record]
+    assert len(tested) == 1
 
 
 def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
@@ -223,6 +300,87 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
     assert "go on with: dlzoo run run" in errors
     assert len(errors.strip().splitlines()) == 1
     assert RunDir.open("run").read()["state"] == "interrupted"
+
+
+def test_a_reader_that_goes_away_does_not_end_the_training() -> None:
+    command = f"{sys.executable} -m dlzoo.cli train run_dir=run {' '.join(SMALL)} | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert RunDir.open("run").read()["state"] == "finished"
+
+
+def interrupted(*overrides: str) -> RunDir:
+    """A run that was stopped after its first epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        on_end = Task.on_validation_epoch_end
+
+        def stop(self: Task) -> None:
+            on_end(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(Task, "on_validation_epoch_end", stop)
+        with pytest.raises(Interrupted):
+            train(*overrides, "run_dir=run")
+    return RunDir.open("run")
+
+
+def test_a_damaged_log_keeps_its_good_lines() -> None:
+    run = interrupted(*SMALL)
+    good = run.metrics_file.read_text()
+    run.metrics_file.write_bytes(b"[1,2]\n\xff\xfe\n" + good.encode() + b'{"step": 5')
+    execution.execute(run)
+    assert run.metrics_file.read_text().startswith(good)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("edited", r"config\.yaml was edited since the run was made \(optimizer\.lr: 0\.1 -> 0\.2\)"),
+        ("no last", r"last\.ckpt is gone"),
+    ],
+)
+def test_a_run_goes_on_as_it_began_or_not_at_all(how: str, says: str) -> None:
+    run = interrupted(*SMALL)
+    if how == "edited":
+        run.config_file.write_text(run.config_file.read_text().replace("lr: 0.1", "lr: 0.2"))
+    else:
+        run.last_checkpoint.unlink()
+    before = run.metrics_file.read_text()
+    with pytest.raises(UserError, match=says):
+        execution.execute(run)
+    assert run.metrics_file.read_text() == before
+
+
+def test_eval_does_not_take_the_last_epoch_for_the_best() -> None:
+    run = train(*SMALL)
+    (run.dir / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(UserError, match=r"there is no best\.ckpt"):
+        evaluate(str(run.dir))
+
+
+def test_a_run_that_started_from_other_weights_goes_on_without_them(tmp_path: Path) -> None:
+    first = train(*SMALL, "run_dir=first")
+    run = interrupted(*SMALL, "init_from=first")
+    shutil.rmtree(first.dir)
+    execution.execute(run)
+    assert run.read()["init_from"] == "first, head included"
+
+
+def test_nothing_but_the_run_is_said(capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", *SMALL, "data.val_fraction=0", "trainer.limit_batches=1", "run_dir=run"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "on 200 images" in captured.out
+    assert main(["run", "run"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_names_that_look_like_formulas_are_drawn(tmp_path: Path, cache_home: Path) -> None:
+    for name in ("a$b$c", "$\\frac$", "中文"):
+        draw_pictures(tmp_path / "set" / name, 10)
+    run = train("model=linear", "data=image_folder", f"data.root={tmp_path / 'set'}", "data.batch_size=8",
+                "trainer.max_epochs=1", r"run_dir=d$\frac$x")  # fmt: skip
+    assert RunDir.open(run.dir).read()["classes"] == ["$\\frac$", "a$b$c", "中文"]
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +453,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
         (f"{first.dir} model.hidden=[16,16]", "weights of another model"),
         (f"{first.dir} model.hidden=[17]", "weights of another model"),
         ("absent.pt", "cannot be read as weights"),
+        ("/etc/hostname", "damaged, or no file of weights"),
         (f"{tmp_path}", "is not a run directory"),
     ]:
         origin, *more = wrong.split(" ")
@@ -311,10 +470,10 @@ def test_a_checkpoint_of_another_model_in_a_run_is_one_line() -> None:
     run = RunDir.open("first")
     run.update(state="interrupted")
     with pytest.raises(UserError, match=r"last\.ckpt: weights of another model"):
-        assembly.execute(run)
+        execution.execute(run)
     run.last_checkpoint.write_bytes(b"half")
     with pytest.raises(UserError, match=r"last\.ckpt: not a whole checkpoint"):
-        assembly.execute(run)
+        execution.execute(run)
 
 
 def test_a_stranger_s_pickle_runs_no_code(tmp_path: Path) -> None:
@@ -336,9 +495,9 @@ def test_a_stranger_s_pickle_runs_no_code(tmp_path: Path) -> None:
     [
         (["data.batch_size=5000"], "larger than the 1295 training images"),
         (["trainer.accumulate=3"], "does not divide into trainer.accumulate=3"),
-        (["model=mlp", "norm=in"], "cannot train on .* norm=gn"),
-        (["model=resnet18", "norm=in"], "cannot train on .* norm=gn"),
-        (["model=resnet18", "data.batch_size=1"], "cannot train on 1 image.* larger data.batch_size, or norm=gn"),
+        (["model=mlp", "norm=in"], "cannot train on .*one pixel.* norm=gn"),
+        (["model=resnet18", "norm=in"], "cannot train on .*one pixel.* norm=gn"),
+        (["model=resnet18", "data.batch_size=1"], "cannot train on 1 image.* larger data.batch_size,.* norm=gn"),
         (["trainer.early_stopping=2", "data.val_fraction=0"], "needs a validation split"),
         (["data.val_fraction=1"], "leaves 0 to train on"),
         (["model=linear", "freeze=backbone"], "the model is all head"),
@@ -363,7 +522,7 @@ def test_ranges_never_cross_an_epoch_a_log_step_a_checkpoint_or_the_end() -> Non
     for start in range(plan.steps):
         ranges = list(plan.ranges(start))
         steps = [step for steps in ranges for step in steps]
-        assert steps == list(range(start, plan.epoch_end(start)))
+        assert steps == list(range(start, (start // 17 + 1) * 17))
         for steps in ranges:
             for step in steps[:-1]:
                 assert (step + 1) % 5

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.knobs import NonNegativeInt
+from dlzoo.knobs import Bounds
 from dlzoo.registry import AUGMENTS
 from dlzoo.streams import Draw
 
 Augment = Callable[[Tensor, Draw], Tensor]
+Padding = Annotated[int, Bounds(minimum=0, maximum=512)]
 
 
 @AUGMENTS.register("none", source="no augmentation")
@@ -22,26 +24,31 @@ def none() -> Augment:
 
 
 @AUGMENTS.register("crop", source="arXiv:1512.03385, section 4.2, without the mirror")
-def crop(*, padding: NonNegativeInt | None = None) -> Augment:
+def crop(*, padding: Padding | None = None) -> Augment:
     """A random window after padding with zeros; `padding` null is an eighth of the size"""
     return lambda images, draw: _window(images, draw, padding, flip=False)
 
 
 @AUGMENTS.register("flip_crop", source="arXiv:1512.03385, section 4.2")
-def flip_crop(*, padding: NonNegativeInt | None = None) -> Augment:
+def flip_crop(*, padding: Padding | None = None) -> Augment:
     """A random window after padding with zeros, half of them mirrored; `padding` null is an eighth of the size"""
     return lambda images, draw: _window(images, draw, padding, flip=True)
 
 
 def _window(images: Tensor, draw: Draw, padding: int | None, flip: bool) -> Tensor:
-    _, _, height, width = images.shape
+    """Rows, then columns: two gathers of whole lines of memory, several times as fast as one of single pixels."""
+    count, channels, height, width = images.shape
+    device = images.device
     pad = max(height, width) // 8 if padding is None else padding
-    rows = torch.arange(height, device=images.device) + draw.integers("row", 2 * pad + 1)[:, None]
-    columns = torch.arange(width, device=images.device).expand(len(images), -1)
+    rows = torch.arange(height, device=device) + draw.integers("row", 2 * pad + 1)[:, None]
+    columns = torch.arange(width, device=device).expand(count, -1)
     if flip:
         columns = torch.where(draw.uniform("flip")[:, None] < 0.5, width - 1 - columns, columns)
     columns = columns + draw.integers("column", 2 * pad + 1)[:, None]
-    # One gather does the window and the mirror: on (N, H, W, C), the memory order of these images.
-    padded = F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
-    sample = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    # In the memory order of these images a line is (width, channels).
+    lines = F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).reshape(count * (height + 2 * pad), -1)
+    rows = rows + torch.arange(count, device=device)[:, None] * (height + 2 * pad)
+    lines = lines.index_select(0, rows.flatten()).view(count, height, -1)
+    places = (columns[:, :, None] * channels + torch.arange(channels, device=device)).view(count, 1, width * channels)
+    picked = lines.gather(2, places.expand(-1, height, -1))
+    return picked.view(count, height, width, channels).permute(0, 3, 1, 2)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +24,10 @@ from torch import Tensor
 from dlzoo.errors import UserError, first_line
 
 T = TypeVar("T")
+
+# Of pictures that are read all the same.
+warnings.filterwarnings("ignore", "Palette images with Transparency")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 #: What pictures of several sizes are brought to when the user names no size.
 _USUAL_SIZE = 224
@@ -124,6 +130,8 @@ def _stamp(root: Path, path: Path) -> str:
         status = path.stat()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: not a file")
     return f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 

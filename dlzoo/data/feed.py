@@ -45,14 +45,22 @@ class TrainFeed:
         split: the training images.
         batch_size: samples of one optimizer step.
         accumulate: micro-batches that one step is made of.
+        limit: at most so many steps an epoch.
     """
 
     def __init__(
-        self, split: Split, normalise: Normalise, augment: Augment, streams: Streams, batch_size: int, accumulate: int
+        self,
+        split: Split,
+        normalise: Normalise,
+        augment: Augment,
+        streams: Streams,
+        batch_size: int,
+        accumulate: int = 1,
+        limit: int | None = None,
     ) -> None:
         self.split, self.normalise, self.augment, self.streams = split, normalise, augment, streams
         self.batch_size, self.accumulate = batch_size, accumulate
-        self.steps_per_epoch = len(split) // batch_size
+        self.steps_per_epoch = min(len(split) // batch_size, limit or len(split))
         self._epoch, self._order = -1, torch.empty(0)
 
     def to(self, device: torch.device) -> None:
@@ -72,16 +80,16 @@ class TrainFeed:
 
 
 class EvalFeed:
-    """Every sample of a split once, in order, without augmentation."""
+    """Every sample of a split once, in order, without augmentation; or the first `limit` batches."""
 
-    def __init__(self, split: Split, normalise: Normalise, batch_size: int) -> None:
-        self.split, self.normalise, self.batch_size = split, normalise, batch_size
+    def __init__(self, split: Split, normalise: Normalise, batch_size: int, limit: int | None = None) -> None:
+        self.split, self.normalise, self.batch_size, self.limit = split, normalise, batch_size, limit
 
     def to(self, device: torch.device) -> None:
         self.split = Split(self.split.images.to(device), self.split.labels.to(device))
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        return min(-(-len(self.split) // self.batch_size), self.limit or len(self.split))
 
     def batch(self, index: int) -> Batch:
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)

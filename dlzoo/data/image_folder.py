@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
@@ -11,7 +12,7 @@ from dlzoo.data.decode import decoded
 from dlzoo.data.image_set import ImageSet, Split
 from dlzoo.data.settings import cut
 from dlzoo.errors import UserError
-from dlzoo.knobs import PositiveInt
+from dlzoo.knobs import Bounds
 from dlzoo.registry import DATASETS
 
 #: What file managers leave behind; any other file that is not a picture is an error.
@@ -19,10 +20,11 @@ _LITTER = {"thumbs.db", "desktop.ini"}
 _TEST_FRACTION = 0.2
 
 Files = list[tuple[Path, str]]
+ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
 
 
 @DATASETS.register("image_folder", source="the layout of torchvision.datasets.ImageFolder", augment="flip_crop")
-def image_folder(*, root: str | None = None, image_size: PositiveInt | None = None) -> ImageSet:
+def image_folder(*, root: str | None = None, image_size: ImageSize | None = None) -> ImageSet:
     """Pictures of any size and format, one folder a class, in `root`.
 
     root/train and root/test are the splits; root/val is validation, or the test split where there is no root/test.
@@ -30,7 +32,7 @@ def image_folder(*, root: str | None = None, image_size: PositiveInt | None = No
     that the shorter side has `image_size` pixels and the middle is kept; null keeps the size of pictures that are
     all square and of one size, and means 224 otherwise.
     """
-    if root is None:
+    if not root:
         raise UserError("data=image_folder needs data.root=<folder with one folder a class>")
     folder = Path(root).expanduser()
     if not folder.is_dir():
@@ -76,8 +78,23 @@ def _scan(folder: Path) -> Files:
     files: Files = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir() and not entry.name.startswith("."):
-            for parent, folders, names in os.walk(entry.path, followlinks=True):
-                folders.sort()
-                wanted = (name for name in sorted(names) if name[0] != "." and name.lower() not in _LITTER)
-                files += [(Path(parent, name), entry.name) for name in wanted]
+            found = _pictures_below(entry.path)
+            if not found:
+                raise UserError(f"{entry.path}: a class folder without pictures; fill it or remove it")
+            # A name that is no UTF-8 could be written to no report.
+            name = os.fsencode(entry.name).decode(errors="replace")
+            files += [(path, name) for path in found]
     return files
+
+
+def _pictures_below(top: str) -> list[Path]:
+    found, seen = [], set()
+    for parent, folders, names in os.walk(top, followlinks=True):
+        folders.sort()
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(parent, name) for name in sorted(names) if name[0] != "." and name.lower() not in _LITTER]
+    return found

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: Values that are worked through at a time.
+_PART = 4_000_000
+
 
 @dataclass(frozen=True)
 class Split:
@@ -47,17 +50,16 @@ def fingerprint(*splits: Split | None) -> str:
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel of uint8 images (N, H, W, C), in units of 0 to 1: (C,), (C,).
 
-    Exact, from integer histograms; a channel that is constant gets the deviation 1.
+    Exact, from integer sums; a channel that is constant gets the deviation 1.
     """
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    means, deviations = [], []
-    for channel in range(images.shape[3]):
-        counts = torch.zeros(256, dtype=torch.int64)
-        for part in images[..., channel].split(8192):
-            counts += torch.bincount(part.reshape(-1).long(), minlength=256)
-        share = counts.double() / counts.sum()
-        mean = (share * levels).sum()
-        deviation = (share * (levels - mean) ** 2).sum().sqrt()
-        means.append(mean)
-        deviations.append(deviation if deviation > 0 else torch.ones_like(deviation))
-    return torch.stack(means).float(), torch.stack(deviations).float()
+    count, channels = 0, images.shape[3]
+    total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
+    for part in images.split(max(1, _PART // images[0].numel())):
+        values = part.reshape(-1, channels).int()
+        total += values.sum(0)
+        squares += (values * values).sum(0)
+        count += len(values)
+    mean = total.double() / count
+    variance = squares.double() / count - mean**2
+    deviation = torch.where(variance > 0, variance.clamp(min=0).sqrt(), 255.0)
+    return (mean / 255).float(), (deviation / 255).float()

@@ -34,20 +34,32 @@ class DataSettings:
         Raises:
             UserError: if nothing is left to train or to validate on.
         """
-        train, val = images.train, images.val
-        if val is None and self.val_fraction > 0:
-            train, val = cut(train, self.val_fraction, self.split_seed)
-            if not len(train) or not len(val):
-                raise UserError(
-                    f"data.val_fraction={self.val_fraction:g} of {len(images.train)} images leaves {len(train)}"
-                    f" to train on and {len(val)} to validate on"
-                )
-        return self._limited(train), self._limited(val) if val else None, self._limited(images.test)
+        # Indices are cut, and samples taken once: the images may be a file larger than the memory.
+        everything = torch.arange(len(images.train))
+        if images.val is not None:
+            val = images.val.take(self._limited(images.val.labels))
+            return images.train.take(self._limited(images.train.labels)), val, self._test(images)
+        if self.val_fraction == 0:
+            return images.train.take(self._limited(images.train.labels)), None, self._test(images)
+        chosen = chosen_of_each_class(images.train.labels, self.val_fraction, self.split_seed)
+        rest, part = everything[~chosen], everything[chosen]
+        if not len(rest) or not len(part):
+            raise UserError(
+                f"data.val_fraction={self.val_fraction:g} of {len(everything)} images leaves {len(rest)} to train on"
+                f" and {len(part)} to validate on; choose another share, or 0"
+            )
+        labels = images.train.labels
+        rest, part = rest[self._limited(labels[rest])], part[self._limited(labels[part])]
+        return images.train.take(rest), images.train.take(part), self._test(images)
 
-    def _limited(self, split: Split) -> Split:
-        if self.limit is None or self.limit >= len(split):
-            return split
-        return split.take(balanced_order(split.labels, self.split_seed)[: self.limit].sort().values)
+    def _test(self, images: ImageSet) -> Split:
+        return images.test.take(self._limited(images.test.labels))
+
+    def _limited(self, labels: Tensor) -> Tensor:
+        """Indices of what `limit` leaves of a split."""
+        if self.limit is None or self.limit >= len(labels):
+            return torch.arange(len(labels))
+        return balanced_order(labels, self.split_seed)[: self.limit].sort().values
 
     def global_batch(self, train: Split) -> int:
         """The batch size as a number.
@@ -67,10 +79,14 @@ class DataSettings:
 
 def cut(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """(rest, part): the part has `fraction` of each class, chosen by `seed`; both keep their order."""
-    rank = rank_in_class(split.labels, seed)
-    size = split.labels.bincount().double().mul(fraction).round().long()
-    chosen = rank < size[split.labels]
+    chosen = chosen_of_each_class(split.labels, fraction, seed)
     return split.take((~chosen).nonzero().flatten()), split.take(chosen.nonzero().flatten())
+
+
+def chosen_of_each_class(labels: Tensor, fraction: float, seed: int) -> Tensor:
+    """(N,) bool: a random `fraction` of each class, rounded, fixed by `seed`."""
+    size = labels.bincount().double().mul(fraction).round().long()
+    return rank_in_class(labels, seed) < size[labels]
 
 
 def balanced_order(labels: Tensor, seed: int) -> Tensor:

@@ -38,7 +38,7 @@ def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, down
         return ImageSet(_split(train), _split(test), tuple(getattr(train, "classes")))  # noqa: B009
     except Exception as error:
         # torchvision raises whatever the reading of a damaged file happens to raise.
-        mend = "delete it and say data.download=true" if download else "say data.download=true, or data.root=<folder>"
+        mend = "delete what is there and try again" if download else "say data.download=true, or data.root=<folder>"
         raise UserError(f"data={name}: no whole copy in {root!r} ({first_line(error)}); {mend}") from error
 
 

@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation as one block, in both orders."""
+"""Convolution (or linear layer), normalisation and activation as one block."""
 
 from __future__ import annotations
 
@@ -72,5 +72,24 @@ def _conv(
         stride=stride,
         padding=kernel_size // 2,
         groups=groups,
-        bias=not getattr(norm, "replaces_bias", True),
+        bias=needs_bias(norm),
     )
+
+
+def needs_bias(norm: nn.Module) -> bool:
+    """Whether a layer beside `norm` has a bias of its own; a plug-in's norm that does not say replaces it."""
+    return not getattr(norm, "replaces_bias", True)
+
+
+class LinearNormAct(nn.Module):
+    """(N, in_features) -> (N, out_features): linear layer, norm, activation."""
+
+    def __init__(self, in_features: int, out_features: int, parts: Parts) -> None:
+        super().__init__()
+        norm = parts.norm(out_features)
+        self.linear = nn.Linear(in_features, out_features, bias=needs_bias(norm))
+        self.norm = norm
+        self.act = parts.act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.linear(x)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -64,12 +65,11 @@ class Residual(Protocol):
     def zero_residual_(self) -> None: ...
 
 
+@dataclass(frozen=True)
 class InitSettings:
-    """Settings that go with every initialisation."""
+    """`zero_last_norm`: residual branches start as zero (arXiv:1706.02677, section 5.1)."""
 
-    def __init__(self, *, zero_last_norm: bool = False) -> None:
-        """`zero_last_norm`: residual branches start as zero (arXiv:1706.02677, section 5.1)."""
-        self.zero_last_norm = zero_last_norm
+    zero_last_norm: bool = False
 
 
 def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: InitSettings) -> None:

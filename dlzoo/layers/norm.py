@@ -1,12 +1,12 @@
 """Normalisation layers. Every entry waits for `channels` and normalises (N, C), (N, C, L) or (N, C, H, W).
 
-A norm knows three things about itself that others must not guess from its class: `replaces_bias` (a bias in the
-layer before it would be redundant), `zero_()` (make a residual branch start as zero) and its `extra_repr`.
+A norm knows two things about itself that others must not guess from its class: `replaces_bias` (a bias in the layer
+before it would be redundant) and `zero_()` (make a residual branch start as zero).
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -23,8 +23,14 @@ from dlzoo.registry import NORMS
 class _Affine:
     """What norms with a weight and a bias per channel have in common."""
 
-    replaces_bias = True
-    weight: nn.Parameter | None
+    weight: Any
+    bias: Any
+    subtracts_channel_mean = False
+
+    @property
+    def replaces_bias(self) -> bool:
+        """Whether a bias before the norm would change nothing, or nothing that the norm's own could not."""
+        return self.subtracts_channel_mean or self.bias is not None
 
     def zero_(self) -> None:
         """Set the scale to zero, so that a residual branch that ends here starts as zero.
@@ -42,14 +48,21 @@ class BatchNorm(_Affine, _BatchNorm):
     """Batch normalisation: each channel over the batch and its pixels; running statistics in evaluation.
 
     `momentum` is torch's: running = (1 - momentum) * running + momentum * batch. The running variance is unbiased.
-    Training on one value per channel raises ValueError.
+    Training on one value per channel raises UserError.
     """
+
+    subtracts_channel_mean = True
 
     def __init__(self, channels: int, *, affine: bool = True, eps: Positive = 1e-5, momentum: Fraction = 0.1) -> None:
         super().__init__(channels, eps=eps, momentum=momentum, affine=affine)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of pixel dimensions will do."""
+        """Any number of pixel dimensions will do, if there is a variance to measure."""
+        if self.training and input.numel() == input.shape[1]:
+            raise UserError(
+                "batch norm cannot train on one value a channel (one image, one pixel):"
+                " choose a larger data.batch_size, larger images, or norm=gn"
+            )
 
 
 @NORMS.register("sync_bn", source="arXiv:1502.03167; statistics over all processes")
@@ -91,7 +104,8 @@ class GroupNorm(_Affine, nn.GroupNorm):
     """Group normalisation: each sample over groups of channels.
 
     The number of groups is the largest divisor of the channels that is at most `num_groups` and leaves at least
-    `min_channels` in a group; with `channels_per_group`, the largest divisor that leaves at least that many.
+    `min_channels` in a group; with `channels_per_group`, the largest divisor that leaves at least that many, and the
+    other two do not count.
     """
 
     def __init__(
@@ -113,7 +127,9 @@ class GroupNorm(_Affine, nn.GroupNorm):
 
 def divisor(channels: int, num_groups: int, min_channels: int) -> int:
     """The largest divisor of `channels` that is <= num_groups and leaves >= min_channels in a group, or 1."""
-    fitting = [g for g in range(1, num_groups + 1) if channels % g == 0 and channels // g >= min_channels]
+    fitting = [
+        g for g in range(1, min(num_groups, channels) + 1) if channels % g == 0 and channels // g >= min_channels
+    ]
     return max(fitting, default=1)
 
 
@@ -127,7 +143,9 @@ class LayerNorm(_Affine, nn.GroupNorm):
 
 @NORMS.register("in", source="arXiv:1607.08022, equation 4")
 class InstanceNorm(_Affine, nn.Module):
-    """Instance normalisation: each channel of each sample over its pixels. One pixel raises ValueError."""
+    """Instance normalisation: each channel of each sample over its pixels. One pixel raises UserError."""
+
+    subtracts_channel_mean = True
 
     def __init__(self, channels: int, *, affine: bool = True, eps: Positive = 1e-5) -> None:
         super().__init__()
@@ -136,6 +154,8 @@ class InstanceNorm(_Affine, nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 
     def forward(self, input: Tensor) -> Tensor:
+        if input[0, 0].numel() == 1:
+            raise UserError("instance norm cannot work on maps of one pixel: choose larger images, norm=gn or norm=ln")
         return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -13,30 +14,25 @@ class Parts:
     """Makes the parts that a model asks for, and remembers which kinds it took.
 
     Args:
-        norm: channels -> norm layer
-        act: () -> activation
-        asked: the kinds that the user named, such as {"norm": "gn"}; the rest are the model's own defaults.
+        makers: kind -> what makes a part of it: {"norm": channels -> layer, "act": () -> layer}
+        asked: what the user named beside the model's own defaults, such as {"norm": "gn"}
     """
 
-    def __init__(
-        self,
-        norm: Callable[[int], nn.Module],
-        act: Callable[[], nn.Module],
-        asked: dict[str, str] | None = None,
-    ) -> None:
-        self._norm, self._act = norm, act
-        self._asked = asked or {}
+    def __init__(self, makers: Mapping[str, Callable[..., Any]], asked: Mapping[str, str]) -> None:
+        self._makers, self._asked = makers, asked
         self.taken: set[str] = set()
 
     def norm(self, channels: int) -> nn.Module:
         """A norm layer for `channels`."""
-        self.taken.add("norm")
-        return self._norm(channels)
+        return self._take("norm", channels)
 
     def act(self) -> nn.Module:
         """An activation."""
-        self.taken.add("act")
-        return self._act()
+        return self._take("act")
+
+    def _take(self, kind: str, *wiring: int) -> nn.Module:
+        self.taken.add(kind)
+        return self._makers[kind](*wiring)
 
     def refuse_unused(self, model: str) -> None:
         """Call when the model is built.
@@ -46,6 +42,4 @@ class Parts:
         """
         for kind, name in self._asked.items():
             if kind not in self.taken:
-                raise UserError(
-                    f"model={model} has no place for {kind}={name}; leave {kind} out, or choose another model"
-                )
+                raise UserError(f"model={model} as it is set has no place for {kind}={name}")

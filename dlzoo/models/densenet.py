@@ -118,6 +118,7 @@ def cifar_densenet(
     stem_channels = 2 * growth_rate if bottleneck and compression < 1 else 16
     return DenseNet(
         ((depth - 4) // (6 if bottleneck else 3),) * 3,
+        # No bias: as in the paper, and the first layer after it is a norm or has a bias.
         stem=nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False),
         stem_channels=stem_channels,
         growth_rate=growth_rate,

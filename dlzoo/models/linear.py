@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from dlzoo.knobs import PositiveInt
+from dlzoo.layers.conv import LinearNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.registry import MODELS
 
@@ -43,17 +44,3 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.layers(x.flatten(1)))
-
-
-class LinearNormAct(nn.Module):
-    """(N, in_features) -> (N, out_features)."""
-
-    def __init__(self, in_features: int, out_features: int, parts: Parts) -> None:
-        super().__init__()
-        norm = parts.norm(out_features)
-        self.linear = nn.Linear(in_features, out_features, bias=not getattr(norm, "replaces_bias", True))
-        self.norm = norm
-        self.act = parts.act()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.linear(x)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlzoo.errors import UserError
 from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
@@ -15,25 +17,16 @@ from dlzoo.models.stem import Stem, make_stem
 from dlzoo.registry import MODELS
 
 ShortcutKind = Literal["A", "B", "none"]
+#: (in_channels, width, stride, parts, *, shortcut) -> a block that knows its `out_channels`.
+Block = Callable[..., "BasicBlock | Bottleneck"]
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (figure 5, left): (N, in, H, W) -> (N, width, H/stride, W/stride)."""
 
-    expansion = 1
-
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int,
-        parts: Parts,
-        *,
-        shortcut: ShortcutKind,
-        groups: int,
-        base: float,
-    ) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, parts: Parts, *, shortcut: ShortcutKind) -> None:
         super().__init__()
+        self.out_channels = width
         self.conv1 = ConvNormAct(in_channels, width, 3, parts, stride=stride)
         self.conv2 = ConvNormAct(width, width, 3, parts, act=False)
         self.shortcut = make_shortcut(shortcut, in_channels, width, stride, parts)
@@ -50,10 +43,8 @@ class Bottleneck(nn.Module):
     """1x1 reduce, 3x3, 1x1 expand and a shortcut (figure 5, right); the stride is in the 3x3, as in torchvision.
 
     With groups > 1 the 3x3 is the aggregated transformation of ResNeXt (arXiv:1611.05431, figure 3c):
-    (N, in, H, W) -> (N, 4 * width, H/stride, W/stride).
+    (N, in, H, W) -> (N, 4 * width, H/stride, W/stride). A group of a block 64 wide has width_per_group channels.
     """
-
-    expansion = 4
 
     def __init__(
         self,
@@ -63,12 +54,16 @@ class Bottleneck(nn.Module):
         parts: Parts,
         *,
         shortcut: ShortcutKind,
-        groups: int,
-        base: float,
+        groups: int = 1,
+        width_per_group: int = 64,
     ) -> None:
         super().__init__()
-        inner = int(width * base) * groups
-        out_channels = width * self.expansion
+        inner = width * width_per_group // 64 * groups
+        if inner == 0:
+            raise UserError(
+                f"model.width={width} leaves a group no channel; choose at least {-(-64 // width_per_group)}"
+            )
+        self.out_channels = out_channels = 4 * width
         self.conv1 = ConvNormAct(in_channels, inner, 1, parts)
         self.conv2 = ConvNormAct(inner, inner, 3, parts, stride=stride, groups=groups)
         self.conv3 = ConvNormAct(inner, out_channels, 1, parts, act=False)
@@ -116,7 +111,7 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        block: type[BasicBlock] | type[Bottleneck],
+        block: Block,
         depths: tuple[int, ...],
         *,
         stem: nn.Module,
@@ -125,8 +120,6 @@ class ResNet(nn.Module):
         num_classes: int,
         parts: Parts,
         shortcut: ShortcutKind,
-        groups: int = 1,
-        base: float = 1.0,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -136,10 +129,8 @@ class ResNet(nn.Module):
             blocks = []
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(
-                    block(channels, width << stage, stride, parts, shortcut=shortcut, groups=groups, base=base)
-                )
-                channels = (width << stage) * block.expansion
+                blocks.append(block(channels, width << stage, stride, parts, shortcut=shortcut))
+                channels = blocks[-1].out_channels
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -150,10 +141,8 @@ class ResNet(nn.Module):
 
 
 def imagenet_resnet(
-    block: type[BasicBlock] | type[Bottleneck],
+    block: Block,
     depths: tuple[int, ...],
-    groups: int,
-    width_per_group: int,
     /,
     *,
     num_classes: int,
@@ -166,8 +155,7 @@ def imagenet_resnet(
 ) -> nn.Module:
     """ResNet for photographs: a 7x7 stem and four stages, the first `width` wide; small images get a small stem.
 
-    shortcut=none gives the plain net. In ResNeXt (groups > 1) a group of the first stage has width_per_group
-    channels at width=64.
+    shortcut=none gives the plain net.
     """
     return ResNet(
         block,
@@ -178,8 +166,6 @@ def imagenet_resnet(
         num_classes=num_classes,
         parts=parts,
         shortcut=shortcut,
-        groups=groups,
-        base=width_per_group / 64,
     )
 
 
@@ -210,8 +196,7 @@ def cifar_resnet(
 
 
 def cifar_resnext(
-    groups: int,
-    width_per_group: int,
+    block: Block,
     /,
     *,
     num_classes: int,
@@ -220,12 +205,9 @@ def cifar_resnext(
     shortcut: ShortcutKind = "B",
     width: PositiveInt = 64,
 ) -> nn.Module:
-    """ResNeXt-29 for 32 px images (section 5.3): three stages of three bottlenecks, 256, 512 and 1024 channels.
-
-    A group of the first stage has width_per_group channels at width=64.
-    """
+    """ResNeXt-29 for 32 px images (section 5.3): three stages of three bottlenecks, 256, 512 and 1024 channels."""
     return ResNet(
-        Bottleneck,
+        block,
         (3, 3, 3),
         stem=make_stem("small", in_channels, width, 32, parts),
         stem_channels=width,
@@ -233,8 +215,6 @@ def cifar_resnext(
         num_classes=num_classes,
         parts=parts,
         shortcut=shortcut,
-        groups=groups,
-        base=width_per_group / 64,
     )
 
 
@@ -242,23 +222,26 @@ def _register() -> None:
     """Table 1 of the papers, a line an entry."""
     defaults = {"norm": "bn", "act": "relu", "init": "he"}
     resnet, resnext = "arXiv:1512.03385, table 1", "arXiv:1611.05431, table 1"
-    for name, source, *table in [
-        ("resnet18", resnet, BasicBlock, (2, 2, 2, 2), 1, 64),
-        ("resnet34", resnet, BasicBlock, (3, 4, 6, 3), 1, 64),
-        ("resnet50", resnet, Bottleneck, (3, 4, 6, 3), 1, 64),
-        ("resnet101", resnet, Bottleneck, (3, 4, 23, 3), 1, 64),
-        ("resnet152", resnet, Bottleneck, (3, 8, 36, 3), 1, 64),
-        ("resnext50_32x4d", resnext, Bottleneck, (3, 4, 6, 3), 32, 4),
-        ("resnext101_32x8d", resnext, Bottleneck, (3, 4, 23, 3), 32, 8),
+    block_32x4d = partial(Bottleneck, groups=32, width_per_group=4)
+    block_32x8d = partial(Bottleneck, groups=32, width_per_group=8)
+    for name, source, block, depths in [
+        ("resnet18", resnet, BasicBlock, (2, 2, 2, 2)),
+        ("resnet34", resnet, BasicBlock, (3, 4, 6, 3)),
+        ("resnet50", resnet, Bottleneck, (3, 4, 6, 3)),
+        ("resnet101", resnet, Bottleneck, (3, 4, 23, 3)),
+        ("resnet152", resnet, Bottleneck, (3, 8, 36, 3)),
+        ("resnext50_32x4d", resnext, block_32x4d, (3, 4, 6, 3)),
+        ("resnext101_32x8d", resnext, block_32x8d, (3, 4, 23, 3)),
     ]:
-        MODELS.register(name, source=source, **defaults)(partial(imagenet_resnet, *table))
+        MODELS.register(name, source=source, **defaults)(partial(imagenet_resnet, block, depths))
     for depth in (20, 32, 44, 56, 110):
         MODELS.register(f"resnet{depth}", source="arXiv:1512.03385, section 4.2", **defaults)(
             partial(cifar_resnet, depth)
         )
     for groups in (8, 16):
+        block = partial(Bottleneck, groups=groups, width_per_group=64)
         MODELS.register(f"resnext29_{groups}x64d", source="arXiv:1611.05431, section 5.3", **defaults)(
-            partial(cifar_resnext, groups, 64)
+            partial(cifar_resnext, block)
         )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RAdam
 
 from dlzoo.errors import UserError
-from dlzoo.knobs import Fraction, NonNegative, Positive
+from dlzoo.knobs import BelowOne, Fraction, NonNegative, Positive
 from dlzoo.registry import OPTIMIZERS
 
 Params = Iterable[torch.Tensor] | list[dict[str, Any]]
@@ -35,8 +35,8 @@ def adam(
     params: Params,
     *,
     lr: Positive = 1e-3,
-    beta1: Fraction = 0.9,
-    beta2: Fraction = 0.999,
+    beta1: BelowOne = 0.9,
+    beta2: BelowOne = 0.999,
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
 ) -> Optimizer:
@@ -49,8 +49,8 @@ def adamw(
     params: Params,
     *,
     lr: Positive = 1e-3,
-    beta1: Fraction = 0.9,
-    beta2: Fraction = 0.999,
+    beta1: BelowOne = 0.9,
+    beta2: BelowOne = 0.999,
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.01,
 ) -> Optimizer:
@@ -63,8 +63,8 @@ def nadam(
     params: Params,
     *,
     lr: Positive = 2e-3,
-    beta1: Fraction = 0.9,
-    beta2: Fraction = 0.999,
+    beta1: BelowOne = 0.9,
+    beta2: BelowOne = 0.999,
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
 ) -> Optimizer:
@@ -77,8 +77,8 @@ def radam(
     params: Params,
     *,
     lr: Positive = 1e-3,
-    beta1: Fraction = 0.9,
-    beta2: Fraction = 0.999,
+    beta1: BelowOne = 0.9,
+    beta2: BelowOne = 0.999,
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
 ) -> Optimizer:

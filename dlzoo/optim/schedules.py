@@ -19,7 +19,7 @@ def constant(span: Span) -> Schedule:
     return lambda step: 1.0
 
 
-@SCHEDULES.register("step", source="arXiv:1512.03385, section 3.4")
+@SCHEDULES.register("step", source="arXiv:1706.02677, section 5.1")
 def step_decay(span: Span, *, every: Positive = 30.0, gamma: Fraction = 0.1) -> Schedule:
     """Multiplied by gamma `every` so often: a fraction of the run below 1, epochs from 1 on"""
     period = max(1, span.at(every))

@@ -22,7 +22,10 @@ def versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The commit that the code is at, with "-dirty" after it if the code was changed since; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():  # an installed package may lie inside somebody else's repository
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
     with suppress(OSError):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
@@ -33,6 +36,12 @@ def git_commit() -> str | None:
 def device_name(accelerator: str) -> str:
     """The name of the "gpu", or the number of threads of the "cpu"."""
     return torch.cuda.get_device_name() if accelerator == "gpu" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def reset_peak_memory(accelerator: str) -> None:
+    """Forget what was in use before; the process's own peak cannot be forgotten."""
+    if accelerator == "gpu":
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory(accelerator: str) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matplotlib import rc_context
+from matplotlib.text import Text
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -26,10 +29,15 @@ class MetricLog:
 
     def __init__(self, run: RunDir, step: int) -> None:
         self.run = run
-        records = [record for record in read_metrics(run.metrics_file) if record["step"] <= step]
+        # A run that goes on is tested again.
+        records = [
+            record
+            for record in read_metrics(run.metrics_file)
+            if record["step"] <= step and not any(name.startswith("test/") for name in record)
+        ]
         write_atomically(run.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
         self._lines = run.metrics_file.open("a", buffering=1)
-        self.board = SummaryWriter(str(run.path), purge_step=step + 1 if step else None)
+        self.board = SummaryWriter(str(run.path), purge_step=step + 1)
 
     def scalars(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """One record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
@@ -42,8 +50,13 @@ class MetricLog:
         """A figure, as pictures/<name>.png and in TensorBoard."""
         self.run.pictures.mkdir(exist_ok=True)
         path = self.run.pictures / f"{name}.png"
-        figure.savefig(path, dpi=120)
-        self.board.add_figure(name, figure, step)
+        # Names of classes and runs are words: no formulas, and no complaint about a script that the font lacks.
+        with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            for text in figure.findobj(Text):
+                text.set_parse_math(False)
+            figure.savefig(path, dpi=120)
+            self.board.add_figure(name, figure, step)
         return path
 
     def hyperparameters(self, settings: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -60,11 +73,13 @@ class MetricLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl; a last line that a kill cut short is left out."""
+    """The records of a metrics.jsonl; a line that is damaged, as a kill leaves it, is left out."""
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
-            break
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
     return records

@@ -7,11 +7,13 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +57,15 @@ class RunDir:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise UserError(_taken(path))
             path.mkdir(parents=True, exist_ok=True)
-            run = cls(path)
+        except OSError as error:
+            raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
+        run = cls(path)
+        try:
             (path / "checkpoints").mkdir()
             write_atomically(run.config_file, yaml.safe_dump(config, sort_keys=False))
             run.update(state="created", created=datetime.now().astimezone().isoformat("T", "seconds"), config=config)
         except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)  # it was empty before: all that is there is ours
             raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
         return run
 
@@ -84,9 +90,10 @@ class RunDir:
         """
         try:
             content = json.loads(self.state_file.read_text())
+            content["config"].items()  # the least that others rely on
             if content["state"] == "running" and not self._is_locked():
                 content["state"] = "interrupted"
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.state_file} cannot be read: {error}") from error
         return content
 
@@ -94,6 +101,19 @@ class RunDir:
         """Change fields of run.json, all at once or not at all."""
         content = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
         write_atomically(self.state_file, json.dumps(strict(content | fields), indent=1) + "\n")
+
+    def selected_checkpoint(self) -> Path:
+        """The checkpoint whose numbers the run reports: the best epoch's, or the last one's if that was asked for.
+
+        Raises:
+            UserError: if there is none yet.
+        """
+        record = self.read()
+        best = record["config"]["trainer"]["select"] == "best" and "val" in record.get("data_sizes", {})
+        path = self.best_checkpoint if best else self.last_checkpoint
+        if not path.exists():
+            raise UserError(f"{self.path}: there is no {path.name} (the run is {record['state']})")
+        return path
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -103,11 +123,14 @@ class RunDir:
             UserError: if another process holds it.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # Who only looks whether it is locked (below) holds it for a moment.
+        for _ in range(20):
+            if _flock(descriptor, fcntl.LOCK_EX):
+                break
+            time.sleep(0.01)
+        else:
             os.close(descriptor)
-            raise UserError(f"{self.path} is being written by another process") from None
+            raise UserError(f"{self.path} is being written by another process")
         _held.add(descriptor)
         try:
             yield
@@ -116,21 +139,39 @@ class RunDir:
             os.close(descriptor)
 
     def _is_locked(self) -> bool:
+        descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            with self.lock():
-                return False
-        except UserError:
-            return True
+            return not _flock(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
 
 
-def fresh_path(label: str, root: Path = Path("outputs")) -> Path:
-    """A folder that does not exist yet: outputs/2026-11-21_14-03-22_<label>."""
-    stem = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}"
-    path, number = root / stem, 1
-    while path.exists():
-        number += 1
-        path = root / f"{stem}_{number}"
-    return path
+def _flock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def fresh_folder(label: str, root: Path = Path("outputs")) -> Path:
+    """A new and empty folder: outputs/2026-11-21_14-03-22_<label>.
+
+    Raises:
+        UserError: if it cannot be made.
+    """
+    stem = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{re.sub(r'[^A-Za-z0-9._-]+', '-', label)[:80]}"
+    for number in count(1):
+        path = root / (stem if number == 1 else f"{stem}_{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:  # another run that was started in the same second
+            if not root.is_dir():
+                raise UserError(f"cannot write the run to {root}: it is no folder") from None
+        except OSError as error:
+            raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
+    raise AssertionError("unreachable")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -162,6 +203,8 @@ def _taken(path: Path) -> str:
         state = RunDir.open(path).read()["state"]
     except UserError:
         return f"run_dir={path}: something else is there already; name a folder that is new or empty"
+    if state == "running":
+        return f"run_dir={path} holds a run that is running; name another folder"
     if state == "finished":
         return f"run_dir={path} holds a finished run; name another folder"
     return f"run_dir={path} holds a run that is {state}; go on with it by: dlzoo run {path}"

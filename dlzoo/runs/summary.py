@@ -34,19 +34,20 @@ def before(console: Console, path: Path, record: Record) -> None:
             f"{config['optimizer']['name']} {rate}, {config['schedule']['name']}, batch {record['batch_size']},"
             f" {config['trainer']['max_epochs']} epochs of {record['steps_per_epoch']} steps, seed {config['seed']}",
         ),
+        *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
         ("device", f"{record['device']}, {record['precision']}"),
         ("run", str(path)),
     )
 
 
 def after(console: Console, path: Path, record: Record) -> None:
-    """Test accuracy, time, pictures, and what one may type next."""
-    metrics = record["metrics"]
+    """The result, time, pictures, and what one may type next."""
+    monitor = record["monitor"]
     _print(
         console,
         (
-            "test accuracy",
-            f"{metrics['test/accuracy']:.4f} on {record['data_sizes']['test']:,} images,"
+            f"test {monitor}",
+            f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} images,"
             f" with the weights of epoch {record['selected_epoch']:g}",
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} images/s in training"),

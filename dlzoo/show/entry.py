@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import takewhile
 from typing import Any
 
 import yaml
@@ -36,7 +35,7 @@ def entry(choice: str, name: str) -> dict[str, Any]:
 def _written(choice: str, name: str) -> dict[str, Any]:
     """What is known of a file under conf/: its head, and for a trainer its settings."""
     content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
-    head = [line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), content.splitlines())]
+    head = config.head(choice, name)
     knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
     for key, value in yaml.safe_load(content).items():
         if key in knobs:
@@ -46,10 +45,10 @@ def _written(choice: str, name: str) -> dict[str, Any]:
 
 def _size(name: str, image_size: int, num_classes: int) -> dict[str, int]:
     # torch takes seconds to import: only a model's size needs it.
-    from dlzoo.assembly import inspect
+    from dlzoo.size import size
 
     wiring = {"num_classes": num_classes, "in_channels": 3, "image_size": image_size}
-    params, macs = inspect(config.compose([f"model={name}"]), wiring, batch_size=2)
+    params, macs = size(config.compose([f"model={name}"]), wiring, batch_size=2)
     return {"image_size": image_size, "num_classes": num_classes, "params": params, "macs": macs}
 
 

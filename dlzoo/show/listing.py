@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 
 from dlzoo import config, index
 from dlzoo.errors import UserError, did_you_mean
 from dlzoo.knobs import knobs_of
 from dlzoo.registry import REGISTRIES
-from dlzoo.settings import RunSettings, TrainerSettings
-
-COMMANDS = {
-    "train": "train a network: dlzoo train model=densenet121 norm=gn (python train.py is the same)",
-    "run": "carry out a run directory, from its last checkpoint if it has one: dlzoo run DIR",
-    "list": "the names of a choice: dlzoo list model [--json]",
-    "show": "what an entry takes, its source, its size: dlzoo show model resnet50 [--json]",
-    "eval": "a run's test numbers again, from its checkpoint: dlzoo eval run=DIR [--json]",
-    "predict": "classes for pictures: dlzoo predict run=DIR FILE ... [--json]",
-    "completion": 'tab completion: eval "$(dlzoo completion)"',
-}
+from dlzoo.settings import RunSettings
 
 
 def names(choice: str) -> dict[str, str]:
@@ -35,23 +26,22 @@ def names(choice: str) -> dict[str, str]:
 def _first_line(choice: str, name: str) -> str:
     if choice in REGISTRIES:
         return index.entries(choice)[name]["doc"].partition("\n")[0].rstrip(".")
-    head = (config.conf_dir() / choice / f"{name}.yaml").read_text().partition("\n")[0]
-    return head.lstrip("# ").rstrip(".")
+    return config.head(choice, name)[0].rstrip(".")
 
 
-def help_text() -> str:
-    """What `--help` prints: commands, choices with their names, settings with their defaults."""
+def help_text(commands: Mapping[str, str]) -> str:
+    """What `--help` prints: commands (name -> what it does), choices, settings with their defaults."""
     lines = ["dlzoo: the training framework for people who compare deep-learning techniques", "", "Commands"]
-    lines += [f"  {name:<11} {what}" for name, what in COMMANDS.items()]
+    lines += [f"  {name:<11} {what}" for name, what in commands.items()]
     lines += ["", "Choices of train (choice=name; `dlzoo list <choice>` for all)"]
     for choice in config.choices():
         found = [name for name in config.options(choice) if name != "default"]
         some = ", ".join(found[:8]) + (f", ... ({len(found)})" if len(found) > 8 else "")
         lines.append(f"  {choice:<11} {some or '(none yet)'}")
     lines += ["", "Settings of train (key=value; `dlzoo show <choice> <name>` for those of a choice)"]
-    settings = knobs_of(RunSettings) | {f"trainer.{name}": schema for name, schema in knobs_of(TrainerSettings).items()}
-    for choice in REGISTRIES:
-        settings |= {f"{choice}.{name}": schema for name, schema in index.load()[choice]["common"].items()}
+    settings = dict(knobs_of(RunSettings))
+    for section in config.SECTIONS:
+        settings |= {f"{section}.{name}": schema for name, schema in config.knobs(section).items()}
     lines += [f"  {name:<30} {json.dumps(schema['default']).strip(chr(34))}" for name, schema in settings.items()]
     lines += [
         "",
@@ -62,13 +52,13 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def candidates(line: str) -> list[str]:
+def candidates(line: str, commands: Iterable[str]) -> list[str]:
     """Completions of the last word of a command line; of `norm=g` only what follows the `=`, as bash wants it."""
     *words, word = line.split(" ")
     words = [item for item in words[1:] if item]
-    command = words[0] if words and words[0] in COMMANDS else "train"
+    command = words[0] if words and words[0] in commands else "train"
     if not words and "=" not in word:
-        return _starting(word, [*COMMANDS, *(f"{choice}=" for choice in config.choices())])
+        return _starting(word, [*commands, *(f"{choice}=" for choice in config.choices())])
     if command in ("list", "show"):
         return _starting(word, config.choices() if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "completion"):
@@ -82,12 +72,10 @@ def candidates(line: str) -> list[str]:
 
 def _keys(chosen: dict[str, str]) -> list[str]:
     keys = [f"{name}=" for name in (*config.choices(), *knobs_of(RunSettings))]
-    keys += [f"trainer.{name}=" for name in knobs_of(TrainerSettings)]
-    for choice in REGISTRIES:
-        knobs = dict(index.load()[choice]["common"])
-        if chosen.get(choice) in index.entries(choice):
-            knobs |= index.knobs(choice, chosen[choice])
-        keys += [f"{choice}.{name}=" for name in knobs]
+    for section in config.SECTIONS:
+        name = chosen.get(section, "default")
+        known = config.knobs(section, name if name in config.options(section) else "default")
+        keys += [f"{section}.{knob}=" for knob in known]
     return keys
 
 

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from dlzoo.errors import UserError, first_line
+from dlzoo.errors import Interrupted, UserError
 from dlzoo.tasks.task import Task
 
 
@@ -28,13 +28,13 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         task = _task(pl_module)
-        if task.clock % task.plan.steps_per_epoch == 0:
+        if task.plan.ends_epoch(task.clock):
             return  # saved in on_train_epoch_end, or a resume would skip the validation
-        every = task.plan.checkpoint_every
-        if task.stop_requested or (every and task.clock % every == 0):
+        if task.stop_requested or task.plan.saves(task.clock):
+            task.training_means()  # weights that are lost must not take the place of good ones
             trainer.save_checkpoint(self.last)
         if task.stop_requested:
-            task.stop_here()
+            raise _stopped(task)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task = _task(pl_module)
@@ -42,7 +42,11 @@ class Checkpoints(pl.Callback):
             trainer.save_checkpoint(self.best)
         trainer.save_checkpoint(self.last)
         if task.stop_requested and task.clock < task.plan.steps:
-            task.stop_here()
+            raise _stopped(task)
+
+
+def _stopped(task: Task) -> Interrupted:
+    return Interrupted(f"stopped after step {task.clock} of {task.plan.steps}")
 
 
 class WholeFiles(CheckpointIO):
@@ -57,12 +61,14 @@ class WholeFiles(CheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)
-        except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        except BaseException as error:
             aside.unlink(missing_ok=True)
+            # torch's writer turns a full disk into a RuntimeError
             cause = error if isinstance(error, OSError) else error.__context__
-            reason = cause.strerror if isinstance(cause, OSError) else first_line(error)
+            if not isinstance(cause, OSError):
+                raise
             kept = "; the checkpoint before it is whole" if path.exists() else ""
-            raise UserError(f"cannot write {path}: {reason}{kept}") from error
+            raise UserError(f"cannot write {path}: {cause.strerror}{kept}") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)

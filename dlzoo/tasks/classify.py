@@ -16,6 +16,7 @@ class Classify(Task):
     """One label an image. `loss_fn` is called as loss_fn(logits (N, K), labels (N,))."""
 
     sums = ("loss", "accuracy")
+    monitor = "accuracy"
 
     def __init__(self, network: nn.Module, *, loss_fn: nn.Module, **rest: Any) -> None:
         super().__init__(network, **rest)

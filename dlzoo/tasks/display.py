@@ -1,6 +1,10 @@
-"""What a person sees while a run trains."""
+"""What a person sees while a run trains and is tested."""
 
 from __future__ import annotations
+
+import os
+import sys
+from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
@@ -10,6 +14,14 @@ from rich.table import Column
 from rich.text import Text
 
 from dlzoo.tasks.task import Task
+
+
+class PatientConsole(Console):
+    """A console that goes on without a reader: `train.py | head -1` must not end a training."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Display(pl.Callback):
@@ -23,24 +35,32 @@ class Display(pl.Callback):
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Task)
-        if self.console.is_terminal:
-            columns = BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), _Facts(pl_module)
-            self._progress = Progress(*columns, console=self.console, refresh_per_second=4)
-            self._progress.add_task("", total=pl_module.plan.steps)
-            self._progress.start()
+        self._start(pl_module)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Task)
         if self._progress is None:
-            epoch = pl_module.clock // pl_module.plan.steps_per_epoch
-            self.console.print(f"epoch {epoch}/{pl_module.plan.epochs}  {describe(pl_module)}", highlight=False)
+            self.console.print(describe(pl_module), highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
 
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop()
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._stop()
+
+    def _start(self, module: pl.LightningModule) -> None:
+        assert isinstance(module, Task)
+        if self.console.is_terminal:
+            columns: list[Any] = [BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), _Facts(module)]
+            self._progress = Progress(*columns, console=self.console, refresh_per_second=4)
+            self._progress.add_task("", total=module.plan.steps)
+            self._progress.start()
 
     def _stop(self) -> None:
         if self._progress is not None:
@@ -49,7 +69,7 @@ class Display(pl.Callback):
 
 
 class _Facts(ProgressColumn):
-    """Epoch, losses, accuracies, rate and speed; also what moves the bar, so that both show the same moment."""
+    """The latest numbers; also what moves the bar, so that both show the same moment."""
 
     max_refresh = 0.2
 
@@ -58,20 +78,20 @@ class _Facts(ProgressColumn):
         self.task = task
 
     def render(self, task: Bar) -> Text:
-        plan = self.task.plan
         task.completed = self.task.clock
-        epoch = min(self.task.clock // plan.steps_per_epoch + 1, plan.epochs)
-        return Text(f"epoch {epoch}/{plan.epochs}  {describe(self.task)}")
+        return Text(describe(self.task))
 
 
 def describe(task: Task) -> str:
     """The latest numbers in a line."""
+    epoch = min(-(-max(task.clock, 1) // task.plan.steps_per_epoch), task.plan.epochs)
     words = (
         ("train/loss", "loss {:.3f}"),
-        ("train/accuracy", "acc {:.3f}"),
-        ("val/accuracy", "val acc {:.3f}"),
+        (f"train/{task.monitor}", f"{task.monitor} {{:.3f}}"),
+        (f"val/{task.monitor}", f"val {task.monitor} {{:.3f}}"),
         ("lr", "lr {:.2g}"),
         ("images_per_second", "{:,.0f} img/s"),
     )
     latest = dict(task.latest)
-    return "  ".join(text.format(latest[name]) for name, text in words if name in latest)
+    shown = [text.format(latest[name]) for name, text in words if name in latest]
+    return "  ".join([f"epoch {epoch}/{task.plan.epochs}", *shown, *([task.status] if task.status else [])])

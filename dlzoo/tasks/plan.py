@@ -19,13 +19,25 @@ class Plan:
     def steps(self) -> int:
         return self.epochs * self.steps_per_epoch
 
-    def epoch_end(self, step: int) -> int:
-        """The end of the epoch that step `step` belongs to."""
-        return (step // self.steps_per_epoch + 1) * self.steps_per_epoch
+    def epochs_at(self, step: int) -> float:
+        """A step as a number of epochs."""
+        return step / self.steps_per_epoch
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch is over after so many steps."""
+        return step % self.steps_per_epoch == 0
+
+    def logs(self, step: int) -> bool:
+        """Whether the training's numbers are logged after so many steps."""
+        return step % self.log_every == 0 or self.ends_epoch(step)
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is due inside an epoch, after so many steps."""
+        return self.checkpoint_every is not None and step % self.checkpoint_every == 0
 
     def ranges(self, start: int) -> Iterator[range]:
         """The rest of the epoch of `start`, cut wherever something has to be done between two steps."""
-        end = self.epoch_end(start)
+        end = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
         while start < end:
             stops = [(start // every + 1) * every for every in (self.log_every, self.checkpoint_every) if every]
             stop = min(end, *stops)

@@ -1,36 +1,56 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 end a training after the current step."""
+"""Ctrl-C, SIGTERM and SIGUSR1."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from dlzoo.errors import Interrupted
-from dlzoo.tasks.task import Task
+
+
+class Stop:
+    """What a signal does: it calls `on_request` where somebody listens, and raises Interrupted where nobody does.
+
+    A second Ctrl-C raises in any case.
+    """
+
+    def __init__(self) -> None:
+        self._on_request: Callable[[], None] | None = None
+        self._requested = False
+
+    @contextmanager
+    def listening(self, on_request: Callable[[], None]) -> Iterator[None]:
+        """Inside, the first signal calls `on_request`."""
+        self._on_request = on_request
+        try:
+            yield
+        finally:
+            self._on_request = None
+
+    def __call__(self, number: int, frame: Any) -> None:
+        again = self._requested and number == signal.SIGINT
+        self._requested = True
+        if self._on_request is None or again:
+            raise Interrupted("stopped at once" if again else "stopped")
+        self._on_request()
 
 
 @contextmanager
-def stop_on_signals(task: Task) -> Iterator[None]:
-    """Inside, a signal sets a flag that each step looks at; a second Ctrl-C ends the training at once.
+def signals() -> Iterator[Stop]:
+    """Inside, the three signals go to the Stop that is yielded.
 
     Outside the main thread nothing is changed: whoever runs us there looks after signals.
     """
-
-    def stop(number: int, frame: Any) -> None:
-        if task.stop_requested and number == signal.SIGINT:
-            raise Interrupted("stopped at once")
-        task.stop_requested = True
-
-    before = {}
+    stop, before = Stop(), {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             before[number] = signal.signal(number, stop)
     except ValueError:
         pass
     try:
-        yield
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

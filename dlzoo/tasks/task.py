@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from copy import deepcopy
+from math import isfinite
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -15,30 +17,33 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dlzoo.data.feed import Batch, EvalFeed, TrainFeed
-from dlzoo.errors import Interrupted, UserError
+from dlzoo.errors import UserError
+from dlzoo.tasks.ema import Ema
 from dlzoo.tasks.plan import Indices, Plan, Ranges
 
 Record = Callable[[int, float, dict[str, float]], None]
 
+#: On a CPU, where looking costs nothing, the display gets new numbers this often, in seconds.
+_PEEK = 1.0
+
 
 class Best(NamedTuple):
-    """The best validation accuracy, the step that reached it first, and the last that equalled it.
+    """The best validation score, the step that reached it first, and the last that equalled it.
 
     Of equal epochs the later one is selected: it has learnt for longer.
     """
 
-    accuracy: float
+    score: float
     reached: int
     clock: int
 
     @classmethod
-    def after(cls, best: Best | None, accuracy: float, clock: int) -> Best:
-        if best is None or accuracy > best.accuracy:
-            return cls(accuracy, clock, clock)
-        return best._replace(clock=clock) if accuracy == best.accuracy else best
+    def after(cls, best: Best | None, score: float, clock: int) -> Best:
+        if best is None or score > best.score:
+            return cls(score, clock, clock)
+        return best._replace(clock=clock) if score == best.score else best
 
 
 class Task(pl.LightningModule, ABC):
@@ -55,12 +60,14 @@ class Task(pl.LightningModule, ABC):
         record: (step, epoch, values) -> None; takes every logged scalar.
         clip_norm: the gradient's largest norm.
         ema: decay of the averaged weights, which are then what is evaluated.
-        patience: epochs without a better validation accuracy after which the training stops.
+        patience: epochs without a better validation score after which the training stops.
         frozen: children of the network that stay as they are, running statistics included.
     """
 
-    #: What a child adds up over the samples of a batch while training; the mean of each is logged.
+    #: What a child adds up over the samples of a batch while training; the mean of each is logged. "loss" is one.
     sums: tuple[str, ...]
+    #: The metric, larger is better, that selects on validation and is reported first.
+    monitor: str
 
     def __init__(
         self,
@@ -83,18 +90,18 @@ class Task(pl.LightningModule, ABC):
         super().__init__()
         self.automatic_optimization = False
         self.network, self.normalise = network, normalise
-        self.ema = (
-            None if ema is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
-        )
+        self.decay = ema
+        self.ema = None if ema is None else deepcopy(network).requires_grad_(False)
         self.make_optimizer, self.lr_factor, self.plan = make_optimizer, lr_factor, plan
-        self.feeds = {"train": train, "val": val, "test": test}
         self.train_feed = train
+        self.eval_feeds = {"test": test} | ({} if val is None else {"val": val})
         self.reseed, self.record, self.clip_norm, self.patience = reseed, record, clip_norm, patience
         self._frozen = list(frozen)
         self.clock = 0
         self.stop_requested = False
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
+        self.status = ""
         self.best: Best | None = None
         self._totals = torch.zeros(len(self.sums))
         self._samples = 0
@@ -113,9 +120,16 @@ class Task(pl.LightningModule, ABC):
 
     @abstractmethod
     def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
-        """Metrics of a whole split, from the concatenated outputs of its batches. "accuracy" selects."""
+        """Metrics of a whole split, from the concatenated outputs of its batches."""
 
     # Training
+
+    def setup(self, stage: str) -> None:
+        device = self.trainer.strategy.root_device  # self.device is not there yet
+        if stage == "fit":
+            self.train_feed.to(device)
+        for feed in self.eval_feeds.values():
+            feed.to(device)
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = self.make_optimizer(self.network)
@@ -123,12 +137,8 @@ class Task(pl.LightningModule, ABC):
         return optimizer
 
     def train_batches(self) -> Ranges:
+        """The loader for trainer.fit."""
         return Ranges(self.plan, lambda: self.clock)
-
-    def setup(self, stage: str) -> None:
-        for feed in self.feeds.values():
-            if feed is not None:
-                feed.to(self.trainer.strategy.root_device)  # self.device is not there yet
 
     def train(self, mode: bool = True) -> Task:
         super().train(mode)
@@ -142,11 +152,13 @@ class Task(pl.LightningModule, ABC):
     def on_train_start(self) -> None:
         # Lightning's own progress says "at the start of an epoch" (on_save_checkpoint); ours is the clock.
         self.trainer.fit_loop.restarting = False
-        self._optimizer: Any = self.trainer.optimizers[0]
-        self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
         self.train()  # Lightning leaves modules as they are; the frozen ones are not to be in training mode
         self._stop_if_patience_is_over()  # a resumed run may have been over
+        self._optimizer: Any = self.trainer.optimizers[0]
+        self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self._average = None if self.ema is None else Ema(self.ema, self.network, self.decay or 0.0)
         self._totals = self._totals.to(self.device)
+        self._peeked = perf_counter()
 
     def training_step(self, steps: range, batch_idx: int) -> None:
         started = perf_counter()
@@ -155,10 +167,13 @@ class Task(pl.LightningModule, ABC):
             self.clock = step + 1
             if self.stop_requested:
                 break
-        logs = self.clock % self.plan.log_every == 0 or self.clock % self.plan.steps_per_epoch == 0
-        means = (self._totals / self._samples).tolist() if logs else None  # the host waits for the device here only
+            if self.device.type == "cpu" and perf_counter() - self._peeked > _PEEK:
+                self.latest |= self.training_means()
+                self._peeked = perf_counter()
+        logs = self.plan.logs(self.clock)
+        means = self.training_means() if logs else {}  # the host waits for the device here
         self._window_seconds += perf_counter() - started
-        if means is not None:
+        if logs:
             self._log_training(means)
 
     def _step(self, step: int) -> None:
@@ -169,46 +184,57 @@ class Task(pl.LightningModule, ABC):
         for batch in self.train_feed.batches(step):
             loss, sums = self.loss(batch)
             (loss / self.train_feed.accumulate).backward()
-            self._totals = self._totals + sums
+            self._totals += sums
             self._samples += len(batch.labels)
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        if self.ema is not None:
-            self.ema.update_parameters(self.network)
+        if self._average is not None:
+            self._average.update(first=step == 0)
 
-    def _log_training(self, means: list[float]) -> None:
-        values = dict(zip((f"train/{name}" for name in self.sums), means, strict=True))
-        if not all(torch.tensor(means).isfinite()):
+    def training_means(self) -> dict[str, float]:
+        """The mean of each of `sums` since the last log.
+
+        Raises:
+            UserError: if one is not finite: the weights are lost.
+        """
+        means = (self._totals / max(self._samples, 1)).tolist()
+        if not all(map(isfinite, means)):
             good = self.latest.get("train/loss")
             raise UserError(
                 f"the loss is not finite at step {self.clock} (last good: {'none' if good is None else f'{good:.4g}'},"
                 f" learning rate {self._optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
                 f" (schedule.warmup=0.05) or trainer.clip_norm=1"
             )
-        values["lr"] = self._optimizer.param_groups[0]["lr"]
-        values["images_per_second"] = self._samples / self._window_seconds
+        return {f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)}
+
+    def _log_training(self, means: dict[str, float]) -> None:
+        lr, speed = self._optimizer.param_groups[0]["lr"], self._samples / self._window_seconds
         self.train_seconds += self._window_seconds
         self._totals = torch.zeros_like(self._totals)
         self._samples, self._window_seconds = 0, 0.0
-        self._publish(values)
+        self._publish(means | {"lr": lr, "images_per_second": speed})
 
     def _publish(self, values: dict[str, float]) -> None:
         self.latest |= values
-        self.record(self.clock, self.clock / self.plan.steps_per_epoch, values)
+        self.record(self.clock, self.plan.epochs_at(self.clock), values)
 
     # Evaluation
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that counts: the averaged one, if weights are averaged."""
-        return self.network if self.ema is None else self.ema.module
+        return self.network if self.ema is None else self.ema
 
-    def eval_batches(self, part: str, limit: int | None = None) -> Indices:
-        feed = self.feeds[part]
-        assert isinstance(feed, EvalFeed)
-        return Indices(len(feed) if limit is None else min(limit, len(feed)))
+    def eval_batches(self, part: str) -> Indices | None:
+        """The loader of a split for trainer.fit and trainer.test; None if there is no such split."""
+        return Indices(len(self.eval_feeds[part])) if part in self.eval_feeds else None
+
+    def on_validation_epoch_start(self) -> None:
+        self._outputs = []
+
+    on_test_epoch_start = on_validation_epoch_start
 
     def validation_step(self, index: int, batch_idx: int) -> None:
         self._evaluate("val", index)
@@ -217,26 +243,25 @@ class Task(pl.LightningModule, ABC):
         self._evaluate("test", index)
 
     def _evaluate(self, part: str, index: int) -> None:
-        feed = self.feeds[part]
-        assert isinstance(feed, EvalFeed)
+        feed = self.eval_feeds[part]
+        self.status = f"{part} {index + 1}/{len(feed)}"
         self._outputs.append(self.outputs(feed.batch(index)))
 
-    def gathered(self) -> tuple[Tensor, ...]:
-        """The outputs of the split that was evaluated last, as whole tensors."""
-        return tuple(torch.cat(parts) for parts in zip(*self._outputs, strict=True))
-
-    def on_validation_epoch_start(self) -> None:
-        self._outputs = []
-
-    def on_test_epoch_start(self) -> None:
-        self._outputs = []
+    def _measured(self, part: str) -> dict[str, float]:
+        """The metrics of a split, while its outputs are on the device; `gathered` keeps them on the host."""
+        outputs = tuple(torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+        values = {f"{part}/{name}": value.item() for name, value in self.metrics(*outputs).items()}
+        self.gathered, self._outputs, self.status = tuple(output.cpu() for output in outputs), [], ""
+        return values
 
     def on_validation_epoch_end(self) -> None:
-        values = {f"val/{name}": value.item() for name, value in self.metrics(*self.gathered()).items()}
-        self.log_dict(values, batch_size=1)  # for callbacks of Lightning that watch a metric
+        values = self._measured("val")
         self._publish(values)
-        self.best = Best.after(self.best, values["val/accuracy"], self.clock)
+        self.best = Best.after(self.best, values[f"val/{self.monitor}"], self.clock)
         self._stop_if_patience_is_over()
+
+    def on_test_epoch_end(self) -> None:
+        self.test_metrics = self._measured("test")
 
     def _stop_if_patience_is_over(self) -> None:
         if self.best is not None and self.patience is not None:
@@ -265,23 +290,21 @@ class Task(pl.LightningModule, ABC):
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self._window_seconds = state["train_seconds"], state["window_seconds"]
 
-    def stop_here(self) -> None:
-        """Leave the training, after a checkpoint was written.
-
-        Raises:
-            Interrupted: always.
-        """
-        raise Interrupted(f"stopped after step {self.clock} of {self.plan.steps}")
-
 
 def _at_epoch_start(loop: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """The state of Lightning's fit loop when `epoch` epochs are done and nothing of the next one."""
+    """The state of Lightning's fit loop when `epoch` epochs are done and nothing of the next one.
+
+    Lightning counts ranges where we count steps, and its way to resume inside an epoch depends on where in an epoch it
+    saved; so a checkpoint always says "at the start of an epoch", and the loader starts where the clock stands.
+    """
 
     def reset(state: Any, path: str) -> Any:
         if isinstance(state, dict):
             return {key: reset(value, f"{path}.{key}") for key, value in state.items()}
-        if isinstance(state, bool) or not isinstance(state, int):
-            return False if isinstance(state, bool) else state
-        return epoch if path.startswith(".epoch_progress") else 0
+        if isinstance(state, bool):
+            return False
+        if isinstance(state, int):
+            return epoch if path.startswith(".epoch_progress") else 0
+        return state
 
     return reset(loop, "")

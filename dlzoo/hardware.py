@@ -1,0 +1,33 @@
+"""Which device a run uses, and how it computes there."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from dlzoo.errors import UserError
+from dlzoo.settings import TrainerSettings
+
+
+def hardware(settings: TrainerSettings) -> tuple[str, Any]:
+    """(accelerator, precision) in Lightning's words: ("cpu", "32-true") or ("gpu", "bf16-mixed").
+
+    A device without fast bf16 falls back to fp32, with a warning if bf16 was asked for.
+
+    Raises:
+        UserError: if a GPU was asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    if settings.accelerator == "gpu" and not there:
+        raise UserError("trainer=gpu: torch sees no GPU here; say trainer=auto or trainer=cpu")
+    gpu = there and settings.accelerator != "cpu"
+    if gpu:
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    if settings.precision == "bf16" and not fast:
+        warnings.warn("this device computes bf16 many times slower than fp32: using fp32", stacklevel=2)
+    half = fast and (settings.precision == "bf16" or (gpu and settings.precision == "auto"))
+    return "gpu" if gpu else "cpu", "bf16-mixed" if half else "32-true"

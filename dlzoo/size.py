@@ -1,0 +1,43 @@
+"""How large a network is and what an image costs it, found out without memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dlzoo.errors import UserError, first_line
+from dlzoo.zoo import build_model
+
+Config = dict[str, Any]
+
+
+def network_of(config: Config, wiring: dict[str, int]) -> nn.Module:
+    """The network that a config describes, for so many classes, channels and pixels."""
+    knobs = dict(config["model"])
+    parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in ("norm", "act", "init")}
+    return build_model(knobs.pop("name"), **wiring, **parts, **knobs)
+
+
+def size(config: Config, wiring: dict[str, int], batch_size: int) -> tuple[int, int]:
+    """(parameters, multiply-accumulates of one image), from the forward pass of a training step on the meta device.
+
+    Raises:
+        UserError: if the network cannot work on such images or on such a batch.
+    """
+    counter = FlopCounterMode(display=False)
+    where = f"model={config['model']['name']} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
+    with torch.device("meta"):
+        try:
+            network = network_of(config, wiring).train()
+            images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
+            with counter, torch.no_grad():
+                network(images)
+        except RuntimeError as error:
+            raise UserError(f"{where}: {first_line(error)}") from error
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    # torch counts two floating-point operations for a multiply-accumulate.
+    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2 // batch_size

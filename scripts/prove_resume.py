@@ -1,0 +1,104 @@
+"""Kill training runs with -9 at random moments, resume them, and compare with runs that nobody disturbed.
+
+    python scripts/prove_resume.py --kills 20
+
+Each line of the table is one run: its configuration, how often and at which steps it was killed, and whether the hash
+of its final weights equals that of the undisturbed run. Exit code 1 if one does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from dlzoo.runs.metric_log import read_metrics
+
+BASE = [
+    *("data.limit=320", "data.batch_size=32", "trainer.max_epochs=6", "trainer.threads=1"),
+    *("trainer.log_every=4", "trainer.checkpoint_every=3"),
+]
+STEPS = 60
+#: What is covered: norms with and without running statistics, augmentation, EMA, accumulation, clipping, optimizers.
+CONFIGS = {
+    "bn sgd flip_crop": ["model=resnet20", "model.width=8", "augment=flip_crop"],
+    "gn adam ema": ["model=resnet20", "model.width=8", "norm=gn", "optimizer=adam", "trainer.ema=0.99"],
+    "bn accumulate clip": [
+        *("model=densenet_bc_40_12", "model.growth_rate=4", "trainer.accumulate=4", "trainer.clip_norm=1")
+    ],
+    "no norm nesterov": ["model=mlp", "optimizer.nesterov=true", "optimizer.lr=0.01", "schedule.warmup=0.2"],
+}
+
+
+def fingerprint(run: Path) -> str:
+    """A hash of the final weights, the averaged ones and the running statistics."""
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def steps(run: Path) -> int:
+    """The last step in the log."""
+    return max((record["step"] for record in read_metrics(run / "metrics.jsonl")), default=0)
+
+
+def command(*words: str) -> list[str]:
+    """The command line of dlzoo, on one thread."""
+    return [sys.executable, "-m", "dlzoo.cli", *words]
+
+
+def undisturbed(name: str, folder: Path) -> str:
+    """The hash of the weights of a run that nobody kills."""
+    run = folder / name.replace(" ", "_")
+    subprocess.run(command("train", f"run_dir={run}", *BASE, *CONFIGS[name]), check=True, stdout=subprocess.DEVNULL)
+    return fingerprint(run)
+
+
+def disturbed(name: str, run: Path, dice: random.Random) -> int:
+    """Train, with a kill -9 at a random moment after a random step; the last step that was logged before it."""
+    target, delay = dice.randrange(STEPS), dice.uniform(0, 0.3)
+    process = subprocess.Popen(command("train", f"run_dir={run}", *BASE, *CONFIGS[name]), stdout=subprocess.DEVNULL)
+    while process.poll() is None and steps(run) < target:
+        time.sleep(0.001)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    at = steps(run)
+    subprocess.run(command("run", str(run)), check=True, stdout=subprocess.DEVNULL)
+    return at
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--kills", type=int, default=20, help="kills in all")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = parser.parse_args()
+    dice, folder, wrong = random.Random(arguments.seed), Path(tempfile.mkdtemp(prefix="prove_resume_")), 0
+    known = {name: undisturbed(name, folder) for name in CONFIGS}
+    print(f"{'configuration':<22} {'killed at step':<16} {'undisturbed':<14} {'resumed':<14}")
+    for number in range(arguments.kills):
+        name = list(CONFIGS)[number % len(CONFIGS)]
+        expected, run = known[name], folder / f"killed_{number}"
+        at = disturbed(name, run, dice)
+        found = fingerprint(run)
+        wrong += found != expected
+        verdict = "" if found == expected else "  DIFFERENT"
+        print(f"{name:<22} {at:<16} {expected:<14} {found:<14}{verdict}", flush=True)
+    shutil.rmtree(folder)
+    print(f"{arguments.kills - wrong} of {arguments.kills} equal")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

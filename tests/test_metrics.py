@@ -1,0 +1,43 @@
+"""Metrics against scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import f1_score, top_k_accuracy_score
+
+from dlzoo.metrics.classification import classification_metrics, confusion_matrix
+
+
+@pytest.mark.parametrize("classes", [2, 5, 10])
+def test_metrics_equal_sklearn(classes: int) -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(300, classes), torch.randint(classes, (300,))
+    found = {name: value.item() for name, value in classification_metrics(logits, labels).items()}
+    predicted = logits.argmax(1)
+    assert found["accuracy"] == pytest.approx((predicted == labels).float().mean().item())
+    assert found["f1_macro"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert ("accuracy_top5" in found) == (classes > 5)
+    if classes > 5:
+        assert found["accuracy_top5"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5))
+    assert np.array_equal(confusion_matrix(logits, labels), sklearn_confusion(labels, predicted))
+
+
+def test_the_calibration_error_is_the_mean_gap_of_fifteen_bins() -> None:
+    torch.manual_seed(1)
+    logits, labels = 3 * torch.randn(500, 4), torch.randint(4, (500,))
+    confidence, predicted = logits.softmax(1).max(1)
+    hits, bins, gap = (predicted == labels).float(), (confidence * 15).ceil().int(), 0.0
+    for number in range(1, 16):
+        inside = bins == number
+        if inside.any():
+            gap += inside.float().mean().item() * abs((hits[inside].mean() - confidence[inside].mean()).item())
+    found = classification_metrics(logits, labels)["calibration_error"].item()
+    assert found == pytest.approx(gap, abs=1e-5)
+
+
+def test_a_perfect_prediction() -> None:
+    labels = torch.arange(7).repeat(3)
+    found = classification_metrics(100.0 * torch.eye(7)[labels], labels)
+    assert found["accuracy"] == found["f1_macro"] == found["accuracy_top5"] == 1
+    assert found["calibration_error"] == pytest.approx(0, abs=1e-6)

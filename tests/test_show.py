@@ -1,0 +1,101 @@
+"""`dlzoo list`, `show`, `--help` and completion."""
+
+import json
+import subprocess
+
+import pytest
+
+from dlzoo import config
+from dlzoo.cli import _COMMANDS, main
+from dlzoo.registry import REGISTRIES
+from dlzoo.show.listing import COMPLETION, candidates
+
+
+@pytest.mark.parametrize("choice", [*REGISTRIES, "trainer", "experiment"])
+def test_list_and_show_know_every_entry(choice: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["list", choice]) == 0
+    names = capsys.readouterr().out.split()
+    assert names == [name for name in config.options(choice) if name != "default"]
+    assert main(["list", choice, "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert list(described) == names
+    assert all(described.values())
+    for name in names[:3]:
+        assert main(["show", choice, name]) == 0
+        text = capsys.readouterr().out
+        assert text.startswith(f"{choice}={name}\n")
+        assert main(["show", choice, name, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert all(f"{choice}.{knob}=" in text for knob in found["knobs"])
+
+
+def test_show_says_what_a_model_costs(capsys: pytest.CaptureFixture) -> None:
+    assert main(["show", "model", "resnet50"]) == 0
+    assert "224 px, 1000 classes: 25,557,032 parameters, 4,089.2 M multiply-accumulates" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"],
+        ["list", "modle"],
+        ["show", "norm"],
+        ["show", "norm", "gm"],
+        ["eval"],
+        ["eval", "run="],
+        ["eval", "run=.", "x"],
+        ["predict", "run=nothing", "x"],
+        ["run"],
+        ["run", "nothing"],
+        ["train", "--hlep"],
+        ["train", "resume=nothing"],
+        ["train", "resume=nothing", "seed=1"],
+        ["teach"],
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_2(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("dlzoo: ")
+
+
+def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixture) -> None:
+    for words in ([], ["--help"], ["train", "-h"]):
+        assert main(words) == 0
+        text = capsys.readouterr().out
+    for word in (*_COMMANDS, *config.choices(), "trainer.max_epochs", "data.batch_size", "seed"):
+        assert f"  {word} " in text, word
+    assert max(map(len, text.splitlines())) <= 170
+
+
+@pytest.mark.parametrize(
+    ("line", "some"),
+    [
+        ("dlzoo tr", ["train", "trainer="]),
+        ("dlzoo mod", ["model="]),
+        ("dlzoo train norm=g", ["gn"]),
+        ("dlzoo model=resnet1", ["resnet18", "resnet101", "resnet152", "resnet110"]),
+        ("train.py norm=gn norm.num", ["norm.num_groups="]),
+        ("dlzoo train trainer.max", ["trainer.max_epochs="]),
+        ("dlzoo show no", ["norm"]),
+        ("dlzoo show norm g", ["gn"]),
+        ("dlzoo eval r", ["run="]),
+        ("dlzoo train zzz", []),
+    ],
+)
+def test_completion(line: str, some: list[str]) -> None:
+    assert sorted(candidates(line, _COMMANDS)) == sorted(some)
+
+
+def test_bash_completes() -> None:
+    """The documented line, in a real bash, with a stand-in for the program on its path."""
+    script = f"""
+dlzoo() {{ [ "$2" = --line ] && [ "$3" = "dlzoo train norm=g" ] && echo gn; }}
+{COMPLETION}
+COMP_LINE="dlzoo train norm=g"; COMP_POINT=${{#COMP_LINE}}
+_dlzoo
+echo "${{COMPREPLY[*]}}"
+"""
+    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True).stdout == "gn\n"
