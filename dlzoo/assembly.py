@@ -39,18 +39,24 @@ class Assembled:
     Args:
         config: a frozen config.
         record: takes every logged scalar.
+        data: instead of what the config's data section names.
 
     Raises:
         UserError: if they do not fit together.
     """
 
-    def __init__(self, config: Config, record: Record = lambda step, epoch, values: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        record: Record = lambda step, epoch, values: None,
+        data: Splits | None = None,
+    ) -> None:
         self.config, self._record = config, record
         self.settings = TrainerSettings(**config["trainer"])
         self.accelerator, self.precision = hardware(self.settings)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        self.data = Splits.load(config["data"])
+        self.data = data or Splits.load(config["data"])
         self.micro_batch, rest = divmod(self.data.batch_size, self.settings.accumulate)
         if rest:
             raise UserError(

@@ -6,6 +6,7 @@ from dlzoo.assembly import Assembled
 from dlzoo.config import read
 from dlzoo.errors import UserError
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.tasks.signals import signals
 
 
 def evaluate(path: str) -> dict[str, float]:
@@ -18,9 +19,10 @@ def evaluate(path: str) -> dict[str, float]:
     checkpoint, config = run.selected_checkpoint(), read(run.config_file)
     config["init_from"] = None  # the checkpoint has the weights
     config["trainer"]["accelerator"] = "auto"
-    made = Assembled(config)
-    if run.read().get("data_fingerprint") != made.data.fingerprint:
-        raise UserError(f"{path}: the data is not what the run was trained on")
-    made.load(checkpoint)
-    metrics, _ = made.test()
+    with signals():
+        made = Assembled(config)
+        if run.read().get("data_fingerprint") != made.data.fingerprint:
+            raise UserError(f"{path}: the data is not what the run was trained on")
+        made.load(checkpoint)
+        metrics, _ = made.test()
     return metrics

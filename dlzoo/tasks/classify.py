@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dlzoo.data.feed import Batch
@@ -22,11 +21,10 @@ class Classify(Task):
         super().__init__(network, **rest)
         self.loss_fn = loss_fn
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
         logits = self.network(batch.images)
         loss = self.loss_fn(logits.float(), batch.labels)
-        hits = (logits.detach().argmax(1) == batch.labels).sum()
-        return loss, torch.stack([loss.detach() * len(batch.labels), hits])
+        return loss, ((logits.detach().argmax(1) == batch.labels).sum(),)
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.evaluated(batch.images).float(), batch.labels

@@ -64,7 +64,7 @@ class Task(pl.LightningModule, ABC):
         frozen: children of the network that stay as they are, running statistics included.
     """
 
-    #: What a child adds up over the samples of a batch while training; the mean of each is logged. "loss" is one.
+    #: What is added up over the samples while training, the loss first; the mean of each is logged.
     sums: tuple[str, ...]
     #: The metric, larger is better, that selects on validation and is reported first.
     monitor: str
@@ -103,7 +103,7 @@ class Task(pl.LightningModule, ABC):
         self.latest: dict[str, float] = {}
         self.status = ""
         self.best: Best | None = None
-        self._totals = torch.zeros(len(self.sums))
+        self._totals = [torch.zeros(()) for _ in self.sums]
         self._samples = 0
         self._window_seconds = 0.0
         self._outputs: list[tuple[Tensor, ...]] = []
@@ -111,8 +111,8 @@ class Task(pl.LightningModule, ABC):
     # What a child says
 
     @abstractmethod
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(the batch's mean loss, what `sums` names as one tensor without gradient)."""
+    def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(the batch's mean loss, the sums over the batch of what else `sums` names, without gradient)."""
 
     @abstractmethod
     def outputs(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -157,7 +157,7 @@ class Task(pl.LightningModule, ABC):
         self._optimizer: Any = self.trainer.optimizers[0]
         self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._average = None if self.ema is None else Ema(self.ema, self.network, self.decay or 0.0)
-        self._totals = self._totals.to(self.device)
+        self._totals = [total.to(self.device) for total in self._totals]
         self._peeked = perf_counter()
 
     def training_step(self, steps: range, batch_idx: int) -> None:
@@ -184,8 +184,11 @@ class Task(pl.LightningModule, ABC):
         for batch in self.train_feed.batches(step):
             loss, sums = self.loss(batch)
             (loss / self.train_feed.accumulate).backward()
-            self._totals += sums
-            self._samples += len(batch.labels)
+            count = len(batch.labels)
+            self._totals[0].add_(loss.detach(), alpha=count)
+            for total, value in zip(self._totals[1:], sums, strict=True):
+                total.add_(value)
+            self._samples += count
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
         self._optimizer.step()
@@ -199,7 +202,7 @@ class Task(pl.LightningModule, ABC):
         Raises:
             UserError: if one is not finite: the weights are lost.
         """
-        means = (self._totals / max(self._samples, 1)).tolist()
+        means = (torch.stack(self._totals) / max(self._samples, 1)).tolist()
         if not all(map(isfinite, means)):
             good = self.latest.get("train/loss")
             raise UserError(
@@ -212,7 +215,7 @@ class Task(pl.LightningModule, ABC):
     def _log_training(self, means: dict[str, float]) -> None:
         lr, speed = self._optimizer.param_groups[0]["lr"], self._samples / self._window_seconds
         self.train_seconds += self._window_seconds
-        self._totals = torch.zeros_like(self._totals)
+        self._totals = [torch.zeros_like(total) for total in self._totals]
         self._samples, self._window_seconds = 0, 0.0
         self._publish(means | {"lr": lr, "images_per_second": speed})
 
