@@ -25,7 +25,8 @@ class TrainerSettings:
 
     `accumulate`: micro-batches that an optimizer step's batch is worked through in; the batch stays data.batch_size
     (batch norm sees the micro-batch).
-    `clip_norm`: the gradient's largest norm. `ema`: decay of the averaged weights that are then evaluated.
+    `clip_norm`: the gradient's largest norm; one by default, because without it some pairs of model and norm diverge at
+    the usual rate. `ema`: decay of the averaged weights that are then evaluated.
     `early_stopping`: epochs without a better validation accuracy. `select`: which weights are tested.
     `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: so many batches of each epoch and split.
     """
@@ -35,7 +36,7 @@ class TrainerSettings:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Annotated[int, Bounds(minimum=1, maximum=1024)] | None = None
     accumulate: PositiveInt = 1
-    clip_norm: Positive | None = None
+    clip_norm: Positive | None = 1.0
     ema: Fraction | None = None
     early_stopping: PositiveInt | None = None
     select: Literal["best", "last"] = "best"

@@ -75,13 +75,17 @@ class InitSettings:
 def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: InitSettings) -> None:
     """Fill every weight of two or more dimensions by `init`; the biases beside them become zero.
 
-    `init=torch` leaves weights and biases as they are.
+    The head keeps what torch gives it, as in torchvision's models: what it feeds is the loss and no activation, and
+    logits that start large make the first steps explode. `init=torch` leaves everything as it is.
 
     Raises:
         UserError: if zero_last_norm is asked of a network without residual branches.
     """
     if getattr(init, "func", init) is not leave:
+        head = getattr(network, "head", None)
         for module in network.modules():
+            if module is head:
+                continue
             weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
             if isinstance(weight, nn.Parameter) and weight.dim() >= 2:
                 init(weight.data)
