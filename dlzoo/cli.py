@@ -175,11 +175,12 @@ def _exactly(words: list[str], usage: str, count: int = 1) -> list[str]:
 
 
 def _run_and_rest(words: list[str]) -> tuple[str, list[str]]:
-    """The directory of run=DIR, and the other words."""
-    runs = [word.removeprefix("run=") for word in words if word.startswith("run=")]
-    if len(runs) != 1 or not runs[0]:
+    """The directory of run=DIR, or of the first word, and the other words."""
+    runs = [word for word in words if word.startswith("run=")] or words[:1]
+    path = runs[0].removeprefix("run=") if len(runs) == 1 else ""
+    if not path:
         raise UserError("say which run: run=DIR")
-    return runs[0], [word for word in words if not word.startswith("run=")]
+    return path, [word for word in words if word is not runs[0]]
 
 
 if __name__ == "__main__":

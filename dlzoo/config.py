@@ -43,6 +43,12 @@ def options(choice: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / choice).glob("*.yaml"))
 
 
+def usual_choices() -> dict[str, str]:
+    """choice -> the name that config.yaml takes where the user names none."""
+    defaults = yaml.safe_load((conf_dir() / "config.yaml").read_text())["defaults"]
+    return {choice: str(name) for item in defaults if isinstance(item, dict) for choice, name in item.items()}
+
+
 def head(choice: str, name: str) -> list[str]:
     """The comment that a file under conf/ begins with, without Hydra's own line."""
     lines = (conf_dir() / choice / f"{name}.yaml").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -86,6 +87,8 @@ def execute(run: RunDir, console: Console | None = None) -> Run:
             state, text = ("interrupted", None) if stopped else ("failed", text)
             with suppress(OSError):  # on a full disk the error itself matters more than its record
                 run.update(state=state, error=text, wall_seconds=wall_seconds())
+            if isinstance(error, UserError) and config["run_dir"] is None and not run.has_begun():
+                shutil.rmtree(run.path, ignore_errors=True)  # a folder that we named ourselves, and nothing happened in
             if stopped:
                 raise Interrupted(f"{str(error) or 'stopped'}; go on with: dlzoo run {run.path}") from None
             if isinstance(error, OSError):  # a folder that cannot be written, a disk that is full

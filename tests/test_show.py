@@ -83,6 +83,9 @@ def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixtu
         ("dlzoo show norm g", ["gn"]),
         ("dlzoo eval r", ["run="]),
         ("dlzoo train zzz", []),
+        ("dlzoo train optimizer.l", ["optimizer.lr=", "optimizer.lr_reference_batch="]),
+        ("dlzoo train freeze=", ["none", "backbone"]),
+        ("dlzoo train optimizer.nesterov=t", ["true"]),
     ],
 )
 def test_completion(line: str, some: list[str]) -> None:

@@ -517,6 +517,18 @@ def test_what_does_not_fit_is_refused_before_training(
     assert RunDir.open("run").read()["state"] == "failed"
 
 
+def test_a_start_that_fails_leaves_no_folder_of_its_own(capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "data=cifar10"]) == 2
+    assert "data=cifar10: no whole copy in 'data'; say data.download=true" in capsys.readouterr().err
+    assert list(Path("outputs").iterdir()) == []
+
+
+@pytest.mark.parametrize("norm", ["bn", "gn", "ln", "in"])
+def test_every_norm_learns_with_the_defaults(norm: str) -> None:
+    """Not only bn: an initialisation or a rate that suits it alone would decide every comparison."""
+    assert train(f"norm={norm}", "trainer.max_epochs=5", "model.width=8").metrics["test/accuracy"] > 0.6
+
+
 def test_ranges_never_cross_an_epoch_a_log_step_a_checkpoint_or_the_end() -> None:
     plan = Plan(epochs=3, steps_per_epoch=17, log_every=5, checkpoint_every=7)
     for start in range(plan.steps):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST, VisionDataset
 
 from dlzoo.data.image_set import ImageSet, Split
-from dlzoo.errors import UserError, first_line
+from dlzoo.errors import UserError
 from dlzoo.registry import DATASETS
 
 
@@ -38,8 +39,10 @@ def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, down
         return ImageSet(_split(train), _split(test), tuple(getattr(train, "classes")))  # noqa: B009
     except Exception as error:
         # torchvision raises whatever the reading of a damaged file happens to raise.
+        if isinstance(error, URLError):
+            raise UserError(f"data={name}: the download failed ({error.reason}); is there a network?") from error
         mend = "delete what is there and try again" if download else "say data.download=true, or data.root=<folder>"
-        raise UserError(f"data={name}: no whole copy in {root!r} ({first_line(error)}); {mend}") from error
+        raise UserError(f"data={name}: no whole copy in {root!r}; {mend}") from error
 
 
 def _split(dataset: Any) -> Split:

@@ -102,6 +102,11 @@ class RunDir:
         content = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
         write_atomically(self.state_file, json.dumps(strict(content | fields), indent=1) + "\n")
 
+    def has_begun(self) -> bool:
+        """Whether anything was measured or saved."""
+        logged = self.metrics_file.exists() and self.metrics_file.stat().st_size > 0
+        return logged or self.last_checkpoint.exists() or self.best_checkpoint.exists()
+
     def selected_checkpoint(self) -> Path:
         """The checkpoint whose numbers the run reports: the best epoch's, or the last one's if that was asked for.
 

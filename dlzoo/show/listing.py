@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from dlzoo import config, index
 from dlzoo.errors import UserError, did_you_mean
@@ -63,19 +64,31 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
         return _starting(word, config.choices() if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "completion"):
         return _starting(word, ["run="]) if command in ("eval", "predict") else []
+    chosen = config.usual_choices() | dict(item.split("=", 1) for item in words if "=" in item)
+    keys = _keys(chosen)
     key, equals, value = word.partition("=")
-    if equals:
-        return _starting(value, config.options(key) if key in config.choices() else [])
-    chosen = dict(item.split("=", 1) for item in words if "=" in item)
-    return _starting(word, _keys(chosen))
+    if not equals:
+        return _starting(word, [f"{name}=" for name in keys])
+    return _starting(value, config.options(key) if key in config.choices() else _values(keys.get(key, {})))
 
 
-def _keys(chosen: dict[str, str]) -> list[str]:
-    keys = [f"{name}=" for name in (*config.choices(), *knobs_of(RunSettings))]
+def _values(schema: Mapping[str, Any]) -> list[str]:
+    """The words that a setting may be, as far as they can be listed."""
+    if "anyOf" in schema:
+        return [word for part in schema["anyOf"] for word in _values(part)]
+    if schema.get("type") == "boolean":
+        return ["true", "false"]
+    return [str(word) for word in schema.get("enum", [])]
+
+
+def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """What may stand before "=": choices, and settings with their schemas."""
+    keys: dict[str, Mapping[str, Any]] = {choice: {} for choice in config.choices()}
+    keys |= knobs_of(RunSettings)
     for section in config.SECTIONS:
         name = chosen.get(section, "default")
         known = config.knobs(section, name if name in config.options(section) else "default")
-        keys += [f"{section}.{knob}=" for knob in known]
+        keys |= {f"{section}.{knob}": schema for knob, schema in known.items()}
     return keys
 
 

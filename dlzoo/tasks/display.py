@@ -25,7 +25,7 @@ class PatientConsole(Console):
 
 
 class Display(pl.Callback):
-    """A live bar on a terminal; one line an epoch elsewhere.
+    """One line an epoch, and under them on a terminal a live bar.
 
     The bar reads plain numbers four times a second from a thread of its own: a step costs nothing more for it.
     """
@@ -42,8 +42,7 @@ class Display(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Task)
-        if self._progress is None:
-            self.console.print(describe(pl_module), highlight=False, soft_wrap=True)
+        self.console.print(describe(pl_module), highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
@@ -57,9 +56,11 @@ class Display(pl.Callback):
     def _start(self, module: pl.LightningModule) -> None:
         assert isinstance(module, Task)
         if self.console.is_terminal:
-            columns: list[Any] = [BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), _Facts(module)]
-            self._progress = Progress(*columns, console=self.console, refresh_per_second=4)
-            self._progress.add_task("", total=module.plan.steps)
+            columns: list[Any] = [BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), facts := _Facts(module)]
+            self._progress = facts.progress = Progress(
+                *columns, console=self.console, refresh_per_second=4, expand=True, transient=True
+            )
+            self._progress.add_task("", total=module.plan.steps, completed=module.clock)
             self._progress.start()
 
     def _stop(self) -> None:
@@ -74,11 +75,13 @@ class _Facts(ProgressColumn):
     max_refresh = 0.2
 
     def __init__(self, task: Task) -> None:
-        super().__init__(Column(no_wrap=True))  # a narrow terminal cuts the end off
+        super().__init__(Column(no_wrap=True, ratio=1))  # a narrow terminal cuts the end off
         self.task = task
+        self.progress: Progress | None = None
 
     def render(self, task: Bar) -> Text:
-        task.completed = self.task.clock
+        if self.progress is not None and task.completed != self.task.clock:
+            self.progress.update(task.id, completed=self.task.clock)
         return Text(describe(self.task))
 
 
