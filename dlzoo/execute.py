@@ -52,7 +52,14 @@ def begin(config: Config, console: Console | None = None) -> Run:
     """`train`, of a config that is frozen already."""
     label = config["name"] or f"{config['model']['name']}_{config['norm']['name']}_{config['data']['name']}"
     path = Path(config["run_dir"]).expanduser() if config["run_dir"] else fresh_folder(label)
-    return execute(RunDir.create(path, config), console)
+    run = RunDir.create(path, config)
+    try:
+        return execute(run, console)
+    except UserError:
+        # A folder that was made and named here a moment ago, and that nothing happened in.
+        if config["run_dir"] is None and not run.has_begun():
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def execute(run: RunDir, console: Console | None = None) -> Run:
@@ -87,8 +94,6 @@ def execute(run: RunDir, console: Console | None = None) -> Run:
             state, text = ("interrupted", None) if stopped else ("failed", text)
             with suppress(OSError):  # on a full disk the error itself matters more than its record
                 run.update(state=state, error=text, wall_seconds=wall_seconds())
-            if isinstance(error, UserError) and config["run_dir"] is None and not run.has_begun():
-                shutil.rmtree(run.path, ignore_errors=True)  # a folder that we named ourselves, and nothing happened in
             if stopped:
                 raise Interrupted(f"{str(error) or 'stopped'}; go on with: dlzoo run {run.path}") from None
             if isinstance(error, OSError):  # a folder that cannot be written, a disk that is full

@@ -21,6 +21,7 @@ import dlzoo
 from dlzoo import execute as execution
 from dlzoo import size
 from dlzoo.cli import main
+from dlzoo.config import compose
 from dlzoo.data.feed import Normalise
 from dlzoo.data.image_set import channel_statistics
 from dlzoo.data.splits import Splits
@@ -521,6 +522,14 @@ def test_a_start_that_fails_leaves_no_folder_of_its_own(capsys: pytest.CaptureFi
     assert main(["train", "data=cifar10"]) == 2
     assert "data=cifar10: no whole copy in 'data'; say data.download=true" in capsys.readouterr().err
     assert list(Path("outputs").iterdir()) == []
+
+
+def test_an_error_never_removes_a_run_that_was_there_before() -> None:
+    run = RunDir.create(Path("outputs") / "mine", compose(["data=cifar10"]))
+    with pytest.raises(UserError, match="no whole copy"):
+        execution.execute(run)
+    assert run.read()["state"] == "failed"
+    assert run.config_file.exists()
 
 
 @pytest.mark.parametrize("norm", ["bn", "gn", "ln", "in"])

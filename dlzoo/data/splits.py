@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from dlzoo.data.image_set import Split, fingerprint
-from dlzoo.data.settings import DataSettings
 from dlzoo.registry import DATASETS
 
 
@@ -29,10 +28,7 @@ class Splits:
         Raises:
             UserError: if it is missing, damaged or too small.
         """
-        knobs = dict(section)
-        name = knobs.pop("name")
-        settings = DataSettings(**{field.name: knobs.pop(field.name) for field in fields(DataSettings)})
-        images = DATASETS.build(name, **knobs)
+        settings, images = DATASETS.from_section(section)
         train, val, test = settings.splits(images)
         return cls(train, val, test, images.classes, settings.global_batch(train))
 
