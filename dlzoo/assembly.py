@@ -10,8 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
+from dlzoo import ranks
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.image_set import channel_statistics
 from dlzoo.data.splits import Splits
@@ -24,6 +27,7 @@ from dlzoo.runs.run_dir import RunDir
 from dlzoo.settings import TrainerSettings
 from dlzoo.size import network_of, size
 from dlzoo.streams import Streams
+from dlzoo.tasks.callbacks import follows_steps
 from dlzoo.tasks.checkpoints import WholeFiles
 from dlzoo.tasks.classify import Classify
 from dlzoo.tasks.plan import Plan
@@ -40,6 +44,7 @@ class Assembled:
         config: a frozen config.
         record: takes every logged scalar.
         data: instead of what the config's data section names.
+        callbacks: a user's own, for the training.
 
     Raises:
         UserError: if they do not fit together.
@@ -50,18 +55,21 @@ class Assembled:
         config: Config,
         record: Record = lambda step, epoch, values: None,
         data: Splits | None = None,
+        callbacks: Sequence[pl.Callback] = (),
     ) -> None:
-        self.config, self._record = config, record
+        self.config, self._record, self._callbacks = config, record, list(callbacks)
+        self.rank = ranks.here()
         self.settings = TrainerSettings(**config["trainer"])
         self.accelerator, self.precision = hardware(self.settings)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.data = data or Splits.load(config["data"])
-        self.micro_batch, rest = divmod(self.data.batch_size, self.settings.accumulate)
+        self.micro_batch, rest = divmod(self.data.batch_size, self.settings.accumulate * self.rank.world)
         if rest:
+            among = f" on {self.rank.world} devices" if self.rank.world > 1 else ""
             raise UserError(
                 f"data.batch_size={self.data.batch_size} does not divide into trainer.accumulate="
-                f"{self.settings.accumulate} equal parts"
+                f"{self.settings.accumulate} equal parts{among}"
             )
         if self.settings.early_stopping and self.data.val is None:
             raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
@@ -97,9 +105,15 @@ class Assembled:
         # The memory order of the batches that the feeds make.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         _, augment = AUGMENTS.from_section(config["augment"])
-        limit, normalise = settings.limit_batches, self.normalise
-        train = TrainFeed(data.train, normalise, augment, self.streams, data.batch_size, settings.accumulate, limit)
-        plan = Plan(settings.max_epochs, train.steps_per_epoch, settings.log_every, settings.checkpoint_every)
+        limit, normalise, where = settings.limit_batches, self.normalise, {"rank": self.rank, "cache": data.cache}
+        train = TrainFeed(
+            data.train, normalise, augment, self.streams, data.batch_size, settings.accumulate, limit, **where
+        )
+        each_step = any(map(follows_steps, self._callbacks))
+        plan = Plan(
+            *(settings.max_epochs, train.steps_per_epoch, settings.log_every, settings.checkpoint_every),
+            longest=1 if each_step else None,
+        )
         # Without gradients there is room for more than a training batch; large images stay few at a time.
         eval_batch = max(self.micro_batch, min(512, 2_000_000 // data.image_size**2))
         optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
@@ -114,15 +128,22 @@ class Assembled:
             lr_factor=_lr_factor(config["schedule"], plan),
             plan=plan,
             train=train,
-            val=EvalFeed(data.val, normalise, eval_batch, limit) if data.val is not None else None,
-            test=EvalFeed(data.test, normalise, eval_batch, limit),
-            reseed=lambda device, step: self.streams.reseed(device, "dropout", step),
+            val=EvalFeed(data.val, normalise, eval_batch, limit, **where) if data.val is not None else None,
+            test=EvalFeed(data.test, normalise, eval_batch, limit, **where),
+            reseed=self._reseed,
             record=self._record,
             clip_norm=settings.clip_norm,
             ema=settings.ema,
             patience=settings.early_stopping,
             frozen=frozen,
+            rank=self.rank,
+            compiled=settings.compile,
+            through_lightning=each_step,
         )
+
+    def _reseed(self, device: torch.device, step: int) -> None:
+        """Dropout draws for the samples of a rank: each has numbers of its own."""
+        self.streams.reseed(device, "dropout", step, *([self.rank.index] if self.rank.index else []))
 
     def facts(self) -> dict[str, Any]:
         """What run.json says before the first step."""
@@ -135,14 +156,18 @@ class Assembled:
             "effective_lr": self.effective_lr,
             "init_from": self.taken,
             "device": environment.device_name(self.accelerator),
+            "ranks": self.rank.world,
             "precision": self.precision,
         }
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
         """Train to the end, from `checkpoint` if there is one."""
-        trainer = self._lightning(callbacks)
+        trainer = self._lightning([*self._callbacks, *callbacks])
         loaders = self.task.train_batches(), self.task.eval_batches("val")
-        trainer.fit(self.task, *loaders, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(self.task, *loaders, ckpt_path=checkpoint, weights_only=True)
+        finally:
+            self.task.close_feeds()
 
     def load(self, checkpoint: Path) -> dict[str, Any]:
         """Load the weights of a checkpoint; what the task knew when they were saved.
@@ -157,7 +182,10 @@ class Assembled:
 
     def test(self, callbacks: Sequence[pl.Callback] = ()) -> tuple[dict[str, float], tuple[Tensor, ...]]:
         """({"test/accuracy": ...}, what they were computed from) of the test split."""
-        self._lightning(callbacks).test(self.task, self.task.eval_batches("test"), verbose=False)
+        try:
+            self._lightning(callbacks).test(self.task, self.task.eval_batches("test"), verbose=False)
+        finally:
+            self.task.close_feeds()
         return self.task.test_metrics, self.task.gathered
 
     def _lightning(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
@@ -166,12 +194,11 @@ class Assembled:
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
         return pl.Trainer(
             accelerator=self.accelerator,
-            devices=1,
             precision=self.precision,
+            **self._processes(),
             benchmark=True,
             max_epochs=self.settings.max_epochs,
             callbacks=list(callbacks),
-            plugins=[WholeFiles()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -179,6 +206,18 @@ class Assembled:
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+
+    def _processes(self) -> dict[str, Any]:
+        """What Lightning has to know of the ranks; they are started, and can talk to each other, already."""
+        if self.rank.world == 1:
+            return {"devices": 1, "plugins": [WholeFiles()]}
+        return {
+            "devices": self.rank.local_world,
+            "num_nodes": self.rank.world // self.rank.local_world,
+            # Running statistics are shared before each validation, not before each range of steps.
+            "strategy": DDPStrategy(broadcast_buffers=False),
+            "plugins": [WholeFiles(), TorchElasticEnvironment()],
+        }
 
 
 def _lr_factor(section: Config, plan: Plan) -> Callable[[int], float]:

@@ -6,9 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from dlzoo.errors import Interrupted, UserError, did_you_mean
+from dlzoo.errors import ERROR_FILE, Interrupted, UserError, did_you_mean
 from dlzoo.show import listing
 
 
@@ -18,12 +19,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _look_at_folder()
         return _dispatch(words)
-    except UserError as error:
-        print(f"dlzoo: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as error:
-        print(f"dlzoo: {error}", file=sys.stderr)
-        return 130
+    except (UserError, Interrupted) as error:
+        if ERROR_FILE in os.environ:
+            Path(os.environ[ERROR_FILE]).write_text(str(error))
+        else:
+            print(f"dlzoo: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 130
     except KeyboardInterrupt:
         print("dlzoo: stopped", file=sys.stderr)
         return 130
@@ -84,6 +85,9 @@ def run(words: list[str]) -> None:
     from dlzoo.runs.run_dir import RunDir
 
     directory = RunDir.open(path)
+    from dlzoo.launch import end_with_parent
+
+    end_with_parent()
     from dlzoo.execute import execute
 
     execute(directory)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: The environment variable with which a process that started another asks for its error in a file instead of in print.
+ERROR_FILE = "DLZOO_ERROR_FILE"
+
 
 class UserError(Exception):
     """Something that the user can mend: one line that says what is wrong, where, and what would be right.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import traceback
 from collections.abc import Sequence
@@ -9,23 +10,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
 
 from dlzoo import config as configs
+from dlzoo import ranks
 from dlzoo.assembly import Assembled
 from dlzoo.errors import Interrupted, UserError, first_line
+from dlzoo.hardware import hardware, processes
+from dlzoo.launch import launch
 from dlzoo.metrics import pictures
 from dlzoo.metrics.classification import confusion_matrix
+from dlzoo.ranks import Rank
 from dlzoo.runs import environment, summary
 from dlzoo.runs.metric_log import MetricLog, read_metrics
 from dlzoo.runs.run_dir import RunDir, fresh_folder
+from dlzoo.settings import TrainerSettings
 from dlzoo.tasks.checkpoints import Checkpoints
 from dlzoo.tasks.display import Display, PatientConsole
 from dlzoo.tasks.signals import Stop, signals
 from dlzoo.weights import load_checkpoint
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
 
 Config = dict[str, Any]
 
@@ -38,23 +47,31 @@ class Run:
     metrics: dict[str, float]
 
 
-def train(overrides: Sequence[str] = (), *, quiet: bool = False) -> Run:
+def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequence[Callback] = ()) -> Run:
     """Compose, check and freeze a config into a new run directory, and carry it out.
+
+    Args:
+        callbacks: Lightning callbacks of one's own. One that overrides a hook of batches, backward passes or optimizer
+            steps is called for each step (`batch` is then the range of that one step), which costs about a millisecond
+            a step; the others cost nothing.
 
     Raises:
         UserError: for anything that the user can mend.
         Interrupted: after Ctrl-C, when the checkpoint is written.
     """
-    return begin(configs.compose(overrides), PatientConsole(quiet=quiet))
+    return begin(configs.compose(overrides), PatientConsole(quiet=quiet), callbacks)
 
 
-def begin(config: Config, console: Console | None = None) -> Run:
+def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
     """`train`, of a config that is frozen already."""
+    if ranks.launched():
+        raise UserError("a rank carries out a run that is there: torchrun ... -m dlzoo.cli run DIR; or leave torchrun"
+                        " out and say trainer.devices=2, which starts the ranks by itself")  # fmt: skip
     label = config["name"] or f"{config['model']['name']}_{config['norm']['name']}_{config['data']['name']}"
     path = Path(config["run_dir"]).expanduser() if config["run_dir"] else fresh_folder(label)
     run = RunDir.create(path, config)
     try:
-        return execute(run, console)
+        return execute(run, console, callbacks)
     except UserError:
         # A folder that was made and named here a moment ago, and that nothing happened in.
         if config["run_dir"] is None and not run.has_begun():
@@ -62,8 +79,11 @@ def begin(config: Config, console: Console | None = None) -> Run:
         raise
 
 
-def execute(run: RunDir, console: Console | None = None) -> Run:
+def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
     """Carry out a run, from its last checkpoint if it has one. A finished run is left as it is.
+
+    In a process that was started as a rank this is that rank's part. Otherwise, with trainer.devices > 1, the ranks are
+    started and waited for.
 
     Raises:
         UserError, Interrupted: as `train`.
@@ -71,8 +91,50 @@ def execute(run: RunDir, console: Console | None = None) -> Run:
     console = console or PatientConsole()
     config, before = configs.read(run.config_file), run.read()
     if before["state"] == "finished":
-        console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
+        if ranks.here().leads:
+            console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
+    settings = TrainerSettings(**config["trainer"])
+    wanted = processes(settings)
+    if not ranks.launched() and wanted > 1:
+        if callbacks:
+            raise UserError("callbacks are objects of this process, and trainer.devices > 1 trains in others")
+        _launch(run, wanted, quiet=console.quiet)
+    else:
+        with ranks.joined(hardware(settings)[0] if wanted > 1 else "cpu") as rank:
+            _agree(run, config, wanted, rank)
+            if rank.leads:
+                _lead(run, config, before, console, callbacks)
+            else:
+                _follow(run, config, before)
+    return Run(run.path, run.read()["metrics"])
+
+
+def _launch(run: RunDir, wanted: int, *, quiet: bool) -> None:
+    """Start the ranks and wait; if the one that leads was ended from outside, say so in its place."""
+    try:
+        launch(run.path, wanted, quiet=quiet)
+    except BaseException as error:
+        with suppress(UserError), run.lock():
+            run.settle("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+        raise
+
+
+def _agree(run: RunDir, config: Config, wanted: int, rank: Rank) -> None:
+    """Make sure that all ranks carry out the same.
+
+    Raises:
+        UserError: if they are not as many as the config says, or read different configs.
+    """
+    if rank.world != wanted:
+        raise UserError(f"{run.config_file} says trainer.devices={config['trainer']['devices']}, and there are"
+                        f" {rank.world} ranks for {wanted} devices")  # fmt: skip
+    if len(set(ranks.gathered(json.dumps(config, sort_keys=True)))) > 1:
+        raise UserError(f"{run.config_file} is not the same for every rank; is {run.path} a folder that all share?")
+
+
+def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console, callbacks: Sequence[Callback]) -> None:
+    """Carry out a run and write down how it goes: what one process does, or rank 0 of several."""
     started = perf_counter()
 
     def wall_seconds() -> float:
@@ -83,11 +145,9 @@ def execute(run: RunDir, console: Console | None = None) -> Run:
             run.update(
                 state="running", error=None, versions=environment.versions(), git_commit=environment.git_commit()
             )
-            _carry_out(run, config, before, console, stop)
+            _carry_out(run, config, before, console, stop, callbacks)
             run.update(state="finished", wall_seconds=wall_seconds())
-            record = run.read()
-            summary.after(console, run.path, record)
-            return Run(run.path, record["metrics"])
+            summary.after(console, run.path, run.read())
         except BaseException as error:
             stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
             text = str(error) if isinstance(error, UserError) else traceback.format_exc()
@@ -104,14 +164,36 @@ def execute(run: RunDir, console: Console | None = None) -> Run:
             raise
 
 
-def _carry_out(run: RunDir, config: Config, before: dict[str, Any], console: Console, stop: Stop) -> None:
+def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
+    """The part of a rank that does not lead: the same training, nothing written and nothing said."""
+    with signals() as stop:
+        checkpoint = run.last_checkpoint if run.last_checkpoint.exists() else None
+        _refuse_damage(run, config, before, checkpoint)
+        made = Assembled(config | {"init_from": None} if checkpoint else config)
+        if checkpoint:
+            made.load(checkpoint)
+        with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
+            made.fit(checkpoint, [Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+        made.load(run.selected_checkpoint())
+        made.test()
+
+
+def _carry_out(
+    run: RunDir,
+    config: Config,
+    before: dict[str, Any],
+    console: Console,
+    stop: Stop,
+    callbacks: Sequence[Callback],
+) -> None:
     """Train, test, write down and draw."""
     checkpoint = run.last_checkpoint if run.last_checkpoint.exists() else None
     _refuse_damage(run, config, before, checkpoint)
     log = MetricLog(run, load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0)
     try:
         # A checkpoint has the weights that init_from once brought.
-        made = Assembled(config | {"init_from": None} if checkpoint else config, log.scalars)
+        weights_there = {"init_from": None} if checkpoint else {}
+        made = Assembled(config | weights_there, log.scalars, callbacks=callbacks)
         task, plan = made.task, made.task.plan
         if checkpoint:
             if before.get("data_fingerprint") != made.data.fingerprint:
@@ -134,11 +216,12 @@ def _carry_out(run: RunDir, config: Config, before: dict[str, Any], console: Con
             steps=task.clock,
             images_per_second=task.clock * made.data.batch_size / max(task.train_seconds, 1e-9),
             peak_memory_bytes=environment.peak_memory(made.accelerator),
+            data_cache=task.train_feed.images.place,
         )
         log.picture("curves", pictures.curves(read_metrics(run.metrics_file), run.path.name), task.clock)
         matrix = confusion_matrix(logits, labels)
         log.picture("confusion", pictures.confusion(matrix, made.data.classes), task.clock)
-        mistakes = pictures.worst_mistakes(made.data.test.images, logits, labels, made.data.classes)
+        mistakes = pictures.worst_mistakes(made.data.test.images.__getitem__, logits, labels, made.data.classes)
         log.picture("mistakes", mistakes, task.clock)
         log.hyperparameters(_flat(config), metrics)
     finally:

@@ -17,11 +17,13 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
     A device without fast bf16 falls back to fp32, with a warning if bf16 was asked for.
 
     Raises:
-        UserError: if a GPU was asked for and there is none.
+        UserError: if there are fewer GPUs than were asked for.
     """
     there = torch.cuda.is_available()
     if settings.accelerator == "gpu" and not there:
-        raise UserError("trainer=gpu: torch sees no GPU here; say trainer=auto or trainer=cpu")
+        raise UserError("trainer.accelerator=gpu: torch sees no GPU here; say trainer=auto, cpu or ddp_cpu")
+    if there and settings.accelerator != "cpu" and processes(settings) > torch.cuda.device_count():
+        raise UserError(f"trainer.devices={settings.devices}: torch sees {torch.cuda.device_count()} GPU(s) here")
     gpu = there and settings.accelerator != "cpu"
     if gpu:
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -31,3 +33,10 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
         warnings.warn("this device computes bf16 many times slower than fp32: using fp32", stacklevel=2)
     half = fast and (settings.precision == "bf16" or (gpu and settings.precision == "auto"))
     return "gpu" if gpu else "cpu", "bf16-mixed" if half else "32-true"
+
+
+def processes(settings: TrainerSettings) -> int:
+    """How many processes share a batch."""
+    if settings.devices == "all":
+        return max(1, torch.cuda.device_count())
+    return settings.devices

@@ -1,14 +1,16 @@
-"""Pictures to uint8 arrays, each folder once: the result is cached on disk and read through a memory map."""
+"""Pictures to uint8 arrays, each folder once where there is room for a file of them."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,8 +21,9 @@ from PIL import Image, ImageOps
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
+from dlzoo.data.cache import Cache, on_disk
+from dlzoo.data.stored import Stored
 from dlzoo.errors import UserError, first_line
 
 T = TypeVar("T")
@@ -33,30 +36,45 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _USUAL_SIZE = 224
 
 
-def decoded(root: Path, paths: Sequence[Path], image_size: int | None) -> Tensor:
-    """The pictures at `paths`, all under `root`, as (N, S, S, 3) uint8, backed by a file in the cache folder.
+def decoded(root: Path, paths: Sequence[Path], image_size: int | None, cache: Cache) -> Stored:
+    """The pictures at `paths`, all under `root`, as (N, S, S, 3) uint8 that are read when they are asked for.
 
-    The cache is keyed by each file's path below `root`, its size and its times of change, so a changed folder is
-    decoded again.
+    Where `cache` allows for it they are rows of a file in the cache folder, and otherwise decoded each time. The file
+    is keyed by each picture's path below `root`, its size and its times of change, so a changed folder is decoded
+    again.
 
     Raises:
         UserError: for a file that is no whole picture (named), or a cache folder that cannot be written.
     """
+    rows = torch.arange(len(paths))
     folder = user_cache_path("dlzoo") / "images"
     prefix = f"{_digest([str(root.resolve())])}-{image_size or 'auto'}"
     cached = folder / f"{prefix}-{_digest(_stamp(root, path) for path in paths)}.npy"
-    if not cached.exists():
+    if cache == "none" or not cached.exists():
         size = image_size or _common_size(paths)
+        if not on_disk(cache, len(paths) * size * size * 3, folder):
+            return Stored(lambda row: read_picture(paths[row], size), (size, size, 3), rows, "none")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(cached, _progress(partial(read_picture, size=size), paths, "decoding"), len(paths), size)
+            with _alone(folder / f"{prefix}.lock"):
+                if not cached.exists():
+                    _write(cached, _progress(partial(read_picture, size=size), paths, "decoding"), len(paths), size)
         except OSError as error:
-            raise UserError(f"cannot write decoded pictures to {folder}: {error.strerror or error}; "
-                            f"free some space, or name another folder in XDG_CACHE_HOME") from error  # fmt: skip
+            raise UserError(f"cannot write decoded pictures to {folder}: {error.strerror or error}; free some space, "
+                            "name another folder in XDG_CACHE_HOME, or say data.cache=none") from error  # fmt: skip
         for old in folder.glob(f"{prefix}-*.npy"):
             if old != cached:
                 old.unlink(missing_ok=True)
-    return torch.from_numpy(np.load(cached, mmap_mode="c"))
+    array = np.load(cached, mmap_mode="r")
+    return Stored(lambda row: array[row], array.shape[1:], rows, "disk")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside with the same lock file: ranks and sweeps begin at the same moment."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def read_picture(path: Path, size: int, mode: str = "RGB") -> np.ndarray:

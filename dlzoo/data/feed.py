@@ -1,15 +1,19 @@
-"""Feeds: batches made on the device, each a function of the step alone."""
+"""Feeds: batches on the device, each a function of the step alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dlzoo.data.augment import Augment
+from dlzoo.data.cache import Cache, placed
 from dlzoo.data.image_set import Split
+from dlzoo.data.stored import moved
+from dlzoo.ranks import ALONE, Rank
 from dlzoo.streams import Streams
 
 
@@ -43,9 +47,10 @@ class TrainFeed:
 
     Args:
         split: the training images.
-        batch_size: samples of one optimizer step.
-        accumulate: micro-batches that one step is made of.
+        batch_size: samples of one optimizer step, over all ranks; a multiple of `accumulate` times the ranks.
+        accumulate: micro-batches that one step is made of; a rank has an equal part of each.
         limit: at most so many steps an epoch.
+        cache: where the images stay.
     """
 
     def __init__(
@@ -57,40 +62,90 @@ class TrainFeed:
         batch_size: int,
         accumulate: int = 1,
         limit: int | None = None,
+        *,
+        rank: Rank = ALONE,
+        cache: Cache = "auto",
     ) -> None:
         self.split, self.normalise, self.augment, self.streams = split, normalise, augment, streams
-        self.batch_size, self.accumulate = batch_size, accumulate
+        self.batch_size, self.accumulate, self.rank = batch_size, accumulate, rank
+        self.cache: Cache = cache
         self.steps_per_epoch = min(len(split) // batch_size, limit or len(split))
-        self._epoch, self._order = -1, torch.empty(0)
+        self._order = lru_cache(maxsize=2)(self._draw_order)  # reading ahead looks into the next epoch
+        self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
-        self.split = Split(self.split.images.to(device), self.split.labels.to(device))
+        """Make batches on `device`."""
+        self.images = placed(self.split.images, self.cache, device, lambda step: self._samples(step).flatten())
+        self._labels, self._device, self._epoch = self.split.labels.to(device), device, -1
 
     def batches(self, step: int) -> Iterator[Batch]:
         """The micro-batches of optimizer step `step`."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            order = self.streams.permutation(len(self.split), "order", epoch)
-            self._epoch, self._order = epoch, order.to(self.split.labels.device)
-        samples = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        for part in samples.split(self.batch_size // self.accumulate):
-            images = self.split.images[part].permute(0, 3, 1, 2)
-            images = self.augment(images, self.streams.draw(part, "augment", epoch))
-            yield Batch(self.normalise(images), self.split.labels[part])
+            self._epoch, self._here = epoch, moved(self._order(epoch), self._device)
+        samples = self._part(self._here, index)
+        images = self.images.batch(step, samples.flatten())
+        for part, pixels in zip(samples, images.split(samples.shape[1]), strict=True):
+            pixels = self.augment(pixels.permute(0, 3, 1, 2), self.streams.draw(part, "augment", epoch))
+            yield Batch(self.normalise(pixels), self._labels[part])
+
+    def _draw_order(self, epoch: int) -> Tensor:
+        return self.streams.permutation(len(self.split), "order", epoch)
+
+    def _samples(self, step: int) -> Tensor:
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return self._part(self._order(epoch), index)
+
+    def _part(self, order: Tensor, index: int) -> Tensor:
+        """Our samples of a step, a row a micro-batch."""
+        step = order[index * self.batch_size : (index + 1) * self.batch_size]
+        return step.view(self.accumulate, self.rank.world, -1)[:, self.rank.index]
 
 
 class EvalFeed:
-    """Every sample of a split once, in order, without augmentation; or the first `limit` batches."""
+    """Every sample of a split once, in order, without augmentation; or the first `limit` batches.
 
-    def __init__(self, split: Split, normalise: Normalise, batch_size: int, limit: int | None = None) -> None:
-        self.split, self.normalise, self.batch_size, self.limit = split, normalise, batch_size, limit
+    Ranks take turns, each as often as the others: ours are the batches rank, rank + world, ... of the split, and the
+    last of them may not be there.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        normalise: Normalise,
+        batch_size: int,
+        limit: int | None = None,
+        *,
+        rank: Rank = ALONE,
+        cache: Cache = "auto",
+    ) -> None:
+        self.split, self.normalise, self.rank = split, normalise, rank
+        self.cache: Cache = cache
+        self.batch_size = min(batch_size, -(-len(split) // rank.world))
+        self._batches = min(-(-len(split) // self.batch_size), limit or len(split))
+        self.samples = min(len(split), self._batches * self.batch_size)
+        self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
-        self.split = Split(self.split.images.to(device), self.split.labels.to(device))
+        """Make batches on `device`."""
+        self.images = placed(self.split.images, self.cache, device, self._indices)
+        self._labels = self.split.labels.to(device)
 
     def __len__(self) -> int:
-        return min(-(-len(self.split) // self.batch_size), self.limit or len(self.split))
+        return -(-self._batches // self.rank.world)
 
-    def batch(self, index: int) -> Batch:
-        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return Batch(self.normalise(self.split.images[part].permute(0, 3, 1, 2)), self.split.labels[part])
+    def batch(self, number: int) -> Batch | None:
+        """The batch `number` of ours, if there is one."""
+        part = self._part(number)
+        if part is None:
+            return None
+        return Batch(self.normalise(self.images.batch(number, part).permute(0, 3, 1, 2)), self._labels[part])
+
+    def _part(self, number: int) -> slice | None:
+        place = number * self.rank.world + self.rank.index
+        start = place * self.batch_size
+        return slice(start, min(start + self.batch_size, len(self.split))) if place < self._batches else None
+
+    def _indices(self, number: int) -> Tensor | None:
+        part = self._part(number)
+        return None if part is None else torch.arange(part.start, part.stop)

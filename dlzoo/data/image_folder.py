@@ -8,9 +8,11 @@ from typing import Annotated
 
 import torch
 
+from dlzoo.data.cache import Cache
 from dlzoo.data.decode import decoded
 from dlzoo.data.image_set import ImageSet, Split
 from dlzoo.data.settings import cut
+from dlzoo.data.stored import Stored
 from dlzoo.errors import UserError
 from dlzoo.knobs import Bounds
 from dlzoo.registry import DATASETS
@@ -24,7 +26,7 @@ ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
 
 
 @DATASETS.register("image_folder", source="the layout of torchvision.datasets.ImageFolder", augment="flip_crop")
-def image_folder(*, root: str | None = None, image_size: ImageSize | None = None) -> ImageSet:
+def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize | None = None) -> ImageSet:
     """Pictures of any size and format, one folder a class, in `root`.
 
     root/train and root/test are the splits; root/val is validation, or the test split where there is no root/test.
@@ -45,19 +47,24 @@ def image_folder(*, root: str | None = None, image_size: ImageSize | None = None
     classes = sorted({name for _, name in parts["train"]})
     if len(classes) < 2:
         raise UserError(f"data.root: {root!r} has {len(classes)} class folder(s) with pictures, and needs two or more")
-    return _assemble(folder, parts, classes, image_size)
+    paths = _paths(folder, parts, classes)
+    return _image_set(folder, parts, classes, decoded(folder, paths, image_size, cache))
 
 
-def _assemble(folder: Path, parts: dict[str, Files], classes: list[str], image_size: int | None) -> ImageSet:
-    number = {name: index for index, name in enumerate(classes)}
+def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Path]:
+    """Every picture, part by part, after a look at whether the parts fit together."""
+    known = set(classes)
     for part, files in parts.items():
         if not files:
             raise UserError(f"data.root: no pictures in {str(folder / part)!r}")
         for path, name in files:
-            if name not in number:
+            if name not in known:
                 raise UserError(f"{path}: class {name!r} of {part}/ is not in train/")
-    paths = [path for files in parts.values() for path, _ in files]
-    images = decoded(folder, paths, image_size)
+    return [path for files in parts.values() for path, _ in files]
+
+
+def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images: Stored) -> ImageSet:
+    number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     everything = Split(images, labels)
     if len(parts) == 1:
@@ -67,7 +74,7 @@ def _assemble(folder: Path, parts: dict[str, Files], classes: list[str], image_s
         return ImageSet(train, test, tuple(classes))
     start, splits = 0, {}
     for part, files in parts.items():
-        splits[part] = Split(images[start : start + len(files)], labels[start : start + len(files)])
+        splits[part] = everything.take(torch.arange(start, start + len(files)))
         start += len(files)
     test = splits.pop("test", None) or splits.pop("val")
     return ImageSet(splits["train"], test, tuple(classes), val=splits.get("val"))

@@ -1,4 +1,4 @@
-"""What a data entry returns: images as uint8 in memory (or in a memory-mapped file), with labels."""
+"""What a data entry returns: images as uint8, in memory or where they can be read from, with labels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dlzoo.data.cache import Cache, in_memory
+from dlzoo.data.stored import Stored
+
 #: Values that are worked through at a time.
 _PART = 4_000_000
+#: Values that are looked at; of a larger set images at equal distances, wherever it is kept.
+_MOST = 200_000_000
 
 
 @dataclass(frozen=True)
 class Split:
     """images (N, H, W, C) uint8, labels (N,) int64."""
 
-    images: Tensor
+    images: Tensor | Stored
     labels: Tensor
 
     def __len__(self) -> int:
@@ -24,7 +29,12 @@ class Split:
 
     def take(self, indices: Tensor) -> Split:
         """The samples at `indices`, in their order."""
-        return Split(self.images[indices], self.labels[indices])
+        images = self.images[indices] if isinstance(self.images, Tensor) else self.images.take(indices)
+        return Split(images, self.labels[indices])
+
+    def in_memory(self, cache: Cache) -> Split:
+        """The same, its images read if memory is where they stay."""
+        return Split(in_memory(cache, self.images), self.labels)
 
 
 @dataclass(frozen=True)
@@ -38,21 +48,28 @@ class ImageSet:
 
 
 def fingerprint(*splits: Split | None) -> str:
-    """A hash of all pixels and labels, in order: equal on two machines that train on the same data."""
+    """A hash of all labels and of the pixels, in order: equal on two machines that train on the same data."""
     digest = hashlib.blake2b(digest_size=8)
     for split in splits:
         if split is not None:
-            digest.update(split.images.contiguous().numpy().data)
+            digest.update(_some(split.images).contiguous().numpy().data)
             digest.update(split.labels.contiguous().numpy().data)
     return digest.hexdigest()
 
 
-def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+def _some(images: Tensor | Stored) -> Tensor:
+    """The images that stand for all."""
+    step = -(-images.shape.numel() // _MOST)
+    return images[:] if step == 1 else images[::step]
+
+
+def channel_statistics(images: Tensor | Stored) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel of uint8 images (N, H, W, C), in units of 0 to 1: (C,), (C,).
 
-    Exact, from integer sums; a channel that is constant gets the deviation 1.
+    From integer sums; a channel that is constant gets the deviation 1.
     """
     count, channels = 0, images.shape[3]
+    images = _some(images)
     total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
     for part in images.split(max(1, _PART // images[0].numel())):
         values = part.reshape(-1, channels).int()

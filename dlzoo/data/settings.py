@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dlzoo.data.cache import Cache
 from dlzoo.data.image_set import ImageSet, Split
 from dlzoo.errors import UserError
 from dlzoo.knobs import Fraction, NonNegativeInt, PositiveInt
@@ -21,12 +22,15 @@ class DataSettings:
     `batch_size`: samples of one optimizer step, over all processes; "full" is batch gradient descent.
     `val_fraction`: the share of train that becomes validation, cut by `split_seed`, class by class; 0 for none.
     `limit`: at most so many samples of each split, a fixed and class-balanced part.
+    `cache`: where decoded images stay, auto is the first that has room; disk and none are for sets that come as
+    picture files, which none decodes anew for each epoch. It changes the speed, never a number.
     """
 
     batch_size: PositiveInt | Literal["full"] = 64
     val_fraction: Fraction = 0.1
     limit: PositiveInt | None = None
     split_seed: NonNegativeInt = 0
+    cache: Cache = "auto"
 
     def splits(self, images: ImageSet) -> tuple[Split, Split | None, Split]:
         """(train, val, test).

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from dlzoo.data.cache import Cache
 from dlzoo.data.image_set import Split, fingerprint
 from dlzoo.registry import DATASETS
 
@@ -20,6 +21,7 @@ class Splits:
     test: Split
     classes: tuple[str, ...]
     batch_size: int
+    cache: Cache = "auto"
 
     @classmethod
     def load(cls, section: Mapping[str, Any]) -> Splits:
@@ -28,9 +30,9 @@ class Splits:
         Raises:
             UserError: if it is missing, damaged or too small.
         """
-        settings, images = DATASETS.from_section(section)
-        train, val, test = settings.splits(images)
-        return cls(train, val, test, images.classes, settings.global_batch(train))
+        settings, images = DATASETS.from_section(section, cache=section["cache"])
+        train, val, test = (part and part.in_memory(settings.cache) for part in settings.splits(images))
+        return cls(train, val, test, images.classes, settings.global_batch(train), settings.cache)
 
     @property
     def image_size(self) -> int:

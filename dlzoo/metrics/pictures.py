@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,13 @@ def confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def worst_mistakes(images: Tensor, logits: Tensor, labels: Tensor, classes: Sequence[str], most: int = 24) -> Figure:
-    """The images (N, H, W, C) uint8 that were taken for something else with the greatest confidence."""
+def worst_mistakes(
+    images: Callable[[Tensor], Tensor], logits: Tensor, labels: Tensor, classes: Sequence[str], most: int = 24
+) -> Figure:
+    """The images that were taken for something else with the greatest confidence.
+
+    `images` gives those at some indices: (n, H, W, C) uint8.
+    """
     confidence, predicted = logits.softmax(1).cpu().max(1)
     labels = labels.cpu()
     wrong = (predicted != labels).nonzero().flatten()
@@ -77,8 +82,7 @@ def worst_mistakes(images: Tensor, logits: Tensor, labels: Tensor, classes: Sequ
     )
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
-    for axes, index in zip(figure.axes, wrong.tolist(), strict=False):
-        pixels = images[index].cpu().numpy()
+    for axes, index, pixels in zip(figure.axes, wrong.tolist(), images(wrong).numpy(), strict=False):
         axes.imshow(pixels if pixels.shape[2] == 3 else pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
         said, true = classes[int(predicted[index])], classes[int(labels[index])]
         axes.set_title(f"{true}, taken for\n{said} ({confidence[index]:.0%})", fontsize=8)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +33,23 @@ class Checkpoints(pl.Callback):
         task = _task(pl_module)
         if task.plan.ends_epoch(task.clock):
             return  # saved in on_train_epoch_end, or a resume would skip the validation
-        if task.stop_requested or task.plan.saves(task.clock):
+        stop = task.stops()
+        if stop or task.plan.saves(task.clock):
             task.training_means()  # weights that are lost must not take the place of good ones
             trainer.save_checkpoint(self.last)
-        if task.stop_requested:
+        if stop:
             raise _stopped(task)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task = _task(pl_module)
         if task.best is not None and task.best.clock == task.clock:
             trainer.save_checkpoint(self.best)
-        trainer.save_checkpoint(self.last)
-        if task.stop_requested and task.clock < task.plan.steps:
+            if trainer.is_global_zero:
+                with in_place_of(self.last) as aside:
+                    _second_name(self.best, aside)
+        else:
+            trainer.save_checkpoint(self.last)
+        if task.stops() and task.clock < task.plan.steps:
             raise _stopped(task)
 
 
@@ -53,28 +61,46 @@ class WholeFiles(CheckpointIO):
     """Checkpoints are written aside, synced and renamed: a kill or a full disk leaves the one before it whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        aside = path.with_suffix(".partial")
-        try:
-            with aside.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        except BaseException as error:
-            aside.unlink(missing_ok=True)
-            # torch's writer turns a full disk into a RuntimeError
-            cause = error if isinstance(error, OSError) else error.__context__
-            if not isinstance(cause, OSError):
-                raise
-            kept = "; the checkpoint before it is whole" if path.exists() else ""
-            raise UserError(f"cannot write {path}: {cause.strerror}{kept}") from error
+        with in_place_of(Path(path)) as aside, aside.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink()
+
+
+@contextmanager
+def in_place_of(path: Path) -> Iterator[Path]:
+    """Another name to write to; what is there then takes the place of `path`, whole.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    aside = path.with_suffix(".partial")
+    aside.unlink(missing_ok=True)
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException as error:
+        aside.unlink(missing_ok=True)
+        # torch's writer turns a full disk into a RuntimeError
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        kept = "; the checkpoint before it is whole" if path.exists() else ""
+        raise UserError(f"cannot write {path}: {cause.strerror}{kept}") from error
+
+
+def _second_name(path: Path, name: Path) -> None:
+    """A second name for a file that is never written to again."""
+    try:
+        os.link(path, name)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, name)
 
 
 def _task(module: pl.LightningModule) -> Task:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """When a run ends, logs and saves; all in optimizer steps."""
+    """When a run ends, logs and saves, and how long a range may be at most; all in optimizer steps."""
 
     epochs: int
     steps_per_epoch: int
     log_every: int
     checkpoint_every: int | None = None
+    longest: int | None = None
 
     @property
     def steps(self) -> int:
@@ -39,7 +40,8 @@ class Plan:
         """The rest of the epoch of `start`, cut wherever something has to be done between two steps."""
         end = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
         while start < end:
-            stops = [(start // every + 1) * every for every in (self.log_every, self.checkpoint_every) if every]
+            regular = (self.log_every, self.checkpoint_every, self.longest)
+            stops = [(start // every + 1) * every for every in regular if every]
             stop = min(end, *stops)
             yield range(start, stop)
             start = stop

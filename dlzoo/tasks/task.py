@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from copy import deepcopy
+from itertools import zip_longest
 from math import isfinite
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,8 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dlzoo import ranks
 from dlzoo.data.feed import Batch, EvalFeed, TrainFeed
 from dlzoo.errors import UserError
+from dlzoo.ranks import ALONE, Rank
 from dlzoo.tasks.ema import Ema
 from dlzoo.tasks.plan import Indices, Plan, Ranges
 
@@ -62,6 +66,9 @@ class Task(pl.LightningModule, ABC):
         ema: decay of the averaged weights, which are then what is evaluated.
         patience: epochs without a better validation score after which the training stops.
         frozen: children of the network that stay as they are, running statistics included.
+        rank: which of the processes that share the batches this is.
+        compiled: whether the training's forward and backward passes are compiled.
+        through_lightning: whether each step goes through Lightning's wrappers, for callbacks that follow each.
     """
 
     #: What is added up over the samples while training, the loss first; the mean of each is logged.
@@ -86,6 +93,9 @@ class Task(pl.LightningModule, ABC):
         ema: float | None = None,
         patience: int | None = None,
         frozen: Iterable[nn.Module] = (),
+        rank: Rank = ALONE,
+        compiled: bool = False,
+        through_lightning: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -96,7 +106,8 @@ class Task(pl.LightningModule, ABC):
         self.train_feed = train
         self.eval_feeds = {"test": test} | ({} if val is None else {"val": val})
         self.reseed, self.record, self.clip_norm, self.patience = reseed, record, clip_norm, patience
-        self._frozen = list(frozen)
+        self._frozen, self.rank = list(frozen), rank
+        self._compiled, self._through_lightning = compiled, through_lightning
         self.clock = 0
         self.stop_requested = False
         self.train_seconds = 0.0
@@ -146,6 +157,11 @@ class Task(pl.LightningModule, ABC):
             module.eval()
         return self
 
+    def close_feeds(self) -> None:
+        """Stop reading ahead."""
+        for feed in (self.train_feed, *self.eval_feeds.values()):
+            feed.images.close()
+
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # Steps and indices: the feeds are on the device already.
 
@@ -155,24 +171,31 @@ class Task(pl.LightningModule, ABC):
         self.train()  # Lightning leaves modules as they are; the frozen ones are not to be in training mode
         self._stop_if_patience_is_over()  # a resumed run may have been over
         self._optimizer: Any = self.trainer.optimizers[0]
+        wrapped: Any = self.optimizers()
+        self._take_step = wrapped.step if self._through_lightning else self._optimizer.step
         self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._average = None if self.ema is None else Ema(self.ema, self.network, self.decay or 0.0)
         self._totals = [total.to(self.device) for total in self._totals]
+        self._say_global_step()
+        if self._compiled:
+            self.network.compile(dynamic=False)  # in place: the names of the weights stay
         self._peeked = perf_counter()
 
     def training_step(self, steps: range, batch_idx: int) -> None:
         started = perf_counter()
+        alone, on_cpu = self.rank.world == 1, self.device.type == "cpu"
         for step in steps:
             self._step(step)
             self.clock = step + 1
-            if self.stop_requested:
+            if alone and self.stop_requested:  # ranks agree about it at the end of a range
                 break
-            if self.device.type == "cpu" and perf_counter() - self._peeked > _PEEK:
-                self.latest |= self.training_means()
+            if on_cpu and perf_counter() - self._peeked > _PEEK:
+                self.latest |= self._means(torch.stack(self._totals), self._samples)
                 self._peeked = perf_counter()
         logs = self.plan.logs(self.clock)
         means = self.training_means() if logs else {}  # the host waits for the device here
         self._window_seconds += perf_counter() - started
+        self._say_global_step()
         if logs:
             self._log_training(means)
 
@@ -181,9 +204,10 @@ class Task(pl.LightningModule, ABC):
         factor = self.lr_factor(step)
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
-        for batch in self.train_feed.batches(step):
+        parts = self.train_feed.accumulate
+        for part, batch in enumerate(self.train_feed.batches(step), 1):
             loss, sums = self.loss(batch)
-            (loss / self.train_feed.accumulate).backward()
+            self._backward(loss if parts == 1 else loss / parts, last=part == parts)
             count = len(batch.labels)
             self._totals[0].add_(loss.detach(), alpha=count)
             for total, value in zip(self._totals[1:], sums, strict=True):
@@ -191,18 +215,38 @@ class Task(pl.LightningModule, ABC):
             self._samples += count
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
-        self._optimizer.step()
+        self._take_step()
         self._optimizer.zero_grad()
         if self._average is not None:
             self._average.update(first=step == 0)
 
+    def _backward(self, loss: Tensor, last: bool) -> None:
+        """Straight to torch: of Lightning's strategies only the one of several ranks has to know, once a step."""
+        if self._through_lightning:
+            self.manual_backward(loss)
+            return
+        if last and self.rank.world > 1:
+            self.trainer.strategy.pre_backward(loss)
+        loss.backward()
+
+    def _say_global_step(self) -> None:
+        """Let trainer.global_step be the clock: Lightning counts the steps of its own wrapper of an optimizer."""
+        self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total.completed = self.clock
+
+    def stops(self) -> bool:
+        """Whether somebody asked one of the ranks to stop. Every rank asks this at the same moments."""
+        return ranks.any_of(self.stop_requested, self.device)
+
     def training_means(self) -> dict[str, float]:
-        """The mean of each of `sums` since the last log.
+        """The mean of each of `sums` since the last log, over all ranks, each of which calls this.
 
         Raises:
             UserError: if one is not finite: the weights are lost.
         """
-        means = (torch.stack(self._totals) / max(self._samples, 1)).tolist()
+        return self._means(ranks.total(torch.stack(self._totals)), self._samples * self.rank.world)
+
+    def _means(self, totals: Tensor, samples: int) -> dict[str, float]:
+        means = (totals / max(samples, 1)).tolist()
         if not all(map(isfinite, means)):
             good = self.latest.get("train/loss")
             raise UserError(
@@ -213,7 +257,8 @@ class Task(pl.LightningModule, ABC):
         return {f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)}
 
     def _log_training(self, means: dict[str, float]) -> None:
-        lr, speed = self._optimizer.param_groups[0]["lr"], self._samples / self._window_seconds
+        lr = self._optimizer.param_groups[0]["lr"]
+        speed = self._samples * self.rank.world / self._window_seconds
         self.train_seconds += self._window_seconds
         self._totals = [torch.zeros_like(total) for total in self._totals]
         self._samples, self._window_seconds = 0, 0.0
@@ -236,6 +281,7 @@ class Task(pl.LightningModule, ABC):
 
     def on_validation_epoch_start(self) -> None:
         self._outputs = []
+        ranks.share_buffers(self.evaluated)
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -248,17 +294,26 @@ class Task(pl.LightningModule, ABC):
     def _evaluate(self, part: str, index: int) -> None:
         feed = self.eval_feeds[part]
         self.status = f"{part} {index + 1}/{len(feed)}"
-        self._outputs.append(self.outputs(feed.batch(index)))
+        # Not compiled: the last batch is short, and a compilation costs more than it would save here.
+        with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
+            if (batch := feed.batch(index)) is not None:
+                self._outputs.append(self.outputs(batch))
 
     def _measured(self, part: str) -> dict[str, float]:
         """The metrics of a split, while its outputs are on the device; `gathered` keeps them on the host."""
-        outputs = tuple(torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+        batches, wanted = self._outputs, self.eval_feeds[part].samples
+        if self.rank.world > 1:  # which took turns
+            turns = zip_longest(*ranks.gathered([tuple(output.cpu() for output in batch) for batch in batches]))
+            batches = [tuple(output.to(self.device) for output in batch) for turn in turns for batch in turn if batch]
+        outputs = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
+        assert len(outputs[0]) == wanted, f"{len(outputs[0])} of {wanted} samples of {part} were counted"
         values = {f"{part}/{name}": value.item() for name, value in self.metrics(*outputs).items()}
         self.gathered, self._outputs, self.status = tuple(output.cpu() for output in outputs), [], ""
         return values
 
     def on_validation_epoch_end(self) -> None:
         values = self._measured("val")
+        self.log_dict(values)  # for callbacks of Lightning that monitor one
         self._publish(values)
         self.best = Best.after(self.best, values[f"val/{self.monitor}"], self.clock)
         self._stop_if_patience_is_over()
@@ -279,7 +334,7 @@ class Task(pl.LightningModule, ABC):
         checkpoint["loops"]["fit_loop"] = _at_epoch_start(checkpoint["loops"]["fit_loop"], epoch)
         checkpoint["task"] = {
             "clock": self.clock,
-            "totals": self._totals,
+            "totals": ranks.gathered([total.cpu() for total in self._totals]),
             "samples": self._samples,
             "latest": self.latest,
             "best": None if self.best is None else tuple(self.best),
@@ -289,7 +344,8 @@ class Task(pl.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["task"]
-        self.clock, self._totals, self._samples = state["clock"], state["totals"], state["samples"]
+        self.clock, self._samples = state["clock"], state["samples"]
+        self._totals = state["totals"][self.rank.index]
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self._window_seconds = state["train_seconds"], state["window_seconds"]
 

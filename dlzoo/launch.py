@@ -1,0 +1,141 @@
+"""A distributed run: `dlzoo run DIR` once per rank, as children that end with us."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+from dlzoo.errors import ERROR_FILE, Interrupted, UserError
+
+#: Seconds that the others get to say what they have to say when a rank has failed.
+_GRACE = 5.0
+_PARENT = "DLZOO_PARENT"
+_PR_SET_PDEATHSIG = 1
+
+
+def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
+    """Run `dlzoo run <run_dir>` in so many processes on this machine, and wait for them.
+
+    Rank 0 prints and draws where we would. Signals that end a training are handed on to every rank, each once.
+
+    Raises:
+        UserError, Interrupted: what the first rank that failed said.
+        RuntimeError: if a rank broke, with the end of what it said.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # The ranks meet in a store of ours: no port is free at one moment and taken at the next.
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        processes = []
+        for rank in range(ranks):
+            errors = stack.enter_context(_said(folder, rank).open("wb"))
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "dlzoo.cli", "run", str(run_dir)],
+                    env=_environment(rank, ranks, store.port, folder),
+                    stdin=subprocess.DEVNULL,
+                    stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
+                    stderr=None if rank == 0 else errors,
+                    start_new_session=True,  # Ctrl-C reaches us alone, and we hand it on
+                )
+            )
+            stack.callback(_end, processes[-1])
+        with _handing_on(processes):
+            failed = _wait(processes)
+        if failed is not None:
+            _raise(failed, processes[failed].returncode, folder)
+
+
+def end_with_parent() -> None:
+    """In a rank that `launch` started: be killed when the process that started it is gone, kill -9 included."""
+    parent = int(os.environ.get(_PARENT, 0))
+    if not parent:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it went before we could ask to be told
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]:
+    """torchrun's variables, the threads that a rank may have, and what only our own ranks know."""
+    return {
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)),
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        _PARENT: str(os.getpid()),
+        ERROR_FILE: str(folder / f"{rank}.error"),
+    }
+
+
+@contextmanager
+def _handing_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def hand_on(number: int, frame: object) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    numbers, before = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1), {}
+    with suppress(ValueError):  # outside the main thread whoever runs us there looks after signals
+        for number in numbers:
+            before[number] = signal.signal(number, hand_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> int | None:
+    """Until all have ended, or one has failed and the others had their grace; the rank that failed first."""
+    failed, deadline = None, float("inf")
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        if failed is None:
+            failed = next((rank for rank, process in enumerate(processes) if process.poll()), None)
+            deadline = float("inf") if failed is None else time.monotonic() + _GRACE
+        time.sleep(0.02)
+    if failed is None:
+        failed = next((rank for rank, process in enumerate(processes) if process.returncode), None)
+    return failed
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def _said(folder: Path, rank: int) -> Path:
+    return folder / f"{rank}.stderr"
+
+
+def _raise(rank: int, code: int, folder: Path) -> None:
+    error = folder / f"{rank}.error"
+    if code in (2, 130) and error.exists():
+        raise (UserError if code == 2 else Interrupted)(error.read_text())
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    said = _said(folder, rank).read_text(errors="replace").strip()
+    raise RuntimeError(f"rank {rank} {how}" + (f":\n{said[-4000:]}" if said else ""))
