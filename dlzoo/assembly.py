@@ -10,7 +10,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ from dlzoo.runs.run_dir import RunDir
 from dlzoo.settings import TrainerSettings
 from dlzoo.size import network_of, size
 from dlzoo.streams import Streams
-from dlzoo.tasks.callbacks import follows_steps
+from dlzoo.tasks.callbacks import observed_by
 from dlzoo.tasks.checkpoints import WholeFiles
 from dlzoo.tasks.classify import Classify
 from dlzoo.tasks.plan import Plan
@@ -109,10 +111,10 @@ class Assembled:
         train = TrainFeed(
             data.train, normalise, augment, self.streams, data.batch_size, settings.accumulate, limit, **where
         )
-        each_step = any(map(follows_steps, self._callbacks))
+        observed = observed_by(self._callbacks)
         plan = Plan(
             *(settings.max_epochs, train.steps_per_epoch, settings.log_every, settings.checkpoint_every),
-            longest=1 if each_step else None,
+            longest=1 if observed == "steps" else None,
         )
         # Without gradients there is room for more than a training batch; large images stay few at a time.
         eval_batch = max(self.micro_batch, min(512, 2_000_000 // data.image_size**2))
@@ -138,7 +140,7 @@ class Assembled:
             frozen=frozen,
             rank=self.rank,
             compiled=settings.compile,
-            through_lightning=each_step,
+            observed=observed,
         )
 
     def _reseed(self, device: torch.device, step: int) -> None:
@@ -200,7 +202,7 @@ class Assembled:
             max_epochs=self.settings.max_epochs,
             callbacks=list(callbacks),
             logger=False,
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # a user's own
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -210,7 +212,8 @@ class Assembled:
     def _processes(self) -> dict[str, Any]:
         """What Lightning has to know of the ranks; they are started, and can talk to each other, already."""
         if self.rank.world == 1:
-            return {"devices": 1, "plugins": [WholeFiles()]}
+            # An environment that is named: inside a Slurm job Lightning would look for tasks that are not there.
+            return {"devices": 1, "plugins": [WholeFiles(), LightningEnvironment()]}
         return {
             "devices": self.rank.local_world,
             "num_nodes": self.rank.world // self.rank.local_world,

@@ -19,10 +19,10 @@ def evaluate(path: str) -> dict[str, float]:
     checkpoint, config = run.selected_checkpoint(), read(run.config_file)
     config["init_from"] = None  # the checkpoint has the weights
     config["trainer"]["accelerator"] = "auto"
-    with signals():
+    with signals() as stop:
         made = Assembled(config)
         if run.read().get("data_fingerprint") != made.data.fingerprint:
             raise UserError(f"{path}: the data is not what the run was trained on")
         made.load(checkpoint)
-        metrics, _ = made.test()
+        metrics, _ = made.test([stop])
     return metrics

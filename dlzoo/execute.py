@@ -111,12 +111,14 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
 
 
 def _launch(run: RunDir, wanted: int, *, quiet: bool) -> None:
-    """Start the ranks and wait; if the one that leads was ended from outside, say so in its place."""
+    """Start the ranks and wait; what ended them is known here, and not always to the one that leads."""
     try:
         launch(run.path, wanted, quiet=quiet)
     except BaseException as error:
         with suppress(UserError), run.lock():
-            run.settle("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+            if run.read()["state"] != "finished":
+                stopped = isinstance(error, Interrupted)
+                run.update(state="interrupted" if stopped else "failed", error=None if stopped else str(error))
         raise
 
 
@@ -173,9 +175,9 @@ def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
         if checkpoint:
             made.load(checkpoint)
         with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
-            made.fit(checkpoint, [Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+            made.fit(checkpoint, [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         made.load(run.selected_checkpoint())
-        made.test()
+        made.test([stop])
 
 
 def _carry_out(
@@ -204,9 +206,9 @@ def _carry_out(
         environment.reset_peak_memory(made.accelerator)
         display = Display(console)
         with stop.listening(lambda: setattr(task, "stop_requested", True)):
-            made.fit(checkpoint, [display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+            made.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         selected = made.load(run.selected_checkpoint())
-        metrics, (logits, labels) = made.test([display])
+        metrics, (logits, labels) = made.test([stop, display])
         log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
         run.update(
             metrics={key: value for key, value in selected["latest"].items() if key.startswith("val/")} | metrics,

@@ -30,7 +30,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
     Rank 0 prints and draws where we would. Signals that end a training are handed on to every rank, each once.
 
     Raises:
-        UserError, Interrupted: what the first rank that failed said.
+        UserError, Interrupted: what rank 0 said, or else the rank that failed first.
         RuntimeError: if a rank broke, with the end of what it said.
     """
     with ExitStack() as stack:
@@ -54,6 +54,10 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
         with _handing_on(processes):
             failed = _wait(processes)
         if failed is not None:
+            for process in processes:
+                _end(process)
+            for rank in (0, failed):
+                _raise_what_it_said(processes[rank].returncode, folder / f"{rank}.error")
             _raise(failed, processes[failed].returncode, folder)
 
 
@@ -132,10 +136,12 @@ def _said(folder: Path, rank: int) -> Path:
     return folder / f"{rank}.stderr"
 
 
+def _raise_what_it_said(code: int, file: Path) -> None:
+    if code in (2, 130) and file.exists():
+        raise (UserError if code == 2 else Interrupted)(file.read_text())
+
+
 def _raise(rank: int, code: int, folder: Path) -> None:
-    error = folder / f"{rank}.error"
-    if code in (2, 130) and error.exists():
-        raise (UserError if code == 2 else Interrupted)(error.read_text())
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     said = _said(folder, rank).read_text(errors="replace").strip()
     raise RuntimeError(f"rank {rank} {how}" + (f":\n{said[-4000:]}" if said else ""))

@@ -18,13 +18,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from PIL import Image
 from rich.console import Console
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 
+import dlzoo
 from dlzoo.assembly import Assembled
 from dlzoo.config import compose
 from dlzoo.data.feed import Normalise, TrainFeed
@@ -40,6 +47,7 @@ from dlzoo.tasks.ema import Ema
 from dlzoo.zoo import build
 
 CLIP, EMA = 1.0, 0.99
+Row = tuple[str, str]
 
 
 def interleaved(repeats: int, *variants: Callable[[], float]) -> list[list[float]]:
@@ -48,13 +56,13 @@ def interleaved(repeats: int, *variants: Callable[[], float]) -> list[list[float
     return [list(column) for column in zip(*rows[1:], strict=True)]
 
 
-def random_splits(count: int, size: int, channels: int, batch_size: int) -> Splits:
-    """Noise in the shape of a data set, with a validation split of 1,000."""
-    train, val, test = (
+def random_splits(count: int, size: int, channels: int, batch_size: int, val: int = 1000) -> Splits:
+    """Noise in the shape of a data set."""
+    train, validation, test = (
         Split(torch.randint(0, 256, (n, size, size, channels), dtype=torch.uint8), torch.randint(0, 10, (n,)))
-        for n in (count, 1000, 10)
+        for n in (count, val, 10)
     )
-    return Splits(train, val, test, tuple("0123456789"), batch_size)
+    return Splits(train, validation, test, tuple("0123456789"), batch_size)
 
 
 def ours(overrides: list[str], data: Splits, epochs: int) -> float:
@@ -73,7 +81,7 @@ def ours(overrides: list[str], data: Splits, epochs: int) -> float:
     return seconds
 
 
-def bare(overrides: list[str], data: Splits, epochs: int) -> float:
+def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = False) -> float:
     """Seconds of the loop that one would write by hand for the same training."""
     config = compose(overrides)
     made = Assembled(config, data=data)
@@ -84,6 +92,8 @@ def bare(overrides: list[str], data: Splits, epochs: int) -> float:
         made.task.normalise.to(device)
         feed.to(device)
     network.train()
+    if compiled:
+        network.compile(dynamic=False)
     optimizer = made.task.make_optimizer(network)
     averaged = deepcopy(network).requires_grad_(False)
     average = Ema(averaged, network, EMA)
@@ -113,44 +123,66 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def loop_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, str]]:
+def loop_costs(repeats: int, quick: bool, trainer: str) -> list[Row]:
     """Ours against the bare loop, inside an epoch and at its end."""
     tiny = ["model=mlp", "model.hidden=[32]", f"trainer={trainer}", "augment=none", "optimizer.lr=0.001"]
-    short, long = (500, 2500) if quick else (1000, 9000)
-    small, large = (random_splits(steps * 16, 8, 1, 16) for steps in (short, long))
+    short, long, epochs = (500, 1500, 30) if quick else (500, 3000, 100)
+    small, large, few = (random_splits(steps * 16, 8, 1, 16) for steps in (short, long, 20))
     columns = interleaved(
-        repeats,
-        lambda: ours(tiny, small, 1),
-        lambda: ours(tiny, large, 1),
-        lambda: bare(tiny, small, 1),
-        lambda: bare(tiny, large, 1),
-        lambda: ours(tiny, small, 9),
-        lambda: bare(tiny, small, 9),
+        2 * repeats,
+        lambda: ours(tiny, large, 1) - ours(tiny, small, 1),
+        lambda: bare(tiny, large, 1) - bare(tiny, small, 1),
+        lambda: ours(tiny, few, 2 + epochs) - ours(tiny, few, 2),
+        lambda: bare(tiny, few, 2 + epochs) - bare(tiny, few, 2),
     )
-    differences = [((o2 - o1) - (b2 - b1)) / (long - short) for o1, o2, b1, b2, _, _ in zip(*columns, strict=True)]
-    step = statistics.median(differences)
-    bare_step = statistics.median((b2 - b1) / (long - short) for _, _, b1, b2, _, _ in zip(*columns, strict=True))
-    ends = [(o9 - o1 - (b9 - b1)) / 8 - step * short for o1, _, b1, _, o9, b9 in zip(*columns, strict=True)]
-    resnet = ["model=resnet20", f"trainer={trainer}", "augment=none"]
-    steps = 10 if quick else 40
-    images = random_splits(steps * 128, 32, 3, 128)
-    columns = interleaved(max(2, repeats - 2), lambda: ours(resnet, images, 1), lambda: bare(resnet, images, 1))
-    validated = 1000 / 128 / 3 / steps  # the validation's forward passes, as a share of the steps' work
-    ratio = statistics.median(o / b for o, b in zip(*columns, strict=True))
+    step = statistics.median((o - b) / (long - short) for o, b, _, _ in zip(*columns, strict=True))
+    end = statistics.median((o - b) / epochs for _, _, o, b in zip(*columns, strict=True)) - 20 * step
+    bare_step = statistics.median(columns[1]) / (long - short)
+    resnet = ["model=resnet20", f"trainer={trainer}", "augment=flip_crop"]
+    few, more = (random_splits(steps * 128, 32, 3, 128) for steps in ((4, 14) if quick else (5, 45)))
+    whole, loop = interleaved(
+        repeats,
+        lambda: ours(resnet, more, 1) - ours(resnet, few, 1),
+        lambda: bare(resnet, more, 1) - bare(resnet, few, 1),
+    )
+    ratio = statistics.median(o / b for o, b in zip(whole, loop, strict=True))
     return [
-        ("tiny MLP: a bare step", f"{bare_step * 1e3:.3f} ms"),
+        ("tiny MLP: a step of the bare loop", f"{bare_step * 1e3:.3f} ms"),
         ("tiny MLP: ours - bare, a step inside an epoch", f"{step * 1e3:+.3f} ms"),
-        ("tiny MLP: ours - bare, an epoch's end with validation", f"{statistics.median(ends) * 1e3:.1f} ms"),
-        (f"ResNet-20, batch 128, an epoch of {steps} steps: ours / bare", f"{ratio:.3f}"),
-        ("  of which the validation's own forward passes, about", f"{validated:.3f}"),
+        ("tiny MLP: ours - bare, an epoch's end with validation", f"{end * 1e3:+.1f} ms"),
+        ("ResNet-20, batch 128, steps inside an epoch: ours / bare", f"{ratio:.3f}"),
     ]
 
 
-def input_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
-    """Crop, flip and normalise: batched against one image at a time through torchvision's transforms."""
-    from PIL import Image
-    from torchvision.transforms import v2
+def gpu_costs(repeats: int, quick: bool, trainer: str) -> list[Row]:
+    """ResNet-18 with the small stem on a set of CIFAR-10's size, batch 512: an epoch, as it is and compiled."""
+    count = 2048 if quick else 50_000
+    data, rows = random_splits(count, 32, 3, 512), []
+    for compiled in (False, True):
+        settings = ["model=resnet18", f"trainer={trainer}", f"trainer.compile={str(compiled).lower()}"]
+        settings += ["augment=flip_crop"]
+        long, short = (partial(ours, settings, data, epochs) for epochs in (4, 1))
+        bare_long, bare_short = (partial(bare, settings, data, epochs, compiled=compiled) for epochs in (4, 1))
+        columns = interleaved(
+            repeats, partial(difference, long, short, 3), partial(difference, bare_long, bare_short, 3)
+        )
+        seconds, name = statistics.median(columns[0]), "compiled" if compiled else "eager"
+        ratio = statistics.median(o / b for o, b in zip(*columns, strict=True))
+        rows += [
+            (f"ResNet-18, small stem, batch 512, {name}: an epoch with validation", f"{seconds:.2f} s"),
+            ("  images/s", f"{count / seconds:,.0f}"),
+            ("  ours / bare", f"{ratio:.3f}"),
+        ]
+    return rows
 
+
+def difference(long: Callable[[], float], short: Callable[[], float], epochs: int) -> float:
+    """Seconds of one of the `epochs` that one has more than the other."""
+    return (long() - short()) / epochs
+
+
+def input_costs(repeats: int, quick: bool) -> list[Row]:
+    """Crop, flip and normalise: batched against one image at a time through torchvision's transforms."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     count, single = (10_000, 500) if quick else (50_000, 2_500)
@@ -159,15 +191,7 @@ def input_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
     normalise = Normalise(torch.full((3,), 0.5), torch.full((3,), 0.25))
     feed = TrainFeed(split, normalise, build("augment", "flip_crop"), Streams(0), 128, 1)
     pictures = [Image.fromarray(image.numpy()) for image in images[:single]]
-    transform = v2.Compose(
-        [
-            v2.RandomCrop(32, padding=4),
-            v2.RandomHorizontalFlip(),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize([0.5] * 3, [0.25] * 3),
-        ]
-    )
+    transform = per_sample_transform()
 
     def batched() -> float:
         began = time.perf_counter()
@@ -193,7 +217,109 @@ def input_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
     ]
 
 
-def start_costs(repeats: int) -> list[tuple[str, str]]:
+def per_sample_transform() -> Callable[[Any], Any]:
+    """Crop, flip and normalise, of one picture."""
+    return v2.Compose(
+        [
+            v2.RandomCrop(32, padding=4),
+            v2.RandomHorizontalFlip(),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.5] * 3, [0.25] * 3),
+        ]
+    )
+
+
+def end_to_end(repeats: int, quick: bool, trainer: str) -> list[Row]:
+    """Images a second of ResNet-18 on 32 px images: ours, a plain DataLoader loop, and timm's parts."""
+    steps = 6 if quick else 20
+    data = random_splits(steps * 128, 32, 3, 128, val=128)
+    settings = ["model=resnet18", "model.stem=imagenet", f"trainer={trainer}", "augment=flip_crop"]
+    device = torch.device("cuda" if trainer == "gpu" else "cpu")
+    images = data.train.images[:].numpy()
+    pictures = [(Image.fromarray(image), int(label)) for image, label in zip(images, data.train.labels, strict=True)]
+    loaders = {"a plain DataLoader with per-sample transforms": plain_loader(pictures)}
+    with suppress(ImportError):
+        loaders["timm's loader, model and optimizer"] = timm_loader(pictures, device)
+    networks = [dlzoo.build_model("resnet18", num_classes=10, image_size=32, stem="imagenet")]
+    if len(loaders) > 1:
+        import timm  # pyright: ignore[reportMissingImports]
+
+        networks.append(timm.create_model("resnet18", num_classes=10))
+    columns = interleaved(
+        repeats,
+        lambda: (ours(settings, data, 3) - ours(settings, data, 1)) / 2,
+        *(
+            partial(loader_loop, loader, network, device)
+            for loader, network in zip(loaders.values(), networks, strict=True)
+        ),
+    )
+    speed = steps * 128 / statistics.median(columns[0])
+    rows = [("ResNet-18, 32 px, batch 128, end to end: ours, with EMA and validation", f"{speed:,.0f} img/s")]
+    for name, column in zip(loaders, columns[1:], strict=True):
+        ratio = statistics.median(theirs / o for o, theirs in zip(columns[0], column, strict=True))
+        rows.append((f"  ours / {name}", f"{ratio:.2f}"))
+    return rows
+
+
+def plain_loader(pictures: list[tuple[Image.Image, int]]) -> DataLoader:
+    """What a tutorial writes."""
+    transform = per_sample_transform()
+    dataset = Transformed(pictures, transform)
+    return DataLoader(dataset, 128, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+
+
+class Transformed(Dataset):
+    """Pictures, each transformed when it is asked for."""
+
+    def __init__(self, pictures: list[tuple[Image.Image, int]], transform: Callable[[Any], Any] | None) -> None:
+        self.pictures, self.transform = pictures, transform
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        picture, label = self.pictures[index]
+        return picture if self.transform is None else self.transform(picture), label
+
+
+def timm_loader(pictures: list[tuple[Image.Image, int]], device: torch.device) -> Any:
+    """What timm's train script makes for images of 32 px, with its usual augmentation."""
+    from timm.data.loader import create_loader  # pyright: ignore[reportMissingImports]
+
+    dataset: Any = Transformed(pictures, None)
+    return create_loader(
+        dataset,
+        input_size=(3, 32, 32),
+        batch_size=128,
+        is_training=True,
+        no_aug=False,
+        num_workers=2,
+        persistent_workers=True,
+        device=device,
+    )
+
+
+def loader_loop(loader: Any, network: nn.Module, device: torch.device) -> float:
+    """Seconds of an epoch over a loader, as a hand-written loop does it."""
+    network.to(device, memory_format=torch.channels_last).train()  # pyright: ignore
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, fused=True)
+    loss_fn = nn.CrossEntropyLoss()
+    synchronise(device)
+    began = time.perf_counter()
+    for images, labels in loader:
+        images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = network(images)
+        loss_fn(logits.float(), labels.to(device, non_blocking=True)).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad()
+    synchronise(device)
+    return time.perf_counter() - began
+
+
+def start_costs(repeats: int) -> list[Row]:
     """The first step of `python train.py` against the imports that it cannot do without."""
     imports = "import torch, pytorch_lightning, torch.utils.tensorboard"
 
@@ -229,9 +355,12 @@ def main() -> None:
     machine = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{platform.machine()} CPU"
     print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.repeats} repetitions")
     rows = loop_costs(arguments.repeats, arguments.quick, trainer)
-    rows += input_costs(arguments.repeats, arguments.quick) + start_costs(arguments.repeats)
+    rows += input_costs(arguments.repeats, arguments.quick)
+    rows += end_to_end(arguments.repeats, arguments.quick, trainer) + start_costs(arguments.repeats)
+    if arguments.device == "cuda":
+        rows += gpu_costs(arguments.repeats, arguments.quick, trainer)
     for name, value in rows:
-        print(f"| {name:<62} | {value:>10} |")
+        print(f"| {name:<67} | {value:>11} |")
 
 
 if __name__ == "__main__":

@@ -26,15 +26,17 @@ BASE = [
     *("data.limit=320", "data.batch_size=32", "trainer.max_epochs=6", "trainer.threads=1"),
     *("trainer.log_every=4", "trainer.checkpoint_every=3"),
 ]
-STEPS = 60
-#: What is covered: norms with and without running statistics, augmentation, EMA, accumulation, clipping, optimizers.
+EPOCH, STEPS = 10, 60
+#: Norms with and without running statistics, dropout, augmentation, EMA, accumulation, clipping, SGD and Adam.
 CONFIGS = {
-    "bn sgd flip_crop": ["model=resnet20", "model.width=8", "augment=flip_crop"],
-    "gn adam ema": ["model=resnet20", "model.width=8", "norm=gn", "optimizer=adam", "trainer.ema=0.99"],
+    "bn adam ema": ["model=resnet20", "model.width=8", "optimizer=adam", "trainer.ema=0.99", "augment=flip_crop"],
+    "gn sgd": ["model=resnet20", "model.width=8", "norm=gn", "augment=flip_crop"],
     "bn accumulate clip": [
         *("model=densenet_bc_40_12", "model.growth_rate=4", "trainer.accumulate=4", "trainer.clip_norm=1")
     ],
-    "no norm nesterov": ["model=mlp", "optimizer.nesterov=true", "optimizer.lr=0.01", "schedule.warmup=0.2"],
+    "dropout nesterov": [
+        *("model=mlp", "model.drop_rate=0.3", "optimizer.nesterov=true", "optimizer.lr=0.01", "schedule.warmup=0.2")
+    ],
 }
 
 
@@ -64,18 +66,22 @@ def undisturbed(name: str, folder: Path) -> str:
     return fingerprint(run)
 
 
-def disturbed(name: str, run: Path, dice: random.Random) -> int:
-    """Train, with a kill -9 at a random moment after a random step; the last step that was logged before it."""
-    target, delay = dice.randrange(STEPS), dice.uniform(0, 0.3)
+def disturbed(name: str, run: Path, dice: random.Random, at_epoch_end: bool) -> tuple[int, int]:
+    """Train, with a kill -9 at a random moment; (the last step in the log, the step of the checkpoint)."""
+    if at_epoch_end:
+        target, delay = dice.randrange(1, STEPS // EPOCH) * EPOCH, dice.uniform(0, 0.05)
+    else:
+        target, delay = dice.randrange(STEPS), dice.uniform(0, 0.3)
     process = subprocess.Popen(command("train", f"run_dir={run}", *BASE, *CONFIGS[name]), stdout=subprocess.DEVNULL)
     while process.poll() is None and steps(run) < target:
         time.sleep(0.001)
     time.sleep(delay)
     process.kill()
     process.wait()
-    at = steps(run)
+    at, checkpoint = steps(run), run / "checkpoints" / "last.ckpt"
+    saved = torch.load(checkpoint, weights_only=True)["task"]["clock"] if checkpoint.exists() else 0
     subprocess.run(command("run", str(run)), check=True, stdout=subprocess.DEVNULL)
-    return at
+    return at, saved
 
 
 def main() -> int:
@@ -83,18 +89,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="kills in all")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--only", choices=CONFIGS, action="append", help="this configuration; may be repeated")
     arguments = parser.parse_args()
+    names = arguments.only or list(CONFIGS)
     dice, folder, wrong = random.Random(arguments.seed), Path(tempfile.mkdtemp(prefix="prove_resume_")), 0
-    known = {name: undisturbed(name, folder) for name in CONFIGS}
-    print(f"{'configuration':<22} {'killed at step':<16} {'undisturbed':<14} {'resumed':<14}")
+    known = {name: undisturbed(name, folder) for name in names}
+    print(f"{'configuration':<20} {'killed after step':<18} {'resumed from':<13} {'undisturbed':<13} {'resumed':<13}")
     for number in range(arguments.kills):
-        name = list(CONFIGS)[number % len(CONFIGS)]
+        name = names[number % len(names)]
         expected, run = known[name], folder / f"killed_{number}"
-        at = disturbed(name, run, dice)
+        at, saved = disturbed(name, run, dice, at_epoch_end=number // len(names) % 2 == 1)
         found = fingerprint(run)
         wrong += found != expected
         verdict = "" if found == expected else "  DIFFERENT"
-        print(f"{name:<22} {at:<16} {expected:<14} {found:<14}{verdict}", flush=True)
+        print(f"{name:<20} {at:<18} {saved:<13} {expected:<13} {found:<13}{verdict}", flush=True)
     shutil.rmtree(folder)
     print(f"{arguments.kills - wrong} of {arguments.kills} equal")
     return 1 if wrong else 0

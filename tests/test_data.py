@@ -4,6 +4,8 @@ import hashlib
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
@@ -297,6 +300,93 @@ def test_a_bad_folder_is_one_line_that_names_the_file(pictures: Path, cache_home
     assert says in str(error.value)
     assert "\n" not in str(error.value)
     assert list(cache_home.rglob("*.tmp")) == []
+
+
+# Where images are kept
+
+
+@pytest.mark.parametrize("cache", ["auto", "device", "memory", "disk", "none"])
+def test_a_cache_changes_no_number(pictures: Path, cache_home: Path, cache: str) -> None:
+    usual = Splits.load(section(root=str(pictures)))
+    splits = Splits.load(section(root=str(pictures), cache=cache))
+    kept = splits.train.images
+    assert isinstance(kept, Tensor) == (cache in ("auto", "device", "memory"))
+    assert splits.fingerprint == usual.fingerprint
+    assert torch.equal(splits.train.labels, usual.train.labels)
+    statistics = channel_statistics(kept)
+    assert all(map(torch.equal, statistics, channel_statistics(usual.train.images)))
+    assert torch.equal(splits.test.images[torch.tensor([3, 1])], usual.test.images[torch.tensor([3, 1])])
+    feeds = [
+        TrainFeed(
+            part.train, Normalise(*statistics), build("augment", "flip_crop"), Streams(0), 12, 3, cache=part.cache
+        )
+        for part in (splits, usual)
+    ]
+    assert feeds[0].images.place == {"auto": "memory", "device": "memory"}.get(cache, cache)
+    for step in (0, 1, 2, 5, 6, 4, 13):  # in turn, over an epoch's end, and with jumps
+        for mine, theirs in zip(feeds[0].batches(step), feeds[1].batches(step), strict=True):
+            assert torch.equal(mine.images, theirs.images)
+            assert torch.equal(mine.labels, theirs.labels)
+    evaluations = [EvalFeed(part.test, Normalise(*statistics), 8, cache=part.cache) for part in (splits, usual)]
+    for number in range(3):
+        assert torch.equal(evaluations[0].batch(number).images, evaluations[1].batch(number).images)
+    for feed_ in (*feeds, *evaluations):
+        feed_.images.close()
+
+
+def test_none_writes_no_file_and_a_file_that_goes_bad_is_one_line(pictures: Path, cache_home: Path) -> None:
+    splits = Splits.load(section(root=str(pictures), cache="none"))
+    assert list(cache_home.rglob("*.npy")) == []
+    train = TrainFeed(splits.train, Normalise(torch.zeros(3), torch.ones(3)), build("augment", "none"), Streams(0), 24)
+    next(train.batches(0))
+    for path in (pictures / "train").rglob("*.png"):
+        path.write_bytes(b"gone bad")
+    with pytest.raises(UserError, match=r"\.png: not a whole picture"):
+        for step in range(8):
+            list(train.batches(step))
+    train.images.close()
+
+
+def test_auto_takes_the_first_place_that_has_room(
+    pictures: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlzoo.data import cache
+
+    def place() -> str:
+        images = Splits.load(section(root=str(pictures))).train.images
+        return "memory" if isinstance(images, Tensor) else images.place
+
+    assert place() == "memory"
+    monkeypatch.setattr(cache, "_memory", lambda: 1000)
+    assert place() == "disk"
+    shutil.rmtree(cache_home)
+    monkeypatch.setattr(cache, "_OF_DISK", 0.0)
+    assert place() == "none"
+    splits = Splits.load(section(root=str(pictures), cache="memory"))  # who says so gets it
+    assert isinstance(splits.train.images, Tensor)
+
+
+def test_a_large_set_is_known_by_images_at_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlzoo.data import image_set
+
+    images = torch.randint(0, 256, (100, 4, 4, 1), dtype=torch.uint8)
+    labels = torch.zeros(100, dtype=torch.int64)
+    monkeypatch.setattr(image_set, "_MOST", 400)
+    assert fingerprint(Split(images, labels)) == fingerprint(Split(images[::4].repeat_interleave(4, 0), labels))
+    assert torch.equal(channel_statistics(images)[0], channel_statistics(images[::4])[0])
+
+
+def test_two_processes_that_want_the_same_pictures_decode_them_once(pictures: Path, cache_home: Path) -> None:
+    code = (
+        "import sys; from dlzoo.data import decode; from dlzoo.data.splits import Splits\n"
+        "write = decode._write\n"
+        "def spy(*words): print('decoded'); return write(*words)\n"
+        "decode._write = spy\n"
+        f"Splits.load({section(root=str(pictures))!r})"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert "".join(process.communicate()[0] for process in both) == "decoded\n"
+    assert [process.returncode for process in both] == [0, 0]
 
 
 # Published sets, against small files in their formats

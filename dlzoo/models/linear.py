@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.knobs import BelowOne, PositiveInt
 from dlzoo.layers.conv import LinearNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.registry import MODELS
@@ -26,7 +26,10 @@ class Linear(nn.Module):
 
 @MODELS.register("mlp", source="Goodfellow et al. 2016, chapter 6", norm="none", act="relu", init="he")
 class MLP(nn.Module):
-    """Multi-layer perceptron on the pixels: (linear, norm, activation) for each width in `hidden`, then linear."""
+    """Multi-layer perceptron on the pixels: (linear, norm, activation) for each width in `hidden`, then linear.
+
+    `drop_rate`: dropout after each activation (Srivastava et al. 2014, section 4).
+    """
 
     def __init__(
         self,
@@ -36,11 +39,16 @@ class MLP(nn.Module):
         image_size: int,
         parts: Parts,
         hidden: tuple[PositiveInt, ...] = (256, 256),
+        drop_rate: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         widths = [in_channels * image_size**2, *hidden]
         self.layers = nn.Sequential(*(LinearNormAct(before, after, parts) for before, after in pairwise(widths)))
+        self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.layers(x.flatten(1)))
+        x = x.flatten(1)
+        for layer in self.layers:
+            x = self.drop(layer(x))
+        return self.head(x)

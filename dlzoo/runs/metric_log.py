@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.text import Text
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -43,8 +44,11 @@ class MetricLog:
         """One record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
         record = {"step": step, "epoch": round(epoch, 4), "time": round(time.time(), 3)} | values
         self._lines.write(json.dumps(strict(record)) + "\n")
-        for name, value in values.items():
-            self.board.add_scalar(name, value, step)
+        # One event for all of them: a tenth of the time of add_scalar for each.
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        writer = self.board.file_writer
+        assert writer is not None
+        writer.add_summary(Summary(value=scalars), step)
 
     def picture(self, name: str, figure: Figure, step: int) -> Path:
         """A figure, as pictures/<name>.png and in TensorBoard."""

@@ -102,11 +102,6 @@ class RunDir:
         content = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
         write_atomically(self.state_file, json.dumps(strict(content | fields), indent=1) + "\n")
 
-    def settle(self, state: str, error: str) -> None:
-        """Write down how a run ended whose process could not do it; what that process wrote stands."""
-        if json.loads(self.state_file.read_text())["state"] in ("created", "running"):
-            self.update(state=state, error=None if state == "interrupted" else error)
-
     def has_begun(self) -> bool:
         """Whether anything was measured or saved."""
         logged = self.metrics_file.exists() and self.metrics_file.stat().st_size > 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import pytorch_lightning as pl
 
 #: The hooks that Lightning calls for each batch, backward pass or optimizer step.
@@ -14,10 +17,15 @@ _OF_STEPS = (
 )
 
 
-def follows_steps(callback: pl.Callback) -> bool:
-    """Whether a callback has a hook that Lightning would call for each step.
+def observed_by(callbacks: Sequence[pl.Callback]) -> Literal["steps", "epochs"] | None:
+    """How closely the callbacks follow a training.
 
-    The training then runs in ranges of one step and through Lightning's wrappers of the backward pass and the
-    optimizer, which costs about a millisecond a step; other callbacks cost nothing.
+    With a hook that Lightning would call for each step, the training runs in ranges of one step and through Lightning's
+    wrappers of the backward pass and the optimizer, which costs about a millisecond a step. Others cost some
+    milliseconds an epoch.
     """
-    return any(getattr(type(callback), name) is not getattr(pl.Callback, name) for name in _OF_STEPS)
+    if any(
+        getattr(type(callback), name) is not getattr(pl.Callback, name) for callback in callbacks for name in _OF_STEPS
+    ):
+        return "steps"
+    return "epochs" if callbacks else None

@@ -61,6 +61,7 @@ class WholeFiles(CheckpointIO):
     """Checkpoints are written aside, synced and renamed: a kill or a full disk leaves the one before it whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # of a user's ModelCheckpoint
         with in_place_of(Path(path)) as aside, aside.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()

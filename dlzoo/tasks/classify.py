@@ -14,7 +14,7 @@ from dlzoo.tasks.task import Task
 class Classify(Task):
     """One label an image. `loss_fn` is called as loss_fn(logits (N, K), labels (N,))."""
 
-    sums = ("loss", "accuracy")
+    kept = ("loss", "accuracy")
     monitor = "accuracy"
 
     def __init__(self, network: nn.Module, *, loss_fn: nn.Module, **rest: Any) -> None:
@@ -24,7 +24,7 @@ class Classify(Task):
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
         logits = self.network(batch.images)
         loss = self.loss_fn(logits.float(), batch.labels)
-        return loss, ((logits.detach().argmax(1) == batch.labels).sum(),)
+        return loss, (logits.detach().argmax(1) == batch.labels,)
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.evaluated(batch.images).float(), batch.labels

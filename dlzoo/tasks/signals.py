@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import pytorch_lightning as pl
 
 from dlzoo.errors import Interrupted
 
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
-class Stop:
+
+class Stop(pl.Callback):
     """What a signal does: it calls `on_request` where somebody listens, and raises Interrupted where nobody does.
 
-    A second Ctrl-C raises in any case.
+    A second Ctrl-C raises in any case. As a callback of a trainer it takes the signals back from Lightning, whose own
+    handler would wait for the other ranks wherever a signal happens to find us.
     """
 
     def __init__(self) -> None:
@@ -36,19 +41,27 @@ class Stop:
             raise Interrupted("stopped at once" if again else "stopped")
         self._on_request()
 
+    def take(self) -> dict[int, Any]:
+        """Let the signals come here; what they did before.
+
+        Outside the main thread nothing is changed: whoever runs us there looks after signals.
+        """
+        with suppress(ValueError):
+            return {number: signal.signal(number, self) for number in _NUMBERS}
+        return {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.take()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.take()
+
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """Inside, the three signals go to the Stop that is yielded.
-
-    Outside the main thread nothing is changed: whoever runs us there looks after signals.
-    """
-    stop, before = Stop(), {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            before[number] = signal.signal(number, stop)
-    except ValueError:
-        pass
+    """Inside, the three signals go to the Stop that is yielded."""
+    stop = Stop()
+    before = stop.take()
     try:
         yield stop
     finally:

@@ -13,7 +13,7 @@ from copy import deepcopy
 from itertools import zip_longest
 from math import isfinite
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -68,11 +68,12 @@ class Task(pl.LightningModule, ABC):
         frozen: children of the network that stay as they are, running statistics included.
         rank: which of the processes that share the batches this is.
         compiled: whether the training's forward and backward passes are compiled.
-        through_lightning: whether each step goes through Lightning's wrappers, for callbacks that follow each.
+        observed: "steps" if a user's callbacks follow each step, which then goes through Lightning's wrappers; "epochs"
+            if there are others, which find validation's numbers in trainer.callback_metrics.
     """
 
-    #: What is added up over the samples while training, the loss first; the mean of each is logged.
-    sums: tuple[str, ...]
+    #: What is kept of each batch while training, the loss first; its mean over all batches since the last is logged.
+    kept: tuple[str, ...]
     #: The metric, larger is better, that selects on validation and is reported first.
     monitor: str
 
@@ -95,7 +96,7 @@ class Task(pl.LightningModule, ABC):
         frozen: Iterable[nn.Module] = (),
         rank: Rank = ALONE,
         compiled: bool = False,
-        through_lightning: bool = False,
+        observed: Literal["steps", "epochs"] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -107,15 +108,15 @@ class Task(pl.LightningModule, ABC):
         self.eval_feeds = {"test": test} | ({} if val is None else {"val": val})
         self.reseed, self.record, self.clip_norm, self.patience = reseed, record, clip_norm, patience
         self._frozen, self.rank = list(frozen), rank
-        self._compiled, self._through_lightning = compiled, through_lightning
+        self._compiled, self._observed = compiled, observed
         self.clock = 0
         self.stop_requested = False
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
         self.status = ""
         self.best: Best | None = None
-        self._totals = [torch.zeros(()) for _ in self.sums]
-        self._samples = 0
+        self._window: list[tuple[Tensor, ...]] = []
+        self._logged = 0
         self._window_seconds = 0.0
         self._outputs: list[tuple[Tensor, ...]] = []
 
@@ -123,7 +124,7 @@ class Task(pl.LightningModule, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(the batch's mean loss, the sums over the batch of what else `sums` names, without gradient)."""
+        """(the batch's mean loss, tensors without gradient of what else `kept` names)."""
 
     @abstractmethod
     def outputs(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -172,10 +173,10 @@ class Task(pl.LightningModule, ABC):
         self._stop_if_patience_is_over()  # a resumed run may have been over
         self._optimizer: Any = self.trainer.optimizers[0]
         wrapped: Any = self.optimizers()
-        self._take_step = wrapped.step if self._through_lightning else self._optimizer.step
+        self._take_step = wrapped.step if self._observed == "steps" else self._optimizer.step
         self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._average = None if self.ema is None else Ema(self.ema, self.network, self.decay or 0.0)
-        self._totals = [total.to(self.device) for total in self._totals]
+        self._window = [tuple(value.to(self.device) for value in values) for values in self._window]
         self._say_global_step()
         if self._compiled:
             self.network.compile(dynamic=False)  # in place: the names of the weights stay
@@ -190,7 +191,7 @@ class Task(pl.LightningModule, ABC):
             if alone and self.stop_requested:  # ranks agree about it at the end of a range
                 break
             if on_cpu and perf_counter() - self._peeked > _PEEK:
-                self.latest |= self._means(torch.stack(self._totals), self._samples)
+                self.latest |= self._named(self._window_means())
                 self._peeked = perf_counter()
         logs = self.plan.logs(self.clock)
         means = self.training_means() if logs else {}  # the host waits for the device here
@@ -206,13 +207,9 @@ class Task(pl.LightningModule, ABC):
             group["lr"] = rate * factor
         parts = self.train_feed.accumulate
         for part, batch in enumerate(self.train_feed.batches(step), 1):
-            loss, sums = self.loss(batch)
+            loss, others = self.loss(batch)
             self._backward(loss if parts == 1 else loss / parts, last=part == parts)
-            count = len(batch.labels)
-            self._totals[0].add_(loss.detach(), alpha=count)
-            for total, value in zip(self._totals[1:], sums, strict=True):
-                total.add_(value)
-            self._samples += count
+            self._window.append((loss.detach(), *others))
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
         self._take_step()
@@ -222,7 +219,7 @@ class Task(pl.LightningModule, ABC):
 
     def _backward(self, loss: Tensor, last: bool) -> None:
         """Straight to torch: of Lightning's strategies only the one of several ranks has to know, once a step."""
-        if self._through_lightning:
+        if self._observed == "steps":
             self.manual_backward(loss)
             return
         if last and self.rank.world > 1:
@@ -238,15 +235,20 @@ class Task(pl.LightningModule, ABC):
         return ranks.any_of(self.stop_requested, self.device)
 
     def training_means(self) -> dict[str, float]:
-        """The mean of each of `sums` since the last log, over all ranks, each of which calls this.
+        """The mean of each of `kept` since the last log, over all ranks, each of which calls this.
 
         Raises:
             UserError: if one is not finite: the weights are lost.
         """
-        return self._means(ranks.total(torch.stack(self._totals)), self._samples * self.rank.world)
+        return self._named(ranks.total(self._window_means()) / self.rank.world) if self._window else {}
 
-    def _means(self, totals: Tensor, samples: int) -> dict[str, float]:
-        means = (totals / max(samples, 1)).tolist()
+    def _window_means(self) -> Tensor:
+        """(kept,), of this rank. All batches are of one size, and their numbers were put together nowhere else: the
+        result does not depend on where a run was stopped."""
+        return torch.stack([torch.stack(column).float().mean() for column in zip(*self._window, strict=True)])
+
+    def _named(self, values: Tensor) -> dict[str, float]:
+        means = values.tolist()
         if not all(map(isfinite, means)):
             good = self.latest.get("train/loss")
             raise UserError(
@@ -254,14 +256,13 @@ class Task(pl.LightningModule, ABC):
                 f" learning rate {self._optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
                 f" (schedule.warmup=0.05) or trainer.clip_norm=1"
             )
-        return {f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)}
+        return {f"train/{name}": mean for name, mean in zip(self.kept, means, strict=True)}
 
     def _log_training(self, means: dict[str, float]) -> None:
         lr = self._optimizer.param_groups[0]["lr"]
-        speed = self._samples * self.rank.world / self._window_seconds
+        speed = (self.clock - self._logged) * self.train_feed.batch_size / self._window_seconds
         self.train_seconds += self._window_seconds
-        self._totals = [torch.zeros_like(total) for total in self._totals]
-        self._samples, self._window_seconds = 0, 0.0
+        self._window, self._logged, self._window_seconds = [], self.clock, 0.0
         self._publish(means | {"lr": lr, "images_per_second": speed})
 
     def _publish(self, values: dict[str, float]) -> None:
@@ -313,7 +314,8 @@ class Task(pl.LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         values = self._measured("val")
-        self.log_dict(values)  # for callbacks of Lightning that monitor one
+        if self._observed:
+            self.log_dict(values)
         self._publish(values)
         self.best = Best.after(self.best, values[f"val/{self.monitor}"], self.clock)
         self._stop_if_patience_is_over()
@@ -334,8 +336,8 @@ class Task(pl.LightningModule, ABC):
         checkpoint["loops"]["fit_loop"] = _at_epoch_start(checkpoint["loops"]["fit_loop"], epoch)
         checkpoint["task"] = {
             "clock": self.clock,
-            "totals": ranks.gathered([total.cpu() for total in self._totals]),
-            "samples": self._samples,
+            "window": ranks.gathered([tuple(value.cpu() for value in values) for values in self._window]),
+            "logged": self._logged,
             "latest": self.latest,
             "best": None if self.best is None else tuple(self.best),
             "train_seconds": self.train_seconds,
@@ -344,8 +346,8 @@ class Task(pl.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["task"]
-        self.clock, self._samples = state["clock"], state["samples"]
-        self._totals = state["totals"][self.rank.index]
+        self.clock, self._logged = state["clock"], state["logged"]
+        self._window = state["window"][self.rank.index]
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self._window_seconds = state["train_seconds"], state["window_seconds"]
 

@@ -1,0 +1,38 @@
+"""Small runs, for the tests that carry one out."""
+
+import torch
+from torch import Tensor
+
+import dlzoo
+from dlzoo import execute as execution
+from dlzoo.runs.run_dir import RunDir
+
+SMALL = [
+    "model=mlp",
+    "model.hidden=[16]",
+    "data.limit=200",
+    "data.batch_size=40",
+    "trainer.max_epochs=3",
+    "trainer=cpu",
+]
+CONV = [
+    "trainer=cpu",
+    "model=resnet20",
+    "model.width=4",
+    "data.limit=160",
+    "data.batch_size=32",
+    "trainer.max_epochs=2",
+]
+
+
+def train(*overrides: str) -> execution.Run:
+    return dlzoo.train(overrides, quiet=True)
+
+
+def weights(run: execution.Run | RunDir) -> dict[str, Tensor]:
+    path = (run.dir if isinstance(run, execution.Run) else run.path) / "checkpoints" / "last.ckpt"
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)

@@ -1,0 +1,70 @@
+"""What only a GPU can show; left out where there is none."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.tasks.task import Task
+from tests.small import train, weights
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+CONV = [
+    *("trainer=gpu", "model=resnet20", "model.width=8", "augment=flip_crop", "data.batch_size=32"),
+    *("trainer.max_epochs=3", "trainer.ema=0.9", "trainer.log_every=20"),
+]
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("norm", ["bn", "gn", "sync_bn"])
+@pytest.mark.parametrize("cache", ["device", "memory"])
+def test_the_host_never_waits_for_the_device_between_log_steps(
+    monkeypatch: pytest.MonkeyPatch, norm: str, cache: str
+) -> None:
+    step = Task._step
+
+    def watched(self: Task, number: int) -> None:
+        if number < 3:  # the first steps allocate and choose kernels
+            step(self, number)
+        else:
+            with no_waiting():
+                step(self, number)
+
+    monkeypatch.setattr(Task, "_step", watched)
+    run = train(*CONV, f"norm={norm}", f"data.cache={cache}")
+    record = RunDir.open(run.dir).read()
+    assert record["data_cache"] == cache
+    assert record["precision"] == ("bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true")
+    assert run.metrics["test/accuracy"] > 0.5
+
+
+def test_where_images_are_kept_changes_no_number() -> None:
+    first, second = (train(*CONV, f"data.cache={cache}", "trainer.precision=fp32") for cache in ("device", "memory"))
+    for one, other in zip(read_metrics(first.dir / "metrics.jsonl"), read_metrics(second.dir / "metrics.jsonl")):  # noqa: B905
+        if "train/loss" in one:
+            assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-2)
+
+
+def test_a_compiled_training_learns_the_same() -> None:
+    compiled, eager = train(*CONV, "trainer.compile=true"), train(*CONV)
+    assert weights(compiled).keys() == weights(eager).keys()
+    assert compiled.metrics["test/accuracy"] == pytest.approx(eager.metrics["test/accuracy"], abs=0.1)
+
+
+def test_a_gpu_and_a_cpu_train_the_same() -> None:
+    on_gpu, on_cpu = (train(*CONV, f"trainer={trainer}", "trainer.precision=fp32") for trainer in ("gpu", "cpu"))
+    assert on_gpu.metrics["test/accuracy"] == pytest.approx(on_cpu.metrics["test/accuracy"], abs=0.05)
+    assert json.loads((on_gpu.dir / "run.json").read_text())["peak_memory_bytes"] > 1e6

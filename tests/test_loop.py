@@ -1,0 +1,138 @@
+"""The loop: precision, compilation, and callbacks of one's own."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch import nn
+
+import dlzoo
+from dlzoo.assembly import Assembled
+from dlzoo.config import compose
+from dlzoo.execute import Run
+from dlzoo.hardware import hardware
+from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.settings import TrainerSettings
+from dlzoo.tasks.task import Task
+from tests.small import CONV, SMALL, same, train, weights
+
+
+def by_hand(overrides: list[str], *, bf16: bool = False) -> dict[str, torch.Tensor]:
+    """The weights after a training that is written out: what the loop must not differ from."""
+    made = Assembled(compose(overrides))
+    network, feed, plan = made.task.network.train(), made.task.train_feed, made.task.plan
+    optimizer = made.task.make_optimizer(network)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for step in range(plan.steps):
+        made.task.reseed(torch.device("cpu"), step)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * made.task.lr_factor(step)
+        for batch in feed.batches(step):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits = network(batch.images)
+            nn.functional.cross_entropy(logits.float(), batch.labels).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return {f"network.{key}": value for key, value in network.state_dict().items()}
+
+
+def of_network(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in state.items() if key.startswith("network.")}
+
+
+def logged(run: Run) -> list[dict]:
+    drop = {"time", "images_per_second"}
+    return [{k: v for k, v in record.items() if k not in drop} for record in read_metrics(run.dir / "metrics.jsonl")]
+
+
+def test_the_loop_is_the_loop_that_one_would_write() -> None:
+    assert same(by_hand(CONV), of_network(weights(train(*CONV))))
+
+
+def test_autocast_sees_the_weights_of_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many steps run inside one autocast: its copies of the weights must not be those of the first."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    overrides = [*SMALL, "trainer.precision=bf16"]
+    run = train(*overrides)
+    assert RunDir.open(run.dir).read()["precision"] == "bf16-mixed"
+    trained, exact = of_network(weights(run)), weights(train(*SMALL))
+    for key, value in by_hand(overrides, bf16=True).items():
+        torch.testing.assert_close(trained[key], value, rtol=1e-4, atol=1e-6)
+        assert not torch.equal(trained[key], exact[key])
+
+
+def test_slow_bf16_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with pytest.warns(UserWarning, match="bf16 many times slower"):
+        assert hardware(TrainerSettings(accelerator="cpu", precision="bf16")) == ("cpu", "32-true")
+
+
+def test_a_compiled_training_is_the_same_and_keeps_the_names_of_the_weights() -> None:
+    compiled, eager = train(*SMALL, "trainer.compile=true"), train(*SMALL)
+    assert weights(compiled).keys() == weights(eager).keys()
+    for key, value in weights(eager).items():
+        torch.testing.assert_close(weights(compiled)[key], value, rtol=1e-3, atol=1e-4)
+    assert compiled.metrics["test/accuracy"] == pytest.approx(eager.metrics["test/accuracy"], abs=0.02)
+
+
+class Follower(pl.Callback):
+    """Notes every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.seen.append(("batch", batch, trainer.global_step))
+
+    def on_after_backward(self, trainer, pl_module) -> None:
+        self.seen.append(("backward", pl_module.clock))
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        norm = torch.cat([p.grad.flatten() for p in pl_module.network.parameters()]).norm()
+        self.seen.append(("step", norm.item() <= 1.0001))
+
+
+def test_a_callback_that_follows_steps_sees_each_and_changes_nothing() -> None:
+    follower = Follower()
+    followed, alone = dlzoo.train(SMALL, quiet=True, callbacks=[follower]), train(*SMALL)
+    expected: list[tuple] = []
+    for step in range(15):
+        expected += [("backward", step), ("step", True), ("batch", range(step, step + 1), step + 1)]
+    assert follower.seen == expected
+    assert same(weights(followed), weights(alone))
+    assert logged(followed) == logged(alone)
+
+
+class AtEpochs(pl.Callback):
+    """Notes where the run is at each epoch's end."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.seen.append((trainer.current_epoch, trainer.global_step))
+
+
+def test_a_callback_that_does_not_follow_steps_leaves_the_ranges_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges, step = [], Task.training_step
+
+    def spy(self: Task, steps: range, index: int) -> None:
+        ranges.append(steps)
+        step(self, steps, index)
+
+    monkeypatch.setattr(Task, "training_step", spy)
+    callback = AtEpochs()
+    dlzoo.train(SMALL, quiet=True, callbacks=[callback])
+    assert callback.seen == [(0, 5), (1, 10), (2, 15)]
+    assert ranges == [range(0, 5), range(5, 10), range(10, 15)]
+
+
+def test_callbacks_of_lightning_find_what_they_monitor() -> None:
+    best = ModelCheckpoint("models", monitor="val/accuracy", mode="max")
+    patience = EarlyStopping("val/loss", patience=1, min_delta=100)
+    run = dlzoo.train([*SMALL, "trainer.max_epochs=9"], quiet=True, callbacks=[best, patience])
+    assert RunDir.open(run.dir).read()["steps"] == 10  # the second epoch brought no 100 less
+    assert best.best_model_score is not None
+    assert best.best_model_score.item() == pytest.approx(run.metrics["val/accuracy"])

@@ -1,0 +1,190 @@
+"""Distributed runs: two processes over gloo, started as a user starts them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlzoo import execute as execution
+from dlzoo import ranks
+from dlzoo.cli import main
+from dlzoo.config import compose
+from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.image_set import Split
+from dlzoo.errors import UserError
+from dlzoo.evaluate import evaluate
+from dlzoo.ranks import Rank
+from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.streams import Streams
+from dlzoo.zoo import build
+from tests.small import CONV, same, train, weights
+
+TWO = ["trainer=ddp_cpu", "trainer.threads=1"]
+
+
+def logged(run: execution.Run) -> list[tuple[int, list[str]]]:
+    return [(record["step"], sorted(record)) for record in read_metrics(run.dir / "metrics.jsonl")]
+
+
+def losses(run: execution.Run) -> list[float]:
+    return [record["train/loss"] for record in read_metrics(run.dir / "metrics.jsonl") if "train/loss" in record]
+
+
+@pytest.mark.parametrize("norm", ["gn", "none", "sync_bn"])
+def test_two_ranks_train_what_one_process_trains(norm: str) -> None:
+    knobs = [*CONV[1:], f"norm={norm}", "trainer.ema=0.9", "optimizer.lr=0.02", "trainer.log_every=3"]
+    knobs += ["trainer.accumulate=2"] if norm == "gn" else []
+    alone, shared = train("trainer=cpu", *knobs), train(*TWO, *knobs)
+    for key, value in weights(alone).items():
+        torch.testing.assert_close(weights(shared)[key], value, rtol=1e-3, atol=1e-4)
+    record = RunDir.open(shared.dir).read()
+    assert (record["state"], record["ranks"], record["steps"]) == ("finished", 2, 10)
+    assert logged(shared) == logged(alone)
+    assert losses(shared) == pytest.approx(losses(alone), rel=1e-3)
+    # 160 test images in two batches of 80; 143 for validation in batches of 72 and 71.
+    assert record["tested"] == 160
+    assert shared.metrics["test/accuracy"] == pytest.approx(evaluate(str(shared.dir))["test/accuracy"])
+    assert sorted(path.name for path in Path("outputs").iterdir()) == sorted([alone.dir.name, shared.dir.name])
+
+
+def test_ranks_share_each_batch_and_count_each_sample_once() -> None:
+    split = Split(torch.arange(23, dtype=torch.uint8).view(23, 1, 1, 1), torch.arange(23))
+    normalise = Normalise(torch.zeros(1), torch.ones(1))
+
+    def feeds(rank: Rank) -> tuple[TrainFeed, EvalFeed]:
+        train = TrainFeed(split, normalise, build("augment", "none"), Streams(0), 12, 2, rank=rank)
+        return train, EvalFeed(split, normalise, 5, rank=rank)
+
+    whole, _ = feeds(Rank())
+    parts = [feeds(Rank(index, 3)) for index in range(3)]
+    for step in range(3):
+        for micro, batch in enumerate(whole.batches(step)):
+            shared = [list(train.batches(step))[micro].labels for train, _ in parts]
+            assert [len(labels) for labels in shared] == [2, 2, 2]
+            assert torch.equal(torch.cat(shared), batch.labels)
+    counts = [[evaluation.batch(turn) for turn in range(len(evaluation))] for _, evaluation in parts]
+    assert [len(batches) for batches in counts] == [2, 2, 2]  # as often as the others
+    seen = torch.cat([batch.labels for batches in counts for batch in batches if batch is not None])
+    assert sorted(seen.tolist()) == list(range(23))
+
+
+def start(*overrides: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "dlzoo.cli", "train", "run_dir=run", *CONV[1:], *TWO, *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def wait_for(happened, process: subprocess.Popen) -> None:
+    deadline = time.time() + 120
+    while not happened():
+        assert time.time() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def test_a_stopped_run_of_two_ranks_goes_on_to_the_same_end() -> None:
+    knobs = ["norm=sync_bn", "trainer.max_epochs=8", "trainer.log_every=1", "trainer.checkpoint_every=2"]
+    process = start(*knobs)
+    log = Path("run") / "metrics.jsonl"
+    wait_for(lambda: len(read_metrics(log)) > 3, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert re.fullmatch(r"dlzoo: stopped after step \d+ of 40; go on with: dlzoo run run\n", errors), errors
+    run = RunDir.open("run")
+    assert run.read()["state"] == "interrupted"
+    resumed = execution.execute(run)
+    whole = train(*CONV[1:], *TWO, *knobs)
+    assert same(weights(resumed), weights(whole))
+    drop = {"time", "images_per_second"}
+    first, second = (
+        [{k: v for k, v in record.items() if k not in drop} for record in read_metrics(path / "metrics.jsonl")]
+        for path in (resumed.dir, whole.dir)
+    )
+    assert first == second
+
+
+def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> None:
+    process = start("trainer.max_epochs=5000")
+    wait_for(lambda: (Path("run") / "checkpoints" / "last.ckpt").exists(), process)
+    pids = children(process)
+    assert len(pids) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.time() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.time() < deadline
+        time.sleep(0.05)
+    run = RunDir.open("run")
+    assert run.read()["state"] == "interrupted"
+    command = [sys.executable, "-m", "dlzoo.cli", "run", "run"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    epoch = torch.load(run.last_checkpoint, weights_only=True)["epoch"]
+    wait_for(lambda: torch.load(run.last_checkpoint, weights_only=True)["epoch"] > epoch + 2, process)
+    os.kill(max(children(process)), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "was killed by SIGKILL" in errors
+    record = run.read()
+    assert record["state"] == "failed"
+    assert "was killed by SIGKILL" in record["error"]
+
+
+def test_torchrun_starts_the_ranks_as_well() -> None:
+    RunDir.create(Path("run"), compose([*CONV[1:], *TWO]))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    done = subprocess.run([*command, "-m", "dlzoo.cli", "run", "run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert RunDir.open("run").read()["ranks"] == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["data.batch_size=33"], r"data.batch_size=33 does not divide into trainer.accumulate=1 equal parts on 2 dev"),
+        (["data=image_folder"], "data=image_folder needs data.root"),
+    ],
+)
+def test_what_the_ranks_cannot_do_is_one_line(
+    overrides: list[str], says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "run_dir=run", *TWO, *overrides]) == 2
+    errors = capfd.readouterr().err.strip().splitlines()
+    assert len(errors) == 1
+    assert re.search(says, errors[0])
+    assert RunDir.open("run").read()["state"] == "failed"
+
+
+def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir.create(Path("run"), compose([*CONV]))
+    with monkeypatch.context() as patch:
+        for name, value in {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}.items():
+            patch.setenv(name, str(value))
+        with pytest.raises(UserError, match="a rank carries out a run that is there"):
+            train(*CONV)
+    other = json.dumps({"seed": 1})
+    monkeypatch.setattr(ranks, "gathered", lambda value: [value, other])
+    with pytest.raises(UserError, match="not the same for every rank"):
+        execution.execute(run)
+
+
+def test_callbacks_cannot_go_where_the_ranks_are() -> None:
+    from pytorch_lightning import Callback
+
+    import dlzoo
+
+    with pytest.raises(UserError, match="callbacks are objects of this process"):
+        dlzoo.train([*CONV[1:], *TWO], quiet=True, callbacks=[Callback()])

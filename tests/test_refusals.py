@@ -1,0 +1,54 @@
+"""What does not fit is refused before training, and nothing that was there is lost."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlzoo import execute as execution
+from dlzoo.cli import main
+from dlzoo.config import compose
+from dlzoo.errors import UserError
+from dlzoo.runs.run_dir import RunDir
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["data.batch_size=5000"], "larger than the 1295 training images"),
+        (["trainer.accumulate=3"], "does not divide into trainer.accumulate=3"),
+        (["model=mlp", "norm=in"], "cannot train on .*one pixel.* norm=gn"),
+        (["model=resnet18", "norm=in"], "cannot train on .*one pixel.* norm=gn"),
+        (["model=resnet18", "data.batch_size=1"], "cannot train on 1 image.* larger data.batch_size,.* norm=gn"),
+        (["trainer.early_stopping=2", "data.val_fraction=0"], "needs a validation split"),
+        (["data.val_fraction=1"], "leaves 0 to train on"),
+        (["model=linear", "freeze=backbone"], "the model is all head"),
+        (["optimizer.nesterov=true", "optimizer.momentum=0"], "needs optimizer.momentum > 0"),
+        (["init.zero_last_norm=true", "norm=none"], "needs a norm with a scale"),
+        (["loss.class_weights=[1,2]"], "class_weights"),
+    ]
+    + ([] if torch.cuda.is_available() else [(["trainer=gpu"], "torch sees no GPU here")]),
+)
+def test_what_does_not_fit_is_refused_before_training(
+    overrides: list[str], says: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["train", "run_dir=run", *overrides]) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1
+    assert re.search(says, captured.err), captured.err
+    assert RunDir.open("run").read()["state"] == "failed"
+
+
+def test_a_start_that_fails_leaves_no_folder_of_its_own(capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "data=cifar10"]) == 2
+    assert "data=cifar10: no whole copy in 'data'; say data.download=true" in capsys.readouterr().err
+    assert list(Path("outputs").iterdir()) == []
+
+
+def test_an_error_never_removes_a_run_that_was_there_before() -> None:
+    run = RunDir.create(Path("outputs") / "mine", compose(["data=cifar10"]))
+    with pytest.raises(UserError, match="no whole copy"):
+        execution.execute(run)
+    assert run.read()["state"] == "failed"
+    assert run.config_file.exists()

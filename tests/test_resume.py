@@ -1,0 +1,197 @@
+"""Runs that are stopped, killed or damaged, and go on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlzoo import execute as execution
+from dlzoo.cli import main
+from dlzoo.errors import Interrupted, UserError
+from dlzoo.evaluate import evaluate
+from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.tasks.task import Task
+from tests.conftest import draw_pictures
+from tests.small import CONV, SMALL, same, train, weights
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 5, 7])
+def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
+    overrides = [*CONV, "trainer.ema=0.9", "trainer.log_every=3"]
+    whole = train(*overrides)
+    step = Task._step
+
+    def stopping(self: Task, number: int) -> None:
+        step(self, number)
+        if number + 1 == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "_step", stopping)
+        with pytest.raises(Interrupted, match=f"stopped after step {stop_at} of 10; go on with: dlzoo run stopped"):
+            train(*overrides, "run_dir=stopped")
+    run = RunDir.open("stopped")
+    assert run.read()["state"] == "interrupted"
+    assert torch.load(run.last_checkpoint, weights_only=True)["task"]["clock"] == stop_at
+    resumed = execution.execute(run)
+    assert same(weights(resumed), weights(whole))
+    assert resumed.metrics == whole.metrics
+
+    def logged(path: Path) -> list[dict]:
+        drop = {"time", "images_per_second"}
+        return [{k: v for k, v in r.items() if k not in drop} for r in read_metrics(path / "metrics.jsonl")]
+
+    assert logged(resumed.dir) == logged(whole.dir)
+    assert execution.execute(run).metrics == whole.metrics  # finished: nothing is done again
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice(
+    monkeypatch: pytest.MonkeyPatch, number: int, capsys: pytest.CaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "test_step", lambda *_: os.kill(os.getpid(), number))
+        assert main(["train", *SMALL, "run_dir=run"]) == 130
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert errors == ["dlzoo: stopped; go on with: dlzoo run run"]
+    run = RunDir.open("run")
+    assert run.read()["state"] == "interrupted"
+    with monkeypatch.context() as patch:  # and once more, after the test was logged
+        patch.setattr(execution.pictures, "confusion", lambda *_: os.kill(os.getpid(), number))
+        assert main(["run", "run"]) == 130
+    assert main(["run", "run"]) == 0
+    assert run.read()["state"] == "finished"
+    tested = [record for record in read_metrics(run.metrics_file) if "test/accuracy" in record]
+    assert len(tested) == 1
+
+
+def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dlzoo.cli", "train", "run_dir=run", "trainer.max_epochs=2000", "model.width=4"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 120
+    while not (Path("run") / "checkpoints" / "last.ckpt").exists():
+        assert time.time() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: dlzoo run run" in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert RunDir.open("run").read()["state"] == "interrupted"
+
+
+def test_a_reader_that_goes_away_does_not_end_the_training() -> None:
+    command = f"{sys.executable} -m dlzoo.cli train run_dir=run {' '.join(SMALL)} | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert RunDir.open("run").read()["state"] == "finished"
+
+
+def interrupted(*overrides: str) -> RunDir:
+    """A run that was stopped after its first epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        on_end = Task.on_validation_epoch_end
+
+        def stop(self: Task) -> None:
+            on_end(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(Task, "on_validation_epoch_end", stop)
+        with pytest.raises(Interrupted):
+            train(*overrides, "run_dir=run")
+    return RunDir.open("run")
+
+
+def test_a_damaged_log_keeps_its_good_lines() -> None:
+    run = interrupted(*SMALL)
+    good = run.metrics_file.read_text()
+    run.metrics_file.write_bytes(b"[1,2]\n\xff\xfe\n" + good.encode() + b'{"step": 5')
+    execution.execute(run)
+    assert run.metrics_file.read_text().startswith(good)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("edited", r"config\.yaml was edited since the run was made \(optimizer\.lr: 0\.1 -> 0\.2\)"),
+        ("no last", r"last\.ckpt is gone"),
+    ],
+)
+def test_a_run_goes_on_as_it_began_or_not_at_all(how: str, says: str) -> None:
+    run = interrupted(*SMALL)
+    if how == "edited":
+        run.config_file.write_text(run.config_file.read_text().replace("lr: 0.1", "lr: 0.2"))
+    else:
+        run.last_checkpoint.unlink()
+    before = run.metrics_file.read_text()
+    with pytest.raises(UserError, match=says):
+        execution.execute(run)
+    assert run.metrics_file.read_text() == before
+
+
+def test_eval_does_not_take_the_last_epoch_for_the_best() -> None:
+    run = train(*SMALL)
+    (run.dir / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(UserError, match=r"there is no best\.ckpt"):
+        evaluate(str(run.dir))
+
+
+def test_a_run_that_started_from_other_weights_goes_on_without_them(tmp_path: Path) -> None:
+    first = train(*SMALL, "run_dir=first")
+    run = interrupted(*SMALL, "init_from=first")
+    shutil.rmtree(first.dir)
+    execution.execute(run)
+    assert run.read()["init_from"] == "first, head included"
+
+
+def test_nothing_but_the_run_is_said(capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", *SMALL, "data.val_fraction=0", "trainer.limit_batches=1", "run_dir=run"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "on 200 images" in captured.out
+    assert main(["run", "run"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_names_that_look_like_formulas_are_drawn(tmp_path: Path, cache_home: Path) -> None:
+    for name in ("a$b$c", "$\\frac$", "中文"):
+        draw_pictures(tmp_path / "set" / name, 10)
+    run = train("model=linear", "data=image_folder", f"data.root={tmp_path / 'set'}", "data.batch_size=8",
+                "trainer.max_epochs=1", r"run_dir=d$\frac$x")  # fmt: skip
+    assert RunDir.open(run.dir).read()["classes"] == ["$\\frac$", "a$b$c", "中文"]
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, saved = os.replace, []
+
+    def full(source: object, target: object) -> None:
+        if str(target).endswith("last.ckpt"):
+            saved.append(target)
+            if len(saved) == 2:
+                raise OSError(28, "No space left on device")
+        replace(source, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match=r"cannot write .*last\.ckpt.*No space left.*the checkpoint before it is whole"):
+        train(*SMALL, "run_dir=full")
+    run = RunDir.open("full")
+    assert run.read()["state"] == "failed"
+    assert torch.load(run.last_checkpoint, weights_only=True)["task"]["clock"] == 5
+    assert not list((run.path / "checkpoints").glob("*.partial"))
+
+
+def test_kill_9_at_random_moments_and_the_weights_are_those_of_an_undisturbed_run() -> None:
+    """The script does any number, over all its configurations; here, two kills of the one that has most to restore."""
+    script = Path(__file__).parents[1] / "scripts" / "prove_resume.py"
+    words = ["--kills", "2", "--only", "bn adam ema"]
+    done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "2 of 2 equal"
