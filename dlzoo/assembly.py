@@ -132,7 +132,8 @@ class Assembled:
             train=train,
             val=EvalFeed(data.val, normalise, eval_batch, limit, **where) if data.val is not None else None,
             test=EvalFeed(data.test, normalise, eval_batch, limit, **where),
-            reseed=self._reseed,
+            # Dropout draws for the samples of a rank: each has a stream of its own.
+            reseed=self.streams.reseeder("dropout", self.rank.index),
             record=self._record,
             clip_norm=settings.clip_norm,
             ema=settings.ema,
@@ -142,10 +143,6 @@ class Assembled:
             compiled=settings.compile,
             observed=observed,
         )
-
-    def _reseed(self, device: torch.device, step: int) -> None:
-        """Dropout draws for the samples of a rank: each has numbers of its own."""
-        self.streams.reseed(device, "dropout", step, *([self.rank.index] if self.rank.index else []))
 
     def facts(self) -> dict[str, Any]:
         """What run.json says before the first step."""

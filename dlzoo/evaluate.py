@@ -18,7 +18,7 @@ def evaluate(path: str) -> dict[str, float]:
     run = RunDir.open(path)
     checkpoint, config = run.selected_checkpoint(), read(run.config_file)
     config["init_from"] = None  # the checkpoint has the weights
-    config["trainer"]["accelerator"] = "auto"
+    config["trainer"] |= {"accelerator": "auto", "devices": 1, "compile": False}
     with signals() as stop:
         made = Assembled(config)
         if run.read().get("data_fingerprint") != made.data.fingerprint:

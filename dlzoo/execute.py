@@ -64,7 +64,7 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
 
 def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
     """`train`, of a config that is frozen already."""
-    if ranks.launched():
+    if ranks.here().world > 1:
         raise UserError("a rank carries out a run that is there: torchrun ... -m dlzoo.cli run DIR; or leave torchrun"
                         " out and say trainer.devices=2, which starts the ranks by itself")  # fmt: skip
     label = config["name"] or f"{config['model']['name']}_{config['norm']['name']}_{config['data']['name']}"
@@ -99,7 +99,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     if not ranks.launched() and wanted > 1:
         if callbacks:
             raise UserError("callbacks are objects of this process, and trainer.devices > 1 trains in others")
-        _launch(run, wanted, quiet=console.quiet)
+        _launch(run, settings, wanted, quiet=console.quiet)
     else:
         with ranks.joined(hardware(settings)[0] if wanted > 1 else "cpu") as rank:
             _agree(run, config, wanted, rank)
@@ -110,14 +110,15 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     return Run(run.path, run.read()["metrics"])
 
 
-def _launch(run: RunDir, wanted: int, *, quiet: bool) -> None:
+def _launch(run: RunDir, settings: TrainerSettings, wanted: int, *, quiet: bool) -> None:
     """Start the ranks and wait; what ended them is known here, and not always to the one that leads."""
     try:
+        hardware(settings)  # before there are a thousand of them
         launch(run.path, wanted, quiet=quiet)
     except BaseException as error:
         with suppress(UserError), run.lock():
             if run.read()["state"] != "finished":
-                stopped = isinstance(error, Interrupted)
+                stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
                 run.update(state="interrupted" if stopped else "failed", error=None if stopped else str(error))
         raise
 

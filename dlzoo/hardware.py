@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -17,13 +18,16 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
     A device without fast bf16 falls back to fp32, with a warning if bf16 was asked for.
 
     Raises:
-        UserError: if there are fewer GPUs than were asked for.
+        UserError: if there are fewer GPUs than were asked for, or far fewer cores than processes.
     """
     there = torch.cuda.is_available()
     if settings.accelerator == "gpu" and not there:
         raise UserError("trainer.accelerator=gpu: torch sees no GPU here; say trainer=auto, cpu or ddp_cpu")
     if there and settings.accelerator != "cpu" and processes(settings) > torch.cuda.device_count():
         raise UserError(f"trainer.devices={settings.devices}: torch sees {torch.cuda.device_count()} GPU(s) here")
+    cores = os.cpu_count() or 1
+    if not there and processes(settings) > 4 * cores:
+        raise UserError(f"trainer.devices={settings.devices}: too many processes for {cores} cores")
     gpu = there and settings.accelerator != "cpu"
     if gpu:
         fast = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -51,13 +51,15 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
                 )
             )
             stack.callback(_end, processes[-1])
-        with _handing_on(processes):
+        with _handing_on(processes) as handed:
             failed = _wait(processes)
         if failed is not None:
             for process in processes:
                 _end(process)
             for rank in (0, failed):
                 _raise_what_it_said(processes[rank].returncode, folder / f"{rank}.error")
+            if handed:  # before they could listen, or a second time
+                raise Interrupted(f"stopped; go on with: dlzoo run {run_dir}")
             _raise(failed, processes[failed].returncode, folder)
 
 
@@ -98,17 +100,22 @@ def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, st
 
 
 @contextmanager
-def _handing_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _handing_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Inside, signals go to the ranks, and into the list that is yielded; a second Ctrl-C ends them at once."""
+    handed: list[int] = []
+
     def hand_on(number: int, frame: object) -> None:
+        again = number == signal.SIGINT and number in handed
+        handed.append(number)
         for process in processes:
-            process.send_signal(number)
+            process.send_signal(signal.SIGKILL if again else number)
 
     numbers, before = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1), {}
     with suppress(ValueError):  # outside the main thread whoever runs us there looks after signals
         for number in numbers:
             before[number] = signal.signal(number, hand_on)
     try:
-        yield
+        yield handed
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,13 +7,16 @@ The streams are "init", "order" (by epoch), "augment" (by epoch and sample) and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import torch
 from torch import Tensor
+
+#: What a generator takes as its seed.
+_LARGEST = 2**63 - 1
 
 
 def key(seed: int, *path: str | int) -> int:
@@ -43,11 +46,17 @@ class Streams:
             torch.default_generator.manual_seed(key(self.seed, *path))
             yield
 
-    def reseed(self, device: torch.device, *path: str | int) -> None:
-        """Point the generator that `device` draws from (dropout's) at this stream."""
-        torch.default_generator.manual_seed(key(self.seed, *path))
-        if device.type == "cuda":
-            torch.cuda.default_generators[device.index or 0].manual_seed(key(self.seed, *path))
+    def reseeder(self, *path: str | int) -> Callable[[torch.device, int], None]:
+        """(device, step) -> None: point the generator that `device` draws from (dropout's) at a step of this stream."""
+        base = key(self.seed, *path)
+
+        def reseed(device: torch.device, step: int) -> None:
+            number = (base + step) & _LARGEST
+            torch.default_generator.manual_seed(number)
+            if device.type == "cuda":
+                torch.cuda.default_generators[device.index or 0].manual_seed(number)
+
+        return reseed
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
     python scripts/bench.py [--device cuda] [--repeats 5] [--quick]
 
 Ours is a whole run (progress bar, TensorBoard, metrics.jsonl, checkpoints, clipping, EMA and schedule on, a log
-every 50 steps); the bare loop beside it trains the same network on the same batches with the same clipping, EMA and
-schedule.
+every 50 steps); the bare loop beside it trains the same network on the same batches with the same clipping, EMA,
+schedule and validation, and prints, logs and saves nothing.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ from torchvision.transforms import v2
 import dlzoo
 from dlzoo.assembly import Assembled
 from dlzoo.config import compose
-from dlzoo.data.feed import Normalise, TrainFeed
+from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.image_set import Split
 from dlzoo.data.splits import Splits
+from dlzoo.metrics.classification import classification_metrics
 from dlzoo.optim.settings import Span
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir
@@ -98,7 +99,8 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     averaged = deepcopy(network).requires_grad_(False)
     average = Ema(averaged, network, EMA)
     loss_fn, rates = nn.CrossEntropyLoss(), [group["lr"] for group in optimizer.param_groups]
-    total = epochs * feed.steps_per_epoch
+    total, evaluation = epochs * feed.steps_per_epoch, made.task.eval_feeds["val"]
+    evaluation.to(device)
     schedule = build("schedule", "cosine")(Span(total, feed.steps_per_epoch))
     parameters = list(network.parameters())
     synchronise(device)
@@ -114,8 +116,20 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
         optimizer.step()
         optimizer.zero_grad()
         average.update(first=step == 0)
+        if (step + 1) % feed.steps_per_epoch == 0:
+            validate(averaged.eval(), evaluation)
     synchronise(device)
     return time.perf_counter() - began
+
+
+def validate(network: nn.Module, feed: EvalFeed) -> dict[str, float]:
+    """The numbers that ours has of the validation split."""
+    with torch.inference_mode():
+        batches = [batch for number in range(len(feed)) if (batch := feed.batch(number)) is not None]
+        logits = torch.cat([network(batch.images).float() for batch in batches])
+        labels = torch.cat([batch.labels for batch in batches])
+        metrics = {"loss": nn.functional.cross_entropy(logits, labels)} | classification_metrics(logits, labels)
+    return {name: value.item() for name, value in metrics.items()}
 
 
 def synchronise(device: torch.device) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 import dlzoo
 from dlzoo.assembly import Assembled
 from dlzoo.config import compose
+from dlzoo.errors import UserError
 from dlzoo.execute import Run
 from dlzoo.hardware import hardware
 from dlzoo.runs.metric_log import read_metrics
@@ -127,6 +128,11 @@ def test_a_callback_that_does_not_follow_steps_leaves_the_ranges_long(monkeypatc
     dlzoo.train(SMALL, quiet=True, callbacks=[callback])
     assert callback.seen == [(0, 5), (1, 10), (2, 15)]
     assert ranges == [range(0, 5), range(5, 10), range(10, 15)]
+
+
+def test_what_is_no_callback_is_one_line() -> None:
+    with pytest.raises(UserError, match="callbacks must be Lightning callbacks, not 3"):
+        dlzoo.train(SMALL, quiet=True, callbacks=[3])  # type: ignore[list-item]
 
 
 def test_callbacks_of_lightning_find_what_they_monitor() -> None:

@@ -156,6 +156,7 @@ def test_torchrun_starts_the_ranks_as_well() -> None:
     [
         (["data.batch_size=33"], r"data.batch_size=33 does not divide into trainer.accumulate=1 equal parts on 2 dev"),
         (["data=image_folder"], "data=image_folder needs data.root"),
+        (["trainer.devices=100000"], "trainer.devices=100000: too many processes for"),
     ],
 )
 def test_what_the_ranks_cannot_do_is_one_line(
@@ -171,7 +172,7 @@ def test_what_the_ranks_cannot_do_is_one_line(
 def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDir.create(Path("run"), compose([*CONV]))
     with monkeypatch.context() as patch:
-        for name, value in {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}.items():
+        for name, value in {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2}.items():
             patch.setenv(name, str(value))
         with pytest.raises(UserError, match="a rank carries out a run that is there"):
             train(*CONV)

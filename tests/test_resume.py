@@ -22,16 +22,20 @@ from tests.conftest import draw_pictures
 from tests.small import CONV, SMALL, same, train, weights
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 5, 7])
-def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
+@pytest.mark.parametrize(
+    ("stop_at", "number"), [(1, signal.SIGINT), (4, signal.SIGTERM), (5, signal.SIGUSR1), (7, signal.SIGUSR1)]
+)
+def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(
+    monkeypatch: pytest.MonkeyPatch, stop_at: int, number: int
+) -> None:
     overrides = [*CONV, "trainer.ema=0.9", "trainer.log_every=3"]
     whole = train(*overrides)
     step = Task._step
 
-    def stopping(self: Task, number: int) -> None:
-        step(self, number)
-        if number + 1 == stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
+    def stopping(self: Task, at: int) -> None:
+        step(self, at)
+        if at + 1 == stop_at:
+            os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
         patch.setattr(Task, "_step", stopping)

@@ -59,3 +59,18 @@ def test_permutations_differ_by_epoch_and_seed() -> None:
     orders = [Streams(seed).permutation(50, "order", epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert len({tuple(order.tolist()) for order in orders}) == 4
     assert all(sorted(order.tolist()) == list(range(50)) for order in orders)
+
+
+def test_dropout_s_generator_is_a_function_of_the_step_and_of_nothing_before() -> None:
+    cpu = torch.device("cpu")
+
+    def drawn(streams: Streams, step: int, *path: str | int) -> list[float]:
+        streams.reseeder("dropout", *path)(cpu, step)
+        return torch.rand(3).tolist()
+
+    with torch.random.fork_rng(devices=[]):
+        first = drawn(Streams(0), 7)
+        others = [drawn(Streams(0), 8), drawn(Streams(1), 7), drawn(Streams(0), 7, 1)]
+        assert drawn(Streams(0), 7) == first
+        assert first not in others
+        assert len({tuple(other) for other in others}) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
@@ -17,11 +19,12 @@ def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     The calibration error is the expected one with 15 bins (arXiv:1706.04599, equation 3).
     """
     classes = logits.shape[1]
-    metrics = {"accuracy": multiclass_accuracy(logits, labels, classes, average="micro")}
+    given: dict[str, Any] = {"target": labels, "num_classes": classes, "validate_args": False}
+    metrics = {"accuracy": multiclass_accuracy(logits, average="micro", **given)}
     if classes > 5:
-        metrics["accuracy_top5"] = multiclass_accuracy(logits, labels, classes, average="micro", top_k=5)
-    metrics["f1_macro"] = multiclass_f1_score(logits, labels, classes, average="macro")
-    metrics["calibration_error"] = multiclass_calibration_error(logits.softmax(1), labels, classes, n_bins=15)
+        metrics["accuracy_top5"] = multiclass_accuracy(logits, average="micro", top_k=5, **given)
+    metrics["f1_macro"] = multiclass_f1_score(logits, average="macro", **given)
+    metrics["calibration_error"] = multiclass_calibration_error(logits.softmax(1), n_bins=15, **given)
     return metrics
 
 

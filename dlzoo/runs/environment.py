@@ -35,7 +35,10 @@ def git_commit() -> str | None:
 
 def device_name(accelerator: str) -> str:
     """The name of the "gpu", or the number of threads of the "cpu"."""
-    return torch.cuda.get_device_name() if accelerator == "gpu" else f"CPU, {torch.get_num_threads()} threads"
+    if accelerator == "gpu":
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def reset_peak_memory(accelerator: str) -> None:

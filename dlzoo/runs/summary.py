@@ -17,6 +17,7 @@ def before(console: Console, path: Path, record: Record) -> None:
     parts = [f"{kind}={config[kind]['name']}" for kind in ("norm", "act") if config[kind]["name"] != "default"]
     lr, used = config["optimizer"]["lr"], record["effective_lr"]
     rate = f"lr={lr:g}" if used == lr else f"lr={lr:g}, effective {used:g}"
+    processes = f"{record['ranks']} processes, each on " if record["ranks"] > 1 else ""
     limit = f" (data.limit={config['data']['limit']})" if config["data"]["limit"] else ""
     _print(
         console,
@@ -32,10 +33,11 @@ def before(console: Console, path: Path, record: Record) -> None:
         (
             "training",
             f"{config['optimizer']['name']} {rate}, {config['schedule']['name']}, batch {record['batch_size']},"
-            f" {config['trainer']['max_epochs']} epochs of {record['steps_per_epoch']} steps, seed {config['seed']}",
+            f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
+            f" seed {config['seed']}",
         ),
         *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
-        ("device", f"{record['device']}, {record['precision']}"),
+        ("device", f"{processes}{record['device']}, {record['precision']}"),
         ("run", str(path)),
     )
 
@@ -61,6 +63,10 @@ def after(console: Console, path: Path, record: Record) -> None:
 def metrics_table(console: Console, metrics: dict[str, float]) -> None:
     """A line a metric."""
     _print(console, *((name, f"{value:.4f}") for name, value in metrics.items()), width=24)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _print(console: Console, *rows: tuple[str, str], width: int = 15) -> None:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import pytorch_lightning as pl
 
+from dlzoo.errors import UserError
+
 #: The hooks that Lightning calls for each batch, backward pass or optimizer step.
 _OF_STEPS = (
     "on_train_batch_start",
@@ -23,7 +25,13 @@ def observed_by(callbacks: Sequence[pl.Callback]) -> Literal["steps", "epochs"] 
     With a hook that Lightning would call for each step, the training runs in ranges of one step and through Lightning's
     wrappers of the backward pass and the optimizer, which costs about a millisecond a step. Others cost some
     milliseconds an epoch.
+
+    Raises:
+        UserError: for something that is no callback.
     """
+    for callback in callbacks:
+        if not isinstance(callback, pl.Callback):
+            raise UserError(f"callbacks must be Lightning callbacks, not {callback!r}")
     if any(
         getattr(type(callback), name) is not getattr(pl.Callback, name) for callback in callbacks for name in _OF_STEPS
     ):

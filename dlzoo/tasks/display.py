@@ -42,7 +42,7 @@ class Display(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Task)
-        self.console.print(describe(pl_module), highlight=False, soft_wrap=True)
+        self.console.print(Text(describe(pl_module)), soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
