@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, Interrupted) as error:
         if ERROR_FILE in os.environ:
             Path(os.environ[ERROR_FILE]).write_text(str(error))
-        else:
+        elif os.environ.get("RANK", "0") == "0":  # torchrun's ranks all say the same
             print(f"dlzoo: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 130
     except KeyboardInterrupt:

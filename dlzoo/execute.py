@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +20,7 @@ from dlzoo import ranks
 from dlzoo.assembly import Assembled
 from dlzoo.errors import Interrupted, UserError, first_line
 from dlzoo.hardware import hardware, processes
-from dlzoo.launch import launch
+from dlzoo.launch import RankError, launch
 from dlzoo.metrics import pictures
 from dlzoo.metrics.classification import confusion_matrix
 from dlzoo.ranks import Rank
@@ -31,6 +31,7 @@ from dlzoo.settings import TrainerSettings
 from dlzoo.tasks.checkpoints import Checkpoints
 from dlzoo.tasks.display import Display, PatientConsole
 from dlzoo.tasks.signals import Stop, signals
+from dlzoo.tasks.task import Record
 from dlzoo.weights import load_checkpoint
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Run:
 
 
 def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequence[Callback] = ()) -> Run:
-    """Compose, check and freeze a config into a new run directory, and carry it out.
+    """Compose, check and freeze a config into a new run directory, and carry it out; ["resume=DIR"] goes on with one.
 
     Args:
         callbacks: Lightning callbacks of one's own. One that overrides a hook of batches, backward passes or optimizer
@@ -59,7 +60,10 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
         UserError: for anything that the user can mend.
         Interrupted: after Ctrl-C, when the checkpoint is written.
     """
-    return begin(configs.compose(overrides), PatientConsole(quiet=quiet), callbacks)
+    console = PatientConsole(quiet=quiet)
+    if len(overrides) == 1 and overrides[0].startswith("resume="):
+        return execute(RunDir.open(overrides[0].removeprefix("resume=")), console, callbacks)
+    return begin(configs.compose(overrides), console, callbacks)
 
 
 def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
@@ -102,7 +106,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         _launch(run, settings, wanted, quiet=console.quiet)
     else:
         with ranks.joined(hardware(settings)[0] if wanted > 1 else "cpu") as rank:
-            _agree(run, config, wanted, rank)
+            _agree(run, config, wanted, before.get("ranks", rank.world), rank)
             if rank.leads:
                 _lead(run, config, before, console, callbacks)
             else:
@@ -117,21 +121,24 @@ def _launch(run: RunDir, settings: TrainerSettings, wanted: int, *, quiet: bool)
         launch(run.path, wanted, quiet=quiet)
     except BaseException as error:
         with suppress(UserError), run.lock():
-            if run.read()["state"] != "finished":
+            said_it_itself = isinstance(error, RankError) and error.rank == 0 and run.read()["state"] == "failed"
+            if run.read()["state"] != "finished" and not said_it_itself:
                 stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
                 run.update(state="interrupted" if stopped else "failed", error=None if stopped else str(error))
         raise
 
 
-def _agree(run: RunDir, config: Config, wanted: int, rank: Rank) -> None:
+def _agree(run: RunDir, config: Config, wanted: int, begun: int, rank: Rank) -> None:
     """Make sure that all ranks carry out the same.
 
     Raises:
-        UserError: if they are not as many as the config says, or read different configs.
+        UserError: if they are not as many as the config says, or as the run was begun with, or read different configs.
     """
     if rank.world != wanted:
         raise UserError(f"{run.config_file} says trainer.devices={config['trainer']['devices']}, and there are"
                         f" {rank.world} ranks for {wanted} devices")  # fmt: skip
+    if rank.world != begun:
+        raise UserError(f"{run.path} was begun on {begun} devices, and cannot go on on {rank.world}: start a new run")
     if len(set(ranks.gathered(json.dumps(config, sort_keys=True)))) > 1:
         raise UserError(f"{run.config_file} is not the same for every rank; is {run.path} a folder that all share?")
 
@@ -148,7 +155,8 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
             run.update(
                 state="running", error=None, versions=environment.versions(), git_commit=environment.git_commit()
             )
-            _carry_out(run, config, before, console, stop, callbacks)
+            with _plain_errors(run):
+                _carry_out(run, config, before, console, stop, callbacks)
             run.update(state="finished", wall_seconds=wall_seconds())
             summary.after(console, run.path, run.read())
         except BaseException as error:
@@ -159,26 +167,55 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
                 run.update(state=state, error=text, wall_seconds=wall_seconds())
             if stopped:
                 raise Interrupted(f"{str(error) or 'stopped'}; go on with: dlzoo run {run.path}") from None
-            if isinstance(error, OSError):  # a folder that cannot be written, a disk that is full
-                raise UserError(f"{run.path}: {error}") from error
-            if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
-                raise UserError(f"out of memory ({first_line(error)}); choose a smaller data.batch_size, "
-                                "trainer.accumulate > 1, or a smaller model") from error  # fmt: skip
             raise
+
+
+@contextmanager
+def _plain_errors(run: RunDir) -> Iterator[None]:
+    """Inside, what a full disk or a full memory raises becomes a line that says so."""
+    try:
+        yield
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        raise UserError(f"{run.path}: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+            raise UserError(f"out of memory ({first_line(error)}); choose a smaller data.batch_size, "
+                            "trainer.accumulate > 1, or a smaller model") from error  # fmt: skip
+        raise
 
 
 def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
     """The part of a rank that does not lead: the same training, nothing written and nothing said."""
-    with signals() as stop:
-        checkpoint = run.last_checkpoint if run.last_checkpoint.exists() else None
-        _refuse_damage(run, config, before, checkpoint)
-        made = Assembled(config | {"init_from": None} if checkpoint else config)
-        if checkpoint:
-            made.load(checkpoint)
+    with signals() as stop, _plain_errors(run):
+        made = _assembled(run, config, before)
         with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
-            made.fit(checkpoint, [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+            made.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         made.load(run.selected_checkpoint())
         made.test([stop])
+
+
+def _assembled(
+    run: RunDir,
+    config: Config,
+    before: dict[str, Any],
+    record: Record = lambda step, epoch, values: None,
+    callbacks: Sequence[Callback] = (),
+) -> Assembled:
+    """The objects of a run, with the weights of its last checkpoint if it has one.
+
+    Raises:
+        UserError: if the data is not what the run began with, or not the same for every rank.
+    """
+    checkpoint = run.resume_checkpoint()
+    # A checkpoint has the weights that init_from once brought.
+    made = Assembled(config | ({"init_from": None} if checkpoint else {}), record, callbacks=callbacks)
+    if checkpoint:
+        if before.get("data_fingerprint") != made.data.fingerprint:
+            raise UserError(f"{run.path}: the data is not what the run began with; start a new run")
+        made.load(checkpoint)
+    if ranks.several() and len(set(ranks.gathered(made.data.fingerprint))) > 1:
+        raise UserError(f"{run.path}: the data is not the same for every rank")
+    return made
 
 
 def _carry_out(
@@ -190,19 +227,14 @@ def _carry_out(
     callbacks: Sequence[Callback],
 ) -> None:
     """Train, test, write down and draw."""
-    checkpoint = run.last_checkpoint if run.last_checkpoint.exists() else None
-    _refuse_damage(run, config, before, checkpoint)
+    _refuse_change(run, config, before, callbacks)
+    checkpoint = run.resume_checkpoint()
     log = MetricLog(run, load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0)
     try:
-        # A checkpoint has the weights that init_from once brought.
-        weights_there = {"init_from": None} if checkpoint else {}
-        made = Assembled(config | weights_there, log.scalars, callbacks=callbacks)
+        made = _assembled(run, config, before, log.scalars, callbacks)
         task, plan = made.task, made.task.plan
-        if checkpoint:
-            if before.get("data_fingerprint") != made.data.fingerprint:
-                raise UserError(f"{run.path}: the data is not what the run began with; start a new run")
-            made.load(checkpoint)
-        run.update(**made.facts() | ({"init_from": before.get("init_from")} if checkpoint else {}))
+        kept = {"init_from": before.get("init_from")} if checkpoint else {}
+        run.update(**made.facts() | kept, callbacks=[type(callback).__name__ for callback in callbacks])
         summary.before(console, run.path, run.read())
         environment.reset_peak_memory(made.accelerator)
         display = Display(console)
@@ -231,12 +263,18 @@ def _carry_out(
         log.close()
 
 
-def _refuse_damage(run: RunDir, config: Config, before: dict[str, Any], checkpoint: Path | None) -> None:
+def _refuse_change(run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback]) -> None:
     """A run that began goes on as it began, or not at all.
 
     Raises:
-        UserError: if its config was edited, or its last checkpoint is gone.
+        UserError: if its config was edited, or it is to have other callbacks.
     """
+    names = [type(callback).__name__ for callback in callbacks]
+    if before.get("callbacks", names) != names:
+        raise UserError(
+            f"{run.path} was begun with callbacks={before['callbacks']}, not {names}; go on with it by"
+            f" dlzoo.train(['resume={run.path}'], callbacks=[...])"
+        )
     now, then = _flat(config), _flat(before["config"])
     edited = [key for key in now if now[key] != then.get(key)]
     if edited:
@@ -245,8 +283,6 @@ def _refuse_damage(run: RunDir, config: Config, before: dict[str, Any], checkpoi
             f"{run.config_file} was edited since the run was made ({key}: {then.get(key)} -> {now[key]});"
             " start a new run"
         )
-    if checkpoint is None and run.best_checkpoint.exists():
-        raise UserError(f"{run.last_checkpoint} is gone, and the run cannot go on without it; start a new run")
 
 
 def _flat(config: Config) -> dict[str, Any]:

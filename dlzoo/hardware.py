@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any
 
 import torch
 
+from dlzoo import ranks
 from dlzoo.errors import UserError
 from dlzoo.settings import TrainerSettings
 
@@ -20,15 +20,14 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
     Raises:
         UserError: if there are fewer GPUs than were asked for, or far fewer cores than processes.
     """
-    there = torch.cuda.is_available()
-    if settings.accelerator == "gpu" and not there:
+    gpus, wanted = torch.cuda.device_count(), processes(settings)
+    gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
+    if settings.accelerator == "gpu" and not gpu:
         raise UserError("trainer.accelerator=gpu: torch sees no GPU here; say trainer=auto, cpu or ddp_cpu")
-    if there and settings.accelerator != "cpu" and processes(settings) > torch.cuda.device_count():
-        raise UserError(f"trainer.devices={settings.devices}: torch sees {torch.cuda.device_count()} GPU(s) here")
-    cores = os.cpu_count() or 1
-    if not there and processes(settings) > 4 * cores:
-        raise UserError(f"trainer.devices={settings.devices}: too many processes for {cores} cores")
-    gpu = there and settings.accelerator != "cpu"
+    if gpu and wanted > gpus:
+        raise UserError(f"trainer.devices={settings.devices}: torch sees {gpus} GPU(s) here")
+    if not gpu and wanted > 4 * ranks.cores():
+        raise UserError(f"trainer.devices={settings.devices}: too many processes for {ranks.cores()} cores")
     if gpu:
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -42,5 +41,5 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
 def processes(settings: TrainerSettings) -> int:
     """How many processes share a batch."""
     if settings.devices == "all":
-        return max(1, torch.cuda.device_count())
+        return 1 if settings.accelerator == "cpu" else max(1, torch.cuda.device_count())
     return settings.devices

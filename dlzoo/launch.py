@@ -14,14 +14,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
-
 from dlzoo.errors import ERROR_FILE, Interrupted, UserError
 
 #: Seconds that the others get to say what they have to say when a rank has failed.
 _GRACE = 5.0
 _PARENT = "DLZOO_PARENT"
 _PR_SET_PDEATHSIG = 1
+
+
+class RankError(RuntimeError):
+    """A rank broke; `rank` says which."""
+
+    def __init__(self, rank: int, message: str) -> None:
+        super().__init__(message)
+        self.rank = rank
 
 
 def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
@@ -31,8 +37,13 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
 
     Raises:
         UserError, Interrupted: what rank 0 said, or else the rank that failed first.
-        RuntimeError: if a rank broke, with the end of what it said.
+        RankError: if a rank broke, with the end of what it said (rank 0 said it aloud).
     """
+    # Here, not above: a rank asks to end with its parent before it imports torch.
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+    from dlzoo.ranks import cores
+
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # The ranks meet in a store of ours: no port is free at one moment and taken at the next.
@@ -43,7 +54,8 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
             processes.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "dlzoo.cli", "run", str(run_dir)],
-                    env=_environment(rank, ranks, store.port, folder),
+                    env=_environment(rank, ranks, store.port, folder)
+                    | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // ranks)))},
                     stdin=subprocess.DEVNULL,
                     stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
                     stderr=None if rank == 0 else errors,
@@ -83,9 +95,8 @@ def _watch(parent: int) -> None:
 
 
 def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]:
-    """torchrun's variables, the threads that a rank may have, and what only our own ranks know."""
+    """torchrun's variables, and what only our own ranks know."""
     return {
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)),
         **os.environ,
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -151,4 +162,4 @@ def _raise_what_it_said(code: int, file: Path) -> None:
 def _raise(rank: int, code: int, folder: Path) -> None:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     said = _said(folder, rank).read_text(errors="replace").strip()
-    raise RuntimeError(f"rank {rank} {how}" + (f":\n{said[-4000:]}" if said else ""))
+    raise RankError(rank, f"rank {rank} {how}" + (f":\n{said[-4000:]}" if said else ""))

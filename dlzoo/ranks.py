@@ -41,15 +41,23 @@ class Rank:
 ALONE = Rank()
 
 
+#: What torchrun calls the fields of a Rank.
+_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+
 def here() -> Rank:
     """This process, by the variables that torchrun sets."""
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    return Rank(*(int(os.environ[name]) for name in names)) if launched() else ALONE
+    return Rank(*(int(os.environ[name]) for name in _VARIABLES)) if launched() else ALONE
 
 
 def launched() -> bool:
     """Whether somebody started this process as a rank: torchrun, or a run with trainer.devices > 1."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    return all(name in os.environ for name in _VARIABLES)
+
+
+def cores() -> int:
+    """The cores that the processes of this job may use, fewer than the machine's where a scheduler shares it out."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -78,10 +86,12 @@ def gathered(value: T) -> list[T]:
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over the ranks."""
-    if several():
-        dist.all_reduce(values := values.clone())
-    return values
+    """The sum over the ranks, of the same shape; without others it is `values` itself."""
+    if not several():
+        return values
+    summed = values.clone()
+    dist.all_reduce(summed)
+    return summed
 
 
 def any_of(flag: bool, device: torch.device) -> bool:

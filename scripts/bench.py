@@ -17,13 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 from rich.console import Console
@@ -66,17 +67,24 @@ def random_splits(count: int, size: int, channels: int, batch_size: int, val: in
     return Splits(train, validation, test, tuple("0123456789"), batch_size)
 
 
-def ours(overrides: list[str], data: Splits, epochs: int) -> float:
+class Follower(pl.Callback):
+    """A callback that is called for every step."""
+
+    def on_train_batch_end(self, *words: Any, **more: Any) -> None:
+        return None
+
+
+def ours(overrides: list[str], data: Splits, epochs: int, callbacks: Sequence[pl.Callback] = ()) -> float:
     """Seconds of trainer.fit with everything on."""
     config = compose([*overrides, f"trainer.clip_norm={CLIP}", f"trainer.ema={EMA}", f"trainer.max_epochs={epochs}"])
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config)
         log = MetricLog(run, 0)
-        made = Assembled(config, log.scalars, data=data)
+        made = Assembled(config, log.scalars, data=data, callbacks=callbacks)
         terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
-        callbacks = [Display(terminal), Checkpoints(run.last_checkpoint, run.best_checkpoint)]
+        own = [Display(terminal), Checkpoints(run.last_checkpoint, run.best_checkpoint)]
         began = time.perf_counter()
-        made.fit(None, callbacks)
+        made.fit(None, own)
         seconds = time.perf_counter() - began
         log.close()
     return seconds
@@ -141,16 +149,19 @@ def loop_costs(repeats: int, quick: bool, trainer: str) -> list[Row]:
     """Ours against the bare loop, inside an epoch and at its end."""
     tiny = ["model=mlp", "model.hidden=[32]", f"trainer={trainer}", "augment=none", "optimizer.lr=0.001"]
     short, long, epochs = (500, 1500, 30) if quick else (500, 3000, 100)
-    small, large, few = (random_splits(steps * 16, 8, 1, 16) for steps in (short, long, 20))
+    small, middle, large, few = (random_splits(steps * 16, 8, 1, 16) for steps in (short, 2 * short, long, 20))
     columns = interleaved(
         2 * repeats,
         lambda: ours(tiny, large, 1) - ours(tiny, small, 1),
         lambda: bare(tiny, large, 1) - bare(tiny, small, 1),
         lambda: ours(tiny, few, 2 + epochs) - ours(tiny, few, 2),
         lambda: bare(tiny, few, 2 + epochs) - bare(tiny, few, 2),
+        lambda: ours(tiny, middle, 1, [Follower()]) - ours(tiny, small, 1, [Follower()]),
     )
-    step = statistics.median((o - b) / (long - short) for o, b, _, _ in zip(*columns, strict=True))
-    end = statistics.median((o - b) / epochs for _, _, o, b in zip(*columns, strict=True)) - 20 * step
+    rows = list(zip(*columns, strict=True))
+    step = statistics.median((o - b) / (long - short) for o, b, *_ in rows)
+    end = statistics.median((o - b) / epochs for _, _, o, b, _ in rows) - 20 * step
+    followed = statistics.median(f / short - o / (long - short) for o, _, _, _, f in rows)
     bare_step = statistics.median(columns[1]) / (long - short)
     resnet = ["model=resnet20", f"trainer={trainer}", "augment=flip_crop"]
     few, more = (random_splits(steps * 128, 32, 3, 128) for steps in ((4, 14) if quick else (5, 45)))
@@ -164,6 +175,7 @@ def loop_costs(repeats: int, quick: bool, trainer: str) -> list[Row]:
         ("tiny MLP: a step of the bare loop", f"{bare_step * 1e3:.3f} ms"),
         ("tiny MLP: ours - bare, a step inside an epoch", f"{step * 1e3:+.3f} ms"),
         ("tiny MLP: ours - bare, an epoch's end with validation", f"{end * 1e3:+.1f} ms"),
+        ("tiny MLP: a callback that follows steps, a step more", f"{followed * 1e3:+.2f} ms"),
         ("ResNet-20, batch 128, steps inside an epoch: ours / bare", f"{ratio:.3f}"),
     ]
 

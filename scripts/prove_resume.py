@@ -2,16 +2,18 @@
 
     python scripts/prove_resume.py --kills 20
 
-Each line of the table is one run: its configuration, how often and at which steps it was killed, and whether the hash
-of its final weights equals that of the undisturbed run. Exit code 1 if one does not.
+Each line of the table is one run: its configuration, the step that it had logged when it was killed, the step that it
+went on from, and the hashes of what the undisturbed and the resumed run left. Exit code 1 if two differ.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,10 @@ import torch
 from dlzoo.runs.metric_log import read_metrics
 
 BASE = [
-    *("data.limit=320", "data.batch_size=32", "trainer.max_epochs=6", "trainer.threads=1"),
+    *("data.limit=320", "data.batch_size=32", "trainer.max_epochs=10", "trainer.threads=1"),
     *("trainer.log_every=4", "trainer.checkpoint_every=3"),
 ]
-EPOCH, STEPS = 10, 60
+EPOCH, STEPS = 10, 100
 #: Norms with and without running statistics, dropout, augmentation, EMA, accumulation, clipping, SGD and Adam.
 CONFIGS = {
     "bn adam ema": ["model=resnet20", "model.width=8", "optimizer=adam", "trainer.ema=0.99", "augment=flip_crop"],
@@ -41,11 +43,14 @@ CONFIGS = {
 
 
 def fingerprint(run: Path) -> str:
-    """A hash of the final weights, the averaged ones and the running statistics."""
-    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    """A hash of what a run leaves: weights (final, averaged, best), running statistics, and the log without times."""
     digest = hashlib.sha256()
-    for name, value in state.items():
-        digest.update(name.encode() + value.numpy().tobytes())
+    for name in ("last.ckpt", "best.ckpt"):
+        for key, value in torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"].items():
+            digest.update(key.encode() + value.numpy().tobytes())
+    for record in read_metrics(run / "metrics.jsonl"):
+        kept = {key: value for key, value in record.items() if key not in ("time", "images_per_second")}
+        digest.update(json.dumps(kept).encode())
     return digest.hexdigest()[:12]
 
 
@@ -55,7 +60,7 @@ def steps(run: Path) -> int:
 
 
 def command(*words: str) -> list[str]:
-    """The command line of dlzoo, on one thread."""
+    """The command line of dlzoo."""
     return [sys.executable, "-m", "dlzoo.cli", *words]
 
 
@@ -68,16 +73,19 @@ def undisturbed(name: str, folder: Path) -> str:
 
 def disturbed(name: str, run: Path, dice: random.Random, at_epoch_end: bool) -> tuple[int, int]:
     """Train, with a kill -9 at a random moment; (the last step in the log, the step of the checkpoint)."""
-    if at_epoch_end:
-        target, delay = dice.randrange(1, STEPS // EPOCH) * EPOCH, dice.uniform(0, 0.05)
-    else:
-        target, delay = dice.randrange(STEPS), dice.uniform(0, 0.3)
-    process = subprocess.Popen(command("train", f"run_dir={run}", *BASE, *CONFIGS[name]), stdout=subprocess.DEVNULL)
-    while process.poll() is None and steps(run) < target:
-        time.sleep(0.001)
-    time.sleep(delay)
-    process.kill()
-    process.wait()
+    killed = False
+    while not killed:  # a run that came to its end before its moment was not killed
+        shutil.rmtree(run, ignore_errors=True)
+        if at_epoch_end:
+            target, delay = dice.randrange(1, STEPS // EPOCH) * EPOCH, dice.uniform(0, 0.02)
+        else:
+            target, delay = dice.randrange(1, STEPS - EPOCH), dice.uniform(0, 0.05)
+        process = subprocess.Popen(command("train", f"run_dir={run}", *BASE, *CONFIGS[name]), stdout=subprocess.DEVNULL)
+        while process.poll() is None and steps(run) < target:
+            time.sleep(0.001)
+        time.sleep(delay)
+        process.kill()
+        killed = process.wait() == -signal.SIGKILL
     at, checkpoint = steps(run), run / "checkpoints" / "last.ckpt"
     saved = torch.load(checkpoint, weights_only=True)["task"]["clock"] if checkpoint.exists() else 0
     subprocess.run(command("run", str(run)), check=True, stdout=subprocess.DEVNULL)

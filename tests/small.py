@@ -1,10 +1,13 @@
 """Small runs, for the tests that carry one out."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 import dlzoo
 from dlzoo import execute as execution
+from dlzoo.runs.metric_log import read_metrics
 from dlzoo.runs.run_dir import RunDir
 
 SMALL = [
@@ -36,3 +39,9 @@ def weights(run: execution.Run | RunDir) -> dict[str, Tensor]:
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def logged(path: Path) -> list[dict]:
+    """The log of a run without what differs from one time to the next."""
+    drop = {"time", "images_per_second"}
+    return [{k: v for k, v in record.items() if k not in drop} for record in read_metrics(path / "metrics.jsonl")]

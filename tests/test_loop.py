@@ -1,22 +1,23 @@
 """The loop: precision, compilation, and callbacks of one's own."""
 
+import os
+import signal
+
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint
 from torch import nn
 
 import dlzoo
 from dlzoo.assembly import Assembled
 from dlzoo.config import compose
-from dlzoo.errors import UserError
-from dlzoo.execute import Run
+from dlzoo.errors import Interrupted, UserError
 from dlzoo.hardware import hardware
-from dlzoo.runs.metric_log import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.settings import TrainerSettings
 from dlzoo.tasks.task import Task
-from tests.small import CONV, SMALL, same, train, weights
+from tests.small import CONV, SMALL, logged, same, train, weights
 
 
 def by_hand(overrides: list[str], *, bf16: bool = False) -> dict[str, torch.Tensor]:
@@ -41,11 +42,6 @@ def by_hand(overrides: list[str], *, bf16: bool = False) -> dict[str, torch.Tens
 
 def of_network(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value for key, value in state.items() if key.startswith("network.")}
-
-
-def logged(run: Run) -> list[dict]:
-    drop = {"time", "images_per_second"}
-    return [{k: v for k, v in record.items() if k not in drop} for record in read_metrics(run.dir / "metrics.jsonl")]
 
 
 def test_the_loop_is_the_loop_that_one_would_write() -> None:
@@ -90,6 +86,9 @@ class Follower(pl.Callback):
     def on_after_backward(self, trainer, pl_module) -> None:
         self.seen.append(("backward", pl_module.clock))
 
+    def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
+        self.seen.append(("zero", pl_module.clock))
+
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         norm = torch.cat([p.grad.flatten() for p in pl_module.network.parameters()]).norm()
         self.seen.append(("step", norm.item() <= 1.0001))
@@ -100,10 +99,29 @@ def test_a_callback_that_follows_steps_sees_each_and_changes_nothing() -> None:
     followed, alone = dlzoo.train(SMALL, quiet=True, callbacks=[follower]), train(*SMALL)
     expected: list[tuple] = []
     for step in range(15):
-        expected += [("backward", step), ("step", True), ("batch", range(step, step + 1), step + 1)]
+        expected += [("backward", step), ("step", True), ("zero", step), ("batch", range(step, step + 1), step + 1)]
     assert follower.seen == expected
     assert same(weights(followed), weights(alone))
-    assert logged(followed) == logged(alone)
+    assert logged(followed.dir) == logged(alone.dir)
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_before_backward", "on_before_zero_grad"])
+def test_a_lambda_callback_is_called_for_each_step_as_well(hook: str) -> None:
+    seen = []
+    dlzoo.train(SMALL, quiet=True, callbacks=[LambdaCallback(**{hook: lambda *words: seen.append(words)})])
+    assert len(seen) == 15
+
+
+def test_a_run_goes_on_with_the_callbacks_that_it_was_begun_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_validation_epoch_end", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            dlzoo.train([*SMALL, "run_dir=run"], quiet=True, callbacks=[AtEpochs()])
+    with pytest.raises(UserError, match=r"begun with callbacks=\['AtEpochs'\], not \[\]; .*train\(\['resume=run'\]"):
+        dlzoo.train(["resume=run"], quiet=True)
+    callback = AtEpochs()
+    dlzoo.train(["resume=run"], quiet=True, callbacks=[callback])
+    assert callback.seen[-1] == (2, 15)
 
 
 class AtEpochs(pl.Callback):

@@ -20,18 +20,21 @@ from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.image_set import Split
 from dlzoo.errors import UserError
 from dlzoo.evaluate import evaluate
+from dlzoo.hardware import hardware, processes
+from dlzoo.launch import RankError
 from dlzoo.ranks import Rank
 from dlzoo.runs.metric_log import read_metrics
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.settings import TrainerSettings
 from dlzoo.streams import Streams
 from dlzoo.zoo import build
-from tests.small import CONV, same, train, weights
+from tests.small import CONV, logged, same, train, weights
 
 TWO = ["trainer=ddp_cpu", "trainer.threads=1"]
 
 
-def logged(run: execution.Run) -> list[tuple[int, list[str]]]:
-    return [(record["step"], sorted(record)) for record in read_metrics(run.dir / "metrics.jsonl")]
+def names_logged(run: execution.Run) -> list[tuple[int, list[str]]]:
+    return [(record["step"], sorted(record)) for record in logged(run.dir)]
 
 
 def losses(run: execution.Run) -> list[float]:
@@ -47,7 +50,7 @@ def test_two_ranks_train_what_one_process_trains(norm: str) -> None:
         torch.testing.assert_close(weights(shared)[key], value, rtol=1e-3, atol=1e-4)
     record = RunDir.open(shared.dir).read()
     assert (record["state"], record["ranks"], record["steps"]) == ("finished", 2, 10)
-    assert logged(shared) == logged(alone)
+    assert names_logged(shared) == names_logged(alone)
     assert losses(shared) == pytest.approx(losses(alone), rel=1e-3)
     # 160 test images in two batches of 80; 143 for validation in batches of 72 and 71.
     assert record["tested"] == 160
@@ -108,12 +111,14 @@ def test_a_stopped_run_of_two_ranks_goes_on_to_the_same_end() -> None:
     resumed = execution.execute(run)
     whole = train(*CONV[1:], *TWO, *knobs)
     assert same(weights(resumed), weights(whole))
-    drop = {"time", "images_per_second"}
-    first, second = (
-        [{k: v for k, v in record.items() if k not in drop} for record in read_metrics(path / "metrics.jsonl")]
-        for path in (resumed.dir, whole.dir)
-    )
-    assert first == second
+    assert logged(resumed.dir) == logged(whole.dir)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> None:
@@ -124,7 +129,7 @@ def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> No
     process.kill()
     process.communicate()
     deadline = time.time() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while any(alive(pid) for pid in pids):
         assert time.time() < deadline
         time.sleep(0.05)
     run = RunDir.open("run")
@@ -176,10 +181,39 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
             patch.setenv(name, str(value))
         with pytest.raises(UserError, match="a rank carries out a run that is there"):
             train(*CONV)
+    with pytest.raises(UserError, match=r"says trainer.devices=1, and there are 2 ranks for 1 devices"):
+        execution._agree(run, compose([*CONV]), 1, 2, Rank(0, 2))
+    with pytest.raises(UserError, match=r"was begun on 4 devices, and cannot go on on 2"):
+        execution._agree(run, compose([*CONV]), 2, 4, Rank(0, 2))
     other = json.dumps({"seed": 1})
     monkeypatch.setattr(ranks, "gathered", lambda value: [value, other])
     with pytest.raises(UserError, match="not the same for every rank"):
         execution.execute(run)
+
+
+@pytest.mark.parametrize("gpus", [0, 4])
+def test_no_thousand_processes_are_started(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(UserError, match=r"too many processes for \d+ cores"):
+        hardware(TrainerSettings(accelerator="cpu", devices=100_000))
+    with pytest.raises(UserError, match="too many processes" if gpus == 0 else r"torch sees 4 GPU\(s\) here"):
+        hardware(TrainerSettings(devices=100_000))
+    assert processes(TrainerSettings(devices="all")) == max(1, gpus)
+    assert processes(TrainerSettings(devices="all", accelerator="cpu")) == 1
+
+
+def test_what_broke_the_rank_that_leads_is_what_run_json_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir.create(Path("run"), compose([*CONV[1:], *TWO]))
+
+    def broken(*words: object, **more: object) -> None:
+        run.update(state="failed", error="Traceback of rank 0")
+        raise RankError(0, "rank 0 ended with exit code 1")
+
+    monkeypatch.setattr(execution, "launch", broken)
+    with pytest.raises(RankError):
+        execution.execute(run)
+    assert run.read()["error"] == "Traceback of rank 0"
 
 
 def test_callbacks_cannot_go_where_the_ranks_are() -> None:

@@ -29,12 +29,11 @@ def on_disk(cache: Cache, size: int, folder: Path) -> bool:
     return size <= _OF_DISK * shutil.disk_usage(there).free
 
 
-def in_memory(cache: Cache, images: Tensor | Stored) -> Tensor | Stored:
-    """The images, read into memory if that is where they stay."""
-    if isinstance(images, Tensor) or cache in ("disk", "none"):
-        return images
-    room = _OF_MEMORY * _memory() / ranks.here().local_world
-    return images[:] if cache != "auto" or images.shape.numel() <= room else images
+def in_memory(cache: Cache, size: int) -> bool:
+    """Whether images that take `size` bytes are read into memory."""
+    if cache != "auto":
+        return cache not in ("disk", "none")
+    return size <= _OF_MEMORY * _memory() / ranks.here().local_world
 
 
 def placed(

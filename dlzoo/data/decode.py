@@ -22,6 +22,7 @@ from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 
+from dlzoo import ranks
 from dlzoo.data.cache import Cache, on_disk
 from dlzoo.data.stored import Stored
 from dlzoo.errors import UserError, first_line
@@ -56,21 +57,21 @@ def decoded(root: Path, paths: Sequence[Path], image_size: int | None, cache: Ca
             return Stored(lambda row: read_picture(paths[row], size), (size, size, 3), rows, "none")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _alone(folder / f"{prefix}.lock"):
+            with alone(folder / f"{prefix}.lock"):
                 if not cached.exists():
                     _write(cached, _progress(partial(read_picture, size=size), paths, "decoding"), len(paths), size)
+                for old in folder.glob(f"{prefix}-*.npy"):
+                    if old != cached:
+                        old.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"cannot write decoded pictures to {folder}: {error.strerror or error}; free some space, "
                             "name another folder in XDG_CACHE_HOME, or say data.cache=none") from error  # fmt: skip
-        for old in folder.glob(f"{prefix}-*.npy"):
-            if old != cached:
-                old.unlink(missing_ok=True)
     array = np.load(cached, mmap_mode="r")
     return Stored(lambda row: array[row], array.shape[1:], rows, "disk")
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Wait until no other process is inside with the same lock file: ranks and sweeps begin at the same moment."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -117,7 +118,7 @@ def _bad_picture(path: Path, error: Exception) -> UserError:
 def _progress(work: Callable[[Path], T], paths: Sequence[Path], verb: str) -> Iterable[T]:
     """`work` on every path, in order, by as many threads as there are cores (PIL releases the GIL)."""
     console = Console(stderr=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(ranks.cores()) as pool:
         try:
             yield from track(
                 pool.map(work, paths), f"{verb} pictures", len(paths), console=console, disable=not console.is_terminal

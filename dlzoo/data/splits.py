@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dlzoo.data.cache import Cache
+from dlzoo.data.cache import Cache, in_memory
 from dlzoo.data.image_set import Split, fingerprint
 from dlzoo.registry import DATASETS
 
@@ -31,7 +31,11 @@ class Splits:
             UserError: if it is missing, damaged or too small.
         """
         settings, images = DATASETS.from_section(section, cache=section["cache"])
-        train, val, test = (part and part.in_memory(settings.cache) for part in settings.splits(images))
+        parts = settings.splits(images)
+        if in_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
+            train, val, test = (part and part.in_memory() for part in parts)
+        else:
+            train, val, test = parts
         return cls(train, val, test, images.classes, settings.global_batch(train), settings.cache)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -137,4 +136,4 @@ def _cancel(futures: list[Future]) -> None:
 @cache
 def _pool() -> ThreadPoolExecutor:
     """As many threads as this process has cores to itself: decoders and copies let go of Python's lock."""
-    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // ranks.here().local_world), "reader")
+    return ThreadPoolExecutor(max(1, ranks.cores() // ranks.here().local_world), "reader")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST, VisionDataset
 
+from dlzoo.data.decode import alone
 from dlzoo.data.image_set import ImageSet, Split
 from dlzoo.errors import UserError
 from dlzoo.registry import DATASETS
@@ -35,7 +38,8 @@ def fashion_mnist(*, root: str = "data", download: bool = False) -> ImageSet:
 
 def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, download: bool) -> ImageSet:
     try:
-        train, test = (dataset(root, train=part, download=download) for part in (True, False))
+        with _downloading(Path(root)) if download else nullcontext():
+            train, test = (dataset(root, train=part, download=download) for part in (True, False))
         return ImageSet(_split(train), _split(test), tuple(getattr(train, "classes")))  # noqa: B009
     except Exception as error:
         # torchvision raises whatever the reading of a damaged file happens to raise.
@@ -43,6 +47,12 @@ def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, down
             raise UserError(f"data={name}: the download failed ({error.reason}); is there a network?") from error
         mend = "delete what is there and try again" if download else "say data.download=true, or data.root=<folder>"
         raise UserError(f"data={name}: no whole copy in {root!r}; {mend}") from error
+
+
+def _downloading(root: Path) -> AbstractContextManager[None]:
+    """Ranks and the runs of a sweep begin at the same moment: one downloads, the others find what it brought."""
+    root.mkdir(parents=True, exist_ok=True)
+    return alone(root / ".lock")
 
 
 def _split(dataset: Any) -> Split:

@@ -14,7 +14,8 @@ from dlzoo.registry import LOSSES
 class CrossEntropy(nn.Module):
     """-log softmax(logits)[target], averaged over the batch: logits (N, K), target (N,) int64 -> ().
 
-    `class_weights` has K numbers; the average is then weighted by them, as torch does.
+    `class_weights` has K numbers; the average is then weighted by them, as torch does, within each part that a batch is
+    worked through in: with trainer.accumulate or several devices the parts count the same whatever is in them.
     """
 
     def __init__(

@@ -107,6 +107,10 @@ class RunDir:
         logged = self.metrics_file.exists() and self.metrics_file.stat().st_size > 0
         return logged or self.last_checkpoint.exists() or self.best_checkpoint.exists()
 
+    def resume_checkpoint(self) -> Path | None:
+        """Where a run goes on from: its last checkpoint, or the best where a kill or a person left no other."""
+        return next((path for path in (self.last_checkpoint, self.best_checkpoint) if path.exists()), None)
+
     def selected_checkpoint(self) -> Path:
         """The checkpoint whose numbers the run reports: the best epoch's, or the last one's if that was asked for.
 

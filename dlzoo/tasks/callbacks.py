@@ -16,6 +16,7 @@ _OF_STEPS = (
     "on_before_backward",
     "on_after_backward",
     "on_before_optimizer_step",
+    "on_before_zero_grad",
 )
 
 
@@ -32,8 +33,11 @@ def observed_by(callbacks: Sequence[pl.Callback]) -> Literal["steps", "epochs"] 
     for callback in callbacks:
         if not isinstance(callback, pl.Callback):
             raise UserError(f"callbacks must be Lightning callbacks, not {callback!r}")
-    if any(
-        getattr(type(callback), name) is not getattr(pl.Callback, name) for callback in callbacks for name in _OF_STEPS
-    ):
+    if any(_has(callback, hook) for callback in callbacks for hook in _OF_STEPS):
         return "steps"
     return "epochs" if callbacks else None
+
+
+def _has(callback: pl.Callback, hook: str) -> bool:
+    """Whether a callback overrides a hook, in its class or, as LambdaCallback does, in itself."""
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(pl.Callback, hook)

@@ -13,7 +13,7 @@ from copy import deepcopy
 from itertools import zip_longest
 from math import isfinite
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -26,28 +26,12 @@ from dlzoo.errors import UserError
 from dlzoo.ranks import ALONE, Rank
 from dlzoo.tasks.ema import Ema
 from dlzoo.tasks.plan import Indices, Plan, Ranges
+from dlzoo.tasks.progress import Best, at_epoch_start
 
 Record = Callable[[int, float, dict[str, float]], None]
 
 #: On a CPU, where looking costs nothing, the display gets new numbers this often, in seconds.
 _PEEK = 1.0
-
-
-class Best(NamedTuple):
-    """The best validation score, the step that reached it first, and the last that equalled it.
-
-    Of equal epochs the later one is selected: it has learnt for longer.
-    """
-
-    score: float
-    reached: int
-    clock: int
-
-    @classmethod
-    def after(cls, best: Best | None, score: float, clock: int) -> Best:
-        if best is None or score > best.score:
-            return cls(score, clock, clock)
-        return best._replace(clock=clock) if score == best.score else best
 
 
 class Task(pl.LightningModule, ABC):
@@ -138,10 +122,10 @@ class Task(pl.LightningModule, ABC):
 
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device  # self.device is not there yet
-        if stage == "fit":
-            self.train_feed.to(device)
-        for feed in self.eval_feeds.values():
-            feed.to(device)
+        wanted = [self.train_feed, self.eval_feeds.get("val")] if stage == "fit" else [self.eval_feeds["test"]]
+        for feed in wanted:
+            if feed is not None:
+                feed.to(device)
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = self.make_optimizer(self.network)
@@ -213,6 +197,9 @@ class Task(pl.LightningModule, ABC):
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
         self._take_step()
+        if self._observed == "steps":  # Lightning calls this hook in automatic optimisation only
+            for callback in vars(self.trainer)["callbacks"]:
+                callback.on_before_zero_grad(self.trainer, self, self._optimizer)
         self._optimizer.zero_grad()
         if self._average is not None:
             self._average.update(first=step == 0)
@@ -302,15 +289,21 @@ class Task(pl.LightningModule, ABC):
 
     def _measured(self, part: str) -> dict[str, float]:
         """The metrics of a split, while its outputs are on the device; `gathered` keeps them on the host."""
-        batches, wanted = self._outputs, self.eval_feeds[part].samples
-        if self.rank.world > 1:  # which took turns
-            turns = zip_longest(*ranks.gathered([tuple(output.cpu() for output in batch) for batch in batches]))
-            batches = [tuple(output.to(self.device) for output in batch) for turn in turns for batch in turn if batch]
-        outputs = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
-        assert len(outputs[0]) == wanted, f"{len(outputs[0])} of {wanted} samples of {part} were counted"
+        feed = self.eval_feeds[part]
+        mine = tuple(torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+        outputs = mine if self.rank.world == 1 else self._in_order(mine, feed.batch_size)
+        counted = len(outputs[0])
+        assert counted == feed.samples, f"{counted} of {feed.samples} samples of {part} were counted"
         values = {f"{part}/{name}": value.item() for name, value in self.metrics(*outputs).items()}
         self.gathered, self._outputs, self.status = tuple(output.cpu() for output in outputs), [], ""
         return values
+
+    def _in_order(self, mine: tuple[Tensor, ...], size: int) -> tuple[Tensor, ...]:
+        """The outputs of all ranks, which took turns with batches of `size`, in the order of the samples."""
+        theirs = ranks.gathered(tuple(output.cpu() for output in mine))
+        turns = zip_longest(*(zip(*(output.split(size) for output in outputs), strict=True) for outputs in theirs))
+        batches = [batch for turn in turns for batch in turn if batch is not None]
+        return tuple(torch.cat(parts).to(self.device) for parts in zip(*batches, strict=True))
 
     def on_validation_epoch_end(self) -> None:
         values = self._measured("val")
@@ -333,7 +326,7 @@ class Task(pl.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         epoch = self.clock // self.plan.steps_per_epoch
         checkpoint["epoch"], checkpoint["global_step"] = epoch, self.clock
-        checkpoint["loops"]["fit_loop"] = _at_epoch_start(checkpoint["loops"]["fit_loop"], epoch)
+        checkpoint["loops"]["fit_loop"] = at_epoch_start(checkpoint["loops"]["fit_loop"], epoch)
         checkpoint["task"] = {
             "clock": self.clock,
             "window": ranks.gathered([tuple(value.cpu() for value in values) for values in self._window]),
@@ -350,22 +343,3 @@ class Task(pl.LightningModule, ABC):
         self._window = state["window"][self.rank.index]
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self._window_seconds = state["train_seconds"], state["window_seconds"]
-
-
-def _at_epoch_start(loop: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """The state of Lightning's fit loop when `epoch` epochs are done and nothing of the next one.
-
-    Lightning counts ranges where we count steps, and its way to resume inside an epoch depends on where in an epoch it
-    saved; so a checkpoint always says "at the start of an epoch", and the loader starts where the clock stands.
-    """
-
-    def reset(state: Any, path: str) -> Any:
-        if isinstance(state, dict):
-            return {key: reset(value, f"{path}.{key}") for key, value in state.items()}
-        if isinstance(state, bool):
-            return False
-        if isinstance(state, int):
-            return epoch if path.startswith(".epoch_progress") else 0
-        return state
-
-    return reset(loop, "")
