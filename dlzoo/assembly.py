@@ -68,11 +68,11 @@ class Assembled:
         self.data = data or Splits.load(config["data"])
         self.micro_batch, rest = divmod(self.data.batch_size, self.settings.accumulate * self.rank.world)
         if rest:
-            among = f" on {self.rank.world} devices" if self.rank.world > 1 else ""
-            raise UserError(
-                f"data.batch_size={self.data.batch_size} does not divide into trainer.accumulate="
-                f"{self.settings.accumulate} equal parts{among}"
-            )
+            parts = f"trainer.accumulate={self.settings.accumulate} equal parts"
+            if self.rank.world > 1:
+                each = "" if self.settings.accumulate == 1 else f", each in {parts}"
+                parts = f"{self.rank.world} equal parts, one a device{each}"
+            raise UserError(f"data.batch_size={self.data.batch_size} does not divide into {parts}")
         if self.settings.early_stopping and self.data.val is None:
             raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
         wiring = {
@@ -189,7 +189,8 @@ class Assembled:
 
     def _lightning(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
         """Lightning, with what dlzoo does itself turned off."""
-        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+        for talkative in ("pytorch_lightning", "torch.utils.cpp_extension"):
+            logging.getLogger(talkative).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
         return pl.Trainer(
             accelerator=self.accelerator,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, Interrupted) as error:
         if ERROR_FILE in os.environ:
             Path(os.environ[ERROR_FILE]).write_text(str(error))
-        elif os.environ.get("RANK", "0") == "0":  # torchrun's ranks all say the same
-            print(f"dlzoo: {error}", file=sys.stderr)
+        elif os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0":
+            print(f"dlzoo: {error}", file=sys.stderr)  # torchrun's ranks all say the same
         return 2 if isinstance(error, UserError) else 130
     except KeyboardInterrupt:
         print("dlzoo: stopped", file=sys.stderr)
@@ -31,6 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `dlzoo list model | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:
+        if ERROR_FILE not in os.environ:
+            raise
+        Path(os.environ[ERROR_FILE]).write_text(traceback.format_exc())
+        return 1
 
 
 def _look_at_folder() -> None:

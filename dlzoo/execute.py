@@ -94,9 +94,9 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     """
     console = console or PatientConsole()
     config, before = configs.read(run.config_file), run.read()
-    if before["state"] == "finished":
-        if ranks.here().leads:
-            console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
+    finished, alone = before["state"] == "finished", ranks.here().world == 1
+    if finished and alone:
+        console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
     settings = TrainerSettings(**config["trainer"])
     wanted = processes(settings)
@@ -106,6 +106,8 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         _launch(run, settings, wanted, quiet=console.quiet)
     else:
         with ranks.joined(hardware(settings)[0] if wanted > 1 else "cpu") as rank:
+            if any(ranks.gathered(finished)):  # by another process, before one of us looked
+                return Run(run.path, run.read()["metrics"])
             _agree(run, config, wanted, before.get("ranks", rank.world), rank)
             if rank.leads:
                 _lead(run, config, before, console, callbacks)
@@ -120,7 +122,7 @@ def _launch(run: RunDir, settings: TrainerSettings, wanted: int, *, quiet: bool)
         hardware(settings)  # before there are a thousand of them
         launch(run.path, wanted, quiet=quiet)
     except BaseException as error:
-        with suppress(UserError), run.lock():
+        with suppress(UserError, OSError), run.lock():
             said_it_itself = isinstance(error, RankError) and error.rank == 0 and run.read()["state"] == "failed"
             if run.read()["state"] != "finished" and not said_it_itself:
                 stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
@@ -150,7 +152,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
     def wall_seconds() -> float:
         return before.get("wall_seconds", 0.0) + perf_counter() - started
 
-    with run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
+    with _plain_errors(run), run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
         try:
             run.update(
                 state="running", error=None, versions=environment.versions(), git_commit=environment.git_commit()
@@ -172,7 +174,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
 
 @contextmanager
 def _plain_errors(run: RunDir) -> Iterator[None]:
-    """Inside, what a full disk or a full memory raises becomes a line that says so."""
+    """Inside, what a full disk, a full memory or a missing compiler raises becomes a line that says so."""
     try:
         yield
     except OSError as error:  # a folder that cannot be written, a disk that is full
@@ -181,6 +183,8 @@ def _plain_errors(run: RunDir) -> Iterator[None]:
         if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
             raise UserError(f"out of memory ({first_line(error)}); choose a smaller data.batch_size, "
                             "trainer.accumulate > 1, or a smaller model") from error  # fmt: skip
+        if "C++ compiler" in str(error):
+            raise UserError("trainer.compile=true needs a C++ compiler (g++ or clang++), and there is none") from error
         raise
 
 
@@ -190,8 +194,10 @@ def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
         made = _assembled(run, config, before)
         with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
             made.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+        stop.check()
         made.load(run.selected_checkpoint())
         made.test([stop])
+        stop.check()
 
 
 def _assembled(
@@ -232,6 +238,7 @@ def _carry_out(
     log = MetricLog(run, load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0)
     try:
         made = _assembled(run, config, before, log.scalars, callbacks)
+        stop.check()
         task, plan = made.task, made.task.plan
         kept = {"init_from": before.get("init_from")} if checkpoint else {}
         run.update(**made.facts() | kept, callbacks=[type(callback).__name__ for callback in callbacks])
@@ -240,8 +247,10 @@ def _carry_out(
         display = Display(console)
         with stop.listening(lambda: setattr(task, "stop_requested", True)):
             made.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+        stop.check()
         selected = made.load(run.selected_checkpoint())
         metrics, (logits, labels) = made.test([stop, display])
+        stop.check()
         log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
         run.update(
             metrics={key: value for key, value in selected["latest"].items() if key.startswith("val/")} | metrics,

@@ -18,6 +18,8 @@ from dlzoo.errors import ERROR_FILE, Interrupted, UserError
 
 #: Seconds that the others get to say what they have to say when a rank has failed.
 _GRACE = 5.0
+#: `dlzoo run`, which finds dlzoo where we found it and imports nothing from the folder that we are in.
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from dlzoo.cli import main; sys.exit(main(['run', sys.argv[2]]))"
 _PARENT = "DLZOO_PARENT"
 _PR_SET_PDEATHSIG = 1
 
@@ -36,8 +38,8 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
     Rank 0 prints and draws where we would. Signals that end a training are handed on to every rank, each once.
 
     Raises:
-        UserError, Interrupted: what rank 0 said, or else the rank that failed first.
-        RankError: if a rank broke, with the end of what it said (rank 0 said it aloud).
+        UserError, Interrupted: what rank 0 said, or else the rank that failed first; UserError too if one was killed.
+        RankError: if a rank broke, with its traceback.
     """
     # Here, not above: a rank asks to end with its parent before it imports torch.
     from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
@@ -53,7 +55,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
             errors = stack.enter_context(_said(folder, rank).open("wb"))
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "dlzoo.cli", "run", str(run_dir)],
+                    [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[1]), str(run_dir)],
                     env=_environment(rank, ranks, store.port, folder)
                     | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // ranks)))},
                     stdin=subprocess.DEVNULL,
@@ -72,7 +74,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
                 _raise_what_it_said(processes[rank].returncode, folder / f"{rank}.error")
             if handed:  # before they could listen, or a second time
                 raise Interrupted(f"stopped; go on with: dlzoo run {run_dir}")
-            _raise(failed, processes[failed].returncode, folder)
+            _raise(failed, processes[failed].returncode, folder, run_dir)
 
 
 def end_with_parent() -> None:
@@ -159,7 +161,10 @@ def _raise_what_it_said(code: int, file: Path) -> None:
         raise (UserError if code == 2 else Interrupted)(file.read_text())
 
 
-def _raise(rank: int, code: int, folder: Path) -> None:
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    said = _said(folder, rank).read_text(errors="replace").strip()
-    raise RankError(rank, f"rank {rank} {how}" + (f":\n{said[-4000:]}" if said else ""))
+def _raise(rank: int, code: int, folder: Path, run_dir: Path) -> None:
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise UserError(f"rank {rank} was killed by {name} (out of memory?); go on with: dlzoo run {run_dir}")
+    error = folder / f"{rank}.error"
+    said = (error if error.exists() else _said(folder, rank)).read_text(errors="replace").strip()
+    raise RankError(rank, f"rank {rank} ended with exit code {code}" + (f":\n{said[-8000:]}" if said else ""))

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from dlzoo.errors import UserError
+
 T = TypeVar("T")
 
 #: Ranks wait for each other for so long: one of them may be reading a large set for the first time.
@@ -46,8 +48,19 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 def here() -> Rank:
-    """This process, by the variables that torchrun sets."""
-    return Rank(*(int(os.environ[name]) for name in _VARIABLES)) if launched() else ALONE
+    """This process, by the variables that torchrun sets.
+
+    Raises:
+        UserError: if they make no sense.
+    """
+    if not launched():
+        return ALONE
+    values = [os.environ[name] for name in _VARIABLES]
+    numbers = [int(value) if value.isdecimal() else -1 for value in values]
+    if min(numbers) < 0 or numbers[0] >= numbers[1] or numbers[2] >= numbers[3]:
+        said = ", ".join(f"{name}={value}" for name, value in zip(_VARIABLES, values, strict=True))
+        raise UserError(f"the environment has {said}: no rank")
+    return Rank(*numbers)
 
 
 def launched() -> bool:

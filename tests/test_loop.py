@@ -74,14 +74,25 @@ def test_a_compiled_training_is_the_same_and_keeps_the_names_of_the_weights() ->
     assert compiled.metrics["test/accuracy"] == pytest.approx(eager.metrics["test/accuracy"], abs=0.02)
 
 
+def test_compile_without_a_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found in cpp.cxx")
+
+    monkeypatch.setattr(Task, "_step", none)
+    with pytest.raises(UserError, match=r"trainer.compile=true needs a C\+\+ compiler"):
+        train(*SMALL, "trainer.compile=true")
+
+
 class Follower(pl.Callback):
     """Notes every step."""
 
     def __init__(self) -> None:
         self.seen: list[tuple] = []
+        self.losses: list[float] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.seen.append(("batch", batch, trainer.global_step))
+        self.losses.append(outputs["loss"].item())
 
     def on_after_backward(self, trainer, pl_module) -> None:
         self.seen.append(("backward", pl_module.clock))
@@ -101,6 +112,7 @@ def test_a_callback_that_follows_steps_sees_each_and_changes_nothing() -> None:
     for step in range(15):
         expected += [("backward", step), ("step", True), ("zero", step), ("batch", range(step, step + 1), step + 1)]
     assert follower.seen == expected
+    assert sum(follower.losses[10:]) / 5 == pytest.approx(logged(followed.dir)[4]["train/loss"])
     assert same(weights(followed), weights(alone))
     assert logged(followed.dir) == logged(alone.dir)
 
@@ -132,6 +144,7 @@ class AtEpochs(pl.Callback):
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
         self.seen.append((trainer.current_epoch, trainer.global_step))
+        assert {"train/loss", "val/accuracy"} <= set(trainer.callback_metrics)
 
 
 def test_a_callback_that_does_not_follow_steps_leaves_the_ranges_long(monkeypatch: pytest.MonkeyPatch) -> None:

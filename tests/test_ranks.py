@@ -140,8 +140,8 @@ def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> No
     wait_for(lambda: torch.load(run.last_checkpoint, weights_only=True)["epoch"] > epoch + 2, process)
     os.kill(max(children(process)), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "was killed by SIGKILL" in errors
+    assert process.returncode == 2
+    assert re.fullmatch(r"dlzoo: rank \d was killed by SIGKILL .*; go on with: dlzoo run run\n", errors), errors
     record = run.read()
     assert record["state"] == "failed"
     assert "was killed by SIGKILL" in record["error"]
@@ -159,7 +159,7 @@ def test_torchrun_starts_the_ranks_as_well() -> None:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["data.batch_size=33"], r"data.batch_size=33 does not divide into trainer.accumulate=1 equal parts on 2 dev"),
+        (["data.batch_size=33"], r"data.batch_size=33 does not divide into 2 equal parts, one a device$"),
         (["data=image_folder"], "data=image_folder needs data.root"),
         (["trainer.devices=100000"], "trainer.devices=100000: too many processes for"),
     ],
@@ -186,7 +186,7 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UserError, match=r"was begun on 4 devices, and cannot go on on 2"):
         execution._agree(run, compose([*CONV]), 2, 4, Rank(0, 2))
     other = json.dumps({"seed": 1})
-    monkeypatch.setattr(ranks, "gathered", lambda value: [value, other])
+    monkeypatch.setattr(ranks, "gathered", lambda value: [value, other if isinstance(value, str) else value])
     with pytest.raises(UserError, match="not the same for every rank"):
         execution.execute(run)
 
@@ -214,6 +214,44 @@ def test_what_broke_the_rank_that_leads_is_what_run_json_says(monkeypatch: pytes
     with pytest.raises(RankError):
         execution.execute(run)
     assert run.read()["error"] == "Traceback of rank 0"
+
+
+def test_a_rank_that_breaks_is_a_traceback_once_and_no_file_of_the_users_is_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path("random.py").write_text("raise SystemExit('a file of the user was run')")  # the ranks start in this folder
+    package = tmp_path / "plug"
+    package.mkdir()
+    (package / "sitecustomize.py").write_text(
+        "import os\nif os.environ.get('RANK') == '1':\n"
+        "    import dlzoo.ranks\n    def broken(*_): raise ValueError('of rank 1')\n    dlzoo.ranks.gathered = broken\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(package))
+    run = RunDir.create(Path("run"), compose([*CONV[1:], *TWO]))
+    with pytest.raises(RankError, match=r"(?s)rank 1 ended with exit code 1:.*ValueError: of rank 1$"):
+        execution.execute(run)
+    assert run.read()["state"] == "failed"
+    assert "of rank 1" in run.read()["error"]
+
+
+def test_a_run_that_another_process_finished_is_left_alone_by_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir.create(Path("run"), compose([*CONV]))
+    run.update(metrics={"test/accuracy": 0.5})
+    monkeypatch.setattr(ranks, "gathered", lambda value: [value, True])
+    assert execution.execute(run).metrics == {"test/accuracy": 0.5}
+    assert run.read()["state"] == "created"
+
+
+@pytest.mark.parametrize("rank", ["1", "x", "-1"])
+def test_rank_variables_that_make_no_sense_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, rank: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RANK": rank, "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train", *CONV]) == 2
+    assert capsys.readouterr().err == (
+        f"dlzoo: the environment has RANK={rank}, WORLD_SIZE=1, LOCAL_RANK=0, LOCAL_WORLD_SIZE=1: no rank\n"
+    )
 
 
 def test_callbacks_cannot_go_where_the_ranks_are() -> None:

@@ -1,5 +1,6 @@
 """Runs that are stopped, killed or damaged, and go on."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -72,6 +73,20 @@ def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice
     assert len(tested) == 1
 
 
+def test_a_signal_whose_exception_is_dropped_stops_the_run_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python drops what is raised inside a finaliser, and a signal may find us there."""
+
+    def dropped(*_: object) -> None:
+        with contextlib.suppress(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_test_epoch_start", dropped)
+        with pytest.raises(Interrupted):
+            train(*SMALL, "run_dir=run")
+    assert RunDir.open("run").read()["state"] == "interrupted"
+
+
 def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dlzoo.cli", "train", "run_dir=run", "trainer.max_epochs=2000", "model.width=4"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -137,7 +152,7 @@ def test_without_its_last_checkpoint_a_run_goes_on_from_the_best() -> None:
 def test_eval_does_not_take_the_last_epoch_for_the_best() -> None:
     run = train(*SMALL)
     (run.dir / "checkpoints" / "best.ckpt").unlink()
-    with pytest.raises(UserError, match=r"there is no best\.ckpt"):
+    with pytest.raises(UserError, match=r"best\.ckpt is gone"):
         evaluate(str(run.dir))
 
 

@@ -97,3 +97,11 @@ def test_a_stranger_s_pickle_runs_no_code(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read as weights"):
         train(*SMALL, "init_from=evil.pt")
     assert not (tmp_path / "owned").exists()
+
+
+def test_without_its_best_checkpoint_a_run_says_what_is_lost() -> None:
+    run = RunDir.open(train(*SMALL, "run_dir=run").dir)
+    run.best_checkpoint.unlink()
+    run.update(state="interrupted")
+    with pytest.raises(UserError, match=r"best\.ckpt is gone, and the weights to test with it; start a new run"):
+        execution.execute(run)

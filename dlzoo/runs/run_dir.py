@@ -121,6 +121,8 @@ class RunDir:
         best = record["config"]["trainer"]["select"] == "best" and "val" in record.get("data_sizes", {})
         path = self.best_checkpoint if best else self.last_checkpoint
         if not path.exists():
+            if self.last_checkpoint.exists():
+                raise UserError(f"{path} is gone, and the weights to test with it; start a new run")
             raise UserError(f"{self.path}: there is no {path.name} (the run is {record['state']})")
         return path
 

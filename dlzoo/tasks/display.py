@@ -35,6 +35,9 @@ class Display(pl.Callback):
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        if pl_module.compiled:
+            self.console.print("compiling: the first step may take minutes", soft_wrap=True)
         self._start(pl_module)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -41,6 +41,15 @@ class Stop(pl.Callback):
             raise Interrupted("stopped at once" if again else "stopped")
         self._on_request()
 
+    def check(self) -> None:
+        """Stop here if somebody asked for it: Python drops what a handler raises inside a finaliser.
+
+        Raises:
+            Interrupted: if there was a signal.
+        """
+        if self._requested:
+            raise Interrupted("stopped")
+
     def take(self) -> dict[int, Any]:
         """Let the signals come here; what they did before.
 

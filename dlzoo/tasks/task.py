@@ -53,7 +53,7 @@ class Task(pl.LightningModule, ABC):
         rank: which of the processes that share the batches this is.
         compiled: whether the training's forward and backward passes are compiled.
         observed: "steps" if a user's callbacks follow each step, which then goes through Lightning's wrappers; "epochs"
-            if there are others, which find validation's numbers in trainer.callback_metrics.
+            if there are others; both find the logged numbers in trainer.callback_metrics.
     """
 
     #: What is kept of each batch while training, the loss first; its mean over all batches since the last is logged.
@@ -92,7 +92,7 @@ class Task(pl.LightningModule, ABC):
         self.eval_feeds = {"test": test} | ({} if val is None else {"val": val})
         self.reseed, self.record, self.clip_norm, self.patience = reseed, record, clip_norm, patience
         self._frozen, self.rank = list(frozen), rank
-        self._compiled, self._observed = compiled, observed
+        self.compiled, self._observed = compiled, observed
         self.clock = 0
         self.stop_requested = False
         self.train_seconds = 0.0
@@ -162,11 +162,11 @@ class Task(pl.LightningModule, ABC):
         self._average = None if self.ema is None else Ema(self.ema, self.network, self.decay or 0.0)
         self._window = [tuple(value.to(self.device) for value in values) for values in self._window]
         self._say_global_step()
-        if self._compiled:
+        if self.compiled:
             self.network.compile(dynamic=False)  # in place: the names of the weights stay
         self._peeked = perf_counter()
 
-    def training_step(self, steps: range, batch_idx: int) -> None:
+    def training_step(self, steps: range, batch_idx: int) -> dict[str, Tensor] | None:
         started = perf_counter()
         alone, on_cpu = self.rank.world == 1, self.device.type == "cpu"
         for step in steps:
@@ -181,8 +181,10 @@ class Task(pl.LightningModule, ABC):
         means = self.training_means() if logs else {}  # the host waits for the device here
         self._window_seconds += perf_counter() - started
         self._say_global_step()
+        outputs = {"loss": self._window[-1][0]} if self._observed == "steps" else None
         if logs:
             self._log_training(means)
+        return outputs
 
     def _step(self, step: int) -> None:
         self.reseed(self.device, step)
@@ -250,6 +252,8 @@ class Task(pl.LightningModule, ABC):
         speed = (self.clock - self._logged) * self.train_feed.batch_size / self._window_seconds
         self.train_seconds += self._window_seconds
         self._window, self._logged, self._window_seconds = [], self.clock, 0.0
+        if self._observed:
+            self.log_dict(means)
         self._publish(means | {"lr": lr, "images_per_second": speed})
 
     def _publish(self, values: dict[str, float]) -> None:
@@ -283,7 +287,7 @@ class Task(pl.LightningModule, ABC):
         feed = self.eval_feeds[part]
         self.status = f"{part} {index + 1}/{len(feed)}"
         # Not compiled: the last batch is short, and a compilation costs more than it would save here.
-        with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
+        with torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
             if (batch := feed.batch(index)) is not None:
                 self._outputs.append(self.outputs(batch))
 
