@@ -266,7 +266,7 @@ def end_to_end(repeats: int, quick: bool, trainer: str) -> list[Row]:
     pictures = [(Image.fromarray(image), int(label)) for image, label in zip(images, data.train.labels, strict=True)]
     loaders = {"a plain DataLoader with per-sample transforms": plain_loader(pictures)}
     with suppress(ImportError):
-        loaders["timm's loader, model and optimizer"] = timm_loader(pictures, device)
+        loaders["timm's loader and model"] = timm_loader(pictures, device)
     networks = [dlzoo.build_model("resnet18", num_classes=10, image_size=32, stem="imagenet")]
     if len(loaders) > 1:
         import timm  # pyright: ignore[reportMissingImports]
@@ -310,7 +310,7 @@ class Transformed(Dataset):
 
 
 def timm_loader(pictures: list[tuple[Image.Image, int]], device: torch.device) -> Any:
-    """What timm's train script makes for images of 32 px, with its usual augmentation."""
+    """The loader of timm's train script for images of 32 px, with its usual augmentation (a random resized crop)."""
     from timm.data.loader import create_loader  # pyright: ignore[reportMissingImports]
 
     dataset: Any = Transformed(pictures, None)

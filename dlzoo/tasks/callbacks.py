@@ -24,7 +24,7 @@ def observed_by(callbacks: Sequence[pl.Callback]) -> Literal["steps", "epochs"] 
     """How closely the callbacks follow a training.
 
     With a hook that Lightning would call for each step, the training runs in ranges of one step and through Lightning's
-    wrappers of the backward pass and the optimizer, which costs about a millisecond a step. Others cost some
+    wrappers of the backward pass and the optimizer, which costs about half a millisecond a step. Others cost some
     milliseconds an epoch.
 
     Raises:
