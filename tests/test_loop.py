@@ -125,8 +125,14 @@ def test_a_lambda_callback_is_called_for_each_step_as_well(hook: str) -> None:
 
 
 def test_a_run_goes_on_with_the_callbacks_that_it_was_begun_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Task.on_validation_epoch_end
+
+    def stopping(self: Task) -> None:
+        measure(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "on_validation_epoch_end", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(Task, "on_validation_epoch_end", stopping)
         with pytest.raises(Interrupted):
             dlzoo.train([*SMALL, "run_dir=run"], quiet=True, callbacks=[AtEpochs()])
     with pytest.raises(UserError, match=r"begun with callbacks=\['AtEpochs'\], not \[\]; .*train\(\['resume=run'\]"):
