@@ -1,19 +1,13 @@
-"""Splits, feeds, augmentation, and folders of pictures."""
+"""Splits, feeds, augmentation, and published sets."""
 
 import hashlib
 import os
 import pickle
-import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
@@ -23,7 +17,6 @@ from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 from dlzoo.streams import Streams
 from dlzoo.zoo import build
-from tests.conftest import draw_pictures
 
 
 def section(**knobs: object) -> dict:
@@ -159,234 +152,6 @@ def test_evaluation_sees_every_sample_once_in_order() -> None:
     evaluation = EvalFeed(split, Normalise(torch.zeros(1), torch.ones(1)), 4)
     assert len(evaluation) == 3
     assert torch.cat([evaluation.batch(i).labels for i in range(3)]).tolist() == list(range(10))
-
-
-# Folders of pictures
-
-
-def test_an_image_folder(pictures: Path) -> None:
-    splits = Splits.load(section(root=str(pictures)))
-    assert splits.classes == ("dark", "light")
-    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [72, 8, 20]
-    assert splits.train.images.shape[1:] == (12, 12, 3)
-    first = np.asarray(Image.open(pictures / "test" / "dark" / "000.png"))
-    assert np.array_equal(splits.test.images[0].numpy(), first)
-    for part in (splits.train, splits.val, splits.test):
-        brightness = part.images.float().mean((1, 2, 3))
-        assert torch.equal((brightness > 127).long(), part.labels)
-
-
-def test_pictures_are_decoded_once_and_again_when_one_changes(pictures: Path, cache_home: Path) -> None:
-    before = Splits.load(section(root=str(pictures)))
-    (cached,) = cache_home.rglob("*.npy")
-    stamp = cached.stat().st_mtime_ns
-    assert Splits.load(section(root=str(pictures))).fingerprint == before.fingerprint
-    assert cached.stat().st_mtime_ns == stamp
-    time.sleep(0.01)
-    Image.fromarray(np.full((12, 12, 3), 7, np.uint8)).save(pictures / "test" / "dark" / "000.png")
-    after = Splits.load(section(root=str(pictures)))
-    assert after.fingerprint != before.fingerprint
-    assert (after.test.images[0] == 7).all()
-    assert len(list(cache_home.rglob("*.npy"))) == 1  # the old one is gone
-
-
-def test_pictures_of_any_size_and_mode(tmp_path: Path, cache_home: Path) -> None:
-    root = tmp_path / "any"
-    draw_pictures(root / "dark", 10, size=(30, 20))
-    draw_pictures(root / "light", 10, size=(16, 40))
-    Image.new("L", (9, 9)).save(root / "dark" / "grey.gif")
-    Image.new("RGBA", (50, 20)).save(root / "dark" / "alpha.png")
-    (root / "dark" / ".DS_Store").write_text("litter")
-    assert Splits.load(section(root=str(root), image_size=16)).train.images.shape[1:] == (16, 16, 3)
-    assert Splits.load(section(root=str(root))).image_size == 224
-    assert len(Splits.load(section(root=str(root), image_size=16)).test) == 4
-
-
-def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright(
-    tmp_path: Path, cache_home: Path
-) -> None:
-    for name in ("a", "b"):
-        draw_pictures(tmp_path / "set" / name, 5)
-    wide = Image.new("RGB", (24, 8), "black")
-    wide.paste("white", (8, 0, 16, 8))
-    wide.save(tmp_path / "set" / "a" / "wide.png")
-    turned = Image.new("RGB", (8, 8), "black")
-    turned.paste("white", (0, 0, 8, 4))
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    turned.save(tmp_path / "set" / "a" / "turned.png", exif=exif)
-    from dlzoo.data.decode import read_picture
-
-    assert (read_picture(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
-    upright = read_picture(tmp_path / "set" / "a" / "turned.png", 8)
-    assert (upright[:4] == 0).all()
-    assert (upright[4:] == 255).all()
-
-
-def test_links_that_lead_back_are_walked_once_and_names_are_only_names(tmp_path: Path, cache_home: Path) -> None:
-    root = tmp_path / "set"
-    for name in ("a$b$c", "$\\frac$"):
-        draw_pictures(root / name, 5)
-        (root / name / "loop").symlink_to(".")
-    os.rename(root / "$\\frac$", os.fsencode(root) + b"/caf\xe9")
-    splits = Splits.load(section(root=str(root), batch_size=1, val_fraction=0.0))
-    assert len(splits.train) + len(splits.test) == 10
-    assert splits.classes == ("a$b$c", "caf\ufffd")
-
-
-def test_val_is_validation_beside_test_and_the_test_split_without(pictures: Path) -> None:
-    shutil.copytree(pictures / "test", pictures / "val")
-    splits = Splits.load(section(root=str(pictures)))
-    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [80, 20, 20]
-    shutil.rmtree(pictures / "test")
-    splits = Splits.load(section(root=str(pictures)))
-    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [72, 8, 20]
-
-
-def damage(root: Path, how: str) -> None:
-    victim = root / "train" / "dark" / "007.png"
-    if how == "truncated":
-        victim.write_bytes(victim.read_bytes()[:100])
-    elif how == "text":
-        victim.write_text("not a picture")
-    elif how == "empty file":
-        victim.write_bytes(b"")
-    elif how == "stray":
-        (root / "train" / "dark" / "notes.txt").write_text("hello")
-    elif how == "no test":
-        shutil.rmtree(root / "test")
-    elif how == "one class":
-        shutil.rmtree(root / "train" / "dark")
-        shutil.rmtree(root / "test" / "dark")
-    elif how == "empty":
-        shutil.rmtree(root)
-        root.mkdir()
-    elif how == "missing":
-        shutil.rmtree(root)
-    elif how == "empty test":
-        shutil.rmtree(root / "test")
-        (root / "test" / "dark").mkdir(parents=True)
-    elif how == "new class":
-        (root / "test" / "dark").rename(root / "test" / "dusk")
-    elif how == "pipe":
-        victim.unlink()
-        os.mkfifo(victim)
-    elif how == "dangling":
-        victim.unlink()
-        victim.symlink_to("nowhere.png")
-
-
-@pytest.mark.parametrize(
-    ("how", "says"),
-    [
-        ("truncated", "007.png: not a whole picture"),
-        ("text", "007.png: not a whole picture"),
-        ("empty file", "007.png: not a whole picture"),
-        ("stray", "notes.txt: not a whole picture"),
-        ("dangling", "007.png"),
-        ("pipe", "007.png: not a file"),
-        ("no test", "neither test/ nor val/"),
-        ("one class", "needs two or more"),
-        ("empty", "needs two or more"),
-        ("missing", "no folder"),
-        ("empty test", "a class folder without pictures"),
-        ("new class", "class 'dusk' of test/ is not in train/"),
-    ],
-)
-def test_a_bad_folder_is_one_line_that_names_the_file(pictures: Path, cache_home: Path, how: str, says: str) -> None:
-    damage(pictures, how)
-    with pytest.raises(UserError) as error:
-        Splits.load(section(root=str(pictures)))
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
-    assert list(cache_home.rglob("*.tmp")) == []
-
-
-# Where images are kept
-
-
-@pytest.mark.parametrize("cache", ["auto", "device", "memory", "disk", "none"])
-def test_a_cache_changes_no_number(pictures: Path, cache_home: Path, cache: str) -> None:
-    usual = Splits.load(section(root=str(pictures)))
-    splits = Splits.load(section(root=str(pictures), cache=cache))
-    kept = splits.train.images
-    assert isinstance(kept, Tensor) == (cache in ("auto", "device", "memory"))
-    assert splits.fingerprint == usual.fingerprint
-    assert torch.equal(splits.train.labels, usual.train.labels)
-    statistics = channel_statistics(kept)
-    assert all(map(torch.equal, statistics, channel_statistics(usual.train.images)))
-    assert torch.equal(splits.test.images[torch.tensor([3, 1])], usual.test.images[torch.tensor([3, 1])])
-    feeds = [
-        TrainFeed(
-            part.train, Normalise(*statistics), build("augment", "flip_crop"), Streams(0), 12, 3, cache=part.cache
-        )
-        for part in (splits, usual)
-    ]
-    assert feeds[0].images.place == {"auto": "memory", "device": "memory"}.get(cache, cache)
-    for step in (0, 1, 2, 5, 6, 4, 13):  # in turn, over an epoch's end, and with jumps
-        for mine, theirs in zip(feeds[0].batches(step), feeds[1].batches(step), strict=True):
-            assert torch.equal(mine.images, theirs.images)
-            assert torch.equal(mine.labels, theirs.labels)
-    evaluations = [EvalFeed(part.test, Normalise(*statistics), 8, cache=part.cache) for part in (splits, usual)]
-    for number in range(3):
-        assert torch.equal(evaluations[0].batch(number).images, evaluations[1].batch(number).images)
-    for feed_ in (*feeds, *evaluations):
-        feed_.images.close()
-
-
-def test_none_writes_no_file_and_a_file_that_goes_bad_is_one_line(pictures: Path, cache_home: Path) -> None:
-    splits = Splits.load(section(root=str(pictures), cache="none"))
-    assert list(cache_home.rglob("*.npy")) == []
-    train = TrainFeed(splits.train, Normalise(torch.zeros(3), torch.ones(3)), build("augment", "none"), Streams(0), 24)
-    next(train.batches(0))
-    for path in (pictures / "train").rglob("*.png"):
-        path.write_bytes(b"gone bad")
-    with pytest.raises(UserError, match=r"\.png: not a whole picture"):
-        for step in range(8):
-            list(train.batches(step))
-    train.images.close()
-
-
-def test_auto_takes_the_first_place_that_has_room(
-    pictures: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from dlzoo.data import cache
-
-    def place() -> str:
-        images = Splits.load(section(root=str(pictures))).train.images
-        return "memory" if isinstance(images, Tensor) else images.place
-
-    assert place() == "memory"
-    monkeypatch.setattr(cache, "_memory", lambda: 1000)
-    assert place() == "disk"
-    shutil.rmtree(cache_home)
-    monkeypatch.setattr(cache, "_OF_DISK", 0.0)
-    assert place() == "none"
-    splits = Splits.load(section(root=str(pictures), cache="memory"))  # who says so gets it
-    assert isinstance(splits.train.images, Tensor)
-
-
-def test_a_large_set_is_known_by_images_at_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dlzoo.data import image_set
-
-    images = torch.randint(0, 256, (100, 4, 4, 1), dtype=torch.uint8)
-    labels = torch.zeros(100, dtype=torch.int64)
-    monkeypatch.setattr(image_set, "_MOST", 400)
-    assert fingerprint(Split(images, labels)) == fingerprint(Split(images[::4].repeat_interleave(4, 0), labels))
-    assert torch.equal(channel_statistics(images)[0], channel_statistics(images[::4])[0])
-
-
-def test_two_processes_that_want_the_same_pictures_decode_them_once(pictures: Path, cache_home: Path) -> None:
-    code = (
-        "import sys; from dlzoo.data import decode; from dlzoo.data.splits import Splits\n"
-        "write = decode._write\n"
-        "def spy(*words): print('decoded'); return write(*words)\n"
-        "decode._write = spy\n"
-        f"Splits.load({section(root=str(pictures))!r})"
-    )
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert "".join(process.communicate()[0] for process in both) == "decoded\n"
-    assert [process.returncode for process in both] == [0, 0]
 
 
 # Published sets, against small files in their formats
