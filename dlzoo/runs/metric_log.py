@@ -44,7 +44,7 @@ class MetricLog:
         """One record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
         record = {"step": step, "epoch": round(epoch, 4), "time": round(time.time(), 3)} | values
         self._lines.write(json.dumps(strict(record)) + "\n")
-        # One event for all of them: a tenth of the time of add_scalar for each.
+        # One event for all of them, where add_scalar would write one for each.
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         writer = self.board.file_writer
         assert writer is not None
