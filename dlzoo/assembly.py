@@ -161,12 +161,14 @@ class Assembled:
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
         """Train to the end, from `checkpoint` if there is one."""
-        trainer = self._lightning([*self._callbacks, *callbacks])
+        files = WholeFiles()
+        trainer = self._lightning([*self._callbacks, *callbacks], files)
         loaders = self.task.train_batches(), self.task.eval_batches("val")
         try:
             trainer.fit(self.task, *loaders, ckpt_path=checkpoint, weights_only=True)
         finally:
             self.task.close_feeds()
+            files.close()
 
     def load(self, checkpoint: Path) -> dict[str, Any]:
         """Load the weights of a checkpoint; what the task knew when they were saved.
@@ -187,7 +189,7 @@ class Assembled:
             self.task.close_feeds()
         return self.task.test_metrics, self.task.gathered
 
-    def _lightning(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    def _lightning(self, callbacks: Sequence[pl.Callback], *plugins: Any) -> pl.Trainer:
         """Lightning, with what dlzoo does itself turned off."""
         for talkative in ("pytorch_lightning", "torch.utils.cpp_extension"):
             logging.getLogger(talkative).setLevel(logging.ERROR)
@@ -195,7 +197,7 @@ class Assembled:
         return pl.Trainer(
             accelerator=self.accelerator,
             precision=self.precision,
-            **self._processes(),
+            **self._processes(*plugins),
             benchmark=True,
             max_epochs=self.settings.max_epochs,
             callbacks=list(callbacks),
@@ -207,17 +209,17 @@ class Assembled:
             use_distributed_sampler=False,
         )
 
-    def _processes(self) -> dict[str, Any]:
+    def _processes(self, *plugins: Any) -> dict[str, Any]:
         """What Lightning has to know of the ranks; they are started, and can talk to each other, already."""
         if self.rank.world == 1:
             # An environment that is named: inside a Slurm job Lightning would look for tasks that are not there.
-            return {"devices": 1, "plugins": [WholeFiles(), LightningEnvironment()]}
+            return {"devices": 1, "plugins": [*plugins, LightningEnvironment()]}
         return {
             "devices": self.rank.local_world,
             "num_nodes": self.rank.world // self.rank.local_world,
             # Running statistics are shared before each validation, not before each range of steps.
             "strategy": DDPStrategy(broadcast_buffers=False),
-            "plugins": [WholeFiles(), TorchElasticEnvironment()],
+            "plugins": [*plugins, TorchElasticEnvironment()],
         }
 
 

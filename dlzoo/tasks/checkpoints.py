@@ -5,20 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from dlzoo import ranks
 from dlzoo.errors import Interrupted, UserError
 from dlzoo.tasks.task import Task
 
 
+#: Work, in seconds, that is worth a checkpoint of its own: epochs may be as short as some milliseconds.
+_WORTH_SAVING = 1.0
+
+
 class Checkpoints(pl.Callback):
-    """Writes `last` (to resume) at each epoch's end and every `plan.checkpoint_every` steps, `best` when it is beaten.
+    """Writes `best` when it is beaten and `last` (to resume) every `plan.checkpoint_every` steps, at an epoch's end that
+    comes at least a second after the one before, and when the training ends.
 
     A request to stop is obeyed where a checkpoint is legal: at the end of a range of steps inside an epoch, and at
     an epoch's end only after validation.
@@ -26,6 +35,7 @@ class Checkpoints(pl.Callback):
 
     def __init__(self, last: Path, best: Path) -> None:
         self.last, self.best = last, best
+        self._saved = float("-inf")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -36,21 +46,23 @@ class Checkpoints(pl.Callback):
         stop = task.stops()
         if stop or task.plan.saves(task.clock):
             task.training_means()  # weights that are lost must not take the place of good ones
-            trainer.save_checkpoint(self.last)
+            self._save(trainer, self.last)
         if stop:
             raise _stopped(task)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task = _task(pl_module)
+        stop, over = task.stops(), task.clock == task.plan.steps or trainer.should_stop
         if task.best is not None and task.best.clock == task.clock:
-            trainer.save_checkpoint(self.best)
-            if trainer.is_global_zero:
-                with in_place_of(self.last) as aside:
-                    _second_name(self.best, aside)
-        else:
-            trainer.save_checkpoint(self.last)
-        if task.stops() and task.clock < task.plan.steps:
+            self._save(trainer, self.best, also=self.last)
+        elif stop or over or ranks.any_of(perf_counter() - self._saved > _WORTH_SAVING, task.device):
+            self._save(trainer, self.last)
+        if stop and not over:
             raise _stopped(task)
+
+    def _save(self, trainer: pl.Trainer, path: Path, **names: Path) -> None:
+        trainer.save_checkpoint(path, storage_options=names)
+        self._saved = perf_counter()
 
 
 def _stopped(task: Task) -> Interrupted:
@@ -58,24 +70,58 @@ def _stopped(task: Task) -> Interrupted:
 
 
 class WholeFiles(CheckpointIO):
-    """Checkpoints are written aside, synced and renamed: a kill or a full disk leaves the one before it whole."""
+    """Checkpoints are written aside, synced and renamed: a kill or a full disk leaves the one before it whole.
+
+    A thread does it, from a copy, while the training goes on; `close` waits for it. One checkpoint is under way at a
+    time, and what went wrong with it is raised by the next call.
+
+    Raises:
+        UserError: if one cannot be written.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._under_way: Future[None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)  # of a user's ModelCheckpoint
-        with in_place_of(Path(path)) as aside, aside.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        """`storage_options`: {"also": another name for the file}."""
+        content = BytesIO()
+        torch.save(checkpoint, content)
+        self._wait()
+        names = [Path(path), *(storage_options or {}).values()]  # of one file
+        self._under_way = self._thread.submit(_write, content.getbuffer(), *names)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        self._wait()
         return torch.load(path, map_location="cpu", weights_only=True)
 
     def remove_checkpoint(self, path: Any) -> None:
+        self._wait()
         Path(path).unlink()
+
+    def close(self) -> None:
+        self._wait()
+        self._thread.shutdown()
+
+    def _wait(self) -> None:
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
+
+
+def _write(content: memoryview, path: Path, *others: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)  # of a user's ModelCheckpoint
+    with _in_place_of(path) as aside, aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    for other in others:
+        with _in_place_of(other) as aside:
+            _second_name(path, aside)
 
 
 @contextmanager
-def in_place_of(path: Path) -> Iterator[Path]:
+def _in_place_of(path: Path) -> Iterator[Path]:
     """Another name to write to; what is there then takes the place of `path`, whole.
 
     Raises:
@@ -86,14 +132,10 @@ def in_place_of(path: Path) -> Iterator[Path]:
     try:
         yield aside
         os.replace(aside, path)
-    except BaseException as error:
+    except OSError as error:
         aside.unlink(missing_ok=True)
-        # torch's writer turns a full disk into a RuntimeError
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError):
-            raise
         kept = "; the checkpoint before it is whole" if path.exists() else ""
-        raise UserError(f"cannot write {path}: {cause.strerror}{kept}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}{kept}") from error
 
 
 def _second_name(path: Path, name: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TimeRemainingColumn
 from rich.progress import Task as Bar
 from rich.table import Column
@@ -27,12 +27,14 @@ class PatientConsole(Console):
 class Display(pl.Callback):
     """One line an epoch, and under them on a terminal a live bar.
 
-    The bar reads plain numbers four times a second from a thread of its own: a step costs nothing more for it.
+    The bar reads plain numbers four times a second from a thread of its own, and takes the lines along: a step costs
+    nothing more for it, and a short epoch no redrawing.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._progress: Progress | None = None
+        self._lines = _Lines()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Task)
@@ -45,7 +47,11 @@ class Display(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Task)
-        self.console.print(Text(describe(pl_module)), soft_wrap=True)
+        line = Text(describe(pl_module))
+        if self._progress is None:
+            self.console.print(line, soft_wrap=True)
+        else:
+            self._lines.waiting.append(line)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
@@ -58,18 +64,31 @@ class Display(pl.Callback):
 
     def _start(self, module: pl.LightningModule) -> None:
         assert isinstance(module, Task)
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
             columns: list[Any] = [BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), facts := _Facts(module)]
             self._progress = facts.progress = Progress(
                 *columns, console=self.console, refresh_per_second=4, expand=True, transient=True
             )
             self._progress.add_task("", total=module.plan.steps, completed=module.clock)
+            self.console.push_render_hook(self._lines)  # under the bar's own: the lines come above it
             self._progress.start()
 
     def _stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
+            self.console.pop_render_hook()
             self._progress = None
+
+
+class _Lines(RenderHook):
+    """Lines that are printed together with whatever is printed next."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Text] = []
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        waiting, self.waiting = self.waiting, []
+        return [*waiting, *renderables]
 
 
 class _Facts(ProgressColumn):

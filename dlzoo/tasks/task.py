@@ -330,10 +330,10 @@ class Task(pl.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         epoch = self.clock // self.plan.steps_per_epoch
         checkpoint["epoch"], checkpoint["global_step"] = epoch, self.clock
-        checkpoint["loops"]["fit_loop"] = at_epoch_start(checkpoint["loops"]["fit_loop"], epoch)
+        checkpoint["loops"] = at_epoch_start(epoch)
         checkpoint["task"] = {
             "clock": self.clock,
-            "window": ranks.gathered([tuple(value.cpu() for value in values) for values in self._window]),
+            "window": ranks.gathered([torch.stack(column).cpu() for column in zip(*self._window, strict=True)]),
             "logged": self._logged,
             "latest": self.latest,
             "best": None if self.best is None else tuple(self.best),
@@ -344,6 +344,6 @@ class Task(pl.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["task"]
         self.clock, self._logged = state["clock"], state["logged"]
-        self._window = state["window"][self.rank.index]
+        self._window = list(zip(*(column.unbind() for column in state["window"][self.rank.index]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self._window_seconds = state["train_seconds"], state["window_seconds"]
