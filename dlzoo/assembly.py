@@ -156,6 +156,7 @@ class Assembled:
             "init_from": self.taken,
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world,
+            "threads": torch.get_num_threads(),
             "precision": self.precision,
         }
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from itertools import takewhile
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from dlzoo import index
 from dlzoo.errors import UserError, did_you_mean, first_line
 from dlzoo.knobs import check, knobs_of
+from dlzoo.overrides import parse
 from dlzoo.registry import REGISTRIES
 from dlzoo.settings import RunSettings, TrainerSettings
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 Config = dict[str, Any]
 
@@ -25,6 +30,9 @@ DEFAULTS_FROM = {"norm": "model", "act": "model", "init": "model", "augment": "d
 
 #: The parts of a config that have settings of their own; each but the last is a registry.
 SECTIONS = [*REGISTRIES, "trainer"]
+
+#: What is said of many runs and is no part of one: a choice with files under conf/, and a section.
+SWEEP_ONLY = ("executor", "sweep")
 
 _PACKAGE = Path(__file__).parent
 _composing = Lock()
@@ -58,8 +66,9 @@ def head(choice: str, name: str) -> list[str]:
 
 @cache
 def choices() -> list[str]:
-    """Every word that may stand before `=` and takes a name."""
-    return [*REGISTRIES, *sorted(path.name for path in conf_dir().iterdir() if path.is_dir())]
+    """Every word that may stand before `=` of a run and takes a name."""
+    folders = sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
+    return [*REGISTRIES, *(name for name in folders if name not in SWEEP_ONLY)]
 
 
 def compose(overrides: Iterable[str]) -> Config:
@@ -68,33 +77,23 @@ def compose(overrides: Iterable[str]) -> Config:
     Raises:
         UserError: for an unknown choice, name or key, or a value of the wrong type.
     """
-    # Hydra costs a quarter of a second: `dlzoo list` does without it.
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     if isinstance(overrides, str):
         raise UserError(f"settings are a list, such as [{overrides!r}]")
-    lines = [checked for line in overrides if (checked := _checked(line))]
-    try:
-        with _composing:  # Hydra's state is the process's
-            _fill_store()
-            with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
-                composed = hydra_compose("config", overrides=lines)
-        raw = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(first_line(error)) from error
-    assert isinstance(raw, dict)
-    return freeze({str(key): value for key, value in raw.items()})
+    chosen, values = [], []
+    for line in overrides:
+        override = _checked(line)
+        if override.key_or_group not in choices():
+            values.append(override)
+        elif override.value() is not None:
+            chosen.append(f"{override.key_or_group}={override.value()}")
+    raw = deepcopy(_composed(tuple(chosen), _written()))
+    for override in values:
+        _put(raw, override.key_or_group, override.value())
+    return freeze(_resolved(raw))
 
 
-def _checked(line: str) -> str | None:
-    """One override for Hydra, after its key (of a choice: its name too) was looked at; None if it says nothing.
-
-    Values are forced in ("++"), so that unknown keys are answered by `freeze`, in our words.
-    """
+def _checked(line: str) -> Override:
+    """One override, after its key (of a choice: its name too) was looked at; unknown keys are left to `freeze`."""
     key, equals, _ = line.partition("=")
     if line.startswith("~"):
         raise UserError(f"{line!r}: a setting cannot be taken away; choose another value for it")
@@ -102,41 +101,73 @@ def _checked(line: str) -> str | None:
         words = [f"{word}=..." for word in (*choices(), *knobs_of(RunSettings))]
         hint = "say it as key=value" if f"{line}=..." in words else did_you_mean(line, words)
         raise UserError(f"{line!r} is no setting (key=value); {hint}")
-    override = _parsed(line)
+    override = parse(line)
     if override.is_sweep_override():
-        raise UserError(
-            f"{line!r} asks for several runs, and one run takes one value; quote a comma that is meant: '\"a,b\"'"
-        )
+        raise UserError(f"{line!r} asks for several runs: say -m before it; or quote a comma that is meant: '\"a,b\"'")
     key, value = override.key_or_group, override.value()
     section, _, rest = key.partition(".")
     if section == "hydra":
         raise UserError(f"unknown key {key!r}: Hydra composes here, and does nothing else")
     if section in choices() and rest == "name":
         raise UserError(f"{line!r}: say {section}={value}")
-    if key not in choices():
-        return f"++{override.input_line.lstrip('+')}"
-    if value is None and key == "experiment":
-        return None
+    if section in SWEEP_ONLY:
+        raise UserError(f"{line!r} says how several runs are carried out: say -m before it")
+    if key not in choices() or (value is None and key == "experiment"):
+        return override
     if not isinstance(value, str) or value not in options(key):
         raise UserError(f"unknown {key} {value!r}; {did_you_mean(str(value), options(key))}")
-    return f"{key}={value}"
+    return override
 
 
-def _parsed(line: str) -> Any:
-    """Hydra's reading of an override; a value that its grammar has no place for (~/data, josé) is taken as a word."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+def _written() -> tuple[tuple[str, int], ...]:
+    """What tells one state of conf/ from another."""
+    return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in conf_dir().rglob("*.yaml")))
+
+
+@lru_cache(maxsize=256)
+def _composed(chosen: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Config:
+    """What Hydra makes of some choices; values are put in later: a sweep has few choices and many values."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
     from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    parser = OverridesParser.create()
     try:
-        return parser.parse_override(line)
-    except HydraException as error:
-        key, _, value = line.partition("=")
-        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-        try:
-            return parser.parse_override(f'{key}="{quoted}"')
-        except HydraException:
-            raise UserError(f"cannot read {line!r}: {first_line(error)}") from error
+        with _composing:  # Hydra's state is the process's
+            _fill_store()
+            with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
+                composed = hydra_compose("config", overrides=list(chosen))
+        raw = OmegaConf.to_container(composed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(first_line(error)) from error
+    assert isinstance(raw, dict)
+    return {str(key): value for key, value in raw.items()}
+
+
+def _put(raw: Config, key: str, value: Any) -> None:
+    """raw["a"]["b"] = value, for the key "a.b"."""
+    *sections, name = key.split(".")
+    for depth, section in enumerate(sections, 1):
+        raw = raw.setdefault(section, {})
+        if not isinstance(raw, dict):
+            raise UserError(f"unknown key {key!r}: {'.'.join(sections[:depth])} is a single value")
+    raw[name] = value
+
+
+def _resolved(raw: Config) -> Config:
+    """`raw` with what its interpolations (${seed}) refer to."""
+    if not any(mark in str(raw) for mark in ("${", "???")):
+        return raw
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(first_line(error)) from error
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
 
 
 @cache

@@ -26,7 +26,7 @@ from dlzoo.metrics.classification import confusion_matrix
 from dlzoo.ranks import Rank
 from dlzoo.runs import environment, summary
 from dlzoo.runs.metric_log import MetricLog, read_metrics
-from dlzoo.runs.run_dir import RunDir, fresh_folder
+from dlzoo.runs.run_dir import RunDir, fresh_folder, now
 from dlzoo.settings import TrainerSettings
 from dlzoo.tasks.checkpoints import Checkpoints
 from dlzoo.tasks.display import Display, PatientConsole
@@ -99,7 +99,10 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
     settings = TrainerSettings(**config["trainer"])
-    wanted = processes(settings)
+    wanted = processes(settings) * settings.nodes
+    if not ranks.launched() and settings.nodes > 1:
+        raise UserError(f"{run.path}: trainer.nodes={settings.nodes} needs processes on each machine: torchrun"
+                        f" --nnodes={settings.nodes} ... -m dlzoo.cli run {run.path}, or a sweep with executor=slurm")  # fmt: skip
     if not ranks.launched() and wanted > 1:
         if callbacks:
             raise UserError("callbacks are objects of this process, and trainer.devices > 1 trains in others")
@@ -137,8 +140,8 @@ def _agree(run: RunDir, config: Config, wanted: int, begun: int, rank: Rank) -> 
         UserError: if they are not as many as the config says, or as the run was begun with, or read different configs.
     """
     if rank.world != wanted:
-        raise UserError(f"{run.config_file} says trainer.devices={config['trainer']['devices']}, and there are"
-                        f" {rank.world} ranks for {wanted} devices")  # fmt: skip
+        raise UserError(f"{run.config_file} says trainer.devices={config['trainer']['devices']} and trainer.nodes="
+                        f"{config['trainer']['nodes']}, and there are {rank.world} ranks for {wanted} devices")  # fmt: skip
     if rank.world != begun:
         raise UserError(f"{run.path} was begun on {begun} devices, and cannot go on on {rank.world}: start a new run")
     if len(set(ranks.gathered(json.dumps(config, sort_keys=True)))) > 1:
@@ -159,7 +162,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
             )
             with _plain_errors(run):
                 _carry_out(run, config, before, console, stop, callbacks)
-            run.update(state="finished", wall_seconds=wall_seconds())
+            run.update(state="finished", finished=now(), wall_seconds=wall_seconds())
             summary.after(console, run.path, run.read())
         except BaseException as error:
             stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
@@ -219,6 +222,7 @@ def _assembled(
         if before.get("data_fingerprint") != made.data.fingerprint:
             raise UserError(f"{run.path}: the data is not what the run began with; start a new run")
         made.load(checkpoint)
+        torch.set_num_threads(before["threads"])  # as many as it began with: they decide how sums are rounded
     if ranks.several() and len(set(ranks.gathered(made.data.fingerprint))) > 1:
         raise UserError(f"{run.path}: the data is not the same for every rank")
     return made

@@ -39,7 +39,7 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
 
 
 def processes(settings: TrainerSettings) -> int:
-    """How many processes share a batch."""
+    """How many processes of a machine share a batch."""
     if settings.devices == "all":
         return 1 if settings.accelerator == "cpu" else max(1, torch.cuda.device_count())
     return settings.devices

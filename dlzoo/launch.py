@@ -55,7 +55,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
             errors = stack.enter_context(_said(folder, rank).open("wb"))
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[1]), str(run_dir)],
+                    command(run_dir),
                     env=_environment(rank, ranks, store.port, folder)
                     | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // ranks)))},
                     stdin=subprocess.DEVNULL,
@@ -77,23 +77,33 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
             _raise(failed, processes[failed].returncode, folder, run_dir)
 
 
+def command(run_dir: Path) -> list[str]:
+    """The words that start `dlzoo run <run_dir>` in another process."""
+    return [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[1]), str(run_dir)]
+
+
+def bound(number: signal.Signals) -> dict[str, str]:
+    """The environment in which such a process gets a signal when ours is gone, kill -9 included."""
+    return {_PARENT: f"{os.getpid()} {number:d}"}
+
+
 def end_with_parent() -> None:
-    """In a rank that `launch` started: be killed when the process that started it is gone, kill -9 included."""
-    parent = int(os.environ.get(_PARENT, 0))
-    if not parent:
+    """In a process that was started `bound`: ask for the signal."""
+    if _PARENT not in os.environ:
         return
+    parent, number = map(int, os.environ[_PARENT].split())
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+        threading.Thread(target=_watch, args=(parent, number), daemon=True).start()
     if os.getppid() != parent:  # it went before we could ask to be told
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, number: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), number)
 
 
 def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]:
@@ -107,7 +117,7 @@ def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, st
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
-        _PARENT: str(os.getpid()),
+        **bound(signal.SIGKILL),
         ERROR_FILE: str(folder / f"{rank}.error"),
     }
 

@@ -25,7 +25,8 @@ class TrainerSettings:
 
     `accumulate`: micro-batches that an optimizer step's batch is worked through in; the batch stays data.batch_size
     (batch norm sees the micro-batch).
-    `devices`: processes that share each batch, one a GPU or, on the CPU, so many; "all" is every GPU of this machine.
+    `devices`: processes a machine that share each batch, one a GPU or, on the CPU, so many; "all" is every GPU of this
+    machine. `nodes`: machines; beyond one, torchrun or executor=slurm starts the processes.
     `compile`: torch.compile for the training; slow first steps, faster ones after them.
     `clip_norm`: the gradient's largest norm; one by default, because without it some pairs of model and norm diverge at
     the usual rate. `ema`: decay of the averaged weights that are then evaluated.
@@ -37,6 +38,7 @@ class TrainerSettings:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     devices: PositiveInt | Literal["all"] = 1
+    nodes: PositiveInt = 1
     compile: bool = False
     threads: Annotated[int, Bounds(minimum=1, maximum=1024)] | None = None
     accumulate: PositiveInt = 1

@@ -93,7 +93,7 @@ WRONG = {
     "optimizer=adam optimizer.beta1=1": "must be a number >= 0 and < 1",
     "seed=${foo}": "Interpolation key 'foo' not found",
     "a.b.c=1": "unknown key 'a'",
-    "optimizer.lr.x=1": "optimizer.lr must be a number",
+    "optimizer.lr.x=1": "optimizer.lr is a single value",
     "data={a: 1}": "unknown data",
     "model.name=resnet32": "say model=resnet32",
 }

@@ -18,6 +18,7 @@ from dlzoo.errors import Interrupted, UserError
 from dlzoo.evaluate import evaluate
 from dlzoo.runs.metric_log import read_metrics
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.tasks import checkpoints
 from dlzoo.tasks.task import Task
 from tests.conftest import draw_pictures
 from tests.small import CONV, SMALL, logged, same, train, weights
@@ -198,6 +199,15 @@ def test_a_full_disk_keeps_the_checkpoint_before(monkeypatch: pytest.MonkeyPatch
     assert run.read()["state"] == "failed"
     assert torch.load(run.last_checkpoint, weights_only=True)["task"]["clock"] == 5
     assert not list((run.path / "checkpoints").glob("*.partial"))
+
+
+def test_epochs_of_milliseconds_do_not_each_write_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_WORTH_SAVING", 1e9)
+    written, write = [], checkpoints._write
+    monkeypatch.setattr(checkpoints, "_write", lambda *words: (written.append(words[1].name), write(*words)))
+    run = train(*SMALL, "trainer.max_epochs=12", "data.val_fraction=0")
+    assert written == ["last.ckpt", "last.ckpt"]  # the first epoch's and the last one's
+    assert torch.load(run.dir / "checkpoints" / "last.ckpt", weights_only=True)["task"]["clock"] == 12 * 5
 
 
 def test_kill_9_at_random_moments_and_the_weights_are_those_of_an_undisturbed_run() -> None:

@@ -1,6 +1,8 @@
 """Whole runs, small: what is written, that it repeats, that each setting does what it says."""
 
+import io
 import json
+import re
 
 import pytest
 import torch
@@ -10,12 +12,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from dlzoo import size
+from dlzoo.config import compose
 from dlzoo.data.feed import Normalise
 from dlzoo.data.image_set import channel_statistics
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
+from dlzoo.execute import begin
 from dlzoo.runs.metric_log import read_metrics
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.tasks.display import PatientConsole
 from dlzoo.tasks.plan import Plan
 from dlzoo.tasks.task import Task
 from dlzoo.weights import below
@@ -207,3 +212,11 @@ def test_ranges_never_cross_an_epoch_a_log_step_a_checkpoint_or_the_end() -> Non
                 assert (step + 1) % 5
                 assert (step + 1) % 7
                 assert (step + 1) % 17
+
+
+def test_on_a_terminal_each_epoch_has_its_line_once_in_order() -> None:
+    terminal = PatientConsole(file=io.StringIO(), force_terminal=True, width=120)
+    begin(compose([*SMALL, "trainer.max_epochs=5"]), terminal)
+    shown = terminal.file.getvalue()  # type: ignore[attr-defined]
+    lines = re.findall(r"(?:\x1b\[2K|\n)epoch (\d)/5  loss", shown)
+    assert lines == ["1", "2", "3", "4", "5"], shown

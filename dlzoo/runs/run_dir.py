@@ -21,6 +21,9 @@ import yaml
 
 from dlzoo.errors import UserError
 
+#: Files in a run directory that are locked, never read: by who writes to the run, and by who is about to start it.
+_LOCK, _CLAIM = ".lock", ".claim"
+
 #: Locks that this process holds. A forked child must let go of them, or it would hold them after us.
 _held: set[int] = set()
 
@@ -43,31 +46,44 @@ class RunDir:
         self.state_file = path / "run.json"
         self.metrics_file = path / "metrics.jsonl"
         self.pictures = path / "pictures"
+        self.output_file = path / "output.txt"
         self.last_checkpoint = path / "checkpoints" / "last.ckpt"
         self.best_checkpoint = path / "checkpoints" / "best.ckpt"
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any]) -> RunDir:
-        """Make the directory and write its config; its state is "created".
+        """Make the directory and write its config; its state is "created". Where there is no folder, it appears whole.
 
         Raises:
             UserError: if something is there already, or the folder cannot be written.
         """
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise UserError(_taken(path))
-            path.mkdir(parents=True, exist_ok=True)
+            if path.is_dir() and not any(path.iterdir()):
+                cls(path)._fill(config)
+                return cls(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-", ignore_cleanup_errors=True) as folder:
+                aside = cls(Path(folder) / path.name)
+                aside.path.mkdir()
+                aside._fill(config)
+                if os.path.lexists(path):
+                    raise UserError(_taken(path))
+                aside.path.rename(path)
         except OSError as error:
+            if path.is_dir() and any(path.iterdir()):  # another process was faster
+                raise UserError(_taken(path)) from error
             raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
-        run = cls(path)
+        return cls(path)
+
+    def _fill(self, config: dict[str, Any]) -> None:
+        """What a run begins with, into an empty folder."""
         try:
-            (path / "checkpoints").mkdir()
-            write_atomically(run.config_file, yaml.safe_dump(config, sort_keys=False))
-            run.update(state="created", created=datetime.now().astimezone().isoformat("T", "seconds"), config=config)
-        except OSError as error:
-            shutil.rmtree(path, ignore_errors=True)  # it was empty before: all that is there is ours
-            raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
-        return run
+            (self.path / "checkpoints").mkdir()
+            write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False))
+            self.update(state="created", created=now(), config=config)
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)  # it was empty before: all that is there is ours
+            raise
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
@@ -133,28 +149,55 @@ class RunDir:
         Raises:
             UserError: if another process holds it.
         """
-        descriptor = os.open(self.path, os.O_RDONLY)
-        # Who only looks whether it is locked (below) holds it for a moment.
-        for _ in range(20):
-            if _flock(descriptor, fcntl.LOCK_EX):
-                break
-            time.sleep(0.01)
-        else:
-            os.close(descriptor)
+        held = _Lock.on(self.path / _LOCK)
+        if held is None:
             raise UserError(f"{self.path} is being written by another process")
-        _held.add(descriptor)
         try:
             yield
         finally:
-            _held.discard(descriptor)
-            os.close(descriptor)
+            held.release()
+
+    def claim(self) -> _Lock | None:
+        """The right to start this run, until it is released or this process goes; None if another process has it."""
+        return _Lock.on(self.path / _CLAIM)
 
     def _is_locked(self) -> bool:
-        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            descriptor = os.open(self.path / _LOCK, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
         try:
             return not _flock(descriptor, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
+
+
+class _Lock:
+    """A lock on a file, which goes when the process goes, kill -9 included.
+
+    A file, not the folder: on NFS only what can be written to can be locked.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        _held.add(descriptor)
+
+    @classmethod
+    def on(cls, path: Path) -> _Lock | None:
+        """The lock; None if another process holds it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # Who only looks whether it is locked holds it for a moment.
+        for _ in range(20):
+            if _flock(descriptor, fcntl.LOCK_EX):
+                return cls(descriptor)
+            time.sleep(0.01)
+        os.close(descriptor)
+        return None
+
+    def release(self) -> None:
+        if self._descriptor in _held:
+            _held.discard(self._descriptor)
+            os.close(self._descriptor)
 
 
 def _flock(descriptor: int, kind: int) -> bool:
@@ -163,6 +206,11 @@ def _flock(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def now() -> str:
+    """The time, as run.json has it."""
+    return datetime.now().astimezone().isoformat("T", "seconds")
 
 
 def fresh_folder(label: str, root: Path = Path("outputs")) -> Path:

@@ -20,14 +20,13 @@ from dlzoo import ranks
 from dlzoo.errors import Interrupted, UserError
 from dlzoo.tasks.task import Task
 
-
 #: Work, in seconds, that is worth a checkpoint of its own: epochs may be as short as some milliseconds.
 _WORTH_SAVING = 1.0
 
 
 class Checkpoints(pl.Callback):
-    """Writes `best` when it is beaten and `last` (to resume) every `plan.checkpoint_every` steps, at an epoch's end that
-    comes at least a second after the one before, and when the training ends.
+    """Writes `best` when it is beaten, and `last` (to resume) every `plan.checkpoint_every` steps, at an epoch's end
+    that comes at least a second after the one before, and when the training ends.
 
     A request to stop is obeyed where a checkpoint is legal: at the end of a range of steps inside an epoch, and at
     an epoch's end only after validation.
