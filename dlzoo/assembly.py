@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,19 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from dlzoo import ranks
+from dlzoo.blueprint import Blueprint
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.image_set import channel_statistics
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError, first_line
+from dlzoo.errors import UserError
 from dlzoo.hardware import hardware
-from dlzoo.optim.settings import Span
-from dlzoo.registry import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
 from dlzoo.runs import environment
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.settings import TrainerSettings
-from dlzoo.size import network_of, size
+from dlzoo.size import network_of
 from dlzoo.streams import Streams
 from dlzoo.tasks.callbacks import observed_by
 from dlzoo.tasks.checkpoints import WholeFiles
 from dlzoo.tasks.classify import Classify
-from dlzoo.tasks.plan import Plan
 from dlzoo.tasks.task import Record, Task
 from dlzoo.weights import below, load_checkpoint, load_weights, transfer
 
@@ -60,27 +57,14 @@ class Assembled:
         callbacks: Sequence[pl.Callback] = (),
     ) -> None:
         self.config, self._record, self._callbacks = config, record, list(callbacks)
-        self.rank = ranks.here()
-        self.settings = TrainerSettings(**config["trainer"])
+        self.rank, self._observed = ranks.here(), observed_by(self._callbacks)
+        self.data = data or Splits.load(config["data"])
+        longest = 1 if self._observed == "steps" else None
+        self.blueprint = Blueprint(config, self.data, self.rank.world, longest)
+        self.settings, wiring = self.blueprint.settings, self.blueprint.wiring
         self.accelerator, self.precision = hardware(self.settings)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        self.data = data or Splits.load(config["data"])
-        self.micro_batch, rest = divmod(self.data.batch_size, self.settings.accumulate * self.rank.world)
-        if rest:
-            parts = f"trainer.accumulate={self.settings.accumulate} equal parts"
-            if self.rank.world > 1:
-                each = "" if self.settings.accumulate == 1 else f", each in {parts}"
-                parts = f"{self.rank.world} equal parts, one a device{each}"
-            raise UserError(f"data.batch_size={self.data.batch_size} does not divide into {parts}")
-        if self.settings.early_stopping and self.data.val is None:
-            raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
-        wiring = {
-            "num_classes": len(self.data.classes),
-            "in_channels": self.data.in_channels,
-            "image_size": self.data.image_size,
-        }
-        self.params, self.macs = size(config, wiring, self.micro_batch)
         self.streams = Streams(config["seed"])
         with self.streams.scope("init"):
             self.network = network_of(config, wiring)
@@ -106,30 +90,21 @@ class Assembled:
         frozen = _freeze(self.network) if config["freeze"] == "backbone" else []
         # The memory order of the batches that the feeds make.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        _, augment = AUGMENTS.from_section(config["augment"])
-        limit, normalise, where = settings.limit_batches, self.normalise, {"rank": self.rank, "cache": data.cache}
-        train = TrainFeed(
-            data.train, normalise, augment, self.streams, data.batch_size, settings.accumulate, limit, **where
-        )
-        observed = observed_by(self._callbacks)
-        plan = Plan(
-            *(settings.max_epochs, train.steps_per_epoch, settings.log_every, settings.checkpoint_every),
-            longest=1 if observed == "steps" else None,
-        )
+        blueprint, normalise, limit = self.blueprint, self.normalise, settings.limit_batches
+        where: dict[str, Any] = {"rank": self.rank, "cache": data.cache}
         # Without gradients there is room for more than a training batch; large images stay few at a time.
-        eval_batch = max(self.micro_batch, min(512, 2_000_000 // data.image_size**2))
-        optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
-        self.effective_lr = optimizer.effective_lr(config["optimizer"]["lr"], data.batch_size)
-        section = config["optimizer"] | {"lr": self.effective_lr}
-        _, make = OPTIMIZERS.from_section(section)
+        eval_batch = max(blueprint.micro_batch, min(512, 2_000_000 // data.image_size**2))
         return Classify(
             self.network,
-            loss_fn=_loss(config["loss"], len(data.classes)),
+            loss_fn=blueprint.loss,
             normalise=normalise,
-            make_optimizer=lambda network: make(optimizer.groups(network)),
-            lr_factor=_lr_factor(config["schedule"], plan),
-            plan=plan,
-            train=train,
+            make_optimizer=lambda network: blueprint.make_optimizer(blueprint.optimizer.groups(network)),
+            lr_factor=blueprint.lr_factor,
+            plan=blueprint.plan,
+            train=TrainFeed(
+                *(data.train, normalise, blueprint.augment, self.streams, data.batch_size, settings.accumulate, limit),
+                **where,
+            ),
             val=EvalFeed(data.val, normalise, eval_batch, limit, **where) if data.val is not None else None,
             test=EvalFeed(data.test, normalise, eval_batch, limit, **where),
             # Dropout draws for the samples of a rank: each has a stream of its own.
@@ -141,18 +116,18 @@ class Assembled:
             frozen=frozen,
             rank=self.rank,
             compiled=settings.compile,
-            observed=observed,
+            observed=self._observed,
         )
 
     def facts(self) -> dict[str, Any]:
         """What run.json says before the first step."""
         return self.data.facts() | {
             "seed": self.config["seed"],
-            "params": self.params,
-            "macs": self.macs,
+            "params": self.blueprint.params,
+            "macs": self.blueprint.macs,
             "batch_size": self.data.batch_size,
-            "steps_per_epoch": self.task.plan.steps_per_epoch,
-            "effective_lr": self.effective_lr,
+            "steps_per_epoch": self.blueprint.plan.steps_per_epoch,
+            "effective_lr": self.blueprint.effective_lr,
             "init_from": self.taken,
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world,
@@ -222,29 +197,6 @@ class Assembled:
             "strategy": DDPStrategy(broadcast_buffers=False),
             "plugins": [*plugins, TorchElasticEnvironment()],
         }
-
-
-def _lr_factor(section: Config, plan: Plan) -> Callable[[int], float]:
-    span = Span(plan.steps, plan.steps_per_epoch)
-    warmup, schedule = SCHEDULES.from_section(section, span=span)
-    return warmup.before(schedule, span)
-
-
-def _loss(section: Config, num_classes: int) -> nn.Module:
-    """The loss, after it was tried on a sample of each class.
-
-    Raises:
-        UserError: if it cannot work with so many classes.
-    """
-    _, loss = LOSSES.from_section(section)
-    settings = ", ".join(f"{name}={value}" for name, value in section.items() if value is not None)
-    try:
-        value = loss(torch.zeros(num_classes, num_classes), torch.arange(num_classes))
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"loss: {settings} does not work for {num_classes} classes: {first_line(error)}") from error
-    if not value.isfinite():
-        raise UserError(f"loss: {settings} gives {value.item()} for one sample of each of {num_classes} classes")
-    return loss
 
 
 def _freeze(network: nn.Module) -> list[nn.Module]:

@@ -62,12 +62,17 @@ def _dispatch(words: list[str]) -> int:
             command, rest = "train", words
         else:
             raise UserError(f"unknown command {command!r}; {did_you_mean(command, _COMMANDS)}")
-    _COMMANDS[command].function(rest)
-    return 0
+    return _COMMANDS[command].function(rest) or 0
 
 
-def train(words: list[str]) -> None:
-    """Settings alone: a new run. resume=DIR: an old one goes on."""
+def train(words: list[str]) -> int | None:
+    """Settings alone: a new run. resume=DIR: an old one goes on. -m: a run for each combination of values."""
+    several = [word for word in words if word in ("-m", "--multirun")]
+    if several:
+        from dlzoo.sweep.sweep import sweep
+
+        rows = sweep([word for word in words if word not in several])
+        return 0 if all(row.state == "finished" for row in rows) else 1
     flags = [word for word in words if word.startswith("-")]
     if flags:
         raise UserError(f"unknown option {flags[0]!r}; settings are key=value, and --help lists them")
@@ -76,13 +81,14 @@ def train(words: list[str]) -> None:
         if len(words) > 1:
             raise UserError("resume=DIR goes on with a run as it was begun: it takes no other setting")
         run(resumed)
-        return
+        return None
     from dlzoo.config import compose
 
     config = compose(words)  # a typo is answered before torch is imported
     from dlzoo.execute import begin
 
     begin(config)
+    return None
 
 
 def run(words: list[str]) -> None:
@@ -155,7 +161,7 @@ def completion(words: list[str]) -> None:
 
 
 class _Command(NamedTuple):
-    function: Callable[[list[str]], None]
+    function: Callable[[list[str]], int | None]
     help: str
 
 

@@ -214,7 +214,7 @@ def freeze(raw: Mapping[str, Any], where: str = "") -> Config:
         if not isinstance(given, Mapping):
             raise UserError(f"{where}{section} must be a section with its settings, not {given!r}")
         if section == "trainer":
-            frozen[section] = _values(section, "trainer", given, where)
+            frozen[section] = values(section, "trainer", given, where)
         else:
             frozen[section] = _entry(section, dict(given), frozen, where)
     return frozen
@@ -235,19 +235,30 @@ def _entry(choice: str, given: Config, frozen: Config, where: str) -> Config:
                 f" or choose another {origin}"
             )
         if stands_for is None:
-            return {"name": "default"} | _values(choice, f"{origin}={frozen[origin]['name']}", given, where, {})
+            return {"name": "default"} | values(choice, f"{origin}={frozen[origin]['name']}", given, where, {})
         if name == "default":
             name, given = stands_for, _defaults(choice, stands_for) | given
-    return {"name": name} | _values(choice, f"{choice}={name}", given, where, knobs(choice, name))
+    return {"name": name} | values(choice, f"{choice}={name}", given, where, knobs(choice, name))
 
 
-def _values(
+def values(
     section: str,
     owner: str,
     given: Mapping[str, Any],
     where: str,
     known: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
+    """The settings of a section, each of them given and of the right type.
+
+    Args:
+        section: what stands before the dot.
+        owner: who has these settings, for errors.
+        where: what to put before an error.
+        known: key -> schema; without it those of the section.
+
+    Raises:
+        UserError: for the first key that is unknown, missing or of the wrong type.
+    """
     known = knobs(section) if known is None else known
     for key in given:
         if key not in known:

@@ -101,8 +101,10 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     settings = TrainerSettings(**config["trainer"])
     wanted = processes(settings) * settings.nodes
     if not ranks.launched() and settings.nodes > 1:
-        raise UserError(f"{run.path}: trainer.nodes={settings.nodes} needs processes on each machine: torchrun"
-                        f" --nnodes={settings.nodes} ... -m dlzoo.cli run {run.path}, or a sweep with executor=slurm")  # fmt: skip
+        raise UserError(
+            f"trainer.nodes={settings.nodes} needs processes on each machine: say executor=slurm in a sweep (-m), or"
+            f" start them by: torchrun --nnodes={settings.nodes} ... -m dlzoo.cli run {run.path}"
+        )
     if not ranks.launched() and wanted > 1:
         if callbacks:
             raise UserError("callbacks are objects of this process, and trainer.devices > 1 trains in others")
@@ -140,8 +142,8 @@ def _agree(run: RunDir, config: Config, wanted: int, begun: int, rank: Rank) -> 
         UserError: if they are not as many as the config says, or as the run was begun with, or read different configs.
     """
     if rank.world != wanted:
-        raise UserError(f"{run.config_file} says trainer.devices={config['trainer']['devices']} and trainer.nodes="
-                        f"{config['trainer']['nodes']}, and there are {rank.world} ranks for {wanted} devices")  # fmt: skip
+        said = ", ".join(f"trainer.{key}={config['trainer'][key]}" for key in ("devices", "nodes"))
+        raise UserError(f"{run.config_file} says {said}, and there are {rank.world} ranks for {wanted} devices")
     if rank.world != begun:
         raise UserError(f"{run.path} was begun on {begun} devices, and cannot go on on {rank.world}: start a new run")
     if len(set(ranks.gathered(json.dumps(config, sort_keys=True)))) > 1:

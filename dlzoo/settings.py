@@ -20,6 +20,14 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class SweepSettings:
+    """How many runs are carried out: `dir` holds them (null: outputs/<name>); `dry_run` only says what would happen."""
+
+    dir: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """How a run is trained.
 

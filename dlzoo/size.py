@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,6 +29,13 @@ def size(config: Config, wiring: dict[str, int], batch_size: int) -> tuple[int, 
     Raises:
         UserError: if the network cannot work on such images or on such a batch.
     """
+    about = {section: config[section] for section in ("model", "norm", "act", "init")}
+    return _size(json.dumps(about), tuple(wiring.items()), batch_size)
+
+
+@lru_cache  # a sweep asks this of many runs with few networks
+def _size(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> tuple[int, int]:
+    config, wiring = json.loads(about), dict(wired)
     counter = FlopCounterMode(display=False)
     where = f"model={config['model']['name']} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     with torch.device("meta"):

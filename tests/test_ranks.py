@@ -181,7 +181,9 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
             patch.setenv(name, str(value))
         with pytest.raises(UserError, match="a rank carries out a run that is there"):
             train(*CONV)
-    with pytest.raises(UserError, match=r"says trainer.devices=1 and trainer.nodes=1, and there are 2 ranks for 1 devices"):
+    with pytest.raises(
+        UserError, match=r"says trainer.devices=1, trainer.nodes=1, and there are 2 ranks for 1 devices"
+    ):
         execution._agree(run, compose([*CONV]), 1, 2, Rank(0, 2))
     with pytest.raises(UserError, match=r"was begun on 4 devices, and cannot go on on 2"):
         execution._agree(run, compose([*CONV]), 2, 4, Rank(0, 2))

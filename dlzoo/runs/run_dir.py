@@ -149,7 +149,7 @@ class RunDir:
         Raises:
             UserError: if another process holds it.
         """
-        held = _Lock.on(self.path / _LOCK)
+        held = Lock.on(self.path / _LOCK)
         if held is None:
             raise UserError(f"{self.path} is being written by another process")
         try:
@@ -157,9 +157,9 @@ class RunDir:
         finally:
             held.release()
 
-    def claim(self) -> _Lock | None:
+    def claim(self) -> Lock | None:
         """The right to start this run, until it is released or this process goes; None if another process has it."""
-        return _Lock.on(self.path / _CLAIM)
+        return Lock.on(self.path / _CLAIM)
 
     def _is_locked(self) -> bool:
         try:
@@ -172,7 +172,7 @@ class RunDir:
             os.close(descriptor)
 
 
-class _Lock:
+class Lock:
     """A lock on a file, which goes when the process goes, kill -9 included.
 
     A file, not the folder: on NFS only what can be written to can be locked.
@@ -183,7 +183,7 @@ class _Lock:
         _held.add(descriptor)
 
     @classmethod
-    def on(cls, path: Path) -> _Lock | None:
+    def on(cls, path: Path) -> Lock | None:
         """The lock; None if another process holds it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         # Who only looks whether it is locked holds it for a moment.

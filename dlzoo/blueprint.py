@@ -1,0 +1,93 @@
+"""What a config comes to before anything is built that needs memory or a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlzoo.data.splits import Splits
+from dlzoo.errors import UserError, first_line
+from dlzoo.optim.settings import Span
+from dlzoo.registry import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.settings import TrainerSettings
+from dlzoo.size import size
+from dlzoo.tasks.plan import Plan
+
+Config = dict[str, Any]
+
+
+class Blueprint:
+    """The data, the sizes, the clock, and every part but the network: they fit together, or it says why not.
+
+    Args:
+        config: a frozen config.
+        data: what its data section names.
+        world: processes that share a batch.
+        longest: steps that one range may have.
+
+    Raises:
+        UserError: if something does not fit.
+    """
+
+    def __init__(self, config: Config, data: Splits, world: int = 1, longest: int | None = None) -> None:
+        self.settings = TrainerSettings(**config["trainer"])
+        self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
+        if self.settings.early_stopping and data.val is None:
+            raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
+        self.wiring = {
+            "num_classes": len(data.classes),
+            "in_channels": data.in_channels,
+            "image_size": data.image_size,
+        }
+        self.params, self.macs = size(config, self.wiring, self.micro_batch)
+        self.plan = Plan(
+            self.settings.max_epochs,
+            min(len(data.train) // data.batch_size, self.settings.limit_batches or len(data.train)),
+            self.settings.log_every,
+            self.settings.checkpoint_every,
+            longest,
+        )
+        self.loss = _loss(config["loss"], len(data.classes))
+        _, self.augment = AUGMENTS.from_section(config["augment"])
+        self.optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
+        self.effective_lr = self.optimizer.effective_lr(config["optimizer"]["lr"], data.batch_size)
+        _, self.make_optimizer = OPTIMIZERS.from_section(config["optimizer"] | {"lr": self.effective_lr})
+        self.lr_factor = _lr_factor(config["schedule"], self.plan)
+
+
+def _micro_batch(batch_size: int, accumulate: int, world: int) -> int:
+    """The samples that a network sees at once."""
+    micro_batch, rest = divmod(batch_size, accumulate * world)
+    if rest:
+        parts = f"trainer.accumulate={accumulate} equal parts"
+        if world > 1:
+            each = "" if accumulate == 1 else f", each in {parts}"
+            parts = f"{world} equal parts, one a device{each}"
+        raise UserError(f"data.batch_size={batch_size} does not divide into {parts}")
+    return micro_batch
+
+
+def _lr_factor(section: Config, plan: Plan) -> Callable[[int], float]:
+    span = Span(plan.steps, plan.steps_per_epoch)
+    warmup, schedule = SCHEDULES.from_section(section, span=span)
+    return warmup.before(schedule, span)
+
+
+def _loss(section: Config, num_classes: int) -> nn.Module:
+    """The loss, after it was tried on a sample of each class.
+
+    Raises:
+        UserError: if it cannot work with so many classes.
+    """
+    _, loss = LOSSES.from_section(section)
+    settings = ", ".join(f"{name}={value}" for name, value in section.items() if value is not None)
+    try:
+        value = loss(torch.zeros(num_classes, num_classes), torch.arange(num_classes))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"loss: {settings} does not work for {num_classes} classes: {first_line(error)}") from error
+    if not value.isfinite():
+        raise UserError(f"loss: {settings} gives {value.item()} for one sample of each of {num_classes} classes")
+    return loss

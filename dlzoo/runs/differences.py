@@ -1,0 +1,65 @@
+"""In which settings configs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from dlzoo import index
+from dlzoo.errors import UserError
+
+Config = Mapping[str, Any]
+
+#: Where a run lies and what it is called: two runs do not differ by it.
+NAMES = ("name", "run_dir")
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """{"model": "resnet20", "model.width": 16, ..., "seed": 0}: a choice stands for its name."""
+    settings = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            settings |= {(key if name == "name" else f"{key}.{name}"): item for name, item in value.items()}
+        elif key not in NAMES:
+            settings[key] = value
+    return settings
+
+
+def chosen(config: Config) -> dict[str, Any]:
+    """`flat` without what follows from a choice: the settings of an entry that are as the entry has them."""
+    settings = flat(config)
+    for choice, section in config.items():
+        if isinstance(section, Mapping) and "name" in section:
+            for key, default in _defaults(choice, section["name"]).items():
+                if section.get(key) == default:
+                    settings.pop(f"{choice}.{key}", None)
+    return settings
+
+
+def differing(configs: Sequence[Config]) -> list[str]:
+    """The keys of `chosen` that tell the configs apart."""
+    settings = [chosen(config) for config in configs]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [key for key in keys if any(each.get(key, _AS_IT_IS) != settings[0].get(key, _AS_IT_IS) for each in settings)]
+
+
+def said(value: Any) -> str:
+    """A value as it would be typed."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(said, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_AS_IT_IS = object()
+
+
+@cache
+def _defaults(choice: str, name: str) -> dict[str, Any]:
+    """What the settings of an entry are when nobody changes them; nothing for one that is not installed any more."""
+    try:
+        return {key: schema["default"] for key, schema in index.knobs(choice, name).items()}
+    except (UserError, KeyError):
+        return {}

@@ -1,0 +1,170 @@
+"""Many runs as a table, from one file of each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from dlzoo.errors import UserError, first_line
+from dlzoo.runs.differences import differing, flat, said
+from dlzoo.runs.run_dir import RunDir
+
+_STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
+#: The end of a log that holds its last few lines.
+_TAIL = 4096
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run as a table shows it.
+
+    Args:
+        path: where it lies.
+        record: its run.json; {"state": "damaged", "error": ...} if that cannot be read.
+        logged: the numbers that it logged last, while it is not finished.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    logged: dict[str, float]
+
+    @classmethod
+    def of(cls, path: Path) -> Row:
+        run = RunDir(path)
+        try:
+            record = run.read()
+        except UserError as error:
+            return cls(path, {"state": "damaged", "error": str(error), "config": {}}, {})
+        return cls(path, record, {} if record["state"] == "finished" else _latest(run.metrics_file))
+
+    @property
+    def state(self) -> str:
+        return self.record["state"]
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """(done, all); all is 0 before the run knows."""
+        total = self.record.get("steps_per_epoch", 0) * self.record["config"].get("trainer", {}).get("max_epochs", 0)
+        return (total if self.state == "finished" else int(self.logged.get("step", 0))), total
+
+    @property
+    def metric(self) -> str:
+        """The test result, or until then the latest validation result."""
+        monitor = self.record.get("monitor", "accuracy")
+        measured = self.record.get("metrics", {}).get(f"test/{monitor}")
+        if measured is not None:
+            return f"test {measured:.4f}"
+        latest = self.logged.get(f"val/{monitor}")
+        return "" if latest is None else f"val {latest:.4f}"
+
+    @property
+    def age(self) -> str:
+        """How long ago it ended, or was made."""
+        then = self.record.get("finished") or self.record.get("created")
+        return "" if then is None else _ago((datetime.now().astimezone() - datetime.fromisoformat(then)).total_seconds())
+
+    @property
+    def error(self) -> str:
+        """In a line, what went wrong."""
+        text = (self.record.get("error") or "").strip()
+        return text.splitlines()[-1] if text else ""
+
+
+def find(folder: Path) -> list[Path]:
+    """The run directories under a folder (or the folder itself), sorted by name.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = []
+    for root, folders, files in os.walk(folder):
+        if "run.json" in files and "config.yaml" in files:
+            found.append(Path(root))
+            folders.clear()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)
+
+
+def rows(paths: Sequence[Path]) -> list[Row]:
+    """A row a run."""
+    return [Row.of(path) for path in paths]
+
+
+def lines(rows: Sequence[Row], base: Path, width: int) -> list[Text]:
+    """The table, no wider than `width`: state, progress, result, age, and what the runs differ in."""
+    keys = differing([row.record["config"] for row in rows if row.state != "damaged"])
+    header = ["state", "done", "result", "age", *keys, *([] if keys else ["run"])]
+    cells = [header, *(_cells(row, keys, base) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    table = []
+    for number, line in enumerate(cells):
+        text = Text("  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip())
+        if number == 0:
+            text.stylize("bold")
+        else:
+            text.stylize(_STYLES.get(line[0], ""), 0, len(line[0]))
+        text.truncate(width, overflow="ellipsis")
+        table.append(text)
+        if number and (error := rows[number - 1].error) and rows[number - 1].state != "finished":
+            table.append(Text(f"  {error}", style="dim"))
+    return table
+
+
+def show(console: Console, rows: Sequence[Row], base: Path) -> None:
+    """Print the table and how many of each state there are."""
+    for line in lines(rows, base, console.width):
+        console.print(line, soft_wrap=True)
+    console.print(Text(counts(rows)), soft_wrap=True)
+
+
+def counts(rows: Sequence[Row]) -> str:
+    """ "48 runs: 46 finished, 2 failed"."""
+    states = [row.state for row in rows]
+    parts = [f"{states.count(state)} {state}" for state in sorted(set(states), key=_ORDER.index)]
+    return f"{len(rows)} run{'' if len(rows) == 1 else 's'}" + (f": {', '.join(parts)}" if parts else "")
+
+
+_ORDER = ["finished", "running", "created", "interrupted", "failed", "damaged"]
+
+
+def _cells(row: Row, keys: Sequence[str], base: Path) -> list[str]:
+    done, total = row.steps
+    settings = flat(row.record["config"])
+    facts = [row.state, f"{done / total:.0%}" if total else "", row.metric, row.age]
+    if keys:
+        return [*facts, *(said(settings[key]) if key in settings else "" for key in keys)]
+    return [*facts, str(row.path.relative_to(base)) if row.path != base else row.path.name]
+
+
+def _latest(file: Path) -> dict[str, float]:
+    """The last value of each number in a log, from its end."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, os.path.getsize(file) - _TAIL))
+            tail = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return {}
+    latest: dict[str, float] = {}
+    for line in tail:
+        try:
+            latest |= json.loads(line)
+        except (ValueError, TypeError):  # its first line is cut, and its last may be
+            continue
+    return latest
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"

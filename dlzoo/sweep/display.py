@@ -1,0 +1,62 @@
+"""What a person sees while a sweep goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from dlzoo.runs.table import Row
+
+
+class SweepDisplay:
+    """A line a run that ended, and under them on a terminal the runs that go on, each with its bar."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console, self._bars = console, dict[Path, TaskID]()
+        columns = (BarColumn(16), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+        self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
+        self._live = console.is_terminal and not console.is_dumb_terminal
+        self._all = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> SweepDisplay:
+        if self._live:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._progress.stop()
+
+    def line(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True)
+
+    def ended(self, row: Row, label: str) -> None:
+        """A run is over."""
+        seconds = row.record.get("wall_seconds")
+        facts = [label, row.metric, "" if seconds is None else f"{seconds:.0f} s", row.error]
+        self.line(f"{row.state:<12}" + "  ".join(fact for fact in facts if fact))
+
+    def update(self, done: int, going_on: Iterable[tuple[Path, str]]) -> None:
+        """Show how far the sweep and the runs of the moment are."""
+        if not self._live:
+            return
+        now = dict(going_on)
+        self._progress.update(self._all, completed=done, description=f"runs: {done} over, {len(now)} going on")
+        for path in set(self._bars) - set(now):
+            self._progress.remove_task(self._bars.pop(path))
+        for path, label in now.items():
+            row = Row.of(path)
+            done_steps, steps = row.steps
+            if path not in self._bars:
+                self._bars[path] = self._progress.add_task("", total=None)
+            self._progress.update(
+                self._bars[path],
+                total=steps or None,
+                completed=done_steps,
+                description=f"{label}  {row.metric or 'starting'}",
+            )

@@ -1,0 +1,99 @@
+"""From a line with several values in it to runs that are checked and have their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlzoo import config as configs
+from dlzoo.errors import UserError
+from dlzoo.executors import settings as executors
+from dlzoo.knobs import knobs_of
+from dlzoo.overrides import expand, parse
+from dlzoo.settings import SweepSettings
+from dlzoo.sweep.address import address
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep: what was typed for it, what that comes to, and where it lies."""
+
+    overrides: list[str]
+    config: Config
+    path: Path
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep before anything of it is on disk.
+
+    Args:
+        name: what it is called, and `named` whether somebody said so.
+        varying: the keys with several values.
+    """
+
+    name: str
+    named: bool
+    folder: Path
+    varying: list[str]
+    runs: list[Planned]
+    kind: str
+    executor: executors.Settings
+    dry_run: bool
+
+
+def plan(words: Sequence[str]) -> SweepPlan:
+    """Expand, compose and check every run of a sweep.
+
+    Raises:
+        UserError: for the first run that cannot be, before there is a folder for any.
+    """
+    own, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
+    for word in words:
+        section = word.partition("=")[0].partition(".")[0]
+        about_all.get(section, own).append(word)
+    kind, executor = executors.chosen(about_all["executor"])
+    settings = _settings(about_all["sweep"])
+    combinations, varying = expand(own, configs.options)
+    for key in ("name", "run_dir"):
+        if key in varying:
+            raise UserError(f"{key} has several values: a sweep has one name, and lies in one folder (sweep.dir=...)")
+    composed = [_composed(lines, len(combinations)) for lines in combinations]
+    if any(config["run_dir"] for config in composed):
+        raise UserError("run_dir is the folder of one run; sweep.dir=PATH is that of a sweep")
+    names = {config["name"] for config in composed}
+    if len(names) > 1:
+        raise UserError(f"the runs have different names ({', '.join(map(str, names))}); say name=... for all of them")
+    said = names.pop()
+    name = said or "-".join(["sweep", *sorted(key.rpartition(".")[2] for key in varying)])
+    folder = Path(settings.dir).expanduser() if settings.dir else Path("outputs") / name
+    runs: dict[str, Planned] = {}
+    for lines, config in zip(combinations, composed, strict=True):
+        where = address(lines, config)
+        runs.setdefault(where, Planned(lines, config | {"name": name}, folder / where))
+    # Every arm gets its first seed before one gets its second: what is there early can be compared.
+    ordered = sorted(runs.values(), key=lambda run: run.config["seed"])
+    return SweepPlan(name, said is not None, folder, varying, ordered, kind, executor, settings.dry_run)
+
+
+def _settings(lines: Sequence[str]) -> SweepSettings:
+    known = knobs_of(SweepSettings)
+    typed = {}
+    for line in lines:
+        override = parse(line)
+        if override.is_sweep_override():
+            raise UserError(f"{line!r}: it is said once for all runs")
+        typed[override.key_or_group.partition(".")[2]] = override.value()
+    defaults = {key: schema["default"] for key, schema in known.items()}
+    return SweepSettings(**configs.values("sweep", "a sweep", defaults | typed, "", known))
+
+
+def _composed(lines: list[str], count: int) -> Config:
+    try:
+        return configs.compose(lines)
+    except UserError as error:
+        raise (UserError(f"{error} (in the run {' '.join(lines)})") if count > 1 else error) from None

@@ -1,0 +1,108 @@
+"""A sweep from its line to its table."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from dlzoo.errors import Interrupted
+from dlzoo.runs import table
+from dlzoo.runs.differences import differing, flat, said
+from dlzoo.sweep.plan import SweepPlan, plan
+
+#: More rows than this are not printed after a sweep: only those that did not finish.
+_FEW = 60
+
+
+def sweep(words: Sequence[str], console: Console | None = None) -> list[table.Row]:
+    """Carry out every run that a line such as ["name=norms", "norm=bn,gn", "seed=range(8)"] stands for.
+
+    What is finished is left as it is, what was interrupted goes on, what failed is tried again.
+
+    Returns:
+        A row a run, in the order of their addresses.
+
+    Raises:
+        UserError: for anything that the user can mend, before the first run starts.
+        Interrupted: after Ctrl-C, when the runs of this machine have saved.
+    """
+    console = console or Console()
+    asked = plan(words)
+    # Here, not above: a typo is answered before torch is imported.
+    from dlzoo.executors.start import executor
+    from dlzoo.sweep import carry_out, check
+    from dlzoo.sweep.display import SweepDisplay
+
+    states = check.existing(asked.runs)
+    missing = [run for run in asked.runs if states.get(run.path.name) != "finished"]
+    labels = _labels(asked)
+    _announce(console, asked, states)
+    if asked.dry_run:
+        from dlzoo.sweep.estimate import estimate
+
+        estimate(console, asked, missing, states, labels)
+        return []
+    check.check(missing)
+    if missing:
+        places = executor(asked.kind, asked.executor, asked.folder, len(asked.runs))
+        for run in missing:
+            places.check(run.config)
+        console.print(Text(f"executor    {places.describe()}"), soft_wrap=True)
+        carry_out.create(missing)
+        with SweepDisplay(console, len(missing)) as display, _terminated_as_stopped():
+            try:
+                carry_out.Parent(missing, labels, places, display).carry_out()
+            except KeyboardInterrupt:
+                left = "they go on; `dlzoo runs` shows how far they are" if places.detached else "the same line goes on"
+                raise Interrupted(f"stopped; {left}") from None
+    rows = table.rows(sorted(run.path for run in asked.runs))
+    _conclude(console, asked, rows)
+    return rows
+
+
+def _announce(console: Console, asked: SweepPlan, states: dict[str, str]) -> None:
+    known = [states.get(run.path.name, "new") for run in asked.runs]
+    parts = ", ".join(f"{known.count(state)} {state}" for state in dict.fromkeys(known))
+    of = f" of {' x '.join(asked.varying)}" if asked.varying else ""
+    unnamed = "" if asked.named else "  (say name=... for a name of its own)"
+    console.print(Text(f"sweep       {asked.folder}{unnamed}"), soft_wrap=True)
+    console.print(Text(f"runs        {len(asked.runs)}{of}: {parts}"), soft_wrap=True)
+
+
+def _labels(asked: SweepPlan) -> dict[Path, str]:
+    """What tells a run from the others of its sweep."""
+    keys = differing([run.config for run in asked.runs]) if len(asked.runs) > 1 else []
+    labels = {}
+    for run in asked.runs:
+        settings = flat(run.config)
+        labels[run.path] = " ".join(f"{key}={said(settings[key])}" for key in keys if key in settings) or run.path.name
+    return labels
+
+
+def _conclude(console: Console, asked: SweepPlan, rows: Sequence[table.Row]) -> None:
+    shown = rows if len(rows) <= _FEW else [row for row in rows if row.state != "finished"]
+    if shown:
+        for line in table.lines(shown, asked.folder, console.width):
+            console.print(line, soft_wrap=True)
+    console.print(Text(table.counts(rows)), soft_wrap=True)
+    console.print(Text(f"next        dlzoo runs {asked.folder}"), soft_wrap=True)
+    console.print(Text(f"            tensorboard --logdir {asked.folder}"), soft_wrap=True)
+
+
+@contextmanager
+def _terminated_as_stopped() -> Iterator[None]:
+    """Inside, SIGTERM is what Ctrl-C is."""
+    before = None
+    with suppress(ValueError):  # outside the main thread
+        before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
