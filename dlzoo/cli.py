@@ -72,7 +72,7 @@ def train(words: list[str]) -> int | None:
         from dlzoo.sweep.sweep import sweep
 
         rows = sweep([word for word in words if word not in several])
-        return 0 if all(row.state == "finished" for row in rows) else 1
+        return 0 if all(row.state == "finished" for row in rows) or "sweep.dry_run=true" in words else 1
     flags = [word for word in words if word.startswith("-")]
     if flags:
         raise UserError(f"unknown option {flags[0]!r}; settings are key=value, and --help lists them")
@@ -103,6 +103,60 @@ def run(words: list[str]) -> None:
     from dlzoo.execute import execute
 
     execute(directory)
+
+
+def runs(words: list[str]) -> None:
+    """[FOLDER] [--json]"""
+    as_json, words = _flag(words, "--json")
+    (folder,) = _exactly(words or ["outputs"], "dlzoo runs [FOLDER] [--json]")
+    from dlzoo.runs import table
+
+    if as_json:
+        found = table.rows(table.find(Path(folder)))
+        print(json.dumps([{"path": str(row.path), **row.record} for row in found]))
+        return
+    from rich.console import Console
+
+    from dlzoo.show import runs as table_of_runs
+
+    table_of_runs.show(Path(folder), Console())
+
+
+def diff(words: list[str]) -> None:
+    """RUN RUN [--json]"""
+    as_json, words = _flag(words, "--json")
+    first, second = _exactly(words, "dlzoo diff RUN RUN [--json]", 2)
+    from dlzoo.show import diff as differences
+
+    found = differences.diff(first, second)
+    print(json.dumps(found, indent=1) if as_json else differences.text(found))
+
+
+def tune(words: list[str]) -> int:
+    """Settings, some of them ranges, and trials=N."""
+    from dlzoo.sweep.tune import tune as search
+
+    return 0 if search(words) else 1
+
+
+def lr_find(words: list[str]) -> None:
+    """Settings, and low=, high=, steps= of the test itself."""
+    own, rest = {}, []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in ("low", "high", "steps"):
+            rest.append(word)
+            continue
+        try:
+            own[key] = int(value) if key == "steps" else float(value)
+        except ValueError:
+            raise UserError(f"{word}: it must be a number") from None
+    from dlzoo.config import compose
+
+    compose(rest)  # a typo is answered before torch is imported
+    from dlzoo.lr_find import lr_find as find
+
+    find(rest, **own)
 
 
 def list_names(words: list[str]) -> None:
@@ -168,6 +222,10 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "train": _Command(train, "train a network: dlzoo train model=densenet121 norm=gn (python train.py is the same)"),
     "run": _Command(run, "carry out a run directory, from its last checkpoint if it has one: dlzoo run DIR"),
+    "runs": _Command(runs, "how far the runs of a folder are, live while some go on: dlzoo runs [FOLDER] [--json]"),
+    "diff": _Command(diff, "what is different between two runs, and nothing else: dlzoo diff RUN RUN [--json]"),
+    "tune": _Command(tune, "search for settings: dlzoo tune model=mlp 'optimizer.lr=log(0.001,1)' trials=20"),
+    "lr-find": _Command(lr_find, "try all learning rates in one short run: dlzoo lr-find model=resnet20"),
     "list": _Command(list_names, "the names of a choice: dlzoo list model [--json]"),
     "show": _Command(show, "what an entry takes, its source, its size: dlzoo show model resnet50 [--json]"),
     "eval": _Command(evaluate, "a run's test numbers again, from its checkpoint: dlzoo eval run=DIR [--json]"),

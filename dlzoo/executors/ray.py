@@ -23,7 +23,7 @@ class RayExecutor(Executor):
 
     def __init__(self, settings: RaySettings) -> None:
         try:
-            from ray.job_submission import JobSubmissionClient
+            from ray.job_submission import JobSubmissionClient  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise UserError(f"executor=ray needs Ray: pip install 'dlzoo[ray]' ({error})") from error
         address = settings.address or os.environ.get("RAY_API_SERVER_ADDRESS") or "http://127.0.0.1:8265"
@@ -45,13 +45,14 @@ class RayExecutor(Executor):
     def start(self, run: RunDir, config: Config) -> Job:
         trainer = TrainerSettings(**config["trainer"])
         assert trainer.devices != "all"
-        threads, output = trainer.threads or self._settings.threads, run.output_file.absolute()
+        threads, output = trainer.threads or self._settings.threads, str(run.output_file.absolute())
         words = ["env", f"OMP_NUM_THREADS={threads}", *command(run.path.absolute())]
-        name = f"dlzoo-{hashlib.sha1(str(output).encode()).hexdigest()[:10]}-{time.time_ns()}"
+        name = f"dlzoo-{hashlib.sha1(output.encode()).hexdigest()[:10]}-{time.time_ns()}"
+        # Where we are: a config may hold relative paths. exec: a signal reaches the run itself.
+        line = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)} >> {shlex.quote(output)} 2>&1"
         try:
             self._client.submit_job(
-                # Where we are: a config may hold relative paths. exec: a signal reaches the run itself.
-                entrypoint=f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)} >> {shlex.quote(str(output))} 2>&1",
+                entrypoint=line,
                 submission_id=name,
                 entrypoint_num_cpus=threads * trainer.devices,
                 entrypoint_num_gpus=trainer.devices if wants_gpu(config) else None,

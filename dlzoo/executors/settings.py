@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
     return kind, KINDS[kind](**config.values("executor", f"executor={name}", defaults | written | typed, "", known))
 
 
-def _file(name: str) -> tuple[str, Mapping[str, Any]]:
+def _file(name: str) -> tuple[str, dict[str, Any]]:
     """(kind, the other keys) of conf/executor/<name>.yaml."""
     path = config.conf_dir() / "executor" / f"{name}.yaml"
     written = yaml.safe_load(path.read_text()) or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,3 +87,51 @@ def worst_mistakes(
         said, true = classes[int(predicted[index])], classes[int(labels[index])]
         axes.set_title(f"{true}, taken for\n{said} ({confidence[index]:.0%})", fontsize=8)
     return figure
+
+
+def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float, title: str) -> Figure:
+    """The loss against the learning rate of a range test, with the rate that it suggests."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses, color=TRAIN)
+    axes.axvline(suggestion, color=VAL, linestyle="--")
+    axes.annotate(
+        f"{suggestion:.2g}: falls fastest", (suggestion, 0.96), xycoords=("data", "axes fraction"), color=VAL,
+        xytext=(-6, 0), textcoords="offset points", ha="right", va="top",
+    )  # fmt: skip
+    low, first = min(losses), losses[0]
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=title)
+    axes.set_ylim(low - 0.1 * (first - low), first + 0.6 * (first - low))
+    _quiet(axes)
+    return figure
+
+
+def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]], title: str) -> Figure:
+    """The result of each trial of a search (None: it failed or was given up) in time, and against each setting."""
+    columns = 1 + len(settings)
+    figure = Figure(figsize=(3.8 * columns, 3.6), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    known = [(number, value) for number, value in enumerate(values, 1) if value is not None]
+    best = np.maximum.accumulate([value for _, value in known])
+    axes[0].plot(*zip(*known, strict=True), "o", color=TRAIN, markersize=4, label="trial")
+    axes[0].step([number for number, _ in known], best, where="post", color=VAL, label="best so far")
+    axes[0].set(xlabel="trial", ylabel="validation", xlim=(0, len(values) + 1))
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].legend(frameon=False)
+    for each, (name, chosen) in zip(axes[1:], settings.items(), strict=True):
+        points = [(place, value) for place, value in zip(chosen, values, strict=True) if value is not None]
+        each.plot(*zip(*points, strict=True), "o", color=TRAIN, markersize=4)
+        numbers = [place for place, _ in points if isinstance(place, float)]
+        if numbers and min(numbers) > 0 and max(numbers) > 20 * min(numbers):
+            each.set_xscale("log")
+        each.set(xlabel=name)
+        each.margins(x=0.15)
+    for each in axes:
+        _quiet(each)
+    figure.suptitle(title)
+    return figure
+
+
+def _quiet(axes: Any) -> None:
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

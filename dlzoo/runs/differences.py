@@ -38,10 +38,12 @@ def chosen(config: Config) -> dict[str, Any]:
 
 
 def differing(configs: Sequence[Config]) -> list[str]:
-    """The keys of `chosen` that tell the configs apart."""
+    """The keys of `chosen` that tell the configs apart; the seed, which repeats and compares nothing, comes last."""
     settings = [chosen(config) for config in configs]
     keys = dict.fromkeys(key for each in settings for key in each)
-    return [key for key in keys if any(each.get(key, _AS_IT_IS) != settings[0].get(key, _AS_IT_IS) for each in settings)]
+    first = settings[0] if settings else {}
+    found = [key for key in keys if any(each.get(key, _AS_IT_IS) != first.get(key, _AS_IT_IS) for each in settings)]
+    return sorted(found, key="seed".__eq__)
 
 
 def said(value: Any) -> str:
@@ -50,7 +52,7 @@ def said(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(said, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 _AS_IT_IS = object()

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.errors import UserError, first_line
+from dlzoo.errors import UserError
 from dlzoo.runs.differences import differing, flat, said
 from dlzoo.runs.run_dir import RunDir
 
@@ -69,7 +69,9 @@ class Row:
     def age(self) -> str:
         """How long ago it ended, or was made."""
         then = self.record.get("finished") or self.record.get("created")
-        return "" if then is None else _ago((datetime.now().astimezone() - datetime.fromisoformat(then)).total_seconds())
+        return (
+            "" if then is None else _ago((datetime.now().astimezone() - datetime.fromisoformat(then)).total_seconds())
+        )
 
     @property
     def error(self) -> str:
@@ -103,8 +105,9 @@ def rows(paths: Sequence[Path]) -> list[Row]:
 def lines(rows: Sequence[Row], base: Path, width: int) -> list[Text]:
     """The table, no wider than `width`: state, progress, result, age, and what the runs differ in."""
     keys = differing([row.record["config"] for row in rows if row.state != "damaged"])
-    header = ["state", "done", "result", "age", *keys, *([] if keys else ["run"])]
-    cells = [header, *(_cells(row, keys, base) for row in rows)]
+    several = len({row.path.parent for row in rows}) > 1 or not keys
+    header = ["state", "done", "result", "age", *keys, *(["run"] if several else [])]
+    cells = [header, *(_cells(row, keys) + ([_name(row.path, base)] if several else []) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     table = []
     for number, line in enumerate(cells):
@@ -137,13 +140,15 @@ def counts(rows: Sequence[Row]) -> str:
 _ORDER = ["finished", "running", "created", "interrupted", "failed", "damaged"]
 
 
-def _cells(row: Row, keys: Sequence[str], base: Path) -> list[str]:
+def _name(path: Path, base: Path) -> str:
+    return str(path.relative_to(base)) if path != base else path.name
+
+
+def _cells(row: Row, keys: Sequence[str]) -> list[str]:
     done, total = row.steps
     settings = flat(row.record["config"])
     facts = [row.state, f"{done / total:.0%}" if total else "", row.metric, row.age]
-    if keys:
-        return [*facts, *(said(settings[key]) if key in settings else "" for key in keys)]
-    return [*facts, str(row.path.relative_to(base)) if row.path != base else row.path.name]
+    return [*facts, *(said(settings[key]) if key in settings else "" for key in keys)]
 
 
 def _latest(file: Path) -> dict[str, float]:

@@ -9,9 +9,11 @@ import yaml
 
 from dlzoo import config, index
 from dlzoo.errors import UserError, did_you_mean
+from dlzoo.executors import settings as executors
 from dlzoo.knobs import describe, knobs_of
 from dlzoo.registry import REGISTRIES
 from dlzoo.settings import TrainerSettings
+from dlzoo.show.listing import choices
 
 
 def entry(choice: str, name: str) -> dict[str, Any]:
@@ -20,8 +22,8 @@ def entry(choice: str, name: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown choice or name.
     """
-    if choice not in config.choices():
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, config.choices())}")
+    if choice not in choices():
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
     if name not in config.options(choice) or name == "default":
         raise UserError(f"unknown {choice} {name!r}; {did_you_mean(name, config.options(choice))}")
     if choice not in REGISTRIES:
@@ -36,6 +38,9 @@ def _written(choice: str, name: str) -> dict[str, Any]:
     """What is known of a file under conf/: its head, and for a trainer its settings."""
     content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
     head = config.head(choice, name)
+    if choice == "executor":
+        knobs = executors.knobs(name)
+        return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "knobs": knobs}
     knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
     for key, value in yaml.safe_load(content).items():
         if key in knobs:

@@ -8,9 +8,15 @@ from typing import Any
 
 from dlzoo import config, index
 from dlzoo.errors import UserError, did_you_mean
+from dlzoo.executors import settings as executors
 from dlzoo.knobs import knobs_of
 from dlzoo.registry import REGISTRIES
-from dlzoo.settings import RunSettings
+from dlzoo.settings import RunSettings, SweepSettings
+
+
+def choices() -> list[str]:
+    """What `dlzoo list` and `dlzoo show` know of: the choices of a run, and where a sweep is carried out."""
+    return [*config.choices(), "executor"]
 
 
 def names(choice: str) -> dict[str, str]:
@@ -19,8 +25,8 @@ def names(choice: str) -> dict[str, str]:
     Raises:
         UserError: for an unknown choice.
     """
-    if choice not in config.choices():
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, config.choices())}")
+    if choice not in choices():
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
     return {name: _first_line(choice, name) for name in config.options(choice) if name != "default"}
 
 
@@ -35,7 +41,7 @@ def help_text(commands: Mapping[str, str]) -> str:
     lines = ["dlzoo: the training framework for people who compare deep-learning techniques", "", "Commands"]
     lines += [f"  {name:<11} {what}" for name, what in commands.items()]
     lines += ["", "Choices of train (choice=name; `dlzoo list <choice>` for all)"]
-    for choice in config.choices():
+    for choice in choices():
         found = [name for name in config.options(choice) if name != "default"]
         some = ", ".join(found[:8]) + (f", ... ({len(found)})" if len(found) > 8 else "")
         lines.append(f"  {choice:<11} {some or '(none yet)'}")
@@ -43,14 +49,21 @@ def help_text(commands: Mapping[str, str]) -> str:
     settings = dict(knobs_of(RunSettings))
     for section in config.SECTIONS:
         settings |= {f"{section}.{name}": schema for name, schema in config.knobs(section).items()}
-    lines += [f"  {name:<30} {json.dumps(schema['default']).strip(chr(34))}" for name, schema in settings.items()]
+    lines += _settings(settings)
+    lines += ["", "Settings of several runs (train -m; `dlzoo show executor <name>` for those of an executor)"]
+    lines += _settings({f"sweep.{name}": schema for name, schema in knobs_of(SweepSettings).items()})
     lines += [
         "",
         "Examples",
         "  python train.py model=densenet121 norm=gn",
         "  python train.py data=cifar10 data.download=true",
+        "  python train.py -m name=norms norm=bn,gn data.batch_size=2,8,32 'seed=range(8)'",
     ]
     return "\n".join(lines)
+
+
+def _settings(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [f"  {name:<30} {json.dumps(schema['default']).strip(chr(34))}" for name, schema in settings.items()]
 
 
 def candidates(line: str, commands: Iterable[str]) -> list[str]:
@@ -61,15 +74,15 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
     if not words and "=" not in word:
         return _starting(word, [*commands, *(f"{choice}=" for choice in config.choices())])
     if command in ("list", "show"):
-        return _starting(word, config.choices() if len(words) == 1 else _names_or_none(words[1]))
-    if command in ("eval", "predict", "run", "completion"):
+        return _starting(word, choices() if len(words) == 1 else _names_or_none(words[1]))
+    if command in ("eval", "predict", "run", "runs", "diff", "completion"):
         return _starting(word, ["run="]) if command in ("eval", "predict") else []
     chosen = config.usual_choices() | dict(item.split("=", 1) for item in words if "=" in item)
-    keys = _keys(chosen)
+    keys = _keys(chosen) | (_of_sweeps(chosen) if {"-m", "--multirun"} & set(words) or command == "tune" else {})
     key, equals, value = word.partition("=")
     if not equals:
         return _starting(word, [f"{name}=" for name in keys])
-    return _starting(value, config.options(key) if key in config.choices() else _values(keys.get(key, {})))
+    return _starting(value, config.options(key) if key in choices() else _values(keys.get(key, {})))
 
 
 def _values(schema: Mapping[str, Any]) -> list[str]:
@@ -92,8 +105,16 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     return keys
 
 
+def _of_sweeps(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """What may stand before "=" when there are several runs."""
+    name = chosen.get("executor", "local")
+    known = executors.knobs(name) if name in config.options("executor") else {}
+    sweep = {f"sweep.{knob}": schema for knob, schema in knobs_of(SweepSettings).items()}
+    return {**sweep, "executor": {}, **{f"executor.{knob}": schema for knob, schema in known.items()}}
+
+
 def _names_or_none(choice: str) -> list[str]:
-    return config.options(choice) if choice in config.choices() else []
+    return config.options(choice) if choice in choices() else []
 
 
 def _starting(word: str, words: list[str]) -> list[str]:

@@ -28,7 +28,9 @@ class Parent:
         labels: what to call each in print.
     """
 
-    def __init__(self, runs: Sequence[Planned], labels: dict[Path, str], executor: Executor, display: SweepDisplay) -> None:
+    def __init__(
+        self, runs: Sequence[Planned], labels: dict[Path, str], executor: Executor, display: SweepDisplay
+    ) -> None:
         self._labels, self._executor, self._display = labels, executor, display
         self._waiting = {run.path: run for run in runs}
         self._jobs: dict[Path, tuple[Job, Lock | None]] = {}

@@ -26,7 +26,7 @@ def sweep(words: Sequence[str], console: Console | None = None) -> list[table.Ro
     What is finished is left as it is, what was interrupted goes on, what failed is tried again.
 
     Returns:
-        A row a run, in the order of their addresses.
+        A row a run, in the order of their addresses; with sweep.dry_run=true, of those that are there.
 
     Raises:
         UserError: for anything that the user can mend, before the first run starts.
@@ -43,17 +43,17 @@ def sweep(words: Sequence[str], console: Console | None = None) -> list[table.Ro
     missing = [run for run in asked.runs if states.get(run.path.name) != "finished"]
     labels = _labels(asked)
     _announce(console, asked, states)
-    if asked.dry_run:
-        from dlzoo.sweep.estimate import estimate
-
-        estimate(console, asked, missing, states, labels)
-        return []
-    check.check(missing)
-    if missing:
+    if missing or asked.dry_run:
         places = executor(asked.kind, asked.executor, asked.folder, len(asked.runs))
         for run in missing:
             places.check(run.config)
+        check.check(missing)
         console.print(Text(f"executor    {places.describe()}"), soft_wrap=True)
+        if asked.dry_run:
+            from dlzoo.sweep.estimate import estimate
+
+            estimate(console, asked.runs, states, labels, places)
+            return table.rows([run.path for run in asked.runs if run.path.exists()])
         carry_out.create(missing)
         with SweepDisplay(console, len(missing)) as display, _terminated_as_stopped():
             try:

@@ -1,0 +1,115 @@
+"""`dlzoo lr-find`: the learning-rate range test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import log
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from dlzoo import config as configs
+from dlzoo.assembly import Assembled
+from dlzoo.data.splits import Splits
+from dlzoo.errors import UserError
+from dlzoo.metrics.pictures import lr_range
+from dlzoo.runs.run_dir import fresh_folder, write_atomically
+from dlzoo.tasks.follow import LossCurve
+
+#: The test ends when the loss is so many times the smallest one.
+_WORST = 4.0
+#: Share of the losses before in the smoothed one; a single batch's loss says little.
+_SMOOTH = 0.9
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a range test found.
+
+    Args:
+        dir: where lr_find.png and lr_find.json lie.
+        rates, losses: per step, the losses smoothed.
+        suggestion: where the loss falls fastest per factor of the rate.
+    """
+
+    dir: Path
+    rates: list[float]
+    losses: list[float]
+    suggestion: float
+
+
+def lr_find(
+    overrides: Sequence[str],
+    console: Console | None = None,
+    low: float = 1e-6,
+    high: float = 10.0,
+    steps: int = 100,
+) -> RangeTest:
+    """Train for some steps while the rate rises from `low` to `high`, as in Smith, arXiv:1506.01186, section 3.3.
+
+    The rate is that of the optimizer's first group, and the suggestion is for the optimizer of the config: one of Adam
+    is not one of SGD. Nothing is saved of the network.
+
+    Raises:
+        UserError: for a config that cannot be, or a loss that never falls.
+    """
+    console = console or Console()
+    if not 0 < low < high or steps < 20:
+        raise UserError(f"lr-find needs 0 < low < high and at least 20 steps, not {low=}, {high=}, {steps=}")
+    config = configs.compose(overrides)
+    data = replace(Splits.load(config["data"]), val=None)
+    epochs = -(-steps // max(1, len(data.train) // data.batch_size))
+    trainer = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9, "devices": 1}
+    curve = LossCurve(steps, _WORST)
+    made = Assembled(config | {"trainer": config["trainer"] | trainer | {"nodes": 1}}, data=data, callbacks=[curve])
+    base = made.blueprint.effective_lr
+    made.task.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
+    with torch.random.fork_rng(devices=[]):
+        try:
+            made.fit(None, [])
+        except UserError:  # the loss of the last steps of an epoch is lost, as it has to be at some rate
+            if len(curve.losses) < 20:
+                raise
+    losses = _smoothed(curve.losses)
+    rates = [low * (high / low) ** (step / (steps - 1)) for step in range(len(losses))]
+    found = RangeTest(fresh_folder("lr-find"), rates, losses, _steepest(rates, losses))
+    name = f"{config['model']['name']}, {config['optimizer']['name']}, batch {data.batch_size}"
+    lr_range(found.rates, found.losses, found.suggestion, name).savefig(found.dir / "lr_find.png", dpi=120)
+    content = {"config": config, "rates": rates, "losses": losses, "suggestion": found.suggestion}
+    write_atomically(found.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
+    lowest = rates[losses.index(min(losses))]
+    console.print(
+        Text(f"suggestion  optimizer.lr={found.suggestion:.2g}: the loss falls fastest there"), soft_wrap=True
+    )
+    console.print(Text(f"lowest loss at {lowest:.2g}, {len(losses)} of {steps} steps until it grew"), soft_wrap=True)
+    console.print(Text(f"picture     {found.dir / 'lr_find.png'}"), soft_wrap=True)
+    return found
+
+
+def _smoothed(losses: Sequence[float]) -> list[float]:
+    """Exponential means, of which the first ones are as large as the later ones."""
+    mean, smoothed = 0.0, []
+    for count, loss in enumerate(losses, 1):
+        mean = _SMOOTH * mean + (1 - _SMOOTH) * loss
+        smoothed.append(mean / (1 - _SMOOTH**count))
+    return smoothed
+
+
+def _steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate, before the smallest loss, at which the loss falls fastest against the rate's logarithm.
+
+    Raises:
+        UserError: if it never falls.
+    """
+    lowest, wide = losses.index(min(losses)), 2
+    slopes = {
+        step: (losses[step + wide] - losses[step - wide]) / log(rates[step + wide] / rates[step - wide])
+        for step in range(wide, min(lowest, len(losses) - wide))
+    }
+    if not slopes or min(slopes.values()) >= 0:
+        raise UserError("lr-find: the loss does not fall at any rate; try low=1e-8, or another optimizer")
+    return rates[min(slopes, key=slopes.__getitem__)]

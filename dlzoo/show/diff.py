@@ -1,0 +1,64 @@
+"""`dlzoo diff`: what is different between two runs, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlzoo.runs.differences import differing, flat, said
+from dlzoo.runs.run_dir import RunDir
+
+#: What run.json calls the data and the code, and what we call them.
+_CIRCUMSTANCES = {
+    "data_fingerprint": "data",
+    "git_commit": "code",
+    "device": "device",
+    "precision": "precision",
+    "ranks": "processes",
+    "threads": "threads",
+}
+
+
+def diff(first: str, second: str) -> dict[str, Any]:
+    """Settings that somebody chose, what they bring along, and data, code, versions and device.
+
+    Returns:
+        {"settings": {key: [first, second]}, "brought": {...}, "circumstances": {...}}; a setting that an entry does not
+        have is null.
+
+    Raises:
+        UserError: if one is no run.
+    """
+    records = [RunDir.open(path).read() for path in (first, second)]
+    configs = [record["config"] for record in records]
+    left, right = map(flat, configs)
+    chosen = differing(configs)
+    both = [key for key in left if key in right and left[key] != right[key] and key not in chosen]
+    around = {name: [record.get(key) for record in records] for key, name in _CIRCUMSTANCES.items()}
+    versions = [record.get("versions", {}) for record in records]
+    around |= {name: [each.get(name) for each in versions] for name in dict.fromkeys((*versions[0], *versions[1]))}
+    return {
+        "settings": {key: [left.get(key), right.get(key)] for key in chosen},
+        "brought": {key: [left[key], right[key]] for key in both},
+        # A run that has not begun knows of none.
+        "circumstances": {key: pair for key, pair in around.items() if pair[0] != pair[1] and None not in pair},
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """`diff` for a terminal."""
+    settings, around = found["settings"], found["circumstances"]
+    if not settings:
+        sentence = "these runs do not differ in any setting"
+    elif len(settings) == 1:
+        sentence = f"these runs differ in exactly one setting: {next(iter(settings))}"
+    else:
+        sentence = f"these runs differ in {len(settings)} settings: {', '.join(settings)}"
+    lines = [sentence, *_lines(settings)]
+    if found["brought"]:
+        lines += ["which brings along other defaults", *_lines(found["brought"])]
+    return "\n".join([*lines, *(["and in", *_lines(around)] if around else [])])
+
+
+def _lines(pairs: dict[str, list[Any]]) -> list[str]:
+    width = max(map(len, pairs), default=0)
+    return [f"  {key:<{width}}  {said(first)} -> {said(second)}" for key, (first, second) in pairs.items()]

@@ -1,0 +1,44 @@
+"""`dlzoo runs`: how far the runs of a folder are, for as long as some go on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from dlzoo.runs import table
+
+#: Seconds between two looks.
+_LOOK = 1.0
+
+
+def show(folder: Path, console: Console) -> None:
+    """Print the table of the runs under a folder; on a terminal, again and again while some are running.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
+    rows = table.rows(table.find(folder))
+    if console.is_terminal and not console.is_dumb_terminal:
+        rows = _follow(folder, rows, console)
+    table.show(console, rows, folder)
+
+
+def _follow(folder: Path, rows: list[table.Row], console: Console) -> list[table.Row]:
+    """The rows when none is running any more, or somebody has seen enough."""
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        try:
+            while any(row.state == "running" for row in rows):
+                lines = table.lines(rows, folder, console.width)
+                room = console.height - 3
+                more = [Text(f"... {len(lines) - room} lines more")] if len(lines) > room else []
+                end = Text(f"{table.counts(rows)}  (Ctrl-C leaves them alone)")
+                live.update(Group(*lines[:room], *more, end), refresh=True)
+                time.sleep(_LOOK)
+                rows = table.rows(table.find(folder))
+        except KeyboardInterrupt:
+            pass
+    return rows

@@ -1,0 +1,180 @@
+"""Sweeps that are carried out: killed, shared, with broken runs in them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.runs.table import find
+from tests.small import SMALL, train
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+#: Runs of a second or so of steps, with checkpoints to go on from.
+RUNS = [*SMALL, "trainer.max_epochs=40", "trainer.checkpoint_every=3", "trainer.threads=1"]
+
+
+def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """A sweep, in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(TRAIN), "-m", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    said, _ = process.communicate(timeout=180)
+    assert process.returncode == code, said
+    return said
+
+
+def sweep(*words: str, code: int = 0, **environment: str) -> str:
+    return finish(start(*words, **environment), code)
+
+
+def records(folder: str | Path) -> dict[str, dict]:
+    return {path.name: RunDir.open(path).read() for path in find(Path(folder))}
+
+
+def children_of(folder: Path) -> list[int]:
+    """The processes that carry out runs of a folder."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = status.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if any(str(folder) in word for word in words) and "-P" in words:
+            found.append(int(status.parent.name))
+    return found
+
+
+def gone(folder: Path) -> None:
+    deadline = time.monotonic() + 60
+    while children_of(folder):
+        assert time.monotonic() < deadline, "a run outlived its parent"
+        time.sleep(0.05)
+
+
+def test_a_sweep_that_is_killed_three_times_ends_as_one_that_nobody_disturbed() -> None:
+    folder = Path.cwd() / "swept"
+    words = [*RUNS, "name=killed", f"sweep.dir={folder}", "optimizer.lr=0.1,0.2,0.05", "seed=range(4)"]
+    draw, ended = random.Random(0), {}
+    for with_children in (False, True, True):
+        process = start(*words)
+        before = sum(record["state"] == "finished" for record in records(folder).values()) if folder.exists() else 0
+        while not folder.exists() or _finished(folder) < before + 2:  # in the middle of things
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 2))
+        victims = children_of(folder) if with_children else []
+        for victim in (process.pid, *victims):
+            os.kill(victim, signal.SIGKILL)
+        process.communicate()
+        gone(folder)
+        for name, record in records(folder).items():
+            if record["state"] == "finished":
+                assert record["finished"] == ended.setdefault(name, record["finished"])
+    sweep(*words)
+    left = records(folder)
+    assert len(left) == 12
+    for name, record in left.items():
+        assert record["state"] == "finished"
+        assert record["finished"] == ended.get(name, record["finished"])  # nothing was run twice
+        config = record["config"]
+        undisturbed = train(*RUNS, f"optimizer.lr={config['optimizer']['lr']}", f"seed={config['seed']}")
+        assert record["metrics"] == undisturbed.metrics
+
+
+def _finished(folder: Path) -> int:
+    return sum(record["state"] == "finished" for record in records(folder).values())
+
+
+@pytest.fixture
+def crashing(tmp_path: Path) -> dict[str, str]:
+    """The environment in which another package brings a model that breaks when it is trained."""
+    site = tmp_path / "site"
+    (site / "crashing-1.0.dist-info").mkdir(parents=True)
+    (site / "crashing-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: crashing\nVersion: 1.0\n")
+    (site / "crashing-1.0.dist-info" / "entry_points.txt").write_text("[dlzoo.model]\ncrashing = crashing\n")
+    (site / "crashing.py").write_text(
+        "import os, signal\n"
+        "import torch\n"
+        "from torch import nn\n"
+        "from dlzoo.registry import MODELS\n"
+        "class Crashing(nn.Module):\n"
+        "    def __init__(self, pixels, num_classes, how):\n"
+        "        super().__init__()\n"
+        "        self.how, self.head = how, nn.Linear(pixels, num_classes)\n"
+        "    def forward(self, images):\n"
+        "        if images.device.type != 'meta' and self.how == 'crash':\n"
+        "            raise ZeroDivisionError('of all things')\n"
+        "        if images.device.type != 'meta' and self.how == 'kill':\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        out = self.head(images.flatten(1))\n"
+        "        return out * float('nan') if self.how == 'lost' else out\n"
+        "@MODELS.register('crashing', source='a test')\n"
+        "def crashing(*, num_classes: int, in_channels: int, image_size: int, how: str = 'one') -> nn.Module:\n"
+        "    '''A model that breaks.'''\n"
+        "    return Crashing(in_channels * image_size**2, num_classes, how)\n"
+    )
+    return {"PYTHONPATH": str(site), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+@pytest.mark.parametrize("executor", ["local", "slurm_local"])
+def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(executor: str, crashing: dict[str, str]) -> None:
+    if executor == "slurm_local":
+        pytest.importorskip("submitit")
+    words = [*SMALL[2:], "model=crashing", "model.how=one,crash,two,lost,kill,three", f"executor={executor}"]
+    said = sweep(*words, "name=broken", code=1, **crashing)
+    left = records("outputs/broken")
+    states = {name: record["state"] for name, record in left.items()}
+    assert sorted(states.values()) == ["failed"] * 3 + ["finished"] * 3
+    for name, record in left.items():
+        how = record["config"]["model"]["how"]
+        assert (record["state"] == "finished") == (how in ("one", "two", "three")), name
+        if how == "crash":
+            assert "Traceback" in record["error"]
+            assert "ZeroDivisionError: of all things" in record["error"]
+        if how == "lost":
+            assert "the loss is not finite at step" in record["error"]
+            assert "learning rate" in record["error"]
+        if how == "kill":
+            assert "killed by SIGKILL" in record["error"]
+    assert "6 runs: 3 finished, 3 failed" in said
+    assert said.count("ZeroDivisionError: of all things") == 2  # as each ended, and in the table
+
+
+def test_two_ranks_inside_a_sweep() -> None:
+    words = [*SMALL, "trainer=ddp_cpu", "norm=default", "name=ranks", "optimizer.lr=0.1,0.2"]
+    sweep(*words)
+    left = records("outputs/ranks")
+    assert len(left) == 2
+    for record in left.values():
+        assert (record["state"], record["ranks"], record["tested"]) == ("finished", 2, 200)
+    assert sorted(path.name for path in Path("outputs/ranks").iterdir()) == sorted(left)  # no ghost folders
+
+
+def test_two_identical_sweeps_at_once_run_each_job_once() -> None:
+    words = [*RUNS, "name=twins", "seed=range(4)"]
+    twins = [start(*words), start(*words)]
+    tables = [finish(twin).partition("state ")[2] for twin in twins]
+    said = [line.split() for table in tables for line in table.splitlines() if line.startswith("finished")]
+    assert len(said) == 8
+    for record in records("outputs/twins").values():
+        assert record["state"] == "finished"
+    for path in find(Path("outputs/twins")):
+        log = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        steps = [record["step"] for record in log if "train/loss" in record]
+        assert steps == sorted(set(steps))  # begun once
+        assert (path / "output.txt").read_text().count("test accuracy") == 1
