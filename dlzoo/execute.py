@@ -158,6 +158,8 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
         return before.get("wall_seconds", 0.0) + perf_counter() - started
 
     with _plain_errors(run), run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
+        if run.read()["state"] == "finished" and not ranks.several():
+            return  # by another process, between our look and our lock
         try:
             run.update(
                 state="running", error=None, versions=environment.versions(), git_commit=environment.git_commit()

@@ -68,12 +68,12 @@ def gone(folder: Path) -> None:
 
 def test_a_sweep_that_is_killed_three_times_ends_as_one_that_nobody_disturbed() -> None:
     folder = Path.cwd() / "swept"
-    words = [*RUNS, "name=killed", f"sweep.dir={folder}", "optimizer.lr=0.1,0.2,0.05", "seed=range(4)"]
+    words = [*RUNS, "name=killed", f"sweep.dir={folder}", "optimizer.lr=0.1,0.2", "seed=range(3)"]
     draw, ended = random.Random(0), {}
     for with_children in (False, True, True):
         process = start(*words)
         before = sum(record["state"] == "finished" for record in records(folder).values()) if folder.exists() else 0
-        while not folder.exists() or _finished(folder) < before + 2:  # in the middle of things
+        while not folder.exists() or _finished(folder) < before + 1:  # in the middle of things
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         time.sleep(draw.uniform(0, 2))
@@ -87,7 +87,7 @@ def test_a_sweep_that_is_killed_three_times_ends_as_one_that_nobody_disturbed() 
                 assert record["finished"] == ended.setdefault(name, record["finished"])
     sweep(*words)
     left = records(folder)
-    assert len(left) == 12
+    assert len(left) == 6
     for name, record in left.items():
         assert record["state"] == "finished"
         assert record["finished"] == ended.get(name, record["finished"])  # nothing was run twice

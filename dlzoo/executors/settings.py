@@ -90,7 +90,8 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
     kind, written = _file(name)
     known = knobs_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
-    return kind, KINDS[kind](**config.values("executor", f"executor={name}", defaults | written | typed, "", known))
+    values = config.values("executor", f"executor={name}", defaults | written | typed, "", known)
+    return kind, KINDS[kind](**{key: tuple(item) if isinstance(item, list) else item for key, item in values.items()})
 
 
 def _file(name: str) -> tuple[str, dict[str, Any]]:

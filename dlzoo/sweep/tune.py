@@ -245,15 +245,18 @@ def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.create_study(
+        study = optuna.create_study(
             # One file, which a kill leaves whole.
             storage=f"sqlite:///{(folder / 'study.db').absolute()}",
             study_name="dlzoo",
             load_if_exists=True,
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM, constant_liar=True),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM, n_warmup_steps=warm_up),
         )
+        # A sampler begins anew with each start: from the same seed it would draw the same trials again.
+        begun = len(study.get_trials(deepcopy=False))
+        study.sampler = optuna.samplers.TPESampler(seed=seed + begun, n_startup_trials=_RANDOM, constant_liar=True)
+        return study
 
 
 def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: list[str]) -> Found | None:

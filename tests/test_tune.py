@@ -1,0 +1,164 @@
+"""The search for settings, and the learning-rate range test."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from dlzoo.cli import main
+from dlzoo.errors import UserError
+from dlzoo.lr_find import _steepest, lr_find
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.runs.table import find, rows
+from tests.small import SMALL
+
+optuna = pytest.importorskip("optuna")
+
+from dlzoo.sweep import tune as tuning  # noqa: E402
+from dlzoo.sweep.space import spelled, split  # noqa: E402
+from dlzoo.sweep.tune import tune  # noqa: E402
+
+TINY = [*SMALL, "trainer.threads=1"]
+
+
+def test_ranges_and_choices_are_read() -> None:
+    fixed, space = split(
+        [
+            *("model=mlp", "optimizer.lr=log(0.001,1)", "norm=choice(bn,none)", "data.batch_size=interval(8,64)"),
+            *("optimizer.weight_decay=uniform(0,0.1)", "seed=range(3)", "schedule.warmup=tag(log,interval(0.01,0.5))"),
+        ]
+    )
+    assert fixed == ["model=mlp"]
+    distributions = optuna.distributions
+    assert space == {
+        "optimizer.lr": distributions.FloatDistribution(0.001, 1, log=True),
+        "norm": distributions.CategoricalDistribution(["bn", "none"]),
+        "data.batch_size": distributions.IntDistribution(8, 64),
+        "optimizer.weight_decay": distributions.FloatDistribution(0, 0.1),
+        "seed": distributions.CategoricalDistribution(["0", "1", "2"]),
+        "schedule.warmup": distributions.FloatDistribution(0.01, 0.5, log=True),
+    }
+    assert spelled({"optimizer.lr": 0.0123456789, "norm": "bn"}) == ["optimizer.lr=0.01235", "norm=bn"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("model=mlp", "nothing to search"),
+        ("optimizer.lr=log(0,1)", "is no range of a logarithm"),
+        ("optimizer.lr=log(1,0.1)", "is no range"),
+        ("optimizer.lr=log(a,1)", "is no number"),
+        ("optimizer.lr=log(0.1,1) trials=0", "must be an integer >= 1"),
+        ("optimizer.lr=log(0.1,1) data.val_fraction=0", "selects on the validation split"),
+        ("optimizer.lr=log(0.1,1) norm=bm", "unknown norm"),
+        ("optimizer.typo=log(0.1,1)", "unknown key 'optimizer.typo'"),
+    ],
+)
+def test_a_mistake_is_one_line(line: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        tune([*SMALL, *line.split()], Console(quiet=True))
+    assert not Path("outputs").exists()
+
+
+@pytest.fixture
+def tried_first(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says which learning rates a search tries before it chooses for itself."""
+    made = tuning._study
+
+    def say(*rates: str) -> None:
+        def study_of_these(*words: Any) -> optuna.Study:
+            study = made(*words)
+            for rate in () if study.trials else rates:
+                study.enqueue_trial({"optimizer.lr": rate})
+            return study
+
+        monkeypatch.setattr(tuning, "_study", study_of_these)
+
+    return say
+
+
+def test_a_search_finds_the_best_by_validation_and_nan_is_a_failed_trial(tried_first: Callable[..., None]) -> None:
+    # Of three rates one learns, one hardly, and one gives a loss that is not finite.
+    tried_first("1e+30", "1e-06", "0.2", "0.2")
+    words = ["optimizer.lr=choice(0.2,1e-6,1e30)", "trainer.clip_norm=null", "name=search", "trials=4"]
+    found = tune([*TINY, *words, "trainer.max_epochs=6"], Console(quiet=True))
+    assert found is not None
+    assert found.settings == ["optimizer.lr=0.2"]
+    record = RunDir.open(found.run).read()
+    assert found.value == record["metrics"]["val/accuracy"]
+    study = optuna.load_study(study_name="dlzoo", storage="sqlite:///outputs/search/study.db")
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert len(find(Path("outputs/search"))) == 3  # the same settings are the same run
+    assert (Path("outputs/search") / "tune.png").stat().st_size > 10_000
+    # The same line again has nothing left to do, and says the same.
+    assert tune([*TINY, *words, "trainer.max_epochs=6"], Console(quiet=True)) == found
+
+
+def test_a_search_that_is_killed_goes_on() -> None:
+    words = [*TINY, "optimizer.lr=log(0.01,0.5)", "name=killed", "trials=4", "trainer.max_epochs=30"]
+    command = [sys.executable, "-m", "dlzoo.cli", "tune", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not any(RunDir(path).read()["state"] == "finished" for path in find(Path.cwd())):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: json.loads((path / "run.json").read_text()).get("finished") for path in find(Path.cwd())}
+    found = tune(words, Console(quiet=True))
+    assert found is not None
+    study = optuna.load_study(study_name="dlzoo", storage="sqlite:///outputs/killed/study.db")
+    assert [trial.state.name for trial in study.trials].count("RUNNING") == 0
+    assert len(study.trials) == 4
+    assert len(find(Path("outputs"))) == 4
+    for path, finished in before.items():
+        if finished:
+            assert RunDir(path).read()["finished"] == finished
+
+
+def test_a_hopeless_trial_is_given_up(monkeypatch: pytest.MonkeyPatch, tried_first: Callable[..., None]) -> None:
+    monkeypatch.setattr(tuning, "_RANDOM", 1)
+    tried_first("0.2", "1e-07")
+    words = ["optimizer.lr=choice(0.2,1e-7)", "name=hopeless", "trials=2", "executor.workers=1"]
+    found = tune([*TINY, *words, "trainer.max_epochs=2000"], Console(quiet=True))
+    assert found is not None
+    assert found.settings == ["optimizer.lr=0.2"]
+    study = optuna.load_study(study_name="dlzoo", storage="sqlite:///outputs/hopeless/study.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]
+    (given_up,) = (row for row in rows(find(Path("outputs"))) if row.state != "finished")
+    assert "worse than the median of the others" in given_up.error
+    assert 400 * 5 <= given_up.steps[0] < 2000 * 5  # not before a fifth, and long before the end
+
+
+def test_the_range_test_finds_where_the_loss_falls() -> None:
+    found = lr_find([*SMALL, "trainer.clip_norm=null"], Console(quiet=True))
+    assert 1e-3 < found.suggestion < 5
+    assert found.losses[0] > min(found.losses)
+    assert len(found.rates) == len(found.losses) <= 100
+    assert math.isclose(found.rates[1] / found.rates[0], 1e7 ** (1 / 99))
+    assert (found.dir / "lr_find.png").stat().st_size > 5_000
+    assert json.loads((found.dir / "lr_find.json").read_text())["suggestion"] == found.suggestion
+
+
+def test_the_steepest_fall_is_that_of_a_known_curve() -> None:
+    rates = [10 ** (-6 + 0.07 * step) for step in range(100)]
+    losses = [1 / (1 + math.exp(3 * (math.log10(rate) + 2))) + (rate > 0.2) * rate for rate in rates]
+    assert abs(math.log10(_steepest(rates, losses)) + 2) < 0.08
+    with pytest.raises(UserError, match="does not fall at any rate"):
+        _steepest(rates, [1 + rate for rate in rates])
+
+
+def test_lr_find_answers_mistakes_in_one_line(capsys: pytest.CaptureFixture) -> None:
+    for words in (["steps=five"], ["low=1", "high=0.1"], ["steps=3"], ["model=resnet21"]):
+        assert main(["lr-find", *SMALL, *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
