@@ -90,8 +90,9 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
     kind, written = _file(name)
     known = knobs_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
-    values = config.values("executor", f"executor={name}", defaults | written | typed, "", known)
-    return kind, KINDS[kind](**{key: tuple(item) if isinstance(item, list) else item for key, item in values.items()})
+    values: dict[str, Any] = config.values("executor", f"executor={name}", defaults | written | typed, "", known)
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return kind, KINDS[kind](**values | lists)
 
 
 def _file(name: str) -> tuple[str, dict[str, Any]]:
