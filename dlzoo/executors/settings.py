@@ -91,8 +91,8 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
     known = knobs_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
     values: dict[str, Any] = config.values("executor", f"executor={name}", defaults | written | typed, "", known)
-    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return kind, KINDS[kind](**values | lists)
+    arguments: Any = values | {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return kind, KINDS[kind](**arguments)
 
 
 def _file(name: str) -> tuple[str, dict[str, Any]]:
