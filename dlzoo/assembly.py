@@ -123,6 +123,7 @@ class Assembled:
         """What run.json says before the first step."""
         return self.data.facts() | {
             "seed": self.config["seed"],
+            "monitor": self.task.monitor,
             "params": self.blueprint.params,
             "macs": self.blueprint.macs,
             "batch_size": self.data.batch_size,

@@ -71,8 +71,7 @@ def train(words: list[str]) -> int | None:
     if several:
         from dlzoo.sweep.sweep import sweep
 
-        rows = sweep([word for word in words if word not in several])
-        return 0 if all(row.state == "finished" for row in rows) or "sweep.dry_run=true" in words else 1
+        return 0 if sweep([word for word in words if word not in several]).ok else 1
     flags = [word for word in words if word.startswith("-")]
     if flags:
         raise UserError(f"unknown option {flags[0]!r}; settings are key=value, and --help lists them")
@@ -141,22 +140,13 @@ def tune(words: list[str]) -> int:
 
 def lr_find(words: list[str]) -> None:
     """Settings, and low=, high=, steps= of the test itself."""
-    own, rest = {}, []
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in ("low", "high", "steps"):
-            rest.append(word)
-            continue
-        try:
-            own[key] = int(value) if key == "steps" else float(value)
-        except ValueError:
-            raise UserError(f"{word}: it must be a number") from None
     from dlzoo.config import compose
 
-    compose(rest)  # a typo is answered before torch is imported
+    test = [word for word in words if word.partition("=")[0] in ("low", "high", "steps")]
+    compose([word for word in words if word not in test])  # a typo is answered before torch is imported
     from dlzoo.lr_find import lr_find as find
 
-    find(rest, **own)
+    find(words)
 
 
 def list_names(words: list[str]) -> None:

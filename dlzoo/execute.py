@@ -262,7 +262,6 @@ def _carry_out(
         log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
         run.update(
             metrics={key: value for key, value in selected["latest"].items() if key.startswith("val/")} | metrics,
-            monitor=task.monitor,
             tested=len(labels),
             selected_epoch=plan.epochs_at(selected["clock"]),
             steps=task.clock,

@@ -19,7 +19,9 @@ from dlzoo.errors import ERROR_FILE, Interrupted, UserError
 #: Seconds that the others get to say what they have to say when a rank has failed.
 _GRACE = 5.0
 #: `dlzoo run`, which finds dlzoo where we found it and imports nothing from the folder that we are in.
-_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from dlzoo.cli import main; sys.exit(main(['run', sys.argv[2]]))"
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from dlzoo.cli import main; sys.exit(main(['run', sys.argv[2]]))"
+)
 _PARENT = "DLZOO_PARENT"
 _PR_SET_PDEATHSIG = 1
 

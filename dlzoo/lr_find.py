@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import inf, log
 from pathlib import Path
 
 import torch
@@ -42,30 +42,27 @@ class RangeTest:
     suggestion: float
 
 
-def lr_find(
-    overrides: Sequence[str],
-    console: Console | None = None,
-    low: float = 1e-6,
-    high: float = 10.0,
-    steps: int = 100,
-) -> RangeTest:
-    """Train for some steps while the rate rises from `low` to `high`, as in Smith, arXiv:1506.01186, section 3.3.
+def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
+    """Train for some steps while the rate rises, as in Smith, arXiv:1506.01186, section 3.3.
 
     The rate is that of the optimizer's first group, and the suggestion is for the optimizer of the config: one of Adam
     is not one of SGD. Nothing is saved of the network.
+
+    Args:
+        words: settings, and those of the test: low=1e-6, high=10, steps=100.
 
     Raises:
         UserError: for a config that cannot be, or a loss that never falls.
     """
     console = console or Console()
-    if not 0 < low < high or steps < 20:
-        raise UserError(f"lr-find needs 0 < low < high and at least 20 steps, not {low=}, {high=}, {steps=}")
+    low, high, steps, overrides = _test(words)
     config = configs.compose(overrides)
     data = replace(Splits.load(config["data"]), val=None)
     epochs = -(-steps // max(1, len(data.train) // data.batch_size))
-    trainer = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9, "devices": 1}
+    own = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}
     curve = LossCurve(steps, _WORST)
-    made = Assembled(config | {"trainer": config["trainer"] | trainer | {"nodes": 1}}, data=data, callbacks=[curve])
+    trainer = config["trainer"] | own | {"devices": 1, "nodes": 1}
+    made = Assembled(config | {"trainer": trainer}, data=data, callbacks=[curve])
     base = made.blueprint.effective_lr
     made.task.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
     with torch.random.fork_rng(devices=[]):
@@ -88,6 +85,24 @@ def lr_find(
     console.print(Text(f"lowest loss at {lowest:.2g}, {len(losses)} of {steps} steps until it grew"), soft_wrap=True)
     console.print(Text(f"picture     {found.dir / 'lr_find.png'}"), soft_wrap=True)
     return found
+
+
+def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
+    """(low, high, steps, the settings of the training)."""
+    own, overrides = {"low": "1e-6", "high": "10", "steps": "100"}, []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            overrides.append(word)
+    try:
+        low, high, steps = float(own["low"]), float(own["high"]), int(own["steps"])
+    except ValueError:
+        raise UserError("low, high and steps are numbers: dlzoo lr-find low=1e-6 high=10 steps=100") from None
+    if not 0 < low < high < inf or steps < 20:
+        raise UserError(f"lr-find needs 0 < low < high and at least 20 steps, not {low=:g}, {high=:g}, {steps=}")
+    return low, high, steps, overrides
 
 
 def _smoothed(losses: Sequence[float]) -> list[float]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import product
+from itertools import islice, product
+from math import prod
 from typing import TYPE_CHECKING
 
 from dlzoo.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
+
+
+#: Runs of a sweep. Each is a folder; and who means more has mistyped a range.
+_MOST = 100_000
 
 
 def parse(line: str) -> Override:
@@ -50,6 +55,8 @@ def expand(lines: Iterable[str], names: Callable[[str], Sequence[str]]) -> tuple
         if len(values) > 1:
             varying.append(line.partition("=")[0].lstrip("+"))
         columns.append(values)
+    if (count := prod(map(len, columns))) > _MOST:
+        raise UserError(f"{count:,} runs are more than a sweep can have ({_MOST:,})")
     return [list(combination) for combination in product(*columns)], varying
 
 
@@ -66,9 +73,22 @@ def _values(line: str, names: Callable[[str], Sequence[str]]) -> list[str]:
     if isinstance(glob := override.value(), Glob):
         found = glob.filter([name for name in names(override.key_or_group) if name != "default"])
     elif override.is_discrete_sweep():
-        found = list(override.sweep_string_iterator())
+        found = _listed(override, line)
     else:
         raise UserError(f"{line!r} has no end of values: it is for `dlzoo tune`; name some, as in {key}=0.1,0.01")
     if not found:
         raise UserError(f"{line!r} stands for no value at all")
     return list(dict.fromkeys(f"{key}={value}" for value in found))
+
+
+def _listed(override: Override, line: str) -> list[str]:
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        found = list(islice(override.sweep_string_iterator(), _MOST + 1))
+    except (ValueError, ZeroDivisionError, AssertionError, OmegaConfBaseException) as error:
+        # Of range(1,2,0), and of range(3),7.
+        raise UserError(f"cannot list the values of {line!r}: say each, or one range ({first_line(error)})") from error
+    if len(found) > _MOST:
+        raise UserError(f"{line!r} stands for more values than a sweep can have ({_MOST:,})")
+    return found

@@ -15,7 +15,8 @@ from dlzoo.runs import table
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.show.diff import diff, text
 from dlzoo.sweep.address import address
-from dlzoo.sweep.check import check, existing
+from dlzoo.sweep.check import existing
+from dlzoo.sweep.feasible import refuse_infeasible
 from dlzoo.sweep.plan import plan
 from dlzoo.sweep.sweep import sweep
 from tests.small import SMALL, train
@@ -82,7 +83,15 @@ def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
         ("executor=locl", "unknown executor 'locl'; did you mean 'local'"),
         ("executor.partition=x", "executor=local has none"),
         ("executor=local,ray", "a sweep has one executor"),
-        ("executor=slurm executor.minutes=-1", "executor.minutes must be an integer >= 1"),
+        ("seed=range(1,2,0)", "cannot list the values"),
+        ("seed=range(3),7", "say each, or one range"),
+        ("seed=range(1000000000)", "more values than a sweep can have"),
+        ("seed=range(1000) data.batch_size=range(1,1001)", "1,000,000 runs are more"),
+        ("name=.. seed=0,1", "is no name of a folder in outputs/"),
+        ("name=/tmp/x seed=0,1", "is no name of a folder in outputs/"),
+        (f"name={300 * 'x'} seed=0,1", "is no name of a folder"),
+        ("sweep.dir=/dev/null seed=0,1", "it is no folder"),
+        ("executor=slurm executor.minutes=-1", "executor.minutes must be an integer"),
     ],
 )
 def test_a_mistake_in_a_sweep_is_one_line_and_leaves_nothing(
@@ -130,8 +139,8 @@ def test_an_address_with_other_settings_is_refused_with_the_difference() -> None
 
 def test_checking_a_wide_sweep_looks_at_each_kind_of_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("dlzoo.sweep.check.blueprint", lambda config, data: seen.append(config["optimizer"]["lr"]))
-    check(plan([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"]).runs)
+    monkeypatch.setattr("dlzoo.sweep.feasible.blueprint", lambda config, data: seen.append(config["optimizer"]["lr"]))
+    refuse_infeasible(plan([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"]).runs)
     assert sorted(seen) == [0.1, 0.2, 0.3]
 
 
@@ -147,10 +156,20 @@ def test_cores_and_places_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("dlzoo.executors.local.cores", lambda: 8)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("os.sysconf", lambda name: 2**32)
-    assert (LocalExecutor(LocalSettings(), 100).workers, LocalExecutor(LocalSettings(), 100).threads) == (8, 1)
-    assert (LocalExecutor(LocalSettings(), 2).workers, LocalExecutor(LocalSettings(), 2).threads) == (2, 4)
-    assert LocalExecutor(LocalSettings(threads=3), 100).workers == 2
-    assert LocalExecutor(LocalSettings(workers=3), 100).workers == 3
+    config = compose(SMALL)
+
+    def shared(runs: int, **settings: int) -> tuple[int, int]:
+        executor = LocalExecutor(LocalSettings(**settings), [config] * runs)  # type: ignore[arg-type]
+        return executor.workers, executor.threads
+
+    assert shared(100) == (8, 1)
+    assert shared(2) == (2, 4)
+    assert shared(100, threads=3) == (2, 3)
+    assert shared(100, workers=3) == (3, 2)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    config = compose(["trainer=auto"])
+    assert shared(100) == (2, 4)
+    assert shared(100, runs_per_gpu=2) == (4, 2)
 
 
 def test_executors_are_files_and_settings() -> None:
@@ -177,11 +196,11 @@ def test_the_table_of_runs_shows_state_result_and_what_differs(capsys: pytest.Ca
     paths = _runs()
     assert [path.name for path in paths] == ["bad", "bn0", "bn1", "gn0", "gn1", "new"]
     shown = [str(line) for line in table.lines(table.rows(paths), Path("outputs/some"), 200)]
-    assert shown[0].split() == ["state", "done", "result", "age", "norm", "seed"]
+    assert shown[0].split() == ["state", "done", "result", "age", "norm", "seed", "run"]
     assert shown[1].startswith("damaged")
     record = json.loads((paths[1] / "run.json").read_text())
     assert shown[3].split()[:4] == ["finished", "100%", "test", f"{record['metrics']['test/accuracy']:.4f}"]
-    assert shown[3].split()[-2:] == ["bn", "0"]
+    assert shown[3].split()[-3:] == ["bn", "0", "bn0"]
     assert shown[-1].split()[0] == "created"
     assert main(["runs"]) == 0
     assert "6 runs: 4 finished, 1 created, 1 damaged" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -155,6 +156,33 @@ def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(executor: str, cras
     assert said.count("ZeroDivisionError: of all things") == 2  # as each ended, and in the table
 
 
+def test_a_sweep_that_is_stopped_saves_and_a_run_whose_folder_goes_takes_nobody_along() -> None:
+    words = [*RUNS, "trainer.max_epochs=3000", "name=stopped", "seed=range(2)"]
+    folder = Path("outputs/stopped")
+    folder.mkdir(parents=True)
+    process = start(*words)
+    while not all((path / "checkpoints" / "last.ckpt").exists() for path in find(folder)) or len(find(folder)) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = finish(process, 130)
+    assert "stopping: 2 run(s) save and end" in said
+    assert said.endswith("dlzoo: stopped; the same line goes on\n")
+    assert {record["state"] for record in records(folder).values()} == {"interrupted"}
+    process = start(*words)
+    while not all(record["state"] == "running" for record in records(folder).values()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    going, gone_one = find(folder)
+    gone_one.rename("moved")
+    time.sleep(3)
+    assert RunDir(going).read()["state"] == "running"
+    process.send_signal(signal.SIGTERM)
+    finish(process, 130)
+    assert RunDir(going).read()["state"] == "interrupted"
+    gone(folder)
+
+
 def test_two_ranks_inside_a_sweep() -> None:
     words = [*SMALL, "trainer=ddp_cpu", "norm=default", "name=ranks", "optimizer.lr=0.1,0.2"]
     sweep(*words)
@@ -168,9 +196,11 @@ def test_two_ranks_inside_a_sweep() -> None:
 def test_two_identical_sweeps_at_once_run_each_job_once() -> None:
     words = [*RUNS, "name=twins", "seed=range(4)"]
     twins = [start(*words), start(*words)]
-    tables = [finish(twin).partition("state ")[2] for twin in twins]
-    said = [line.split() for table in tables for line in table.splitlines() if line.startswith("finished")]
-    assert len(said) == 8
+    said = [finish(twin) for twin in twins]
+    assert any("elsewhere   seed=0: another process has it, and we wait" in each for each in said)
+    tables = [re.findall(r"^finished +100%  (test \S+).*  (\d)$", each, re.MULTILINE) for each in said]
+    assert len(tables[0]) == 4
+    assert tables[0] == tables[1]
     for record in records("outputs/twins").values():
         assert record["state"] == "finished"
     for path in find(Path("outputs/twins")):

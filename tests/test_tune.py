@@ -57,6 +57,11 @@ def test_ranges_and_choices_are_read() -> None:
         ("optimizer.lr=log(0,1)", "is no range of a logarithm"),
         ("optimizer.lr=log(1,0.1)", "is no range"),
         ("optimizer.lr=log(a,1)", "is no number"),
+        ("optimizer.lr=log(1,inf)", "is no range"),
+        ("optimizer.lr=log(0.1,1) sweep.dir=a,b", "it is said once for all runs"),
+        ("optimizer.lr=log(0.1,1) name=a,b", "name has several values"),
+        ("optimizer.lr=log(0.1,1) sweep.dry_run=true", "sweep.dry_run is for sweeps"),
+        ("optimizer.lr=log(0.1,1) norm=choice(bn,gm)", "unknown norm 'gm'"),
         ("optimizer.lr=log(0.1,1) trials=0", "must be an integer >= 1"),
         ("optimizer.lr=log(0.1,1) data.val_fraction=0", "selects on the validation split"),
         ("optimizer.lr=log(0.1,1) norm=bm", "unknown norm"),
@@ -130,14 +135,15 @@ def test_a_hopeless_trial_is_given_up(monkeypatch: pytest.MonkeyPatch, tried_fir
     monkeypatch.setattr(tuning, "_RANDOM", 1)
     tried_first("0.2", "1e-07")
     words = ["optimizer.lr=choice(0.2,1e-7)", "name=hopeless", "trials=2", "executor.workers=1"]
-    found = tune([*TINY, *words, "trainer.max_epochs=2000"], Console(quiet=True))
+    longer = ["data.limit=1000", "data.batch_size=10", "trainer.max_epochs=150"]
+    found = tune([*TINY, *words, *longer], Console(quiet=True))
     assert found is not None
     assert found.settings == ["optimizer.lr=0.2"]
     study = optuna.load_study(study_name="dlzoo", storage="sqlite:///outputs/hopeless/study.db")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]
     (given_up,) = (row for row in rows(find(Path("outputs"))) if row.state != "finished")
     assert "worse than the median of the others" in given_up.error
-    assert 400 * 5 <= given_up.steps[0] < 2000 * 5  # not before a fifth, and long before the end
+    assert 30 * 100 <= given_up.steps[0] < 150 * 100  # not before a fifth, and long before the end
 
 
 def test_the_range_test_finds_where_the_loss_falls() -> None:

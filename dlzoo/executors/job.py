@@ -16,7 +16,7 @@ class Job(ABC):
 
     @abstractmethod
     def over(self) -> bool:
-        """Whether nothing of it is waiting or running any more."""
+        """Whether nothing of it is waiting or running any more; not, where nobody can say."""
 
     @abstractmethod
     def fate(self) -> str | None:
@@ -30,11 +30,15 @@ class Job(ABC):
 class Executor(ABC):
     """Carries out runs.
 
-    `detached`: whether they go on when we are gone. What such a job is called is in run.json as "job", so that the same
-    sweep finds it again.
+    `detached`: whether they go on when we are gone. What such a job is called is in the run's job.json, by which the
+    same sweep finds it again.
     """
 
     detached: bool
+    #: Runs at a time; None: the cluster says.
+    workers: int | None
+    #: Cores of each process of a run that does not say trainer.threads.
+    threads: int
 
     @abstractmethod
     def check(self, config: Config) -> None:
@@ -45,15 +49,15 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def has_room(self, config: Config) -> bool:
-        """Whether a run of this config can be started now."""
+    def has_room(self, config: Config, going: int) -> bool:
+        """Whether a run of this config can be started now, while so many are waiting or running."""
 
     @abstractmethod
     def start(self, run: RunDir, config: Config) -> Job:
         """Start a run.
 
         Raises:
-            UserError: if the cluster refuses it.
+            UserError, OSError: if the cluster or the machine refuses it now.
         """
 
     def find(self, run: RunDir, name: dict[str, str]) -> Job | None:

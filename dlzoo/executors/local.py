@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -31,14 +31,17 @@ class LocalExecutor(Executor):
 
     detached = False
 
-    def __init__(self, settings: LocalSettings, runs: int) -> None:
-        gpus = list(range(torch.cuda.device_count())) * settings.runs_per_gpu
+    def __init__(self, settings: LocalSettings, configs: Sequence[Config]) -> None:
+        self._gpus = list(range(torch.cuda.device_count())) * settings.runs_per_gpu
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         fitting = max(1, min(cores() // (settings.threads or 1), int(memory / _MEMORY)))
-        self.workers = settings.workers or min(runs, max(len(gpus), fitting))
-        # Of the sweep, not of what is left of it: the number of threads decides how sums are rounded.
-        self.threads = settings.threads or max(1, cores() // self.workers)
-        self._gpus, self._free_gpus, self._free = gpus, list(gpus), self.workers
+        if self._gpus and all(self._on_gpu(TrainerSettings(**config["trainer"])) for config in configs):
+            fitting = len(self._gpus)
+        self.workers = workers = settings.workers or min(len(configs), fitting)
+        # Of all runs that were asked for, not of those that are left: a sweep that goes on goes on as it began.
+        self.threads = settings.threads or max(1, cores() // workers)
+        self._places, self._cores = workers, workers * self.threads
+        self._free_cores, self._free_gpus = self._cores, list(self._gpus)
 
     def check(self, config: Config) -> None:
         settings = TrainerSettings(**config["trainer"])
@@ -46,28 +49,29 @@ class LocalExecutor(Executor):
             raise UserError(f"trainer.nodes={settings.nodes} needs executor=slurm: local is one machine")
         hardware(settings)
 
-    def has_room(self, config: Config) -> bool:
+    def has_room(self, config: Config, going: int) -> bool:
         settings = TrainerSettings(**config["trainer"])
-        if self._on_gpu(settings):
-            return self._free > 0 and len(set(self._free_gpus)) >= min(processes(settings), len(set(self._gpus)))
-        return self._free >= self._width(settings)
+        gpus = self._wanted_gpus(settings)
+        return going < self._places and len(set(self._free_gpus)) >= gpus and self._free_cores >= self._width(settings)
 
     def start(self, run: RunDir, config: Config) -> Job:
         settings = TrainerSettings(**config["trainer"])
-        taken, given = [], {"OMP_NUM_THREADS": str(settings.threads or self.threads)}
-        if self._on_gpu(settings):
-            taken = sorted(set(self._free_gpus))[: processes(settings)]
-            for gpu in taken:
-                self._free_gpus.remove(gpu)
-            given["CUDA_VISIBLE_DEVICES"] = ",".join(map(_name_of, taken))
-        width = 1 if taken else self._width(settings)
-        self._free -= width
+        width, gpus = self._width(settings), self._wanted_gpus(settings)
+        # The idlest first.
+        taken = sorted(set(self._free_gpus), key=lambda gpu: (-self._free_gpus.count(gpu), gpu))[:gpus]
+        given = {"OMP_NUM_THREADS": str(settings.threads or self.threads)}
+        if taken:
+            given["CUDA_VISIBLE_DEVICES"] = ",".join(map(_name_of, sorted(taken)))
 
         def give_back() -> None:
             self._free_gpus.extend(taken)
-            self._free += width
+            self._free_cores += width
 
-        return _LocalJob(run, given, give_back)
+        job = _LocalJob(run, given, give_back)
+        for gpu in taken:
+            self._free_gpus.remove(gpu)
+        self._free_cores -= width
+        return job
 
     def describe(self) -> str:
         gpus = f" on {len(set(self._gpus))} GPU(s)" if self._gpus else ""
@@ -76,9 +80,12 @@ class LocalExecutor(Executor):
     def _on_gpu(self, settings: TrainerSettings) -> bool:
         return bool(self._gpus) and settings.accelerator != "cpu"
 
+    def _wanted_gpus(self, settings: TrainerSettings) -> int:
+        return min(processes(settings), len(set(self._gpus))) if self._on_gpu(settings) else 0
+
     def _width(self, settings: TrainerSettings) -> int:
-        """The places that a run on the CPU takes; one that is wider than the machine has it for itself."""
-        return min(processes(settings), self.workers)
+        """The cores that a run takes; one that wants more than there are has them for itself."""
+        return min(processes(settings) * (settings.threads or self.threads), self._cores)
 
 
 def _name_of(gpu: int) -> str:
@@ -111,3 +118,4 @@ class _LocalJob(Job):
 
     def stop(self, at_once: bool = False) -> None:
         self._process.send_signal(signal.SIGKILL if at_once else signal.SIGTERM)
+        self._process.send_signal(signal.SIGCONT)  # one that somebody halted would never hear of it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
 import time
@@ -12,8 +13,11 @@ from dlzoo.errors import UserError, first_line
 from dlzoo.executors.job import Config, Executor, Job, fate_of, wants_gpu
 from dlzoo.executors.settings import RaySettings
 from dlzoo.launch import command
-from dlzoo.runs.run_dir import RunDir
+from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.settings import TrainerSettings
+
+#: Seconds between two questions about a job.
+_ASK = 1.0
 
 
 class RayExecutor(Executor):
@@ -31,21 +35,20 @@ class RayExecutor(Executor):
             self._client = JobSubmissionClient(address)
         except (ConnectionError, RuntimeError) as error:
             raise UserError(f"executor=ray: no cluster answers at {address}; `ray start --head` starts one") from error
-        self._settings, self._address, self._jobs = settings, address, list[_RayJob]()
+        self._address, self.workers, self.threads = address, settings.workers, settings.threads
 
     def check(self, config: Config) -> None:
         trainer = TrainerSettings(**config["trainer"])
         if trainer.nodes > 1 or trainer.devices == "all":
             raise UserError("executor=ray: a run is one machine's, and says how many devices: trainer.devices=4")
 
-    def has_room(self, config: Config) -> bool:
-        self._jobs = [job for job in self._jobs if not job.over()]
-        return self._settings.workers is None or len(self._jobs) < self._settings.workers
+    def has_room(self, config: Config, going: int) -> bool:
+        return self.workers is None or going < self.workers
 
     def start(self, run: RunDir, config: Config) -> Job:
         trainer = TrainerSettings(**config["trainer"])
         assert trainer.devices != "all"
-        threads, output = trainer.threads or self._settings.threads, str(run.output_file.absolute())
+        threads, output = trainer.threads or self.threads, str(run.output_file.absolute())
         words = ["env", f"OMP_NUM_THREADS={threads}", *command(run.path.absolute())]
         name = f"dlzoo-{hashlib.sha1(output.encode()).hexdigest()[:10]}-{time.time_ns()}"
         # Where we are: a config may hold relative paths. exec: a signal reaches the run itself.
@@ -58,12 +61,10 @@ class RayExecutor(Executor):
                 entrypoint_num_gpus=trainer.devices if wants_gpu(config) else None,
                 metadata={"run": str(run.path)},
             )
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise UserError(f"Ray refused {run.path.name}: {first_line(error)}") from error
-        run.update(job={"executor": "ray", "id": name})
-        job = _RayJob(self._client, name, run)
-        self._jobs.append(job)
-        return job
+        write_atomically(run.job_file, json.dumps({"executor": "ray", "id": name}) + "\n")
+        return _RayJob(self._client, name, run)
 
     def find(self, run: RunDir, name: dict[str, str]) -> Job | None:
         if name["executor"] != "ray":
@@ -72,24 +73,30 @@ class RayExecutor(Executor):
         return None if job.over() else job
 
     def describe(self) -> str:
-        many = "all at once" if self._settings.workers is None else f"{self._settings.workers} at a time"
+        many = "all at once" if self.workers is None else f"{self.workers} at a time"
         return f"ray at {self._address}, {many}"
 
 
 class _RayJob(Job):
     def __init__(self, client: Any, name: str, run: RunDir) -> None:
         self._client, self._name, self._run = client, name, run
+        self._asked, self._over = 0.0, False
 
     def over(self) -> bool:
-        try:
-            return self._client.get_job_status(self._name).is_terminal()
-        except RuntimeError:  # the cluster that knew of it is gone
-            return True
+        if not self._over and time.monotonic() - self._asked > _ASK:
+            self._asked = time.monotonic()
+            try:
+                self._over = self._client.get_job_status(self._name).is_terminal()
+            except RuntimeError as error:
+                self._over = "status code 404" in str(error)  # a cluster that never knew of it, or forgot
+            except OSError:  # it does not answer now
+                pass
+        return self._over
 
     def fate(self) -> str | None:
         try:
             job = self._client.get_job_info(self._name)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             return first_line(error)
         code = job.driver_exit_code
         # A shell says 128 + n of a process that signal n ended.

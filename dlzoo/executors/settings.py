@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 
 from dlzoo import config
 from dlzoo.errors import UserError, did_you_mean
-from dlzoo.knobs import Positive, PositiveInt, knobs_of
+from dlzoo.knobs import Bounds, Positive, PositiveInt, knobs_of
 from dlzoo.overrides import parse
 
 
@@ -33,7 +33,7 @@ class SlurmSettings:
 
     workers: PositiveInt | None = None
     threads: PositiveInt = 1
-    minutes: PositiveInt = 240
+    minutes: Annotated[int, Bounds(minimum=5)] = 240
     memory: Positive | None = None
     partition: str | None = None
     account: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,17 +15,17 @@ from dlzoo.executors.job import Config, Executor, Job, fate_of, wants_gpu
 from dlzoo.executors.settings import SlurmSettings
 from dlzoo.launch import bound, command
 from dlzoo.ranks import cores
-from dlzoo.runs.run_dir import RunDir
+from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.settings import TrainerSettings
 
 #: Seconds from Slurm's signal to the end of a job, and how many of them a run has to save.
 _NOTICE, _SAVING = 120, 90
+#: The exit code of a run that was asked to stop.
+_STOPPED = 130
 
 
 class SlurmExecutor(Executor):
     """One job a run: one task that starts its processes itself, or, over several machines, a task a process."""
-
-    detached = True
 
     def __init__(self, settings: SlurmSettings, folder: Path, *, here: bool) -> None:
         try:
@@ -35,8 +36,8 @@ class SlurmExecutor(Executor):
         # What submitit writes: the pickled call, the script, its own log.
         self._folder = folder.absolute() / ".jobs"
         self._cluster = "local" if here else "slurm"
+        self.detached, self.threads = not here, settings.threads
         self.workers = settings.workers or (max(1, cores() // settings.threads) if here else None)
-        self._jobs: list[_SlurmJob] = []
         try:
             submitit.AutoExecutor(self._folder / "%j", cluster=self._cluster)
         except RuntimeError as error:
@@ -49,9 +50,8 @@ class SlurmExecutor(Executor):
         if self._here and trainer.nodes > 1:
             raise UserError(f"trainer.nodes={trainer.nodes} needs executor=slurm: slurm_local is one machine")
 
-    def has_room(self, config: Config) -> bool:
-        self._jobs = [job for job in self._jobs if not job.over()]
-        return self.workers is None or len(self._jobs) < self.workers
+    def has_room(self, config: Config, going: int) -> bool:
+        return self.workers is None or going < self.workers
 
     def start(self, run: RunDir, config: Config) -> Job:
         trainer = TrainerSettings(**config["trainer"])
@@ -84,16 +84,17 @@ class SlurmExecutor(Executor):
             submitted = executor.submit(Carry(str(run.path.absolute()), threads, spread))
         except Exception as error:  # of sbatch: an unknown partition, an account without hours
             raise UserError(f"Slurm refused {run.path.name}: {first_line(error)}") from error
-        run.update(job={"executor": self._cluster, "id": submitted.job_id})
-        job = _SlurmJob(run, submitted)
-        self._jobs.append(job)
-        return job
+        write_atomically(run.job_file, json.dumps({"executor": self._cluster, "id": submitted.job_id}) + "\n")
+        return _SlurmJob(run, submitted)
 
     def find(self, run: RunDir, name: dict[str, str]) -> Job | None:
         if name["executor"] != "slurm" or self._here:
             return None
-        job = _SlurmJob(run, self._submitit.SlurmJob(self._folder / "%j", name["id"]))
-        return None if job.over() else job
+        job = self._submitit.SlurmJob(self._folder / "%j", name["id"])
+        # Slurm forgets; a job of which it knows nothing has no place in the queue.
+        return (
+            None if job.watcher.get_state(name["id"], mode="force") == "UNKNOWN" or job.done() else _SlurmJob(run, job)
+        )
 
     def describe(self) -> str:
         many = "all at once" if self.workers is None else f"{self.workers} at a time"
@@ -109,7 +110,7 @@ class _SlurmJob(Job):
 
     def fate(self) -> str | None:
         try:
-            return self._job.result()
+            return next((fate for fate in self._job.results() if fate), None)
         except Exception as error:  # the job itself died: cancelled, out of memory, a machine that failed
             return f"job {self._job.job_id}: {first_line(error)}"
 
@@ -122,6 +123,7 @@ class Carry:
 
     def __init__(self, path: str, threads: int, spread: bool) -> None:
         self.path, self.threads, self.spread = path, threads, spread
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> str | None:
         run, environment = RunDir(Path(self.path)), {"OMP_NUM_THREADS": str(self.threads)}
@@ -138,16 +140,19 @@ class Carry:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        while self._process.poll() is None:  # not wait(): `checkpoint` is called in the middle of this
+        while (code := self._process.poll()) is None:  # not wait(): `checkpoint` is called in the middle of this
             time.sleep(0.1)
-        return fate_of(self._process.returncode, run)
+        if code == _STOPPED:  # by a signal to all processes of the job: the one for submitit follows
+            time.sleep(_NOTICE if "SLURM_JOB_ID" in os.environ else 0)
+        return fate_of(code, run)
 
     def checkpoint(self) -> Any:
         """What submitit calls before a time limit or a preemption."""
         from submitit.helpers import DelayedSubmission
 
-        self._process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + _SAVING
-        while self._process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGUSR1)
+            deadline = time.monotonic() + _SAVING
+            while self._process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.1)
         return DelayedSubmission(Carry(self.path, self.threads, self.spread))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from dlzoo.executors.job import Executor
+from dlzoo.executors.job import Config, Executor
 from dlzoo.executors.settings import LocalSettings, RaySettings, Settings, SlurmSettings
 
 
-def executor(kind: str, settings: Settings, folder: Path, runs: int) -> Executor:
-    """An executor for so many runs, which keeps what it has to keep under `folder`.
+def executor(kind: str, settings: Settings, folder: Path, configs: Sequence[Config]) -> Executor:
+    """An executor for runs of these configs, which keeps what it has to keep under `folder`.
 
     Raises:
         UserError: if it is not installed or cannot be reached.
@@ -17,7 +18,7 @@ def executor(kind: str, settings: Settings, folder: Path, runs: int) -> Executor
     if isinstance(settings, LocalSettings):
         from dlzoo.executors.local import LocalExecutor
 
-        return LocalExecutor(settings, runs)
+        return LocalExecutor(settings, configs)
     if isinstance(settings, SlurmSettings):
         from dlzoo.executors.slurm import SlurmExecutor
 

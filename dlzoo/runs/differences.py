@@ -39,11 +39,14 @@ def chosen(config: Config) -> dict[str, Any]:
 
 def differing(configs: Sequence[Config]) -> list[str]:
     """The keys of `chosen` that tell the configs apart; the seed, which repeats and compares nothing, comes last."""
-    settings = [chosen(config) for config in configs]
+    settings, effective = [chosen(config) for config in configs], [flat(config) for config in configs]
     keys = dict.fromkeys(key for each in settings for key in each)
-    first = settings[0] if settings else {}
-    found = [key for key in keys if any(each.get(key, _AS_IT_IS) != first.get(key, _AS_IT_IS) for each in settings)]
+    found = [key for key in keys if _differ(key, settings) and _differ(key, effective)]
     return sorted(found, key="seed".__eq__)
+
+
+def _differ(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    return any(each.get(key, _NOT_THERE) != settings[0].get(key, _NOT_THERE) for each in settings)
 
 
 def said(value: Any) -> str:
@@ -55,7 +58,7 @@ def said(value: Any) -> str:
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-_AS_IT_IS = object()
+_NOT_THERE = object()
 
 
 @cache

@@ -47,6 +47,7 @@ class RunDir:
         self.metrics_file = path / "metrics.jsonl"
         self.pictures = path / "pictures"
         self.output_file = path / "output.txt"
+        self.job_file = path / "job.json"
         self.last_checkpoint = path / "checkpoints" / "last.ckpt"
         self.best_checkpoint = path / "checkpoints" / "best.ckpt"
 
@@ -107,10 +108,15 @@ class RunDir:
         try:
             content = json.loads(self.state_file.read_text())
             content["config"].items()  # the least that others rely on
-            if content["state"] == "running" and not self._is_locked():
-                content["state"] = "interrupted"
+            if content["state"] == "running" and not _is_locked(self.path / _LOCK):
+                content = json.loads(self.state_file.read_text())  # it may have ended between our two looks
+                if content["state"] == "running":
+                    content["state"] = "interrupted"
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.state_file} cannot be read: {error}") from error
+            what = str(error) if isinstance(error, (OSError, ValueError)) else "it is not what a run writes"
+            raise UserError(
+                f"{self.state_file} cannot be read ({what}); without its folder the run begins anew"
+            ) from error
         return content
 
     def update(self, **fields: Any) -> None:
@@ -149,7 +155,7 @@ class RunDir:
         Raises:
             UserError: if another process holds it.
         """
-        held = Lock.on(self.path / _LOCK)
+        held = Lock.on(self.path / _LOCK, tries=20)
         if held is None:
             raise UserError(f"{self.path} is being written by another process")
         try:
@@ -159,17 +165,18 @@ class RunDir:
 
     def claim(self) -> Lock | None:
         """The right to start this run, until it is released or this process goes; None if another process has it."""
-        return Lock.on(self.path / _CLAIM)
+        return Lock.on(self.path / _CLAIM, tries=3)
 
-    def _is_locked(self) -> bool:
+    def is_claimed(self) -> bool:
+        """Whether a process is about to start this run, or waits for it."""
+        return _is_locked(self.path / _CLAIM)
+
+    def job(self) -> dict[str, str] | None:
+        """What a cluster calls the job that has this run, or had it last."""
         try:
-            descriptor = os.open(self.path / _LOCK, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            return not _flock(descriptor, fcntl.LOCK_SH)
-        finally:
-            os.close(descriptor)
+            return json.loads(self.job_file.read_text())
+        except (OSError, ValueError):
+            return None
 
 
 class Lock:
@@ -183,11 +190,13 @@ class Lock:
         _held.add(descriptor)
 
     @classmethod
-    def on(cls, path: Path) -> Lock | None:
-        """The lock; None if another process holds it."""
+    def on(cls, path: Path, tries: int) -> Lock | None:
+        """The lock; None if another process holds it at each of so many tries, 10 ms apart.
+
+        Who only looks whether it is locked holds it for a moment.
+        """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        # Who only looks whether it is locked holds it for a moment.
-        for _ in range(20):
+        for _ in range(tries):
             if _flock(descriptor, fcntl.LOCK_EX):
                 return cls(descriptor)
             time.sleep(0.01)
@@ -198,6 +207,17 @@ class Lock:
         if self._descriptor in _held:
             _held.discard(self._descriptor)
             os.close(self._descriptor)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _flock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
 
 
 def _flock(descriptor: int, kind: int) -> bool:

@@ -19,7 +19,7 @@ from dlzoo.runs.run_dir import RunDir
 
 _STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
 #: The end of a log that holds its last few lines.
-_TAIL = 4096
+_TAIL = 32768
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,16 @@ class Row:
     @property
     def metric(self) -> str:
         """The test result, or until then the latest validation result."""
-        monitor = self.record.get("monitor", "accuracy")
+        monitor = self.record.get("monitor")
         measured = self.record.get("metrics", {}).get(f"test/{monitor}")
-        if measured is not None:
-            return f"test {measured:.4f}"
-        latest = self.logged.get(f"val/{monitor}")
-        return "" if latest is None else f"val {latest:.4f}"
+        return self.validation if measured is None else f"test {measured:.4f}"
+
+    @property
+    def validation(self) -> str:
+        """The validation result of the weights that were selected, or until then the latest."""
+        key = f"val/{self.record.get('monitor')}"
+        measured = self.record.get("metrics", {}).get(key, self.logged.get(key))
+        return "" if measured is None else f"val {measured:.4f}"
 
     @property
     def age(self) -> str:
@@ -87,7 +91,7 @@ def find(folder: Path) -> list[Path]:
         UserError: if there is no such folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        raise UserError(f"{folder} is no folder" if os.path.lexists(folder) else f"{folder}: no such folder")
     found = []
     for root, folders, files in os.walk(folder):
         if "run.json" in files and "config.yaml" in files:
@@ -105,7 +109,8 @@ def rows(paths: Sequence[Path]) -> list[Row]:
 def lines(rows: Sequence[Row], base: Path, width: int) -> list[Text]:
     """The table, no wider than `width`: state, progress, result, age, and what the runs differ in."""
     keys = differing([row.record["config"] for row in rows if row.state != "damaged"])
-    several = len({row.path.parent for row in rows}) > 1 or not keys
+    # An address says what the columns say.
+    several = len({row.path.parent for row in rows}) > 1 or not all("=" in row.path.name for row in rows)
     header = ["state", "done", "result", "age", *keys, *(["run"] if several else [])]
     cells = [header, *(_cells(row, keys) + ([_name(row.path, base)] if several else []) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

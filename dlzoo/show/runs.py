@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dlzoo.runs import table
+from dlzoo.runs.run_dir import RunDir
 
 #: Seconds between two looks.
 _LOOK = 1.0
@@ -27,11 +28,17 @@ def show(folder: Path, console: Console) -> None:
     table.show(console, rows, folder)
 
 
+def _goes_on(row: table.Row) -> bool:
+    """Whether a run is running, about to be started, or in the queue of a cluster."""
+    run = RunDir(row.path)
+    return row.state == "running" or (row.state == "created" and (run.is_claimed() or run.job() is not None))
+
+
 def _follow(folder: Path, rows: list[table.Row], console: Console) -> list[table.Row]:
     """The rows when none is running any more, or somebody has seen enough."""
     with Live(console=console, transient=True, auto_refresh=False) as live:
         try:
-            while any(row.state == "running" for row in rows):
+            while any(_goes_on(row) for row in rows):
                 lines = table.lines(rows, folder, console.width)
                 room = console.height - 3
                 more = [Text(f"... {len(lines) - room} lines more")] if len(lines) > room else []

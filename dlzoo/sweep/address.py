@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlzoo.overrides import parse
-from dlzoo.registry import REGISTRIES
 from dlzoo.runs.differences import NAMES, flat, said
 
 Config = dict[str, Any]
@@ -30,8 +29,7 @@ def address(overrides: Sequence[str], config: Config) -> str:
         key, value = override.key_or_group, override.value()
         if key not in NAMES:
             # A choice that is no entry of a registry (trainer, experiment) is gone from the config.
-            known = key in settings and (key in REGISTRIES or "." in key or key == "seed" or key in config)
-            words[key] = _plain(settings[key] if known else value)
+            words[key] = _plain(settings.get(key, value))
     exact = ",".join(f"{key}={word}" for key, word in sorted(words.items()))
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "-", exact)
     if safe != exact or len(safe) > _LONGEST:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -12,15 +13,26 @@ from rich.text import Text
 
 from dlzoo.runs.table import Row
 
+#: Seconds between two looks into the runs that go on.
+_LOOK = 0.5
+
 
 class SweepDisplay:
-    """A line a run that ended, and under them on a terminal the runs that go on, each with its bar."""
+    """A line a run that ended, and under them on a terminal the runs that go on, each with its bar.
 
-    def __init__(self, console: Console, total: int) -> None:
+    Args:
+        total: how many there will be.
+        selecting: whether one of them is to be chosen, by its validation result: the others' test results are nobody's
+            business then.
+    """
+
+    def __init__(self, console: Console, total: int, *, selecting: bool = False) -> None:
+        self._selecting = selecting
         self.console, self._bars = console, dict[Path, TaskID]()
         columns = (BarColumn(16), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
         self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
         self._live = console.is_terminal and not console.is_dumb_terminal
+        self._looked = 0.0
         self._all = self._progress.add_task("", total=total)
 
     def __enter__(self) -> SweepDisplay:
@@ -38,14 +50,19 @@ class SweepDisplay:
     def ended(self, row: Row, label: str) -> None:
         """A run is over."""
         seconds = row.record.get("wall_seconds")
-        facts = [label, row.metric, "" if seconds is None else f"{seconds:.0f} s", row.error]
+        facts = [
+            label,
+            row.validation if self._selecting else row.metric,
+            "" if seconds is None else f"{seconds:.0f} s",
+            row.error,
+        ]
         self.line(f"{row.state:<12}" + "  ".join(fact for fact in facts if fact))
 
-    def update(self, done: int, going_on: Iterable[tuple[Path, str]]) -> None:
+    def update(self, done: int, now: Mapping[Path, str]) -> None:
         """Show how far the sweep and the runs of the moment are."""
-        if not self._live:
+        if not self._live or time.monotonic() - self._looked < _LOOK:
             return
-        now = dict(going_on)
+        self._looked = time.monotonic()
         self._progress.update(self._all, completed=done, description=f"runs: {done} over, {len(now)} going on")
         for path in set(self._bars) - set(now):
             self._progress.remove_task(self._bars.pop(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median
 
@@ -13,9 +14,10 @@ from rich.text import Text
 
 from dlzoo.assembly import Assembled
 from dlzoo.data.splits import Splits
+from dlzoo.errors import UserError
 from dlzoo.executors.job import Executor
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.sweep.check import blueprint, different
+from dlzoo.sweep.feasible import blueprint, kinds, on_one_cpu, world
 from dlzoo.sweep.plan import Config, Planned
 from dlzoo.tasks.follow import Timer
 
@@ -31,49 +33,54 @@ def estimate(
     runs: Sequence[Planned],
     states: Mapping[str, str],
     labels: Mapping[Path, str],
-    places: Executor,
+    runner: Executor,
 ) -> None:
     """Print each run with its state and, where it is not finished, the seconds that it would take.
 
     A kind of run (all that differ in their seed only) takes what its finished ones took, or what some of its steps take
     here, on as many threads as it would have.
     """
-    seconds: dict[Path, float] = {}
+    seconds: dict[Path, float | None] = {}
     before, measured = torch.get_num_threads(), 0
-    torch.set_num_threads(getattr(places, "threads", before))
     try:
-        for same, data in different(runs):
-            took = [RunDir(run.path).read() for run in same if states.get(run.path.name) == "finished"]
-            if took:
-                each = mean(record["wall_seconds"] for record in took)
-            else:
-                each, measured = _seconds(same[0].config, data), measured + 1
-            seconds |= {run.path: each for run in same if states.get(run.path.name) != "finished"}
+        with console.status("measuring"):
+            for same, data in kinds(runs):
+                left = [run for run in same if states.get(run.path.name) != "finished"]
+                took = [RunDir(run.path).read()["wall_seconds"] for run in same if run not in left]
+                if left and not took:
+                    torch.set_num_threads(same[0].config["trainer"]["threads"] or runner.threads)
+                    measured += 1
+                each = mean(took) if took else _seconds(same[0].config, data) if left else None
+                seconds |= {run.path: each for run in left}
     finally:
         torch.set_num_threads(before)
     for run in runs:
+        known = seconds.get(run.path)
+        about = "  about " + said(known) if known is not None else "  not measured" if run.path in seconds else ""
         state = states.get(run.path.name, "new")
-        about = f"  about {said(seconds[run.path])}" if run.path in seconds else ""
         console.print(Text(f"{state:<12}{labels[run.path]}{about}"), soft_wrap=True)
-    total, workers = sum(seconds.values()), getattr(places, "workers", None)
-    together = f", {said(total / workers)} with {workers} at a time" if workers else ""
+    total = sum(each for each in seconds.values() if each is not None)
+    together = f", {said(total / runner.workers)} with {runner.workers} at a time" if runner.workers else ""
     by = f" ({_STEPS} steps of {measured} kind(s) of run were measured)" if measured else ""
     console.print(Text(f"estimate    {len(seconds)} to run: about {said(total)} of work{together}{by}"), soft_wrap=True)
 
 
-def _seconds(config: Config, data: Splits) -> float:
-    """What a run takes, by a few of its steps in this process."""
-    plan, trainer = blueprint(config, data).plan, config["trainer"]
-    world = trainer["nodes"] * (1 if trainer["devices"] == "all" else trainer["devices"])
-    short = {"max_epochs": 1, "limit_batches": _STEPS, "devices": 1, "nodes": 1, "early_stopping": None}
+def _seconds(config: Config, data: Splits) -> float | None:
+    """What a run takes, by a few of its steps in this process; None if it loses its loss in them."""
+    plan = blueprint(config, data).plan
+    short = {"max_epochs": 1 if plan.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
+    alone = on_one_cpu(config) if world(config) > 1 else config
     timer = Timer()
-    made = Assembled(
-        config | {"init_from": None, "trainer": trainer | short | {"compile": False}},
-        data=replace(data, batch_size=data.batch_size // world),
-        callbacks=[timer],
-    )
-    made.fit(None, [])
-    step = median(after - before for before, after in zip(timer.steps, timer.steps[1:], strict=False))
+    try:
+        made = Assembled(
+            alone | {"init_from": None, "trainer": alone["trainer"] | short | {"compile": False}},
+            data=replace(data, batch_size=data.batch_size // world(config)),
+            callbacks=[timer],
+        )
+        made.fit(None, [])
+    except UserError:
+        return None
+    step = median(after - before for before, after in pairwise(timer.steps))
     val = made.task.eval_feeds.get("val")
     # A validation was of a few batches as well.
     validation = 0.0 if val is None else timer.validation * len(made.data.val or ()) / val.samples

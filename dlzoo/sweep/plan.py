@@ -17,6 +17,9 @@ from dlzoo.sweep.address import address
 
 Config = dict[str, Any]
 
+#: Letters of a sweep's name; file systems take 255 bytes.
+_LONGEST = 60
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -70,11 +73,15 @@ def plan(words: Sequence[str]) -> SweepPlan:
         raise UserError(f"the runs have different names ({', '.join(map(str, names))}); say name=... for all of them")
     said = names.pop()
     name = said or "-".join(["sweep", *sorted(key.rpartition(".")[2] for key in varying)])
+    parts = Path(name).parts
+    if Path(name).is_absolute() or not parts or ".." in parts or max(map(len, parts)) > _LONGEST:
+        raise UserError(f"name={name} is no name of a folder in outputs/; sweep.dir=PATH puts a sweep elsewhere")
     folder = Path(settings.dir).expanduser() if settings.dir else Path("outputs") / name
     runs: dict[str, Planned] = {}
     for lines, config in zip(combinations, composed, strict=True):
         where = address(lines, config)
-        runs.setdefault(where, Planned(lines, config | {"name": name}, folder / where))
+        run = runs.setdefault(where, Planned(lines, config | {"name": name}, folder / where))
+        assert run.config == config | {"name": name}, f"two runs at {where}"
     # Every arm gets its first seed before one gets its second: what is there early can be compared.
     ordered = sorted(runs.values(), key=lambda run: run.config["seed"])
     return SweepPlan(name, said is not None, folder, varying, ordered, kind, executor, settings.dry_run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from optuna.distributions import (
@@ -38,7 +39,8 @@ def split(lines: Sequence[str]) -> tuple[list[str], Space]:
             ranges[key] = (_number(found["low"], line), _number(found["high"], line), found[1] == "log")
             continue
         override = parse(line) if value else None
-        if override is None or not override.is_sweep_override():
+        about_all = key.partition(".")[0] in (*configs.SWEEP_ONLY, "name", "run_dir")
+        if override is None or not override.is_sweep_override() or about_all:  # refused as a sweep refuses it
             fixed.append(line)
         elif override.is_interval_sweep():
             interval: Any = override.value()
@@ -47,7 +49,7 @@ def split(lines: Sequence[str]) -> tuple[list[str], Space]:
             values = [each.partition("=")[2] for (each,) in expand([line], configs.options)[0]]
             space[key] = CategoricalDistribution(values)
     for key, (low, high, is_log) in ranges.items():
-        if not low < high or (is_log and low <= 0):
+        if not -inf < low < high < inf or (is_log and low <= 0):
             raise UserError(f"{key}: from {low} to {high} is no range{' of a logarithm' if is_log else ''}")
         # Hydra makes floats of the ends; whether a setting takes them, only the setting knows.
         whole = low == int(low) and high == int(high) and not _takes(fixed, space, key, low + 0.5)

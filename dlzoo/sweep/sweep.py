@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -14,19 +14,27 @@ from rich.text import Text
 from dlzoo.errors import Interrupted
 from dlzoo.runs import table
 from dlzoo.runs.differences import differing, flat, said
+from dlzoo.sweep import check
+from dlzoo.sweep.display import SweepDisplay
+from dlzoo.sweep.parent import carry_out, create
 from dlzoo.sweep.plan import SweepPlan, plan
 
 #: More rows than this are not printed after a sweep: only those that did not finish.
 _FEW = 60
 
 
-def sweep(words: Sequence[str], console: Console | None = None) -> list[table.Row]:
+@dataclass(frozen=True)
+class Swept:
+    """What is there of a sweep: a row a run, by address; `ok` unless one that was to be carried out did not finish."""
+
+    rows: list[table.Row]
+    ok: bool
+
+
+def sweep(words: Sequence[str], console: Console | None = None) -> Swept:
     """Carry out every run that a line such as ["name=norms", "norm=bn,gn", "seed=range(8)"] stands for.
 
     What is finished is left as it is, what was interrupted goes on, what failed is tried again.
-
-    Returns:
-        A row a run, in the order of their addresses; with sweep.dry_run=true, of those that are there.
 
     Raises:
         UserError: for anything that the user can mend, before the first run starts.
@@ -34,36 +42,35 @@ def sweep(words: Sequence[str], console: Console | None = None) -> list[table.Ro
     """
     console = console or Console()
     asked = plan(words)
-    # Here, not above: a typo is answered before torch is imported.
-    from dlzoo.executors.start import executor
-    from dlzoo.sweep import carry_out, check
-    from dlzoo.sweep.display import SweepDisplay
-
     states = check.existing(asked.runs)
     missing = [run for run in asked.runs if states.get(run.path.name) != "finished"]
     labels = _labels(asked)
     _announce(console, asked, states)
     if missing or asked.dry_run:
-        places = executor(asked.kind, asked.executor, asked.folder, len(asked.runs))
+        # Here, not above: a typo is answered before torch is imported.
+        from dlzoo.executors.start import executor
+        from dlzoo.sweep.feasible import refuse_infeasible
+
+        runner = executor(asked.kind, asked.executor, asked.folder, [run.config for run in asked.runs])
         for run in missing:
-            places.check(run.config)
-        check.check(missing)
-        console.print(Text(f"executor    {places.describe()}"), soft_wrap=True)
+            runner.check(run.config)
+        refuse_infeasible(missing)
+        console.print(Text(f"executor    {runner.describe()}"), soft_wrap=True)
         if asked.dry_run:
             from dlzoo.sweep.estimate import estimate
 
-            estimate(console, asked.runs, states, labels, places)
-            return table.rows([run.path for run in asked.runs if run.path.exists()])
-        carry_out.create(missing)
-        with SweepDisplay(console, len(missing)) as display, _terminated_as_stopped():
+            estimate(console, asked.runs, states, labels, runner)
+            return Swept(table.rows([run.path for run in asked.runs if run.path.exists()]), ok=True)
+        create(missing)
+        with SweepDisplay(console, len(missing)) as display, terminated_as_stopped():
             try:
-                carry_out.Parent(missing, labels, places, display).carry_out()
+                carry_out(missing, labels, runner, display)
             except KeyboardInterrupt:
-                left = "they go on; `dlzoo runs` shows how far they are" if places.detached else "the same line goes on"
+                left = "they go on; `dlzoo runs` shows how far they are" if runner.detached else "the same line goes on"
                 raise Interrupted(f"stopped; {left}") from None
     rows = table.rows(sorted(run.path for run in asked.runs))
     _conclude(console, asked, rows)
-    return rows
+    return Swept(rows, all(row.state == "finished" for row in rows))
 
 
 def _announce(console: Console, asked: SweepPlan, states: dict[str, str]) -> None:
@@ -96,11 +103,11 @@ def _conclude(console: Console, asked: SweepPlan, rows: Sequence[table.Row]) -> 
 
 
 @contextmanager
-def _terminated_as_stopped() -> Iterator[None]:
+def terminated_as_stopped() -> Iterator[None]:
     """Inside, SIGTERM is what Ctrl-C is."""
     before = None
     with suppress(ValueError):  # outside the main thread
-        before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,27 +13,29 @@ from rich.console import Console
 from rich.text import Text
 
 from dlzoo.errors import Interrupted, UserError
-from dlzoo.executors.job import Executor, Job
 from dlzoo.executors.start import executor
-from dlzoo.metrics import pictures
-from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.differences import flat
 from dlzoo.runs.run_dir import Lock, RunDir
 from dlzoo.runs.table import Row
-from dlzoo.sweep.carry_out import create
-from dlzoo.sweep.check import blueprint, different
+from dlzoo.sweep.check import existing
 from dlzoo.sweep.display import SweepDisplay
+from dlzoo.sweep.parent import Parent, create
 from dlzoo.sweep.plan import SweepPlan, plan
+from dlzoo.sweep.sweep import terminated_as_stopped
 
 try:
     import optuna
+    from optuna.distributions import CategoricalDistribution
     from optuna.trial import FrozenTrial, Trial, TrialState
 
     from dlzoo.sweep.space import Space, any_of, spelled, split
 except ImportError as error:
     raise UserError(f"tune needs Optuna: pip install 'dlzoo[tune]' ({error})") from error
 
-#: Seconds between two looks at the trials.
-_LOOK = 0.2
+#: Reports to Optuna over a whole run; each is a write to its file.
+_REPORTS = 50
+#: How the error of a run begins that was given up.
+_GIVEN_UP = "given up after"
 #: Trials that are drawn at random, and after which some are given up.
 _RANDOM = 8
 
@@ -46,17 +47,6 @@ class Found:
     settings: list[str]
     value: float
     run: Path
-
-
-@dataclass
-class _Going:
-    """A trial whose run is going on, and how many of its validations were reported."""
-
-    trial: Trial
-    run: RunDir
-    job: Job
-    reported: int
-    hopeless: bool = False
 
 
 def tune(words: Sequence[str], console: Console | None = None) -> Found | None:
@@ -76,24 +66,31 @@ def tune(words: Sequence[str], console: Console | None = None) -> Found | None:
     console = console or Console()
     trials, typed = _trials(words)
     fixed, space = split(typed)
-    first = _planned(fixed, {key: any_of(kind) for key, kind in space.items()})
-    warm_up = _checked(first)
-    places = executor(first.kind, first.executor, first.folder, trials)
-    places.check(first.runs[0].config)
+    first, epochs = _checked(fixed, space)
+    runner = executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
+    runner.check(first.runs[0].config)
     first.folder.mkdir(parents=True, exist_ok=True)
-    lock = Lock.on(first.folder / ".lock")
+    lock = Lock.on(first.folder / ".lock", tries=3)
     if lock is None:
         raise UserError(f"{first.folder}: another search is at it")
     try:
-        study = _study(first.folder, first.runs[0].config["seed"], warm_up)
+        study = _study(first.folder, first.runs[0].config["seed"], epochs // 5)
+        _refuse_another(study, fixed, space, first)
         console.print(Text(f"search      {first.folder}: {trials} trials over {', '.join(space)}"), soft_wrap=True)
-        console.print(Text(f"executor    {places.describe()}"), soft_wrap=True)
-        with SweepDisplay(console, trials) as display:
-            search = _Search(study, [*fixed, f"name={first.name}"], space, places, display)
+        console.print(Text(f"executor    {runner.describe()}"), soft_wrap=True)
+        with (
+            SweepDisplay(console, trials, selecting=True) as display,
+            Parent(runner, display) as parent,
+            terminated_as_stopped(),
+        ):
+            stride = max(1, epochs // _REPORTS)
+            search = _Search(
+                study, [*fixed, f"name={first.name}"], space, first.runs[0].config, stride, parent, display
+            )
             try:
                 search.carry_out(trials)
             except KeyboardInterrupt:
-                search.stop()
+                parent.stop()
                 raise Interrupted("stopped; the same line goes on") from None
         return _conclude(console, first, study, fixed)
     finally:
@@ -101,122 +98,98 @@ def tune(words: Sequence[str], console: Console | None = None) -> Found | None:
 
 
 class _Search:
+    """Turns trials into runs for a parent, and their ends into results for Optuna.
+
+    Args:
+        usual: a config of this search, to ask for room with.
+        stride: epochs from one report to the next.
+    """
+
     def __init__(
-        self, study: optuna.Study, fixed: list[str], space: Space, places: Executor, display: SweepDisplay
+        self,
+        study: optuna.Study,
+        fixed: list[str],
+        space: Space,
+        usual: dict[str, Any],
+        stride: int,
+        parent: Parent,
+        display: SweepDisplay,
     ) -> None:
-        self._study, self._fixed, self._space = study, fixed, space
-        self._places, self._display = places, display
-        self._going: list[_Going] = []
+        self._study, self._fixed, self._space, self._usual = study, fixed, space, usual
+        self._stride, self._parent, self._display = stride, parent, display
+        #: Trials by the run that they wait for; equal settings are one run.
+        self._trials: dict[Path, list[Trial]] = {}
+        self._reported: dict[Path, int] = {}
 
     def carry_out(self, trials: int) -> None:
         """Until so many trials have ended, those of earlier starts included."""
-        # Those that were going on when an earlier start was killed.
-        left = [Trial(self._study, old._trial_id) for old in self._study.get_trials(states=(TrialState.RUNNING,))]
-        while self._going or left or self._ended() < trials:
-            for going in list(self._going):
-                self._look_at(going)
-            if left and self._begin(left[0]):
-                left.pop(0)
-            elif not left and self._ended() + len(self._going) < trials and self._places.has_room(self._any):
-                self._begin(self._ask())
-            labels = [(going.run.path, f"trial {going.trial.number}") for going in self._going]
-            self._display.update(self._ended(), labels)
-            time.sleep(_LOOK)
-
-    def stop(self) -> None:
-        """Let the runs of this machine save and end; their trials go on with the next start."""
-        if self._places.detached:
-            return
-        self._display.line(f"stopping: {len(self._going)} run(s) save and end")
-        for going in self._going:
-            going.job.stop()
-        while not all(going.job.over() for going in self._going):
-            time.sleep(_LOOK)
-
-    @property
-    def _any(self) -> dict[str, Any]:
-        return _planned(self._fixed, {key: any_of(kind) for key, kind in self._space.items()}).runs[0].config
+        for old in self._study.get_trials(states=(TrialState.RUNNING,)):
+            if set(old.params) == set(self._space):  # an earlier start was killed
+                self._begin(Trial(self._study, old._trial_id))
+            else:  # while it was being drawn
+                self._study.tell(old.number, state=TrialState.FAIL)
+        while self._trials or self._ended() < trials:
+            begun = self._ended() + sum(map(len, self._trials.values()))
+            if begun < trials and self._parent.has_room(self._usual):
+                self._begin(self._study.ask(self._space))
+            for row in self._parent.look():
+                for trial in self._trials.pop(row.path):
+                    self._tell(trial, row)
+            for path in self._parent.going:
+                self._report(path)
 
     def _ended(self) -> int:
-        return len(self._study.get_trials(deepcopy=False)) - len(
-            self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        )
+        over = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return len(self._study.get_trials(deepcopy=False, states=over))
 
-    def _ask(self) -> Trial:
-        try:
-            return self._study.ask(self._space)
-        except ValueError as error:
-            raise UserError(f"this search was begun with another space ({error}); say another name=") from error
-
-    def _begin(self, trial: Trial) -> bool:
-        """Start the run of a trial, or take what is there of it; False if there is no room now."""
+    def _begin(self, trial: Trial) -> None:
+        """Give the run of a trial to the parent, unless another trial waits for it."""
         try:
             (planned,) = _planned(self._fixed, trial.params).runs
+            existing([planned])
+            create([planned])
         except UserError as error:  # settings that do not go together
-            self._tell(trial, None, f"{spelled(trial.params)}: {error}")
-            return True
-        shared = [going.job for going in self._going if going.run.path == planned.path]
-        create([planned])
-        run = RunDir(planned.path)
-        record = run.read()
-        if record["state"] == "finished":
-            self._tell(trial, record)
-            return True
-        if not shared and not self._places.has_room(planned.config):
-            return False
-        job = shared[0] if shared else self._job(run, record, planned.config)
-        seen = len(self._study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-        self._going.append(_Going(trial, run, job, seen))
-        return True
-
-    def _job(self, run: RunDir, record: dict[str, Any], config: dict[str, Any]) -> Job:
-        name = record.get("job")
-        return (self._places.find(run, name) if name else None) or self._places.start(run, config)
-
-    def _look_at(self, going: _Going) -> None:
-        """Report what a run has measured since, give it up if that is hopeless, and take its result when it is over."""
-        over = going.job.over()
-        record = going.run.read()
-        key = f"val/{record.get('monitor', 'accuracy')}"
-        results = [line[key] for line in read_metrics(going.run.metrics_file) if line.get(key) is not None]
-        for epoch in range(going.reported, len(results)):
-            going.trial.report(max(results[: epoch + 1]), epoch)
-        going.reported = max(going.reported, len(results))
-        if not over and not going.hopeless and going.trial.should_prune():
-            going.hopeless = True
-            going.job.stop()
-        if over:
-            self._going.remove(going)
-            self._settle(going, record)
-
-    def _settle(self, going: _Going, record: dict[str, Any]) -> None:
-        if going.hopeless and record["state"] != "finished":
-            epochs = f"given up after {going.reported} epochs: worse than the median of the others"
-            going.run.update(state="interrupted", error=epochs)
-            self._study.tell(going.trial, state=TrialState.PRUNED)
-            self._display.ended(Row.of(going.run.path), f"trial {going.trial.number}")
-            return
-        if record["state"] not in ("finished", "failed"):
-            going.run.update(state="failed", error=going.job.fate() or "it was stopped from outside")
-            record = going.run.read()
-        self._tell(going.trial, record)
-
-    def _tell(self, trial: Trial, record: dict[str, Any] | None, why: str = "") -> None:
-        """A trial has ended: finished with a number, or failed."""
-        label = f"trial {trial.number}  {' '.join(spelled(trial.params))}"
-        measured = _result(record) if record else None
-        if measured is None:
             self._study.tell(trial, state=TrialState.FAIL)
-            said = why or str((record or {}).get("error") or "no validation result").strip().splitlines()[-1]
-            self._display.line(f"failed      {label}  {said}")
-        else:
+            self._display.line(f"failed      {_label(trial)}  {error}")
+            return
+        if planned.path not in self._trials:
+            self._parent.add(planned, _label(trial))
+        self._trials.setdefault(planned.path, []).append(trial)
+        before = self._study.trials[trial.number].intermediate_values
+        self._reported[planned.path] = max(before, default=0)
+
+    def _report(self, path: Path) -> None:
+        """Tell Optuna what a run has measured since the last look, and give the run up if that is hopeless."""
+        from dlzoo.runs.metric_log import read_metrics
+
+        key = f"val/{RunDir(path).read().get('monitor')}"
+        results = [line[key] for line in read_metrics(RunDir(path).metrics_file) if line.get(key) is not None]
+        trial = self._trials[path][0]
+        news = [epoch for epoch in range(self._stride, len(results) + 1, self._stride) if epoch > self._reported[path]]
+        for epoch in news:
+            trial.report(max(results[:epoch]), epoch)
+            self._reported[path] = epoch
+        if news and trial.should_prune():
+            self._parent.give_up(path, f"{_GIVEN_UP} {len(results)} epochs: worse than the median of the others")
+
+    def _tell(self, trial: Trial, row: Row) -> None:
+        """A run has ended: finished with a number, given up, or failed."""
+        measured = _result(row.record) if row.state == "finished" else None
+        if measured is not None:
             self._study.tell(trial, measured)
-            self._display.line(f"finished    {label}  val {measured:.4f}")
+        elif row.error.startswith(_GIVEN_UP):
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+
+
+def _label(trial: Trial) -> str:
+    return f"trial {trial.number}  {' '.join(spelled(trial.params))}"
 
 
 def _result(record: dict[str, Any]) -> float | None:
     """The validation result of the weights that a finished run selected."""
-    return record["metrics"].get(f"val/{record['monitor']}") if record["state"] == "finished" else None
+    return record["metrics"].get(f"val/{record['monitor']}")
 
 
 def _trials(words: Sequence[str]) -> tuple[int, list[str]]:
@@ -233,12 +206,46 @@ def _planned(fixed: Sequence[str], values: dict[str, Any]) -> SweepPlan:
     return plan([*fixed, *name, *spelled(values)])
 
 
-def _checked(first: SweepPlan) -> int:
-    """The epochs that a trial has before it may be given up, after everything about one run was checked."""
-    ((_, data),) = different(first.runs)
+def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
+    """A run of the search and its epochs, after everything was checked that can be without knowing the trials.
+
+    Raises:
+        UserError: for an option that is no option, settings that never fit, or a search without validation.
+    """
+    usual = {key: any_of(kind) for key, kind in space.items()}
+    for key, kind in space.items():
+        for value in kind.choices if isinstance(kind, CategoricalDistribution) else ():
+            _planned(fixed, usual | {key: value})
+    first = _planned(fixed, usual)
+    if first.dry_run:
+        raise UserError("sweep.dry_run is for sweeps: how long a search takes, its trials decide")
+    # Here, not above, as the other two that need torch: a typo is answered before it is imported.
+    from dlzoo.sweep.feasible import blueprint, kinds
+
+    ((_, data),) = kinds(first.runs)
     if data.val is None:
         raise UserError("tune selects on the validation split, and there is none: data.val_fraction > 0")
-    return max(1, blueprint(first.runs[0].config, data).plan.epochs // 5)
+    return first, blueprint(first.runs[0].config, data).plan.epochs
+
+
+def _refuse_another(study: optuna.Study, fixed: Sequence[str], space: Space, first: SweepPlan) -> None:
+    """A search goes on with the settings and the space that it was begun with.
+
+    Raises:
+        UserError: if they are others.
+    """
+    settings = flat(first.runs[0].config)
+    about = {key: value for key, value in settings.items() if key.partition(".")[0] not in space and key not in space}
+    about = {"settings": about, "space": {key: repr(kind) for key, kind in space.items()}}
+    begun = study.user_attrs.get("about")
+    if begun is None:
+        study.set_user_attr("about", about)
+        return
+    for part, now in about.items():
+        other = [key for key in {**begun[part], **now} if begun[part].get(key) != now.get(key)]
+        if other:
+            raise UserError(f"{first.folder} holds a search that was begun with other {part}: {', '.join(other)}; "
+                            "say another name=")  # fmt: skip
 
 
 def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
@@ -255,12 +262,16 @@ def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
         )
         # A sampler begins anew with each start: from the same seed it would draw the same trials again.
         begun = len(study.get_trials(deepcopy=False))
-        study.sampler = optuna.samplers.TPESampler(seed=seed + begun, n_startup_trials=_RANDOM, constant_liar=True)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=(seed + begun) % 2**32, n_startup_trials=_RANDOM, constant_liar=True
+        )
         return study
 
 
 def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: list[str]) -> Found | None:
     """Print the best trials and draw them all."""
+    from dlzoo.metrics import pictures
+
     done = study.get_trials(states=(TrialState.COMPLETE,))
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     parts = {"finished": TrialState.COMPLETE, "given up": TrialState.PRUNED, "failed": TrialState.FAIL}
