@@ -5,6 +5,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dlzoo.config import compose
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find
 from tests.small import SMALL, train
@@ -208,3 +210,50 @@ def test_two_identical_sweeps_at_once_run_each_job_once() -> None:
         steps = [record["step"] for record in log if "train/loss" in record]
         assert steps == sorted(set(steps))  # begun once
         assert (path / "output.txt").read_text().count("test accuracy") == 1
+
+
+def test_a_ray_cluster_carries_a_sweep_out() -> None:
+    pytest.importorskip("ray.job_submission")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ray = Path(sys.executable).with_name("ray")
+    words = ["start", "--head", "--block", "--port=0", f"--dashboard-port={port}", "--num-cpus=2"]
+    cluster = subprocess.Popen([ray, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        words = [*SMALL, "name=rays", "seed=range(3)", "executor=ray", f"executor.address=http://127.0.0.1:{port}"]
+        deadline = time.monotonic() + 60
+        while (process := start(*words)).wait(120) == 2:  # the cluster is not there yet
+            assert time.monotonic() < deadline, process.communicate()
+        assert "3 runs: 3 finished" in finish(process)
+        for record in records("outputs/rays").values():
+            assert record["metrics"] == train(*SMALL, f"seed={record['seed']}", "trainer.threads=1").metrics
+        assert all((path / "job.json").exists() for path in find(Path("outputs/rays")))
+    finally:
+        cluster.terminate()
+        cluster.wait(30)
+
+
+def test_a_job_that_loses_its_place_is_put_into_the_queue_again_and_goes_on() -> None:
+    pytest.importorskip("submitit")
+    from dlzoo.executors.settings import SlurmSettings
+    from dlzoo.executors.slurm import SlurmExecutor
+
+    words = [*SMALL, "trainer.max_epochs=1500", "trainer.threads=1"]
+    run = RunDir.create(Path("outputs/preempted"), compose(words))
+    job = SlurmExecutor(SlurmSettings(), Path("outputs"), here=True).start(run, compose(words))
+    deadline = time.monotonic() + 60
+    while not run.last_checkpoint.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    controller = job._job.job_id  # type: ignore[attr-defined]
+    (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+    os.kill(int(task), signal.SIGUSR2)  # as Slurm does before it takes a machine away
+    while not job.over():
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.1)
+    assert run.read()["state"] == "finished", job.fate()
+    said = run.output_file.read_text()
+    assert "dlzoo: stopped after step" in said
+    assert said.count("test accuracy") == 1
+    assert run.read()["metrics"] == train(*words).metrics
