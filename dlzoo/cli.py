@@ -48,7 +48,7 @@ def _look_at_folder() -> None:
 
 def _dispatch(words: list[str]) -> int:
     if not words or any(word in ("-h", "--help") for word in words):
-        print(_help())
+        print(_help() if not words or words[0] not in _COMMANDS or words[0] == "train" else _help_of(words[0]))
         return 0
     if words == ["--version"]:
         import dlzoo
@@ -132,14 +132,18 @@ def diff(words: list[str]) -> None:
 
 
 def tune(words: list[str]) -> int:
-    """Settings, some of them ranges, and trials=N."""
+    """<settings> [trials=20] [name=NAME]
+
+    A setting to search: log(a,b), uniform(a,b), interval(a,b) (whole numbers where the setting takes no others),
+    range(a,b), choice(x,y) or x,y. The trials lie in outputs/NAME, tune.png with them; the same line goes on.
+    """
     from dlzoo.sweep.tune import tune as search
 
     return 0 if search(words) else 1
 
 
 def lr_find(words: list[str]) -> None:
-    """Settings, and low=, high=, steps= of the test itself."""
+    """<settings> [low=1e-6] [high=10] [steps=100]"""
     from dlzoo.config import compose
 
     test = [word for word in words if word.partition("=")[0] in ("low", "high", "steps")]
@@ -226,6 +230,10 @@ _COMMANDS = {
 
 def _help() -> str:
     return listing.help_text({name: command.help for name, command in _COMMANDS.items()})
+
+
+def _help_of(name: str) -> str:
+    return f"dlzoo {name} {_COMMANDS[name].function.__doc__}\n\n{_COMMANDS[name].help}"
 
 
 def _flag(words: list[str], flag: str) -> tuple[bool, list[str]]:

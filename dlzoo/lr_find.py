@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, log
@@ -33,7 +34,7 @@ class RangeTest:
     Args:
         dir: where lr_find.png and lr_find.json lie.
         rates, losses: per step, the losses smoothed.
-        suggestion: where the loss falls fastest per factor of the rate.
+        suggestion: where the loss falls fastest per factor of the rate, and at most a tenth of where it is lowest.
     """
 
     dir: Path
@@ -73,17 +74,24 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
                 raise
     losses = _smoothed(curve.losses)
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(len(losses))]
-    found = RangeTest(fresh_folder("lr-find"), rates, losses, _steepest(rates, losses))
+    lowest = rates[losses.index(min(losses))]
+    # One seed's noise may make the last step before the lowest point the steepest, which is too much for a whole run.
+    suggestion = min(_steepest(rates, losses), lowest / 10)
+    folder = fresh_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
+    found = RangeTest(folder, rates, losses, suggestion)
     name = f"{config['model']['name']}, {config['optimizer']['name']}, batch {data.batch_size}"
     lr_range(found.rates, found.losses, found.suggestion, name).savefig(found.dir / "lr_find.png", dpi=120)
     content = {"config": config, "rates": rates, "losses": losses, "suggestion": found.suggestion}
     write_atomically(found.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
-    lowest = rates[losses.index(min(losses))]
-    console.print(
-        Text(f"suggestion  optimizer.lr={found.suggestion:.2g}: the loss falls fastest there"), soft_wrap=True
-    )
-    console.print(Text(f"lowest loss at {lowest:.2g}, {len(losses)} of {steps} steps until it grew"), soft_wrap=True)
-    console.print(Text(f"picture     {found.dir / 'lr_find.png'}"), soft_wrap=True)
+    grew = len(losses) < steps
+    for line in (
+        f"suggestion  optimizer.lr={suggestion:.2g}: the loss falls there, and ten times as much is not too much yet",
+        f"lowest      at {lowest:.2g}; "
+        + (f"the loss had grown too far at {rates[-1]:.2g}" if grew else f"tried up to {high:g}"),
+        f"picture     {found.dir / 'lr_find.png'}",
+        f"next        python train.py {shlex.join([*overrides, f'optimizer.lr={suggestion:.2g}'])}",
+    ):
+        console.print(Text(line), soft_wrap=True)
     return found
 
 

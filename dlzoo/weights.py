@@ -24,7 +24,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
         content["task"]["clock"]
     except Exception as error:
-        raise UserError(f"{path}: not a whole checkpoint of a run") from error
+        way_out = "; without it the run goes on from best.ckpt, or begins anew" if path.name == "last.ckpt" else ""
+        raise UserError(f"{path}: not a whole checkpoint of a run{way_out}") from error
     return content
 
 

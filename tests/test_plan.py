@@ -201,9 +201,9 @@ def test_the_table_of_runs_shows_state_result_and_what_differs(capsys: pytest.Ca
     record = json.loads((paths[1] / "run.json").read_text())
     assert shown[3].split()[:4] == ["finished", "100%", "test", f"{record['metrics']['test/accuracy']:.4f}"]
     assert shown[3].split()[-3:] == ["bn", "0", "bn0"]
-    assert shown[-1].split()[0] == "created"
+    assert shown[-1].split()[0] == "waiting"
     assert main(["runs"]) == 0
-    assert "6 runs: 4 finished, 1 created, 1 damaged" in capsys.readouterr().out
+    assert "6 runs: 4 finished, 1 waiting, 1 damaged" in capsys.readouterr().out
     assert main(["runs", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 6
     assert main(["runs", "nowhere"]) == 2

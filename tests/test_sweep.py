@@ -169,7 +169,7 @@ def test_a_sweep_that_is_stopped_saves_and_a_run_whose_folder_goes_takes_nobody_
     process.send_signal(signal.SIGINT)
     said = finish(process, 130)
     assert "stopping: 2 run(s) save and end" in said
-    assert said.endswith("dlzoo: stopped; the same line goes on\n")
+    assert said.endswith("dlzoo: stopped, 0 of 2 runs are finished; the same line goes on\n")
     assert {record["state"] for record in records(folder).values()} == {"interrupted"}
     process = start(*words)
     while not all(record["state"] == "running" for record in records(folder).values()):

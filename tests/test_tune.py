@@ -58,6 +58,8 @@ def test_ranges_and_choices_are_read() -> None:
         ("optimizer.lr=log(1,0.1)", "is no range"),
         ("optimizer.lr=log(a,1)", "is no number"),
         ("optimizer.lr=log(1,inf)", "is no range"),
+        ("optimizer.lr=loguniform(0.1,1)", "unknown 'loguniform'; there is log, uniform"),
+        ("optimizer.lr=log(0.1,1) seed=range(3)", "would pick the luckiest"),
         ("optimizer.lr=log(0.1,1) sweep.dir=a,b", "it is said once for all runs"),
         ("optimizer.lr=log(0.1,1) name=a,b", "name has several values"),
         ("optimizer.lr=log(0.1,1) sweep.dry_run=true", "sweep.dry_run is for sweeps"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import getdoc
 from typing import Annotated, Any
 
 import yaml
@@ -16,8 +17,9 @@ from dlzoo.overrides import parse
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """`workers`: runs at a time; null: as many as there are cores, or GPUs times `runs_per_gpu`. `threads`: cores of
-    each; null: an equal share."""
+    """`workers`: runs at a time; null: as many as there are cores, or GPUs times `runs_per_gpu`.
+    `threads`: cores of each process of a run; null: an equal share.
+    """
 
     workers: PositiveInt | None = None
     threads: PositiveInt | None = None
@@ -27,8 +29,12 @@ class LocalSettings:
 @dataclass(frozen=True)
 class SlurmSettings:
     """`workers`: jobs at a time, waiting ones included; null: all of them (on slurm_local: as many as there are cores).
-    `threads`: cores of each process. `minutes`: the time limit, after which a job goes on in a new one. `memory`: GB of
-    a machine. `setup`: shell lines before the run.
+    `threads`: cores of each process of a run.
+    `minutes`: the time limit of a job; the run saves before it, and goes on in a new job.
+    `memory`: GB a machine; null: what the cluster gives.
+    `partition`, `account`, `qos`, `constraint`: as Slurm calls them; slurm_local has no use for them.
+    `setup`: shell lines before the run.
+    What a run prints is in its output.txt, what submitit writes in .jobs/ of the sweep.
     """
 
     workers: PositiveInt | None = None
@@ -44,8 +50,10 @@ class SlurmSettings:
 
 @dataclass(frozen=True)
 class RaySettings:
-    """`workers`: jobs at a time, waiting ones included; null: all. `threads`: cores of each process. `address`: of the
-    cluster's job server, such as http://head:8265; null: the cluster of this machine."""
+    """`workers`: jobs at a time, waiting ones included; null: all of them.
+    `threads`: cores of each process of a run.
+    `address`: of the cluster's job server, such as http://head:8265; null: the cluster of this machine.
+    """
 
     workers: PositiveInt | None = None
     threads: PositiveInt = 1
@@ -67,6 +75,11 @@ def knobs(name: str) -> dict[str, dict[str, Any]]:
     kind, written = _file(name)
     known = knobs_of(KINDS[kind])
     return {key: schema | ({"default": written[key]} if key in written else {}) for key, schema in known.items()}
+
+
+def meaning(name: str) -> str:
+    """What the settings of executor=<name> mean."""
+    return getdoc(KINDS[_file(name)[0]]) or ""
 
 
 def chosen(lines: Iterable[str]) -> tuple[str, Settings]:

@@ -96,7 +96,7 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     axes.plot(rates, losses, color=TRAIN)
     axes.axvline(suggestion, color=VAL, linestyle="--")
     axes.annotate(
-        f"{suggestion:.2g}: falls fastest", (suggestion, 0.96), xycoords=("data", "axes fraction"), color=VAL,
+        f"suggested: {suggestion:.2g}", (suggestion, 0.96), xycoords=("data", "axes fraction"), color=VAL,
         xytext=(-6, 0), textcoords="offset points", ha="right", va="top",
     )  # fmt: skip
     low, first = min(losses), losses[0]
@@ -111,11 +111,11 @@ def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]]
     columns = 1 + len(settings)
     figure = Figure(figsize=(3.8 * columns, 3.6), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
-    known = [(number, value) for number, value in enumerate(values, 1) if value is not None]
+    known = [(number, value) for number, value in enumerate(values) if value is not None]
     best = np.maximum.accumulate([value for _, value in known])
     axes[0].plot(*zip(*known, strict=True), "o", color=TRAIN, markersize=4, label="trial")
     axes[0].step([number for number, _ in known], best, where="post", color=VAL, label="best so far")
-    axes[0].set(xlabel="trial", ylabel="validation", xlim=(0, len(values) + 1))
+    axes[0].set(xlabel="trial", ylabel="validation", xlim=(-1, len(values)))
     axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(frameon=False)
     for each, (name, chosen) in zip(axes[1:], settings.items(), strict=True):

@@ -50,6 +50,11 @@ class Row:
         return self.record["state"]
 
     @property
+    def word(self) -> str:
+        """The state, as a person would say it."""
+        return "waiting" if self.state == "created" else self.state
+
+    @property
     def steps(self) -> tuple[int, int]:
         """(done, all); all is 0 before the run knows."""
         total = self.record.get("steps_per_epoch", 0) * self.record["config"].get("trainer", {}).get("max_epochs", 0)
@@ -106,8 +111,8 @@ def rows(paths: Sequence[Path]) -> list[Row]:
     return [Row.of(path) for path in paths]
 
 
-def lines(rows: Sequence[Row], base: Path, width: int) -> list[Text]:
-    """The table, no wider than `width`: state, progress, result, age, and what the runs differ in."""
+def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
+    """The table, no wider than `width` if there is one: state, progress, result, age, and what the runs differ in."""
     keys = differing([row.record["config"] for row in rows if row.state != "damaged"])
     # An address says what the columns say.
     several = len({row.path.parent for row in rows}) > 1 or not all("=" in row.path.name for row in rows)
@@ -121,7 +126,8 @@ def lines(rows: Sequence[Row], base: Path, width: int) -> list[Text]:
             text.stylize("bold")
         else:
             text.stylize(_STYLES.get(line[0], ""), 0, len(line[0]))
-        text.truncate(width, overflow="ellipsis")
+        if width is not None:
+            text.truncate(width, overflow="ellipsis")
         table.append(text)
         if number and (error := rows[number - 1].error) and rows[number - 1].state != "finished":
             table.append(Text(f"  {error}", style="dim"))
@@ -130,19 +136,19 @@ def lines(rows: Sequence[Row], base: Path, width: int) -> list[Text]:
 
 def show(console: Console, rows: Sequence[Row], base: Path) -> None:
     """Print the table and how many of each state there are."""
-    for line in lines(rows, base, console.width):
+    for line in lines(rows, base, console.width if console.is_terminal else None):
         console.print(line, soft_wrap=True)
     console.print(Text(counts(rows)), soft_wrap=True)
 
 
 def counts(rows: Sequence[Row]) -> str:
     """ "48 runs: 46 finished, 2 failed"."""
-    states = [row.state for row in rows]
+    states = [row.word for row in rows]
     parts = [f"{states.count(state)} {state}" for state in sorted(set(states), key=_ORDER.index)]
     return f"{len(rows)} run{'' if len(rows) == 1 else 's'}" + (f": {', '.join(parts)}" if parts else "")
 
 
-_ORDER = ["finished", "running", "created", "interrupted", "failed", "damaged"]
+_ORDER = ["finished", "running", "waiting", "interrupted", "failed", "damaged"]
 
 
 def _name(path: Path, base: Path) -> str:
@@ -152,7 +158,7 @@ def _name(path: Path, base: Path) -> str:
 def _cells(row: Row, keys: Sequence[str]) -> list[str]:
     done, total = row.steps
     settings = flat(row.record["config"])
-    facts = [row.state, f"{done / total:.0%}" if total else "", row.metric, row.age]
+    facts = [row.word, f"{done / total:.0%}" if total else "", row.metric, row.age]
     return [*facts, *(said(settings[key]) if key in settings else "" for key in keys)]
 
 

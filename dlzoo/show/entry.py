@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import getdoc
 from typing import Any
 
 import yaml
@@ -39,9 +40,12 @@ def _written(choice: str, name: str) -> dict[str, Any]:
     content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
     head = config.head(choice, name)
     if choice == "executor":
+        doc = "\n".join([*head, "", executors.meaning(name)])
         knobs = executors.knobs(name)
-        return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "knobs": knobs}
+        return {"choice": choice, "name": name, "doc": doc, "source": "", "meta": {}, "knobs": knobs}
     knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
+    if choice == "trainer":
+        head += ["", getdoc(TrainerSettings) or ""]
     for key, value in yaml.safe_load(content).items():
         if key in knobs:
             knobs[key] |= {"default": value}

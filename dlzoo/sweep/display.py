@@ -47,16 +47,15 @@ class SweepDisplay:
     def line(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)
 
-    def ended(self, row: Row, label: str) -> None:
-        """A run is over."""
-        seconds = row.record.get("wall_seconds")
+    def ended(self, row: Row, label: str, seconds: float | None) -> None:
+        """A run is over, so many seconds after we started it."""
         facts = [
             label,
             row.validation if self._selecting else row.metric,
             "" if seconds is None else f"{seconds:.0f} s",
             row.error,
         ]
-        self.line(f"{row.state:<12}" + "  ".join(fact for fact in facts if fact))
+        self.line(f"{row.word:<12}" + "  ".join(fact for fact in facts if fact))
 
     def update(self, done: int, now: Mapping[Path, str]) -> None:
         """Show how far the sweep and the runs of the moment are."""

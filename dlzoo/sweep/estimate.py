@@ -24,8 +24,8 @@ from dlzoo.tasks.follow import Timer
 #: Steps that are measured of each kind of run, the first of which does not count.
 _STEPS = 5
 #: Seconds from the start of a process to its first step, and from its last to its pictures; as they were seen on a
-#: two-core machine.
-_AROUND = 6.0
+#: two-core machine with both cores at it. A run that is finished knows of its time but not of the imports before it.
+_AROUND, _IMPORTS = 9.0, 6.0
 
 
 def estimate(
@@ -50,7 +50,7 @@ def estimate(
                 if left and not took:
                     torch.set_num_threads(same[0].config["trainer"]["threads"] or runner.threads)
                     measured += 1
-                each = mean(took) if took else _seconds(same[0].config, data) if left else None
+                each = _IMPORTS + mean(took) if took else _seconds(same[0].config, data) if left else None
                 seconds |= {run.path: each for run in left}
     finally:
         torch.set_num_threads(before)
@@ -61,7 +61,7 @@ def estimate(
         console.print(Text(f"{state:<12}{labels[run.path]}{about}"), soft_wrap=True)
     total = sum(each for each in seconds.values() if each is not None)
     together = f", {said(total / runner.workers)} with {runner.workers} at a time" if runner.workers else ""
-    by = f" ({_STEPS} steps of {measured} kind(s) of run were measured)" if measured else ""
+    by = f" ({_STEPS} steps of {measured} kinds of run were measured)" if measured else ""
     console.print(Text(f"estimate    {len(seconds)} to run: about {said(total)} of work{together}{by}"), soft_wrap=True)
 
 

@@ -27,12 +27,14 @@ class _Going:
 
     Args:
         claim: held for as long as the job would end with us.
+        began: when we started it, in seconds.
         given_up: why it was asked to stop for good.
     """
 
     planned: Planned
     job: Job
     claim: Lock | None
+    began: float
     given_up: str | None = None
 
 
@@ -143,7 +145,7 @@ class Parent:
             job = (self._executor.find(run, name) if name else None) or self._executor.start(run, planned.config)
             del self._waiting[path]
             self._repeated.discard(path)
-            self._going[path] = _Going(planned, job, None if self._executor.detached else claim)
+            self._going[path] = _Going(planned, job, None if self._executor.detached else claim, time.monotonic())
             return False
         finally:
             if path not in self._going or self._executor.detached:
@@ -182,16 +184,16 @@ class Parent:
                     _write_verdict(RunDir(path), "interrupted", going.given_up)
                 else:
                     _write_verdict(RunDir(path), "failed", going.job.fate() or "it was stopped from outside")
-            return self._end(path)
+            return self._end(path, time.monotonic() - going.began)
         finally:
             if going.claim is not None:
                 going.claim.release()
 
-    def _end(self, path: Path) -> Row:
+    def _end(self, path: Path, seconds: float | None = None) -> Row:
         self._waiting.pop(path, None)
         self._ended += 1
         row = Row.of(path)
-        self._display.ended(row, self._labels[path])
+        self._display.ended(row, self._labels[path], seconds)
         return row
 
 

@@ -23,6 +23,24 @@ Space = dict[str, BaseDistribution]
 _RANGE = re.compile(r"(log|uniform)\((?P<low>[^,()]+),(?P<high>[^,()]+)\)")
 
 
+_CALL = re.compile(r"(\w+)\(")
+_KNOWN = (
+    "log",
+    "uniform",
+    "interval",
+    "range",
+    "choice",
+    "glob",
+    "tag",
+    "int",
+    "float",
+    "str",
+    "bool",
+    "shuffle",
+    "sort",
+)
+
+
 def split(lines: Sequence[str]) -> tuple[list[str], Space]:
     """(the settings that are fixed, the space of the others).
 
@@ -38,6 +56,8 @@ def split(lines: Sequence[str]) -> tuple[list[str], Space]:
         if found := _RANGE.fullmatch(value.strip()):
             ranges[key] = (_number(found["low"], line), _number(found["high"], line), found[1] == "log")
             continue
+        if (word := _CALL.match(value)) and word[1] not in _KNOWN:
+            raise UserError(f"{line!r}: unknown {word[1]!r}; there is {', '.join(_KNOWN)}")
         override = parse(line) if value else None
         about_all = key.partition(".")[0] in (*configs.SWEEP_ONLY, "name", "run_dir")
         if override is None or not override.is_sweep_override() or about_all:  # refused as a sweep refuses it

@@ -67,7 +67,8 @@ def sweep(words: Sequence[str], console: Console | None = None) -> Swept:
                 carry_out(missing, labels, runner, display)
             except KeyboardInterrupt:
                 left = "they go on; `dlzoo runs` shows how far they are" if runner.detached else "the same line goes on"
-                raise Interrupted(f"stopped; {left}") from None
+                done = sum(row.state == "finished" for row in table.rows([run.path for run in asked.runs]))
+                raise Interrupted(f"stopped, {done} of {len(asked.runs)} runs are finished; {left}") from None
     rows = table.rows(sorted(run.path for run in asked.runs))
     _conclude(console, asked, rows)
     return Swept(rows, all(row.state == "finished" for row in rows))
@@ -95,7 +96,7 @@ def _labels(asked: SweepPlan) -> dict[Path, str]:
 def _conclude(console: Console, asked: SweepPlan, rows: Sequence[table.Row]) -> None:
     shown = rows if len(rows) <= _FEW else [row for row in rows if row.state != "finished"]
     if shown:
-        for line in table.lines(shown, asked.folder, console.width):
+        for line in table.lines(shown, asked.folder, console.width if console.is_terminal else None):
             console.print(line, soft_wrap=True)
     console.print(Text(table.counts(rows)), soft_wrap=True)
     console.print(Text(f"next        dlzoo runs {asked.folder}"), soft_wrap=True)

@@ -212,6 +212,8 @@ def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
     Raises:
         UserError: for an option that is no option, settings that never fit, or a search without validation.
     """
+    if "seed" in space:
+        raise UserError("seed is nothing to search: the search would pick the luckiest one")
     usual = {key: any_of(kind) for key, kind in space.items()}
     for key, kind in space.items():
         for value in kind.choices if isinstance(kind, CategoricalDistribution) else ():
