@@ -25,6 +25,7 @@ from dlzoo.metrics import pictures
 from dlzoo.metrics.classification import confusion_matrix
 from dlzoo.ranks import Rank
 from dlzoo.runs import environment, summary
+from dlzoo.runs.differences import flat
 from dlzoo.runs.metric_log import MetricLog, read_metrics
 from dlzoo.runs.run_dir import RunDir, fresh_folder, now
 from dlzoo.settings import TrainerSettings
@@ -274,7 +275,7 @@ def _carry_out(
         log.picture("confusion", pictures.confusion(matrix, made.data.classes), task.clock)
         mistakes = pictures.worst_mistakes(made.data.test.images.__getitem__, logits, labels, made.data.classes)
         log.picture("mistakes", mistakes, task.clock)
-        log.hyperparameters(_flat(config), metrics)
+        log.hyperparameters(flat(config), metrics)
     finally:
         log.close()
 
@@ -291,7 +292,7 @@ def _refuse_change(run: RunDir, config: Config, before: dict[str, Any], callback
             f"{run.path} was begun with callbacks={before['callbacks']}, not {names}; go on with it by"
             f" dlzoo.train(['resume={run.path}'], callbacks=[...])"
         )
-    now, then = _flat(config), _flat(before["config"])
+    now, then = flat(config), flat(before["config"])
     edited = [key for key in now if now[key] != then.get(key)]
     if edited:
         key = edited[0]
@@ -299,11 +300,3 @@ def _refuse_change(run: RunDir, config: Config, before: dict[str, Any], callback
             f"{run.config_file} was edited since the run was made ({key}: {then.get(key)} -> {now[key]});"
             " start a new run"
         )
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    """{"model.name": "resnet20", ..., "seed": 0}."""
-    flat = {}
-    for name, value in config.items():
-        flat |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-    return flat

@@ -61,7 +61,7 @@ class Executor(ABC):
         """
 
     def find(self, run: RunDir, name: dict[str, str]) -> Job | None:
-        """The job that somebody gave to this executor under the name that run.json has, if it is not over."""
+        """The job that somebody gave to this executor under the name that job.json has, if it is not over."""
         return None
 
     @abstractmethod

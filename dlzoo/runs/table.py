@@ -135,10 +135,9 @@ def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
 
 
 def show(console: Console, rows: Sequence[Row], base: Path) -> None:
-    """Print the table and how many of each state there are."""
+    """Print the table, whole where it goes into a file."""
     for line in lines(rows, base, console.width if console.is_terminal else None):
         console.print(line, soft_wrap=True)
-    console.print(Text(counts(rows)), soft_wrap=True)
 
 
 def counts(rows: Sequence[Row]) -> str:

@@ -26,6 +26,7 @@ def show(folder: Path, console: Console) -> None:
     if console.is_terminal and not console.is_dumb_terminal:
         rows = _follow(folder, rows, console)
     table.show(console, rows, folder)
+    console.print(Text(table.counts(rows)), soft_wrap=True)
 
 
 def _goes_on(row: table.Row) -> bool:

@@ -21,10 +21,8 @@ from dlzoo.overrides import expand, parse
 Space = dict[str, BaseDistribution]
 
 _RANGE = re.compile(r"(log|uniform)\((?P<low>[^,()]+),(?P<high>[^,()]+)\)")
-
-
 _CALL = re.compile(r"(\w+)\(")
-_KNOWN = (
+_KNOWN = [
     "log",
     "uniform",
     "interval",
@@ -38,7 +36,7 @@ _KNOWN = (
     "bool",
     "shuffle",
     "sort",
-)
+]
 
 
 def split(lines: Sequence[str]) -> tuple[list[str], Space]:

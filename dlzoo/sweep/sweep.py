@@ -96,8 +96,7 @@ def _labels(asked: SweepPlan) -> dict[Path, str]:
 def _conclude(console: Console, asked: SweepPlan, rows: Sequence[table.Row]) -> None:
     shown = rows if len(rows) <= _FEW else [row for row in rows if row.state != "finished"]
     if shown:
-        for line in table.lines(shown, asked.folder, console.width if console.is_terminal else None):
-            console.print(line, soft_wrap=True)
+        table.show(console, shown, asked.folder)
     console.print(Text(table.counts(rows)), soft_wrap=True)
     console.print(Text(f"next        dlzoo runs {asked.folder}"), soft_wrap=True)
     console.print(Text(f"            tensorboard --logdir {asked.folder}"), soft_wrap=True)

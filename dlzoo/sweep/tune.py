@@ -162,7 +162,7 @@ class _Search:
         """Tell Optuna what a run has measured since the last look, and give the run up if that is hopeless."""
         from dlzoo.runs.metric_log import read_metrics
 
-        key = f"val/{RunDir(path).read().get('monitor')}"
+        key = f"val/{Row.of(path).record.get('monitor')}"
         results = [line[key] for line in read_metrics(RunDir(path).metrics_file) if line.get(key) is not None]
         trial = self._trials[path][0]
         news = [epoch for epoch in range(self._stride, len(results) + 1, self._stride) if epoch > self._reported[path]]

@@ -99,8 +99,8 @@ class WholeFiles(CheckpointIO):
         Path(path).unlink()
 
     def close(self) -> None:
-        self._wait()
         self._thread.shutdown()
+        self._wait()
 
     def _wait(self) -> None:
         under_way, self._under_way = self._under_way, None
