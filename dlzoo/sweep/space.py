@@ -22,21 +22,7 @@ Space = dict[str, BaseDistribution]
 
 _RANGE = re.compile(r"(log|uniform)\((?P<low>[^,()]+),(?P<high>[^,()]+)\)")
 _CALL = re.compile(r"(\w+)\(")
-_KNOWN = [
-    "log",
-    "uniform",
-    "interval",
-    "range",
-    "choice",
-    "glob",
-    "tag",
-    "int",
-    "float",
-    "str",
-    "bool",
-    "shuffle",
-    "sort",
-]
+_KNOWN = ("log", "uniform", "interval", "range", "choice", "glob", "tag", "int", "float", "str", "shuffle", "sort")
 
 
 def split(lines: Sequence[str]) -> tuple[list[str], Space]:
