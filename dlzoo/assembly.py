@@ -68,7 +68,10 @@ class Assembled:
         self.streams = Streams(config["seed"])
         with self.streams.scope("init"):
             self.network = network_of(config, wiring)
-        self.normalise = Normalise(*channel_statistics(self.data.train.images))
+        # Weights from elsewhere saw images in their own way.
+        known = getattr(self.network, "normalisation", None)
+        statistics = map(torch.tensor, known) if known else channel_statistics(self.data.train.images)
+        self.normalise = Normalise(*statistics)
         self.taken = self._take_weights(config["init_from"]) if config["init_from"] else None
         self.task = self._task()
 
@@ -130,6 +133,7 @@ class Assembled:
             "steps_per_epoch": self.blueprint.plan.steps_per_epoch,
             "effective_lr": self.blueprint.effective_lr,
             "init_from": self.taken,
+            "remarks": getattr(self.network, "remarks", []),
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world,
             "threads": torch.get_num_threads(),

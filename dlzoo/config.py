@@ -17,7 +17,7 @@ from dlzoo import index
 from dlzoo.errors import UserError, did_you_mean, first_line
 from dlzoo.knobs import check, knobs_of
 from dlzoo.overrides import parse
-from dlzoo.registry import REGISTRIES
+from dlzoo.registry import PARTS, REGISTRIES
 from dlzoo.settings import RunSettings, TrainerSettings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 
 #: What `<choice>=default` is filled in from: the entry of the other choice, as its registration says.
-DEFAULTS_FROM = {"norm": "model", "act": "model", "init": "model", "augment": "data"}
+DEFAULTS_FROM = {**dict.fromkeys(PARTS, "model"), "init": "model", "augment": "data"}
 
 #: The parts of a config that have settings of their own; each but the last is a registry.
 SECTIONS = [*REGISTRIES, "trainer"]
@@ -234,10 +234,13 @@ def _entry(choice: str, given: Config, frozen: Config, where: str) -> Config:
                 f"{where}{origin}={frozen[origin]['name']} has no place for {choice}={name}; leave {choice} out,"
                 f" or choose another {origin}"
             )
-        if stands_for is None:
+        if stands_for is None or (stands_for == "default" and name == "default"):
             return {"name": "default"} | values(choice, f"{origin}={frozen[origin]['name']}", given, where, {})
         if name == "default":
-            name, given = stands_for, _defaults(choice, stands_for) | given
+            # A registration names an entry, or an entry and what it changes of it.
+            of_model = stands_for if isinstance(stands_for, Mapping) else {"name": stands_for}
+            name = of_model["name"]
+            given = _defaults(choice, name) | {key: of_model[key] for key in of_model if key != "name"} | given
     return {"name": name} | values(choice, f"{choice}={name}", given, where, knobs(choice, name))
 
 

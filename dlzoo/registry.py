@@ -75,13 +75,21 @@ class Registry:
         contract: what an entry returns.
         common: "module:class" of a dataclass with settings that go with every entry, as `data.batch_size` does.
         fallback: what `<choice>=default` means where the registration of a model or a data set does not say.
+        neutral: the part that a model gets whose registration does not offer the choice.
     """
 
     def __init__(
-        self, choice: str, package: str, contract: str, *, common: str | None = None, fallback: str | None = None
+        self,
+        choice: str,
+        package: str,
+        contract: str,
+        *,
+        common: str | None = None,
+        fallback: str | None = None,
+        neutral: str | None = None,
     ) -> None:
         self.choice, self.package, self.contract, self.common = choice, package, contract, common
-        self.fallback = fallback
+        self.fallback, self.neutral = fallback, neutral
         self._entries: dict[str, Entry] = {}
         self._loaded = False
 
@@ -154,9 +162,50 @@ class Registry:
         self._loaded = True
 
 
-MODELS = Registry("model", "dlzoo.models", "an nn.Module: images (N, C, H, W) -> logits (N, num_classes)")
+MODELS = Registry(
+    "model",
+    "dlzoo.models",
+    "an nn.Module: images (N, C, H, W) -> logits (N, num_classes), in training also a layers.head.WithAuxiliary",
+    common="dlzoo.models.settings:ModelSettings",
+)
 NORMS = Registry("norm", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape")
 ACTS = Registry("act", "dlzoo.layers", "an nn.Module: any shape -> the same shape")
+CONVS = Registry(
+    "conv",
+    "dlzoo.layers",
+    "waits for in_channels, out_channels, kernel_size, stride, bias and valid, then an nn.Module:"
+    " (N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))",
+    common="dlzoo.layers.conv_kinds:ConvSettings",
+    neutral="standard",
+)
+ATTENTIONS = Registry(
+    "attention", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape", neutral="none"
+)
+POOLS = Registry(
+    "pool",
+    "dlzoo.layers",
+    "waits for channels, window and parts, then an nn.Module that makes maps smaller",
+    neutral="max",
+)
+DROPS = Registry(
+    "drop",
+    "dlzoo.layers",
+    "an nn.Module: any shape -> the same shape, in evaluation the same values",
+    common="dlzoo.layers.drop:DropSettings",
+    neutral="none",
+)
+HEADS = Registry(
+    "head",
+    "dlzoo.layers",
+    "waits for channels, size and parts, then an nn.Module: (N, C, H, W) -> (N, out_features)",
+    neutral="gap",
+)
+UPSAMPLES = Registry(
+    "upsample",
+    "dlzoo.layers",
+    "waits for channels and factor, then an nn.Module: (N, C, H, W) -> (N, C, factor * H, factor * W)",
+    neutral="nearest",
+)
 INITS = Registry(
     "init",
     "dlzoo.layers",
@@ -186,5 +235,11 @@ AUGMENTS = Registry(
 
 REGISTRIES = {
     registry.choice: registry
-    for registry in (MODELS, NORMS, ACTS, INITS, LOSSES, OPTIMIZERS, SCHEDULES, DATASETS, AUGMENTS)
+    for registry in (
+        *(MODELS, NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, INITS),
+        *(LOSSES, OPTIMIZERS, SCHEDULES, DATASETS, AUGMENTS),
+    )
 }
+
+#: What models are made of: each kind is a method of layers.parts.Parts, and a choice that a model may offer.
+PARTS = {registry.choice: registry for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES)}

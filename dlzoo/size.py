@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo.errors import UserError, first_line
+from dlzoo.registry import PARTS
 from dlzoo.zoo import build_model
 
 Config = dict[str, Any]
@@ -19,7 +20,8 @@ Config = dict[str, Any]
 def network_of(config: Config, wiring: dict[str, int]) -> nn.Module:
     """The network that a config describes, for so many classes, channels and pixels."""
     knobs = dict(config["model"])
-    parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in ("norm", "act", "init")}
+    kinds = (*PARTS, "init")
+    parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in kinds}
     return build_model(knobs.pop("name"), **wiring, **parts, **knobs)
 
 
@@ -29,7 +31,7 @@ def size(config: Config, wiring: dict[str, int], batch_size: int) -> tuple[int, 
     Raises:
         UserError: if the network cannot work on such images or on such a batch.
     """
-    about = {section: config[section] for section in ("model", "norm", "act", "init")}
+    about = {section: config[section] for section in ("model", *PARTS, "init")}
     return _size(json.dumps(about), tuple(wiring.items()), batch_size)
 
 

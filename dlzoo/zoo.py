@@ -7,12 +7,15 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from dlzoo.errors import UserError, did_you_mean
+from dlzoo.knobs import knobs_of, wiring_of
 from dlzoo.layers.init import InitSettings, initialise
-from dlzoo.layers.parts import Parts
-from dlzoo.registry import ACTS, INITS, LOSSES, MODELS, NORMS, REGISTRIES, Registry
+from dlzoo.layers.parts import Maker, Parts
+from dlzoo.models.pretrained import load_pretrained
+from dlzoo.registry import INITS, LOSSES, MODELS, PARTS, REGISTRIES, Entry, Registry
 
 #: A part as it may be asked for: its name, its section of a config, or what `build` returned for it.
 Choice = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
@@ -44,50 +47,111 @@ def build_model(
     num_classes: int,
     norm: Choice = "default",
     act: Choice = "default",
+    conv: Choice = "default",
+    attention: Choice = "default",
+    pool: Choice = "default",
+    drop: Choice = "default",
+    head: Choice = "default",
+    upsample: Choice = "default",
     init: Choice = "default",
     in_channels: int = 3,
     image_size: int = 224,
+    pretrained: bool = False,
     **knobs: Any,
 ) -> nn.Module:
     """A network with weights drawn from torch's global generator: images (N, in_channels, H, W) -> (N, num_classes).
 
     `image_size` decides the stem of models that have one for small images, and the size of fully connected layers.
     A part is a name, or what `build` returned: norm=dlzoo.build("norm", "gn", num_groups=8). On the meta device no
-    weights are drawn.
+    weights are drawn. `pretrained` loads what torchvision learnt on ImageNet.
 
     Raises:
-        UserError: as `build`, and for a part that the model has no place for.
+        UserError: as `build`, for a part that the model has no place for, and where there are no such weights.
     """
     for word, number in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
         if type(number) is not int or number < 1:
             raise UserError(f"{word} must be an integer >= 1, not {number!r}")
+    chosen = {"norm": norm, "act": act, "conv": conv, "attention": attention}
+    chosen |= {"pool": pool, "drop": drop, "head": head, "upsample": upsample}
     entry = MODELS[name]
-    for kind, part in (("norm", norm), ("act", act), ("init", init)):
-        if not (isinstance(part, str) or callable(part) or (isinstance(part, Mapping) and "name" in part)):
-            raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
-    chosen = {"norm": norm, "act": act}
-    for kind, part in chosen.items():
-        if kind not in entry.meta and part != "default":
-            raise UserError(f"model={name} has no place for {kind}={_label(part)}")
-    makers = {
-        kind: _maker(registry, chosen[kind], entry.meta[kind])
-        for kind, registry in (("norm", NORMS), ("act", ACTS))
-        if kind in entry.meta
-    }
-    asked = {
-        kind: _label(part) for kind, part in chosen.items() if _label(part) not in ("default", entry.meta.get(kind))
-    }
-    parts = Parts(makers, asked)
-    wiring = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size, "parts": parts}
     for knob in knobs:
         if knob not in entry.knobs:
             raise UserError(f"model={name} has no knob {knob!r}; {did_you_mean(knob, entry.knobs)}")
+    parts = make_parts(entry, chosen)
+    wiring = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size, "parts": parts}
+    if "pretrained" in entry.knobs:
+        knobs["pretrained"] = pretrained
+    _refuse_odd("init", init)
     network = entry.build(wiring=wiring, **knobs)
-    parts.refuse_unused(name)
-    if not next(network.parameters()).is_meta:
-        settings, fill = _initialisation(init, entry.meta.get("init", INITS.fallback))
-        initialise(network, fill, settings)
+    parts.refuse_unused(name, getattr(network, "remarks", ()))
+    if next(network.parameters()).is_meta:
+        return network
+    settings, fill = _initialisation(init, entry.meta.get("init", INITS.fallback))
+    initialise(network, fill, settings)
+    if pretrained and "pretrained" not in entry.knobs:
+        usual = entry.meta.get("norm", "none")
+        own = _label(norm if norm != "default" else usual)
+        network.normalisation = load_pretrained(network, name, own, entry.meta.get("torchvision", {}))
     return network
+
+
+def accepts(name: str, image_size: int = 224, **knobs: Any) -> dict[str, list[str]]:
+    """What a model takes, as its knobs are set: {"norm": ["bn", "gn", ...], ...}; [] of what it could take otherwise.
+
+    Found out by building it on the meta device and recording what it asks its parts for.
+
+    Raises:
+        UserError: as `build_model`.
+    """
+    entry = MODELS[name]
+    # What a network from elsewhere has of its own is replaced, to see whether it can be.
+    own = {kind: PARTS[kind].names()[0] for kind in PARTS if entry.meta.get(kind) == "default"}
+    parts = make_parts(entry, own)
+    with torch.device("meta"):
+        entry.build(wiring={"num_classes": 10, "in_channels": 3, "image_size": image_size, "parts": parts}, **knobs)
+    return {
+        kind: [part for part in registry.names() if registry[part].meta.get("needs", "") in parts.offered.get(kind, ())]
+        for kind, registry in PARTS.items()
+        if kind in entry.meta
+    }
+
+
+def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
+    """What the model `entry` asks for its parts: what was chosen of each kind, or what its registration says.
+
+    Raises:
+        UserError: for a part that the model has no place for, or that cannot be one.
+    """
+    makers, asked = {}, {}
+    for kind, registry in PARTS.items():
+        part, default = chosen.get(kind, "default"), entry.meta.get(kind, registry.neutral)
+        _refuse_odd(kind, part)
+        if kind not in entry.meta and part != "default":
+            raise UserError(f"model={entry.name} has no place for {kind}={_label(part)}")
+        if default is None or part == default == "default":
+            continue
+        usual: dict[str, Any] = {"name": "its own"} if default == "default" else section(registry, default)
+        part = usual if part == "default" else section(registry, part) if isinstance(part, str | Mapping) else part
+        makers[kind] = _maker(registry, part)
+        if part != usual:
+            asked[kind] = _difference(kind, part, usual)
+    neutral = {
+        kind: _maker(registry, {"name": registry.neutral}).make for kind, registry in PARTS.items() if registry.neutral
+    }
+    return Parts(makers, neutral, asked)
+
+
+def section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A part as the section of a config: its name and all its knobs."""
+    given = {"name": part} if isinstance(part, str) else dict(part)
+    common = registry.common_settings()
+    known = (knobs_of(common) if common else {}) | registry[given["name"]].knobs
+    return {key: schema["default"] for key, schema in known.items()} | given
+
+
+def _refuse_odd(kind: str, part: Any) -> None:
+    if not (isinstance(part, str) or callable(part) or (isinstance(part, Mapping) and "name" in part)):
+        raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 
 def _initialisation(init: Choice, default: str) -> tuple[InitSettings, Callable[..., None]]:
@@ -96,17 +160,33 @@ def _initialisation(init: Choice, default: str) -> tuple[InitSettings, Callable[
     return INITS.from_section(init) if isinstance(init, Mapping) else (InitSettings(), init)
 
 
-def _maker(registry: Registry, part: Choice, default: str) -> Callable[..., Any]:
-    """What makes the part, anew at each call: channels -> norm, () -> activation."""
+def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..., Any]) -> Maker:
+    """What makes the part, anew at each call."""
+    common = registry.common_settings()
+    usual = common() if common else None
     if isinstance(part, nn.Module):
-        return partial(deepcopy, part)
-    if isinstance(part, str):
-        part = {"name": default if part == "default" else part}
+        return Maker(lambda **place: deepcopy(part), settings=usual)
     if not isinstance(part, Mapping):
-        return part
-    entry, knobs = registry[part["name"]], {name: value for name, value in part.items() if name != "name"}
-    entry.build(**knobs)  # a wrong knob is an error now, not in the middle of a network
-    return entry.build(**knobs) if entry.wiring else partial(entry.build, **knobs)
+        wiring = wiring_of(part) if isinstance(part, partial) else None
+        return Maker(partial(_call, part, wiring), settings=usual)
+    settings, _ = registry.from_section(part)  # a wrong knob is an error now, not in the middle of a network
+    entry = registry[part["name"]]
+    knobs = {name: value for name, value in part.items() if name in entry.knobs}
+    return Maker(lambda **place: entry.build(wiring=place, **knobs), entry.meta.get("needs", ""), settings)
+
+
+def _call(part: Callable[..., Any], wiring: list[str] | None, **place: Any) -> Any:
+    """Call what `build` returned with what it waits for, and any other callable with the channels."""
+    if wiring is None:
+        return part(*(place[name] for name in ("channels",) if name in place))
+    return part(**{name: place[name] for name in wiring})
+
+
+def _difference(kind: str, part: Choice, usual: Mapping[str, Any]) -> str:
+    """What was asked for, in the words of an override."""
+    if not isinstance(part, Mapping) or part["name"] != usual["name"]:
+        return f"{kind}={_label(part)}"
+    return ", ".join(f"{kind}.{key}={value}" for key, value in part.items() if value != usual.get(key))
 
 
 def _label(part: Choice) -> str:

@@ -11,7 +11,7 @@ import yaml
 from dlzoo import config, index
 from dlzoo.config import compose, freeze, read
 from dlzoo.errors import UserError
-from dlzoo.registry import REGISTRIES
+from dlzoo.registry import PARTS, REGISTRIES
 
 
 def test_a_config_is_complete_and_its_defaults_are_filled_in() -> None:
@@ -22,6 +22,7 @@ def test_a_config_is_complete_and_its_defaults_are_filled_in() -> None:
         "growth_rate": 32,
         "bottleneck": True,
         "compression": 0.5,
+        "pretrained": False,
     }
     assert made["norm"]["num_groups"] == 16
     assert made["act"] == {"name": "relu"}
@@ -55,8 +56,8 @@ def test_freezing_is_idempotent_and_survives_yaml() -> None:
 @pytest.mark.parametrize("choice", [*REGISTRIES, "trainer"])
 def test_every_name_of_every_choice_composes(choice: str) -> None:
     for name in config.options(choice):
-        if choice == "norm" or choice == "act":
-            compose(["model=resnet20", f"{choice}={name}"])
+        if choice in PARTS:
+            compose([f"model={'hrnet_w18' if choice == 'upsample' else 'resnet20'}", f"{choice}={name}"])
         else:
             compose([f"{choice}={name}"])
 

@@ -13,9 +13,8 @@ from dlzoo.errors import UserError
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.norm import divisor
-from dlzoo.layers.parts import Parts
-from dlzoo.registry import ACTS, INITS, NORMS
-from dlzoo.zoo import build
+from dlzoo.registry import ACTS, INITS, MODELS, NORMS
+from dlzoo.zoo import build, make_parts
 
 
 def normalised(x: Tensor, dims: list[int]) -> Tensor:
@@ -74,10 +73,10 @@ def test_affine_is_a_knob(name: str) -> None:
 
 def test_a_layer_keeps_its_bias_where_the_norm_does_not_make_up_for_it() -> None:
     def biased(norm: str, **knobs: object) -> bool:
-        parts = Parts({"norm": build("norm", norm, **knobs), "act": nn.Identity}, {})
+        parts = make_parts(MODELS["resnet20"], {"norm": build("norm", norm, **knobs), "act": nn.Identity()})
         return ConvNormAct(3, 16, 3, parts).conv.bias is not None
 
-    assert [name for name in NORMS.names() if biased(name)] == ["none"]
+    assert [name for name in NORMS.names() if biased(name)] == ["lrn", "none"]
     # Without their own shift, statistics over several channels leave each channel none.
     bare = {name: biased(name, affine=False) for name in ("bn", "sync_bn", "in", "gn", "ln")}
     assert bare == {"bn": False, "sync_bn": False, "in": False, "gn": True, "ln": True}

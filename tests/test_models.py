@@ -4,54 +4,47 @@ from collections import Counter
 
 import pytest
 import torch
-import torchvision.models
 from torch import nn
 
 from dlzoo.config import compose
 from dlzoo.errors import UserError
-from dlzoo.registry import ACTS, MODELS, NORMS
+from dlzoo.layers.head import WithAuxiliary
+from dlzoo.models.reference import SIZES, Size
+from dlzoo.registry import MODELS, PARTS
 from dlzoo.size import size as size_of
-from dlzoo.zoo import build, build_model
+from dlzoo.zoo import accepts, build, build_model, make_parts
 
-#: name -> (parameters, multiply-accumulates in millions), 1000 classes at 224 px (papers and torchvision).
-IMAGENET = {
-    "resnet18": (11_689_512, 1_814),
-    "resnet34": (21_797_672, 3_664),
-    "resnet50": (25_557_032, 4_089),
-    "resnet101": (44_549_160, 7_801),
-    "resnet152": (60_192_808, 11_514),
-    "resnext50_32x4d": (25_028_904, 4_231),
-    "resnext101_32x8d": (88_791_336, 16_414),
-    "densenet121": (7_978_856, 2_834),
-    "densenet161": (28_681_000, 7_728),
-    "densenet169": (14_149_480, 3_360),
-    "densenet201": (20_013_928, 4_291),
-}
-#: 10 classes at 32 px.
-CIFAR = {
-    "resnet20": (269_722, 40.6),
-    "resnet32": (464_154, 68.9),
-    "resnet44": (658_586, 97.2),
-    "resnet56": (853_018, 125.5),
-    "resnet110": (1_727_962, 252.9),
-    "resnet18": (11_173_962, 555.4),
-    "resnext29_8x64d": (34_426_698, 5_387),
-    "resnext29_16x64d": (68_155_210, 10_689),
-    "densenet_bc_100_12": (769_162, 287.9),
-    "densenet_bc_190_40": (25_624_430, 9_302),
-}
 #: A small form of each family, and the image size that it is tried on.
 REDUCED = {
     "linear": ({}, 8),
     "mlp": ({"hidden": [16, 16]}, 8),
+    "lenet": ({}, 32),
+    "alexnet": ({}, 16),
+    "alexnet_2012": ({}, 16),
+    "nin": ({"width": 12}, 16),
+    "vgg11": ({"width": 4}, 32),
+    "googlenet": ({"aux": True}, 16),
     "resnet18": ({"width": 8}, 16),
-    "resnet50": ({"width": 8, "stem": "imagenet"}, 64),
+    "resnet50": ({"width": 8, "stem": "imagenet", "cross_layer": True}, 64),
+    "resnet20": ({"width": 8, "downsample": "pool"}, 8),
     "resnext50_32x4d": ({"width": 16}, 16),
-    "resnet20": ({"width": 8}, 8),
-    "resnext29_8x64d": ({"width": 8}, 8),
-    "densenet121": ({"growth_rate": 4}, 32),
-    "densenet_bc_40_12": ({"growth_rate": 4}, 8),
+    "resnext29_8x64d": ({"width": 8, "form": "split"}, 8),
+    "preact_resnet18": ({"width": 8}, 16),
+    "preact_resnet20": ({"width": 8}, 8),
+    "preact_resnet164": ({"width": 4}, 8),
+    "wrn_16_4": ({"widen": 2, "width": 4}, 8),
+    "densenet121": ({"growth_rate": 8}, 32),
+    "densenet_bc_40_12": ({"growth_rate": 8}, 8),
+    "mobilenet_v1": ({"width": 0.25}, 16),
+    "mobilenet_v2": ({"width": 0.25}, 16),
+    "shufflenet_v1": ({"width": 0.5}, 16),
+    "shufflenet_v2_x0_5": ({}, 16),
+    "hrnet_w18": ({"width": 8}, 16),
+    "darknet53": ({"width": 4}, 16),
+    "cspdarknet53": ({"width": 4}, 16),
 }
+#: A heavy part of some families is made small, so that a step takes milliseconds.
+LIGHT = {"head": {"fc": {"hidden": [16]}}}
 
 
 def on_meta(name: str, *, image_size: int = 32, **parts: str) -> nn.Module:
@@ -63,18 +56,29 @@ def kinds(network: nn.Module) -> Counter[str]:
     return Counter(type(module).__name__ for module in network.modules())
 
 
-@pytest.mark.parametrize(
-    ("name", "image_size", "num_classes", "size"),
-    [(name, 224, 1000, size) for name, size in IMAGENET.items()]
-    + [(name, 32, 10, size) for name, size in CIFAR.items()],
-)
-def test_parameters_to_the_unit_and_macs_within_a_percent(
-    name: str, image_size: int, num_classes: int, size: tuple[int, float]
-) -> None:
-    wiring = {"num_classes": num_classes, "in_channels": 3, "image_size": image_size}
+@pytest.mark.parametrize(("name", "size"), [(name, size) for name, sizes in SIZES.items() for size in sizes])
+def test_parameters_to_the_unit_and_macs_within_a_percent(name: str, size: Size) -> None:
+    wiring = {"num_classes": size.num_classes, "in_channels": 3, "image_size": size.image_size}
     params, macs = size_of(compose([f"model={name}"]), wiring, batch_size=2)
-    assert params == size[0]
-    assert macs / 1e6 == pytest.approx(size[1], rel=0.01)
+    assert params == size.params
+    if size.macs is not None:
+        assert macs / 1e6 == pytest.approx(size.macs, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "params"),
+    [
+        (["model=vgg16", "norm=bn"], 138_365_992),
+        (["model=resnet50", "norm=gn"], 25_557_032),
+        (["model=resnet50", "attention=se"], 28_088_024),
+        (["model=resnet50", "attention=se", "attention.bias=false"], 28_071_976),
+        (["model=resnext50_32x4d", "attention=se"], 27_559_896),
+        (["model=googlenet", "model.aux=true"], 13_004_888),
+    ],
+)
+def test_parameters_of_variants_to_the_unit(overrides: list[str], params: int) -> None:
+    wiring = {"num_classes": 1000, "in_channels": 3, "image_size": 224}
+    assert size_of(compose(overrides), wiring, batch_size=2)[0] == params
 
 
 def test_shortcuts_have_the_parameters_of_the_paper() -> None:
@@ -87,45 +91,66 @@ def test_shortcuts_have_the_parameters_of_the_paper() -> None:
     assert count(norm="gn") == count()
 
 
-@pytest.mark.parametrize("name", IMAGENET)
-def test_outputs_equal_torchvision(name: str) -> None:
-    torch.manual_seed(0)
-    reference = getattr(torchvision.models, name)(weights=None, num_classes=7)
-    ours = build_model(name, num_classes=7, image_size=224, init="torch")
-    theirs, own = reference.state_dict(), ours.state_dict()
-    assert [value.shape for value in theirs.values()] == [value.shape for value in own.values()]
-    ours.load_state_dict(dict(zip(own, theirs.values(), strict=True)))
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        for mode in (True, False):
-            torch.testing.assert_close(ours.train(mode)(x), reference.train(mode)(x), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("norm", NORMS.names())
+@pytest.mark.parametrize("kind", PARTS)
 @pytest.mark.parametrize("name", MODELS.names())
-def test_every_model_takes_every_norm_everywhere(name: str, norm: str) -> None:
-    if "norm" not in MODELS[name].meta:
-        with pytest.raises(UserError, match=f"model={name} has no place for norm={norm}"):
-            on_meta(name, norm=norm)
+def test_what_a_model_does_not_offer_is_refused(name: str, kind: str) -> None:
+    if kind in MODELS[name].meta:
         return
-    norms = {NORMS[other].builder.__name__ for other in NORMS.names()}
-    places = sum(count for kind, count in kinds(on_meta(name)).items() if kind in norms)
-    found = {kind: count for kind, count in kinds(on_meta(name, norm=norm)).items() if kind in norms}
-    assert found == {NORMS[norm].builder.__name__: places}
+    part = PARTS[kind].names()[0]
+    with pytest.raises(UserError, match=f"model={name} has no place for {kind}={part}"):
+        on_meta(name, **{kind: part})
 
 
-@pytest.mark.parametrize("act", ACTS.names())
+def made_by(kind: str, part: str) -> str:
+    """The class of a part."""
+    place = {"channels": 8, "factor": 2, "size": 4, "depth": 1.0, "kernel_size": 2, "stride": 2, "padding": 0}
+    place |= {"ceil_mode": False, "in_channels": 8, "out_channels": 8, "bias": True, "valid": False, "number": 0}
+    place["parts"] = make_parts(MODELS["resnet20"], {})
+    return type(PARTS[kind].build(part, wiring=place)).__name__
+
+
+#: Of each kind a part that no model has by default.
+OTHERS = {
+    **{"norm": "gn", "act": "elu", "attention": "eca", "drop": "gaussian", "conv": "asymmetric"},
+    **{"pool": "conv", "head": "spp", "upsample": "transposed"},
+}
+
+
 @pytest.mark.parametrize("name", MODELS.names())
-def test_every_model_takes_every_activation_everywhere(name: str, act: str) -> None:
-    if "act" not in MODELS[name].meta:
-        with pytest.raises(UserError, match=f"model={name} has no place for act={act}"):
-            on_meta(name, act=act)
+def test_every_model_takes_what_it_offers_everywhere(name: str) -> None:
+    """All kinds at once: each default is gone, and as many others are there."""
+    offered = {kind: accepted for kind, accepted in accepts(name).items() if accepted}
+    if MODELS[name].meta.get("head") != "gap":
+        offered.pop("head", None)  # fully connected layers would take their activations with them
+    usual, changed = on_meta(name, image_size=224), on_meta(name, image_size=224, **{k: OTHERS[k] for k in offered})
+    before, after = kinds(usual), kinds(changed)
+    for kind in offered:
+        default = MODELS[name].meta[kind]
+        was, other = (
+            made_by(kind, part if isinstance(part, str) else part["name"]) for part in (default, OTHERS[kind])
+        )
+        if kind in ("norm", "act", "head", "upsample"):
+            # A pooling by convolution brings a norm and an activation.
+            more = after["ConvPool"] if kind in ("norm", "act") else 0
+            assert (after[was], after[other]) == (0, before[was] + more), kind
+        else:
+            assert after[other] > 0, kind
+
+
+@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize("kind", PARTS)
+def test_each_choice_is_taken_or_refused_as_the_table_says(name: str, kind: str) -> None:
+    knobs, image_size = REDUCED[name]
+    if kind not in MODELS[name].meta:
         return
-    acts = {type(build("act", other)).__name__ for other in ACTS.names()}
-    places = sum(count for kind, count in kinds(on_meta(name)).items() if kind in acts)
-    found = {kind: count for kind, count in kinds(on_meta(name, act=act)).items() if kind in acts}
-    assert places > 0
-    assert found == {type(build("act", act)).__name__: places}
+    accepted = accepts(name, image_size=image_size, **knobs)[kind]
+    for part in PARTS[kind].names():
+        usual = MODELS[name].meta[kind]
+        if part in accepted or part == usual:
+            on_meta(name, image_size=image_size, **{kind: part}, **knobs)
+        else:
+            with pytest.raises(UserError, match=f"model={name} as it is set has no place for {kind}={part}"):
+                on_meta(name, image_size=image_size, **{kind: part}, **knobs)
 
 
 def test_a_reduced_form_of_every_family_is_tried() -> None:
@@ -137,32 +162,43 @@ def test_a_reduced_form_of_every_family_is_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "part"), [("norm", n) for n in NORMS.names()] + [("act", a) for a in ACTS.names() if a != "relu"]
+    ("kind", "part"), [(kind, part) for kind, registry in PARTS.items() for part in registry.names()]
 )
 @pytest.mark.parametrize("name", REDUCED)
 def test_one_step_of_training(name: str, kind: str, part: str) -> None:
     """The right shape, and a gradient for every parameter that is not all zero."""
-    if kind not in MODELS[name].meta:
-        return  # its refusal is tested above
     knobs, image_size = REDUCED[name]
+    if kind not in MODELS[name].meta or part not in accepts(name, image_size=image_size, **knobs)[kind]:
+        return  # its refusal is tested above
     torch.manual_seed(0)
-    network = build_model(name, num_classes=5, image_size=image_size, in_channels=2, **{kind: part}, **knobs)
+    chosen = {"head": {"name": "fc", "hidden": [16]}} if MODELS[name].meta.get("head") not in (None, "gap") else {}
+    chosen[kind] = {"name": part} | LIGHT.get(kind, {}).get(part, {})
+    network = build_model(name, num_classes=5, image_size=image_size, in_channels=2, **chosen, **knobs)
+    with torch.no_grad():  # what starts as nothing would hide what is behind it
+        for parameter in network.parameters():
+            if not parameter.any():
+                parameter.uniform_(-0.5, 0.5)
     images, labels = torch.randn(4, 2, image_size, image_size), torch.tensor([0, 1, 2, 3])
-    if (name, part) == ("mlp", "in"):
-        with pytest.raises(UserError, match="maps of one pixel"):
-            network(images)
-        return
     optimizer = build("optimizer", "sgd", lr=0.01)(network.parameters())
-    logits = network(images)
+    try:
+        logits = network(images)
+    except UserError as error:
+        assert part == "in"
+        assert "maps of one pixel" in str(error)
+        return
+    loss = torch.zeros(())
+    if isinstance(logits, WithAuxiliary):
+        logits, auxiliary, weight = logits
+        loss = weight * sum(build("loss", "cross_entropy")(others, labels) for others in auxiliary)
     assert logits.shape == (4, 5)
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    build("loss", "cross_entropy")(logits, labels).backward()
+    (loss + build("loss", "cross_entropy")(logits, labels)).backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
         assert parameter.grad.abs().max() > 0, key
     optimizer.step()
-    assert all(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+    assert any(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(("shortcut", "carried"), [("A", True), ("B", True), ("none", False)])

@@ -50,7 +50,12 @@ def test_every_entry_has_a_source_a_docstring_and_knobs_that_accept_their_defaul
 def test_every_default_that_a_registration_names_exists() -> None:
     for name in MODELS.names():
         for choice, part in MODELS[name].meta.items():
-            assert part in REGISTRIES[choice].names(), (name, choice)
+            if choice == "torchvision":
+                assert set(part) <= set(REGISTRIES["norm"].names())
+            else:
+                part = {"name": part} if isinstance(part, str) else part
+                assert part["name"] in (*REGISTRIES[choice].names(), "default"), (name, choice)
+                assert set(part) - {"name"} <= set(REGISTRIES[choice][part["name"]].knobs) if len(part) > 1 else True
 
 
 def test_schemas() -> None:

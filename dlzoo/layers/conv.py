@@ -5,13 +5,18 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dlzoo.errors import UserError
+from dlzoo.layers.conv_kinds import conv2d
+from dlzoo.layers.norm import NoNorm
 from dlzoo.layers.parts import Parts
 
 
 class ConvNormAct(nn.Module):
-    """(N, in_channels, H, W) -> (N, out_channels, H', W'): convolution, norm, and the activation if `act`.
+    """(N, in_channels, H, W) -> (N, out_channels, H', W'): convolution, norm if `norm`, activation if `act`.
 
-    The convolution has a bias only where no norm replaces it.
+    A convolution of more than one pixel and one group is of the kind that the user chose (`conv=separable`) and keeps
+    the size at stride 1; one with a `padding` of its own is what it is. It has a bias only where no norm replaces it;
+    `bias` says otherwise. With `drop` the user's noise follows the activation, or comes before the norm. LRN comes
+    after the activation.
     """
 
     def __init__(
@@ -23,16 +28,32 @@ class ConvNormAct(nn.Module):
         *,
         stride: int = 1,
         groups: int = 1,
+        norm: bool = True,
         act: bool = True,
+        bias: bool | None = None,
+        drop: bool = False,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
-        norm = parts.norm(out_channels)
-        self.conv = _conv(in_channels, out_channels, kernel_size, stride, groups, norm)
-        self.norm = norm
+        norm_layer = parts.norm(out_channels) if norm else NoNorm(out_channels)
+        bias = needs_bias(norm_layer) if bias is None else bias
+        self.conv: nn.Module
+        if padding is not None:
+            self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
+        elif kernel_size > 1 and groups == 1:
+            self.conv = parts.conv(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
+        else:
+            self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias)
+        self.norm = norm_layer
         self.act = parts.act() if act else nn.Identity()
+        self.drop = parts.drop() if drop else nn.Identity()
+        self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))
+        x = self.conv(x)
+        if self.drop_first:
+            return _norm_act(self.drop(x), self.norm, self.act)
+        return self.drop(_norm_act(x, self.norm, self.act))
 
     def zero_norm_(self) -> None:
         """Make the output zero, by the norm's scale; for the end of a residual branch.
@@ -47,33 +68,44 @@ class ConvNormAct(nn.Module):
 
 
 class NormActConv(nn.Module):
-    """(N, in_channels, H, W) -> (N, out_channels, H', W'): norm, activation, convolution (pre-activation)."""
+    """(N, in_channels, H, W) -> (N, out_channels, H', W'): norm, activation, convolution (pre-activation).
+
+    Kinds of convolution and `drop` are as in ConvNormAct.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, parts: Parts, *, stride: int = 1, groups: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        parts: Parts,
+        *,
+        stride: int = 1,
+        drop: bool = False,
     ) -> None:
         super().__init__()
         self.norm = parts.norm(in_channels)
         self.act = parts.act()
-        self.conv = _conv(in_channels, out_channels, kernel_size, stride, groups, self.norm)
+        bias = needs_bias(self.norm)
+        if kernel_size > 1:
+            self.conv = parts.conv(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
+        else:
+            self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
+        self.drop = parts.drop() if drop else nn.Identity()
+        self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.act(self.norm(x)))
+        return self.conv(self.pre_activate(x))
+
+    def pre_activate(self, x: Tensor) -> Tensor:
+        """What the convolution sees."""
+        if self.drop_first:
+            return _norm_act(self.drop(x), self.norm, self.act)
+        return self.drop(_norm_act(x, self.norm, self.act))
 
 
-def _conv(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int, norm: nn.Module
-) -> nn.Conv2d:
-    """A convolution that keeps the size at stride 1; its bias follows what `norm` says of itself."""
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        padding=kernel_size // 2,
-        groups=groups,
-        bias=needs_bias(norm),
-    )
+def _norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
+    return norm(act(x)) if getattr(norm, "follows_act", False) else act(norm(x))
 
 
 def needs_bias(norm: nn.Module) -> bool:
@@ -82,7 +114,7 @@ def needs_bias(norm: nn.Module) -> bool:
 
 
 class LinearNormAct(nn.Module):
-    """(N, in_features) -> (N, out_features): linear layer, norm, activation."""
+    """(N, in_features) -> (N, out_features): linear layer, norm, activation, and the user's noise as in ConvNormAct."""
 
     def __init__(self, in_features: int, out_features: int, parts: Parts) -> None:
         super().__init__()
@@ -90,6 +122,11 @@ class LinearNormAct(nn.Module):
         self.linear = nn.Linear(in_features, out_features, bias=needs_bias(norm))
         self.norm = norm
         self.act = parts.act()
+        self.drop = parts.drop(maps=False)
+        self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.linear(x)))
+        x = self.linear(x)
+        if self.drop_first:
+            return _norm_act(self.drop(x), self.norm, self.act)
+        return self.drop(_norm_act(x, self.norm, self.act))

@@ -76,15 +76,17 @@ def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: Ini
     """Fill every weight of two or more dimensions by `init`; the biases beside them become zero.
 
     The head keeps what torch gives it, as in torchvision's models: what it feeds is the loss and no activation, and
-    logits that start large make the first steps explode. `init=torch` leaves everything as it is.
+    logits that start large make the first steps explode. So does, with all that is in it, a module that says
+    `keeps_init`. `init=torch` leaves everything as it is.
 
     Raises:
         UserError: if zero_last_norm is asked of a network without residual branches.
     """
     if getattr(init, "func", init) is not leave:
-        head = getattr(network, "head", None)
+        kept = [getattr(network, "head", None), *(m for m in network.modules() if getattr(m, "keeps_init", False))]
+        left = {part for module in kept if module is not None for part in module.modules()}
         for module in network.modules():
-            if module is head:
+            if module in left:
                 continue
             weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
             if isinstance(weight, nn.Parameter) and weight.dim() >= 2:
@@ -94,6 +96,8 @@ def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: Ini
     if settings.zero_last_norm:
         blocks = [module for module in network.modules() if isinstance(module, Residual)]
         if not blocks:
-            raise UserError("init.zero_last_norm=true has no place: the model has no residual branches")
+            raise UserError(
+                "init.zero_last_norm=true has no place: the model has no residual branches that end with a norm"
+            )
         for block in blocks:
             block.zero_residual_()

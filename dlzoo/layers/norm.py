@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlzoo import ranks
 from dlzoo.errors import UserError
-from dlzoo.knobs import Fraction, Positive, PositiveInt
+from dlzoo.knobs import Fraction, NonNegative, Positive, PositiveInt
 from dlzoo.registry import NORMS
 
 
@@ -171,6 +171,87 @@ class InstanceNorm(_Affine, nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.channels}, eps={self.eps}, affine={self.weight is not None}"
+
+
+@NORMS.register("cmbn", source="arXiv:2004.10934, figure 4; CBN: arXiv:2002.05712")
+class CrossMiniBatchNorm(BatchNorm):
+    """Batch normalisation with the statistics of all micro-batches of a step so far (trainer.accumulate).
+
+    The weights stand still within a step, so nothing has to be corrected for: the last micro-batch is normalised as
+    `bn` would the whole batch. Gradients go through the micro-batch's own statistics only. `begin_step()` forgets.
+    """
+
+    _start: tuple[Tensor, Tensor] | None = None
+
+    def begin_step(self) -> None:
+        """Say that the next batch is the first micro-batch of an optimizer step."""
+        self._start = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        self._check_input_dim(input)
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        x = input.float()
+        pixels, shape = [0, *range(2, x.dim())], [1, -1] + [1] * (x.dim() - 2)
+        if self._start is None:
+            self._start = self.running_mean.clone(), self.running_var.clone()
+            self._count, self._mean, self._squares = 0, 0.0, 0.0
+            self.num_batches_tracked.add_(1)
+        # Two sets of values become one (Chan et al. 1979): sums of squares about a mean do not cancel.
+        count = x.numel() // x.shape[1]
+        total = self._count + count
+        mean = x.mean(pixels)
+        squares = (x - mean.view(shape)).square().sum(pixels)
+        difference = mean - self._mean
+        squares = self._squares + squares + difference.square() * (self._count * count / total)
+        mean = self._mean + difference * (count / total)
+        variance = squares / total
+        with torch.no_grad():
+            self._count, self._mean, self._squares = total, mean.detach(), squares.detach()
+            self.running_mean.copy_(self._start[0].lerp(mean, self.momentum))
+            self.running_var.copy_(self._start[1].lerp(squares / (total - 1), self.momentum))
+        y = (x - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
+        if self.weight is not None:
+            y = y * self.weight.view(shape) + self.bias.view(shape)
+        return y.to(input.dtype)
+
+
+@NORMS.register("lrn", source="Krizhevsky et al. 2012, section 3.3")
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """Local response normalisation: each value divided by (k + alpha / size * the squares of `size` channels)^beta.
+
+    As in the paper it comes after the activation, and has nothing to learn. (The paper's alpha is not divided by
+    size: its 1e-4 is 5e-4 here, as in torch.)
+    """
+
+    replaces_bias = False
+    follows_act = True
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        size: PositiveInt = 5,
+        alpha: NonNegative = 5e-4,
+        beta: NonNegative = 0.75,
+        k: Positive = 2.0,
+    ) -> None:
+        super().__init__(size, alpha, beta, k)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() == 2:  # features without pixels: channels all the same
+            return super().forward(input.unsqueeze(2)).squeeze(2)
+        return super().forward(input)
+
+    def zero_(self) -> None:
+        """There is no scale to set to zero.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("init.zero_last_norm needs a norm with a scale: norm=lrn has none")
 
 
 @NORMS.register("none", source="no normalisation; the layer before it keeps its bias")

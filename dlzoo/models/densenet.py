@@ -11,7 +11,7 @@ from dlzoo.errors import UserError
 from dlzoo.knobs import Fraction, PositiveInt
 from dlzoo.layers.conv import NormActConv
 from dlzoo.layers.parts import Parts
-from dlzoo.models.stem import Stem, make_stem
+from dlzoo.models.stem import Stem, make_stem, stem_stride
 from dlzoo.registry import MODELS
 
 
@@ -25,10 +25,11 @@ class DenseLayer(nn.Module):
         super().__init__()
         inner = 4 * growth_rate if bottleneck else in_channels
         self.reduce = NormActConv(in_channels, inner, 1, parts) if bottleneck else nn.Identity()
-        self.grow = NormActConv(inner, growth_rate, 3, parts)
+        self.grow = NormActConv(inner, growth_rate, 3, parts, drop=True)
+        self.attention = parts.attention(growth_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, self.grow(self.reduce(x))], dim=1)
+        return torch.cat([x, self.attention(self.grow(self.reduce(x)))], dim=1)
 
 
 class DenseNet(nn.Module):
@@ -43,6 +44,7 @@ class DenseNet(nn.Module):
         growth_rate: int,
         bottleneck: bool,
         compression: float,
+        size: int,
         num_classes: int,
         parts: Parts,
     ) -> None:
@@ -58,16 +60,16 @@ class DenseNet(nn.Module):
                 kept = int(channels * compression)
                 if kept < 1:
                     raise UserError(f"model.compression={compression:g} leaves no channel of {channels}")
-                blocks += [NormActConv(channels, kept, 1, parts), nn.AvgPool2d(2)]
+                blocks += [NormActConv(channels, kept, 1, parts), parts.pool(kept)]
                 channels = kept
         self.blocks = nn.Sequential(*blocks)
         self.norm, self.act = parts.norm(channels), parts.act()
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(channels, num_classes)
+        self.pool = parts.head(channels, size)
+        self.head = nn.Linear(self.pool.out_features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.norm(self.blocks(self.stem(x))))
-        return self.head(self.pool(x).flatten(1))
+        return self.head(self.pool(x))
 
 
 def imagenet_densenet(
@@ -94,6 +96,7 @@ def imagenet_densenet(
         growth_rate=growth_rate,
         bottleneck=bottleneck,
         compression=compression,
+        size=max(image_size // (stem_stride(stem, image_size) * 8), 1),
         num_classes=num_classes,
         parts=parts,
     )
@@ -105,6 +108,7 @@ def cifar_densenet(
     *,
     num_classes: int,
     in_channels: int,
+    image_size: int,
     parts: Parts,
     growth_rate: PositiveInt = 12,
     bottleneck: bool = True,
@@ -124,6 +128,7 @@ def cifar_densenet(
         growth_rate=growth_rate,
         bottleneck=bottleneck,
         compression=compression,
+        size=max(image_size // 4, 1),
         num_classes=num_classes,
         parts=parts,
     )
@@ -131,14 +136,15 @@ def cifar_densenet(
 
 def _register() -> None:
     """Table 1 and table 2 of the paper, a line an entry."""
-    defaults = {"norm": "bn", "act": "relu", "init": "he"}
+    defaults = {"norm": "bn", "act": "relu", "init": "he", "pool": "avg"}
+    defaults |= {"conv": "standard", "attention": "none", "drop": "none", "head": "gap"}
     for name, depths, growth_rate in [
         ("densenet121", (6, 12, 24, 16), 32),
         ("densenet161", (6, 12, 36, 24), 48),
         ("densenet169", (6, 12, 32, 32), 32),
         ("densenet201", (6, 12, 48, 32), 32),
     ]:
-        MODELS.register(name, source="arXiv:1608.06993, table 1", **defaults)(
+        MODELS.register(name, source="arXiv:1608.06993, table 1", torchvision={"bn": name}, **defaults)(
             partial(imagenet_densenet, depths, growth_rate=growth_rate)
         )
     for depth, growth_rate in [(40, 12), (100, 12), (190, 40)]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import BelowOne, PositiveInt
+from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import LinearNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.registry import MODELS
@@ -24,12 +24,9 @@ class Linear(nn.Module):
         return self.head(x.flatten(1))
 
 
-@MODELS.register("mlp", source="Goodfellow et al. 2016, chapter 6", norm="none", act="relu", init="he")
+@MODELS.register("mlp", source="Goodfellow et al. 2016, chapter 6", norm="none", act="relu", drop="none", init="he")
 class MLP(nn.Module):
-    """Multi-layer perceptron on the pixels: (linear, norm, activation) for each width in `hidden`, then linear.
-
-    `drop_rate`: dropout after each activation (Srivastava et al. 2014, section 4).
-    """
+    """Multi-layer perceptron on the pixels: (linear, norm, activation) for each width in `hidden`, then linear."""
 
     def __init__(
         self,
@@ -39,16 +36,11 @@ class MLP(nn.Module):
         image_size: int,
         parts: Parts,
         hidden: tuple[PositiveInt, ...] = (256, 256),
-        drop_rate: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         widths = [in_channels * image_size**2, *hidden]
         self.layers = nn.Sequential(*(LinearNormAct(before, after, parts) for before, after in pairwise(widths)))
-        self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(1)
-        for layer in self.layers:
-            x = self.drop(layer(x))
-        return self.head(x)
+        return self.head(self.layers(x.flatten(1)))

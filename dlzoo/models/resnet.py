@@ -1,50 +1,37 @@
-"""ResNet, its plain counterpart, and ResNeXt, which is ResNet with groups > 1 in the bottleneck."""
+"""ResNet and its plain counterpart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from math import ceil
+from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
 from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.non_local import CrossLayerNonLocal
 from dlzoo.layers.parts import Parts
-from dlzoo.models.stem import Stem, make_stem
+from dlzoo.models.stem import Stem, make_stem, stem_stride
 from dlzoo.registry import MODELS
 
 ShortcutKind = Literal["A", "B", "none"]
-#: (in_channels, width, stride, parts, *, shortcut) -> a block that knows its `out_channels`.
-Block = Callable[..., "BasicBlock | Bottleneck"]
+Downsample = Literal["conv", "pool"]
+#: (in_channels, width, stride, parts, *, shortcut, depth, downsample) -> a block that knows its `out_channels`.
+Block = Callable[..., Any]
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (figure 5, left): (N, in, H, W) -> (N, width, H/stride, W/stride)."""
+    """Two 3x3 convolutions and a shortcut (figure 5, left): (N, in, H, W) -> (N, width, H/stride, W/stride).
 
-    def __init__(self, in_channels: int, width: int, stride: int, parts: Parts, *, shortcut: ShortcutKind) -> None:
-        super().__init__()
-        self.out_channels = width
-        self.conv1 = ConvNormAct(in_channels, width, 3, parts, stride=stride)
-        self.conv2 = ConvNormAct(width, width, 3, parts, act=False)
-        self.shortcut = make_shortcut(shortcut, in_channels, width, stride, parts)
-        self.act = parts.act()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.conv2(self.conv1(x)) + self.shortcut(x))
-
-    def zero_residual_(self) -> None:
-        self.conv2.zero_norm_()
-
-
-class Bottleneck(nn.Module):
-    """1x1 reduce, 3x3, 1x1 expand and a shortcut (figure 5, right); the stride is in the 3x3, as in torchvision.
-
-    With groups > 1 the 3x3 is the aggregated transformation of ResNeXt (arXiv:1611.05431, figure 3c):
-    (N, in, H, W) -> (N, 4 * width, H/stride, W/stride). A group of a block 64 wide has width_per_group channels.
+    `depth` is the block's place in the network, from 0 to 1, for stochastic depth. downsample="pool" lets a pooling do
+    what the stride of a convolution does.
     """
+
+    expansion = 1
 
     def __init__(
         self,
@@ -53,25 +40,66 @@ class Bottleneck(nn.Module):
         stride: int,
         parts: Parts,
         *,
-        shortcut: ShortcutKind,
-        groups: int = 1,
-        width_per_group: int = 64,
+        shortcut: ShortcutKind = "B",
+        depth: float = 1.0,
+        downsample: Downsample = "conv",
     ) -> None:
         super().__init__()
-        inner = width * width_per_group // 64 * groups
-        if inner == 0:
-            raise UserError(
-                f"model.width={width} leaves a group no channel; choose at least {-(-64 // width_per_group)}"
-            )
+        self.out_channels = width
+        pooled = downsample == "pool" and stride > 1
+        self.conv1 = ConvNormAct(in_channels, width, 3, parts, stride=1 if pooled else stride, drop=True)
+        self.shrink = parts.pool(width, stride, stride=stride, ceil_mode=True) if pooled else nn.Identity()
+        self.conv2 = ConvNormAct(width, width, 3, parts, act=False)
+        self.attention = parts.attention(width)
+        self.branch_drop = parts.branch_drop(depth)
+        self.shortcut = make_shortcut(shortcut, in_channels, width, stride, parts)
+        self.act = parts.act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.conv2(self.shrink(self.conv1(x)))
+        return self.act(self.branch_drop(self.attention(branch)) + self.shortcut(x))
+
+    def zero_residual_(self) -> None:
+        self.conv2.zero_norm_()
+
+
+class Bottleneck(nn.Module):
+    """1x1 reduce, 3x3, 1x1 expand and a shortcut (figure 5, right); the stride is in the 3x3, as in torchvision.
+
+    (N, in, H, W) -> (N, 4 * width, H/stride, W/stride); `inner` channels and `groups` of the 3x3 make it ResNeXt's.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        parts: Parts,
+        *,
+        inner: int | None = None,
+        groups: int = 1,
+        shortcut: ShortcutKind = "B",
+        depth: float = 1.0,
+        downsample: Downsample = "conv",
+    ) -> None:
+        super().__init__()
+        inner = width if inner is None else inner
         self.out_channels = out_channels = 4 * width
+        pooled = downsample == "pool" and stride > 1
         self.conv1 = ConvNormAct(in_channels, inner, 1, parts)
-        self.conv2 = ConvNormAct(inner, inner, 3, parts, stride=stride, groups=groups)
+        self.conv2 = ConvNormAct(inner, inner, 3, parts, stride=1 if pooled else stride, groups=groups, drop=True)
+        self.shrink = parts.pool(inner, stride, stride=stride, ceil_mode=True) if pooled else nn.Identity()
         self.conv3 = ConvNormAct(inner, out_channels, 1, parts, act=False)
+        self.attention = parts.attention(out_channels)
+        self.branch_drop = parts.branch_drop(depth)
         self.shortcut = make_shortcut(shortcut, in_channels, out_channels, stride, parts)
         self.act = parts.act()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
+        branch = self.conv3(self.shrink(self.conv2(self.conv1(x))))
+        return self.act(self.branch_drop(self.attention(branch)) + self.shortcut(x))
 
     def zero_residual_(self) -> None:
         self.conv3.zero_norm_()
@@ -107,7 +135,11 @@ def make_shortcut(kind: ShortcutKind, in_channels: int, out_channels: int, strid
 
 
 class ResNet(nn.Module):
-    """Stem, stages of residual blocks (the width doubles, the size halves from the second on), pooling, head."""
+    """Stem, stages of residual blocks (the width doubles, the size halves from the second on), pooling, head.
+
+    With `cross_layer` the last stage but one looks at the last (layers.non_local.CrossLayerNonLocal), and the means of
+    what it found are features too. `size`: pixels a side of the last maps.
+    """
 
     def __init__(
         self,
@@ -117,27 +149,41 @@ class ResNet(nn.Module):
         stem: nn.Module,
         stem_channels: int,
         width: int,
+        size: int,
         num_classes: int,
         parts: Parts,
         shortcut: ShortcutKind,
+        downsample: Downsample,
+        cross_layer: bool,
     ) -> None:
         super().__init__()
         self.stem = stem
-        channels = stem_channels
+        channels = [stem_channels]
         stages = []
+        last, number = max(sum(depths) - 1, 1), 0
         for stage, depth in enumerate(depths):
             blocks = []
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(block(channels, width << stage, stride, parts, shortcut=shortcut))
-                channels = blocks[-1].out_channels
+                settings: dict[str, Any] = {"shortcut": shortcut, "depth": number / last, "downsample": downsample}
+                blocks.append(block(channels[-1], width << stage, stride, parts, **settings))
+                channels.append(blocks[-1].out_channels)
+                number += 1
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(channels, num_classes)
+        shallow, deep = channels[-1 - depths[-1]], channels[-1]
+        self.cross_layer = CrossLayerNonLocal(shallow, deep) if cross_layer else None
+        self.pool = parts.head(deep, size)
+        self.head = nn.Linear(self.pool.out_features + (shallow if cross_layer else 0), num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.stages(self.stem(x))).flatten(1))
+        shallow = x = self.stem(x)
+        for stage in self.stages:
+            shallow, x = x, stage(x)
+        features = self.pool(x)
+        if self.cross_layer is not None:
+            features = torch.cat([features, self.cross_layer(shallow, x).mean((2, 3))], dim=1)
+        return self.head(features)
 
 
 def imagenet_resnet(
@@ -151,11 +197,14 @@ def imagenet_resnet(
     parts: Parts,
     stem: Stem = "auto",
     shortcut: ShortcutKind = "B",
+    downsample: Downsample = "conv",
+    cross_layer: bool = False,
     width: PositiveInt = 64,
 ) -> nn.Module:
     """ResNet for photographs: a 7x7 stem and four stages, the first `width` wide; small images get a small stem.
 
-    shortcut=none gives the plain net.
+    shortcut=none gives the plain net; downsample=pool halves maps by pooling, not by strides; cross_layer lets the
+    third stage look at the fourth (cross-layer non-local).
     """
     return ResNet(
         block,
@@ -163,85 +212,71 @@ def imagenet_resnet(
         stem=make_stem(stem, in_channels, width, image_size, parts),
         stem_channels=width,
         width=width,
+        size=ceil(image_size / (8 * stem_stride(stem, image_size))),
         num_classes=num_classes,
         parts=parts,
         shortcut=shortcut,
+        downsample=downsample,
+        cross_layer=cross_layer,
     )
 
 
 def cifar_resnet(
+    block: Block,
     depth: int,
     /,
     *,
     num_classes: int,
     in_channels: int,
+    image_size: int,
     parts: Parts,
     shortcut: ShortcutKind = "A",
+    downsample: Downsample = "conv",
+    cross_layer: bool = False,
     width: PositiveInt = 16,
 ) -> nn.Module:
-    """ResNet for 32 px images (section 4.2): three stages of (depth - 2) / 6 basic blocks, the first `width` wide.
+    """ResNet for 32 px images (section 4.2): three stages of basic blocks, `depth` a stage, the first `width` wide.
 
-    shortcut=none gives the plain net.
+    shortcut=none gives the plain net; downsample=pool halves maps by pooling, not by strides; cross_layer lets the
+    second stage look at the third (cross-layer non-local).
     """
     return ResNet(
-        BasicBlock,
-        ((depth - 2) // 6,) * 3,
-        stem=make_stem("small", in_channels, width, 32, parts),
-        stem_channels=width,
-        width=width,
-        num_classes=num_classes,
-        parts=parts,
-        shortcut=shortcut,
-    )
-
-
-def cifar_resnext(
-    block: Block,
-    /,
-    *,
-    num_classes: int,
-    in_channels: int,
-    parts: Parts,
-    shortcut: ShortcutKind = "B",
-    width: PositiveInt = 64,
-) -> nn.Module:
-    """ResNeXt-29 for 32 px images (section 5.3): three stages of three bottlenecks, 256, 512 and 1024 channels."""
-    return ResNet(
         block,
-        (3, 3, 3),
+        (depth,) * 3,
         stem=make_stem("small", in_channels, width, 32, parts),
         stem_channels=width,
         width=width,
+        size=ceil(image_size / 4),
         num_classes=num_classes,
         parts=parts,
         shortcut=shortcut,
+        downsample=downsample,
+        cross_layer=cross_layer,
     )
+
+
+#: What a residual network asks its parts for, and what it gets if nothing is said.
+RESIDUAL = {
+    **{"norm": "bn", "act": "relu", "init": "he", "pool": "max", "conv": "standard"},
+    **{"attention": "none", "drop": "none", "head": "gap"},
+}
 
 
 def _register() -> None:
-    """Table 1 of the papers, a line an entry."""
-    defaults = {"norm": "bn", "act": "relu", "init": "he"}
-    resnet, resnext = "arXiv:1512.03385, table 1", "arXiv:1611.05431, table 1"
-    block_32x4d = partial(Bottleneck, groups=32, width_per_group=4)
-    block_32x8d = partial(Bottleneck, groups=32, width_per_group=8)
-    for name, source, block, depths in [
-        ("resnet18", resnet, BasicBlock, (2, 2, 2, 2)),
-        ("resnet34", resnet, BasicBlock, (3, 4, 6, 3)),
-        ("resnet50", resnet, Bottleneck, (3, 4, 6, 3)),
-        ("resnet101", resnet, Bottleneck, (3, 4, 23, 3)),
-        ("resnet152", resnet, Bottleneck, (3, 8, 36, 3)),
-        ("resnext50_32x4d", resnext, block_32x4d, (3, 4, 6, 3)),
-        ("resnext101_32x8d", resnext, block_32x8d, (3, 4, 23, 3)),
+    """Table 1 and section 4.2, a line an entry."""
+    for name, block, depths in [
+        ("resnet18", BasicBlock, (2, 2, 2, 2)),
+        ("resnet34", BasicBlock, (3, 4, 6, 3)),
+        ("resnet50", Bottleneck, (3, 4, 6, 3)),
+        ("resnet101", Bottleneck, (3, 4, 23, 3)),
+        ("resnet152", Bottleneck, (3, 8, 36, 3)),
     ]:
-        MODELS.register(name, source=source, **defaults)(partial(imagenet_resnet, block, depths))
-    for depth in (20, 32, 44, 56, 110):
-        MODELS.register(f"resnet{depth}", source="arXiv:1512.03385, section 4.2", **defaults)(
-            partial(cifar_resnet, depth)
+        MODELS.register(name, source="arXiv:1512.03385, table 1", torchvision={"bn": name}, **RESIDUAL)(
+            partial(imagenet_resnet, block, depths)
         )
-    for groups in (8, 16):
-        block = partial(Bottleneck, groups=groups, width_per_group=64)
-        MODELS.register(f"resnext29_{groups}x64d", source="arXiv:1611.05431, section 5.3", **defaults)(
-            partial(cifar_resnext, block)
+    for layers in (20, 32, 44, 56, 110):
+        MODELS.register(f"resnet{layers}", source="arXiv:1512.03385, section 4.2", **RESIDUAL)(
+            partial(cifar_resnet, BasicBlock, (layers - 2) // 6)
         )
 
 

@@ -17,8 +17,25 @@ SMALL_IMAGE = 64
 
 def make_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, parts: Parts) -> nn.Module:
     """ "imagenet": 7x7 with stride 2 and max pooling, a quarter of the size. "small": 3x3, the same size."""
-    if kind == "imagenet" or (kind == "auto" and image_size > SMALL_IMAGE):
-        return nn.Sequential(
-            ConvNormAct(in_channels, out_channels, 7, parts, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
-        )
-    return ConvNormAct(in_channels, out_channels, 3, parts)
+    if stem_stride(kind, image_size) == 1:
+        return ConvNormAct(in_channels, out_channels, 3, parts, padding=1)
+    conv = ConvNormAct(in_channels, out_channels, 7, parts, stride=2, padding=3)
+    return nn.Sequential(conv, nn.MaxPool2d(3, stride=2, padding=1))
+
+
+def stem_stride(kind: Stem, image_size: int) -> int:
+    """How many pixels of an image become one, a side."""
+    return 1 if is_small(kind, image_size) else 4
+
+
+def is_small(kind: Stem, image_size: int) -> bool:
+    """Whether the first layers keep the size of the image."""
+    return kind == "small" or (kind == "auto" and image_size <= SMALL_IMAGE)
+
+
+def make_light_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, parts: Parts) -> nn.Module:
+    """The stem of networks for phones: 3x3 with stride 2 and max pooling; small images keep their size."""
+    if is_small(kind, image_size):
+        return ConvNormAct(in_channels, out_channels, 3, parts, padding=1)
+    conv = ConvNormAct(in_channels, out_channels, 3, parts, stride=2, padding=1)
+    return nn.Sequential(conv, nn.MaxPool2d(3, stride=2, padding=1))

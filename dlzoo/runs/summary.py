@@ -8,13 +8,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from dlzoo.registry import PARTS
+
 Record = dict[str, Any]
 
 
 def before(console: Console, path: Path, record: Record) -> None:
     """Model, size, data, training, device, and where the run goes."""
     config, sizes = record["config"], record["data_sizes"]
-    parts = [f"{kind}={config[kind]['name']}" for kind in ("norm", "act") if config[kind]["name"] != "default"]
+    named = {kind: config[kind]["name"] for kind in PARTS}
+    parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", PARTS[kind].neutral)]
     lr, used = config["optimizer"]["lr"], record["effective_lr"]
     rate = f"lr={lr:g}" if used == lr else f"lr={lr:g}, effective {used:g}"
     processes = f"{record['ranks']} processes, each on " if record["ranks"] > 1 else ""
@@ -36,6 +39,7 @@ def before(console: Console, path: Path, record: Record) -> None:
             f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
             f" seed {config['seed']}",
         ),
+        *([("parts", remark) for remark in record.get("remarks", [])]),
         *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
         ("device", f"{processes}{record['device']}, {record['precision']}"),
         ("run", str(path)),

@@ -7,12 +7,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from dlzoo.data.feed import Batch
+from dlzoo.layers.head import WithAuxiliary
 from dlzoo.metrics.classification import classification_metrics
 from dlzoo.tasks.task import Task
 
 
 class Classify(Task):
-    """One label an image. `loss_fn` is called as loss_fn(logits (N, K), labels (N,))."""
+    """One label an image. `loss_fn` is called as loss_fn(logits (N, K), labels (N,)).
+
+    Auxiliary classifiers of a network add their losses in training (arXiv:1409.4842, section 5).
+    """
 
     kept = ("loss", "accuracy")
     monitor = "accuracy"
@@ -22,8 +26,11 @@ class Classify(Task):
         self.loss_fn = loss_fn
 
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        logits = self.network(batch.images)
+        given = self.network(batch.images)
+        logits, auxiliary, weight = given if isinstance(given, WithAuxiliary) else (given, (), 0.0)
         loss = self.loss_fn(logits.float(), batch.labels)
+        for others in auxiliary:
+            loss = loss + weight * self.loss_fn(others.float(), batch.labels)
         return loss, (logits.detach().argmax(1) == batch.labels,)
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -158,6 +158,8 @@ class Task(pl.LightningModule, ABC):
         self._optimizer: Any = self.trainer.optimizers[0]
         wrapped: Any = self.optimizers()
         self._take_step = wrapped.step if self._observed == "steps" else self._optimizer.step
+        # Layers that have to know where a step begins: cross-mini-batch norm.
+        self._stepwise: list[Any] = [module for module in self.network.modules() if hasattr(module, "begin_step")]
         self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._average = None if self.ema is None else Ema(self.ema, self.network, self.decay or 0.0)
         self._window = [tuple(value.to(self.device) for value in values) for values in self._window]
@@ -191,6 +193,8 @@ class Task(pl.LightningModule, ABC):
         factor = self.lr_factor(step)
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
+        for module in self._stepwise:
+            module.begin_step()
         parts = self.train_feed.accumulate
         for part, batch in enumerate(self.train_feed.batches(step), 1):
             loss, others = self.loss(batch)

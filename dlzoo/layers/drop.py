@@ -1,0 +1,149 @@
+"""The dropout family: noise in training, the same values in evaluation. Modules of any shape to the same shape.
+
+`rate` is the part that is dropped. The layers draw from torch's generator, which a run points at its step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlzoo.knobs import BelowOne, Fraction, PositiveInt
+from dlzoo.registry import DROPS
+
+
+@dataclass(frozen=True)
+class DropSettings:
+    """`place`: whether a block's noise follows its norm and activation, or comes before them (arXiv:1801.05134).
+
+    Noise on whole branches has its own place, at the branch's end.
+    """
+
+    place: Literal["after_norm", "before_norm"] = "after_norm"
+
+
+@DROPS.register("none", source="no noise")
+def none() -> nn.Module:
+    """The identity"""
+    return nn.Identity()
+
+
+@DROPS.register("dropout", source="Srivastava et al. 2014, section 4")
+class Dropout(nn.Module):
+    """Each value is zero with probability `rate`.
+
+    `scaling`: "train" divides what is kept by 1 - rate in training, "test" multiplies by 1 - rate in evaluation, as the
+    paper does (section 10): in expectation both are the same.
+    """
+
+    def __init__(self, *, rate: BelowOne = 0.1, scaling: Literal["train", "test"] = "train") -> None:
+        super().__init__()
+        self.rate, self.scaling = rate, scaling
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.dropout(x, self.rate, self.training)
+        return out * (1 - self.rate) if self.scaling == "test" else out
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, scaling={self.scaling}"
+
+
+@DROPS.register("spatial", source="arXiv:1411.4280, section 3.2", needs="maps")
+class SpatialDropout(nn.Module):
+    """Each channel of each sample is zero, as a whole, with probability `rate`."""
+
+    def __init__(self, *, rate: BelowOne = 0.1) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout2d(x, self.rate, self.training)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
+@DROPS.register("gaussian", source="Srivastava et al. 2014, section 10")
+class GaussianDropout(nn.Module):
+    """Each value times a normal number of mean 1 and variance rate / (1 - rate), dropout's own."""
+
+    def __init__(self, *, rate: BelowOne = 0.1) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        deviation = (self.rate / (1 - self.rate)) ** 0.5
+        return x * torch.empty_like(x).normal_(1, deviation)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
+@DROPS.register("uniform", source="arXiv:1801.05134, section 5.2 (Uout)")
+class UniformDropout(nn.Module):
+    """Each value times 1 + r, r uniform from -beta to beta: the variance shifts by beta^2 / 3 only."""
+
+    def __init__(self, *, beta: Fraction = 0.1) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.empty_like(x).uniform_(1 - self.beta, 1 + self.beta) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}"
+
+
+@DROPS.register("dropblock", source="arXiv:1810.12890, algorithm 1", needs="maps")
+class DropBlock(nn.Module):
+    """Squares of `block_size` pixels of each map are zero, about `rate` of the pixels; what is kept is scaled up.
+
+    On smaller maps a square is the whole map. The rate stays the same through the training; the paper raises it.
+    """
+
+    def __init__(self, *, rate: BelowOne = 0.1, block_size: PositiveInt = 7) -> None:
+        super().__init__()
+        self.rate, self.block_size = rate, block_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        block = [min(self.block_size, side) for side in x.shape[2:]]
+        free = [side - size + 1 for side, size in zip(x.shape[2:], block, strict=True)]
+        # Equation 1: how often a square must begin, so that `rate` of the pixels are inside one.
+        gamma = self.rate * x[0, 0].numel() / (block[0] * block[1] * free[0] * free[1])
+        begins = torch.empty(*x.shape[:2], *free, device=x.device).uniform_() < min(gamma, 1.0)
+        corners = F.pad(begins.to(x.dtype), (block[1] - 1, block[1] - 1, block[0] - 1, block[0] - 1))
+        kept = 1 - F.max_pool2d(corners, block, stride=1)
+        # Over the whole batch, as in the paper; a batch of which nothing is kept stays zero.
+        return x * kept * (kept.numel() / kept.sum().clamp(min=1))
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, block_size={self.block_size}"
+
+
+@DROPS.register("stochastic_depth", source="arXiv:1603.09382, equations 4 and 5", needs="branch")
+class StochasticDepth(nn.Module):
+    """The whole residual branch of a sample is zero with probability `rate` * depth; what is kept is scaled up.
+
+    `depth` is 0 at the first block and 1 at the last (the linear decay of the paper); `decay` false drops all alike.
+    """
+
+    def __init__(self, *, depth: float, rate: BelowOne = 0.2, decay: bool = True) -> None:
+        super().__init__()
+        self.rate = rate * depth if decay else rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.empty(len(x), *[1] * (x.dim() - 1), device=x.device, dtype=x.dtype).bernoulli_(1 - self.rate)
+        return x * kept / (1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3f}"

@@ -1,0 +1,60 @@
+"""What makes maps smaller. An entry takes the window of the pooling that a model has: kernel, stride, padding."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import PositiveInt
+from dlzoo.layers.conv import needs_bias
+from dlzoo.layers.parts import Parts
+from dlzoo.registry import POOLS
+
+
+@POOLS.register("max", source="Zhou and Chellappa 1988; torch.nn.MaxPool2d")
+def max_pool(*, kernel_size: int, stride: int, padding: int, ceil_mode: bool) -> nn.Module:
+    """The largest value of each window"""
+    return nn.MaxPool2d(kernel_size, stride, padding, ceil_mode=ceil_mode)
+
+
+@POOLS.register("avg", source="LeCun et al. 1998, section II.B; torch.nn.AvgPool2d")
+def avg_pool(*, kernel_size: int, stride: int, padding: int, ceil_mode: bool) -> nn.Module:
+    """The mean of each window; pixels outside do not count"""
+    return nn.AvgPool2d(kernel_size, stride, padding, ceil_mode=ceil_mode, count_include_pad=False)
+
+
+@POOLS.register("conv", source="arXiv:1412.6806, section 2")
+class ConvPool(nn.Module):
+    """A convolution with the window of the pooling in its place, norm and activation."""
+
+    def __init__(
+        self, *, channels: int, parts: Parts, kernel_size: int, stride: int, padding: int, ceil_mode: bool
+    ) -> None:
+        super().__init__()
+        self.norm, self.act = parts.norm(channels), parts.act()
+        self.conv = nn.Conv2d(channels, channels, kernel_size, stride, padding, bias=needs_bias(self.norm))
+        self.extra = stride - 1 if ceil_mode else 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(F.pad(x, (0, self.extra, 0, self.extra)))))
+
+
+class SpatialPyramid(nn.Module):
+    """Maxima over windows of several sizes, side by side: (N, C, H, W) -> (N, len(sizes) * C, H, W).
+
+    arXiv:2004.10934, section 3.4; 1 is the map itself.
+
+    Raises:
+        UserError: for a window without a middle.
+    """
+
+    def __init__(self, sizes: tuple[PositiveInt, ...] = (1, 5, 9, 13)) -> None:
+        super().__init__()
+        if not sizes or any(size % 2 == 0 for size in sizes):
+            raise UserError(f"windows of a spatial pyramid are odd numbers, not {list(sizes)}")
+        self.pools = nn.ModuleList(nn.MaxPool2d(size, stride=1, padding=size // 2) for size in sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([pool(x) for pool in self.pools], dim=1)

@@ -1,0 +1,44 @@
+"""Upsampling: (N, channels, H, W) -> (N, channels, factor * H, factor * W)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dlzoo.registry import UPSAMPLES
+
+
+@UPSAMPLES.register("nearest", source="torch.nn.Upsample")
+def nearest(*, factor: int) -> nn.Module:
+    """Each pixel becomes a square"""
+    return nn.Upsample(scale_factor=factor, mode="nearest")
+
+
+@UPSAMPLES.register("bilinear", source="torch.nn.Upsample, align_corners=False")
+def bilinear(*, factor: int) -> nn.Module:
+    """Linear between the centres of pixels"""
+    return nn.Upsample(scale_factor=factor, mode="bilinear")
+
+
+@UPSAMPLES.register("transposed", source="arXiv:1411.4038, section 3.3")
+class Transposed(nn.Module):
+    """A transposed convolution, each channel for itself, which starts as bilinear interpolation and is learnt.
+
+    Kernel 2 * factor (factor even) or 2 * factor - 1, stride factor: every output pixel is touched as often.
+    """
+
+    keeps_init = True
+
+    def __init__(self, *, channels: int, factor: int) -> None:
+        super().__init__()
+        kernel = 2 * factor - factor % 2
+        self.conv = nn.ConvTranspose2d(
+            channels, channels, kernel, stride=factor, padding=(kernel - factor) // 2, groups=channels, bias=False
+        )
+        centre = (kernel - 1) / 2
+        line = 1 - (torch.arange(kernel) - centre).abs() / factor
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.outer(line, line).expand_as(self.conv.weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)

@@ -1,0 +1,121 @@
+"""Darknet-53 and its cross-stage partial form, CSPDarknet-53."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+
+from dlzoo.knobs import PositiveInt
+from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.parts import Parts
+from dlzoo.models.stem import Stem, is_small
+from dlzoo.registry import MODELS
+
+#: Blocks of the five stages; each stage is twice as wide as the one before.
+DEPTHS = (1, 2, 8, 8, 4)
+
+
+class DarkBlock(nn.Module):
+    """1x1 to `hidden` channels, 3x3 back, and a shortcut (table 1): (N, channels, H, W) -> the same shape."""
+
+    def __init__(self, channels: int, hidden: int, parts: Parts, depth: float) -> None:
+        super().__init__()
+        self.conv1 = ConvNormAct(channels, hidden, 1, parts)
+        self.conv2 = ConvNormAct(hidden, channels, 3, parts, drop=True)
+        self.attention = parts.attention(channels)
+        self.branch_drop = parts.branch_drop(depth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch_drop(self.attention(self.conv2(self.conv1(x))))
+
+    def zero_residual_(self) -> None:
+        self.conv2.zero_norm_()
+
+
+class DarkStage(nn.Module):
+    """A 3x3 convolution with stride 2 and residual blocks: (N, in, H, W) -> (N, out, H/2, W/2)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, depths: list[float], parts: Parts, *, stride: int, first: bool
+    ) -> None:
+        super().__init__()
+        self.down = ConvNormAct(in_channels, out_channels, 3, parts, stride=stride)
+        self.blocks = nn.Sequential(*(DarkBlock(out_channels, out_channels // 2, parts, depth) for depth in depths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.down(x))
+
+
+class CrossStage(nn.Module):
+    """The same, of half the channels only (arXiv:1911.11929, figure 2b); the other half goes around the blocks.
+
+    The first stage is the exception: both halves are as wide as its output, and its block has a bottleneck.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, depths: list[float], parts: Parts, *, stride: int, first: bool
+    ) -> None:
+        super().__init__()
+        half = out_channels if first else out_channels // 2
+        hidden = half // 2 if first else half
+        self.down = ConvNormAct(in_channels, out_channels, 3, parts, stride=stride)
+        self.split = ConvNormAct(out_channels, 2 * half, 1, parts)
+        self.blocks = nn.Sequential(*(DarkBlock(half, hidden, parts, depth) for depth in depths))
+        self.transition = ConvNormAct(half, half, 1, parts)
+        self.merge = ConvNormAct(2 * half, out_channels, 1, parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        around, through = self.split(self.down(x)).chunk(2, dim=1)
+        return self.merge(torch.cat([around, self.transition(self.blocks(through))], dim=1))
+
+
+class Darknet(nn.Module):
+    """A 3x3 convolution, five stages, pooling, head. On small images the first two stages keep the size.
+
+    The stem is `width` wide, the last stage 32 times as wide.
+    """
+
+    def __init__(
+        self,
+        stage: type[DarkStage | CrossStage],
+        /,
+        *,
+        num_classes: int,
+        in_channels: int,
+        image_size: int,
+        parts: Parts,
+        stem: Stem = "auto",
+        width: PositiveInt = 32,
+    ) -> None:
+        super().__init__()
+        strides = (1, 1, 2, 2, 2) if is_small(stem, image_size) else (2,) * 5
+        self.stem = ConvNormAct(in_channels, width, 3, parts, padding=1)
+        last, number = sum(DEPTHS) - 1, 0
+        stages = []
+        for index, (depth, stride) in enumerate(zip(DEPTHS, strides, strict=True)):
+            depths = [(number + block) / last for block in range(depth)]
+            channels = width << index
+            stages.append(stage(channels, 2 * channels, depths, parts, stride=stride, first=index == 0))
+            number += depth
+        self.stages = nn.Sequential(*stages)
+        self.pool = parts.head(32 * width, ceil(image_size / (8 if strides[0] == 1 else 32)))
+        self.head = nn.Linear(self.pool.out_features, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.stages(self.stem(x))))
+
+
+def _register() -> None:
+    """The two backbones of YOLO, a line an entry."""
+    parts = {"norm": "bn", "init": "he", "conv": "standard", "attention": "none", "drop": "none", "head": "gap"}
+    leaky = {"name": "leaky_relu", "negative_slope": 0.1}
+    MODELS.register("darknet53", source="arXiv:1804.02767, table 1", act=leaky, **parts)(partial(Darknet, DarkStage))
+    MODELS.register("cspdarknet53", source="arXiv:2004.10934, section 3.4; arXiv:1911.11929", act="mish", **parts)(
+        partial(Darknet, CrossStage)
+    )
+
+
+_register()

@@ -1,0 +1,162 @@
+"""HRNet: branches of several resolutions side by side, which exchange what they found again and again."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil
+from typing import cast
+
+from torch import Tensor, nn
+
+from dlzoo.knobs import PositiveInt
+from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.parts import Parts
+from dlzoo.models.resnet import BasicBlock, Bottleneck
+from dlzoo.models.stem import Stem, is_small
+from dlzoo.registry import MODELS
+
+#: Exchanges of the stages with two, three and four branches.
+MODULES = (1, 4, 3)
+#: Blocks of a branch between two exchanges.
+BLOCKS = 4
+#: Widths of the bottlenecks of the head, and its features.
+HEAD_WIDTHS, FEATURES = (32, 64, 128, 256), 2048
+
+
+class Fuse(nn.Module):
+    """Multi-resolution fusion (figure 3): maps of every branch -> for every branch the sum over all, resized.
+
+    A finer branch comes down by 3x3 convolutions with stride 2, a coarser one up by a 1x1 convolution and upsampling.
+    """
+
+    def __init__(self, widths: list[int], parts: Parts) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(
+            nn.ModuleList(self._path(source, target, widths, parts) for source in range(len(widths)))
+            for target in range(len(widths))
+        )
+        self.act = parts.act()
+
+    @staticmethod
+    def _path(source: int, target: int, widths: list[int], parts: Parts) -> nn.Module:
+        if source == target:
+            return nn.Identity()
+        if source > target:
+            return nn.Sequential(
+                ConvNormAct(widths[source], widths[target], 1, parts, act=False),
+                parts.upsample(widths[target], 2 ** (source - target)),
+            )
+        down = [ConvNormAct(widths[source], widths[source], 3, parts, stride=2) for _ in range(target - source - 1)]
+        return nn.Sequential(*down, ConvNormAct(widths[source], widths[target], 3, parts, stride=2, act=False))
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        fused = []
+        for paths, own in zip(self.paths, maps, strict=True):
+            # Upsampling doubles what strides have halved and rounded up.
+            height, width = own.shape[2:]
+            found = [path(x)[:, :, :height, :width] for path, x in zip(cast(nn.ModuleList, paths), maps, strict=True)]
+            fused.append(self.act(sum(found[1:], found[0])))
+        return fused
+
+
+class Exchange(nn.Module):
+    """Residual blocks in every branch, then fusion: a list of maps -> a list of the same shapes."""
+
+    def __init__(self, widths: list[int], depths: list[float], parts: Parts) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(width, width, 1, parts, depth=depth) for depth in depths)) for width in widths
+        )
+        self.fuse = Fuse(widths, parts)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        return self.fuse([branch(x) for branch, x in zip(self.branches, maps, strict=True)])
+
+
+class Stage(nn.Module):
+    """One branch more, half as fine as the last, and several exchanges: maps of n branches -> of n + 1."""
+
+    def __init__(self, before: list[int], widths: list[int], depths: list[list[float]], parts: Parts) -> None:
+        super().__init__()
+        kept = zip(before, widths, strict=False)
+        self.kept = nn.ModuleList(nn.Identity() if old == new else ConvNormAct(old, new, 3, parts) for old, new in kept)
+        self.new = ConvNormAct(before[-1], widths[-1], 3, parts, stride=2)
+        self.exchanges = nn.ModuleList(Exchange(widths, of_module, parts) for of_module in depths)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        maps = [*(layer(x) for layer, x in zip(self.kept, maps, strict=True)), self.new(maps[-1])]
+        for exchange in self.exchanges:
+            maps = exchange(maps)
+        return maps
+
+
+class HRNet(nn.Module):
+    """Stem, four bottlenecks, stages with two, three and four branches, and the head of figure 4c of the long paper.
+
+    The branches are `width`, 2 * width, ... wide. Small images get a stem that keeps their size.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int,
+        image_size: int,
+        parts: Parts,
+        stem: Stem = "auto",
+        width: PositiveInt = 18,
+    ) -> None:
+        super().__init__()
+        stride = 1 if is_small(stem, image_size) else 2
+        self.stem = nn.Sequential(
+            ConvNormAct(in_channels, 64, 3, parts, stride=stride, padding=1),
+            ConvNormAct(64, 64, 3, parts, stride=stride, padding=1),
+        )
+        number, last = 0, BLOCKS * (1 + sum(MODULES)) - 1
+
+        def next_depths() -> list[float]:
+            nonlocal number
+            number += BLOCKS
+            return [(number - BLOCKS + block) / last for block in range(BLOCKS)]
+
+        channels = [64, 256, 256, 256]
+        self.first = nn.Sequential(
+            *(Bottleneck(c, 64, 1, parts, depth=depth) for c, depth in zip(channels, next_depths(), strict=True))
+        )
+        before = [256]
+        self.stages = nn.ModuleList()
+        for branches, modules in enumerate(MODULES, 2):
+            widths = [width << branch for branch in range(branches)]
+            self.stages.append(Stage(before, widths, [next_depths() for _ in range(modules)], parts))
+            before = widths
+        self.widen = nn.ModuleList(Bottleneck(c, wide, 1, parts) for c, wide in zip(before, HEAD_WIDTHS, strict=True))
+        # As in the reference these have biases beside their norms.
+        self.down = nn.ModuleList(
+            ConvNormAct(4 * wide, 8 * wide, 3, parts, stride=2, padding=1, bias=True) for wide in HEAD_WIDTHS[:-1]
+        )
+        self.last = ConvNormAct(4 * HEAD_WIDTHS[-1], FEATURES, 1, parts, bias=True)
+        self.pool = parts.head(FEATURES, ceil(image_size / (8 * stride**2)))
+        self.head = nn.Linear(self.pool.out_features, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [self.first(self.stem(x))]
+        for stage in self.stages:
+            maps = stage(maps)
+        wide = [widen(x) for widen, x in zip(self.widen, maps, strict=True)]
+        merged = wide[0]
+        for down, finer in zip(self.down, wide[1:], strict=True):
+            merged = down(merged) + finer
+        return self.head(self.pool(self.last(merged)))
+
+
+def _register() -> None:
+    """Section 4 of the paper, a line an entry."""
+    parts = {"norm": "bn", "act": "relu", "init": "he", "conv": "standard", "attention": "none"}
+    parts |= {"drop": "none", "head": "gap", "upsample": "nearest"}
+    for width in (18, 32, 48):
+        MODELS.register(f"hrnet_w{width}", source="arXiv:1908.07919, section 3 and figure 4", **parts)(
+            partial(HRNet, width=width)
+        )
+
+
+_register()

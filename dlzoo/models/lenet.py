@@ -1,0 +1,62 @@
+"""LeNet-5."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlzoo.layers.conv import LinearNormAct
+from dlzoo.layers.parts import Parts
+from dlzoo.registry import MODELS
+
+#: The paper's images have 28 pixels a side, in a field of 32.
+FIELD = 32
+
+
+class ConvStage(nn.Module):
+    """A 5x5 convolution without padding, norm, activation and 2x2 pooling: (N, in, S, S) -> (N, out, (S-4)/2, ...)."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, parts: Parts) -> None:
+        super().__init__()
+        self.conv = parts.conv(in_channels, out_channels, 5, valid=True, size=size)
+        self.norm, self.act = parts.norm(out_channels), parts.act()
+        self.pool = parts.pool(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.act(self.norm(self.conv(x))))
+
+
+def size_after(stage: nn.Module, in_channels: int, size: int) -> int:
+    """Pixels a side of the maps that `stage` makes, whatever convolution and pooling are in it."""
+    return deepcopy(stage).to("meta").eval()(torch.empty(1, in_channels, size, size, device="meta")).shape[-1]
+
+
+@MODELS.register(
+    "lenet",
+    source="LeCun et al. 1998, section II.B, with a linear layer at the end and C3 fully connected",
+    **{"norm": "none", "act": "tanh", "init": "glorot", "conv": "standard", "pool": "avg", "drop": "none"},
+)
+class LeNet(nn.Module):
+    """Two convolutions with pooling, then linear layers of 120 and 84. Smaller images get a frame of zeros.
+
+    The sizes of its maps are known, so it also takes conv=locally_connected.
+    """
+
+    def __init__(self, *, num_classes: int, in_channels: int, image_size: int, parts: Parts) -> None:
+        super().__init__()
+        side = max(image_size, FIELD)
+        self.frame = side - image_size
+        self.stage1 = ConvStage(in_channels, 6, side, parts)
+        side = size_after(self.stage1, in_channels, side)
+        self.stage2 = ConvStage(6, 16, side, parts)
+        features = 16 * size_after(self.stage2, 6, side) ** 2
+        self.hidden = nn.Sequential(LinearNormAct(features, 120, parts), LinearNormAct(120, 84, parts))
+        self.head = nn.Linear(84, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after = self.frame // 2, self.frame - self.frame // 2
+        x = F.pad(x, (before, after, before, after))
+        return self.head(self.hidden(self.stage2(self.stage1(x)).flatten(1)))

@@ -1,0 +1,74 @@
+"""The same outputs as torchvision's and timm's models, from the same random weights, in training and in evaluation."""
+
+import pytest
+import timm
+import torch
+import torchvision.models
+from torch import nn
+
+from dlzoo.layers.head import WithAuxiliary
+from dlzoo.registry import MODELS
+from dlzoo.zoo import build_model
+
+#: (ours, its parts and knobs, timm's name)
+TIMM = [
+    ("resnet50", {"attention": "se"}, "seresnet50"),
+    ("resnext50_32x4d", {"attention": "se"}, "seresnext50_32x4d"),
+    ("darknet53", {"act": "leaky_relu"}, "darknet53"),
+    ("cspdarknet53", {"act": "leaky_relu"}, "cspdarknet53"),
+    ("hrnet_w18", {}, "hrnet_w18"),
+    ("mobilenet_v1", {"act": "relu6"}, "mobilenetv1_100"),
+    ("preact_resnet50", {}, "resnetv2_50"),
+]
+TORCHVISION = [
+    (name, norm, counterpart)
+    for name in MODELS.names()
+    for norm, counterpart in MODELS[name].meta.get("torchvision", {}).items()
+]
+
+
+def compare(ours: nn.Module, reference: nn.Module) -> None:
+    """Copy the weights over, in order, and compare outputs; dropout in the same place draws the same."""
+    theirs, own = reference.state_dict(), ours.state_dict()
+    assert [value.numel() for value in theirs.values()] == [value.numel() for value in own.values()]
+    copied = {key: value.view(own[key].shape) for key, value in zip(own, theirs.values(), strict=True)}
+    ours.load_state_dict(copied, assign=True)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        for mode in (True, False):
+            outputs = []
+            for network in (ours.train(mode), reference.train(mode)):
+                torch.manual_seed(0)
+                outputs.append(network(x))
+            if isinstance(outputs[0], WithAuxiliary):
+                first, second = outputs
+                outputs = [torch.cat([first.logits, *first.auxiliary]), torch.cat([second[0], second[2], second[1]])]
+            torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+
+
+def on_meta(name: str, **chosen: object) -> nn.Module:
+    """Ours without weights: drawing those of VGG takes longer than everything else here."""
+    with torch.device("meta"):
+        return build_model(name, num_classes=7, image_size=224, **chosen)
+
+
+@pytest.mark.parametrize(("name", "norm", "counterpart"), TORCHVISION)
+def test_outputs_equal_torchvision(name: str, norm: str, counterpart: str) -> None:
+    torch.manual_seed(0)
+    extra = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    reference = torchvision.models.get_model(counterpart, weights=None, num_classes=7, **extra)
+    parts = {} if norm in (MODELS[name].meta["norm"], "bn") and name == "googlenet" else {"norm": norm}
+    compare(on_meta(name, **parts), reference)
+
+
+def test_auxiliary_heads_equal_torchvision() -> None:
+    torch.manual_seed(0)
+    reference = torchvision.models.googlenet(weights=None, num_classes=7, init_weights=False)
+    compare(on_meta("googlenet", aux=True), reference)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "chosen", "counterpart"), TIMM)
+def test_outputs_equal_timm(name: str, chosen: dict[str, str], counterpart: str) -> None:
+    torch.manual_seed(0)
+    compare(on_meta(name, **chosen), timm.create_model(counterpart, num_classes=7))
