@@ -154,21 +154,45 @@ def lr_find(words: list[str]) -> None:
 
 
 def list_names(words: list[str]) -> None:
-    """<choice> [--json]"""
+    """<choice> [--json], or --parts [--json]: which models take which parts"""
     as_json, words = _flag(words, "--json")
+    of_parts, words = _flag(words, "--parts")
+    if of_parts:
+        _exactly([word for word in words if word != "model"], "dlzoo list --parts [--json]", 0)
+        from rich.console import Console
+
+        from dlzoo.show import parts
+
+        found = parts.matrix()
+        print(json.dumps(found, indent=1)) if as_json else parts.show(found, Console())
+        return
     (choice,) = _exactly(words, "dlzoo list <choice> [--json]")
     names = listing.names(choice)
     print(json.dumps(names, indent=1) if as_json else "\n".join(names))
 
 
 def show(words: list[str]) -> None:
-    """<choice> <name> [--json]"""
+    """<choice> <name> [--json]; of a model also image_size=224 num_classes=1000 in_channels=3 and settings: norm=gn"""
     as_json, words = _flag(words, "--json")
-    choice, name = _exactly(words, "dlzoo show <choice> <name> [--json]", 2)
+    _exactly(words[:2], "dlzoo show <choice> <name> [--json]", 2)
+    (choice, name), settings = words[:2], words[2:]
     from dlzoo.show import entry
 
     found = entry.entry(choice, name)
-    print(json.dumps(found, indent=1) if as_json else entry.text(found))
+    if choice != "model":
+        _exactly(settings, "dlzoo show <choice> <name> [--json]; settings are for models", 0)
+        print(json.dumps(found, indent=1) if as_json else entry.text(found))
+        return
+    from rich.console import Console
+
+    from dlzoo.show import model
+
+    profile = model.profile(name, settings)
+    if as_json:
+        print(json.dumps(found | profile, indent=1))
+    else:
+        print(entry.text(found) + "\n")
+        model.show(profile, Console())
 
 
 def evaluate(words: list[str]) -> None:
@@ -220,8 +244,8 @@ _COMMANDS = {
     "diff": _Command(diff, "what is different between two runs, and nothing else: dlzoo diff RUN RUN [--json]"),
     "tune": _Command(tune, "search for settings: dlzoo tune model=mlp 'optimizer.lr=log(0.001,1)' trials=20"),
     "lr-find": _Command(lr_find, "try all learning rates in one short run: dlzoo lr-find model=resnet20"),
-    "list": _Command(list_names, "the names of a choice: dlzoo list model [--json]"),
-    "show": _Command(show, "what an entry takes, its source, its size: dlzoo show model resnet50 [--json]"),
+    "list": _Command(list_names, "the names of a choice: dlzoo list model; which model takes what: dlzoo list --parts"),
+    "show": _Command(show, "what an entry takes, and a model layer by layer: dlzoo show model resnet50 norm=gn"),
     "eval": _Command(evaluate, "a run's test numbers again, from its checkpoint: dlzoo eval run=DIR [--json]"),
     "predict": _Command(predict, "classes for pictures: dlzoo predict run=DIR FILE ... [--json]"),
     "completion": _Command(completion, 'tab completion: eval "$(dlzoo completion)"'),

@@ -37,7 +37,14 @@ CONFIGS = {
         *("model=densenet_bc_40_12", "model.growth_rate=4", "trainer.accumulate=4", "trainer.clip_norm=1")
     ],
     "dropout nesterov": [
-        *("model=mlp", "model.drop_rate=0.3", "optimizer.nesterov=true", "optimizer.lr=0.01", "schedule.warmup=0.2")
+        *(
+            "model=mlp",
+            "drop=dropout",
+            "drop.rate=0.3",
+            "optimizer.nesterov=true",
+            "optimizer.lr=0.01",
+            "schedule.warmup=0.2",
+        )
     ],
 }
 

@@ -193,7 +193,7 @@ class CrossMiniBatchNorm(BatchNorm):
         self._check_input_dim(input)
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
-        x = input.float()
+        x = input.to(self.running_mean.dtype)
         pixels, shape = [0, *range(2, x.dim())], [1, -1] + [1] * (x.dim() - 2)
         if self._start is None:
             self._start = self.running_mean.clone(), self.running_var.clone()

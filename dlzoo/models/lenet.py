@@ -17,16 +17,16 @@ FIELD = 32
 
 
 class ConvStage(nn.Module):
-    """A 5x5 convolution without padding, norm, activation and 2x2 pooling: (N, in, S, S) -> (N, out, (S-4)/2, ...)."""
+    """A 5x5 convolution without padding, norm, activation, 2x2 pooling: (N, in, S, S) -> (N, out, (S-4)/2, ...)."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int, parts: Parts) -> None:
         super().__init__()
         self.conv = parts.conv(in_channels, out_channels, 5, valid=True, size=size)
         self.norm, self.act = parts.norm(out_channels), parts.act()
-        self.pool = parts.pool(out_channels)
+        self.drop, self.pool = parts.drop(), parts.pool(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.act(self.norm(self.conv(x))))
+        return self.pool(self.drop(self.act(self.norm(self.conv(x)))))
 
 
 def size_after(stage: nn.Module, in_channels: int, size: int) -> int:

@@ -18,7 +18,7 @@ from dlzoo.show.listing import choices
 
 
 def entry(choice: str, name: str) -> dict[str, Any]:
-    """What is known of an entry; of a model also its size at 224 px with 1000 classes and at 32 px with 10.
+    """What is known of an entry without torch.
 
     Raises:
         UserError: for an unknown choice or name.
@@ -29,10 +29,7 @@ def entry(choice: str, name: str) -> dict[str, Any]:
         raise UserError(f"unknown {choice} {name!r}; {did_you_mean(name, config.options(choice))}")
     if choice not in REGISTRIES:
         return _written(choice, name)
-    found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
-    if choice == "model":
-        found["sizes"] = [_size(name, 224, 1000), _size(name, 32, 10)]
-    return found
+    return {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
 
 
 def _written(choice: str, name: str) -> dict[str, Any]:
@@ -52,13 +49,18 @@ def _written(choice: str, name: str) -> dict[str, Any]:
     return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "knobs": knobs}
 
 
-def _size(name: str, image_size: int, num_classes: int) -> dict[str, int]:
-    # torch takes seconds to import: only a model's size needs it.
-    from dlzoo.size import size
+def _defaults(meta: dict[str, Any]) -> list[tuple[str, Any]]:
+    """(choice, part) of what a registration says of other choices."""
+    return [(choice, part) for choice, part in meta.items() if choice in REGISTRIES]
 
-    wiring = {"num_classes": num_classes, "in_channels": 3, "image_size": image_size}
-    params, macs = size(config.compose([f"model={name}"]), wiring, batch_size=2)
-    return {"image_size": image_size, "num_classes": num_classes, "params": params, "macs": macs}
+
+def _meaning(choice: str, part: str | dict[str, Any]) -> str:
+    if part == "default":
+        return "what the model has of its own"
+    if isinstance(part, str):
+        return f"{choice}={part}"
+    changed = [f"{choice}.{key}={json.dumps(value)}" for key, value in part.items() if key != "name"]
+    return " ".join([f"{choice}={part['name']}", *changed])
 
 
 def text(found: dict[str, Any]) -> str:
@@ -66,12 +68,7 @@ def text(found: dict[str, Any]) -> str:
     lines = [f"{found['choice']}={found['name']}", "", found["doc"].rstrip(), ""]
     if found["source"]:
         lines += [f"source   {found['source']}"]
-    lines += [f"{f'{kind}=default':<15} means {kind}={part}" for kind, part in found["meta"].items()]
-    for size in found.get("sizes", []):
-        lines.append(
-            f"{size['image_size']} px, {size['num_classes']} classes: {size['params']:,} parameters,"
-            f" {size['macs'] / 1e6:,.1f} M multiply-accumulates"
-        )
+    lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(found["meta"])]
     if found["knobs"]:
         lines += ["", "settings"]
     shown = {

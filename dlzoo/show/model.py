@@ -1,0 +1,314 @@
+"""`dlzoo show model`: a network layer by layer, without memory: sizes, costs, and what each layer sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from dlzoo import config, index
+from dlzoo.errors import UserError, did_you_mean, first_line
+from dlzoo.layers.conv_kinds import LocallyConnected
+from dlzoo.layers.head import FullyConnected
+from dlzoo.models.reference import SIZES
+from dlzoo.registry import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
+from dlzoo.show.field import Field, Reach
+from dlzoo.size import network_of
+from dlzoo.zoo import accepts
+
+#: Words of the command that are no settings of a run.
+WIRING = ("image_size", "num_classes", "in_channels")
+
+#: Images of the pass: batch norm cannot train on one.
+_BATCH = 2
+
+
+@dataclass
+class Layer:
+    """A row: a layer of ours, or a module without children of somebody else's.
+
+    Attributes:
+        name: its path in the network.
+        what: its parts in words.
+        output: (C, H, W) or (features,).
+        kernels: of its convolutions and poolings.
+        params, macs: parameters, and multiply-accumulates of an image.
+        memory: bytes that a training step keeps of an image for the backward pass (float32).
+        field: pixels of the image that a feature sees, (height, width); None is all of them.
+        coverage: the part of these that count, along a row; below 1 dilation leaves gaps.
+    """
+
+    name: str
+    what: str
+    output: list[int]
+    kernels: list[list[int]]
+    params: int = 0
+    macs: int = 0
+    memory: int = 0
+    field: list[int] | None = None
+    coverage: float | None = None
+
+
+def profile(name: str, words: Sequence[str] = ()) -> dict[str, Any]:
+    """What there is to know of a model: its layers, their sum, the reference's numbers, and which parts it takes.
+
+    Args:
+        words: image_size=, num_classes=, in_channels= and settings of a run (norm=gn, model.width=32).
+
+    Raises:
+        UserError: for a wrong word, or if the model cannot work on such images.
+    """
+    wiring, settings = _wiring(name, words)
+    frozen = config.compose([f"model={name}", *settings])
+    if frozen["model"]["name"] != name:
+        raise UserError(f"model={frozen['model']['name']}: which model is said already, {name}")
+    layers = layers_of(frozen, wiring)
+    found: dict[str, Any] = dict(wiring)
+    found |= {key: sum(getattr(layer, key) for layer in layers) for key in ("params", "macs", "memory")}
+    same = [size for size in SIZES.get(name, []) if (size.image_size, size.num_classes) == tuple(wiring.values())[:2]]
+    found["reference"] = same[0]._asdict() if same and wiring["in_channels"] == 3 else None
+    knobs = {key: value for key, value in frozen["model"].items() if key not in ("name", "pretrained")}
+    found["takes"] = accepts(name, image_size=wiring["image_size"], **knobs)
+    found["layers"] = [asdict(layer) for layer in layers]
+    return found
+
+
+def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """Image size, classes and channels, as they were said or as the model was made for; and the other words."""
+    if name in SIZES:
+        made_for = SIZES[name][0][:2]
+    else:
+        knobs = index.knobs("model", name)
+        made_for = (224, 1000) if "stem" in knobs or "arch" in knobs else (32, 10)
+    wiring, settings = dict(zip(WIRING, (*made_for, 3), strict=True)), []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in WIRING:
+            if not equals:
+                raise UserError(f"{word!r} is no setting (key=value); {did_you_mean(word, WIRING)}")
+            settings.append(word)
+        elif not value.isdecimal() or int(value) < 1:
+            raise UserError(f"{key} must be an integer >= 1, not {value!r}")
+        else:
+            wiring[key] = int(value)
+    return wiring, settings
+
+
+def layers_of(frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
+    """A row for each layer, in the order in which they are called, from a training step on the meta device.
+
+    Raises:
+        UserError: if the model cannot work on such images.
+    """
+    size, where = wiring["image_size"], f"model={frozen['model']['name']} on images of {wiring['image_size']} px"
+    with torch.device("meta"):
+        try:
+            network = network_of(frozen, wiring).train()
+            return _traced(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
+        except RuntimeError as error:
+            raise UserError(f"{where}: {first_line(error)}") from error
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
+
+def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
+    rows: dict[str, Layer] = {}
+    reach, counter = Reach(images), FlopCounterMode(display=False)
+    running: list[str] = []
+    seen: dict[int, Tensor] = {}  # storages that are counted already, and what keeps their number theirs
+    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+
+    def begin(name: str, module: nn.Module) -> Any:
+        def hook(_module: nn.Module, _inputs: Any) -> None:
+            running.append(name)
+            rows.setdefault(name, Layer(name, describe(module), [], kernels_of(module), params=_params(module)))
+
+        return hook
+
+    def end(name: str, module: nn.Module) -> Any:
+        def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
+            running.pop()
+            if not isinstance(output, Tensor):
+                return
+            if isinstance(module, LocallyConnected):
+                reach.set(output, _local(module, reach.of(inputs[0])))
+            rows[name].output = list(output.shape[1:])
+            _see(rows[name], reach.of(output))
+
+        return hook
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in own and storage not in seen and running:
+            seen[storage] = tensor
+            rows[running[-1]].memory += tensor.untyped_storage().nbytes() // _BATCH
+        return tensor
+
+    handles = []
+    for name, module in units(network):
+        handles.append(module.register_forward_pre_hook(begin(name, module)))
+        handles.append(module.register_forward_hook(end(name, module)))
+    # The image itself is kept by the first layer, and is nobody's activation.
+    seen[images.untyped_storage()._cdata] = images
+    try:
+        with saved_tensors_hooks(keep, lambda tensor: tensor), counter, reach:
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    root = type(network).__name__
+    for path, counts in counter.get_flop_counts().items():
+        if path.removeprefix(f"{root}.") in rows and path != root:
+            rows[path.removeprefix(f"{root}.")].macs = sum(counts.values()) // 2 // _BATCH
+    return list(rows.values())
+
+
+def units(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """(path, module) of what is one row: layers of dlzoo.layers but for fully connected heads, and other leaves."""
+    found: list[tuple[str, nn.Module]] = []
+
+    def visit(path: str, module: nn.Module) -> None:
+        children = list(module.named_children())
+        ours = type(module).__module__.startswith("dlzoo.layers") and not isinstance(module, FullyConnected)
+        if path and (ours or not children):
+            if not isinstance(module, nn.Identity):
+                found.append((path, module))
+            return
+        for name, child in children:
+            visit(f"{path}.{name}" if path else name, child)
+
+    visit("", network)
+    return found
+
+
+def _local(module: LocallyConnected, field: Field | None) -> Field | None:
+    if field is None:
+        return None
+    window = (module.kernel_size, module.stride, module.zeros // 2)
+    return Field(field.height.window(*window), field.width.window(*window))
+
+
+def _see(layer: Layer, field: Field | None) -> None:
+    if field is None:
+        layer.field = layer.coverage = None
+    else:
+        layer.field, layer.coverage = [field.height.span, field.width.span], field.width.coverage
+
+
+def _params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+#: Classes of ours -> the names that they are chosen by.
+_NAMES = {
+    registry[name].builder: name
+    for registry in (NORMS, ATTENTIONS, DROPS, UPSAMPLES)
+    for name in registry.names()
+    if isinstance(registry[name].builder, type)
+}
+_ACT_NAMES = {type(registry.build(name)): name for registry in (ACTS,) for name in registry.names()}
+
+
+def describe(module: nn.Module) -> str:
+    """A layer in words: "conv 3x3 /2, gn 8 groups, relu"."""
+    known = _NAMES.get(type(module))
+    groups = getattr(module, "num_groups", None)
+    if groups is not None:
+        return f"{known or 'groupnorm'} {groups} group{'s' if groups > 1 else ''}"
+    if known or type(module) in _ACT_NAMES:
+        return known or _ACT_NAMES[type(module)]
+    if isinstance(module, nn.Linear):
+        return "linear"
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return _conv(module)
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        kernel, stride = _two(module.kernel_size), _two(module.stride)
+        return f"{'max' if isinstance(module, nn.MaxPool2d) else 'avg'} {kernel[0]}x{kernel[1]}{_stride(stride)}"
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return f"average to {_two(module.output_size)[0]}x{_two(module.output_size)[1]}"
+    if isinstance(module, LocallyConnected):
+        return f"local {module.kernel_size}x{module.kernel_size}{_stride((module.stride,) * 2)}"
+    parts = [describe(child) for child in module.children() if not isinstance(child, nn.Identity)]
+    return ", ".join(part for part in parts if part) or type(module).__name__.lower()
+
+
+def _conv(module: Any) -> str:
+    kernel = "x".join(str(k) for k in module.kernel_size)
+    words = [f"{'transposed' if module.transposed else 'conv'} {kernel}{_stride(module.stride)}"]
+    if max(module.dilation) > 1:
+        words.append(f"dilation {max(module.dilation)}")
+    if module.groups == module.in_channels > 1:
+        words.append("depthwise")
+    elif module.groups > 1:
+        words.append(f"{module.groups} groups")
+    return " ".join(words)
+
+
+def _stride(stride: Sequence[int]) -> str:
+    return "" if max(stride) == 1 else f" /{max(stride)}"
+
+
+def _two(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def kernels_of(module: nn.Module) -> list[list[int]]:
+    """Kernel sizes of the convolutions and poolings inside."""
+    pools = nn.MaxPool2d | nn.AvgPool2d
+    convs = (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | pools))
+    return [list(_two(m.kernel_size)) for m in convs]
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print `profile` as a table, its sum, the reference and the parts."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column, justify in [
+        *(("layer", "left"), ("what", "left"), ("output", "right"), ("parameters", "right")),
+        *(("M MACs", "right"), ("sees", "right"), ("MB kept", "right")),
+    ]:
+        table.add_column(column, justify=justify, overflow="fold")  # pyright: ignore[reportArgumentType]
+    for layer in found["layers"]:
+        table.add_row(
+            *(layer["name"], layer["what"], "x".join(map(str, layer["output"])), f"{layer['params']:,}"),
+            *(_mega(layer["macs"]), _sees(layer), _mega(layer["memory"])),
+        )
+    console.print(table)
+    console.print()
+    for line in summary(found):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def summary(found: dict[str, Any]) -> Iterable[str]:
+    """The sum, beside the reference's numbers, and the parts."""
+    size, classes = found["image_size"], found["num_classes"]
+    yield (
+        f"{size} px, {found['in_channels']} channels, {classes} classes: {found['params']:,} parameters,"
+        f" {found['macs'] / 1e6:,.1f} M multiply-accumulates, {found['memory'] / 1e6:,.1f} MB kept for the backward"
+        " pass (an image, float32)"
+    )
+    reference = found["reference"]
+    if reference:
+        macs = "" if reference["macs"] is None else f", {reference['macs']:,} M multiply-accumulates"
+        yield f"the reference, with the defaults: {reference['params']:,} parameters{macs}"
+    for kind, names in found["takes"].items():
+        yield f"{kind:<10} {', '.join(names) or '(nothing, as it is set)'}"
+
+
+def _mega(number: int) -> str:
+    return f"{number / 1e6:,.2f}" if number else ""
+
+
+def _sees(layer: dict[str, Any]) -> str:
+    """ "all", the side of the field, and how much of a row counts if there are gaps."""
+    if layer["field"] is None:
+        return "all"
+    height, width = layer["field"]
+    side = str(width) if height == width else f"{height}x{width}"
+    return side if layer["coverage"] == 1 else f"{side} ({layer['coverage']:.0%})"

@@ -1,0 +1,91 @@
+"""`dlzoo list --parts`: which models take which parts, found out by building each on the meta device."""
+
+from __future__ import annotations
+
+from itertools import groupby, takewhile
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import unwrapped
+from dlzoo.registry import MODELS, PARTS
+from dlzoo.zoo import accepts
+
+
+class Row(NamedTuple):
+    """Models of one family that take the same; a cell is "6/7" (of seven entries it takes six), or "-"."""
+
+    models: str
+    cells: tuple[str, ...]
+
+
+def matrix() -> dict[str, dict[str, list[str]]]:
+    """model -> kind -> the entries that it takes with the knobs of its own; without those that cannot be built here."""
+    found = {}
+    for name in MODELS.names():
+        try:
+            found[name] = accepts(name)
+        except UserError:  # timm is not installed
+            continue
+    return found
+
+
+def rows(found: dict[str, dict[str, list[str]]]) -> list[Row]:
+    """The matrix by family."""
+
+    def key(name: str) -> tuple[str, tuple[str, ...]]:
+        builder = unwrapped(MODELS[name].builder)
+        return f"{builder.__module__}.{builder.__name__}", tuple(_cell(found[name], kind) for kind in PARTS)
+
+    ordered = sorted(found, key=lambda name: (key(name), _numbers(name)))
+    return [Row(_together(list(names)), cells) for (_, cells), names in groupby(ordered, key=key)]
+
+
+def _cell(taken: dict[str, list[str]], kind: str) -> str:
+    return f"{len(taken[kind])}/{len(PARTS[kind].names())}" if taken.get(kind) else "-"
+
+
+def legend(found: dict[str, dict[str, list[str]]]) -> list[str]:
+    """What a cell such as 6/7 leaves out."""
+    lines = []
+    for kind, registry in PARTS.items():
+        for taken in sorted({tuple(of_model[kind]) for of_model in found.values() if of_model.get(kind)}, key=len):
+            missing = [name for name in registry.names() if name not in taken]
+            if missing:
+                few = f"only {', '.join(taken)}" if len(taken) < len(missing) else f"not {', '.join(missing)}"
+                lines.append(f"{kind} {len(taken)}/{len(registry.names())}: {few}")
+    return lines
+
+
+def _numbers(name: str) -> tuple[list[int], str]:
+    """Sorts resnet101 behind resnet50."""
+    words = "".join(c if c.isdigit() else " " for c in name).split()
+    return [int(word) for word in words], name
+
+
+def _together(names: list[str]) -> str:
+    """resnet18, resnet34, resnet50 -> "resnet18, 34, 50"."""
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    start = "".join(letters[0] for letters in alike).rstrip("0123456789") if len(names) > 1 else ""
+    return ", ".join([names[0], *(name.removeprefix(start) for name in names[1:])])
+
+
+def show(found: dict[str, dict[str, list[str]]], console: Console) -> None:
+    """Print the matrix as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", *PARTS):
+        table.add_column(column, overflow="fold", no_wrap=column != "model")
+    for row in rows(found):
+        table.add_row(row.models, *row.cells)
+    console.print(table)
+    for line in ["", *legend(found)]:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def markdown(found: dict[str, dict[str, list[str]]]) -> str:
+    """The same for the README."""
+    lines = [f"| model | {' | '.join(PARTS)} |", "|---" * (len(PARTS) + 1) + "|"]
+    lines += [f"| {row.models} | {' | '.join(row.cells)} |" for row in rows(found)]
+    return "\n".join([*lines, "", "; ".join(legend(found)) + "."])
