@@ -31,7 +31,9 @@ def test_list_and_show_know_every_entry(choice: str, capsys: pytest.CaptureFixtu
 
 def test_show_says_what_a_model_costs(capsys: pytest.CaptureFixture) -> None:
     assert main(["show", "model", "resnet50"]) == 0
-    assert "224 px, 1000 classes: 25,557,032 parameters, 4,089.2 M multiply-accumulates" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "224 px, 3 channels, 1000 classes: 25,557,032 parameters, 4,089.2 M multiply-accumulates" in text
+    assert "the reference, with the defaults: 25,557,032 parameters, 4,089 M multiply-accumulates" in text
 
 
 @pytest.mark.parametrize(

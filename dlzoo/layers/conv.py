@@ -40,10 +40,10 @@ class ConvNormAct(nn.Module):
         self.conv: nn.Module
         if padding is not None:
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
-        elif kernel_size > 1 and groups == 1:
-            self.conv = parts.conv(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
-        else:
+        elif groups > 1:
             self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias)
+        else:
+            self.conv = _conv(in_channels, out_channels, kernel_size, stride, parts, bias)
         self.norm = norm_layer
         self.act = parts.act() if act else nn.Identity()
         self.drop = parts.drop() if drop else nn.Identity()
@@ -67,7 +67,22 @@ class ConvNormAct(nn.Module):
         zero()
 
 
-class NormActConv(nn.Module):
+class NormAct(nn.Module):
+    """(N, channels, H, W) -> the same shape: norm and activation, and the user's noise with `drop`."""
+
+    def __init__(self, channels: int, parts: Parts, *, drop: bool = False) -> None:
+        super().__init__()
+        self.norm, self.act = parts.norm(channels), parts.act()
+        self.drop = parts.drop() if drop else nn.Identity()
+        self.drop_first = parts.drop_before_norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.drop_first:
+            return _norm_act(self.drop(x), self.norm, self.act)
+        return self.drop(_norm_act(x, self.norm, self.act))
+
+
+class NormActConv(NormAct):
     """(N, in_channels, H, W) -> (N, out_channels, H', W'): norm, activation, convolution (pre-activation).
 
     Kinds of convolution and `drop` are as in ConvNormAct.
@@ -83,25 +98,17 @@ class NormActConv(nn.Module):
         stride: int = 1,
         drop: bool = False,
     ) -> None:
-        super().__init__()
-        self.norm = parts.norm(in_channels)
-        self.act = parts.act()
-        bias = needs_bias(self.norm)
-        if kernel_size > 1:
-            self.conv = parts.conv(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
-        else:
-            self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
-        self.drop = parts.drop() if drop else nn.Identity()
-        self.drop_first = parts.drop_before_norm
+        super().__init__(in_channels, parts, drop=drop)
+        self.conv = _conv(in_channels, out_channels, kernel_size, stride, parts, needs_bias(self.norm))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.pre_activate(x))
+        return self.conv(super().forward(x))
 
-    def pre_activate(self, x: Tensor) -> Tensor:
-        """What the convolution sees."""
-        if self.drop_first:
-            return _norm_act(self.drop(x), self.norm, self.act)
-        return self.drop(_norm_act(x, self.norm, self.act))
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int, parts: Parts, bias: bool) -> nn.Module:
+    """Of the kind that the user chose, if it has more than one pixel."""
+    make = parts.conv if kernel_size > 1 else conv2d
+    return make(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
 
 
 def _norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlzoo.errors import UserError
 from dlzoo.knobs import Fraction, PositiveInt
-from dlzoo.layers.conv import NormActConv
+from dlzoo.layers.conv import NormAct, NormActConv
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, make_stem, stem_stride
 from dlzoo.registry import MODELS
@@ -63,13 +63,12 @@ class DenseNet(nn.Module):
                 blocks += [NormActConv(channels, kept, 1, parts), parts.pool(kept)]
                 channels = kept
         self.blocks = nn.Sequential(*blocks)
-        self.norm, self.act = parts.norm(channels), parts.act()
+        self.last = NormAct(channels, parts)
         self.pool = parts.head(channels, size)
         self.head = nn.Linear(self.pool.out_features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.norm(self.blocks(self.stem(x))))
-        return self.head(self.pool(x))
+        return self.head(self.pool(self.last(self.blocks(self.stem(x)))))
 
 
 def imagenet_densenet(

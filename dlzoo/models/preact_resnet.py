@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dlzoo.knobs import PositiveInt
-from dlzoo.layers.conv import NormActConv
+from dlzoo.layers.conv import NormAct, NormActConv, needs_bias
 from dlzoo.layers.parts import Parts
 from dlzoo.models.resnet import RESIDUAL
 from dlzoo.models.stem import Stem, stem_stride
@@ -29,16 +29,17 @@ class PreActBasic(nn.Module):
         super().__init__()
         self.out_channels = width
         self.shortcut = make_projection(in_channels, width, stride)
-        self.layer1 = NormActConv(in_channels, width, 3, parts, stride=stride)
+        self.ready = NormAct(in_channels, parts)
+        self.conv = parts.conv(in_channels, width, 3, stride=stride, bias=needs_bias(self.ready.norm))
         self.layer2 = NormActConv(width, width, 3, parts, drop=True)
         self.attention = parts.attention(width)
         self.branch_drop = parts.branch_drop(depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        ready = self.layer1.pre_activate(x)
+        ready = self.ready(x)
         # A projection sees what the branch sees; the identity carries what came in.
         shortcut = x if self.shortcut is None else self.shortcut(ready)
-        return shortcut + self.branch_drop(self.attention(self.layer2(self.layer1.conv(ready))))
+        return shortcut + self.branch_drop(self.attention(self.layer2(self.conv(ready))))
 
 
 class PreActBottleneck(nn.Module):
@@ -50,16 +51,17 @@ class PreActBottleneck(nn.Module):
         super().__init__()
         self.out_channels = 4 * width
         self.shortcut = make_projection(in_channels, 4 * width, stride)
-        self.layer1 = NormActConv(in_channels, width, 1, parts)
+        self.ready = NormAct(in_channels, parts)
+        self.conv = nn.Conv2d(in_channels, width, 1, bias=needs_bias(self.ready.norm))
         self.layer2 = NormActConv(width, width, 3, parts, stride=stride, drop=True)
         self.layer3 = NormActConv(width, 4 * width, 1, parts)
         self.attention = parts.attention(4 * width)
         self.branch_drop = parts.branch_drop(depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        ready = self.layer1.pre_activate(x)
+        ready = self.ready(x)
         shortcut = x if self.shortcut is None else self.shortcut(ready)
-        return shortcut + self.branch_drop(self.attention(self.layer3(self.layer2(self.layer1.conv(ready)))))
+        return shortcut + self.branch_drop(self.attention(self.layer3(self.layer2(self.conv(ready)))))
 
 
 def make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
@@ -98,12 +100,12 @@ class PreActResNet(nn.Module):
                 number += 1
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.norm, self.act = parts.norm(channels), parts.act()
+        self.last = NormAct(channels, parts)
         self.pool = parts.head(channels, size)
         self.head = nn.Linear(self.pool.out_features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.act(self.norm(self.stages(self.stem(x))))))
+        return self.head(self.pool(self.last(self.stages(self.stem(x)))))
 
 
 def imagenet_preact_resnet(

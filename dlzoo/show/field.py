@@ -1,9 +1,9 @@
 """Receptive fields, followed through a forward pass on the meta device.
 
 Along each axis a feature depends on pixels at fixed distances from its own place. Those distances are a set of bits;
-convolution, pooling, padding, slicing and upsampling shift it, and where branches meet, sets are united. The span of the
-set is the receptive field (Araujo et al. 2019, "Computing receptive fields of convolutional neural networks"), and the
-part of the span that is set says whether dilation leaves gaps (gridding, arXiv:1702.08502, section 3.2).
+convolution, pooling, padding, slicing and upsampling shift it, and where branches meet, sets are united. The span of
+the set is the receptive field (Araujo et al. 2019, "Computing receptive fields of convolutional neural networks"), and
+the part of the span that is set says whether dilation leaves gaps (gridding, arXiv:1702.08502, section 3.2).
 """
 
 from __future__ import annotations

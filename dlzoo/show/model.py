@@ -87,12 +87,13 @@ def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]
     else:
         knobs = index.knobs("model", name)
         made_for = (224, 1000) if "stem" in knobs or "arch" in knobs else (32, 10)
-    wiring, settings = dict(zip(WIRING, (*made_for, 3), strict=True)), []
+    wiring: dict[str, int] = dict(zip(WIRING, (*made_for, 3), strict=True))
+    settings = []
     for word in words:
         key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"{word!r} is no setting (key=value); {did_you_mean(word, WIRING)}")
         if key not in WIRING:
-            if not equals:
-                raise UserError(f"{word!r} is no setting (key=value); {did_you_mean(word, WIRING)}")
             settings.append(word)
         elif not value.isdecimal() or int(value) < 1:
             raise UserError(f"{key} must be an integer >= 1, not {value!r}")

@@ -1,0 +1,197 @@
+"""Models of timm and torchvision with our parts, and torchvision's weights in ours."""
+
+import pytest
+import timm
+import torch
+import torchvision.models
+from torch import nn
+
+from dlzoo.errors import UserError
+from dlzoo.layers.norm import GroupNorm
+from dlzoo.models import pretrained
+from dlzoo.models.third_party import ThirdParty
+from dlzoo.registry import MODELS
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.zoo import build_model
+from tests.small import train
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SMALL = {"num_classes": 7, "image_size": 64}
+
+
+def count(network: nn.Module, *kinds: type) -> int:
+    return sum(isinstance(module, kinds) for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "arch"),
+    [("timm", "convnext_atto"), ("timm", "resnet18"), ("torchvision", "resnet18"), ("torchvision", "swin_t")],
+)
+def test_without_parts_it_is_their_network(name: str, arch: str) -> None:
+    torch.manual_seed(0)
+    theirs = (
+        timm.create_model(arch, num_classes=7)
+        if name == "timm"
+        else torchvision.models.get_model(arch, weights=None, num_classes=7)
+    )
+    torch.manual_seed(0)
+    ours, x = build_model(name, arch=arch, **SMALL), torch.randn(2, 3, 64, 64)
+    assert ours.remarks == []
+    assert ours.head.weight.shape[0] == 7
+    for mode in (False, True):
+        torch.manual_seed(1)
+        expected = theirs.train(mode)(x)
+        torch.manual_seed(1)
+        torch.testing.assert_close(ours.train(mode)(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "arch", "norms", "acts"),
+    [
+        ("timm", "resnet18", 20, 17),
+        ("timm", "convnext_atto", None, None),
+        ("timm", "efficientnet_b0", 49, 49),
+        ("timm", "vit_tiny_patch16_224", 25, 12),
+        ("torchvision", "mobilenet_v3_small", 34, None),
+        ("torchvision", "shufflenet_v2_x0_5", None, None),
+    ],
+)
+def test_norms_and_activations_are_replaced_and_it_trains(
+    name: str, arch: str, norms: int | None, acts: int | None
+) -> None:
+    usual, changed = build_model(name, arch=arch, **SMALL), build_model(name, arch=arch, norm="gn", act="mish", **SMALL)
+    places = count(usual, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    assert count(changed, GroupNorm) == places
+    assert count(changed, nn.modules.batchnorm._BatchNorm, nn.LayerNorm) == 0
+    assert count(changed, nn.ReLU, nn.GELU, nn.SiLU, nn.Hardswish) == 0
+    assert norms in (None, places)
+    assert acts in (None, count(changed, nn.Mish))
+    assert changed.remarks[0] == f"norm: {places} replaced"
+    changed(torch.randn(2, 3, 64, 64)).sum().backward()
+    assert all(p.grad is not None for p in changed.parameters())
+
+
+def test_what_could_not_be_replaced_is_said() -> None:
+    network = build_model("torchvision", arch="densenet121", act="mish", **SMALL)
+    assert network.remarks == ["activation: 120 replaced; not replaced: 1 x call of relu"]
+    with pytest.raises(
+        UserError, match=r"no place for act=mish \(activation: 0 replaced; not replaced: 57 x call of relu"
+    ):
+        build_model("torchvision", arch="googlenet", act="mish", **SMALL)
+    with pytest.raises(UserError, match="no place for norm=gn"):
+        build_model("torchvision", arch="alexnet", norm="gn", **SMALL)
+    with pytest.raises(UserError, match="no place for attention=se"):
+        build_model("timm", arch="resnet18", attention="se", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "match"),
+    [
+        ("timm", {"arch": "resnet19"}, "timm has no model 'resnet19'; did you mean"),
+        ("torchvision", {"arch": "resnet19"}, "torchvision has no classifier 'resnet19'; did you mean"),
+        ("torchvision", {"arch": "squeezenet1_0"}, "does not end in a linear layer"),
+        ("torchvision", {"arch": "resnet18", "in_channels": 1}, "take images of 3 channels, not 1"),
+        ("torchvision", {"arch": "inception_v3", "image_size": 16}, "cannot work on images of 16 px"),
+        ("timm", {"arch": "resnet18", "pretrained": True, "norm": "gn"}, "go with the model's own norm"),
+    ],
+)
+def test_refusals_are_one_line(name: str, knobs: dict, match: str) -> None:
+    with pytest.raises(UserError, match=match) as error:
+        build_model(name, **SMALL | knobs)
+    assert "\n" not in str(error.value)
+
+
+def test_it_is_built_on_the_meta_device_and_for_other_channels() -> None:
+    with torch.device("meta"):
+        assert next(build_model("timm", arch="convnext_atto", **SMALL).parameters()).is_meta
+    assert build_model("timm", arch="resnet18", in_channels=1, **SMALL)(torch.randn(2, 1, 64, 64)).shape == (2, 7)
+
+
+def test_a_run_says_what_was_replaced_before_it_trains(capfd: pytest.CaptureFixture) -> None:
+    run = train(
+        "model=timm", "model.arch=test_resnet", "norm=gn", "data.limit=64", "trainer.max_epochs=1", "trainer=cpu"
+    )
+    remarks = RunDir.open(run.dir).read()["remarks"]
+    assert len(remarks) == 1
+    assert remarks[0].startswith("norm: ")
+
+
+# torchvision's weights in our models
+
+COUNTERPARTS = [name for name in MODELS.names() if "torchvision" in MODELS[name].meta and not name.startswith("vgg")]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "googlenet", "mobilenet_v2", "shufflenet_v2_x0_5", "densenet121"])
+def test_pretrained_weights_go_where_they_belong(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """With random weights in place of the download, which needs the internet."""
+    torch.manual_seed(0)
+    extra = {"init_weights": False} if name == "googlenet" else {}
+    reference = torchvision.models.get_model(name, weights=None, **extra).eval()
+    asked = []
+    monkeypatch.setattr(pretrained, "download", lambda counterpart: asked.append(counterpart) or reference)
+    ours, x = build_model(name, num_classes=1000, pretrained=True).eval(), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), reference(x), rtol=1e-5, atol=1e-5)
+    assert asked == [name]
+    other = build_model(name, num_classes=7, pretrained=True).eval()
+    own, known = other.state_dict(), ours.state_dict()
+    assert [key for key in own if own[key].shape != known[key].shape] == ["head.weight", "head.bias"]
+    assert all(torch.equal(own[key], known[key]) for key in own if not key.startswith("head."))
+    assert ours.normalisation[0] == ([0.5] * 3 if name == "googlenet" else [0.485, 0.456, 0.406])
+
+
+def test_the_norm_decides_which_weights_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(counterpart: str) -> nn.Module:
+        asked.append(counterpart)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(pretrained, "download", download)
+    for norm in ("default", "bn"):
+        with pytest.raises(UserError, match=r"could not be downloaded \(no route to host\)"):
+            build_model("vgg11", num_classes=2, image_size=32, pretrained=True, norm=norm, head="gap")
+    assert asked == ["vgg11", "vgg11_bn"]
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "match"),
+    [
+        ("resnet20", {}, "torchvision has no such model"),
+        ("resnet18", {"norm": "gn"}, "there are weights for norm=bn only, not for norm=gn"),
+        ("resnet18", {"attention": "se"}, "leave its other settings and parts as they are"),
+        ("resnet18", {"image_size": 32}, "model.stem=imagenet takes them for smaller ones"),
+        ("resnet18", {"width": 32}, "leave its other settings"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, chosen: dict, match: str
+) -> None:
+    monkeypatch.setattr(
+        pretrained, "download", lambda counterpart: torchvision.models.get_model(counterpart, weights=None)
+    )
+    with pytest.raises(UserError, match=match) as error:
+        build_model(name, num_classes=2, pretrained=True, **chosen)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_from_pretrained_weights_sees_images_as_they_did(
+    monkeypatch: pytest.MonkeyPatch, pictures: object
+) -> None:
+    reference = torchvision.models.resnet18(weights=None)
+    monkeypatch.setattr(pretrained, "download", lambda counterpart: reference)
+    run = train(
+        *(
+            "model=resnet18",
+            "model.stem=imagenet",
+            "model.pretrained=true",
+            "data=image_folder",
+            f"data.root={pictures}",
+        ),
+        *("data.image_size=32", "data.batch_size=8", "trainer.max_epochs=1", "trainer=cpu", "trainer.limit_batches=1"),
+    )
+    state = torch.load(run.dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    deviation = 1 / (255 * state["normalise.scale"].ravel())
+    torch.testing.assert_close(deviation, torch.tensor([0.229, 0.224, 0.225]))
+    assert ThirdParty.__doc__
