@@ -76,4 +76,4 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
 
 
 def _of_head(key: str) -> bool:
-    return key.startswith("head.")
+    return "head" in key.split(".")  # auxiliary classifiers have one too

@@ -2,12 +2,15 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from dlzoo import config
 from dlzoo.cli import _COMMANDS, main
-from dlzoo.registry import REGISTRIES
+from dlzoo.registry import MODELS, NORMS, REGISTRIES
+from dlzoo.show import parts
 from dlzoo.show.listing import COMPLETION, candidates
 
 
@@ -53,6 +56,8 @@ def test_show_says_what_a_model_costs(capsys: pytest.CaptureFixture) -> None:
         ["train", "resume=nothing"],
         ["train", "resume=nothing", "seed=1"],
         ["teach"],
+        ["list", "--parts", "norm"],
+        ["show", "norm", "gn", "image_size=3"],
     ],
 )
 def test_wrong_words_are_one_line_and_exit_2(words: list[str], capsys: pytest.CaptureFixture) -> None:
@@ -83,6 +88,8 @@ def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixtu
         ("dlzoo train trainer.max", ["trainer.max_epochs="]),
         ("dlzoo show no", ["norm"]),
         ("dlzoo show norm g", ["gn"]),
+        ("dlzoo show model resnet20 norm=g", ["gn"]),
+        ("dlzoo show model resnet20 model.w", ["model.width="]),
         ("dlzoo eval r", ["run="]),
         ("dlzoo train zzz", []),
         ("dlzoo train optimizer.l", ["optimizer.lr=", "optimizer.lr_reference_batch="]),
@@ -92,6 +99,19 @@ def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixtu
 )
 def test_completion(line: str, some: list[str]) -> None:
     assert sorted(candidates(line, _COMMANDS)) == sorted(some)
+
+
+def test_the_table_of_parts_and_the_one_in_the_readme(capsys: pytest.CaptureFixture) -> None:
+    """Every cell was found out by building; here that the README is not behind, and that the words agree."""
+    found = parts.matrix()
+    assert set(found) == set(MODELS.names())
+    assert parts.markdown(found) in (Path(__file__).parent.parent / "README.md").read_text()
+    parts.show(found, Console(width=150))
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in parts.legend(found))
+    assert found["linear"] == {}
+    assert found["resnet18"]["norm"] == NORMS.names()
+    assert "stochastic_depth" not in found["vgg11"]["drop"]
 
 
 def test_bash_completes() -> None:

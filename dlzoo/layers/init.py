@@ -75,7 +75,7 @@ class InitSettings:
 def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: InitSettings) -> None:
     """Fill every weight of two or more dimensions by `init`; the biases beside them become zero.
 
-    The head keeps what torch gives it, as in torchvision's models: what it feeds is the loss and no activation, and
+    A `head` keeps what torch gives it, as in torchvision's models: what it feeds is the loss and no activation, and
     logits that start large make the first steps explode. So does, with all that is in it, a module that says
     `keeps_init`. `init=torch` leaves everything as it is.
 
@@ -83,8 +83,12 @@ def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: Ini
         UserError: if zero_last_norm is asked of a network without residual branches.
     """
     if getattr(init, "func", init) is not leave:
-        kept = [getattr(network, "head", None), *(m for m in network.modules() if getattr(m, "keeps_init", False))]
-        left = {part for module in kept if module is not None for part in module.modules()}
+        left = {
+            part
+            for name, module in network.named_modules()
+            if name.rpartition(".")[2] == "head" or getattr(module, "keeps_init", False)
+            for part in module.modules()
+        }
         for module in network.modules():
             if module in left:
                 continue

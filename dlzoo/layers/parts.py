@@ -105,7 +105,13 @@ class Parts:
         return self._makers["drop"].settings.place == "before_norm"
 
     def branch_drop(self, depth: float) -> nn.Module:
-        """Noise on a whole residual branch, at `depth` from 0 (the first block) to 1 (the last)."""
+        """Noise on a whole residual branch, at `depth` from 0 (the first block) to 1 (the last).
+
+        Raises:
+            UserError: if noise on branches was asked for, before norms.
+        """
+        if self._makers["drop"].needs == "branch" and self.drop_before_norm:
+            raise UserError("drop.place=before_norm is for noise inside a block; this drop takes whole branches")
         return self._take("drop", {"branch"}, depth=depth)
 
     def head(self, channels: int, size: int) -> Any:

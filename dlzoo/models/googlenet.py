@@ -137,9 +137,9 @@ class GoogLeNet(nn.Module):
         auxiliary = []
         for number, module in enumerate(self.stage4):
             x = module(x)
-            # After 4a and 4d, in training only.
+            # After 4a and 4d, in training only; a frozen one is in evaluation.
             head = {0: self.aux1, 3: self.aux2}.get(number)
-            if head is not None and self.training:
+            if head is not None and head.training:
                 auxiliary.append(head(x))
         logits = self.head(self.drop(self.pool(self.stage5(self.pool4(x)))))
         return WithAuxiliary(logits, tuple(auxiliary), self.aux_weight) if auxiliary else logits

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.layers.conv import LinearNormAct
+from dlzoo.layers.conv import LinearNormAct, NormAct, needs_bias
 from dlzoo.layers.parts import Parts
 from dlzoo.registry import MODELS
 
@@ -21,12 +21,13 @@ class ConvStage(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, size: int, parts: Parts) -> None:
         super().__init__()
-        self.conv = parts.conv(in_channels, out_channels, 5, valid=True, size=size)
-        self.norm, self.act = parts.norm(out_channels), parts.act()
-        self.drop, self.pool = parts.drop(), parts.pool(out_channels)
+        self.ready = NormAct(out_channels, parts, drop=True)
+        bias = needs_bias(self.ready.norm)
+        self.conv = parts.conv(in_channels, out_channels, 5, bias=bias, valid=True, size=size)
+        self.pool = parts.pool(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.drop(self.act(self.norm(self.conv(x)))))
+        return self.pool(self.ready(self.conv(x)))
 
 
 def size_after(stage: nn.Module, in_channels: int, size: int) -> int:

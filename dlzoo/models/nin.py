@@ -30,6 +30,7 @@ class NIN(nn.Module):
 
     The paper ends with a map a class, whose mean is the logit; averaging first and then weighing, as here, is the same
     sum. `mlpconv` false leaves the 1x1 convolutions out. The third layer is `width` wide, the others in proportion.
+    The noise stands behind the poolings, whatever `drop.place` says.
     """
 
     def __init__(

@@ -73,7 +73,9 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
     command = words[0] if words and words[0] in commands else "train"
     if not words and "=" not in word:
         return _starting(word, [*commands, *(f"{choice}=" for choice in config.choices())])
-    if command in ("list", "show"):
+    if command == "show" and len(words) > 2 and words[1] == "model":
+        words = [f"model={words[2]}", *words[3:]]
+    elif command in ("list", "show"):
         return _starting(word, choices() if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "runs", "diff", "completion"):
         return _starting(word, ["run="]) if command in ("eval", "predict") else []
