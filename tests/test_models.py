@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dlzoo.config import compose
+from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 from dlzoo.layers.head import WithAuxiliary
 from dlzoo.models.reference import SIZES, Size
@@ -313,3 +314,29 @@ def test_wrong_arguments_are_one_line(arguments: dict, match: str) -> None:
     with pytest.raises(UserError, match=match) as error:
         build_model(name, **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("shufflenet_v1", {"width": 0.5, "drop": "uniform"}),
+        ("resnet20", {"width": 8, "attention": "se", "norm": "gn"}),
+        ("lenet", {"conv": "locally_connected"}),
+    ],
+)
+def test_some_models_learn_digits_by_heart(name: str, chosen: dict) -> None:
+    """`scripts/prove_training.py` does it with every entry and real photographs."""
+    torch.manual_seed(0)
+    digits = Splits.load(compose(["data=digits", "data.limit=96", "data.val_fraction=0.0"])["data"]).train
+    images, labels = digits.images[torch.arange(96)].permute(0, 3, 1, 2).float() / 128 - 1, digits.labels
+    network = build_model(name, num_classes=10, image_size=8, in_channels=1, **chosen)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(60):
+        for part in torch.arange(96).chunk(2):
+            optimizer.zero_grad()
+            build("loss", "cross_entropy")(network.train()(images[part]), labels[part]).backward()
+            optimizer.step()
+        right = (network.eval()(images).argmax(1) == labels).float().mean().item()
+        if right >= 0.95:
+            return
+    pytest.fail(f"only {right:.1%} of 96 digits after 120 steps")
