@@ -87,9 +87,23 @@ def compose(overrides: Iterable[str]) -> Config:
         elif override.value() is not None:
             chosen.append(f"{override.key_or_group}={override.value()}")
     raw = deepcopy(_composed(tuple(chosen), _written()))
+    _keep_what_registrations_change(raw)
     for override in values:
         _put(raw, override.key_or_group, override.value())
     return freeze(_resolved(raw))
+
+
+def _keep_what_registrations_change(raw: Config) -> None:
+    """A part that is named, and is the model's default, is as the model has it: norm=bn of GoogLeNet has its eps."""
+    for choice, origin in DEFAULTS_FROM.items():
+        known = index.entries(origin).get(raw[origin]["name"], {"meta": {}})["meta"].get(choice)
+        name = raw[choice].get("name")
+        if (
+            isinstance(known, Mapping)
+            and name == known["name"]
+            and raw[choice] == {"name": name} | _defaults(choice, name)
+        ):
+            raw[choice] = {"name": "default"}
 
 
 def _checked(line: str) -> Override:

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from dlzoo.errors import UserError, did_you_mean
-from dlzoo.knobs import knobs_of, wiring_of
+from dlzoo.knobs import knobs_of, unwrapped, wiring_of
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.parts import Maker, Parts
-from dlzoo.models.pretrained import load_pretrained
+from dlzoo.models.pretrained import counterpart_of, load_pretrained
 from dlzoo.registry import INITS, LOSSES, MODELS, PARTS, REGISTRIES, Entry, Registry
 
 #: A part as it may be asked for: its name, its section of a config, or what `build` returned for it.
@@ -84,15 +84,28 @@ def build_model(
     _refuse_odd("init", init)
     network = entry.build(wiring=wiring, **knobs)
     parts.refuse_unused(name, getattr(network, "remarks", ()))
+    own = pretrained and "pretrained" not in entry.knobs
+    counterpart = counterpart_of(name, _norm_of(entry, norm), entry.meta.get("torchvision", {})) if own else ""
+    if pretrained and init != "default" and not _is_default_init(init, entry):
+        raise UserError(f"model={name}: pretrained weights are an initialisation; leave init out")
     if next(network.parameters()).is_meta:
         return network
     settings, fill = _initialisation(init, entry.meta.get("init", INITS.fallback))
     initialise(network, fill, settings)
-    if pretrained and "pretrained" not in entry.knobs:
-        usual = entry.meta.get("norm", "none")
-        own = _label(norm if norm != "default" else usual)
-        network.normalisation = load_pretrained(network, name, own, entry.meta.get("torchvision", {}))
+    if own:
+        network.normalisation = load_pretrained(network, name, counterpart)
     return network
+
+
+def _norm_of(entry: Entry, norm: Choice) -> str:
+    usual = entry.meta.get("norm", "none")
+    return _label(usual if norm == "default" else norm)
+
+
+def _is_default_init(init: Choice, entry: Entry) -> bool:
+    """Whether the section of a config is what the model's registration says."""
+    usual = entry.meta.get("init", INITS.fallback)
+    return isinstance(init, Mapping) and dict(init) == section(INITS, usual)
 
 
 def accepts(name: str, image_size: int = 224, **knobs: Any) -> dict[str, list[str]]:
@@ -131,7 +144,10 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
         if default is None or part == default == "default":
             continue
         usual: dict[str, Any] = {"name": "its own"} if default == "default" else section(registry, default)
-        part = usual if part == "default" else section(registry, part) if isinstance(part, str | Mapping) else part
+        if part in ("default", usual["name"]):
+            part = usual  # also by its name it is as the registration says
+        elif isinstance(part, str | Mapping):
+            part = section(registry, part)
         makers[kind] = _maker(registry, part)
         if part != usual:
             asked[kind] = _difference(kind, part, usual)
@@ -163,23 +179,41 @@ def _initialisation(init: Choice, default: str) -> tuple[InitSettings, Callable[
 def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..., Any]) -> Maker:
     """What makes the part, anew at each call."""
     common = registry.common_settings()
-    usual = common() if common else None
-    if isinstance(part, nn.Module):
-        return Maker(lambda **place: deepcopy(part), settings=usual)
     if not isinstance(part, Mapping):
-        wiring = wiring_of(part) if isinstance(part, partial) else None
-        return Maker(partial(_call, part, wiring), settings=usual)
+        settings = common() if common else None
+        return Maker(partial(_make_given, registry.choice, part), _needs_of(registry, part), settings)
     settings, _ = registry.from_section(part)  # a wrong knob is an error now, not in the middle of a network
     entry = registry[part["name"]]
     knobs = {name: value for name, value in part.items() if name in entry.knobs}
     return Maker(lambda **place: entry.build(wiring=place, **knobs), entry.meta.get("needs", ""), settings)
 
 
-def _call(part: Callable[..., Any], wiring: list[str] | None, **place: Any) -> Any:
-    """Call what `build` returned with what it waits for, and any other callable with the channels."""
-    if wiring is None:
-        return part(*(place[name] for name in ("channels",) if name in place))
-    return part(**{name: place[name] for name in wiring})
+def _needs_of(registry: Registry, part: nn.Module | Callable[..., Any]) -> str:
+    """What the entry needs of a place that `build` made the part from."""
+    made = part.func if isinstance(part, partial) else type(part)
+    entries = [registry[name] for name in registry.names()]
+    return next((entry.meta.get("needs", "") for entry in entries if unwrapped(entry.builder) is made), "")
+
+
+def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -> Any:
+    """A copy of a module; what `build` returned, called with what it waits for; any other callable, with the channels.
+
+    Raises:
+        UserError: if it waits for something that the place does not say.
+    """
+    if isinstance(part, nn.Module):
+        return deepcopy(part)
+    if isinstance(part, partial):
+        wiring = wiring_of(part)
+        missing = [name for name in wiring if name not in place]
+        if missing:
+            raise UserError(f"{kind}={_label(part)} waits for {missing[0]}, which nobody says here")
+        return part(**{name: place[name] for name in wiring})
+    if kind in ("norm", "attention"):
+        return part(place["channels"])
+    if kind == "act":
+        return part()
+    raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 
 def _difference(kind: str, part: Choice, usual: Mapping[str, Any]) -> str:

@@ -276,7 +276,7 @@ def test_a_convolution_in_place_of_a_pooling_gives_maps_of_the_same_size(size: i
     expected = build("pool", "max")(kernel_size=window[0], **place)(x)
     assert pool(x).shape == expected.shape
     padded = F.pad(x, (0, 1, 0, 1)) if window[3] else x
-    torch.testing.assert_close(pool(x), F.conv2d(padded, pool.conv.weight, pool.conv.bias, stride=2).relu())
+    torch.testing.assert_close(pool(x), F.conv2d(padded, pool.block.conv.weight, pool.block.conv.bias, stride=2).relu())
 
 
 def test_spatial_pyramid_pooling() -> None:
@@ -461,7 +461,7 @@ def test_stochastic_depth_drops_deeper_branches_more_often() -> None:
     torch.manual_seed(0)
     network = build_model("resnet20", num_classes=2, image_size=32, drop={"name": "stochastic_depth", "rate": 0.5})
     rates = [block.branch_drop.rate for stage in network.stages for block in stage]
-    assert rates == pytest.approx([0.5 * index / 8 for index in range(9)])
+    assert rates == pytest.approx([0.5 * block / 9 for block in range(1, 10)])
     with pytest.raises(UserError, match="takes whole branches"):
         build_model("resnet20", num_classes=2, drop={"name": "stochastic_depth", "place": "before_norm"})
     out = DROPS.build("stochastic_depth", wiring={"depth": 1.0}, rate=0.5)(torch.ones(2000, 2, 2, 2))
@@ -514,3 +514,32 @@ def test_the_three_forms_of_resnext_compute_the_same(form: str, norm: str) -> No
         other.shortcut.load_state_dict(grouped.shortcut.state_dict())
     x = torch.randn(3, 24, 8, 8).double()
     torch.testing.assert_close(other(x), grouped(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "model", "match"),
+    [
+        ("drop", "stochastic_depth", "vgg11", "no place for drop"),
+        ("drop", "dropblock", "mlp", "no place for drop"),
+        ("conv", "locally_connected", "resnet20", "no place for conv"),
+    ],
+)
+def test_what_build_returned_needs_the_same_places(kind: str, part: str, model: str, match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        build_model(model, num_classes=2, image_size=32, **{kind: build(kind, part)})
+    assert build_model("resnet20", num_classes=2, drop=build("drop", "stochastic_depth"))
+    with pytest.raises(UserError, match="conv must be a name"):
+        build_model("resnet20", num_classes=2, conv=nn.Conv2d)
+
+
+def test_drop_block_counts_in_single_precision() -> None:
+    out = build("drop", "dropblock", rate=0.1)(torch.ones(64, 64, 32, 32, dtype=torch.bfloat16))
+    assert out.float().mean().item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnext29_8x64d", "resnet20", "darknet53", "shufflenet_v1"])
+def test_residual_branches_can_start_as_zero(name: str) -> None:
+    knobs = {"form": "split", "width": 8} if name == "resnext29_8x64d" else {}
+    network = build_model(name, num_classes=2, image_size=32, init={"name": "he", "zero_last_norm": True}, **knobs)
+    zero = [m for m in network.modules() if isinstance(getattr(m, "weight", None), nn.Parameter) and not m.weight.any()]
+    assert len(zero) >= 8

@@ -69,11 +69,11 @@ def gone(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def test_a_sweep_that_is_killed_three_times_ends_as_one_that_nobody_disturbed() -> None:
+def test_a_sweep_that_is_killed_twice_ends_as_one_that_nobody_disturbed() -> None:
     folder = Path.cwd() / "swept"
-    words = [*RUNS, "name=killed", f"sweep.dir={folder}", "optimizer.lr=0.1,0.2", "seed=range(3)"]
+    words = [*RUNS, "name=killed", f"sweep.dir={folder}", "optimizer.lr=0.1,0.2", "seed=range(2)"]
     draw, ended = random.Random(0), {}
-    for with_children in (False, True, True):
+    for with_children in (False, True):
         process = start(*words)
         before = sum(record["state"] == "finished" for record in records(folder).values()) if folder.exists() else 0
         while not folder.exists() or _finished(folder) < before + 1:  # in the middle of things
@@ -90,7 +90,7 @@ def test_a_sweep_that_is_killed_three_times_ends_as_one_that_nobody_disturbed() 
                 assert record["finished"] == ended.setdefault(name, record["finished"])
     sweep(*words)
     left = records(folder)
-    assert len(left) == 6
+    assert len(left) == 4
     for name, record in left.items():
         assert record["state"] == "finished"
         assert record["finished"] == ended.get(name, record["finished"])  # nothing was run twice
@@ -134,15 +134,21 @@ def crashing(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(site), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
-@pytest.mark.parametrize("executor", ["local", "slurm_local"])
-def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(executor: str, crashing: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("executor", "hows"), [("local", "one,crash,two,lost,kill,three"), ("slurm_local", "crash,one,kill")]
+)
+def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(
+    executor: str, hows: str, crashing: dict[str, str]
+) -> None:
     if executor == "slurm_local":
         pytest.importorskip("submitit")
-    words = [*SMALL[2:], "model=crashing", "model.how=one,crash,two,lost,kill,three", f"executor={executor}"]
+    words = [*SMALL[2:], "model=crashing", f"model.how={hows}", f"executor={executor}"]
     said = sweep(*words, "name=broken", code=1, **crashing)
     left = records("outputs/broken")
     states = {name: record["state"] for name, record in left.items()}
-    assert sorted(states.values()) == ["failed"] * 3 + ["finished"] * 3
+    good = sum(how in ("one", "two", "three") for how in hows.split(","))
+    bad = len(hows.split(",")) - good
+    assert sorted(states.values()) == ["failed"] * bad + ["finished"] * good
     for name, record in left.items():
         how = record["config"]["model"]["how"]
         assert (record["state"] == "finished") == (how in ("one", "two", "three")), name
@@ -154,7 +160,7 @@ def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(executor: str, cras
             assert "learning rate" in record["error"]
         if how == "kill":
             assert "killed by SIGKILL" in record["error"]
-    assert "6 runs: 3 finished, 3 failed" in said
+    assert f"{good + bad} runs: {good} finished, {bad} failed" in said
     assert said.count("ZeroDivisionError: of all things") == 2  # as each ended, and in the table
 
 
@@ -239,7 +245,7 @@ def test_a_job_that_loses_its_place_is_put_into_the_queue_again_and_goes_on() ->
     from dlzoo.executors.settings import SlurmSettings
     from dlzoo.executors.slurm import SlurmExecutor
 
-    words = [*SMALL, "trainer.max_epochs=1500", "trainer.threads=1"]
+    words = [*SMALL, "trainer.max_epochs=600", "trainer.threads=1"]
     run = RunDir.create(Path("outputs/preempted"), compose(words))
     job = SlurmExecutor(SlurmSettings(), Path("outputs"), here=True).start(run, compose(words))
     deadline = time.monotonic() + 60

@@ -7,10 +7,8 @@ import torchvision.models
 from torch import nn
 
 from dlzoo.errors import UserError
-from dlzoo.layers.norm import GroupNorm
-from dlzoo.models import pretrained
-from dlzoo.models.third_party import ThirdParty
-from dlzoo.registry import MODELS
+from dlzoo.layers.norm import BatchNorm, GroupNorm
+from dlzoo.models import pretrained, third_party
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.zoo import build_model
 from tests.small import train
@@ -119,8 +117,6 @@ def test_a_run_says_what_was_replaced_before_it_trains(capfd: pytest.CaptureFixt
 
 # torchvision's weights in our models
 
-COUNTERPARTS = [name for name in MODELS.names() if "torchvision" in MODELS[name].meta and not name.startswith("vgg")]
-
 
 @pytest.mark.parametrize("name", ["resnet18", "googlenet", "mobilenet_v2", "shufflenet_v2_x0_5", "densenet121"])
 def test_pretrained_weights_go_where_they_belong(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -160,9 +156,12 @@ def test_the_norm_decides_which_weights_are_asked_for(monkeypatch: pytest.Monkey
     [
         ("resnet20", {}, "torchvision has no such model"),
         ("resnet18", {"norm": "gn"}, "there are weights for norm=bn only, not for norm=gn"),
-        ("resnet18", {"attention": "se"}, "leave its other settings and parts as they are"),
-        ("resnet18", {"image_size": 32}, "model.stem=imagenet takes them for smaller ones"),
-        ("resnet18", {"width": 32}, "leave its other settings"),
+        ("resnet18", {"attention": "se"}, "and nothing else changed"),
+        ("resnet18", {"image_size": 32}, "or a model.stem=imagenet"),
+        ("resnet18", {"init": "glorot"}, "pretrained weights are an initialisation"),
+        ("resnet18", {"init": {"name": "he", "zero_last_norm": True}}, "pretrained weights are an initialisation"),
+        ("vgg11", {"image_size": 128, "norm": "bn"}, "images of 3 channels and 224 px"),
+        ("resnet18", {"width": 32}, "and nothing else changed"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
@@ -194,4 +193,25 @@ def test_a_run_from_pretrained_weights_sees_images_as_they_did(
     state = torch.load(run.dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     deviation = 1 / (255 * state["normalise.scale"].ravel())
     torch.testing.assert_close(deviation, torch.tensor([0.229, 0.224, 0.225]))
-    assert ThirdParty.__doc__
+
+
+@pytest.mark.parametrize("norm", ["default", "bn", "sync_bn"])
+def test_googlenets_weights_run_with_the_eps_that_they_were_learnt_with(
+    monkeypatch: pytest.MonkeyPatch, norm: str
+) -> None:
+    reference = torchvision.models.googlenet(weights=None, init_weights=False)
+    monkeypatch.setattr(pretrained, "download", lambda counterpart: reference)
+    network = build_model("googlenet", num_classes=2, pretrained=True, norm=norm)
+    assert {m.eps for m in network.modules() if isinstance(m, BatchNorm)} == {1e-5 if norm == "sync_bn" else 1e-3}
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "resnet18"])
+def test_torchvisions_own_weights_train(monkeypatch: pytest.MonkeyPatch, arch: str) -> None:
+    extra = {"init_weights": False} if arch == "googlenet" else {}
+    get_model = torchvision.models.get_model
+    monkeypatch.setattr(third_party, "download", lambda name: get_model(name, weights=None, **extra))
+    network = build_model("torchvision", arch=arch, pretrained=True, **SMALL)
+    assert network.train()(torch.randn(2, 3, 64, 64)).shape == (2, 7)
+    assert network.normalisation is not None
+    with pytest.raises(UserError, match="leave init out"):
+        build_model("torchvision", arch=arch, pretrained=True, init="he", **SMALL)

@@ -18,18 +18,23 @@ def none() -> nn.Module:
     return nn.Identity()
 
 
-def _squeezed(channels: int, reduction: int, at_least: int = 8) -> int:
-    """The width of the hidden layer: no gate can be learnt through a channel or two."""
-    return min(channels, max(channels // reduction, at_least))
+def _squeezed(channels: int, reduction: int, min_channels: int) -> int:
+    """The width of the hidden layer: little can be learnt through a channel or two."""
+    return min(channels, max(channels // reduction, min_channels))
 
 
 @ATTENTIONS.register("se", source="arXiv:1709.01507, equations 2 to 4")
 class SqueezeExcitation(nn.Module):
-    """Squeeze: the mean of each channel. Excitation: two linear layers. Scale: each channel by its gate."""
+    """Squeeze: the mean of each channel. Excitation: two linear layers. Scale: each channel by its gate.
 
-    def __init__(self, *, channels: int, reduction: PositiveInt = 16, bias: bool = True) -> None:
+    The hidden layer has channels / reduction features, and not less than `min_channels`.
+    """
+
+    def __init__(
+        self, *, channels: int, reduction: PositiveInt = 16, min_channels: PositiveInt = 8, bias: bool = True
+    ) -> None:
         super().__init__()
-        hidden = _squeezed(channels, reduction)
+        hidden = _squeezed(channels, reduction, min_channels)
         self.reduce = nn.Linear(channels, hidden, bias=bias)
         self.act = nn.ReLU()
         self.expand = nn.Linear(hidden, channels, bias=bias)
@@ -43,9 +48,9 @@ class SqueezeExcitation(nn.Module):
 class ChannelGate(nn.Module):
     """What matters (equation 2): one multi-layer perceptron for the mean and the maximum of each channel."""
 
-    def __init__(self, channels: int, reduction: int) -> None:
+    def __init__(self, channels: int, reduction: int, min_channels: int) -> None:
         super().__init__()
-        hidden = _squeezed(channels, reduction)
+        hidden = _squeezed(channels, reduction, min_channels)
         self.perceptron = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
         self.gate = nn.Sigmoid()
 
@@ -69,7 +74,7 @@ class SpatialGate(nn.Module):
 
 @ATTENTIONS.register("cbam", source="arXiv:1807.06521, equations 1 to 3")
 class CBAM(nn.Module):
-    """Channels, then pixels; `kind` leaves one of the two out."""
+    """Channels, then pixels; `kind` leaves one of the two out. `min_channels`: least features of the hidden layer."""
 
     def __init__(
         self,
@@ -77,10 +82,11 @@ class CBAM(nn.Module):
         channels: int,
         kind: Literal["both", "channel", "spatial"] = "both",
         reduction: PositiveInt = 16,
+        min_channels: PositiveInt = 8,
         kernel_size: PositiveInt = 7,
     ) -> None:
         super().__init__()
-        self.channel = ChannelGate(channels, reduction) if kind != "spatial" else nn.Identity()
+        self.channel = ChannelGate(channels, reduction, min_channels) if kind != "spatial" else nn.Identity()
         self.spatial = SpatialGate(kernel_size) if kind != "channel" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

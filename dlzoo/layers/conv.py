@@ -13,10 +13,10 @@ from dlzoo.layers.parts import Parts
 class ConvNormAct(nn.Module):
     """(N, in_channels, H, W) -> (N, out_channels, H', W'): convolution, norm if `norm`, activation if `act`.
 
-    A convolution of more than one pixel and one group is of the kind that the user chose (`conv=separable`) and keeps
-    the size at stride 1; one with a `padding` of its own is what it is. It has a bias only where no norm replaces it;
-    `bias` says otherwise. With `drop` the user's noise follows the activation, or comes before the norm. LRN comes
-    after the activation.
+    A convolution of more than one pixel and one group is of the kind that the user chose (`conv=separable`), unless it
+    is `fixed` or has a `padding` of its own; it keeps the size at stride 1. It has a bias only where no norm replaces
+    it; `bias` says otherwise. `valid` and the `size` of the maps are as in Parts.conv. With `drop` the user's noise
+    follows the activation, or comes before the norm. LRN comes after the activation.
     """
 
     def __init__(
@@ -33,6 +33,9 @@ class ConvNormAct(nn.Module):
         bias: bool | None = None,
         drop: bool = False,
         padding: int | None = None,
+        fixed: bool = False,
+        valid: bool = False,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         norm_layer = parts.norm(out_channels) if norm else NoNorm(out_channels)
@@ -40,10 +43,11 @@ class ConvNormAct(nn.Module):
         self.conv: nn.Module
         if padding is not None:
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
-        elif groups > 1:
+        elif groups > 1 or kernel_size == 1 or fixed:
             self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias)
         else:
-            self.conv = _conv(in_channels, out_channels, kernel_size, stride, parts, bias)
+            place = {"stride": stride, "bias": bias, "valid": valid, "size": size}
+            self.conv = parts.conv(in_channels, out_channels, kernel_size, **place)
         self.norm = norm_layer
         self.act = parts.act() if act else nn.Identity()
         self.drop = parts.drop() if drop else nn.Identity()
@@ -99,16 +103,11 @@ class NormActConv(NormAct):
         drop: bool = False,
     ) -> None:
         super().__init__(in_channels, parts, drop=drop)
-        self.conv = _conv(in_channels, out_channels, kernel_size, stride, parts, needs_bias(self.norm))
+        make = parts.conv if kernel_size > 1 else conv2d
+        self.conv = make(in_channels, out_channels, kernel_size, stride=stride, bias=needs_bias(self.norm))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(super().forward(x))
-
-
-def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int, parts: Parts, bias: bool) -> nn.Module:
-    """Of the kind that the user chose, if it has more than one pixel."""
-    make = parts.conv if kernel_size > 1 else conv2d
-    return make(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
 
 
 def _norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import torch
@@ -26,9 +28,15 @@ class DropSettings:
     place: Literal["after_norm", "before_norm"] = "after_norm"
 
 
+def depths_of(repeats: Sequence[int]) -> list[list[float]]:
+    """Of each block its number over the number of all, by stage: depths_of([1, 3]) is [[0.25], [0.5, 0.75, 1.0]]."""
+    numbers, total = count(1), sum(repeats)
+    return [[next(numbers) / total for _ in range(blocks)] for blocks in repeats]
+
+
 @DROPS.register("none", source="no noise")
 def none() -> nn.Module:
-    """The identity"""
+    """No noise in the blocks; that of fully connected heads is head.drop_rate, or model.drop_rate"""
     return nn.Identity()
 
 
@@ -36,8 +44,8 @@ def none() -> nn.Module:
 class Dropout(nn.Module):
     """Each value is zero with probability `rate`.
 
-    `scaling`: "train" divides what is kept by 1 - rate in training, "test" multiplies by 1 - rate in evaluation, as the
-    paper does (section 10): in expectation both are the same.
+    `scaling`: "train" divides what is kept by 1 - rate in training, "test" multiplies by 1 - rate in evaluation, as in
+    the paper's section 4: in expectation both are the same.
     """
 
     def __init__(self, *, rate: BelowOne = 0.1, scaling: Literal["train", "test"] = "train") -> None:
@@ -45,7 +53,7 @@ class Dropout(nn.Module):
         self.rate, self.scaling = rate, scaling
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.dropout(x, self.rate, self.training)
+        out = F.dropout(x, self.rate, self.training)  # scaled in training
         return out * (1 - self.rate) if self.scaling == "test" else out
 
     def extra_repr(self) -> str:
@@ -119,10 +127,11 @@ class DropBlock(nn.Module):
         # Equation 1: how often a square must begin, so that `rate` of the pixels are inside one.
         gamma = self.rate * x[0, 0].numel() / (block[0] * block[1] * free[0] * free[1])
         begins = torch.empty(*x.shape[:2], *free, device=x.device).uniform_() < min(gamma, 1.0)
-        corners = F.pad(begins.to(x.dtype), (block[1] - 1, block[1] - 1, block[0] - 1, block[0] - 1))
+        corners = F.pad(begins.float(), (block[1] - 1, block[1] - 1, block[0] - 1, block[0] - 1))
         kept = 1 - F.max_pool2d(corners, block, stride=1)
         # Over the whole batch, as in the paper; a batch of which nothing is kept stays zero.
-        return x * kept * (kept.numel() / kept.sum().clamp(min=1))
+        scale = kept.numel() / kept.sum().clamp(min=1)  # in float32: half precision cannot count so far
+        return x * (kept * scale).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}, block_size={self.block_size}"
@@ -132,7 +141,8 @@ class DropBlock(nn.Module):
 class StochasticDepth(nn.Module):
     """The whole residual branch of a sample is zero with probability `rate` * depth; what is kept is scaled up.
 
-    `depth` is 0 at the first block and 1 at the last (the linear decay of the paper); `decay` false drops all alike.
+    `depth` is l / L at block l of L (the linear decay of equation 4); `decay` false drops all alike. The paper drops a
+    branch for all samples of a batch at once, this one for each sample by itself.
     """
 
     def __init__(self, *, depth: float, rate: BelowOne = 0.2, decay: bool = True) -> None:

@@ -12,7 +12,7 @@ from dlzoo.knobs import PositiveInt
 from dlzoo.registry import ATTENTIONS
 
 
-@ATTENTIONS.register("non_local", source="arXiv:1711.07971, equations 1, 5 and 6 (embedded Gaussian)")
+@ATTENTIONS.register("non_local", source="arXiv:1711.07971, equations 1, 3 and 6 (embedded Gaussian)")
 class NonLocal(nn.Module):
     """z = W softmax(theta(x)^T phi(x)) g(x) + x, in half the channels.
 

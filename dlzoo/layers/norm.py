@@ -178,17 +178,19 @@ class CrossMiniBatchNorm(BatchNorm):
     """Batch normalisation with the statistics of all micro-batches of a step so far (trainer.accumulate).
 
     The weights stand still within a step, so nothing has to be corrected for: the last micro-batch is normalised as
-    `bn` would the whole batch. Gradients go through the micro-batch's own statistics only. `begin_step()` forgets.
+    `bn` would the whole batch. Gradients go through the micro-batch's own statistics only. A run calls `begin_step()`
+    before each step; a loop that never does has `bn`.
     """
 
+    _follows_steps = False
     _start: tuple[Tensor, Tensor] | None = None
 
     def begin_step(self) -> None:
         """Say that the next batch is the first micro-batch of an optimizer step."""
-        self._start = None
+        self._follows_steps, self._start = True, None
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
+        if not (self.training and self._follows_steps):
             return super().forward(input)
         self._check_input_dim(input)
         assert self.running_mean is not None and self.running_var is not None

@@ -105,7 +105,7 @@ class Parts:
         return self._makers["drop"].settings.place == "before_norm"
 
     def branch_drop(self, depth: float) -> nn.Module:
-        """Noise on a whole residual branch, at `depth` from 0 (the first block) to 1 (the last).
+        """Noise on a whole residual branch, at `depth` l / L of block l of L.
 
         Raises:
             UserError: if noise on branches was asked for, before norms.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlzoo.errors import UserError
 from dlzoo.knobs import PositiveInt
-from dlzoo.layers.conv import needs_bias
+from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.registry import POOLS
 
@@ -33,18 +33,17 @@ class ConvPool(nn.Module):
         self, *, channels: int, parts: Parts, kernel_size: int, stride: int, padding: int, ceil_mode: bool
     ) -> None:
         super().__init__()
-        self.norm, self.act = parts.norm(channels), parts.act()
-        self.conv = nn.Conv2d(channels, channels, kernel_size, stride, padding, bias=needs_bias(self.norm))
+        self.block = ConvNormAct(channels, channels, kernel_size, parts, stride=stride, padding=padding)
         self.extra = stride - 1 if ceil_mode else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(F.pad(x, (0, self.extra, 0, self.extra)))))
+        return self.block(F.pad(x, (0, self.extra, 0, self.extra)))
 
 
 class SpatialPyramid(nn.Module):
     """Maxima over windows of several sizes, side by side: (N, C, H, W) -> (N, len(sizes) * C, H, W).
 
-    arXiv:2004.10934, section 3.4; 1 is the map itself.
+    arXiv:2004.10934 (YOLOv4); 1 is the map itself.
 
     Raises:
         UserError: for a window without a middle.

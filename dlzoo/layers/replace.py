@@ -1,7 +1,7 @@
 """Norms and activations of a network that was written elsewhere, replaced by those that the user chose.
 
-Only modules can be replaced. What a network computes by functions, and norms of a kind that is not known here, stay;
-`replace_parts` says so.
+Only modules can be replaced. Activations that a network calls as functions, and norms of a kind that is not known here,
+stay; `replace_parts` says so.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def bilinear(*, factor: int) -> nn.Module:
 class Transposed(nn.Module):
     """A transposed convolution, each channel for itself, which starts as bilinear interpolation and is learnt.
 
-    Kernel 2 * factor (factor even) or 2 * factor - 1, stride factor: every output pixel is touched as often.
+    Kernel 2 * factor (factor even) or 2 * factor - 1 (odd), stride factor.
     """
 
     keeps_init = True

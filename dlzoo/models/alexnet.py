@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -13,19 +14,35 @@ from dlzoo.models.stem import Stem, is_small
 from dlzoo.registry import MODELS
 
 
+class Version(NamedTuple):
+    """What differs between the papers.
+
+    Attributes:
+        widths: channels of the five convolutions.
+        groups: of the second, fourth and fifth; 2 are the columns of 2012 (figure 2).
+        padding: of the first.
+        all_norms: whether the last three convolutions have a norm as well.
+    """
+
+    widths: tuple[int, int, int, int, int]
+    groups: int
+    padding: int
+    all_norms: bool
+
+
+ONE_COLUMN = Version((64, 192, 384, 256, 256), groups=1, padding=2, all_norms=True)
+TWO_COLUMNS = Version((96, 256, 384, 384, 256), groups=2, padding=2, all_norms=False)
+
+
 class AlexNet(nn.Module):
     """Five convolutions, the first, second and fifth with a 3x3 pooling behind, then fully connected layers.
 
-    `widths`: channels of the convolutions. `groups`: of the second, fourth and fifth; 2 are the columns of the paper
-    (figure 2). `padding`: of the first. `norms`: how many of the convolutions have one.
+    Small images get a first convolution of 5x5 with stride 1.
     """
 
     def __init__(
         self,
-        widths: tuple[int, ...],
-        groups: int,
-        padding: int,
-        norms: int,
+        version: Version,
         /,
         *,
         num_classes: int,
@@ -35,7 +52,7 @@ class AlexNet(nn.Module):
         stem: Stem = "auto",
     ) -> None:
         super().__init__()
-        one, two, three, four, five = widths
+        (one, two, three, four, five), groups, padding, norm = version
         small = is_small(stem, image_size)
         kernel, stride, padding = (5, 1, 2) if small else (11, 4, padding)
         size = (image_size + 2 * padding - kernel) // stride + 1
@@ -50,9 +67,9 @@ class AlexNet(nn.Module):
             parts.pool(one, 3),
             ConvNormAct(one, two, 5, parts, groups=groups, drop=True),
             parts.pool(two, 3),
-            ConvNormAct(two, three, 3, parts, norm=norms > 2, drop=True),
-            ConvNormAct(three, four, 3, parts, groups=groups, norm=norms > 2, drop=True),
-            ConvNormAct(four, five, 3, parts, groups=groups, norm=norms > 2, drop=True),
+            ConvNormAct(two, three, 3, parts, norm=norm, drop=True),
+            ConvNormAct(three, four, 3, parts, groups=groups, norm=norm, drop=True),
+            ConvNormAct(four, five, 3, parts, groups=groups, norm=norm, drop=True),
             parts.pool(five, 3),
         )
         self.pool = parts.head(five, size)
@@ -63,15 +80,18 @@ class AlexNet(nn.Module):
 
 
 def _register() -> None:
-    """Two versions of table and figure, a line an entry."""
+    """The two versions, a line an entry."""
     parts = {"act": "relu", "init": "he", "conv": "standard", "pool": "max", "drop": "none"}
-    one_column = {"norm": "none", "head": {"name": "fc", "drop_inputs": True}}
     MODELS.register(
-        "alexnet", source="arXiv:1404.5997, as in torchvision", torchvision={"none": "alexnet"}, **parts, **one_column
-    )(partial(AlexNet, (64, 192, 384, 256, 256), 1, 2, 5))
-    two_columns = {"norm": "lrn", "head": "fc"}
-    MODELS.register("alexnet_2012", source="Krizhevsky et al. 2012, section 3.5", **parts, **two_columns)(
-        partial(AlexNet, (96, 256, 384, 384, 256), 2, 2, 2)
+        "alexnet",
+        source="arXiv:1404.5997, as in torchvision",
+        torchvision={"none": "alexnet"},
+        norm="none",
+        head={"name": "fc", "drop_inputs": True},
+        **parts,
+    )(partial(AlexNet, ONE_COLUMN))
+    MODELS.register("alexnet_2012", source="Krizhevsky et al. 2012, section 3.5", norm="lrn", head="fc", **parts)(
+        partial(AlexNet, TWO_COLUMNS)
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, is_small
 from dlzoo.registry import MODELS
@@ -50,7 +51,7 @@ class DarkStage(nn.Module):
 
 
 class CrossStage(nn.Module):
-    """The same, of half the channels only (arXiv:1911.11929, figure 2b); the other half goes around the blocks.
+    """The same, of half the channels only (arXiv:1911.11929, figure 5); the other half goes around the blocks.
 
     The first stage is the exception: both halves are as wide as its output, and its block has a bottleneck.
     """
@@ -92,14 +93,11 @@ class Darknet(nn.Module):
     ) -> None:
         super().__init__()
         strides = (1, 1, 2, 2, 2) if is_small(stem, image_size) else (2,) * 5
-        self.stem = ConvNormAct(in_channels, width, 3, parts, padding=1)
-        last, number = sum(DEPTHS) - 1, 0
+        self.stem = ConvNormAct(in_channels, width, 3, parts, fixed=True)
         stages = []
-        for index, (depth, stride) in enumerate(zip(DEPTHS, strides, strict=True)):
-            depths = [(number + block) / last for block in range(depth)]
+        for index, (depths, stride) in enumerate(zip(depths_of(DEPTHS), strides, strict=True)):
             channels = width << index
             stages.append(stage(channels, 2 * channels, depths, parts, stride=stride, first=index == 0))
-            number += depth
         self.stages = nn.Sequential(*stages)
         self.pool = parts.head(32 * width, ceil(image_size / (8 if strides[0] == 1 else 32)))
         self.head = nn.Linear(self.pool.out_features, num_classes)

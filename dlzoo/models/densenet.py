@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +96,7 @@ def imagenet_densenet(
         growth_rate=growth_rate,
         bottleneck=bottleneck,
         compression=compression,
-        size=max(image_size // (stem_stride(stem, image_size) * 8), 1),
+        size=max(ceil(image_size / stem_stride(stem, image_size)) // 8, 1),
         num_classes=num_classes,
         parts=parts,
     )

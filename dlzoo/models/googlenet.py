@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import torch
 from torch import Tensor, nn
 
@@ -128,7 +130,9 @@ class GoogLeNet(nn.Module):
         self.aux_weight = aux_weight
         self.aux1 = AuxiliaryHead(widths4[0], num_classes, parts) if aux else None
         self.aux2 = AuxiliaryHead(widths4[3], num_classes, parts) if aux else None
-        self.pool = parts.head(widths5[-1], max(image_size // (4 if small else 32), 1))
+        # 3x3 poolings round down, the last, 2x2, rounds up.
+        size = image_size // 2 if small else ceil(image_size / 2) // 8
+        self.pool = parts.head(widths5[-1], max(ceil(size / 2), 1))
         self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(self.pool.out_features, num_classes)
 
@@ -148,7 +152,7 @@ class GoogLeNet(nn.Module):
 def photo_stem(in_channels: int, parts: Parts) -> nn.Sequential:
     """The first rows of table 1: an eighth of the size, 192 channels."""
     return nn.Sequential(
-        ConvNormAct(in_channels, 64, 7, parts, stride=2, padding=3),
+        ConvNormAct(in_channels, 64, 7, parts, stride=2, fixed=True),
         parts.pool(64, 3, ceil_mode=True),
         ConvNormAct(64, 64, 1, parts),
         ConvNormAct(64, 192, 3, parts),
@@ -159,7 +163,7 @@ def photo_stem(in_channels: int, parts: Parts) -> nn.Sequential:
 def small_stem(in_channels: int, parts: Parts) -> nn.Sequential:
     """The same convolutions without anything that makes maps smaller."""
     return nn.Sequential(
-        ConvNormAct(in_channels, 64, 3, parts, padding=1),
+        ConvNormAct(in_channels, 64, 3, parts, fixed=True),
         ConvNormAct(64, 64, 1, parts),
         ConvNormAct(64, 192, 3, parts),
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.resnet import BasicBlock, Bottleneck
 from dlzoo.models.stem import Stem, is_small
@@ -91,7 +92,7 @@ class Stage(nn.Module):
 
 
 class HRNet(nn.Module):
-    """Stem, four bottlenecks, stages with two, three and four branches, and the head of figure 4c of the long paper.
+    """Stem, four bottlenecks, stages with two, three and four branches, and the head for classification (appendix).
 
     The branches are `width`, 2 * width, ... wide. Small images get a stem that keeps their size.
     """
@@ -109,30 +110,24 @@ class HRNet(nn.Module):
         super().__init__()
         stride = 1 if is_small(stem, image_size) else 2
         self.stem = nn.Sequential(
-            ConvNormAct(in_channels, 64, 3, parts, stride=stride, padding=1),
-            ConvNormAct(64, 64, 3, parts, stride=stride, padding=1),
+            ConvNormAct(in_channels, 64, 3, parts, stride=stride, fixed=True),
+            ConvNormAct(64, 64, 3, parts, stride=stride, fixed=True),
         )
-        number, last = 0, BLOCKS * (1 + sum(MODULES)) - 1
-
-        def next_depths() -> list[float]:
-            nonlocal number
-            number += BLOCKS
-            return [(number - BLOCKS + block) / last for block in range(BLOCKS)]
-
+        first_depths, *module_depths = depths_of([BLOCKS] * (1 + sum(MODULES)))
         channels = [64, 256, 256, 256]
         self.first = nn.Sequential(
-            *(Bottleneck(c, 64, 1, parts, depth=depth) for c, depth in zip(channels, next_depths(), strict=True))
+            *(Bottleneck(c, 64, 1, parts, depth=depth) for c, depth in zip(channels, first_depths, strict=True))
         )
         before = [256]
         self.stages = nn.ModuleList()
         for branches, modules in enumerate(MODULES, 2):
             widths = [width << branch for branch in range(branches)]
-            self.stages.append(Stage(before, widths, [next_depths() for _ in range(modules)], parts))
-            before = widths
+            self.stages.append(Stage(before, widths, module_depths[:modules], parts))
+            before, module_depths = widths, module_depths[modules:]
         self.widen = nn.ModuleList(Bottleneck(c, wide, 1, parts) for c, wide in zip(before, HEAD_WIDTHS, strict=True))
         # As in the reference these have biases beside their norms.
         self.down = nn.ModuleList(
-            ConvNormAct(4 * wide, 8 * wide, 3, parts, stride=2, padding=1, bias=True) for wide in HEAD_WIDTHS[:-1]
+            ConvNormAct(4 * wide, 8 * wide, 3, parts, stride=2, bias=True) for wide in HEAD_WIDTHS[:-1]
         )
         self.last = ConvNormAct(4 * HEAD_WIDTHS[-1], FEATURES, 1, parts, bias=True)
         self.pool = parts.head(FEATURES, ceil(image_size / (8 * stride**2)))
@@ -150,11 +145,11 @@ class HRNet(nn.Module):
 
 
 def _register() -> None:
-    """Section 4 of the paper, a line an entry."""
+    """A line an entry."""
     parts = {"norm": "bn", "act": "relu", "init": "he", "conv": "standard", "attention": "none"}
     parts |= {"drop": "none", "head": "gap", "upsample": "nearest"}
     for width in (18, 32, 48):
-        MODELS.register(f"hrnet_w{width}", source="arXiv:1908.07919, section 3 and figure 4", **parts)(
+        MODELS.register(f"hrnet_w{width}", source="arXiv:1908.07919, section 3; the head as in timm", **parts)(
             partial(HRNet, width=width)
         )
 

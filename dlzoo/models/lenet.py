@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.layers.conv import LinearNormAct, NormAct, needs_bias
+from dlzoo.layers.conv import ConvNormAct, LinearNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.registry import MODELS
 
@@ -16,18 +16,10 @@ from dlzoo.registry import MODELS
 FIELD = 32
 
 
-class ConvStage(nn.Module):
-    """A 5x5 convolution without padding, norm, activation, 2x2 pooling: (N, in, S, S) -> (N, out, (S-4)/2, ...)."""
-
-    def __init__(self, in_channels: int, out_channels: int, size: int, parts: Parts) -> None:
-        super().__init__()
-        self.ready = NormAct(out_channels, parts, drop=True)
-        bias = needs_bias(self.ready.norm)
-        self.conv = parts.conv(in_channels, out_channels, 5, bias=bias, valid=True, size=size)
-        self.pool = parts.pool(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.ready(self.conv(x)))
+def conv_stage(in_channels: int, out_channels: int, size: int, parts: Parts) -> nn.Sequential:
+    """A 5x5 convolution without padding and a 2x2 pooling: (N, in, size, size) -> (N, out, (size - 4) / 2, ...)."""
+    conv = ConvNormAct(in_channels, out_channels, 5, parts, valid=True, size=size, drop=True)
+    return nn.Sequential(conv, parts.pool(out_channels))
 
 
 def size_after(stage: nn.Module, in_channels: int, size: int) -> int:
@@ -50,9 +42,9 @@ class LeNet(nn.Module):
         super().__init__()
         side = max(image_size, FIELD)
         self.frame = side - image_size
-        self.stage1 = ConvStage(in_channels, 6, side, parts)
+        self.stage1 = conv_stage(in_channels, 6, side, parts)
         side = size_after(self.stage1, in_channels, side)
-        self.stage2 = ConvStage(6, 16, side, parts)
+        self.stage2 = conv_stage(6, 16, side, parts)
         features = 16 * size_after(self.stage2, 6, side) ** 2
         self.hidden = nn.Sequential(LinearNormAct(features, 120, parts), LinearNormAct(120, 84, parts))
         self.head = nn.Linear(84, num_classes)

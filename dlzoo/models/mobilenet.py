@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from dlzoo.knobs import BelowOne, Positive, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, is_small
 from dlzoo.registry import MODELS
 
 
-def round_channels(channels: float, least: int = 8) -> int:
+def round_channels(channels: float) -> int:
     """The multiple of eight nearest to `channels`, and not less than nine tenths of it."""
-    rounded = max(least, int(channels + 4) // 8 * 8)
+    rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
@@ -57,7 +58,7 @@ class MobileNetV1(nn.Module):
         super().__init__()
         stride = 1 if is_small(stem, image_size) else 2
         channels = round_channels(32 * width)
-        self.stem = ConvNormAct(in_channels, channels, 3, parts, stride=stride, padding=1)
+        self.stem = ConvNormAct(in_channels, channels, 3, parts, stride=stride, fixed=True)
         blocks = []
         rows = [(64, 1), (128, stride), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
         for wide, block_stride in rows:
@@ -92,6 +93,10 @@ class InvertedResidual(nn.Module):
         branch = self.branch_drop(self.attention(self.project(self.depthwise(self.expand(x)))))
         return x + branch if self.residual else branch
 
+    def zero_residual_(self) -> None:
+        if self.residual:
+            self.project.zero_norm_()
+
 
 @MODELS.register(
     "mobilenet_v2",
@@ -102,9 +107,9 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Inverted residuals with linear bottlenecks, `width` times as wide as in table 2.
 
-    `linear` false puts an activation at the end of each block. bottleneck=ordinary divides the channels by `expansion`
-    in the middle of a block instead of multiplying them, as ResNet does. Small images keep their size in the stem and
-    where the maps are halved first.
+    `linear` false puts an activation at the end of each block. bottleneck=ordinary turns the blocks inside out, as in
+    ResNet: `expansion` times as wide between them, narrow in their middle, where the depthwise convolution is; a block
+    costs about the same. Small images keep their size in the stem and where the maps are halved first.
     """
 
     def __init__(
@@ -124,20 +129,25 @@ class MobileNetV2(nn.Module):
         super().__init__()
         stride = 1 if is_small(stem, image_size) else 2
         channels = round_channels(32 * width)
-        self.stem = ConvNormAct(in_channels, channels, 3, parts, stride=stride, padding=1)
+        self.stem = ConvNormAct(in_channels, channels, 3, parts, stride=stride, fixed=True)
         # Expansion, channels, blocks and stride of table 2.
         rows = [(1, 16, 1, 1), (expansion, 24, 2, stride), (expansion, 32, 3, 2), (expansion, 64, 4, 2)]
         rows += [(expansion, 96, 3, 1), (expansion, 160, 3, 2), (expansion, 320, 1, 1)]
-        blocks, last = [], sum(row[2] for row in rows) - 1
-        for factor, wide, repeats, row_stride in rows:
+        blocks = []
+        places = depths_of([row[2] for row in rows])
+        for (factor, wide, repeats, row_stride), depths in zip(rows, places, strict=True):
             for index in range(repeats):
-                before, channels = channels, round_channels(wide * width)
-                hidden = before * factor if bottleneck == "inverted" else max(before // factor, 1)
+                narrow = round_channels(wide * width)
+                if bottleneck == "inverted":
+                    before, channels = channels, narrow
+                    hidden = before * factor
+                else:
+                    before, channels, hidden = channels, narrow * factor, narrow
                 blocks.append(
                     InvertedResidual(
                         *(before, channels, hidden, row_stride if index == 0 else 1, parts),
                         linear=linear,
-                        depth=len(blocks) / last,
+                        depth=depths[index],
                     )
                 )
         self.blocks = nn.Sequential(*blocks)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from dlzoo.errors import UserError
 from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
@@ -29,8 +30,8 @@ class NIN(nn.Module):
     """Three mlpconv layers, pooling and dropout between them, and global average pooling.
 
     The paper ends with a map a class, whose mean is the logit; averaging first and then weighing, as here, is the same
-    sum. `mlpconv` false leaves the 1x1 convolutions out. The third layer is `width` wide, the others in proportion.
-    The noise stands behind the poolings, whatever `drop.place` says.
+    without the ReLU on those maps. `mlpconv` false leaves the 1x1 convolutions out. The third layer is `width` wide,
+    the others in proportion.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class NIN(nn.Module):
         width: PositiveInt = 192,
     ) -> None:
         super().__init__()
+        if parts.drop_before_norm:
+            raise UserError("drop.place=before_norm has no meaning here: the noise stands behind the poolings")
         narrow, narrower = max(width * 5 // 6, 1), max(width // 2, 1)
         widths = [(width, narrow, narrower), (width, width, width), (width, width)]
         if not mlpconv:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import NormAct, NormActConv, needs_bias
+from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.resnet import RESIDUAL
 from dlzoo.models.stem import Stem, stem_stride
@@ -29,17 +30,17 @@ class PreActBasic(nn.Module):
         super().__init__()
         self.out_channels = width
         self.shortcut = make_projection(in_channels, width, stride)
-        self.ready = NormAct(in_channels, parts)
-        self.conv = parts.conv(in_channels, width, 3, stride=stride, bias=needs_bias(self.ready.norm))
-        self.layer2 = NormActConv(width, width, 3, parts, drop=True)
+        self.preact = NormAct(in_channels, parts)
+        self.conv1 = parts.conv(in_channels, width, 3, stride=stride, bias=needs_bias(self.preact.norm))
+        self.conv2 = NormActConv(width, width, 3, parts, drop=True)
         self.attention = parts.attention(width)
         self.branch_drop = parts.branch_drop(depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        ready = self.ready(x)
+        ready = self.preact(x)
         # A projection sees what the branch sees; the identity carries what came in.
         shortcut = x if self.shortcut is None else self.shortcut(ready)
-        return shortcut + self.branch_drop(self.attention(self.layer2(self.conv(ready))))
+        return shortcut + self.branch_drop(self.attention(self.conv2(self.conv1(ready))))
 
 
 class PreActBottleneck(nn.Module):
@@ -51,17 +52,17 @@ class PreActBottleneck(nn.Module):
         super().__init__()
         self.out_channels = 4 * width
         self.shortcut = make_projection(in_channels, 4 * width, stride)
-        self.ready = NormAct(in_channels, parts)
-        self.conv = nn.Conv2d(in_channels, width, 1, bias=needs_bias(self.ready.norm))
-        self.layer2 = NormActConv(width, width, 3, parts, stride=stride, drop=True)
-        self.layer3 = NormActConv(width, 4 * width, 1, parts)
+        self.preact = NormAct(in_channels, parts)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=needs_bias(self.preact.norm))
+        self.conv2 = NormActConv(width, width, 3, parts, stride=stride, drop=True)
+        self.conv3 = NormActConv(width, 4 * width, 1, parts)
         self.attention = parts.attention(4 * width)
         self.branch_drop = parts.branch_drop(depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        ready = self.ready(x)
+        ready = self.preact(x)
         shortcut = x if self.shortcut is None else self.shortcut(ready)
-        return shortcut + self.branch_drop(self.attention(self.layer3(self.layer2(self.conv(ready)))))
+        return shortcut + self.branch_drop(self.attention(self.conv3(self.conv2(self.conv1(ready)))))
 
 
 def make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
@@ -72,7 +73,10 @@ def make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Modu
 
 
 class PreActResNet(nn.Module):
-    """Stem, stages of pre-activation blocks, a last norm and activation, pooling, head."""
+    """Stem, stages of pre-activation blocks, a last norm and activation, pooling, head.
+
+    The first block is as all others; the paper activates its input before the two paths part (appendix), WRN does not.
+    """
 
     def __init__(
         self,
@@ -90,14 +94,12 @@ class PreActResNet(nn.Module):
         self.stem = stem
         channels = stem_channels
         stages = []
-        last, number = max(sum(depths) - 1, 1), 0
-        for stage, depth in enumerate(depths):
+        for stage, of_stage in enumerate(depths_of(depths)):
             blocks = []
-            for index in range(depth):
+            for index, depth in enumerate(of_stage):
                 stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(block(channels, width << stage, stride, parts, number / last))
+                blocks.append(block(channels, width << stage, stride, parts, depth))
                 channels = blocks[-1].out_channels
-                number += 1
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.last = NormAct(channels, parts)
@@ -150,7 +152,7 @@ def cifar_preact_resnet(
     parts: Parts,
     width: PositiveInt = 16,
 ) -> nn.Module:
-    """Pre-activation ResNet for 32 px images (section 3.2): three stages, the first `width` wide."""
+    """Pre-activation ResNet for 32 px images (section 4.1): three stages, the first `width` wide."""
     return PreActResNet(
         block,
         (depth,) * 3,
@@ -212,7 +214,7 @@ def _register() -> None:
         *((20, PreActBasic, 2), (56, PreActBasic, 2), (110, PreActBasic, 2)),
         (164, PreActBottleneck, 3),
     ]:
-        MODELS.register(f"preact_resnet{layers}", source="arXiv:1603.05027, section 3.2 and table 4", **defaults)(
+        MODELS.register(f"preact_resnet{layers}", source="arXiv:1603.05027, section 4.1", **defaults)(
             partial(cifar_preact_resnet, block, (layers - 2) // (3 * convs))
         )
     for layers, widen in [(16, 4), (28, 10), (40, 4)]:

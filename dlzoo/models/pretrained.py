@@ -15,27 +15,40 @@ IMAGENET: Normalisation = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 GOOGLENET: Normalisation = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
 
-def load_pretrained(network: nn.Module, name: str, norm: str, counterparts: Mapping[str, str]) -> Normalisation:
-    """Load the weights of torchvision's counterpart; the mean and deviation of a channel that they expect.
+def counterpart_of(name: str, norm: str, counterparts: Mapping[str, str]) -> str:
+    """The name of torchvision's model whose weights ours can have.
 
     Args:
-        network: ours, on the CPU. Its head stays new if it has another number of classes than 1000.
-        name: of the model, for errors.
-        norm: the norm that the network has.
+        name: of our model, for errors.
+        norm: the norm that it has; what differs from bn in training only has bn's weights.
         counterparts: norm -> the name of the model in torchvision that has it.
 
     Raises:
-        UserError: if there is none, its weights cannot be had, or they do not fit the model as it is set.
+        UserError: if there is none.
     """
     where = f"model={name} model.pretrained=true"
     if not counterparts:
         raise UserError(f"{where}: torchvision has no such model; model=timm and model=torchvision have others")
-    if norm not in counterparts:
+    kind = "bn" if norm in ("sync_bn", "cmbn") else norm
+    if kind not in counterparts:
         raise UserError(
             f"{where}: there are weights for norm={' or norm='.join(counterparts)} only, not for norm={norm}"
         )
+    return counterparts[kind]
+
+
+def load_pretrained(network: nn.Module, name: str, counterpart: str) -> Normalisation:
+    """Load the weights of torchvision's counterpart; the mean and deviation of a channel that they expect.
+
+    Args:
+        network: ours, on the CPU. Its head stays new if it has another number of classes than 1000.
+
+    Raises:
+        UserError: if the weights cannot be had, or do not fit the model as it is set.
+    """
+    where = f"model={name} model.pretrained=true"
     try:
-        reference = download(counterparts[norm])
+        reference = download(counterpart)
     except Exception as error:
         raise UserError(f"{where}: the weights could not be downloaded ({first_line(error)})") from error
     copy_weights(reference, network, where)
@@ -57,20 +70,18 @@ def copy_weights(reference: nn.Module, network: nn.Module, where: str) -> None:
     Raises:
         UserError: if another tensor than the head's has another shape.
     """
-    own = network.state_dict()
-    theirs = reference.state_dict()
+    own, theirs = network.state_dict(), reference.state_dict()
     if not any(key.startswith("aux") for key in own):
         theirs = {key: value for key, value in theirs.items() if not key.startswith("aux")}
-    fits = len(own) == len(theirs)
-    copied = {}
-    for (key, mine), value in zip(own.items(), theirs.values(), strict=False):
-        if f".{key}".rpartition(".")[0].endswith(".head") and mine.shape != value.shape:
-            continue
-        fits = fits and mine.numel() == value.numel()
-        copied[key] = value
-    if not fits:
+    pairs = list(zip(own, theirs.values(), strict=False))
+    wrong = [key for key, value in pairs if own[key].shape != value.shape and not _of_head(key)]
+    if wrong or len(own) != len(theirs):
         raise UserError(
-            f"{where}: the weights are those of the model as torchvision has it, for images of 3 channels and at least"
-            " 65 px (model.stem=imagenet takes them for smaller ones); leave its other settings and parts as they are"
+            f"{where}: the weights do not fit ({wrong[0] if wrong else 'other layers'}); they are for the model as"
+            " torchvision has it: images of 3 channels and 224 px, or a model.stem=imagenet, and nothing else changed"
         )
-    network.load_state_dict({key: value.view(own[key].shape) for key, value in copied.items()}, strict=False)
+    network.load_state_dict({key: value for key, value in pairs if own[key].shape == value.shape}, strict=False)
+
+
+def _of_head(key: str) -> bool:
+    return "head" in key.split(".")

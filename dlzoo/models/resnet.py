@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from dlzoo.knobs import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.drop import depths_of
 from dlzoo.layers.non_local import CrossLayerNonLocal
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, make_stem, stem_stride
 from dlzoo.registry import MODELS
 
-ShortcutKind = Literal["A", "B", "none"]
+ShortcutKind = Literal["A", "B", "C", "none"]
 Downsample = Literal["conv", "pool"]
 #: (in_channels, width, stride, parts, *, shortcut, depth, downsample) -> a block that knows its `out_channels`.
 Block = Callable[..., Any]
@@ -27,7 +28,7 @@ Block = Callable[..., Any]
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (figure 5, left): (N, in, H, W) -> (N, width, H/stride, W/stride).
 
-    `depth` is the block's place in the network, from 0 to 1, for stochastic depth. downsample="pool" lets a pooling do
+    `depth` is the block's place in the network, for stochastic depth. downsample="pool" lets a pooling do
     what the stride of a convolution does.
     """
 
@@ -124,10 +125,13 @@ class NoShortcut(nn.Module):
 
 
 def make_shortcut(kind: ShortcutKind, in_channels: int, out_channels: int, stride: int, parts: Parts) -> nn.Module:
-    """Identity where the shape stays; else option A (padding) or B (a 1x1 projection); "none" is a plain net."""
+    """Identity where the shape stays, else option A (padding) or B (a 1x1 projection).
+
+    Option C projects everywhere (table 3); "none" is a plain net.
+    """
     if kind == "none":
         return NoShortcut()
-    if stride == 1 and in_channels == out_channels:
+    if stride == 1 and in_channels == out_channels and kind != "C":
         return nn.Identity()
     if kind == "A":
         return PadShortcut(in_channels, out_channels, stride)
@@ -137,8 +141,9 @@ def make_shortcut(kind: ShortcutKind, in_channels: int, out_channels: int, strid
 class ResNet(nn.Module):
     """Stem, stages of residual blocks (the width doubles, the size halves from the second on), pooling, head.
 
-    With `cross_layer` the last stage but one looks at the last (layers.non_local.CrossLayerNonLocal), and the means of
-    what it found are features too. `size`: pixels a side of the last maps.
+    With `cross_layer` the last stage but one looks at the last (layers.non_local.CrossLayerNonLocal), and its means are
+    features too; before the attention has learnt anything, that is the mean of the shallower stage beside the deeper
+    one's. `size`: pixels a side of the last maps.
     """
 
     def __init__(
@@ -160,15 +165,13 @@ class ResNet(nn.Module):
         self.stem = stem
         channels = [stem_channels]
         stages = []
-        last, number = max(sum(depths) - 1, 1), 0
-        for stage, depth in enumerate(depths):
+        for stage, of_stage in enumerate(depths_of(depths)):
             blocks = []
-            for index in range(depth):
+            for index, depth in enumerate(of_stage):
                 stride = 2 if stage > 0 and index == 0 else 1
-                settings: dict[str, Any] = {"shortcut": shortcut, "depth": number / last, "downsample": downsample}
+                settings: dict[str, Any] = {"shortcut": shortcut, "depth": depth, "downsample": downsample}
                 blocks.append(block(channels[-1], width << stage, stride, parts, **settings))
                 channels.append(blocks[-1].out_channels)
-                number += 1
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         shallow, deep = channels[-1 - depths[-1]], channels[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Branches(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(
                 ConvNormAct(in_channels, width, 1, parts),
-                ConvNormAct(width, width, 3, parts, stride=stride, padding=1, drop=True),
+                ConvNormAct(width, width, 3, parts, stride=stride, fixed=True, drop=True),
             )
             for _ in range(groups)
         )
@@ -54,6 +54,8 @@ class SplitBranches(nn.Module):
         total = torch.stack([expand(branch(x)) for branch, expand in pairs]).sum(0)
         return self.norm(total if self.bias is None else total + self.bias[:, None, None])
 
+    zero_norm_ = ConvNormAct.zero_norm_
+
 
 class Unfolded(nn.Module):
     """ResNeXt's block in the form of figure 3a (`split`) or 3b: (N, in, H, W) -> (N, 4 * width, H/stride, W/stride)."""
@@ -77,7 +79,9 @@ class Unfolded(nn.Module):
             raise UserError("model.downsample=pool is for model.form=grouped")
         self.out_channels = out_channels = 4 * width
         if split:
-            self.branch: nn.Module = SplitBranches(in_channels, inner, out_channels, stride, groups, parts)
+            self.branch: SplitBranches | nn.Sequential = SplitBranches(
+                in_channels, inner, out_channels, stride, groups, parts
+            )
         else:
             self.branch = nn.Sequential(
                 Branches(in_channels, inner, stride, groups, parts),
@@ -90,6 +94,10 @@ class Unfolded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.branch_drop(self.attention(self.branch(x))) + self.shortcut(x))
+
+    def zero_residual_(self) -> None:
+        last: Any = self.branch if isinstance(self.branch, SplitBranches) else self.branch[-1]
+        last.zero_norm_()
 
 
 def _block(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dlzoo.errors import UserError
 from dlzoo.knobs import Positive
 from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, make_light_stem, stem_stride
 from dlzoo.registry import MODELS
@@ -82,19 +83,22 @@ class ShuffleNetV1(nn.Module):
         width: Positive = 1.0,
     ) -> None:
         super().__init__()
-        self.stem = make_light_stem(stem, in_channels, 24, image_size, parts)
-        channels, wide = 24, {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}[groups] * width
+        channels = max(int(24 * width), 1)
+        self.stem = make_light_stem(stem, in_channels, channels, image_size, parts)
+        wide = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}[groups] * width
         # Groups divide the quarter that a unit reduces to.
         unit = 4 * groups
         wide = max(round(wide / unit), 1) * unit
         if wide <= channels:
-            raise UserError(f"model.width={width:g} makes the first stage no wider than its stem, of 24 channels")
-        units, last = [], sum(REPEATS) - 1
-        for stage, repeats in enumerate(REPEATS):
-            for index in range(repeats):
-                # The stem's 24 channels are too few for groups (section 3.2).
+            raise UserError(
+                f"model.width={width:g} makes the first stage no wider than its stem, of {channels} channels"
+            )
+        units = []
+        for stage, depths in enumerate(depths_of(REPEATS)):
+            for index, depth in enumerate(depths):
+                # The stem's channels are too few for groups.
                 first_groups = 1 if stage == index == 0 else groups
-                place = (2 if index == 0 else 1, groups, first_groups, parts, len(units) / last)
+                place = (2 if index == 0 else 1, groups, first_groups, parts, depth)
                 units.append(ShuffleUnit(channels, wide << stage, *place))
                 channels = wide << stage
         self.units = nn.Sequential(*units)

@@ -18,8 +18,8 @@ SMALL_IMAGE = 64
 def make_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, parts: Parts) -> nn.Module:
     """ "imagenet": 7x7 with stride 2 and max pooling, a quarter of the size. "small": 3x3, the same size."""
     if stem_stride(kind, image_size) == 1:
-        return ConvNormAct(in_channels, out_channels, 3, parts, padding=1)
-    conv = ConvNormAct(in_channels, out_channels, 7, parts, stride=2, padding=3)
+        return ConvNormAct(in_channels, out_channels, 3, parts, fixed=True)
+    conv = ConvNormAct(in_channels, out_channels, 7, parts, stride=2, fixed=True)
     return nn.Sequential(conv, nn.MaxPool2d(3, stride=2, padding=1))
 
 
@@ -36,6 +36,6 @@ def is_small(kind: Stem, image_size: int) -> bool:
 def make_light_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, parts: Parts) -> nn.Module:
     """The stem of networks for phones: 3x3 with stride 2 and max pooling; small images keep their size."""
     if is_small(kind, image_size):
-        return ConvNormAct(in_channels, out_channels, 3, parts, padding=1)
-    conv = ConvNormAct(in_channels, out_channels, 3, parts, stride=2, padding=1)
+        return ConvNormAct(in_channels, out_channels, 3, parts, fixed=True)
+    conv = ConvNormAct(in_channels, out_channels, 3, parts, stride=2, fixed=True)
     return nn.Sequential(conv, nn.MaxPool2d(3, stride=2, padding=1))

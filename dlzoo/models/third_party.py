@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dlzoo.errors import UserError, did_you_mean, first_line
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.replace import replace_parts
+from dlzoo.models.pretrained import download
 from dlzoo.registry import MODELS
 
 
@@ -87,13 +88,20 @@ def from_torchvision(
     if in_channels != 3:
         raise UserError(f"torchvision's models take images of 3 channels, not {in_channels}; model=timm takes any")
     settings: dict[str, Any] = {"image_size": image_size} if arch.startswith("vit_") and not pretrained else {}
-    if arch in ("googlenet", "inception_v3"):
-        settings |= {"aux_logits": pretrained, "init_weights": False}
+    has_auxiliary = arch in ("googlenet", "inception_v3")
+    if has_auxiliary and not pretrained:
+        settings |= {"aux_logits": False, "init_weights": False}
 
     def make() -> nn.Module:
         if not pretrained:
             return zoo.get_model(arch, weights=None, num_classes=num_classes, **settings)
-        return zoo.get_model(arch, weights="DEFAULT", **settings)
+        network: Any = download(arch)
+        if has_auxiliary:  # the weights come with auxiliary classifiers
+            network.aux_logits = False
+            for name in ("aux1", "aux2", "AuxLogits"):
+                if hasattr(network, name):
+                    setattr(network, name, None)
+        return network
 
     network = _adopt(make, f"model=torchvision model.arch={arch}", 3, image_size, num_classes, parts, pretrained)
     if pretrained:

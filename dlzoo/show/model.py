@@ -138,8 +138,6 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
             running.pop()
             if not isinstance(output, Tensor):
                 return
-            if isinstance(module, LocallyConnected):
-                reach.set(output, _local(module, reach.of(inputs[0])))
             rows[name].output = list(output.shape[1:])
             _see(rows[name], reach.of(output))
 
@@ -152,7 +150,11 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
             rows[running[-1]].memory += tensor.untyped_storage().nbytes() // _BATCH
         return tensor
 
-    handles = []
+    def pass_by(module: LocallyConnected, inputs: Any, output: Tensor) -> None:
+        """Its patches are cut out and put together again: what it sees is a convolution's window."""
+        reach.set(output, _local(module, reach.of(inputs[0])))
+
+    handles = [m.register_forward_hook(pass_by) for m in network.modules() if isinstance(m, LocallyConnected)]
     for name, module in units(network):
         handles.append(module.register_forward_pre_hook(begin(name, module)))
         handles.append(module.register_forward_hook(end(name, module)))
@@ -214,7 +216,7 @@ _NAMES = {
     for name in registry.names()
     if isinstance(registry[name].builder, type)
 }
-_ACT_NAMES = {type(registry.build(name)): name for registry in (ACTS,) for name in registry.names()}
+_ACT_NAMES = {type(ACTS.build(name)): name for name in ACTS.names()}
 
 
 def describe(module: nn.Module) -> str:
