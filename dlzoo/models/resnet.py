@@ -139,7 +139,7 @@ def make_shortcut(kind: ShortcutKind, in_channels: int, out_channels: int, strid
 
 
 class ResNet(nn.Module):
-    """Stem, stages of residual blocks (the width doubles, the size halves from the second on), pooling, head.
+    """Stem, as wide as the first of the stages of residual blocks (the width doubles, the size halves), pooling, head.
 
     With `cross_layer` the last stage but one looks at the last (layers.non_local.CrossLayerNonLocal), and its means are
     features too; before the attention has learnt anything, that is the mean of the shallower stage beside the deeper
@@ -152,7 +152,6 @@ class ResNet(nn.Module):
         depths: tuple[int, ...],
         *,
         stem: nn.Module,
-        stem_channels: int,
         width: int,
         size: int,
         num_classes: int,
@@ -163,7 +162,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = stem
-        channels = [stem_channels]
+        channels = [width]
         stages = []
         for stage, of_stage in enumerate(depths_of(depths)):
             blocks = []
@@ -213,7 +212,6 @@ def imagenet_resnet(
         block,
         depths,
         stem=make_stem(stem, in_channels, width, image_size, parts),
-        stem_channels=width,
         width=width,
         size=ceil(image_size / (8 * stem_stride(stem, image_size))),
         num_classes=num_classes,
@@ -247,7 +245,6 @@ def cifar_resnet(
         block,
         (depth,) * 3,
         stem=make_stem("small", in_channels, width, 32, parts),
-        stem_channels=width,
         width=width,
         size=ceil(image_size / 4),
         num_classes=num_classes,

@@ -1,0 +1,70 @@
+"""Layers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from dlzoo.layers.conv_kinds import LocallyConnected
+from dlzoo.registry import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
+
+#: Classes of ours -> the names that they are chosen by.
+_NAMES = {
+    registry[name].builder: name
+    for registry in (NORMS, ATTENTIONS, DROPS, UPSAMPLES)
+    for name in registry.names()
+    if isinstance(registry[name].builder, type)
+}
+_ACT_NAMES = {type(ACTS.build(name)): name for name in ACTS.names()}
+
+
+def describe(module: nn.Module) -> str:
+    """A layer in words: "conv 3x3 /2, gn 8 groups, relu"."""
+    known = _NAMES.get(type(module))
+    groups = getattr(module, "num_groups", None)
+    if groups is not None:
+        return f"{known or 'groupnorm'} {groups} group{'s' if groups > 1 else ''}"
+    if known or type(module) in _ACT_NAMES:
+        return known or _ACT_NAMES[type(module)]
+    if isinstance(module, nn.Linear):
+        return "linear"
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return _conv(module)
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        kernel, stride = _two(module.kernel_size), _two(module.stride)
+        return f"{'max' if isinstance(module, nn.MaxPool2d) else 'avg'} {kernel[0]}x{kernel[1]}{_stride(stride)}"
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return f"average to {_two(module.output_size)[0]}x{_two(module.output_size)[1]}"
+    if isinstance(module, LocallyConnected):
+        return f"local {module.kernel_size}x{module.kernel_size}{_stride((module.stride,) * 2)}"
+    parts = [describe(child) for child in module.children() if not isinstance(child, nn.Identity)]
+    return ", ".join(part for part in parts if part) or type(module).__name__.lower()
+
+
+def _conv(module: Any) -> str:
+    kernel = "x".join(str(k) for k in module.kernel_size)
+    words = [f"{'transposed' if module.transposed else 'conv'} {kernel}{_stride(module.stride)}"]
+    if max(module.dilation) > 1:
+        words.append(f"dilation {max(module.dilation)}")
+    if module.groups == module.in_channels > 1:
+        words.append("depthwise")
+    elif module.groups > 1:
+        words.append(f"{module.groups} groups")
+    return " ".join(words)
+
+
+def _stride(stride: Sequence[int]) -> str:
+    return "" if max(stride) == 1 else f" /{max(stride)}"
+
+
+def _two(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def kernels_of(module: nn.Module) -> list[list[int]]:
+    """Kernel sizes of the convolutions and poolings inside."""
+    pools = nn.MaxPool2d | nn.AvgPool2d
+    convs = (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | pools))
+    return [list(_two(m.kernel_size)) for m in convs]
