@@ -27,6 +27,7 @@ SCALED: dict[str, tuple[dict[str, object], int]] = {
     "": ({}, 32),
     "alexnet": ({"stem": "imagenet", "head": {"name": "fc", "hidden": [256, 256]}}, 64),
     "vgg": ({"width": 16, "head": {"name": "fc", "hidden": [256, 256]}}, 32),
+    "vgg19": ({"width": 16, "norm": "bn", "head": {"name": "fc", "hidden": [256, 256]}}, 32),
     "nin": ({"width": 64, "drop": "none"}, 32),
     "googlenet": ({"stem": "imagenet"}, 64),
     "resnet": ({"width": 16}, 16),

@@ -55,7 +55,7 @@ REDUCED = {
 LIGHT = {"head": {"fc": {"hidden": [16]}}}
 
 
-def on_meta(name: str, *, image_size: int = 32, **parts: str) -> nn.Module:
+def on_meta(name: str, *, image_size: int = 32, **parts: Any) -> nn.Module:
     with torch.device("meta"):
         return build_model(name, num_classes=10, image_size=image_size, **parts)
 
@@ -87,6 +87,20 @@ def test_parameters_to_the_unit_and_macs_within_a_percent(name: str, size: Size)
 def test_parameters_of_variants_to_the_unit(overrides: list[str], params: int) -> None:
     wiring = {"num_classes": 1000, "in_channels": 3, "image_size": 224}
     assert size_of(compose(overrides), wiring, batch_size=2)[0] == params
+
+
+def test_parameters_by_the_tables_of_the_papers() -> None:
+    """Kernel, channels in, channels out of every layer, biases included."""
+
+    def count(layers: list[tuple[int, int, int]]) -> int:
+        return sum(kernel**2 * before * after + after for kernel, before, after in layers)
+
+    lenet = [(5, 1, 6), (5, 6, 16), (5, 16, 120), (1, 120, 84), (1, 84, 10)]
+    nin = [(5, 3, 192), (1, 192, 160), (1, 160, 96), (5, 96, 192), (1, 192, 192), (1, 192, 192)]
+    nin += [(3, 192, 192), (1, 192, 192), (1, 192, 10)]
+    for name, channels, layers in (("lenet", 1, lenet), ("nin", 3, nin)):
+        network = on_meta(name, in_channels=channels)
+        assert sum(p.numel() for p in network.parameters()) == count(layers)
 
 
 def test_shortcuts_have_the_parameters_of_the_paper() -> None:
