@@ -6,6 +6,7 @@ from dlzoo.assembly import Assembled
 from dlzoo.config import read
 from dlzoo.errors import UserError
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.size import without_weights
 from dlzoo.tasks.signals import signals
 
 
@@ -16,8 +17,7 @@ def evaluate(path: str) -> dict[str, float]:
         UserError: if it is no run, has no checkpoint, or its data has changed.
     """
     run = RunDir.open(path)
-    checkpoint, config = run.selected_checkpoint(), read(run.config_file)
-    config["init_from"] = None  # the checkpoint has the weights
+    checkpoint, config = run.selected_checkpoint(), without_weights(read(run.config_file))
     config["trainer"] |= {"accelerator": "auto", "devices": 1, "compile": False}
     with signals() as stop:
         made = Assembled(config)

@@ -29,6 +29,7 @@ from dlzoo.runs.differences import flat
 from dlzoo.runs.metric_log import MetricLog, read_metrics
 from dlzoo.runs.run_dir import RunDir, fresh_folder, now
 from dlzoo.settings import TrainerSettings
+from dlzoo.size import without_weights
 from dlzoo.tasks.checkpoints import Checkpoints
 from dlzoo.tasks.display import Display, PatientConsole
 from dlzoo.tasks.signals import Stop, signals
@@ -221,8 +222,8 @@ def _assembled(
         UserError: if the data is not what the run began with, or not the same for every rank.
     """
     checkpoint = run.resume_checkpoint()
-    # A checkpoint has the weights that init_from once brought.
-    made = Assembled(config | ({"init_from": None} if checkpoint else {}), record, callbacks=callbacks)
+    # A checkpoint has the weights that came from elsewhere.
+    made = Assembled(without_weights(config) if checkpoint else config, record, callbacks=callbacks)
     if checkpoint:
         if before.get("data_fingerprint") != made.data.fingerprint:
             raise UserError(f"{run.path}: the data is not what the run began with; start a new run")

@@ -13,7 +13,7 @@ from dlzoo.data.decode import read_picture
 from dlzoo.data.feed import Normalise
 from dlzoo.errors import UserError
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.size import network_of
+from dlzoo.size import network_of, without_weights
 from dlzoo.weights import load_weights, transfer
 
 
@@ -30,7 +30,7 @@ def predict(path: str, files: Sequence[str], most: int = 5) -> list[dict[str, An
     state, normalisation = load_weights(run.path)
     size, channels, classes = record["image_size"], record["in_channels"], record["classes"]
     wiring = {"num_classes": len(classes), "in_channels": channels, "image_size": size}
-    network = network_of(read(run.config_file), wiring)
+    network = network_of(without_weights(read(run.config_file)), wiring)
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(state, network, path)
     transfer(normalisation, normalise, path)

@@ -137,7 +137,14 @@ class Registry:
         knobs = dict(section)
         entry, common, settings = self[knobs.pop("name")], self.common_settings(), None
         if common is not None:
-            settings = common(**{name: knobs.pop(name) for name in knobs_of(common) if name in knobs})
+            given = {}
+            for name, schema in knobs_of(common).items():
+                if name in knobs:
+                    try:
+                        given[name] = check(schema, knobs.pop(name))
+                    except ValueError as error:
+                        raise UserError(f"{self.choice}={section['name']}: {name} {error}") from None
+            settings = common(**given)
         return settings, entry.build(wiring=wiring, **knobs)
 
     def common_settings(self) -> Callable[..., Any] | None:

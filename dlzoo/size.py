@@ -17,6 +17,11 @@ from dlzoo.zoo import build_model
 Config = dict[str, Any]
 
 
+def without_weights(config: Config) -> Config:
+    """The same run, which takes no weights from elsewhere: for one whose checkpoint has them."""
+    return config | {"init_from": None, "model": config["model"] | {"pretrained": False}}
+
+
 def network_of(config: Config, wiring: dict[str, int]) -> nn.Module:
     """The network that a config describes, for so many classes, channels and pixels."""
     knobs = dict(config["model"])

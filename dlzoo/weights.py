@@ -63,6 +63,10 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     """
     own = {key: value for key, value in module.state_dict().items() if not (new_head and _of_head(key))}
     given = {key: value for key, value in state.items() if not (new_head and _of_head(key))}
+    # Auxiliary classifiers are for the training: what one network has of them and the other has not is left out.
+    for one, other in ((own, given), (given, own)):
+        for key in [key for key in one if key.startswith("aux") and key not in other]:
+            del one[key]
     wrong = [key for key in own if key not in given or given[key].shape != own[key].shape]
     wrong += [key for key in given if key not in own]
     if wrong:

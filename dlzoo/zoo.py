@@ -209,10 +209,13 @@ def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -
         if missing:
             raise UserError(f"{kind}={_label(part)} waits for {missing[0]}, which nobody says here")
         return part(**{name: place[name] for name in wiring})
-    if kind in ("norm", "attention"):
-        return part(place["channels"])
-    if kind == "act":
-        return part()
+    if kind in ("norm", "act", "attention"):
+        try:
+            made = part(place["channels"]) if "channels" in place else part()
+        except TypeError:
+            made = None
+        if isinstance(made, nn.Module):
+            return made
     raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 

@@ -543,3 +543,30 @@ def test_residual_branches_can_start_as_zero(name: str) -> None:
     network = build_model(name, num_classes=2, image_size=32, init={"name": "he", "zero_last_norm": True}, **knobs)
     zero = [m for m in network.modules() if isinstance(getattr(m, "weight", None), nn.Parameter) and not m.weight.any()]
     assert len(zero) >= 8
+
+
+@pytest.mark.parametrize("init", ["default", "he", "orthogonal"])
+def test_locally_connected_weights_start_as_those_of_a_convolution(init: str) -> None:
+    torch.manual_seed(0)
+    local, shared = (
+        build_model("lenet", num_classes=2, in_channels=1, image_size=28, conv=kind, init=init)
+        for kind in ("locally_connected", "standard")
+    )
+    for one, other in ((local.stage1, shared.stage1), (local.stage2, shared.stage2)):
+        assert one[0].conv.weight.std().item() == pytest.approx(other[0].conv.weight.std().item(), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "match"),
+    [
+        ({"conv": {"name": "standard", "kernel_size": 0}}, "conv=standard: kernel_size must be an integer >= 1"),
+        ({"conv": {"name": "standard", "kernel_size": "x"}}, "kernel_size must be"),
+        ({"drop": {"name": "dropout", "place": "foo"}}, "place must be after_norm or before_norm"),
+        ({"init": {"name": "he", "zero_last_norm": "no"}}, "zero_last_norm must be true or false"),
+        ({"head": nn.Flatten()}, "does not say its out_features"),
+        ({"act": torch.relu}, "act must be a name"),
+    ],
+)
+def test_wrong_parts_from_python_are_one_line(chosen: dict, match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        build_model("resnet20", num_classes=2, **chosen)

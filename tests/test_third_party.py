@@ -1,5 +1,7 @@
 """Models of timm and torchvision with our parts, and torchvision's weights in ours."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -7,8 +9,10 @@ import torchvision.models
 from torch import nn
 
 from dlzoo.errors import UserError
+from dlzoo.evaluate import evaluate
 from dlzoo.layers.norm import BatchNorm, GroupNorm
 from dlzoo.models import pretrained, third_party
+from dlzoo.predict import predict
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.zoo import build_model
 from tests.small import train
@@ -175,9 +179,7 @@ def test_weights_that_do_not_fit_are_refused(
     assert "\n" not in str(error.value)
 
 
-def test_a_run_from_pretrained_weights_sees_images_as_they_did(
-    monkeypatch: pytest.MonkeyPatch, pictures: object
-) -> None:
+def test_a_run_from_pretrained_weights_sees_images_as_they_did(monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
     reference = torchvision.models.resnet18(weights=None)
     monkeypatch.setattr(pretrained, "download", lambda counterpart: reference)
     run = train(
@@ -215,3 +217,41 @@ def test_torchvisions_own_weights_train(monkeypatch: pytest.MonkeyPatch, arch: s
     assert network.normalisation is not None
     with pytest.raises(UserError, match="leave init out"):
         build_model("torchvision", arch=arch, pretrained=True, init="he", **SMALL)
+
+
+def test_a_probe_leaves_the_statistics_of_new_norms_alone() -> None:
+    network = build_model("timm", arch="resnet18", norm="bn", act="mish", **SMALL)
+    for norm in (module for module in network.modules() if isinstance(module, BatchNorm)):
+        assert norm.num_batches_tracked == 0
+        assert torch.equal(norm.running_var, torch.ones_like(norm.running_var))
+    # One image whose last maps are one pixel is no training batch, and is not taken for one.
+    assert build_model("timm", arch="resnet18", norm="bn", act="mish", num_classes=2, image_size=32)
+
+
+def test_what_is_not_as_in_our_own_models_is_said() -> None:
+    remark = build_model("timm", arch="resnet18", norm="none", **SMALL).remarks[0]
+    assert remark == "norm: 20 replaced; the layers before them stay without a bias"
+
+
+@pytest.mark.parametrize(
+    "model", [["model=resnet18", "model.stem=imagenet"], ["model=torchvision", "model.arch=resnet18"]]
+)
+def test_a_run_with_a_checkpoint_needs_no_download(
+    monkeypatch: pytest.MonkeyPatch, pictures: Path, model: list[str]
+) -> None:
+    reference = torchvision.models.get_model
+    for module in (pretrained, third_party):
+        monkeypatch.setattr(module, "download", lambda name: reference(name, weights=None))
+    run = train(
+        *(*model, "model.pretrained=true", "data=image_folder", f"data.root={pictures}", "data.image_size=40"),
+        *("data.batch_size=8", "trainer.max_epochs=1", "trainer=cpu", "trainer.limit_batches=1"),
+    )
+
+    def fail(name: str) -> nn.Module:
+        raise OSError("the internet is not there")
+
+    for module in (pretrained, third_party):
+        monkeypatch.setattr(module, "download", fail)
+    assert evaluate(str(run.dir)) == {k: v for k, v in run.metrics.items() if k.startswith("test/")}
+    picture = next((pictures / "test").rglob("*.png"))
+    assert predict(str(run.dir), [str(picture)])[0]["classes"]

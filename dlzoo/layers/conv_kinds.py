@@ -5,6 +5,7 @@ Every entry takes any kernel size, odd or even, and costs what its docstring say
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
 
@@ -153,6 +154,13 @@ class LocallyConnected(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels, pixels)) if bias else None
         bound = inputs**-0.5
         nn.init.uniform_(self.weight, -bound, bound)
+
+    def fill_(self, init: Callable[[Tensor], None]) -> None:
+        """Fill the weights of each output pixel as those of a convolution, (out, in, K, K); biases become zero."""
+        for pixel in range(self.weight.shape[2]):
+            init(self.weight.data[:, :, pixel].unflatten(1, (-1, self.kernel_size, self.kernel_size)))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         before, after = self.zeros // 2, self.zeros - self.zeros // 2

@@ -65,6 +65,13 @@ class Residual(Protocol):
     def zero_residual_(self) -> None: ...
 
 
+@runtime_checkable
+class FillsItself(Protocol):
+    """A layer whose weight is not (out, in, ...): it knows which parts of it are."""
+
+    def fill_(self, init: Callable[[Tensor], None]) -> None: ...
+
+
 @dataclass(frozen=True)
 class InitSettings:
     """`zero_last_norm`: residual branches start as zero (arXiv:1706.02677, section 5.1)."""
@@ -93,7 +100,9 @@ def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: Ini
             if module in left:
                 continue
             weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-            if isinstance(weight, nn.Parameter) and weight.dim() >= 2:
+            if isinstance(module, FillsItself):
+                module.fill_(init)
+            elif isinstance(weight, nn.Parameter) and weight.dim() >= 2:
                 init(weight.data)
                 if isinstance(bias, nn.Parameter):
                     nn.init.zeros_(bias)

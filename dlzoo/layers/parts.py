@@ -119,7 +119,10 @@ class Parts:
 
         The module knows its `out_features`.
         """
-        return self._take("head", channels=channels, size=size, parts=self)
+        head = self._take("head", channels=channels, size=size, parts=self)
+        if not hasattr(head, "out_features"):
+            raise UserError(f"head: {type(head).__name__} does not say its out_features")
+        return head
 
     def upsample(self, channels: int, factor: int) -> nn.Module:
         """(N, channels, H, W) -> (N, channels, factor * H, factor * W)."""

@@ -57,12 +57,18 @@ def replace_parts(network: nn.Module, parts: Parts, run: Callable[[], Any]) -> l
     said = []
     if parts.chosen("norm"):
         done, left = _replace(network, lambda module: _norm(module, parts), _is_norm)
-        said.append(_sentence("norm", done, left))
+        said.append(_sentence("norm", done, left) + (_differences(parts.norm(8)) if done else ""))
     if parts.chosen("act"):
         done, left = _replace(network, lambda module: parts.act() if _is_act(module) else None, _is_act)
         left += _functional_acts(network, run)
         said.append(_sentence("activation", done, left))
     return said
+
+
+def _differences(norm: nn.Module) -> str:
+    """What cannot be as in our own models, where a block knows its norm."""
+    bare = "" if getattr(norm, "replaces_bias", True) else "; the layers before them stay without a bias"
+    return bare + ("; before the activations, not after them" if getattr(norm, "follows_act", False) else "")
 
 
 def _norm(module: nn.Module, parts: Parts) -> nn.Module | None:

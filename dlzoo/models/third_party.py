@@ -55,7 +55,9 @@ def from_timm(
     sized: dict[str, Any] = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
 
     def make() -> nn.Module:
-        return timm.create_model(arch, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **sized)
+        return timm.create_model(
+            arch, pretrained=pretrained and _draws(), num_classes=num_classes, in_chans=in_channels, **sized
+        )
 
     network = _adopt(make, f"model=timm model.arch={arch}", in_channels, image_size, num_classes, parts, pretrained)
     if pretrained and config is not None:
@@ -89,11 +91,11 @@ def from_torchvision(
         raise UserError(f"torchvision's models take images of 3 channels, not {in_channels}; model=timm takes any")
     settings: dict[str, Any] = {"image_size": image_size} if arch.startswith("vit_") and not pretrained else {}
     has_auxiliary = arch in ("googlenet", "inception_v3")
-    if has_auxiliary and not pretrained:
+    if has_auxiliary and not (pretrained and _draws()):
         settings |= {"aux_logits": False, "init_weights": False}
 
     def make() -> nn.Module:
-        if not pretrained:
+        if not (pretrained and _draws()):
             return zoo.get_model(arch, weights=None, num_classes=num_classes, **settings)
         network: Any = download(arch)
         if has_auxiliary:  # the weights come with auxiliary classifiers
@@ -109,6 +111,11 @@ def from_torchvision(
         transform = weights.DEFAULT.transforms()
         network.normalisation = list(transform.mean), list(transform.std)
     return network
+
+
+def _draws() -> bool:
+    """Whether weights are wanted at all: on the meta device only their shapes are."""
+    return torch.get_default_device().type != "meta"
 
 
 def _adopt(
@@ -143,7 +150,7 @@ def _adopt(
         if last.out_features != num_classes:
             last = nn.Linear(last.in_features, num_classes)
         with torch.no_grad():
-            remarks = replace_parts(network, parts, lambda: network(images))
+            remarks = replace_parts(network, parts, lambda: network.eval()(images))
     return ThirdParty(network.train(), last, remarks).to(device)
 
 

@@ -17,6 +17,7 @@ from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 from dlzoo.executors.job import Executor
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.size import without_weights
 from dlzoo.sweep.feasible import blueprint, kinds, on_one_cpu, world
 from dlzoo.sweep.plan import Config, Planned
 from dlzoo.tasks.follow import Timer
@@ -73,7 +74,7 @@ def _seconds(config: Config, data: Splits) -> float | None:
     timer = Timer()
     try:
         made = Assembled(
-            alone | {"init_from": None, "trainer": alone["trainer"] | short | {"compile": False}},
+            without_weights(alone) | {"trainer": alone["trainer"] | short | {"compile": False}},
             data=replace(data, batch_size=data.batch_size // world(config)),
             callbacks=[timer],
         )
