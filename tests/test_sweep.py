@@ -230,7 +230,8 @@ def test_a_ray_cluster_carries_a_sweep_out() -> None:
         words = [*SMALL, "name=rays", "seed=range(3)", "executor=ray", f"executor.address=http://127.0.0.1:{port}"]
         deadline = time.monotonic() + 60
         while (process := start(*words)).wait(120) == 2:  # the cluster is not there yet
-            assert time.monotonic() < deadline, process.communicate()
+            said, _ = process.communicate()  # closes the pipe
+            assert time.monotonic() < deadline, said
         assert "3 runs: 3 finished" in finish(process)
         for record in records("outputs/rays").values():
             assert record["metrics"] == train(*SMALL, f"seed={record['seed']}", "trainer.threads=1").metrics
