@@ -191,7 +191,7 @@ def show(words: list[str]) -> None:
     if as_json:
         print(json.dumps(found | profile, indent=1))
     else:
-        print(entry.text(found) + "\n")
+        print(entry.text(found | {"asked": settings}) + "\n")
         model.show(profile, Console())
 
 

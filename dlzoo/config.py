@@ -279,8 +279,17 @@ def values(
     known = knobs(section) if known is None else known
     for key in given:
         if key not in known:
-            raise UserError(f"{where}unknown key '{section}.{key}': {owner} has none; {did_you_mean(key, known)}")
+            raise UserError(
+                f"{where}unknown key '{section}.{key}': {owner} has none; {_where_it_is(section, key, known)}"
+            )
     return {key: _value(f"{section}.{key}", schema, given, where) for key, schema in known.items()}
+
+
+def _where_it_is(section: str, key: str, known: Iterable[str]) -> str:
+    """Another entry of the section that has the key, or the closest key."""
+    names = index.available(section) if section in REGISTRIES else []
+    having = [name for name in names if key in index.entries(section)[name]["knobs"]]
+    return f"{section}={having[0]} has it" if having else did_you_mean(key, known)
 
 
 def _value(key: str, schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> Any:

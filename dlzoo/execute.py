@@ -73,7 +73,8 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
     if ranks.here().world > 1:
         raise UserError("a rank carries out a run that is there: torchrun ... -m dlzoo.cli run DIR; or leave torchrun"
                         " out and say trainer.devices=2, which starts the ranks by itself")  # fmt: skip
-    label = config["name"] or f"{config['model']['name']}_{config['norm']['name']}_{config['data']['name']}"
+    words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
+    label = config["name"] or "_".join([*words, config["data"]["name"]])
     path = Path(config["run_dir"]).expanduser() if config["run_dir"] else fresh_folder(label)
     run = RunDir.create(path, config)
     try:

@@ -7,6 +7,7 @@ sources of the package and of the installed plug-ins, and rebuilt by itself when
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import sys
@@ -56,7 +57,7 @@ def knobs(choice: str, name: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def load() -> Index:
-    """choice -> {"common": knobs, "entries": ...}, from the cache if it is current."""
+    """choice -> {"common": knobs, "about_common": in words, "entries": ...}, from the cache if it is current."""
     key = _key()
     path = user_cache_path("dlzoo") / f"index-{hashlib.sha1(str(_PACKAGE).encode()).hexdigest()[:12]}.json"
     try:
@@ -76,6 +77,7 @@ def _describe(registry: Registry) -> dict[str, Any]:
     common = registry.common_settings()
     return {
         "common": knobs_of(common) if common else {},
+        "about_common": (inspect.getdoc(common) or "") if common else "",
         "entries": {
             name: {
                 "doc": registry[name].doc,

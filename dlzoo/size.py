@@ -30,6 +30,19 @@ def network_of(config: Config, wiring: dict[str, int]) -> nn.Module:
     return build_model(knobs.pop("name"), **wiring, **parts, **knobs)
 
 
+def built(config: Config, wiring: dict[str, int]) -> nn.Module:
+    """`network_of`, whose errors say which model they are of.
+
+    Raises:
+        UserError: if it cannot be built.
+    """
+    try:
+        return network_of(config, wiring)
+    except UserError as error:
+        name = f"model={config['model']['name']}"
+        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from None
+
+
 def size(config: Config, wiring: dict[str, int], batch_size: int) -> tuple[int, int]:
     """(parameters, multiply-accumulates of one image), from the forward pass of a training step on the meta device.
 
@@ -44,10 +57,11 @@ def size(config: Config, wiring: dict[str, int], batch_size: int) -> tuple[int, 
 def _size(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> tuple[int, int]:
     config, wiring = json.loads(about), dict(wired)
     counter = FlopCounterMode(display=False)
-    where = f"model={config['model']['name']} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
+    name = config["model"]["name"]
+    where = f"model={name} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     with torch.device("meta"):
+        network = built(config, wiring).train()
         try:
-            network = network_of(config, wiring).train()
             images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
             with counter, torch.no_grad():
                 network(images)

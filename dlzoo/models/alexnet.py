@@ -59,9 +59,8 @@ class AlexNet(nn.Module):
         for _ in range(3):
             size = (size - 3) // 2 + 1
         if size < 1:
-            raise UserError(
-                f"images of {image_size} px vanish in the poolings: choose at least {15 if small else 63} px"
-            )
+            least = 15 if small else 63
+            raise UserError(f"images of {image_size} px vanish in the poolings: choose data of at least {least} px")
         self.layers = nn.Sequential(
             ConvNormAct(in_channels, one, kernel, parts, stride=stride, padding=padding, drop=True),
             parts.pool(one, 3),

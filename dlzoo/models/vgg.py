@@ -33,7 +33,7 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         if image_size < 32:
-            raise UserError(f"images of {image_size} px vanish in five poolings: choose at least 32 px")
+            raise UserError(f"images of {image_size} px vanish in five poolings: choose data of at least 32 px")
         layers: list[nn.Module] = []
         channels = in_channels
         for stage, depth in enumerate(depths):

@@ -13,19 +13,23 @@ from dlzoo.registry import PARTS
 Record = dict[str, Any]
 
 
+def model_and_parts(config: Record) -> list[str]:
+    """["timm", "convnext_tiny", "norm=gn"]: the model, and the parts that say something of it."""
+    named = {kind: config[kind]["name"] for kind in PARTS}
+    parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", PARTS[kind].neutral)]
+    return [config["model"]["name"], *([config["model"]["arch"]] if "arch" in config["model"] else []), *parts]
+
+
 def before(console: Console, path: Path, record: Record) -> None:
     """Model, size, data, training, device, and where the run goes."""
     config, sizes = record["config"], record["data_sizes"]
-    named = {kind: config[kind]["name"] for kind in PARTS}
-    parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", PARTS[kind].neutral)]
-    arch = [config["model"]["arch"]] if "arch" in config["model"] else []
     lr, used = config["optimizer"]["lr"], record["effective_lr"]
     rate = f"lr={lr:g}" if used == lr else f"lr={lr:g}, effective {used:g}"
     processes = f"{record['ranks']} processes, each on " if record["ranks"] > 1 else ""
     limit = f" (data.limit={config['data']['limit']})" if config["data"]["limit"] else ""
     _print(
         console,
-        ("model", "  ".join([config["model"]["name"], *arch, *parts])),
+        ("model", "  ".join(model_and_parts(config))),
         ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates an image"),
         (
             "data",

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from dlzoo.layers.conv import NormAct
 from dlzoo.layers.conv_kinds import LocallyConnected
 from dlzoo.registry import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
 
@@ -39,8 +40,20 @@ def describe(module: nn.Module) -> str:
         return f"average to {_two(module.output_size)[0]}x{_two(module.output_size)[1]}"
     if isinstance(module, LocallyConnected):
         return f"local {module.kernel_size}x{module.kernel_size}{_stride((module.stride,) * 2)}"
-    parts = [describe(child) for child in module.children() if not isinstance(child, nn.Identity)]
+    parts = [describe(child) for child in _in_order(module) if not isinstance(child, nn.Identity)]
     return ", ".join(part for part in parts if part) or type(module).__name__.lower()
+
+
+def _in_order(module: nn.Module) -> list[nn.Module]:
+    """The children as they are called: noise may come before the norm, and LRN comes after the activation."""
+    names = dict(module.named_children())
+    if {"norm", "act", "drop"} <= set(names):
+        behind = getattr(names["norm"], "follows_act", False)
+        middle = ["act", "norm"] if behind else ["norm", "act"]
+        middle = ["drop", *middle] if getattr(module, "drop_first", False) else [*middle, "drop"]
+        order = [*middle, "conv"] if isinstance(module, NormAct) else ["conv", "linear", *middle]
+        return [names[name] for name in order if name in names]
+    return list(names.values())
 
 
 def _conv(module: Any) -> str:

@@ -29,7 +29,8 @@ def entry(choice: str, name: str) -> dict[str, Any]:
         raise UserError(f"unknown {choice} {name!r}; {did_you_mean(name, config.options(choice))}")
     if choice not in REGISTRIES:
         return _written(choice, name)
-    return {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
+    found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
+    return found | {"about_common": index.load()[choice]["about_common"]}
 
 
 def _written(choice: str, name: str) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _meaning(choice: str, part: str | dict[str, Any]) -> str:
 
 def text(found: dict[str, Any]) -> str:
     """`entry` for a terminal."""
-    lines = [f"{found['choice']}={found['name']}", "", found["doc"].rstrip(), ""]
+    lines = [" ".join([f"{found['choice']}={found['name']}", *found.get("asked", [])]), "", found["doc"].rstrip(), ""]
     if found["source"]:
         lines += [f"source   {found['source']}"]
     lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(found["meta"])]
@@ -76,4 +77,6 @@ def text(found: dict[str, Any]) -> str:
         for name, schema in found["knobs"].items()
     }
     width = max(map(len, shown), default=0)
-    return "\n".join([*lines, *(f"  {setting:<{width}}  {kind}" for setting, kind in shown.items())])
+    about = found.get("about_common") if found["knobs"] else ""
+    below = ["", *about.splitlines()] if about else []
+    return "\n".join([*lines, *(f"  {setting:<{width}}  {kind}" for setting, kind in shown.items()), *below])

@@ -18,9 +18,10 @@ from dlzoo.errors import UserError, did_you_mean, first_line
 from dlzoo.layers.conv_kinds import LocallyConnected
 from dlzoo.layers.head import FullyConnected
 from dlzoo.models.reference import SIZES
+from dlzoo.registry import PARTS
 from dlzoo.show.describe import describe, kernels_of
 from dlzoo.show.field import Field, Reach
-from dlzoo.size import network_of
+from dlzoo.size import built
 from dlzoo.zoo import accepts
 
 #: Words of the command that are no settings of a run.
@@ -93,8 +94,12 @@ def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]
         key, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"{word!r} is no setting (key=value); {did_you_mean(word, WIRING)}")
-        if key not in WIRING:
+        section = key.partition(".")[0]
+        if section in ("model", "init", *PARTS):
             settings.append(word)
+        elif key not in WIRING:
+            raise UserError(f"{word!r}: a model is shown with {', '.join(f'{k}=' for k in WIRING)} model.*, and parts;"
+                            f" {did_you_mean(key, [*WIRING, *PARTS])}")  # fmt: skip
         elif not value.isdecimal() or int(value) < 1:
             raise UserError(f"{key} must be an integer >= 1, not {value!r}")
         else:
@@ -110,8 +115,8 @@ def layers_of(frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
     """
     size, where = wiring["image_size"], f"model={frozen['model']['name']} on images of {wiring['image_size']} px"
     with torch.device("meta"):
+        network = built(frozen, wiring).train()
         try:
-            network = network_of(frozen, wiring).train()
             return _traced(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
         except RuntimeError as error:
             raise UserError(f"{where}: {first_line(error)}") from error
@@ -211,12 +216,14 @@ def _params(module: nn.Module) -> int:
 
 def show(found: dict[str, Any], console: Console) -> None:
     """Print `profile` as a table, its sum, the reference and the parts."""
+    if not console.is_terminal:  # a pipe has no edge
+        console = Console(width=200)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column, justify in [
         *(("layer", "left"), ("what", "left"), ("output", "right"), ("parameters", "right")),
-        *(("M MACs", "right"), ("sees", "right"), ("MB kept", "right")),
+        *(("M MACs", "right"), ("field", "right"), ("MB kept", "right")),
     ]:
-        table.add_column(column, justify=justify, overflow="fold")  # pyright: ignore[reportArgumentType]
+        table.add_column(column, justify=justify, no_wrap=column == "layer")  # pyright: ignore[reportArgumentType]
     for layer in found["layers"]:
         table.add_row(
             *(layer["name"], layer["what"], "x".join(map(str, layer["output"])), f"{layer['params']:,}"),
@@ -236,6 +243,10 @@ def summary(found: dict[str, Any]) -> Iterable[str]:
         f" {found['macs'] / 1e6:,.1f} M multiply-accumulates, {found['memory'] / 1e6:,.1f} MB kept for the backward"
         " pass (an image, float32)"
     )
+    fields = [layer for layer in found["layers"] if layer["field"]]
+    if fields:
+        widest = max(fields, key=lambda layer: layer["field"])
+        yield f"receptive field: {_sees(widest)} px behind {widest['name']} (field, of each layer; all: every pixel)"
     reference = found["reference"]
     if reference:
         macs = "" if reference["macs"] is None else f", {reference['macs']:,} M multiply-accumulates"
