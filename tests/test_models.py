@@ -179,14 +179,12 @@ def test_every_model_takes_what_it_offers_everywhere(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("name", "kind"), [(name, kind) for name in REDUCED for kind in PARTS if kind in MODELS[name].meta]
 )
-def test_each_choice_is_taken_or_refused_as_the_table_says(name: str, kind: str) -> None:
+def test_what_the_table_does_not_say_is_refused(name: str, kind: str) -> None:
+    """What it does say is trained below."""
     knobs, image_size = REDUCED[name]
     accepted = accepts(name, image_size=image_size, **knobs)[kind]
     for part in PARTS[kind].names():
-        usual = MODELS[name].meta[kind]
-        if part in accepted or part == usual:
-            on_meta(name, image_size=image_size, **{kind: part}, **knobs)
-        else:
+        if part not in (*accepted, MODELS[name].meta[kind]):
             with pytest.raises(UserError, match=f"model={name} as it is set has no place for {kind}={part}"):
                 on_meta(name, image_size=image_size, **{kind: part}, **knobs)
 

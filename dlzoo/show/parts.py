@@ -69,7 +69,8 @@ def _together(names: list[str]) -> str:
     """resnet18, resnet34, resnet50 -> "resnet18, 34, 50"."""
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     start = "".join(letters[0] for letters in alike).rstrip("0123456789") if len(names) > 1 else ""
-    return ", ".join([names[0], *(name.removeprefix(start) for name in names[1:])])
+    ends = [name.removeprefix(start) for name in names[1:]]
+    return ", ".join([names[0], *(end if end[0].isdigit() else start + end for end in ends)])
 
 
 def show(found: dict[str, dict[str, list[str]]], console: Console) -> None:
