@@ -160,7 +160,6 @@ def test_torchrun_starts_the_ranks_as_well() -> None:
     ("overrides", "says"),
     [
         (["data.batch_size=33"], r"data.batch_size=33 does not divide into 2 equal parts, one a device$"),
-        (["data=image_folder"], "data=image_folder needs data.root"),
         (["trainer.devices=100000"], "trainer.devices=100000: too many processes for"),
     ],
 )

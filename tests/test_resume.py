@@ -210,6 +210,7 @@ def test_epochs_of_milliseconds_do_not_each_write_a_checkpoint(monkeypatch: pyte
     assert torch.load(run.dir / "checkpoints" / "last.ckpt", weights_only=True)["task"]["clock"] == 12 * 5
 
 
+@pytest.mark.long
 def test_kill_9_at_random_moments_and_the_weights_are_those_of_an_undisturbed_run() -> None:
     """The script does any number, over all its configurations; here, one kill of the one that has most to restore."""
     script = Path(__file__).parents[1] / "scripts" / "prove_resume.py"

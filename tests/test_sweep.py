@@ -71,7 +71,7 @@ def gone(folder: Path) -> None:
 
 def test_a_sweep_that_is_killed_twice_ends_as_one_that_nobody_disturbed() -> None:
     folder = Path.cwd() / "swept"
-    words = [*RUNS, "name=killed", f"sweep.dir={folder}", "optimizer.lr=0.1,0.2", "seed=range(2)"]
+    words = [*RUNS, "name=killed", f"sweep.dir={folder}", "seed=range(3)"]
     draw, ended = random.Random(0), {}
     for with_children in (False, True):
         process = start(*words)
@@ -90,12 +90,12 @@ def test_a_sweep_that_is_killed_twice_ends_as_one_that_nobody_disturbed() -> Non
                 assert record["finished"] == ended.setdefault(name, record["finished"])
     sweep(*words)
     left = records(folder)
-    assert len(left) == 4
+    assert len(left) == 3
     for name, record in left.items():
         assert record["state"] == "finished"
         assert record["finished"] == ended.get(name, record["finished"])  # nothing was run twice
         config = record["config"]
-        undisturbed = train(*RUNS, f"optimizer.lr={config['optimizer']['lr']}", f"seed={config['seed']}")
+        undisturbed = train(*RUNS, f"seed={config['seed']}")
         assert record["metrics"] == undisturbed.metrics
 
 
@@ -241,6 +241,7 @@ def test_a_ray_cluster_carries_a_sweep_out() -> None:
         cluster.wait(30)
 
 
+@pytest.mark.long
 def test_a_job_that_loses_its_place_is_put_into_the_queue_again_and_goes_on() -> None:
     pytest.importorskip("submitit")
     from dlzoo.executors.settings import SlurmSettings
