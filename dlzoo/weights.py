@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.errors import UserError, first_line
+from dlzoo.layers.head import of_head
 from dlzoo.runs.run_dir import RunDir
 
 State = dict[str, Tensor]
@@ -61,8 +62,8 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     Raises:
         UserError: if the weights are those of another model.
     """
-    own = {key: value for key, value in module.state_dict().items() if not (new_head and _of_head(key))}
-    given = {key: value for key, value in state.items() if not (new_head and _of_head(key))}
+    own = {key: value for key, value in module.state_dict().items() if not (new_head and of_head(key))}
+    given = {key: value for key, value in state.items() if not (new_head and of_head(key))}
     # Auxiliary classifiers are for the training: what one network has of them and the other has not is left out.
     for one, other in ((own, given), (given, own)):
         for key in [key for key in one if key.startswith("aux") and key not in other]:
@@ -77,7 +78,3 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
             f" ({sizes[0]} there, {sizes[1]} here)"
         )
     module.load_state_dict(given, strict=False)
-
-
-def _of_head(key: str) -> bool:
-    return "head" in key.split(".")  # auxiliary classifiers have one too

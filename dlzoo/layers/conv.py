@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from dlzoo.errors import UserError
@@ -54,10 +56,7 @@ class ConvNormAct(nn.Module):
         self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        if self.drop_first:
-            return _norm_act(self.drop(x), self.norm, self.act)
-        return self.drop(_norm_act(x, self.norm, self.act))
+        return _finish(self, self.conv(x))
 
     def zero_norm_(self) -> None:
         """Make the output zero, by the norm's scale; for the end of a residual branch.
@@ -81,9 +80,7 @@ class NormAct(nn.Module):
         self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.drop_first:
-            return _norm_act(self.drop(x), self.norm, self.act)
-        return self.drop(_norm_act(x, self.norm, self.act))
+        return _finish(self, x)
 
 
 class NormActConv(NormAct):
@@ -110,8 +107,12 @@ class NormActConv(NormAct):
         return self.conv(super().forward(x))
 
 
-def _norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
-    return norm(act(x)) if getattr(norm, "follows_act", False) else act(norm(x))
+def _finish(block: Any, x: Tensor) -> Tensor:
+    """Norm, activation and noise of a block, in the order that the norm and the user ask for."""
+    x = block.drop(x) if block.drop_first else x
+    follows = getattr(block.norm, "follows_act", False)
+    x = block.norm(block.act(x)) if follows else block.act(block.norm(x))
+    return x if block.drop_first else block.drop(x)
 
 
 def needs_bias(norm: nn.Module) -> bool:
@@ -132,7 +133,4 @@ class LinearNormAct(nn.Module):
         self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.linear(x)
-        if self.drop_first:
-            return _norm_act(self.drop(x), self.norm, self.act)
-        return self.drop(_norm_act(x, self.norm, self.act))
+        return _finish(self, self.linear(x))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dlzoo.errors import UserError
 from dlzoo.knobs import PositiveInt
+from dlzoo.layers.norm import divisor
 from dlzoo.registry import CONVS
 
 
@@ -80,8 +81,7 @@ def grouped(
 
     The number of groups is the largest divisor of both channels that is at most `groups`.
     """
-    shared = gcd(in_channels, out_channels)
-    groups = max(g for g in range(1, min(groups, shared) + 1) if shared % g == 0)
+    groups = divisor(gcd(in_channels, out_channels), groups, 1)
     return conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias, valid=valid)
 
 

@@ -21,6 +21,11 @@ class WithAuxiliary(NamedTuple):
     weight: float
 
 
+def of_head(key: str) -> bool:
+    """Whether a key of a state dict is of a layer that is as wide as there are classes, auxiliary ones included."""
+    return "head" in key.split(".")
+
+
 @HEADS.register("gap", source="arXiv:1312.4400, section 3.2")
 class GlobalAverage(nn.Module):
     """Global average pooling: a feature a channel."""

@@ -5,10 +5,13 @@ Memory grows with the square of the pixels: at 56 x 56 pixels a map of weights h
 
 from __future__ import annotations
 
+from math import gcd
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.knobs import PositiveInt
+from dlzoo.layers.norm import divisor
 from dlzoo.registry import ATTENTIONS
 
 
@@ -60,7 +63,7 @@ class CGNL(nn.Module):
     def __init__(self, *, channels: int, groups: PositiveInt = 8) -> None:
         super().__init__()
         inner = max(channels // 2, 1)
-        self.groups = max(g for g in range(1, min(groups, inner) + 1) if inner % g == 0 and channels % g == 0)
+        self.groups = divisor(gcd(inner, channels), groups, 1)
         self.theta, self.phi, self.g = (nn.Conv2d(channels, inner, 1, bias=False) for _ in range(3))
         self.out = nn.Conv2d(inner, channels, 1, groups=self.groups, bias=False)
         self.norm = nn.GroupNorm(self.groups, channels)
@@ -83,7 +86,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, *, channels: int, num_heads: PositiveInt = 4) -> None:
         super().__init__()
-        self.num_heads = max(heads for heads in range(1, min(num_heads, channels) + 1) if channels % heads == 0)
+        self.num_heads = divisor(channels, num_heads, 1)
         self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zero(nn.Conv2d(channels, channels, 1))
 

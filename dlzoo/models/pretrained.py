@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from dlzoo.errors import UserError, first_line
+from dlzoo.layers.head import of_head
 
 Normalisation = tuple[list[float], list[float]]
 
@@ -74,14 +75,10 @@ def copy_weights(reference: nn.Module, network: nn.Module, where: str) -> None:
     if not any(key.startswith("aux") for key in own):
         theirs = {key: value for key, value in theirs.items() if not key.startswith("aux")}
     pairs = list(zip(own, theirs.values(), strict=False))
-    wrong = [key for key, value in pairs if own[key].shape != value.shape and not _of_head(key)]
+    wrong = [key for key, value in pairs if own[key].shape != value.shape and not of_head(key)]
     if wrong or len(own) != len(theirs):
         raise UserError(
             f"{where}: the weights do not fit ({wrong[0] if wrong else 'other layers'}); they are for the model as"
             " torchvision has it: images of 3 channels and 224 px, or a model.stem=imagenet, and nothing else changed"
         )
     network.load_state_dict({key: value for key, value in pairs if own[key].shape == value.shape}, strict=False)
-
-
-def _of_head(key: str) -> bool:
-    return "head" in key.split(".")
