@@ -7,12 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.knobs import Fraction, NonNegative
+from dlzoo.losses.targets import classes, full, over_classes
 from dlzoo.registry import LOSSES
 
 
-@LOSSES.register("cross_entropy", source="Goodfellow et al. 2016, section 6.2.2; smoothing arXiv:1512.00567, section 7")
+@LOSSES.register(
+    "cross_entropy",
+    source="Goodfellow et al. 2016, section 6.2.2; smoothing arXiv:1512.00567, section 7",
+    kinds=("classification",),
+    soft=True,
+)
 class CrossEntropy(nn.Module):
-    """-log softmax(logits)[target], averaged over the batch: logits (N, K), target (N,) int64 -> ().
+    """-log softmax(logits)[target], averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
+
+    With probabilities t (N, K, ...) as the target: -sum over k of t_k log softmax(logits)_k.
 
     `class_weights` has K numbers; the average is then weighted by them, as torch does, within each part that a batch is
     worked through in: with trainer.accumulate or several devices the parts count the same whatever is in them.
@@ -28,4 +36,13 @@ class CrossEntropy(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(input, target, weight=self.class_weights, label_smoothing=self.label_smoothing)
+        input = full(input)
+        weights = None if self.class_weights is None else self.class_weights.to(input.dtype)
+        if not target.is_floating_point():
+            return F.cross_entropy(input, classes(input, target), weights, label_smoothing=self.label_smoothing)
+        target = over_classes(input, target)
+        if weights is None:
+            return F.cross_entropy(input, target, label_smoothing=self.label_smoothing)
+        # torch divides by N here, which would weight a class index and its one-hot row differently.
+        total = F.cross_entropy(input, target, weights, reduction="sum", label_smoothing=self.label_smoothing)
+        return total / (target.movedim(1, -1) * weights).sum()

@@ -1,0 +1,97 @@
+"""Intersection over union and its generalisations.
+
+Boxes are (..., 4): x1, y1, x2, y2. The leading axes broadcast: boxes1[:, None] and boxes2[None] give all pairs. Half
+precision and integers are computed in float32. A box with x2 <= x1 or y2 <= y1 has no area, and overlaps nothing, not
+even itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Width times height: (..., 4) -> (...)."""
+    width, height = _sides(_full(boxes))
+    return width * height
+
+
+def iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Intersection over union: two times (..., 4) -> (...), from 0 to 1. Without a gradient where boxes are apart."""
+    return _ratio(*_intersection_and_union(_full(boxes1), _full(boxes2)))
+
+
+def giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """IoU minus the share of the hull that is in neither box: (...), from -1 to 1 (arXiv:1902.09630, algorithm 1)."""
+    boxes1, boxes2 = _full(boxes1), _full(boxes2)
+    intersection, union = _intersection_and_union(boxes1, boxes2)
+    width, height = _hull(boxes1, boxes2)
+    return _ratio(intersection, union) - _ratio(width * height - union, width * height)
+
+
+def diou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """IoU minus (distance of centres / diagonal of hull)^2: (...), from -1 to 1 (arXiv:1911.08287, equation 7)."""
+    boxes1, boxes2 = _full(boxes1), _full(boxes2)
+    return iou(boxes1, boxes2) - _distance(boxes1, boxes2)
+
+
+def ciou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """DIoU - alpha v: (...) (arXiv:1911.08287, equations 8 to 11).
+
+    v = 4 / pi^2 (atan w2 / h2 - atan w1 / h1)^2 compares the shapes; its weight alpha = v / (1 - IoU + v) is a constant
+    to the gradient.
+    """
+    boxes1, boxes2 = _full(boxes1), _full(boxes2)
+    overlap = iou(boxes1, boxes2)
+    v = 4 / math.pi**2 * (_angle(boxes2) - _angle(boxes1)).square()
+    with torch.no_grad():
+        alpha = _ratio(v, 1 - overlap + v)
+    return overlap - _distance(boxes1, boxes2) - alpha * v
+
+
+def _full(boxes: Tensor) -> Tensor:
+    return boxes if boxes.dtype == torch.float64 else boxes.float()
+
+
+def _sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Width and height, 0 where the corners are the wrong way round."""
+    width, height = (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).unbind(-1)
+    return width, height
+
+
+def _intersection_and_union(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
+    low = torch.maximum(boxes1[..., :2], boxes2[..., :2])
+    high = torch.minimum(boxes1[..., 2:], boxes2[..., 2:])
+    intersection = area(torch.cat((low, high), -1))
+    # In this order rounding never makes the union smaller than the intersection.
+    return intersection, area(boxes1) + (area(boxes2) - intersection)
+
+
+def _hull(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
+    """Width and height of the smallest box around all corners of both."""
+    corners1, corners2 = boxes1.unflatten(-1, (2, 2)), boxes2.unflatten(-1, (2, 2))
+    low = torch.minimum(corners1.amin(-2), corners2.amin(-2))
+    high = torch.maximum(corners1.amax(-2), corners2.amax(-2))
+    width, height = (high - low).unbind(-1)
+    return width, height
+
+
+def _distance(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """(Distance of the centres / diagonal of the hull)^2."""
+    centres1, centres2 = (boxes.unflatten(-1, (2, 2)).mean(-2) for boxes in (boxes1, boxes2))
+    width, height = _hull(boxes1, boxes2)
+    return _ratio((centres1 - centres2).square().sum(-1), width.square() + height.square())
+
+
+def _angle(boxes: Tensor) -> Tensor:
+    """atan(width / height), 0 for a point."""
+    return torch.atan2(*_sides(boxes))
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, and 0 with a gradient of 0 where the whole is 0."""
+    nothing = whole <= 0
+    return (part / whole.masked_fill(nothing, 1)).masked_fill(nothing, 0)

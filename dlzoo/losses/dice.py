@@ -1,0 +1,31 @@
+"""Dice loss, for classes of very different sizes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dlzoo.knobs import Positive
+from dlzoo.losses.targets import full, over_classes
+from dlzoo.registry import LOSSES
+
+
+@LOSSES.register("dice", source="arXiv:1606.04797, section 3, with a smoothing", kinds=("classification",), soft=True)
+class Dice(nn.Module):
+    """1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth), averaged over the classes: logits (N, K, ...) -> ().
+
+    p is the softmax, t the one-hot row of a class index or a probability; for each class the sums run over the batch
+    and all its pixels. The squares below, V-Net's, make p = t the best answer for probabilities too; sum p + sum t
+    would not. A class that is neither there nor predicted costs nothing.
+    """
+
+    def __init__(self, *, smooth: Positive = 1.0) -> None:
+        super().__init__()
+        self.smooth = smooth
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        input = full(input)
+        target = over_classes(input, target).transpose(0, 1).flatten(1)
+        p = input.softmax(1).transpose(0, 1).flatten(1)
+        overlap = (p * target).sum(1)
+        sizes = p.square().sum(1) + target.square().sum(1)
+        return 1 - ((2 * overlap + self.smooth) / (sizes + self.smooth)).mean()

@@ -1,0 +1,44 @@
+"""The negative log-likelihoods of one class and of each class against the rest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlzoo.losses.targets import classes, full, per_score
+from dlzoo.registry import LOSSES
+
+
+@LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", kinds=("classification",))
+class NegativeLogLikelihood(nn.Module):
+    """-log P(target), averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
+
+    P is the softmax of the input, or what the input says: `input` is logits or log_probabilities.
+    """
+
+    def __init__(self, *, input: Literal["logits", "log_probabilities"] = "logits") -> None:
+        super().__init__()
+        self.input = input
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        input = full(input)
+        log_p = F.log_softmax(input, 1) if self.input == "logits" else input
+        return F.nll_loss(log_p, classes(input, target))
+
+
+@LOSSES.register("bce", source="Bishop 2006, equation 4.90", kinds=("classification",), soft=True)
+class BinaryCrossEntropy(nn.Module):
+    """-t log sigmoid(f) - (1 - t) log(1 - sigmoid(f)), averaged over all scores: logits (N, K, ...) -> ().
+
+    Each class is told from the rest: t is the one-hot row of a class index, a probability (N, K, ...), or 0 or 1 for
+    one score a sample.
+    """
+
+    def __init__(self) -> None:  # the registry reads the knobs from it: nn.Module's own takes anything
+        super().__init__()
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        input = full(input)
+        return F.binary_cross_entropy_with_logits(input, per_score(input, target))

@@ -1,0 +1,84 @@
+"""Losses of the difference between a number and what it should be; classes are numbers too, 1 for the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import NonNegative, Positive
+from dlzoo.losses.targets import full, is_binary, per_score
+from dlzoo.registry import LOSSES
+
+Link = Literal["identity", "sigmoid", "softmax"]
+
+_KINDS = ("classification", "regression")
+
+
+@LOSSES.register("mse", source="Bishop 2006, equation 3.12; classes: section 4.1.3", kinds=_KINDS, soft=True)
+def mse(*, link: Link = "identity") -> nn.Module:
+    """(link(f) - y)^2, averaged over all elements: numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> ()
+
+    link=sigmoid is the classifier that starts slowly: the slope of a saturated sigmoid is next to 0.
+    """
+    return Difference(F.mse_loss, link)
+
+
+@LOSSES.register("l1", source="Bishop 2006, section 1.5.5; classes: arXiv:1712.09482", kinds=_KINDS)
+def l1(*, link: Link | None = None) -> nn.Module:
+    """|link(f) - y|, averaged over all elements: numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> ()
+
+    Without a link, numbers are compared as they are and classes after a softmax (a sigmoid for one score a sample): the
+    median of a one-hot row is 0, so that link=identity tends to answer 0 for every class. As a floating target is
+    numbers, probabilities need link=softmax.
+    """
+    return Difference(F.l1_loss, link)
+
+
+@LOSSES.register("smooth_l1", source="arXiv:1504.08083, equation 3, where beta = 1", kinds=_KINDS, soft=True)
+def smooth_l1(*, beta: NonNegative = 1.0, link: Link = "identity") -> nn.Module:
+    """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2; d = link(f) - y, averaged over all elements
+
+    Numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> (). With beta = 0 it is l1.
+    """
+    return Difference(partial(F.smooth_l1_loss, beta=beta), link)
+
+
+@LOSSES.register("huber", source="Huber 1964", kinds=_KINDS, soft=True)
+def huber(*, delta: Positive = 1.0, link: Link = "identity") -> nn.Module:
+    """d^2 / 2 where |d| < delta, else delta (|d| - delta / 2); d = link(f) - y, averaged over all elements
+
+    Numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> ().
+    """
+    return Difference(partial(F.huber_loss, delta=delta), link)
+
+
+class Difference(nn.Module):
+    """distance(link(input), target). Class indices become one-hot rows; 0 or 1 for one score a sample stay as they are.
+
+    Raises:
+        UserError: where the shapes do not fit, and for link=softmax with one score a sample.
+    """
+
+    def __init__(self, distance: Callable[[Tensor, Tensor], Tensor], link: Link | None) -> None:
+        super().__init__()
+        self.distance, self.link = distance, link
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        input = full(input)
+        return self.distance(self._linked(input, target), per_score(input, target))
+
+    def _linked(self, input: Tensor, target: Tensor) -> Tensor:
+        binary = is_binary(input, target)
+        link = self.link
+        if link is None:
+            link = "identity" if target.is_floating_point() else "sigmoid" if binary else "softmax"
+        if link == "softmax" and binary:
+            raise UserError("loss.link=softmax needs a score for each class; one a sample takes loss.link=sigmoid")
+        if link == "softmax":
+            return input.softmax(1)
+        return input.sigmoid() if link == "sigmoid" else input

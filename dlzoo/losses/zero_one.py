@@ -1,0 +1,38 @@
+"""The zero-one loss: what the other losses of classification stand in for."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dlzoo.knobs import Positive
+from dlzoo.losses.targets import classes, full, is_binary, per_score
+from dlzoo.registry import LOSSES
+
+
+@LOSSES.register(
+    "zero_one",
+    source="Hastie et al. 2009, section 2.4",
+    kinds=("classification", "regression"),
+    learns=False,
+)
+class ZeroOne(nn.Module):
+    """1 where the answer is wrong, else 0: logits (N, K, ...), target (N, ...) -> the share of wrong answers.
+
+    An answer is the class of the largest logit, or 1 for a single score above 0. A number is wrong if it is `tolerance`
+    or more off: |y - f| >= tolerance. The gradient is zero everywhere: nothing learns from this loss.
+    """
+
+    def __init__(self, *, tolerance: Positive = 0.5) -> None:
+        super().__init__()
+        self.tolerance = tolerance
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        input = full(input)
+        if target.is_floating_point():
+            wrong = (per_score(input, target) - input).abs() >= self.tolerance
+        elif is_binary(input, target):
+            wrong = (input > 0) != (target > 0)
+        else:
+            wrong = input.argmax(1) != classes(input, target)
+        # The sign has a gradient, zero, and is finite whatever the input: so backward works.
+        return wrong.to(input.dtype).mean() + 0 * input.sign().mean()
