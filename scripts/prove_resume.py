@@ -41,7 +41,7 @@ CONFIGS = {
             "model=mlp",
             "drop=dropout",
             "drop.rate=0.3",
-            "optimizer.nesterov=true",
+            "optimizer=nesterov",
             "optimizer.lr=0.01",
             "schedule.warmup=0.2",
         )

@@ -1,1 +1,1 @@
-"""Optimizers and learning-rate schedules."""
+"""Optimizers, learning-rate schedules, and what is done to weights beside an optimizer's step."""

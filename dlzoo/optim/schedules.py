@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from typing import Literal
 
-from dlzoo.knobs import Fraction, NonNegative, Positive
-from dlzoo.optim.settings import Span
+from dlzoo.errors import UserError
+from dlzoo.knobs import Fraction, NonNegative, NonNegativeInt, Positive
+from dlzoo.optim.settings import Observer, Schedule, Span
 from dlzoo.registry import SCHEDULES
-
-Schedule = Callable[[int], float]
 
 
 @SCHEDULES.register("constant", source="the rate as it is")
@@ -21,19 +20,103 @@ def constant(span: Span) -> Schedule:
 
 @SCHEDULES.register("step", source="arXiv:1706.02677, section 5.1")
 def step_decay(span: Span, *, every: Positive = 30.0, gamma: Fraction = 0.1) -> Schedule:
-    """Multiplied by gamma `every` so often: a fraction of the run below 1, epochs from 1 on"""
+    """gamma^floor(t / every); `every` is a fraction of the run below 1, epochs from 1 on"""
     period = max(1, span.at(every))
     return lambda step: gamma ** (step // period)
 
 
 @SCHEDULES.register("multi_step", source="arXiv:1512.03385, section 4.2")
 def multi_step(span: Span, *, milestones: tuple[NonNegative, ...] = (0.5, 0.75), gamma: Fraction = 0.1) -> Schedule:
-    """Multiplied by gamma at each milestone: a fraction of the run below 1, epochs from 1 on"""
+    """gamma^(number of milestones passed); each is a fraction of the run below 1, epochs from 1 on"""
     steps = sorted(span.at(milestone) for milestone in milestones)
     return lambda step: gamma ** bisect_right(steps, step)
 
 
+@SCHEDULES.register("exponential", source="arXiv:1801.04381, section 6.1")
+def exponential(span: Span, *, gamma: Fraction = 0.98) -> Schedule:
+    """gamma^t, t in epochs and their fractions: a little at each step"""
+    return lambda step: gamma ** (step / span.steps_per_epoch)
+
+
+@SCHEDULES.register("polynomial", source="arXiv:1606.00915, section 4.1")
+def polynomial(span: Span, *, power: Positive = 0.9, final: Fraction = 0.0) -> Schedule:
+    """final + (1 - final) * (1 - t / T)^power, T the length of the run; power 1 is linear"""
+    return lambda step: final + (1 - final) * (1 - step / span.steps) ** power
+
+
 @SCHEDULES.register("cosine", source="arXiv:1608.03983, equation 5, without restarts")
 def cosine(span: Span, *, final: Fraction = 0.0) -> Schedule:
-    """Half a cosine from 1 to `final` at the end of the run"""
+    """final + (1 - final) * (1 + cos(pi * t / T)) / 2, T the length of the run"""
     return lambda step: final + (1 - final) * 0.5 * (1 + math.cos(math.pi * step / span.steps))
+
+
+@SCHEDULES.register("one_cycle", source="arXiv:1708.07120, section 4; two phases and the cosine as fastai has them")
+def one_cycle(
+    span: Span,
+    *,
+    peak: NonNegative = 0.3,
+    start: Fraction = 0.04,
+    final: Fraction = 4e-6,
+    anneal: Literal["cos", "linear"] = "cos",
+    three_phase: bool = False,
+) -> Schedule:
+    """start -> 1 until `peak`, then -> final at the end; in three phases 1 -> start -> final
+
+    `peak` is a fraction of the run below 1, epochs from 1 on. Three phases are the paper's: down as fast as it went up,
+    then far below `start`; it has them with anneal=linear.
+
+    Raises:
+        UserError: if the run ends before the rate is down.
+    """
+    top, last = max(0, span.at(peak) - 1), span.steps - 1
+    rise, fall = [(0, start)] if top else [], [(2 * top, start)] if top and three_phase else []
+    turns = [*rise, (top, 1.0), *fall, (last, final)]
+    if turns[-2][0] > last:
+        most = "half of the run" if three_phase else "the run"
+        raise UserError(f"schedule.peak={peak:g} has to lie within {most}, which is {span.steps} steps")
+    shape = (lambda share: (1 - math.cos(math.pi * share)) / 2) if anneal == "cos" else (lambda share: share)
+
+    def factor(step: int) -> float:
+        place = bisect_right(turns, step, key=lambda turn: turn[0])
+        if place == len(turns):
+            return final
+        (begin, before), (end, after) = turns[place - 1], turns[place]
+        return before + (after - before) * shape((step - begin) / (end - begin))
+
+    return factor
+
+
+class Plateau:
+    """Multiplied by gamma, down to `least`, when `patience` + 1 validations in a row were not better by `threshold`."""
+
+    def __init__(self, gamma: float, patience: int, threshold: float, least: float) -> None:
+        self._gamma, self._patience, self._threshold, self._least = gamma, patience, threshold, least
+        self._factor, self._best, self._waited = 1.0, -math.inf, 0
+
+    def __call__(self, step: int) -> float:
+        return self._factor
+
+    def observe(self, score: float) -> None:
+        better = score > self._best + self._threshold
+        self._best, self._waited = (score, 0) if better else (self._best, self._waited + 1)
+        if self._waited > self._patience:
+            self._factor, self._waited = max(self._least, self._factor * self._gamma), 0
+
+    def state_dict(self) -> dict[str, float]:
+        return {"factor": self._factor, "best": self._best, "waited": self._waited}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self._factor, self._best, self._waited = state["factor"], state["best"], int(state["waited"])
+
+
+@SCHEDULES.register("plateau", source="arXiv:1512.03385, section 3.4", validation=True)
+def plateau(
+    span: Span,
+    *,
+    gamma: Fraction = 0.1,
+    patience: NonNegativeInt = 10,
+    threshold: NonNegative = 1e-4,
+    least: Fraction = 0.0,
+) -> Observer:
+    """max(least, gamma^k), k the times that validation stood still: `patience` epochs without `threshold` more"""
+    return Plateau(gamma, patience, threshold, least)

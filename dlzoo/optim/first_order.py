@@ -1,0 +1,44 @@
+"""Gradient descent, plain and with two kinds of momentum."""
+
+from __future__ import annotations
+
+from torch.optim import SGD, Optimizer
+from torch.optim.optimizer import ParamsT
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import BelowOne, NonNegative, Positive
+from dlzoo.registry import OPTIMIZERS
+
+
+@OPTIMIZERS.register("sgd", source="Robbins and Monro 1951")
+def sgd(params: ParamsT, *, lr: Positive = 0.1, weight_decay: NonNegative = 5e-4) -> Optimizer:
+    """w -= lr * g: gradient descent; g is the gradient + weight_decay * w.
+
+    On the whole data set at a time (data.batch_size=full) it is batch gradient descent, with one sample at a time
+    stochastic gradient descent, with any other batch the mini-batch kind.
+    """
+    return SGD(params, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+@OPTIMIZERS.register("momentum", source="Polyak 1964; as in Sutskever et al. 2013, equations 1 and 2")
+def momentum(
+    params: ParamsT, *, lr: Positive = 0.1, momentum: BelowOne = 0.9, weight_decay: NonNegative = 5e-4
+) -> Optimizer:
+    """v = momentum * v + g; w -= lr * v: the heavy ball; g is the gradient + weight_decay * w."""
+    return SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+
+
+@OPTIMIZERS.register("nesterov", source="Nesterov 1983; as in Sutskever et al. 2013, equations 3 and 4")
+def nesterov(
+    params: ParamsT, *, lr: Positive = 0.1, momentum: BelowOne = 0.9, weight_decay: NonNegative = 5e-4
+) -> Optimizer:
+    """v = momentum * v + g; w -= lr * (g + momentum * v): the gradient is that of where momentum leads.
+
+    The weights that are kept are those of the look-ahead. g is the gradient + weight_decay * w.
+
+    Raises:
+        UserError: for momentum 0, with which there is nowhere to look ahead to.
+    """
+    if momentum == 0:
+        raise UserError("optimizer=nesterov needs optimizer.momentum > 0; without momentum it is optimizer=sgd")
+    return SGD(params, lr=lr, momentum=momentum, nesterov=True, weight_decay=weight_decay, fused=True)
