@@ -2,11 +2,13 @@
 
 Every random number of a run is a function of (seed, stream name, counters), never of how many numbers were drawn
 before: the same seed gives the same batches to every model, and a resumed run draws what an uninterrupted one would.
-The streams are "init", "order" (by epoch), "augment" (by epoch and sample) and "dropout" (by step).
+The streams are "init", "bootstrap", "order" and "balanced" (by epoch), "augment" (by epoch and place in it) and
+"dropout" (by step); those of the data itself ("split", "noisy labels", "shift") do not depend on the run's seed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +35,11 @@ class Streams:
 
     def permutation(self, length: int, *path: str | int) -> Tensor:
         """A random order of range(length), (length,) int64, on the CPU."""
-        return torch.randperm(length, generator=torch.Generator().manual_seed(key(self.seed, *path)))
+        return torch.randperm(length, generator=self.generator(*path))
+
+    def generator(self, *path: str | int) -> torch.Generator:
+        """A generator at the beginning of a stream, on the CPU."""
+        return torch.Generator().manual_seed(key(self.seed, *path))
 
     def draw(self, samples: Tensor, *path: str | int) -> Draw:
         """Random numbers for each of `samples` (indices into a data set)."""
@@ -66,13 +72,28 @@ class Draw:
     key: int
     samples: Tensor  # (N,) int64
 
-    def uniform(self, name: str) -> Tensor:
-        """(N,) float32 in [0, 1), on the device of the samples."""
-        return ((_mix(self.samples + key(self.key, name)) >> 40) & 0xFFFFFF).float() / 2**24
+    def part(self, name: str | int) -> Draw:
+        """Other numbers for the same samples: whoever is handed a part of a draw may use any names in it."""
+        return Draw(key(self.key, "part", name), self.samples)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """(N, *shape) float32 in [0, 1), on the device of the samples."""
+        bits = _mix(self.samples + key(self.key, name))
+        if shape:
+            counter = torch.arange(math.prod(shape), device=bits.device)
+            bits = _mix(bits[:, None] + counter).view(-1, *shape)
+        return ((bits >> 40) & 0xFFFFFF).float() / 2**24
 
     def integers(self, name: str, high: int) -> Tensor:
         """(N,) int64 in range(high). The bias of the product is below 2**-24."""
         return (self.uniform(name) * high).long()
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """(N, *shape) float32 of mean 0 and deviation 1, at most 5.8 (Box and Muller 1958)."""
+        # In double: vectors and what is left over of them are rounded in different ways by log and cos.
+        radius = (-2 * (1 - self.uniform(f"{name} radius", *shape).double()).log()).sqrt()
+        angle = 2 * math.pi * self.uniform(f"{name} angle", *shape).double()
+        return (radius * angle.cos()).float()
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -1,20 +1,48 @@
-"""Augmentations: uint8 images (N, C, H, W) and the random numbers of each sample -> images of the same shape."""
+"""Augmentations: the contract, none at all, and several one after the other.
+
+An augmentation is called as augment(images, draw): uint8 images (N, C, H, W), C 1 or 3, and the random numbers of each
+sample -> uint8 images (N, C, h, w) on the same device. What happens to a sample depends on its image and its random
+numbers, not on the samples beside it. One that changes the size of images is `Resizing`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Protocol, runtime_checkable
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.knobs import Bounds
+from dlzoo.errors import UserError, did_you_mean
 from dlzoo.registry import AUGMENTS
 from dlzoo.streams import Draw
 
 Augment = Callable[[Tensor, Draw], Tensor]
-Padding = Annotated[int, Bounds(minimum=0, maximum=512)]
+
+
+@runtime_checkable
+class Resizing(Protocol):
+    """An augmentation that changes the size of images, and so says what evaluation sees of them."""
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
+
+    def size(self, image_size: int) -> int:
+        """The side of what comes out, of an image with the side `image_size`."""
+        ...
+
+    def test(self, images: Tensor) -> Tensor:
+        """What evaluation sees of images (N, C, H, W): (N, C, size(H), size(W))."""
+        ...
+
+
+def size_after(augment: Augment, image_size: int) -> int:
+    """The side of the images that a network sees."""
+    return augment.size(image_size) if isinstance(augment, Resizing) else image_size
+
+
+def in_test(augment: Augment, images: Tensor) -> Tensor:
+    """What evaluation sees of images."""
+    return augment.test(images) if isinstance(augment, Resizing) else images
 
 
 @AUGMENTS.register("none", source="no augmentation")
@@ -23,32 +51,33 @@ def none() -> Augment:
     return lambda images, draw: images
 
 
-@AUGMENTS.register("crop", source="arXiv:1512.03385, section 4.2, without the mirror")
-def crop(*, padding: Padding | None = None) -> Augment:
-    """A random window after padding with zeros; `padding` null is an eighth of the size"""
-    return lambda images, draw: _window(images, draw, padding, flip=False)
+@AUGMENTS.register("several", source="the entries that it is made of")
+def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
+    """The augmentations `steps`, by name, with their usual knobs, one after the other
+
+    Raises:
+        UserError: for a step that is not an augmentation, or that is `several` itself.
+    """
+    known = [name for name in AUGMENTS.names() if name != "several"]
+    for step in steps:
+        if step not in known:
+            raise UserError(f"augment.steps: there is no step {step!r}; {did_you_mean(step, known)}")
+    return _Several([AUGMENTS.build(step) for step in steps])
 
 
-@AUGMENTS.register("flip_crop", source="arXiv:1512.03385, section 4.2")
-def flip_crop(*, padding: Padding | None = None) -> Augment:
-    """A random window after padding with zeros, half of them mirrored; `padding` null is an eighth of the size"""
-    return lambda images, draw: _window(images, draw, padding, flip=True)
+class _Several:
+    """Each of `parts` after the one before it, with random numbers of its own."""
 
+    def __init__(self, parts: Sequence[Augment]) -> None:
+        self._parts = parts
 
-def _window(images: Tensor, draw: Draw, padding: int | None, flip: bool) -> Tensor:
-    """Rows, then columns: two gathers of whole lines of memory, several times as fast as one of single pixels."""
-    count, channels, height, width = images.shape
-    device = images.device
-    pad = max(height, width) // 8 if padding is None else padding
-    rows = torch.arange(height, device=device) + draw.integers("row", 2 * pad + 1)[:, None]
-    columns = torch.arange(width, device=device).expand(count, -1)
-    if flip:
-        columns = torch.where(draw.uniform("flip")[:, None] < 0.5, width - 1 - columns, columns)
-    columns = columns + draw.integers("column", 2 * pad + 1)[:, None]
-    # In the memory order of these images a line is (width, channels).
-    lines = F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).reshape(count * (height + 2 * pad), -1)
-    rows = rows + torch.arange(count, device=device)[:, None] * (height + 2 * pad)
-    lines = lines.index_select(0, rows.flatten()).view(count, height, -1)
-    places = (columns[:, :, None] * channels + torch.arange(channels, device=device)).view(count, 1, width * channels)
-    picked = lines.gather(2, places.expand(-1, height, -1))
-    return picked.view(count, height, width, channels).permute(0, 3, 1, 2)
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        for number, part in enumerate(self._parts):
+            images = part(images, draw.part(number))
+        return images
+
+    def size(self, image_size: int) -> int:
+        return reduce(lambda size, part: size_after(part, size), self._parts, image_size)
+
+    def test(self, images: Tensor) -> Tensor:
+        return reduce(lambda seen, part: in_test(part, seen), self._parts, images)
