@@ -1,0 +1,158 @@
+"""What a data entry of a table returns: rows of numbers and categories, and how features are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import comb
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
+
+from dlzoo.data.image_set import Split
+from dlzoo.errors import UserError
+
+Impute = Literal["mean", "median", "most_frequent"]
+Scale = Literal["standard", "minmax", "robust", "none"]
+Encode = Literal["one_hot", "ordinal"]
+
+_SCALERS: dict[Scale, Any] = {
+    "standard": StandardScaler,
+    "minmax": MinMaxScaler,
+    "robust": RobustScaler,
+    "none": partial(FunctionTransformer, feature_names_out="one-to-one"),
+}
+#: More features than this are a mistake, and would fill the memory before anyone saw it.
+_MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers; or of categories, in which the numbers 0, 1, ... stand for the names in `categories`."""
+
+    name: str
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Features:
+    """Turns any split of a table into features, by what was learnt on one of them."""
+
+    feature_names: tuple[str, ...]
+    transformer: ColumnTransformer
+
+    def __call__(self, split: Split) -> Split:
+        """images (N, 1, 1, columns), nan where a value is missing -> float32 (N, 1, 1, features), all finite.
+
+        Raises:
+            UserError: if a feature is too large for float32.
+        """
+        with _in_range():
+            features = np.asarray(self.transformer.transform(_rows(split))).astype(np.float32)
+        return Split(torch.from_numpy(features).view(len(split), 1, 1, -1), split.labels)
+
+
+@dataclass(frozen=True)
+class TableSet:
+    """A table as it is published: images are float64 (N, 1, 1, columns), nan where a value is missing.
+
+    A row is an image of one pixel with a channel a column, so models need not know that it is none. Labels are
+    classes (N,), or numbers to predict (N, D) with their names in `classes`. Without `val`, validation is cut from
+    train.
+
+    A missing number becomes what `impute` says; a missing category becomes the most frequent one. Of numbers, products
+    of up to `degree` of them are features too. Numbers and ordinal codes are then scaled; columns of `one_hot` are not.
+    """
+
+    train: Split
+    test: Split
+    columns: tuple[Column, ...]
+    classes: tuple[str, ...]
+    val: Split | None = None
+    impute: Impute = "mean"
+    scale: Scale = "standard"
+    encode: Encode = "one_hot"
+    degree: int = 1
+
+    def learnt_on(self, train: Split) -> Features:
+        """What makes features of any split, fitted on `train` alone.
+
+        A category that is not in `train` is unknown: zeros in every column of `one_hot`, the code -1 as `ordinal`. A
+        column that is missing everywhere in `train` counts as 0, and one that is constant is not divided by anything.
+
+        Raises:
+            UserError: if there would be too many features, or too large ones.
+        """
+        self._refuse_too_many()
+        numbers = [place for place, column in enumerate(self.columns) if not column.categories]
+        categories = [place for place, column in enumerate(self.columns) if column.categories]
+        transformer = ColumnTransformer(
+            [("numbers", self._numbers(), numbers), ("categories", self._categories(), categories)]
+        )
+        with _in_range():
+            transformer.fit(_rows(train))
+        return Features(tuple(self._names(transformer)), transformer)
+
+    def _numbers(self) -> Pipeline:
+        steps = [SimpleImputer(strategy=self.impute, keep_empty_features=True), _SCALERS[self.scale]()]
+        if self.degree > 1:
+            steps.insert(1, PolynomialFeatures(self.degree, include_bias=False))
+        return make_pipeline(*steps)
+
+    def _categories(self) -> Pipeline:
+        filled = SimpleImputer(strategy="most_frequent", keep_empty_features=True)
+        if self.encode == "ordinal":
+            codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+            return make_pipeline(filled, codes, _SCALERS[self.scale]())
+        return make_pipeline(filled, OneHotEncoder(handle_unknown="ignore", sparse_output=False))
+
+    def _names(self, fitted: ColumnTransformer) -> Iterator[str]:
+        """size, size^2, colour=red: what the features of a fitted transformer are."""
+        numbers = [column.name for column in self.columns if not column.categories]
+        categories = [column for column in self.columns if column.categories]
+        parts = fitted.named_transformers_
+        if numbers:
+            yield from map(str, parts["numbers"].get_feature_names_out(numbers))
+        if self.encode == "ordinal":
+            yield from (column.name for column in categories)
+        elif categories:
+            for column, codes in zip(categories, parts["categories"][-1].categories_, strict=True):
+                yield from (f"{column.name}={column.categories[int(code)]}" for code in codes)
+
+    def _refuse_too_many(self) -> None:
+        numbers = sum(not column.categories for column in self.columns)
+        features = comb(numbers + self.degree, self.degree) - 1
+        features += sum(len(c.categories) if self.encode == "one_hot" else 1 for c in self.columns if c.categories)
+        if features > _MOST:
+            mend = f"a data.degree below {self.degree}" if self.degree > 1 else "data.encode=ordinal or less columns"
+            raise UserError(f"the table makes {features:,} features, and {_MOST:,} are the most: choose {mend}")
+
+
+def _rows(split: Split) -> np.ndarray:
+    """(N, columns) float64."""
+    return split.images[:].flatten(1).numpy()
+
+
+@contextmanager
+def _in_range() -> Iterator[None]:
+    """Numbers that overflow inside, in float64 or on their way to float32, are the user's to mend."""
+    try:
+        with np.errstate(over="raise"):
+            yield
+    except FloatingPointError:
+        raise UserError("features too large for float32: choose a smaller data.degree, or another data.scale") from None

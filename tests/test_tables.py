@@ -1,0 +1,468 @@
+"""Tables: what is learnt on train alone, files of one's own, and the metrics and pictures of numbers."""
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from sklearn import metrics
+from sklearn.datasets import load_diabetes
+from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, RobustScaler, StandardScaler
+from torch import Tensor
+
+from dlzoo.data.image_set import Split
+from dlzoo.data.table_set import Column, TableSet
+from dlzoo.errors import UserError
+from dlzoo.metrics.regression import regression_metrics
+from dlzoo.metrics.regression_pictures import fitted_curve, predicted_and_true
+from dlzoo.registry import DATASETS
+from dlzoo.zoo import build
+
+NAN = float("nan")
+COLOURS = ("blue", "green", "red")
+
+
+def split_of(rows: object) -> Split:
+    table = torch.tensor(rows, dtype=torch.float64)
+    return Split(table.view(len(table), 1, 1, -1), torch.zeros(len(table), dtype=torch.int64))
+
+
+def table_of(train: object, test: object, columns: tuple[Column, ...], **how: object) -> TableSet:
+    return TableSet(split_of(train), split_of(test), columns, ("a", "b"), **how)
+
+
+def rows(split: Split) -> Tensor:
+    return split.images.flatten(1)
+
+
+def numbers(count: int, columns: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(3, 5, (count, columns))
+
+
+# The entries
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS.names() if DATASETS[name].meta.get("kind") == "table"])
+def test_every_table_makes_finite_features_of_the_labels_that_its_registration_says(name: str, tmp_path: Path) -> None:
+    knobs = {}
+    if name == "csv":
+        lines = [f"{i % 7},{'' if i % 5 == 0 else COLOURS[i % 3]},{i * 0.5}" for i in range(30)]
+        (tmp_path / "my.csv").write_text("\n".join(["size,colour,price", *lines]))
+        knobs = {"path": str(tmp_path / "my.csv"), "target": "price"}
+    table, again = build("data", name, **knobs), build("data", name, **knobs)
+    learnt, meta = table.learnt_on(table.train), DATASETS[name].meta
+    for part in (table.train, table.test):
+        features = learnt(part).images
+        assert features.dtype == torch.float32
+        assert features.shape == (len(part), 1, 1, len(learnt.feature_names))
+        assert features.isfinite().all()
+    assert meta.get("task", "regress") == ("regress" if table.train.labels.is_floating_point() else "classify")
+    assert ("loss" in meta) == (meta.get("task") == "regress")
+    if table.train.labels.is_floating_point():
+        assert table.train.labels.shape == (len(table.train), len(table.classes))
+    else:
+        assert table.train.labels.unique().tolist() == list(range(len(table.classes)))
+    assert torch.equal(table.train.images.nan_to_num(), again.train.images.nan_to_num())
+    assert torch.equal(table.test.labels, again.test.labels)
+
+
+def test_the_fifth_that_tests_is_fixed_and_every_row_is_there_once() -> None:
+    table = build("data", "diabetes")
+    assert (len(table.train), len(table.test)) == (354, 88)
+    both = torch.cat([torch.cat([rows(part), part.labels.double()], 1) for part in (table.train, table.test)]).numpy()
+    features, targets = load_diabetes(return_X_y=True, scaled=False)
+    published = np.column_stack([features, targets])
+    assert np.array_equal(both[np.lexsort(both.T)], published[np.lexsort(published.T)])
+    assert build("data", "wine").test.labels.bincount().tolist() == [12, 14, 10]  # of 59, 71, 48
+
+
+def test_the_sine_is_a_sine_with_its_noise_and_its_outliers_are_in_train_only() -> None:
+    clean = build("data", "sine", samples=4000, noise=0.0)
+    for part in (clean.train, clean.val, clean.test):
+        x = part.images.flatten().numpy()
+        assert -1 <= x.min() < -0.95 < 0.95 < x.max() < 1
+        np.testing.assert_allclose(part.labels.flatten(), np.sin(2 * np.pi * x), atol=1e-6)
+    noisy = build("data", "sine", samples=4000, noise=0.5)
+    noise = (noisy.train.labels - clean.train.labels).flatten()
+    assert noise.mean().abs() < 4 * 0.5 / 4000**0.5
+    assert noise.std().item() == pytest.approx(0.5, rel=0.05)
+    assert torch.quantile(noise, 0.975).item() == pytest.approx(1.96 * 0.5, rel=0.06)  # as of a normal distribution
+    far = build("data", "sine", samples=4000, noise=0.5, outliers=0.1)
+    moved = far.train.labels - noisy.train.labels
+    assert (moved > 4.9).sum() == 400
+    assert (moved == 0).sum() == 3600
+    assert torch.equal(far.test.labels, noisy.test.labels)
+    assert torch.equal(far.val.labels, noisy.val.labels)
+
+
+def test_a_smaller_sine_is_the_beginning_of_a_larger_one_and_another_draw_is_another() -> None:
+    small, large = build("data", "sine", samples=10), build("data", "sine", samples=100)
+    assert torch.equal(small.train.labels, large.train.labels[:10])
+    assert torch.equal(small.test.images, large.test.images)
+    assert not torch.equal(build("data", "sine", samples=10, draw=1).train.images, small.train.images)
+
+
+# Features
+
+
+@pytest.mark.parametrize(
+    ("scale", "scaler"), [("standard", StandardScaler), ("minmax", MinMaxScaler), ("robust", RobustScaler)]
+)
+@pytest.mark.parametrize(
+    ("impute", "fill"), [("mean", np.nanmean), ("median", np.nanmedian), ("most_frequent", lambda a, axis: a[2])]
+)
+def test_features_equal_sklearn_by_hand(scale: str, scaler: type, impute: str, fill: object) -> None:
+    train, test = numbers(40, 3), numbers(10, 3, seed=1)
+    train[2] = train[3]  # what is most frequent
+    train[5, 0] = train[7, 1] = test[0, 2] = NAN
+    table = table_of(train, test, (Column("a"), Column("b"), Column("c")), impute=impute, scale=scale)
+    filled = fill(train, axis=0)
+    fitted = scaler().fit(np.where(np.isnan(train), filled, train))
+    learnt = table.learnt_on(table.train)
+    for part, values in ((table.train, train), (table.test, test)):
+        expected = fitted.transform(np.where(np.isnan(values), filled, values))
+        np.testing.assert_allclose(rows(learnt(part)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_learnt_is_learnt_on_the_part_that_is_given() -> None:
+    train = [[1.0, 0], [NAN, 1], [2.0, 1], [9.0, NAN]]
+    columns = (Column("a"), Column("colour", COLOURS))
+    usual = table_of(train, [[NAN, NAN]], columns, impute="median", scale="none")
+    other = table_of(train, [[1e6, 2], [-1e6, 2]], columns, impute="median", scale="none")
+    learnt = usual.learnt_on(usual.train)
+    assert torch.equal(rows(learnt(usual.train)), rows(other.learnt_on(other.train)(other.train)))
+    assert rows(learnt(usual.test)).tolist() == [[2.0, 0.0, 1.0]]  # the median; the colour that is most frequent
+    standard = table_of(train, [[1e6, 2]], columns)
+    centred = rows(standard.learnt_on(standard.train)(standard.train))[:, 0]
+    assert centred.mean().item() == pytest.approx(0, abs=1e-6)
+    assert centred.std(correction=0).item() == pytest.approx(1)
+    # A part of train, as a cut for validation leaves it, has its own statistics.
+    assert rows(usual.learnt_on(usual.train.take(torch.tensor([0, 1])))(usual.test))[0, 0] == 1
+
+
+def test_one_hot_columns_are_named_and_an_unknown_category_is_zero_in_all() -> None:
+    table = table_of([[0, 5.0], [2, 6.0], [0, 7.0]], [[1, 5.0], [2, 5.0]], (Column("colour", COLOURS), Column("size")))
+    learnt = table.learnt_on(table.train)
+    assert learnt.feature_names == ("size", "colour=blue", "colour=red")
+    assert rows(learnt(table.train))[:, 1:].tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert rows(learnt(table.test))[:, 1:].tolist() == [[0, 0], [0, 1]]
+
+
+def test_an_unknown_category_has_an_ordinal_code_of_its_own() -> None:
+    columns = (Column("colour", COLOURS),)
+    table = table_of([[0], [2], [0]], [[1], [2], [0]], columns, encode="ordinal", scale="none")
+    learnt = table.learnt_on(table.train)
+    assert learnt.feature_names == ("colour",)
+    assert rows(learnt(table.test)).flatten().tolist() == [-1, 1, 0]
+    scaled = table_of([[0], [2], [0]], [[1], [2], [0]], columns, encode="ordinal")
+    assert rows(scaled.learnt_on(scaled.train)(scaled.test)).unique().numel() == 3
+
+
+@pytest.mark.parametrize("scale", ["standard", "minmax", "robust", "none"])
+@pytest.mark.parametrize("impute", ["mean", "median", "most_frequent"])
+@pytest.mark.parametrize("encode", ["one_hot", "ordinal"])
+def test_columns_that_say_nothing_in_train_break_nothing(scale: str, impute: str, encode: str) -> None:
+    """All missing, constant, all missing categories, one category."""
+    columns = (Column("a"), Column("b"), Column("c", COLOURS), Column("d", COLOURS))
+    train = [[NAN, 7.1, NAN, 1], [NAN, 7.1, NAN, 1], [NAN, 7.1, NAN, NAN]]
+    table = table_of(
+        train, [[3.0, NAN, 2, 0], [NAN, 1e9, NAN, NAN]], columns, scale=scale, impute=impute, encode=encode
+    )
+    learnt = table.learnt_on(table.train)
+    assert rows(learnt(table.train)).isfinite().all()
+    assert rows(learnt(table.test)).isfinite().all()
+    assert (rows(learnt(table.train)) == rows(learnt(table.train))[0]).all()
+
+
+def test_a_degree_makes_the_products_of_numbers_before_they_are_scaled() -> None:
+    train, test = numbers(30, 2), numbers(5, 2, seed=1)
+    categories = np.arange(30)[:, None] % 3
+    columns = (Column("a"), Column("b"), Column("colour", COLOURS))
+    table = table_of(
+        np.hstack([train, categories]), np.hstack([test, categories[:5]]), columns, degree=3, impute="median"
+    )
+    learnt, powers = table.learnt_on(table.train), PolynomialFeatures(3, include_bias=False)
+    fitted = StandardScaler().fit(powers.fit_transform(train))
+    np.testing.assert_allclose(rows(learnt(table.test))[:, :9], fitted.transform(powers.transform(test)), rtol=1e-5)
+    assert learnt.feature_names[:9] == tuple(powers.get_feature_names_out(["a", "b"]))
+    assert learnt.feature_names[9:] == tuple(f"colour={colour}" for colour in COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("largest", "how"), [(1e30, {"degree": 2, "scale": "none"}), (1e30, {"degree": 20}), (1e200, {"scale": "none"})]
+)
+def test_powers_that_overflow_are_one_line(largest: float, how: dict) -> None:
+    table = table_of([[1.0], [2.0]], [[largest]], (Column("a"),), **how)
+    with pytest.raises(UserError, match="too large for float32"):
+        table.learnt_on(table.train)(table.test)
+    with pytest.raises(UserError, match="too large for float32"):
+        table.learnt_on(table.test)(table.test)
+
+
+def test_too_many_features_are_one_line_and_not_a_full_memory() -> None:
+    with pytest.raises(UserError, match=r"211,915,131 features.*data\.degree below 9"):
+        table = build("data", "breast_cancer", degree=9)
+        table.learnt_on(table.train)
+    table = table_of([[0], [1]], [[0]], (Column("word", tuple(map(str, range(10_001)))),))
+    with pytest.raises(UserError, match=r"10,001 features.*data\.encode=ordinal"):
+        table.learnt_on(table.train)
+
+
+# Files of one's own
+
+
+def written(folder: Path, text: str | bytes, name: str = "my.csv") -> str:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return str(path)
+
+
+def mixed(count: int = 40) -> list[list[str]]:
+    """id, size, colour, price, kind; some sizes and colours are missing."""
+    return [
+        [f"n{i}", "?" if i % 9 == 0 else str(i / 4), "" if i % 7 == 0 else COLOURS[i % 3], str(i * 1.5), "xyz"[i % 2]]
+        for i in range(count)
+    ]
+
+
+def text_of(cells: list[list[str]], mark: str = ",") -> str:
+    return "\n".join(mark.join(row) for row in [["id", "size", "colour", "price", "kind"], *cells]) + "\n"
+
+
+@pytest.mark.parametrize(("delimiter", "mark"), [("comma", ","), ("semicolon", ";"), ("tab", "\t"), ("bar", "|")])
+def test_a_file_comes_back_as_it_was_written(tmp_path: Path, delimiter: str, mark: str) -> None:
+    cells = mixed()
+    path = written(tmp_path, text_of(cells, mark))
+    table = build("data", "csv", path=path, target="kind", drop=("id",))
+    assert table.classes == ("x", "y")
+    assert table.columns == (Column("size"), Column("colour", COLOURS), Column("price"))
+    found = {}
+    for part in (table.train, table.test):
+        for row, label in zip(rows(part).tolist(), part.labels.tolist(), strict=True):
+            found[row[2]] = (row[0], row[1], label)
+    assert len(found) == 40
+    for _, size, colour, price, kind in cells:
+        number, code, label = found[float(price)]
+        assert np.array_equal(number, NAN if size == "?" else float(size), equal_nan=True)
+        assert np.array_equal(code, NAN if not colour else COLOURS.index(colour), equal_nan=True)
+        assert table.classes[label] == kind
+    assert table.test.labels.bincount().tolist() == [4, 4]
+    named = build("data", "csv", path=path, target="kind", drop=("id",), delimiter=delimiter)
+    assert torch.equal(named.train.images.nan_to_num(), table.train.images.nan_to_num())
+
+
+def test_quoted_cells_spaces_a_byte_order_mark_and_empty_lines(tmp_path: Path) -> None:
+    rows_ = ['"a, ""big"" one", 1 ,x', '"two\nlines","2",y', "", '"a, ""big"" one",NA,x', '"two\r\nlines",3, y']
+    text = "\ufeff" + "\r\n".join(['"what, and how", size ,kind', *rows_ * 5, ""])
+    table = build("data", "csv", path=written(tmp_path, text), target="kind")
+    assert table.columns[0] == Column("what, and how", ('a, "big" one', "two\nlines", "two\r\nlines"))
+    assert table.columns[1] == Column("size")
+    assert table.classes == ("x", "y")
+    assert len(table.train) + len(table.test) == 20
+    # A row is where it begins, after cells of several lines and empty lines.
+    with pytest.raises(UserError, match=r"my\.csv:7: 2 cells"):
+        build("data", "csv", path=written(tmp_path, text.replace(",3, y", ",3", 1)), target="kind")
+
+
+def test_a_decimal_comma_and_text_do_not_decide_on_the_delimiter(tmp_path: Path) -> None:
+    text = "a;b;kind\n" + "".join(f"{i};'1,{i % 2},|,{i % 2}';{'xy'[i % 2]}\n" for i in range(10))
+    assert len(build("data", "csv", path=written(tmp_path, text), target="kind").columns) == 2
+    quoted = text.replace("a;b;kind", '"a, and so on, ""of it""";"b";"kind"')
+    assert len(build("data", "csv", path=written(tmp_path, quoted), target="kind").columns) == 2
+
+
+@pytest.mark.parametrize(
+    ("targets", "task"),
+    [
+        (["0.5", "1.5", "2.5"], "regress"),
+        (["1", "2", "3"], "classify"),
+        (["1.0", "2.0", "2.0"], "classify"),
+        ([str(number) for number in range(20)], "classify"),
+        ([str(number) for number in range(21)], "regress"),
+        (["low", "1", "2"], "classify"),
+    ],
+)
+def test_the_task_is_seen_by_the_target(tmp_path: Path, targets: list[str], task: str) -> None:
+    path = written(tmp_path, "x,y\n" + "".join(f"{i},{targets[i % len(targets)]}\n" for i in range(60)))
+    table = build("data", "csv", path=path, target="y")
+    assert ("regress" if table.train.labels.is_floating_point() else "classify") == task
+    if task == "classify":
+        assert sorted(table.classes) == sorted(set(targets))
+        asked = build("data", "csv", path=path, target="y", task="regress") if "low" not in targets else None
+        assert asked is None or asked.train.labels.dtype == torch.float32
+    else:
+        assert not build("data", "csv", path=path, target="y", task="classify").train.labels.is_floating_point()
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    path = written(tmp_path, "x,y\n" + "".join(f"{i},{(2, 10, 9)[i % 3]}\n" for i in range(30)))
+    assert build("data", "csv", path=path, target="y").classes == ("2", "9", "10")
+
+
+def test_several_targets_are_numbers_to_predict(tmp_path: Path) -> None:
+    path = written(tmp_path, "x,a,b\n" + "".join(f"{i},{i},{-i}\n" for i in range(20)))
+    table = build("data", "csv", path=path, target=("b", "a"))
+    assert table.classes == ("b", "a")
+    assert torch.equal(table.train.labels[:, 0], -table.train.labels[:, 1])
+    assert torch.equal(table.train.labels[:, 1], rows(table.train)[:, 0].float())
+
+
+def test_a_test_file_is_the_test_split_and_changes_nothing_in_train(tmp_path: Path) -> None:
+    path = written(tmp_path, "x,c,y\n" + "".join(f"{i},{'ab'[i % 2]},{'no' if i % 3 else 'yes'}\n" for i in range(12)))
+    tests = written(tmp_path, "y,note,c,x\nyes,hello,b,100\nno,,aa,\n", "test.csv")
+    table = build("data", "csv", path=path, target="y", test_path=tests)
+    assert (len(table.train), len(table.test)) == (12, 2)
+    assert table.classes == ("no", "yes")
+    assert table.test.labels.tolist() == [1, 0]
+    learnt = table.learnt_on(table.train)
+    assert learnt.feature_names == ("x", "c=a", "c=b")
+    mean, deviation = np.arange(12).mean(), np.arange(12).std()
+    np.testing.assert_allclose(rows(learnt(table.test)), [[(100 - mean) / deviation, 0, 1], [0, 0, 0]], rtol=1e-6)
+
+
+GOOD = text_of(mixed())
+STRAY = GOOD.replace("9.75", "n.a.")
+
+
+@pytest.mark.parametrize(
+    ("text", "knobs", "says"),
+    [
+        (GOOD, {"path": None}, "data=csv needs data.path"),
+        (GOOD, {"target": None}, "data.target=<column to predict>"),
+        (GOOD, {"target": ()}, "data.target=<column to predict>"),
+        (GOOD, {"path": "nowhere.csv"}, "data.path: no file 'nowhere.csv'"),
+        (GOOD, {"path": "."}, "data.path: cannot read '.': Is a directory"),
+        (GOOD, {"test_path": "nowhere.csv"}, "data.test_path: no file 'nowhere.csv'"),
+        ("", {}, "my.csv: the file is empty"),
+        ("\n\n", {}, "my.csv: the file is empty"),
+        ("id,kind\n", {}, "my.csv: a header, and no rows"),
+        ("1,2,3\n4,5,6\n", {}, "my.csv:1: numbers, where a header"),
+        (",kind\n0,x\n", {}, "my.csv:1: column 1 has no name"),
+        ("\na,b,a,kind\n1,2,3,x\n", {}, "my.csv:2: 2 columns are called 'a'"),
+        (GOOD + "n41,1\n", {}, "my.csv:42: 2 cells, and the header has 5"),
+        (GOOD + "n41,1,red,2,x,y\n", {}, "my.csv:42: 6 cells"),
+        (GOOD + 'n41,1,"red,2,x\n', {}, "my.csv:42: unexpected end of data"),
+        (GOOD + 'n41,1,"red"ish,2,x\n', {}, "my.csv:42: ',' expected after '\"'"),
+        (GOOD.encode() + b"n41,1,caf\xe9,2,x\n", {}, "my.csv:42: not UTF-8"),
+        (GOOD.encode("utf-16"), {}, "my.csv:1: not UTF-8"),
+        (GOOD, {"target": "knd"}, "data.target: {path} has no column 'knd'; did you mean 'kind'?"),
+        (GOOD, {"drop": ("id", "sise")}, "data.drop: {path} has no column 'sise'; did you mean 'size'?"),
+        (GOOD, {"drop": ("kind", "id")}, "data.drop: 'kind' is data.target"),
+        (GOOD, {"drop": ("id", "size", "colour", "price")}, "no column is left to predict 'kind' from"),
+        (GOOD, {"drop": ()}, "'id' is a new text in each row, as names are; choose data.drop=[id]"),
+        (GOOD + "n41,1,red,2,\nn42,1,red,2,NA\n", {}, "2 of 42 rows have no 'kind', which is to be predicted; fill in"),
+        (GOOD + "n41,1,red,2,\nn42,1,red,2,NA\n", {}, "remove line 42, 43"),
+        (GOOD + "n41,1,red,2,?\n" * 7, {}, "remove line 42, 43, 44, 45, 46, ..."),
+        (GOOD.replace(",y\n", ",x\n"), {}, "'kind' is 'x' in every row"),
+        (GOOD + "n41,1,red,2,z\n", {}, "my.csv:42: 'kind' is 'z', in one row only"),
+        (GOOD + "n41,1e999,red,2,x\n", {}, "my.csv:42: 'size' is '1e999', and must be a number of at most 3.4e38"),
+        (GOOD + "n41,-inf,red,2,x\n", {}, "my.csv:42: 'size' is '-inf'"),
+        (GOOD + "n41,1e39,red,2,x\n", {}, "my.csv:42: 'size' is '1e39'"),
+        (GOOD + "n41,nan,red,2,x\n", {"missing": ("?",)}, "my.csv:42: 'size' is 'nan'"),
+        (GOOD + "n41,1,red,inf,x\n", {"target": "price"}, "my.csv:42: 'price' is 'inf'"),
+        (STRAY, {}, "my.csv:41: 'size' is 'n.a.', among 34 different numbers"),
+        (STRAY, {"target": "size", "missing": ("NA",)}, "among 34 different numbers"),
+        (GOOD, {"target": "colour", "task": "regress"}, "rows have no 'colour'"),
+        (GOOD, {"target": "kind", "task": "regress"}, "my.csv:2: 'kind' is 'x', and must be a number"),
+        (GOOD, {"target": ("price", "kind")}, "my.csv:2: 'kind' is 'x', and must be a number"),
+        (GOOD, {"target": ("price", "kind"), "task": "classify"}, "data.task=classify takes one data.target, not 2"),
+        ("a,kind\n1,x\n2,x\n3,y\n4,y\n", {"drop": ()}, "4 rows are too few to cut a test split from"),
+        ("a,y\n1,0.5\n2,0.7\n", {"target": "y"}, "2 rows are too few to cut a test split from"),
+    ],
+)
+def test_a_bad_file_is_one_line_that_says_where(tmp_path: Path, text: str | bytes, knobs: dict, says: str) -> None:
+    path = written(tmp_path, text)
+    drop = ("id",) if text[:2] in ("id", b"id") else ()
+    with pytest.raises(UserError) as error:
+        build("data", "csv", **{"path": path, "target": "kind", "drop": drop} | knobs)
+    assert says.format(path=path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("size,kind\n1,x\n", "data.test_path: {path} has no column 'colour'"),
+        ("size,colour,price\n1,red,2\n", "data.test_path: {path} has no column 'kind'"),
+        ("size,colour,price,kind\nbig,red,2,x\n", "test.csv:2: 'size' is 'big', and must be a number"),
+        ("size,colour,price,kind\n1,red,2,x\n1,red,2,z\n", "test.csv:3: 'kind' is 'z', a class that"),
+        ("size,colour,price,kind\n1,red,2,\n", "test.csv: 1 of 1 rows have no 'kind'"),
+    ],
+)
+def test_a_bad_test_file_is_one_line_that_says_where(tmp_path: Path, text: str, says: str) -> None:
+    path, tests = written(tmp_path, GOOD), written(tmp_path, text, "test.csv")
+    with pytest.raises(UserError) as error:
+        build("data", "csv", path=path, target="kind", drop=("id",), test_path=tests)
+    assert says.format(path=tests) in str(error.value)
+
+
+# Metrics and pictures of numbers
+
+
+@pytest.mark.parametrize("targets", [1, 3])
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_regression_metrics_equal_sklearn(targets: int, offset: float, unit: float) -> None:
+    draw = np.random.default_rng(0)
+    true = unit * (draw.normal(size=(200, targets)) * np.arange(1, targets + 1)) + offset
+    said = true + unit * draw.normal(size=true.shape) * 0.3
+    found = regression_metrics(torch.from_numpy(said), torch.from_numpy(true))
+    assert found["rmse"].item() == pytest.approx(metrics.root_mean_squared_error(true, said))
+    assert found["mae"].item() == pytest.approx(metrics.mean_absolute_error(true, said))
+    assert found["r2"].item() == pytest.approx(metrics.r2_score(true, said))
+    assert all(value.shape == () for value in found.values())
+    single = regression_metrics(torch.from_numpy(said).float(), torch.from_numpy(true).float())
+    rounded = metrics.r2_score(true.astype(np.float32).astype(float), said.astype(np.float32).astype(float))
+    assert single["r2"].item() == pytest.approx(rounded)
+
+
+def test_r2_of_a_constant_target_is_one_if_it_is_met_and_zero_if_not() -> None:
+    true = torch.tensor([[0.1, 4.0], [0.1, 5.0], [0.1, 6.0]])
+    met, missed = true.clone(), true.clone()
+    missed[0, 0] = 0.2
+    assert regression_metrics(met, true)["r2"] == 1
+    assert regression_metrics(missed, true)["r2"] == 0.5 == metrics.r2_score(true, missed)
+    assert regression_metrics(true[:1], true[:1])["r2"] == 1
+    assert regression_metrics(missed[:1, :1], true[:1, :1])["r2"] == 0
+
+
+def drawn(figure: Figure) -> list[list[str]]:
+    """The words of each panel, after it was drawn without a complaint."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(BytesIO(), format="png", dpi=20)
+    return [[axes.get_title(), axes.get_xlabel(), axes.get_ylabel()] for axes in figure.axes]
+
+
+def test_predictions_are_drawn_against_the_truth_with_a_panel_for_each_of_four_targets() -> None:
+    true = torch.arange(60.0).view(10, 6)
+    said = true + torch.tensor([0.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+    figure = predicted_and_true(said, true, ["height", *"bcdef"])
+    panels = drawn(figure)
+    assert len(panels) == 8
+    assert panels[0] == ["r2 1.000, rmse 0", "", "predicted"]
+    assert panels[4] == ["", "true height", "predicted - true"]
+    assert panels[1][0].endswith("rmse 3")
+    assert "4 of 6 targets" in figure.get_suptitle()
+    assert np.array_equal(figure.axes[1].collections[0].get_offsets(), np.column_stack([true[:, 1], said[:, 1]]))
+    assert np.array_equal(figure.axes[5].collections[0].get_offsets(), np.column_stack([true[:, 1], [3] * 10]))
+
+
+def test_a_fitted_curve_goes_from_left_to_right() -> None:
+    x = torch.tensor([3.0, 1.0, 2.0])
+    figure = fitted_curve(x.view(3, 1), x.view(3, 1) ** 2, x.view(3, 1) + 1)
+    assert drawn(figure)[0][1:] == ["input", "target"]
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, 1], [2, 4], [3, 9]]
+    assert figure.axes[0].collections[0].get_offsets().tolist() == [[1, 2], [2, 3], [3, 4]]
+    assert "rmse" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("value", [NAN, float("inf"), 1e38])
+def test_a_run_that_diverged_has_pictures_too(value: float) -> None:
+    true = torch.arange(20.0).view(10, 2)
+    for said in (torch.full_like(true, value), torch.where(true > 5, true, value)):
+        assert len(drawn(predicted_and_true(said, true, ["a", "b"]))) == 4
+        assert len(drawn(fitted_curve(true[:, 0], said, true))) == 2
