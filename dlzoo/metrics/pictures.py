@@ -17,11 +17,11 @@ TRAIN, VAL, QUIET = "#0072B2", "#D55E00", "#767676"
 _READABLE = 20
 
 
-def curves(records: Sequence[dict[str, Any]], title: str) -> Figure:
-    """Loss and accuracy of train and validation, and the learning rate, against epochs."""
+def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accuracy") -> Figure:
+    """Loss and a metric of train and validation, and the learning rate, against epochs."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
-    loss, accuracy, rate = figure.subplots(1, 3)
-    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
+    loss, second, rate = figure.subplots(1, 3)
+    for axes, name in ((loss, "loss"), (second, metric)):
         for part, colour in (("train", TRAIN), ("val", VAL)):
             points = [(r["epoch"], r[f"{part}/{name}"]) for r in records if r.get(f"{part}/{name}") is not None]
             if points:
@@ -36,7 +36,7 @@ def curves(records: Sequence[dict[str, Any]], title: str) -> Figure:
     if points:
         rate.plot(*zip(*points, strict=True), color=QUIET)
     rate.set(title="learning rate", xlabel="epoch", ylim=(0, None))
-    for axes in (loss, accuracy, rate):
+    for axes in (loss, second, rate):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -77,15 +77,27 @@ def worst_mistakes(
     columns = 6
     rows = max(1, -(-len(wrong) // columns))
     figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.5), layout="constrained")
-    figure.suptitle(
-        f"the {len(wrong)} most confident mistakes on the test split" if len(wrong) else "no mistake on the test split"
+    axes = figure.subplots()  # one for all: 24 of them would take most of the time that a short run needs
+    axes.set(
+        title=f"the {len(wrong)} most confident mistakes on the test split"
+        if len(wrong)
+        else "no mistake on the test split",
     )
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, index, pixels in zip(figure.axes, wrong.tolist(), images(wrong).numpy(), strict=False):
-        axes.imshow(pixels if pixels.shape[2] == 3 else pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
+    axes.axis("off")
+    for place, (index, pixels) in enumerate(zip(wrong.tolist(), images(wrong).numpy(), strict=True)):
+        x, y = 1.1 * (place % columns), 1.35 * (place // columns)
+        shown = pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
+        axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="auto")
         said, true = classes[int(predicted[index])], classes[int(labels[index])]
-        axes.set_title(f"{true}, taken for\n{said} ({confidence[index]:.0%})", fontsize=8)
+        axes.text(
+            x + 0.5,
+            y - 0.03,
+            f"{true}, taken for\n{said} ({confidence[index]:.0%})",
+            fontsize=8,
+            ha="center",
+            va="bottom",
+        )
+    axes.set(xlim=(0, columns * 1.1), ylim=(rows * 1.35 - 0.35, -0.35))
     return figure
 
 

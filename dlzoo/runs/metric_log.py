@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from torch.utils.tensorboard import SummaryWriter
@@ -46,9 +47,12 @@ class MetricLog:
         self._lines.write(json.dumps(strict(record)) + "\n")
         # One event for all of them, where add_scalar would write one for each.
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._write(scalars, step)
+
+    def _write(self, values: list[Any], step: int) -> None:
         writer = self.board.file_writer
         assert writer is not None
-        writer.add_summary(Summary(value=scalars), step)
+        writer.add_summary(Summary(value=values), step)
 
     def picture(self, name: str, figure: Figure, step: int) -> Path:
         """A figure, as pictures/<name>.png and in TensorBoard."""
@@ -59,8 +63,13 @@ class MetricLog:
             warnings.filterwarnings("ignore", "Glyph .* missing")
             for text in figure.findobj(Text):
                 text.set_parse_math(False)
-            figure.savefig(path, dpi=120)
-            self.board.add_figure(name, figure, step)
+            figure.set_dpi(120)
+            canvas = FigureCanvasAgg(figure)
+            canvas.print_png(path)  # draws once, where savefig would draw twice
+        width, height = canvas.get_width_height()
+        # The file's own bytes: add_figure would draw everything once more.
+        image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=path.read_bytes())
+        self._write([Summary.Value(tag=name, image=image)], step)
         return path
 
     def hyperparameters(self, settings: dict[str, Any], metrics: dict[str, float]) -> None:
