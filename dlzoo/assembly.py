@@ -18,18 +18,23 @@ from torch import Tensor, nn
 
 from dlzoo import ranks
 from dlzoo.blueprint import Blueprint
+from dlzoo.combinations import remarks
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
-from dlzoo.data.image_set import channel_statistics
+from dlzoo.data.shift import shifted
 from dlzoo.data.splits import Splits
+from dlzoo.data.views import views
 from dlzoo.errors import UserError
 from dlzoo.hardware import hardware
+from dlzoo.optim.settings import units
 from dlzoo.runs import environment
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.size import network_of
 from dlzoo.streams import Streams
+from dlzoo.tasks.attack import SelfAdversarial
 from dlzoo.tasks.callbacks import observed_by
 from dlzoo.tasks.checkpoints import WholeFiles
 from dlzoo.tasks.classify import Classify
+from dlzoo.tasks.regress import Regress, Standardise
 from dlzoo.tasks.task import Record, Task
 from dlzoo.weights import below, load_checkpoint, load_weights, transfer
 
@@ -70,7 +75,7 @@ class Assembled:
             self.network = network_of(config, wiring)
         # Weights from elsewhere saw images in their own way.
         known = getattr(self.network, "normalisation", None)
-        statistics = map(torch.tensor, known) if known else channel_statistics(self.data.train.images)
+        statistics = map(torch.tensor, known) if known else self.data.statistics()
         self.normalise = Normalise(*statistics)
         self.taken = self._take_weights(config["init_from"]) if config["init_from"] else None
         self.task = self._task()
@@ -90,30 +95,42 @@ class Assembled:
 
     def _task(self) -> Task:
         config, settings, data = self.config, self.settings, self.data
-        frozen = _freeze(self.network) if config["freeze"] == "backbone" else []
+        frozen = _freeze(self.network, config["freeze"])
         # The memory order of the batches that the feeds make.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         blueprint, normalise, limit = self.blueprint, self.normalise, settings.limit_batches
-        where: dict[str, Any] = {"rank": self.rank, "cache": data.cache}
+        where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
         # Without gradients there is room for more than a training batch; large images stay few at a time.
         eval_batch = max(blueprint.micro_batch, min(512, 2_000_000 // data.image_size**2))
-        return Classify(
+        seen: dict[str, Any] = where | {"views": views(blueprint.augmentation.test, blueprint.augment)}
+        shift = shifted(data.settings.test_shift, data.settings.test_severity)
+        if data.task == "classify":
+            kind, own = Classify, {}
+        else:
+            kind, own = Regress, {"standardise": Standardise(data.train.labels)}
+        return kind(
             self.network,
+            **own,
             loss_fn=blueprint.loss,
             normalise=normalise,
-            make_optimizer=lambda network: blueprint.make_optimizer(blueprint.optimizer.groups(network)),
+            make_optimizer=blueprint.optimizer_of,
+            asks_again=blueprint.asks_again,
+            regulariser=blueprint.regulariser,
             lr_factor=blueprint.lr_factor,
             plan=blueprint.plan,
             train=TrainFeed(
                 *(data.train, normalise, blueprint.augment, self.streams, data.batch_size, settings.accumulate, limit),
+                sampler=data.settings.sampler,
+                mixer=blueprint.mixer,
                 **where,
             ),
-            val=EvalFeed(data.val, normalise, eval_batch, limit, **where) if data.val is not None else None,
-            test=EvalFeed(data.test, normalise, eval_batch, limit, **where),
+            val=EvalFeed(data.val, normalise, eval_batch, limit, **seen) if data.val is not None else None,
+            test=EvalFeed(data.test, normalise, eval_batch, limit, shift=shift, **seen),
             # Dropout draws for the samples of a rank: each has a stream of its own.
             reseed=self.streams.reseeder("dropout", self.rank.index),
             record=self._record,
-            clip_norm=settings.clip_norm,
+            clip_norm=settings.clip_norm if blueprint.clips else None,
+            attack=SelfAdversarial(settings.self_adversarial, normalise) if settings.self_adversarial else None,
             ema=settings.ema,
             patience=settings.early_stopping,
             frozen=frozen,
@@ -133,7 +150,7 @@ class Assembled:
             "steps_per_epoch": self.blueprint.plan.steps_per_epoch,
             "effective_lr": self.blueprint.effective_lr,
             "init_from": self.taken,
-            "remarks": getattr(self.network, "remarks", []),
+            "remarks": [*getattr(self.network, "remarks", []), *remarks(self.config)],
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world,
             "threads": torch.get_num_threads(),
@@ -170,6 +187,11 @@ class Assembled:
             self.task.close_feeds()
         return self.task.test_metrics, self.task.gathered
 
+    def zero_weights(self) -> int:
+        """How many weights of the network that counts are exactly 0; biases and scales of norms are not looked at."""
+        weights = (parameter for parameter in self.task.evaluated.parameters() if parameter.dim() >= 2)
+        return sum(int((weight == 0).sum()) for weight in weights)
+
     def _lightning(self, callbacks: Sequence[pl.Callback], *plugins: Any) -> pl.Trainer:
         """Lightning, with what dlzoo does itself turned off."""
         for talkative in ("pytorch_lightning", "torch.utils.cpp_extension"):
@@ -204,9 +226,21 @@ class Assembled:
         }
 
 
-def _freeze(network: nn.Module) -> list[nn.Module]:
-    """Freeze everything but the head; the frozen children."""
-    frozen = [child for name, child in network.named_children() if name != "head"]
+def _freeze(network: nn.Module, what: str | int) -> list[nn.Module]:
+    """Freeze everything but the head, or so many layers from the first one; the frozen modules.
+
+    Raises:
+        UserError: if nothing would be frozen, or nothing would learn.
+    """
+    if what == "none":
+        return []
+    if isinstance(what, int):
+        layers = units(network)
+        if what >= len(layers):
+            raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layers")
+        frozen = layers[:what]
+    else:
+        frozen = [child for name, child in network.named_children() if name != "head"]
     if not frozen:
         raise UserError("freeze=backbone: the model is all head, nothing would be frozen")
     for child in frozen:

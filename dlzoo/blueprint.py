@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
+from dlzoo.combinations import mixes_labels, refuse_odd_ones
+from dlzoo.data.augment import size_after
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError, first_line
 from dlzoo.optim.settings import Span
@@ -35,12 +38,12 @@ class Blueprint:
     def __init__(self, config: Config, data: Splits, world: int = 1, longest: int | None = None) -> None:
         self.settings = TrainerSettings(**config["trainer"])
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
-        if self.settings.early_stopping and data.val is None:
-            raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
+        refuse_odd_ones(config, data, world)
+        self.augmentation, self.augment = AUGMENTS.from_section(config["augment"])
         self.wiring = {
             "num_classes": len(data.classes),
             "in_channels": data.in_channels,
-            "image_size": data.image_size,
+            "image_size": size_after(self.augment, data.image_size),
         }
         self.params, self.macs = size(config, self.wiring, self.micro_batch)
         self.plan = Plan(
@@ -50,12 +53,19 @@ class Blueprint:
             self.settings.checkpoint_every,
             longest,
         )
-        self.loss = _loss(config["loss"], len(data.classes))
-        _, self.augment = AUGMENTS.from_section(config["augment"])
+        self.loss = _loss(config["loss"], len(data.classes), data.task, soft=mixes_labels(config))
         self.optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
         self.effective_lr = self.optimizer.effective_lr(config["optimizer"]["lr"], data.batch_size)
-        _, self.make_optimizer = OPTIMIZERS.from_section(config["optimizer"] | {"lr": self.effective_lr})
+        _, self._make_optimizer = OPTIMIZERS.from_section(config["optimizer"] | {"lr": self.effective_lr})
+        asked = OPTIMIZERS[config["optimizer"]["name"]].meta
+        self.regulariser = self.optimizer.regulariser(config["optimizer"]["name"])
+        self.asks_again, self.clips = asked.get("closure", False), asked.get("clip", True)
+        self.mixer = self.augmentation.mixer(len(data.classes) if data.task == "classify" else None)
         self.lr_factor = _lr_factor(config["schedule"], self.plan)
+
+    def optimizer_of(self, network: nn.Module) -> Optimizer:
+        """The optimizer of a network's parameters, each group with its own rate and weight decay."""
+        return self._make_optimizer(self.optimizer.groups(network, self.effective_lr))
 
 
 def _micro_batch(batch_size: int, accumulate: int, world: int) -> int:
@@ -76,16 +86,19 @@ def _lr_factor(section: Config, plan: Plan) -> Callable[[int], float]:
     return warmup.before(schedule, span)
 
 
-def _loss(section: Config, num_classes: int) -> nn.Module:
-    """The loss, after it was tried on a sample of each class.
+def _loss(section: Config, num_classes: int, task: str, *, soft: bool) -> nn.Module:
+    """The loss, after it was tried on a sample of each class, or of each number to predict.
 
     Raises:
         UserError: if it cannot work with so many classes.
     """
     _, loss = LOSSES.from_section(section)
     settings = ", ".join(f"{name}={value}" for name, value in section.items() if value is not None)
+    numbers = task == "regress" or soft
     try:
-        value = loss(torch.zeros(num_classes, num_classes), torch.arange(num_classes))
+        value = loss(
+            torch.zeros(num_classes, num_classes), torch.eye(num_classes) if numbers else torch.arange(num_classes)
+        )
     except (ValueError, RuntimeError) as error:
         raise UserError(f"loss: {settings} does not work for {num_classes} classes: {first_line(error)}") from error
     if not value.isfinite():

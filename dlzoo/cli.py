@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlzoo.errors import ERROR_FILE, Interrupted, UserError, did_you_mean
 from dlzoo.show import listing
@@ -167,12 +167,15 @@ def list_names(words: list[str]) -> None:
         print(json.dumps(found, indent=1)) if as_json else parts.show(found, Console())
         return
     (choice,) = _exactly(words, "dlzoo list <choice> [--json]")
-    names = listing.names(choice)
-    print(json.dumps(names, indent=1) if as_json else "\n".join(names))
+    print(json.dumps(listing.names(choice), indent=1) if as_json else "\n".join(listing.lines(choice)))
 
 
 def show(words: list[str]) -> None:
-    """<choice> <name> [--json]; of a model also image_size=224 num_classes=1000 in_channels=3 and settings: norm=gn"""
+    """<choice> <name> [--json] [settings]
+
+    Of a model: image_size=224 num_classes=1000 in_channels=3 and settings such as norm=gn. Of a loss, an activation, a
+    schedule or an augmentation a picture is drawn: dlzoo show augment strong data=cifar10
+    """
     as_json, words = _flag(words, "--json")
     _exactly(words[:2], "dlzoo show <choice> <name> [--json]", 2)
     (choice, name), settings = words[:2], words[2:]
@@ -180,8 +183,7 @@ def show(words: list[str]) -> None:
 
     found = entry.entry(choice, name)
     if choice != "model":
-        _exactly(settings, "dlzoo show <choice> <name> [--json]; settings are for models", 0)
-        print(json.dumps(found, indent=1) if as_json else entry.text(found))
+        _show_entry(found, settings, as_json)
         return
     from rich.console import Console
 
@@ -193,6 +195,26 @@ def show(words: list[str]) -> None:
     else:
         print(entry.text(found | {"asked": settings}) + "\n")
         model.show(profile, Console())
+
+
+def _show_entry(found: dict[str, Any], settings: list[str], as_json: bool) -> None:
+    """An entry that is no model: in words, and some as a picture."""
+    from dlzoo.show import entry
+
+    choice, name = found["choice"], found["name"]
+    if choice not in listing.DRAWN:
+        _exactly(
+            settings, f"dlzoo show {choice} {name} [--json]; settings are for models, {', '.join(listing.DRAWN)}", 0
+        )
+        print(json.dumps(found, indent=1) if as_json else entry.text(found))
+        return
+    from dlzoo.show import picture
+
+    path = str(picture.draw(choice, name, settings))
+    if as_json:
+        print(json.dumps(found | {"picture": path}, indent=1))
+    else:
+        print(entry.text(found | {"asked": settings}) + f"\n\npicture  {path}")
 
 
 def evaluate(words: list[str]) -> None:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 
 #: What `<choice>=default` is filled in from: the entry of the other choice, as its registration says.
-DEFAULTS_FROM = {**dict.fromkeys(PARTS, "model"), "init": "model", "augment": "data"}
+DEFAULTS_FROM = {
+    **dict.fromkeys(("model", "loss", "augment"), "data"),
+    **dict.fromkeys((*PARTS, "init"), "model"),
+}
 
 #: The parts of a config that have settings of their own; each but the last is a registry.
 SECTIONS = [*REGISTRIES, "trainer"]
@@ -96,7 +99,7 @@ def compose(overrides: Iterable[str]) -> Config:
 def _keep_what_registrations_change(raw: Config) -> None:
     """A part that is named, and is the model's default, is as the model has it: norm=bn of GoogLeNet has its eps."""
     for choice, origin in DEFAULTS_FROM.items():
-        known = index.entries(origin).get(raw[origin]["name"], {"meta": {}})["meta"].get(choice)
+        known = index.entries(origin)[settled(origin, raw)]["meta"].get(choice)
         name = raw[choice].get("name")
         if (
             isinstance(known, Mapping)
@@ -104,6 +107,16 @@ def _keep_what_registrations_change(raw: Config) -> None:
             and raw[choice] == {"name": name} | _defaults(choice, name)
         ):
             raw[choice] = {"name": "default"}
+
+
+def settled(choice: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """The name of a choice, or what its default stands for."""
+    name = sections[choice]["name"]
+    if name != "default" or choice not in DEFAULTS_FROM:
+        return name
+    origin = DEFAULTS_FROM[choice]
+    stands_for = index.entries(origin)[settled(origin, sections)]["meta"].get(choice, REGISTRIES[choice].fallback)
+    return stands_for["name"] if isinstance(stands_for, Mapping) else stands_for
 
 
 def _checked(line: str) -> Override:
@@ -129,6 +142,8 @@ def _checked(line: str) -> Override:
     if key not in choices() or (value is None and key == "experiment"):
         return override
     if not isinstance(value, str) or value not in options(key):
+        if key in REGISTRIES and isinstance(value, str) and value in index.load()[key]["common"]:
+            raise UserError(f"unknown {key} {value!r}; it is a setting that goes with every {key}: {key}.{value}=...")
         raise UserError(f"unknown {key} {value!r}; {did_you_mean(str(value), options(key))}")
     return override
 
@@ -222,8 +237,8 @@ def freeze(raw: Mapping[str, Any], where: str = "") -> Config:
         if key not in run_knobs and key not in SECTIONS:
             raise UserError(f"{where}unknown key {key!r}; {_suggest(key, raw)}")
     frozen: Config = {key: _value(key, schema, raw, where) for key, schema in run_knobs.items()}
-    # What a default is filled in from (model, data) is settled first.
-    for section in sorted(SECTIONS, key=lambda section: section in DEFAULTS_FROM):
+    # What a default is filled in from is settled first: data, then model, then its parts.
+    for section in sorted(SECTIONS, key=_depth):
         given = raw.get(section)
         if not isinstance(given, Mapping):
             raise UserError(f"{where}{section} must be a section with its settings, not {given!r}")
@@ -232,6 +247,10 @@ def freeze(raw: Mapping[str, Any], where: str = "") -> Config:
         else:
             frozen[section] = _entry(section, dict(given), frozen, where)
     return frozen
+
+
+def _depth(section: str) -> int:
+    return 1 + _depth(DEFAULTS_FROM[section]) if section in DEFAULTS_FROM else 0
 
 
 def _entry(choice: str, given: Config, frozen: Config, where: str) -> Config:

@@ -16,13 +16,11 @@ import torch
 from rich.console import Console
 
 from dlzoo import config as configs
-from dlzoo import ranks
+from dlzoo import gallery, ranks
 from dlzoo.assembly import Assembled
 from dlzoo.errors import Interrupted, UserError, first_line
 from dlzoo.hardware import hardware, processes
 from dlzoo.launch import RankError, launch
-from dlzoo.metrics import pictures
-from dlzoo.metrics.classification import confusion_matrix
 from dlzoo.ranks import Rank
 from dlzoo.runs import environment, summary
 from dlzoo.runs.differences import flat
@@ -56,7 +54,8 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
     Args:
         callbacks: Lightning callbacks of one's own. One that overrides a hook of batches, backward passes or optimizer
             steps is called for each step (`batch` is then the range of that one step), which costs about half a
-            millisecond a step; the others cost a few milliseconds an epoch.
+            millisecond a step; optimizers that ask for the loss themselves (sam, lbfgs, newton) step without
+            `on_before_optimizer_step`. The others cost a few milliseconds an epoch.
 
     Raises:
         UserError: for anything that the user can mend.
@@ -260,23 +259,23 @@ def _carry_out(
             made.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         stop.check()
         selected = made.load(run.selected_checkpoint())
-        metrics, (logits, labels) = made.test([stop, display])
+        metrics, outputs = made.test([stop, display])
         stop.check()
         log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
         run.update(
             metrics={key: value for key, value in selected["latest"].items() if key.startswith("val/")} | metrics,
-            tested=len(labels),
+            tested=len(outputs[0]),
+            zero_weights=made.zero_weights(),
             selected_epoch=plan.epochs_at(selected["clock"]),
             steps=task.clock,
             images_per_second=task.clock * made.data.batch_size / max(task.train_seconds, 1e-9),
             peak_memory_bytes=environment.peak_memory(made.accelerator),
             data_cache=task.train_feed.images.place,
         )
-        log.picture("curves", pictures.curves(read_metrics(run.metrics_file), run.path.name), task.clock)
-        matrix = confusion_matrix(logits, labels)
-        log.picture("confusion", pictures.confusion(matrix, made.data.classes), task.clock)
-        mistakes = pictures.worst_mistakes(made.data.test.images.__getitem__, logits, labels, made.data.classes)
-        log.picture("mistakes", mistakes, task.clock)
+        drawn = gallery.of_run(made, read_metrics(run.metrics_file), run.path.name, outputs)
+        for name, figure in drawn.items():
+            log.picture(name, figure, task.clock)
+        run.update(pictures=list(drawn))
         log.hyperparameters(flat(config), metrics)
     finally:
         log.close()

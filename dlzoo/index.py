@@ -55,6 +55,11 @@ def knobs(choice: str, name: str) -> dict[str, dict[str, Any]]:
     return load()[choice]["common"] | entries(choice)[name]["knobs"]
 
 
+def kinds(loss: str) -> list[str]:
+    """What a loss is for: "classification" where its registration says nothing, "regression", "boxes"."""
+    return list(entries("loss")[loss]["meta"].get("kinds", ["classification"]))
+
+
 @cache
 def load() -> Index:
     """choice -> {"common": knobs, "about_common": in words, "entries": ...}, from the cache if it is current."""

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 
 from dlzoo.config import read
+from dlzoo.data.augment import size_after
 from dlzoo.data.decode import read_picture
 from dlzoo.data.feed import Normalise
+from dlzoo.data.views import views
 from dlzoo.errors import UserError
+from dlzoo.registry import AUGMENTS
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.size import network_of, without_weights
 from dlzoo.weights import load_weights, transfer
@@ -26,11 +29,14 @@ def predict(path: str, files: Sequence[str], most: int = 5) -> list[dict[str, An
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more pictures: dlzoo predict run=DIR FILE ...")
-    record = run.read()
+    record, config = run.read(), without_weights(read(run.config_file))
+    if record.get("kind", "images") != "images":
+        raise UserError(f"{path} was trained on a table, and dlzoo predict is for pictures")
     state, normalisation = load_weights(run.path)
     size, channels, classes = record["image_size"], record["in_channels"], record["classes"]
-    wiring = {"num_classes": len(classes), "in_channels": channels, "image_size": size}
-    network = network_of(without_weights(read(run.config_file)), wiring)
+    settings, augment = AUGMENTS.from_section(config["augment"])
+    wiring = {"num_classes": len(classes), "in_channels": channels, "image_size": size_after(augment, size)}
+    network = network_of(config, wiring)
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(state, network, path)
     transfer(normalisation, normalise, path)
@@ -39,7 +45,8 @@ def predict(path: str, files: Sequence[str], most: int = 5) -> list[dict[str, An
     for file in files:
         pixels = torch.from_numpy(read_picture(Path(file), size, "RGB" if channels == 3 else "L").copy())
         with torch.inference_mode():
-            probabilities = network(normalise(pixels.permute(2, 0, 1)[None])).softmax(1)[0]
+            seen = torch.cat(views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
+            probabilities = network(normalise(seen)).mean(0).softmax(0)
         top = probabilities.topk(min(most, len(classes)))
         answers.append(
             {

@@ -174,6 +174,7 @@ MODELS = Registry(
     "dlzoo.models",
     "an nn.Module: images (N, C, H, W) -> logits (N, num_classes), in training also a layers.head.WithAuxiliary",
     common="dlzoo.models.settings:ModelSettings",
+    fallback="resnet20",
 )
 NORMS = Registry("norm", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape")
 ACTS = Registry("act", "dlzoo.layers", "an nn.Module: any shape -> the same shape")
@@ -220,7 +221,12 @@ INITS = Registry(
     common="dlzoo.layers.init:InitSettings",
     fallback="torch",
 )
-LOSSES = Registry("loss", "dlzoo.losses", "an nn.Module: (logits (N, K), target (N,)) -> a scalar, the batch's mean")
+LOSSES = Registry(
+    "loss",
+    "dlzoo.losses",
+    "an nn.Module: (input, target) -> a scalar, the batch's mean; its registration says for what `kinds` of targets",
+    fallback="cross_entropy",
+)
 OPTIMIZERS = Registry(
     "optimizer",
     "dlzoo.optim",
@@ -230,14 +236,21 @@ OPTIMIZERS = Registry(
 SCHEDULES = Registry(
     "schedule",
     "dlzoo.optim",
-    "waits for the run's span, then step -> factor of the rate",
+    "waits for the run's span, then step -> factor of the rate; one that follows validation is an optim.Observer",
     common="dlzoo.optim.settings:Warmup",
 )
 DATASETS = Registry(
-    "data", "dlzoo.data", "an ImageSet: uint8 images and labels", common="dlzoo.data.settings:DataSettings"
+    "data",
+    "dlzoo.data",
+    "an ImageSet or a TableSet: samples with classes, or with numbers to predict",
+    common="dlzoo.data.settings:DataSettings",
 )
 AUGMENTS = Registry(
-    "augment", "dlzoo.data", "(uint8 images (N, C, H, W), draw) -> images of the same shape", fallback="none"
+    "augment",
+    "dlzoo.data",
+    "(uint8 images (N, C, H, W), draw) -> uint8 images",
+    common="dlzoo.data.mixing:AugmentSettings",
+    fallback="none",
 )
 
 REGISTRIES = {

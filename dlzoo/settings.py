@@ -16,7 +16,7 @@ class RunSettings:
     name: str | None = None
     run_dir: str | None = None
     init_from: str | None = None
-    freeze: Literal["none", "backbone"] = "none"
+    freeze: Literal["none", "backbone"] | PositiveInt = "none"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class TrainerSettings:
     `compile`: torch.compile for the training; slow first steps, faster ones after them.
     `clip_norm`: the gradient's largest norm; one by default, because without it some pairs of model and norm diverge at
     the usual rate. `ema`: decay of the averaged weights that are then evaluated.
-    `early_stopping`: epochs without a better validation accuracy. `select`: which weights are tested.
+    `early_stopping`: epochs without a better validation score. `select`: which weights are tested.
+    `self_adversarial`: how far the network may move each pixel against itself before it learns from the image, as a
+    share of the pixels' range (SAT, arXiv:2004.10934, section 3.4).
     `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: so many batches of each epoch and split.
     """
 
@@ -51,6 +53,7 @@ class TrainerSettings:
     threads: Annotated[int, Bounds(minimum=1, maximum=1024)] | None = None
     accumulate: PositiveInt = 1
     clip_norm: Positive | None = 1.0
+    self_adversarial: Fraction = 0.0
     ema: Fraction | None = None
     early_stopping: PositiveInt | None = None
     select: Literal["best", "last"] = "best"

@@ -74,7 +74,7 @@ WRONG = {
     "optimizer.lrr=1": "did you mean 'lr'?",
     "optimizer.lr=abc": "optimizer.lr must be a number > 0, not 'abc'",
     "optimizer.lr=-1": "must be a number > 0",
-    "optimizer.nesterov=3": "must be true or false",
+    "norm.affine=3": "must be true or false",
     "data.batch_size=0": "data.batch_size must be an integer >= 1 or full, not 0",
     "data.batch_size=2.5": "must be an integer",
     "seed=-1": "seed must be an integer >= 0",

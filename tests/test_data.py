@@ -62,7 +62,7 @@ def test_limit_reaches_every_split() -> None:
 
 def test_batch_sizes() -> None:
     assert Splits.load({"name": "digits"} | vars(DataSettings(batch_size="full"))).batch_size == 1295
-    with pytest.raises(UserError, match="1296 is larger than the 1295 training images"):
+    with pytest.raises(UserError, match="1296 is larger than the 1295 training samples"):
         Splits.load({"name": "digits"} | vars(DataSettings(batch_size=1296)))
 
 

@@ -184,7 +184,13 @@ def test_a_cache_changes_no_number(pictures: Path, cache_home: Path, cache: str)
     assert torch.equal(splits.test.images[torch.tensor([3, 1])], usual.test.images[torch.tensor([3, 1])])
     feeds = [
         TrainFeed(
-            part.train, Normalise(*statistics), build("augment", "flip_crop"), Streams(0), 12, 3, cache=part.cache
+            part.train,
+            Normalise(*statistics),
+            build("augment", "flip_crop"),
+            Streams(0),
+            12,
+            3,
+            cache=part.settings.cache,
         )
         for part in (splits, usual)
     ]
@@ -193,7 +199,9 @@ def test_a_cache_changes_no_number(pictures: Path, cache_home: Path, cache: str)
         for mine, theirs in zip(feeds[0].batches(step), feeds[1].batches(step), strict=True):
             assert torch.equal(mine.images, theirs.images)
             assert torch.equal(mine.labels, theirs.labels)
-    evaluations = [EvalFeed(part.test, Normalise(*statistics), 8, cache=part.cache) for part in (splits, usual)]
+    evaluations = [
+        EvalFeed(part.test, Normalise(*statistics), 8, cache=part.settings.cache) for part in (splits, usual)
+    ]
     for number in range(3):
         assert torch.equal(evaluations[0].batch(number).images, evaluations[1].batch(number).images)
     for feed_ in (*feeds, *evaluations):

@@ -108,7 +108,7 @@ def test_a_mistake_in_a_sweep_is_one_line_and_leaves_nothing(
     ("line", "said"),
     [
         ("data.batch_size=64,30 trainer.accumulate=4", "does not divide into trainer.accumulate=4"),
-        ("data.batch_size=64,100000", "larger than the 1295 training images"),
+        ("data.batch_size=64,100000", "larger than the 1295 training samples"),
         ("trainer.nodes=2", "trainer.nodes=2 needs executor=slurm"),
         ("trainer.devices=999 trainer=cpu", "too many processes"),
     ],
@@ -231,11 +231,11 @@ def test_diff_names_the_one_setting_and_nothing_else() -> None:
     two = diff("outputs/some/bn0", "outputs/some/gn1")
     assert list(two["settings"]) == ["norm", "seed"]
     RunDir.create(Path("outputs/adam"), compose([*SMALL, "optimizer=adam"]))
-    RunDir.create(Path("outputs/sgd"), compose(SMALL))
+    RunDir.create(Path("outputs/sgd"), compose([*SMALL, "optimizer=sgd"]))
     brought = diff("outputs/sgd", "outputs/adam")
     assert brought["settings"] == {"optimizer": ["sgd", "adam"]}
     assert brought["brought"] == {"optimizer.lr": [0.1, 0.001], "optimizer.weight_decay": [0.0005, 0.0]}
-    RunDir.create(Path("outputs/groups"), compose([*SMALL, "norm=gn", "norm.num_groups=4"]))
+    RunDir.create(Path("outputs/groups"), compose([*SMALL, "optimizer=sgd", "norm=gn", "norm.num_groups=4"]))
     assert diff("outputs/sgd", "outputs/groups")["settings"] == {"norm": ["none", "gn"], "norm.num_groups": [None, 4]}
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from dlzoo.errors import UserError, did_you_mean
 from dlzoo.knobs import Fraction, PositiveInt, check, describe, knobs_of, schema_of, wiring_of
-from dlzoo.registry import MODELS, REGISTRIES, Registry
+from dlzoo.registry import DATASETS, MODELS, REGISTRIES, Registry
 
 
 def make() -> Registry:
@@ -52,10 +52,14 @@ def test_every_default_that_a_registration_names_exists() -> None:
         for choice, part in MODELS[name].meta.items():
             if choice == "torchvision":
                 assert set(part) <= set(REGISTRIES["norm"].names())
-            else:
+            elif choice not in ("tables", "linear"):  # facts about the model
                 part = {"name": part} if isinstance(part, str) else part
                 assert part["name"] in (*REGISTRIES[choice].names(), "default"), (name, choice)
                 assert set(part) - {"name"} <= set(REGISTRIES[choice][part["name"]].knobs) if len(part) > 1 else True
+    for name in DATASETS.names():
+        for choice in ("model", "loss", "augment"):
+            part = DATASETS[name].meta.get(choice, REGISTRIES[choice].fallback)
+            assert part in REGISTRIES[choice].names(), (name, choice)
 
 
 def test_schemas() -> None:

@@ -66,7 +66,7 @@ def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice
     run = RunDir.open("run")
     assert run.read()["state"] == "interrupted"
     with monkeypatch.context() as patch:  # and once more, after the test was logged
-        patch.setattr(execution.pictures, "confusion", lambda *_: os.kill(os.getpid(), number))
+        patch.setattr(execution.gallery, "of_run", lambda *_: os.kill(os.getpid(), number))
         assert main(["run", "run"]) == 130
     assert main(["run", "run"]) == 0
     assert run.read()["state"] == "finished"
@@ -169,7 +169,7 @@ def test_nothing_but_the_run_is_said(capsys: pytest.CaptureFixture) -> None:
     assert main(["train", *SMALL, "data.val_fraction=0", "trainer.limit_batches=1", "run_dir=run"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    assert "on 200 images" in captured.out
+    assert "on 200 samples" in captured.out
     assert main(["run", "run"]) == 0
     assert "nothing to do" in capsys.readouterr().out
 

@@ -17,7 +17,7 @@ from dlzoo.show.listing import COMPLETION, candidates
 @pytest.mark.parametrize("choice", [*REGISTRIES, "trainer", "experiment"])
 def test_list_and_show_know_every_entry(choice: str, capsys: pytest.CaptureFixture) -> None:
     assert main(["list", choice]) == 0
-    names = capsys.readouterr().out.split()
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert names == [name for name in config.options(choice) if name != "default"]
     assert main(["list", choice, "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
@@ -92,9 +92,12 @@ def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixtu
         ("dlzoo show model resnet20 model.w", ["model.width="]),
         ("dlzoo eval r", ["run="]),
         ("dlzoo train zzz", []),
-        ("dlzoo train optimizer.l", ["optimizer.lr=", "optimizer.lr_reference_batch="]),
+        (
+            "dlzoo train optimizer.l",
+            ["optimizer.lr=", "optimizer.lr_reference_batch=", "optimizer.l1=", "optimizer.layer_decay="],
+        ),
         ("dlzoo train freeze=", ["none", "backbone"]),
-        ("dlzoo train optimizer.nesterov=t", ["true"]),
+        ("dlzoo train norm.affine=t", ["true"]),
     ],
 )
 def test_completion(line: str, some: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,13 +12,18 @@ from torch import Tensor, nn
 from dlzoo.data.augment import Augment
 from dlzoo.data.cache import Cache, placed
 from dlzoo.data.image_set import Split
+from dlzoo.data.mixing import Mixer
+from dlzoo.data.sampler import Sampler, drawn
 from dlzoo.data.stored import moved
 from dlzoo.ranks import ALONE, Rank
 from dlzoo.streams import Streams
 
 
 class Batch(NamedTuple):
-    """images (N, C, H, W) float, normalised; labels (N,) int64."""
+    """images (N, C, H, W) float, normalised; labels (N,) int64 classes, (N, K) probabilities or (N, D) numbers.
+
+    In evaluation there may be several views of each image: (V * N, C, H, W), all images once, then once more.
+    """
 
     images: Tensor
     labels: Tensor
@@ -46,7 +51,9 @@ class TrainFeed:
     """The training batches of a run. The order is redrawn every epoch; the last short batch is dropped.
 
     Args:
-        split: the training images.
+        split: the training samples.
+        sampler: which of them an epoch is made of.
+        mixer: what happens to the normalised images of a step and their labels, together.
         batch_size: samples of one optimizer step, over all ranks; a multiple of `accumulate` times the ranks.
         accumulate: micro-batches that one step is made of; a rank has an equal part of each.
         limit: at most so many steps an epoch.
@@ -63,10 +70,14 @@ class TrainFeed:
         accumulate: int = 1,
         limit: int | None = None,
         *,
+        sampler: Sampler = "uniform",
+        mixer: Mixer | None = None,
         rank: Rank = ALONE,
         cache: Cache = "auto",
     ) -> None:
         self.split, self.normalise, self.augment, self.streams = split, normalise, augment, streams
+        self.sampler: Sampler = sampler
+        self.mixer = mixer
         self.batch_size, self.accumulate, self.rank = batch_size, accumulate, rank
         self.cache: Cache = cache
         self.steps_per_epoch = min(len(split) // batch_size, limit or len(split))
@@ -75,7 +86,7 @@ class TrainFeed:
 
     def to(self, device: torch.device) -> None:
         """Make batches on `device`."""
-        self.images = placed(self.split.images, self.cache, device, lambda step: self._samples(step).flatten())
+        self.images = placed(self.split.images, self.cache, device, lambda step: self._samples(step))
         self._labels, self._device, self._epoch = self.split.labels.to(device), device, -1
 
     def batches(self, step: int) -> Iterator[Batch]:
@@ -83,27 +94,39 @@ class TrainFeed:
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._here = epoch, moved(self._order(epoch), self._device)
-        samples = self._part(self._here, index)
-        images = self.images.batch(step, samples.flatten())
-        for part, pixels in zip(samples, images.split(samples.shape[1]), strict=True):
-            pixels = self.augment(pixels.permute(0, 3, 1, 2), self.streams.draw(part, "augment", epoch))
-            yield Batch(self.normalise(pixels), self._labels[part])
+        places, samples = self._part(self._here, index)
+        # By the place in the epoch, not by the sample: one that is seen twice is augmented in two ways.
+        draw = self.streams.draw(places, "augment", epoch)
+        images = self.normalise(self.augment(self.images.batch(step, samples).permute(0, 3, 1, 2), draw))
+        labels = self._labels[samples]
+        if self.mixer is not None:
+            images, labels = self.mixer(images, labels, draw)
+        size = len(samples) // self.accumulate
+        yield from map(Batch, images.split(size), labels.split(size))
+
+    def order(self, epoch: int) -> Tensor:
+        """The places of an epoch in their order: (N,) int64."""
+        return self._order(epoch)[0]
 
     def _draw_order(self, epoch: int) -> Tensor:
-        return self.streams.permutation(len(self.split), "order", epoch)
+        """(2, N): the places of an epoch in their order, and the sample at each."""
+        places = self.streams.permutation(len(self.split), "order", epoch)
+        return torch.stack([places, drawn(self.sampler, self.split.labels, self.streams, epoch)[places]])
 
     def _samples(self, step: int) -> Tensor:
         epoch, index = divmod(step, self.steps_per_epoch)
-        return self._part(self._order(epoch), index)
+        return self._part(self._order(epoch), index)[1]
 
     def _part(self, order: Tensor, index: int) -> Tensor:
-        """Our samples of a step, a row a micro-batch."""
-        step = order[index * self.batch_size : (index + 1) * self.batch_size]
-        return step.view(self.accumulate, self.rank.world, -1)[:, self.rank.index]
+        """Our places and samples of a step, (2, n), one micro-batch after the other."""
+        step = order[:, index * self.batch_size : (index + 1) * self.batch_size]
+        return step.reshape(2, self.accumulate, self.rank.world, -1)[:, :, self.rank.index].reshape(2, -1)
 
 
 class EvalFeed:
     """Every sample of a split once, in order, without augmentation; or the first `limit` batches.
+
+    Of images `shift` changes the pixels first, given the samples' draw, and `views` then says what is looked at.
 
     Ranks take turns, each as often as the others: ours are the batches rank, rank + world, ... of the split, and the
     last of them may not be there.
@@ -116,10 +139,13 @@ class EvalFeed:
         batch_size: int,
         limit: int | None = None,
         *,
+        views: Callable[[Tensor], list[Tensor]] = lambda images: [images],
+        shift: Augment = lambda images, draw: images,
         rank: Rank = ALONE,
         cache: Cache = "auto",
     ) -> None:
         self.split, self.normalise, self.rank = split, normalise, rank
+        self.views, self.shift = views, shift
         self.cache: Cache = cache
         self.batch_size = min(batch_size, -(-len(split) // rank.world))
         self._batches = min(-(-len(split) // self.batch_size), limit or len(split))
@@ -139,7 +165,13 @@ class EvalFeed:
         part = self._part(number)
         if part is None:
             return None
-        return Batch(self.normalise(self.images.batch(number, part).permute(0, 3, 1, 2)), self._labels[part])
+        views = self.views(self.shifted(self.images.batch(number, part), part))
+        return Batch(self.normalise(views[0] if len(views) == 1 else torch.cat(views)), self._labels[part])
+
+    def shifted(self, images: Tensor, part: slice | Tensor) -> Tensor:
+        """The samples `part` of the split as they are tested: (n, H, W, C) -> (n, C, H, W)."""
+        samples = torch.arange(len(self.split), device=images.device)[part]
+        return self.shift(images.permute(0, 3, 1, 2), Streams(0).draw(samples, "shift"))
 
     def _part(self, number: int) -> slice | None:
         place = number * self.rank.world + self.rank.index

@@ -1,8 +1,9 @@
-"""What a data entry returns: images as uint8, in memory or where they can be read from, with labels."""
+"""What a data entry of images returns: uint8, in memory or where they can be read from, with labels."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ _MOST = 200_000_000
 
 @dataclass(frozen=True)
 class Split:
-    """images (N, H, W, C) uint8, labels (N,) int64."""
+    """images (N, H, W, C) uint8, or the rows of a table as (N, 1, 1, C) numbers; labels (N,) int64 or (N, D) float."""
 
     images: Tensor | Stored
     labels: Tensor
@@ -44,6 +45,10 @@ class ImageSet:
     test: Split
     classes: tuple[str, ...]
     val: Split | None = None
+
+    def learnt_on(self, train: Split) -> Callable[[Split], Split]:
+        """Nothing is learnt from pixels: images are as they are."""
+        return lambda split: split
 
 
 def fingerprint(*splits: Split | None) -> str:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from dlzoo.data.cache import Cache
 from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.sampler import Sampler
+from dlzoo.data.shift import Shift
 from dlzoo.errors import UserError
-from dlzoo.knobs import Fraction, NonNegativeInt, PositiveInt
+from dlzoo.knobs import Bounds, Fraction, NonNegativeInt, PositiveInt
 from dlzoo.streams import Streams
+
+if TYPE_CHECKING:
+    from dlzoo.data.table_set import TableSet
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """How a set is cut and put into batches.
+    """How a set is cut, made harder, and put into batches.
 
     `batch_size`: samples of one optimizer step, over all processes; "full" is batch gradient descent.
     `val_fraction`: the share of train that becomes validation, cut by `split_seed`, class by class; 0 for none.
     `limit`: at most so many samples of each split, a fixed and class-balanced part.
+    `imbalance`: how many times as many training samples the first class has as the last one; in between the numbers
+    fall exponentially (arXiv:1901.05555, section 5.1). Validation and test stay as they are.
+    `label_noise`: the share of training labels that become another class, drawn evenly by `split_seed`.
+    `sampler`: how often a sample is seen: uniform once an epoch; balanced draws each class equally often, with
+    replacement; bootstrap replaces the training part by one draw of its size with replacement, by the run's seed.
+    `test_shift`: the test split brightened, blurred or noisy, by the constants of CIFAR-10-C (arXiv:1903.12261).
     `cache`: where decoded images stay, auto is the first that has room; disk and none are for sets that come as
     picture files, which none decodes anew for each epoch. It changes the speed, never a number.
     """
@@ -30,34 +41,80 @@ class DataSettings:
     val_fraction: Fraction = 0.1
     limit: PositiveInt | None = None
     split_seed: NonNegativeInt = 0
+    imbalance: Annotated[float, Bounds(minimum=1)] = 1.0
+    label_noise: Fraction = 0.0
+    sampler: Sampler = "uniform"
+    test_shift: Shift = "none"
+    test_severity: Annotated[int, Bounds(minimum=1, maximum=5)] = 3
     cache: Cache = "auto"
 
-    def splits(self, images: ImageSet) -> tuple[Split, Split | None, Split]:
+    def splits(self, images: ImageSet | TableSet) -> tuple[Split, Split | None, Split]:
         """(train, val, test).
 
         Raises:
-            UserError: if nothing is left to train or to validate on.
+            UserError: if nothing is left to train or to validate on, or what is asked for does not suit the data.
         """
+        self._refuse(images)
+        train, val = self._train_and_val(images)
+        return (
+            self._noisy(train.take(self._long_tailed(train.labels))),
+            val,
+            images.test.take(self._limited(images.test.labels)),
+        )
+
+    def _train_and_val(self, images: ImageSet | TableSet) -> tuple[Split, Split | None]:
         # Indices are cut, and samples taken once: the images may be a file larger than the memory.
         everything = torch.arange(len(images.train))
         if images.val is not None:
             val = images.val.take(self._limited(images.val.labels))
-            return images.train.take(self._limited(images.train.labels)), val, self._test(images)
+            return images.train.take(self._limited(images.train.labels)), val
         if self.val_fraction == 0:
-            return images.train.take(self._limited(images.train.labels)), None, self._test(images)
+            return images.train.take(self._limited(images.train.labels)), None
         chosen = chosen_of_each_class(images.train.labels, self.val_fraction, self.split_seed)
         rest, part = everything[~chosen], everything[chosen]
         if not len(rest) or not len(part):
             raise UserError(
-                f"data.val_fraction={self.val_fraction:g} of {len(everything)} images leaves {len(rest)} to train on"
+                f"data.val_fraction={self.val_fraction:g} of {len(everything)} samples leaves {len(rest)} to train on"
                 f" and {len(part)} to validate on; choose another share, or 0"
             )
         labels = images.train.labels
         rest, part = rest[self._limited(labels[rest])], part[self._limited(labels[part])]
-        return images.train.take(rest), images.train.take(part), self._test(images)
+        return images.train.take(rest), images.train.take(part)
 
-    def _test(self, images: ImageSet) -> Split:
-        return images.test.take(self._limited(images.test.labels))
+    def _refuse(self, images: ImageSet | TableSet) -> None:
+        """
+        Raises:
+            UserError: for what needs classes, or pixels.
+        """
+        if images.train.labels.is_floating_point():
+            for key, unset in (("imbalance", 1.0), ("label_noise", 0.0)):
+                if getattr(self, key) != unset:
+                    raise UserError(f"data.{key} is for classes, and this data has numbers to predict")
+            if self.sampler == "balanced":
+                raise UserError("data.sampler=balanced is for classes, and this data has numbers to predict")
+        if self.test_shift != "none" and not isinstance(images, ImageSet):
+            raise UserError(f"data.test_shift={self.test_shift} is for images, and this data is a table")
+
+    def _long_tailed(self, labels: Tensor) -> Tensor:
+        """Indices of what `imbalance` leaves of the training samples: n * imbalance ** (-k / (K - 1)) of class k."""
+        if self.imbalance == 1:
+            return torch.arange(len(labels))
+        counts = labels.bincount()
+        place = torch.arange(len(counts)) / max(1, len(counts) - 1)
+        most = (counts.max() * self.imbalance**-place).round().long().clamp(min=1)
+        return (rank_in_class(labels, self.split_seed) < most[labels]).nonzero().flatten()
+
+    def _noisy(self, split: Split) -> Split:
+        """The split with `label_noise` of its labels moved on by 1 to K - 1 classes."""
+        if self.label_noise == 0:
+            return split
+        streams, count = Streams(self.split_seed), len(split)
+        classes = int(split.labels.max()) + 1
+        wrong = streams.permutation(count, "noisy labels")[: round(self.label_noise * count)]
+        by = streams.draw(wrong, "noisy labels").integers("by", classes - 1) + 1
+        labels = split.labels.clone()
+        labels[wrong] = (labels[wrong] + by) % classes
+        return Split(split.images, labels)
 
     def _limited(self, labels: Tensor) -> Tensor:
         """Indices of what `limit` leaves of a split."""
@@ -75,7 +132,7 @@ class DataSettings:
             return len(train)
         if self.batch_size > len(train):
             raise UserError(
-                f"data.batch_size={self.batch_size} is larger than the {len(train)} training images;"
+                f"data.batch_size={self.batch_size} is larger than the {len(train)} training samples;"
                 f" choose at most that, or data.batch_size=full"
             )
         return self.batch_size
@@ -88,15 +145,22 @@ def cut(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
 
 def chosen_of_each_class(labels: Tensor, fraction: float, seed: int) -> Tensor:
-    """(N,) bool: a random `fraction` of each class, rounded, fixed by `seed`."""
+    """(N,) bool: a random `fraction` of each class, rounded, fixed by `seed`; of numbers, a fraction of all."""
+    labels = _strata(labels)
     size = labels.bincount().double().mul(fraction).round().long()
     return rank_in_class(labels, seed) < size[labels]
 
 
 def balanced_order(labels: Tensor, seed: int) -> Tensor:
     """An order of the samples, fixed by `seed`, each prefix of which holds the classes as evenly as it can."""
+    labels = _strata(labels)
     rank = rank_in_class(labels, seed)
     return (rank * (labels.max() + 1) + labels).argsort()
+
+
+def _strata(labels: Tensor) -> Tensor:
+    """What is cut class by class: the classes; numbers to predict are all of one."""
+    return labels.new_zeros(len(labels), dtype=torch.int64) if labels.is_floating_point() else labels
 
 
 def rank_in_class(labels: Tensor, seed: int) -> Tensor:

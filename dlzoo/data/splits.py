@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-from dlzoo.data.cache import Cache, in_memory
-from dlzoo.data.image_set import Split, fingerprint
+import torch
+from torch import Tensor
+
+from dlzoo.data.cache import in_memory
+from dlzoo.data.image_set import ImageSet, Split, channel_statistics, fingerprint
+from dlzoo.data.settings import DataSettings
 from dlzoo.registry import DATASETS
 
 
 @dataclass
 class Splits:
-    """Train, validation and test, and what a network has to know of them."""
+    """Train, validation and test, and what a network has to know of them.
+
+    Args:
+        classes: the names of the classes, or of the numbers to predict.
+        kind: of what the samples are.
+        settings: how batches are made of them.
+        columns: of a table, as it came; what is learnt from it may have more features.
+    """
 
     train: Split
     val: Split | None
     test: Split
     classes: tuple[str, ...]
     batch_size: int
-    cache: Cache = "auto"
+    kind: Literal["images", "table"] = "images"
+    settings: DataSettings = field(default_factory=DataSettings)
+    columns: int = 0
 
     @classmethod
     def load(cls, section: Mapping[str, Any]) -> Splits:
@@ -30,13 +43,23 @@ class Splits:
         Raises:
             UserError: if it is missing, damaged or too small.
         """
-        settings, images = DATASETS.from_section(section, cache=section["cache"])
-        parts = settings.splits(images)
+        settings, found = DATASETS.from_section(section, cache=section["cache"])
+        parts = settings.splits(found)
+        prepare = found.learnt_on(parts[0])
+        parts = tuple(part and prepare(part) for part in parts)
         if in_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
             train, val, test = (part and part.in_memory() for part in parts)
         else:
             train, val, test = parts
-        return cls(train, val, test, images.classes, settings.global_batch(train), settings.cache)
+        size = settings.global_batch(train)
+        if isinstance(found, ImageSet):
+            return cls(train, val, test, found.classes, size, "images", settings)
+        return cls(train, val, test, found.classes, size, "table", settings, len(found.columns))
+
+    @property
+    def task(self) -> Literal["classify", "regress"]:
+        """What the labels ask for."""
+        return "regress" if self.train.labels.is_floating_point() else "classify"
 
     @property
     def image_size(self) -> int:
@@ -46,6 +69,12 @@ class Splits:
     def in_channels(self) -> int:
         return self.train.images.shape[3]
 
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel, (C,), in units of 0 to 1; a table is scaled already."""
+        if self.kind == "table":
+            return torch.zeros(self.in_channels), torch.full((self.in_channels,), 1 / 255)
+        return channel_statistics(self.train.images)
+
     @cached_property
     def fingerprint(self) -> str:
         return fingerprint(self.train, self.val, self.test)
@@ -54,6 +83,8 @@ class Splits:
         """What run.json says of the data."""
         parts = {"train": self.train, "val": self.val, "test": self.test}
         return {
+            "task": self.task,
+            "kind": self.kind,
             "data_fingerprint": self.fingerprint,
             "data_sizes": {name: len(part) for name, part in parts.items() if part is not None},
             "image_size": self.image_size,

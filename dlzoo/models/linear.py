@@ -12,9 +12,9 @@ from dlzoo.layers.parts import Parts
 from dlzoo.registry import MODELS
 
 
-@MODELS.register("linear", source="Bishop 2006, section 4.3.4", init="torch")
+@MODELS.register("linear", source="Bishop 2006, sections 3.1 and 4.3.4", init="torch", tables=True, linear=True)
 class Linear(nn.Module):
-    """Softmax regression: one linear layer on the pixels."""
+    """Softmax regression, or linear regression: one linear layer on the pixels or on the features of a table."""
 
     def __init__(self, *, num_classes: int, in_channels: int, image_size: int) -> None:
         super().__init__()
@@ -24,9 +24,14 @@ class Linear(nn.Module):
         return self.head(x.flatten(1))
 
 
-@MODELS.register("mlp", source="Goodfellow et al. 2016, chapter 6", norm="none", act="relu", drop="none", init="he")
+@MODELS.register(
+    "mlp",
+    source="Goodfellow et al. 2016, chapter 6",
+    tables=True,
+    **{"norm": "none", "act": "relu", "drop": "none", "init": "he"},
+)
 class MLP(nn.Module):
-    """Multi-layer perceptron on the pixels: (linear, norm, activation) for each width in `hidden`, then linear."""
+    """Multi-layer perceptron on pixels or features: (linear, norm, act) for each width in `hidden`, then linear."""
 
     def __init__(
         self,

@@ -33,8 +33,7 @@ def before(console: Console, path: Path, record: Record) -> None:
         ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates an image"),
         (
             "data",
-            f"{config['data']['name']}, {record['in_channels']} x {record['image_size']} x {record['image_size']},"
-            f" {len(record['classes'])} classes: "
+            f"{config['data']['name']}, {_shape(record)}, {_targets(record)}: "
             + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
             + limit,
         ),
@@ -44,7 +43,7 @@ def before(console: Console, path: Path, record: Record) -> None:
             f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
             f" seed {config['seed']}",
         ),
-        *([("parts", remark) for remark in record.get("remarks", [])]),
+        *([("note", remark) for remark in record.get("remarks", [])]),
         *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
         ("device", f"{processes}{record['device']}, {record['precision']}"),
         ("run", str(path)),
@@ -53,18 +52,19 @@ def before(console: Console, path: Path, record: Record) -> None:
 
 def after(console: Console, path: Path, record: Record) -> None:
     """The result, time, pictures, and what one may type next."""
-    monitor = record["monitor"]
+    monitor, zeros = record["monitor"], record["zero_weights"]
     _print(
         console,
         (
             f"test {monitor}",
-            f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} images,"
+            f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} samples,"
             f" with the weights of epoch {record['selected_epoch']:g}",
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} images/s in training"),
-        ("pictures", f"{path}/pictures: curves, confusion matrix, worst mistakes"),
+        *([("zeros", f"{zeros:,} weights are exactly 0, of {record['params']:,} parameters")] if zeros else []),
+        ("pictures", f"{path}/pictures: {', '.join(record['pictures'])}"),
         ("next", f"dlzoo eval run={path}"),
-        ("", f"dlzoo predict run={path} <pictures>"),
+        *([("", f"dlzoo predict run={path} <pictures>")] if record["kind"] == "images" else []),
         ("", f"tensorboard --logdir {path.parent}"),
     )
 
@@ -72,6 +72,17 @@ def after(console: Console, path: Path, record: Record) -> None:
 def metrics_table(console: Console, metrics: dict[str, float]) -> None:
     """A line a metric."""
     _print(console, *((name, f"{value:.4f}") for name, value in metrics.items()), width=24)
+
+
+def _shape(record: Record) -> str:
+    if record["kind"] == "table":
+        return _count(record["in_channels"], "feature")
+    return f"{record['in_channels']} x {record['image_size']} x {record['image_size']}"
+
+
+def _targets(record: Record) -> str:
+    names = record["classes"]
+    return f"{len(names)} classes" if record["task"] == "classify" else f"predicts {', '.join(names)}"
 
 
 def _count(number: int, thing: str) -> str:

@@ -13,6 +13,9 @@ from dlzoo.knobs import knobs_of
 from dlzoo.registry import REGISTRIES
 from dlzoo.settings import RunSettings, SweepSettings
 
+#: Choices of which `dlzoo show` draws the entries, too (show/picture.py).
+DRAWN = ("loss", "act", "schedule", "augment")
+
 
 def choices() -> list[str]:
     """What `dlzoo list` and `dlzoo show` know of: the choices of a run, and where a sweep is carried out."""
@@ -28,6 +31,19 @@ def names(choice: str) -> dict[str, str]:
     if choice not in choices():
         raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
     return {name: _first_line(choice, name) for name in config.options(choice) if name != "default"}
+
+
+def lines(choice: str) -> list[str]:
+    """The names of a choice, one a line; of losses with the kinds of targets that they are for.
+
+    Raises:
+        UserError: for an unknown choice.
+    """
+    found = list(names(choice))
+    if choice != "loss":
+        return found
+    kinds = {name: ", ".join(index.kinds(name)) for name in found}
+    return [f"{name:<{max(map(len, found))}}  {kinds[name]}" for name in found]
 
 
 def _first_line(choice: str, name: str) -> str:
@@ -73,8 +89,8 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
     command = words[0] if words and words[0] in commands else "train"
     if not words and "=" not in word:
         return _starting(word, [*commands, *(f"{choice}=" for choice in config.choices())])
-    if command == "show" and len(words) > 2 and words[1] == "model":
-        words = [f"model={words[2]}", *words[3:]]
+    if command == "show" and len(words) > 2 and words[1] in ("model", *DRAWN):
+        words = [f"{words[1]}={words[2]}", *words[3:]]
     elif command in ("list", "show"):
         return _starting(word, choices() if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "runs", "diff", "completion"):
@@ -102,6 +118,8 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     keys |= knobs_of(RunSettings)
     for section in config.SECTIONS:
         name = chosen.get(section, "default")
+        if name == "default" and chosen["data"] in config.options("data"):
+            name = config.settled(section, {choice: {"name": other} for choice, other in chosen.items()})
         known = config.knobs(section, name if name in config.options(section) else "default")
         keys |= {f"{section}.{knob}": schema for knob, schema in known.items()}
     return keys

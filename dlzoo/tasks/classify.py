@@ -1,4 +1,4 @@
-"""Image classification."""
+"""Classification."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlzoo.tasks.task import Task
 
 
 class Classify(Task):
-    """One label an image. `loss_fn` is called as loss_fn(logits (N, K), labels (N,)).
+    """One label a sample. `loss_fn` is called as loss_fn(logits (N, K), labels (N,)); mixed labels are (N, K).
 
     Auxiliary classifiers of a network add their losses in training (arXiv:1409.4842, section 5).
     """
@@ -31,10 +31,11 @@ class Classify(Task):
         loss = self.loss_fn(logits.float(), batch.labels)
         for others in auxiliary:
             loss = loss + weight * self.loss_fn(others.float(), batch.labels)
-        return loss, (logits.detach().argmax(1) == batch.labels,)
+        likeliest = batch.labels.argmax(1) if batch.labels.is_floating_point() else batch.labels
+        return loss, (logits.detach().argmax(1) == likeliest,)
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return self.evaluated(batch.images).float(), batch.labels
+        return self.predictions(batch), batch.labels
 
     def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
         logits, labels = outputs

@@ -113,7 +113,7 @@ def describe(task: Task) -> str:
     words = (
         ("train/loss", "loss {:.3f}"),
         (f"train/{task.monitor}", f"{task.monitor} {{:.3f}}"),
-        (f"val/{task.monitor}", "val {:.3f}"),
+        (f"val/{task.monitor}", "val {:.3f}" if task.monitor in task.kept else f"val {task.monitor} {{:.3f}}"),
         ("lr", "lr {:.2g}"),
         ("images_per_second", "{:,.0f} img/s"),
     )

@@ -23,7 +23,11 @@ from torch.optim import Optimizer
 from dlzoo import ranks
 from dlzoo.data.feed import Batch, EvalFeed, TrainFeed
 from dlzoo.errors import UserError
+from dlzoo.optim.regularise import Regulariser
+from dlzoo.optim.settings import Observer
 from dlzoo.ranks import ALONE, Rank
+from dlzoo.tasks.attack import Attack
+from dlzoo.tasks.closure import Closure
 from dlzoo.tasks.ema import Ema
 from dlzoo.tasks.plan import Indices, Plan, Ranges
 from dlzoo.tasks.progress import Best, at_epoch_start
@@ -41,12 +45,15 @@ class Task(pl.LightningModule, ABC):
         network: images -> predictions.
         normalise: uint8 images -> what the network sees; kept in checkpoints.
         make_optimizer: network -> optimizer.
-        lr_factor: step -> factor of the optimizer's rates.
+        asks_again: whether the optimizer's step takes a closure.
+        regulariser: what is done to gradients and weights around each step of the optimizer.
+        lr_factor: step -> factor of the optimizer's rates; an Observer is told of each validation.
         plan: the clock.
         train, val, test: where batches come from.
         reseed: (device, step) -> None; points dropout's generator at the step.
         record: (step, epoch, values) -> None; takes every logged scalar.
         clip_norm: the gradient's largest norm.
+        attack: (loss of a batch, batch) -> the batch that is trained on instead.
         ema: decay of the averaged weights, which are then what is evaluated.
         patience: epochs without a better validation score after which the training stops.
         frozen: children of the network that stay as they are, running statistics included.
@@ -67,6 +74,8 @@ class Task(pl.LightningModule, ABC):
         *,
         normalise: nn.Module,
         make_optimizer: Callable[[nn.Module], Optimizer],
+        asks_again: bool = False,
+        regulariser: Regulariser | None = None,
         lr_factor: Callable[[int], float],
         plan: Plan,
         train: TrainFeed,
@@ -75,6 +84,7 @@ class Task(pl.LightningModule, ABC):
         reseed: Callable[[torch.device, int], None],
         record: Record,
         clip_norm: float | None = None,
+        attack: Attack | None = None,
         ema: float | None = None,
         patience: int | None = None,
         frozen: Iterable[nn.Module] = (),
@@ -88,6 +98,7 @@ class Task(pl.LightningModule, ABC):
         self.decay = ema
         self.ema = None if ema is None else deepcopy(network).requires_grad_(False)
         self.make_optimizer, self.lr_factor, self.plan = make_optimizer, lr_factor, plan
+        self.regulariser, self.attack, self._asks_again = regulariser, attack, asks_again
         self.train_feed = train
         self.eval_feeds = {"test": test} | ({} if val is None else {"val": val})
         self.reseed, self.record, self.clip_norm, self.patience = reseed, record, clip_norm, patience
@@ -129,6 +140,8 @@ class Task(pl.LightningModule, ABC):
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = self.make_optimizer(self.network)
+        if self.regulariser is not None:
+            self.regulariser.claim(optimizer)
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
         return optimizer
 
@@ -157,7 +170,9 @@ class Task(pl.LightningModule, ABC):
         self._stop_if_patience_is_over()  # a resumed run may have been over
         self._optimizer: Any = self.trainer.optimizers[0]
         wrapped: Any = self.optimizers()
-        self._take_step = wrapped.step if self._observed == "steps" else self._optimizer.step
+        # Lightning's wrapper of a closure does not take what Newton's method says to it.
+        own = self._observed != "steps" or self._asks_again
+        self._take_step = self._optimizer.step if own else wrapped.step
         # Layers that have to know where a step begins: cross-mini-batch norm.
         self._stepwise: list[Any] = [module for module in self.network.modules() if hasattr(module, "begin_step")]
         self._trainable = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -189,26 +204,43 @@ class Task(pl.LightningModule, ABC):
         return outputs
 
     def _step(self, step: int) -> None:
-        self.reseed(self.device, step)
         factor = self.lr_factor(step)
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
         for module in self._stepwise:
             module.begin_step()
-        parts = self.train_feed.accumulate
-        for part, batch in enumerate(self.train_feed.batches(step), 1):
-            loss, others = self.loss(batch)
-            self._backward(loss if parts == 1 else loss / parts, last=part == parts)
-            self._window.append((loss.detach(), *others))
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
-        self._take_step()
+        self.reseed(self.device, step)
+        batches: Iterable[Batch] = self.train_feed.batches(step)
+        if self.attack is not None:
+            batches = [self.attack(self, batch) for batch in batches]
+        if self._asks_again:
+            closure = Closure(self, step, list(batches))
+            self._take_step(closure)
+            self._window += closure.kept
+        else:
+            self._window += self.gradients(batches)
+            self._take_step()
+        if self.regulariser is not None:
+            self.regulariser.after_step()
         if self._observed == "steps":  # Lightning calls this hook in automatic optimisation only
             for callback in vars(self.trainer)["callbacks"]:
                 callback.on_before_zero_grad(self.trainer, self, self._optimizer)
         self._optimizer.zero_grad()
         if self._average is not None:
             self._average.update(first=step == 0)
+
+    def gradients(self, batches: Iterable[Batch]) -> list[tuple[Tensor, ...]]:
+        """Add the gradients of a step's micro-batches to the parameters; what `kept` names of each."""
+        kept, parts = [], self.train_feed.accumulate
+        for part, batch in enumerate(batches, 1):
+            loss, others = self.loss(batch)
+            self._backward(loss if parts == 1 else loss / parts, last=part == parts)
+            kept.append((loss.detach(), *others))
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._trainable, self.clip_norm, foreach=True)
+        if self.regulariser is not None:
+            self.regulariser.before_step()
+        return kept
 
     def _backward(self, loss: Tensor, last: bool) -> None:
         """Straight to torch: of Lightning's strategies only the one of several ranks has to know, once a step."""
@@ -271,6 +303,10 @@ class Task(pl.LightningModule, ABC):
         """The network that counts: the averaged one, if weights are averaged."""
         return self.network if self.ema is None else self.ema
 
+    def predictions(self, batch: Batch) -> Tensor:
+        """(N, K), of the network that counts; the mean over the views of each sample."""
+        return self.evaluated(batch.images).float().unflatten(0, (-1, len(batch.labels))).mean(0)
+
     def eval_batches(self, part: str) -> Indices | None:
         """The loader of a split for trainer.fit and trainer.test; None if there is no such split."""
         return Indices(len(self.eval_feeds[part])) if part in self.eval_feeds else None
@@ -319,6 +355,8 @@ class Task(pl.LightningModule, ABC):
             self.log_dict(values)
         self._publish(values)
         self.best = Best.after(self.best, values[f"val/{self.monitor}"], self.clock)
+        if isinstance(self.lr_factor, Observer):
+            self.lr_factor.observe(values[f"val/{self.monitor}"])
         self._stop_if_patience_is_over()
 
     def on_test_epoch_end(self) -> None:
@@ -343,6 +381,7 @@ class Task(pl.LightningModule, ABC):
             "best": None if self.best is None else tuple(self.best),
             "train_seconds": self.train_seconds,
             "window_seconds": self._window_seconds,
+            "schedule": self.lr_factor.state_dict() if isinstance(self.lr_factor, Observer) else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -351,3 +390,5 @@ class Task(pl.LightningModule, ABC):
         self._window = list(zip(*(column.unbind() for column in state["window"][self.rank.index]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self._window_seconds = state["train_seconds"], state["window_seconds"]
+        if isinstance(self.lr_factor, Observer):
+            self.lr_factor.load_state_dict(state["schedule"])

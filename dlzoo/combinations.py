@@ -1,0 +1,102 @@
+"""What cannot go together, said before anything is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlzoo import index
+from dlzoo.data.splits import Splits
+from dlzoo.errors import UserError
+
+Config = dict[str, Any]
+
+#: What a task asks of a loss.
+_KIND = {"classify": "classification", "regress": "regression"}
+_LABELS = {"classification": "classes", "regression": "numbers", "boxes": "boxes"}
+
+
+def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
+    """
+    Raises:
+        UserError: for choices that cannot meet, with those that could.
+    """
+    _refuse_model(config, data)
+    _refuse_loss(config, data)
+    _refuse_optimizer(config, world)
+    if _meta("schedule", config).get("validation") and data.val is None:
+        name = config["schedule"]["name"]
+        raise UserError(f"schedule={name} follows validation, and there is none: data.val_fraction > 0")
+    if config["trainer"]["early_stopping"] and data.val is None:
+        raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
+
+
+def remarks(config: Config) -> list[str]:
+    """What a user should know of choices that go together all the same."""
+    if _meta("loss", config).get("learns", True):
+        return []
+    return [f"loss={config['loss']['name']} has no gradient: nothing will be learnt"]
+
+
+def mixes_labels(config: Config) -> bool:
+    """Whether the labels of a training batch are probabilities."""
+    return config["augment"]["mixup"] > 0 or config["augment"]["cutmix"] > 0
+
+
+def _refuse_model(config: Config, data: Splits) -> None:
+    if data.kind != "table":
+        return
+    name, augment = config["model"]["name"], config["augment"]
+    if not _meta("model", config).get("tables"):
+        fit = [f"model={other}" for other, entry in index.entries("model").items() if entry["meta"].get("tables")]
+        raise UserError(
+            f"model={name} is for images, and data={config['data']['name']} is a table; choose {' or '.join(fit)}"
+        )
+    asked = [f"augment.{key}={augment[key]}" for key in ("cutout", "cutmix") if augment[key]]
+    asked += [f"augment={augment['name']}"] if augment["name"] != "none" else []
+    asked += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
+    asked += ["trainer.self_adversarial"] if config["trainer"]["self_adversarial"] else []
+    if asked:
+        raise UserError(f"{asked[0]} is for images, and data={config['data']['name']} is a table")
+
+
+def _refuse_loss(config: Config, data: Splits) -> None:
+    name, meta, wanted = config["loss"]["name"], _meta("loss", config), _KIND[data.task]
+    kinds = index.kinds(name)
+    if wanted not in kinds:
+        raise UserError(
+            f"loss={name} is for {' and '.join(_LABELS[kind] for kind in kinds)}, and"
+            f" data={config['data']['name']} has {_LABELS[wanted]}; choose {_losses(wanted)}"
+        )
+    if not mixes_labels(config):
+        return
+    mixing = "mixup" if config["augment"]["mixup"] > 0 else "cutmix"
+    if data.task == "regress":
+        raise UserError(f"augment.{mixing} mixes classes, and data={config['data']['name']} has numbers to predict")
+    if not meta.get("soft"):
+        raise UserError(
+            f"loss={name} needs one class a sample, and augment.{mixing} mixes them; choose {_losses(soft=True)}"
+        )
+
+
+def _losses(kind: str = "classification", soft: bool = False) -> str:
+    metas = {name: entry["meta"] for name, entry in index.entries("loss").items()}
+    return " or ".join(
+        f"loss={name}"
+        for name, meta in metas.items()
+        if kind in index.kinds(name) and meta.get("learns", True) and (meta.get("soft") or not soft)
+    )
+
+
+def _refuse_optimizer(config: Config, world: int) -> None:
+    name, meta = config["optimizer"]["name"], _meta("optimizer", config)
+    if meta.get("needs") == "linear" and not _meta("model", config).get("linear"):
+        raise UserError(
+            f"optimizer={name} is for linear models (model=linear), and model={config['model']['name']} is none;"
+            " choose optimizer=lbfgs or optimizer=adam"
+        )
+    if meta.get("alone") and world > 1:
+        raise UserError(f"optimizer={name} works in one process: trainer.devices=1, not {world} of them")
+
+
+def _meta(choice: str, config: Config) -> dict[str, Any]:
+    return index.entries(choice)[config[choice]["name"]]["meta"]

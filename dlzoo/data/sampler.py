@@ -1,0 +1,26 @@
+"""How often a training sample is seen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dlzoo.streams import Streams
+
+Sampler = Literal["uniform", "balanced", "bootstrap"]
+
+
+def drawn(sampler: Sampler, labels: Tensor, streams: Streams, epoch: int) -> Tensor:
+    """The samples that the N places of an epoch hold: (N,) int64; labels (N,) are looked at by "balanced" only.
+
+    "bootstrap" is the same draw for every epoch (Breiman 1996, bagging): it leaves out 36.8 % of the samples.
+    """
+    count = len(labels)
+    if sampler == "uniform":
+        return torch.arange(count)
+    if sampler == "bootstrap":
+        return torch.randint(count, (count,), generator=streams.generator("bootstrap"))
+    weights = (1 / labels.bincount())[labels]
+    return torch.multinomial(weights, count, replacement=True, generator=streams.generator("balanced", epoch))

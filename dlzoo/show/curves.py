@@ -1,0 +1,146 @@
+"""Losses, activations and schedules as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dlzoo import index
+from dlzoo.metrics.pictures import QUIET, TRAIN, VAL
+from dlzoo.optim.settings import Observer, Span
+from dlzoo.registry import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
+
+Config = dict[str, Any]
+Function = Callable[[Tensor], Tensor]
+
+_POINTS = 401
+_STEPS_PER_EPOCH = 100
+#: What a loss is drawn beside, by the kind of its targets.
+_BESIDE = {"classification": "cross_entropy", "regression": "mse", "boxes": "iou"}
+
+
+def of_loss(config: Config) -> Figure:
+    """A loss and its derivative, beside a usual one of its kind.
+
+    Against the margin between the right of two classes and the other, against the error of a number, or against the
+    distance of two equal boxes in widths.
+    """
+    section = config["loss"]
+    kinds = index.kinds(section["name"])
+    kind = next(kind for kind in ("regression", "boxes", "classification") if kind in kinds)
+    label, low, high, of = {
+        "classification": ("margin: right logit - wrong logit", -6.0, 6.0, _of_margin),
+        "regression": ("prediction - target", -3.0, 3.0, _of_error),
+        "boxes": ("distance of two equal boxes, in widths", 0.0, 3.0, _of_distance),
+    }[kind]
+    _, loss = LOSSES.from_section(section)
+    drawn = {title("loss", section): of(loss)}
+    if _BESIDE[kind] != section["name"]:
+        drawn[_BESIDE[kind]] = of(LOSSES.build(_BESIDE[kind]))
+    return _value_and_derivative(drawn, low, high, label, "loss")
+
+
+def _of_margin(loss: torch.nn.Module) -> Function:
+    right = torch.zeros(1, dtype=torch.int64)
+    return lambda x: loss(torch.stack([x, -x]).double()[None] / 2, right)
+
+
+def _of_error(loss: torch.nn.Module) -> Function:
+    return lambda x: loss(x.double().view(1, 1), x.new_zeros(1, 1).double())
+
+
+def _of_distance(loss: torch.nn.Module) -> Function:
+    box = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+    across = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
+    return lambda x: loss((box + across * x)[None], box[None])
+
+
+def of_act(config: Config) -> Figure:
+    """An activation and its derivative, beside ReLU."""
+    section = config["act"]
+    _, act = ACTS.from_section(section)
+    drawn = {title("act", section): act.double().eval()}
+    if section["name"] != "relu":
+        drawn["relu"] = ACTS.build("relu")
+    return _value_and_derivative(drawn, -6.0, 6.0, "x", "activation")
+
+
+def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, label: str, what: str) -> Figure:
+    """Two panels; the first function is the one that is shown, the others stand back."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for place, (name, function) in reversed(list(enumerate(drawn.items()))):
+        values, slopes = _curve(function, torch.linspace(low, high, _POINTS, dtype=torch.float64))
+        style: dict[str, Any] = {"color": QUIET, "lw": 1.2, "ls": "--"} if place else {"color": TRAIN, "lw": 2}
+        for axes, heights in zip(panels, (values, slopes), strict=True):
+            axes.plot(torch.linspace(low, high, _POINTS), heights, label=name, **style)
+    for axes, title in zip(panels, (what, "derivative"), strict=True):
+        axes.set(title=title, xlabel=label)
+        axes.axhline(0, color="black", lw=0.6)
+        _quiet(axes)
+    panels[0].legend(frameon=False)
+    shown = _curve(next(iter(drawn.values())), torch.linspace(low, high, _POINTS, dtype=torch.float64))[0]
+    top, bottom = float(shown.max()), float(shown.min())
+    if top > 20:  # exponential: the rest would be a flat line
+        panels[0].set_ylim(-0.5, 20)
+        panels[1].set_ylim(-20, 0.5)
+    elif top > bottom:
+        panels[0].set_ylim(min(bottom, 0) - 0.05 * (top - bottom), top + 0.08 * (top - bottom))
+    return figure
+
+
+def _curve(function: Function, xs: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and derivatives at each of `xs`, one at a time: a loss would take a batch for one."""
+    values, slopes = [], []
+    for x in xs:
+        x = x.clone().requires_grad_()
+        y = function(x).squeeze()
+        y.backward()
+        values.append(y.detach())
+        slopes.append(torch.zeros_like(x) if x.grad is None else x.grad)
+    return torch.stack(values), torch.stack(slopes)
+
+
+def of_schedule(config: Config) -> Figure:
+    """The learning rate over the steps of a run of trainer.max_epochs, with its warm-up.
+
+    A schedule that follows validation sees scores that rise for a third of the run, and then no more.
+    """
+    section, epochs = config["schedule"], config["trainer"]["max_epochs"]
+    span = Span(epochs * _STEPS_PER_EPOCH, _STEPS_PER_EPOCH)
+    warmup, schedule = SCHEDULES.from_section(section, span=span)
+    factor = warmup.before(schedule, span)
+    optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
+    base = optimizer.effective_lr(config["optimizer"]["lr"], config["data"]["batch_size"])
+    rates = []
+    for step in range(span.steps):
+        rates.append(base * factor(step))
+        if (step + 1) % _STEPS_PER_EPOCH == 0 and isinstance(factor, Observer):
+            factor.observe(min(step / span.steps, 1 / 3))
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([step / _STEPS_PER_EPOCH for step in range(span.steps)], rates, color=TRAIN, lw=2)
+    if isinstance(factor, Observer):
+        axes.axvline(epochs / 3, color=VAL, ls="--")
+        axes.annotate("validation gets no better", (epochs / 3, 0.5), xycoords=("data", "axes fraction"), color=VAL,
+                      rotation=90, ha="right", va="center")  # fmt: skip
+    axes.set(title=title("schedule", section), xlabel="epoch", ylabel=f"learning rate of {config['optimizer']['name']}")
+    axes.set_ylim(0, None)
+    _quiet(axes)
+    return figure
+
+
+def title(choice: str, section: dict[str, Any]) -> str:
+    """The entry, with the settings that are not the usual ones."""
+    usual = index.knobs(choice, section["name"])
+    changed = [f"{key}={value}" for key, value in section.items() if key != "name" and value != usual[key]["default"]]
+    return " ".join([section["name"], *changed])
+
+
+def _quiet(axes: Any) -> None:
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

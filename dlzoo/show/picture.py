@@ -1,0 +1,29 @@
+"""`dlzoo show loss focal`: what words do not say of an entry, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlzoo.config import compose
+from dlzoo.show import augmented, curves
+
+_DRAWN = {
+    "loss": curves.of_loss,
+    "act": curves.of_act,
+    "schedule": curves.of_schedule,
+    "augment": augmented.of_augment,
+}
+
+
+def draw(choice: str, name: str, settings: Sequence[str]) -> Path:
+    """The picture of an entry as the settings have it, in outputs/show.
+
+    Raises:
+        UserError: for settings that cannot be, or data that is not there.
+    """
+    figure = _DRAWN[choice](compose([f"{choice}={name}", *settings]))
+    path = Path("outputs", "show", f"{choice}_{name}.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return path

@@ -1,0 +1,132 @@
+"""Imbalance, noisy labels, samplers, shifted tests."""
+
+import pytest
+import torch
+
+from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.settings import DataSettings
+from dlzoo.data.shift import shifted
+from dlzoo.data.splits import Splits
+from dlzoo.streams import Streams
+from tests.small import SMALL, train
+
+DIGITS = {"name": "digits"} | vars(DataSettings())
+
+
+def counts(split: Split) -> list[int]:
+    return split.labels.bincount(minlength=10).tolist()
+
+
+def numbered(labels: torch.Tensor) -> Split:
+    """A split whose pixels say which sample it is."""
+    return Split(torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1), labels)
+
+
+def feed(labels: torch.Tensor, sampler: str, seed: int = 0, **rest: object) -> TrainFeed:
+    none = Normalise(torch.zeros(1), torch.full((1,), 1 / 255))
+    return TrainFeed(numbered(labels), none, lambda images, draw: images, Streams(seed), 10, sampler=sampler, **rest)
+
+
+def epoch(made: TrainFeed, number: int) -> list[int]:
+    steps = range(number * made.steps_per_epoch, (number + 1) * made.steps_per_epoch)
+    return [int(pixel) for step in steps for batch in made.batches(step) for pixel in batch.images.flatten()]
+
+
+def test_a_long_tail_falls_exponentially_and_leaves_validation_and_test_alone() -> None:
+    usual, tailed = Splits.load(DIGITS), Splits.load(DIGITS | {"imbalance": 100.0})
+    most = max(counts(usual.train))
+    assert counts(tailed.train) == [
+        min(had, max(1, round(most * 100 ** (-place / 9)))) for place, had in enumerate(counts(usual.train))
+    ]
+    assert max(counts(tailed.train)) / min(counts(tailed.train)) == pytest.approx(100, rel=0.35)  # 131 and 1
+    assert counts(tailed.val) == counts(usual.val)
+    assert counts(tailed.test) == counts(usual.test)
+
+
+def test_label_noise_changes_its_share_and_nothing_else() -> None:
+    usual, noisy = Splits.load(DIGITS), Splits.load(DIGITS | {"label_noise": 0.2})
+    changed = usual.train.labels != noisy.train.labels
+    assert int(changed.sum()) == round(0.2 * len(changed))
+    assert torch.equal(usual.train.images, noisy.train.images)
+    assert torch.equal(usual.val.labels, noisy.val.labels)
+    assert torch.equal(usual.test.labels, noisy.test.labels)
+    moved = (noisy.train.labels - usual.train.labels)[changed] % 10
+    assert moved.bincount(minlength=10)[1:].min() > 10  # to each of the nine others
+    assert usual.fingerprint != noisy.fingerprint
+    again = Splits.load(DIGITS | {"label_noise": 0.2})
+    assert torch.equal(again.train.labels, noisy.train.labels)
+    every = Splits.load(DIGITS | {"label_noise": 1.0})
+    assert (every.train.labels != usual.train.labels).all()
+
+
+def test_noise_is_that_of_an_untouched_generator() -> None:
+    split = numbered(torch.arange(100) % 4)
+    state = torch.get_rng_state()
+    DataSettings(label_noise=0.5, imbalance=3.0).splits(ImageSet(split, split, ("a", "b", "c", "d")))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_uniform_sampler_sees_every_sample_once() -> None:
+    made = feed(torch.arange(100) % 4, "uniform")
+    assert sorted(epoch(made, 0)) == sorted(epoch(made, 1)) == list(range(100))
+    assert epoch(made, 0) != epoch(made, 1)
+
+
+def test_a_bootstrap_is_one_draw_for_all_epochs_and_leaves_out_a_third() -> None:
+    labels = torch.zeros(250, dtype=torch.int64)
+    seen = [sorted(epoch(feed(labels, "bootstrap"), number)) for number in (0, 1)]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 250
+    left_out = [1 - len(set(epoch(feed(labels, "bootstrap", seed), 0))) / 250 for seed in range(20)]
+    assert sum(left_out) / 20 == pytest.approx(0.368, abs=0.02)
+    assert len(set(left_out)) > 5
+
+
+def test_a_balanced_sampler_sees_each_class_equally_often() -> None:
+    labels = torch.tensor([0] * 200 + [1] * 40 + [2] * 10)
+    made = feed(labels, "balanced")
+    seen = torch.tensor([place for number in range(8) for place in epoch(made, number)])
+    shares = labels[seen].bincount() / len(seen)
+    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.05)
+    assert epoch(made, 0) != epoch(made, 1)
+
+
+def test_a_sample_that_is_drawn_twice_is_augmented_in_two_ways() -> None:
+    made = feed(torch.zeros(100, dtype=torch.int64), "bootstrap")
+    drawn = len(set(epoch(made, 0)))
+    made.augment = lambda images, draw: draw.integers("x", 250).byte().view(-1, 1, 1, 1)
+    assert len(set(epoch(made, 0))) > drawn + 8
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "balanced", "bootstrap"])
+def test_micro_batches_are_the_batch_cut(sampler: str) -> None:
+    labels = torch.arange(100) % 4
+    whole, parts = feed(labels, sampler), feed(labels, sampler, accumulate=5)
+    for step in (0, 7, 13):
+        (batch,) = whole.batches(step)
+        cut = list(parts.batches(step))
+        assert [len(part.labels) for part in cut] == [2] * 5
+        assert torch.equal(torch.cat([part.images for part in cut]), batch.images)
+        assert torch.equal(torch.cat([part.labels for part in cut]), batch.labels)
+
+
+@pytest.mark.parametrize("kind", ["brightness", "blur", "noise"])
+def test_a_shifted_test_is_the_same_for_any_batch_size_and_worse_the_more(kind: str) -> None:
+    split = Splits.load(DIGITS).test
+    usual = Normalise(torch.zeros(1), torch.ones(1))
+    moved = []
+    for severity in (1, 3, 5):
+        large, small = (EvalFeed(split, usual, size, shift=shifted(kind, severity)) for size in (len(split), 50))
+        images = large.batch(0).images
+        assert torch.equal(images, torch.cat([small.batch(number).images for number in range(len(small))]))
+        plain = EvalFeed(split, usual, len(split)).batch(0).images
+        moved.append(float((images - plain).abs().mean()))
+    assert 0 < moved[0] < moved[1] < moved[2]
+
+
+def test_a_shift_reaches_the_test_and_only_the_test() -> None:
+    usual = train(*SMALL)
+    shifted_run = train(*SMALL, "data.test_shift=noise", "data.test_severity=5")
+    assert usual.metrics["val/accuracy"] == shifted_run.metrics["val/accuracy"]
+    assert usual.metrics["test/loss"] != shifted_run.metrics["test/loss"]

@@ -1,0 +1,240 @@
+"""Every loss, optimizer, schedule, regulariser and recipe trains digits, through the whole machine."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from pytorch_lightning import Callback
+
+import dlzoo
+from dlzoo.assembly import Assembled
+from dlzoo.blueprint import Blueprint
+from dlzoo.cli import main
+from dlzoo.config import compose
+from dlzoo.data.splits import Splits
+from dlzoo.errors import Interrupted, UserError
+from dlzoo.registry import ACTS, AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.runs.run_dir import RunDir
+from tests.small import CONV, SMALL, same, train, weights
+
+#: Digits by a small perceptron: eight epochs of 20 steps.
+QUICK = ["trainer=cpu", "model=mlp", "model.hidden=[64]", "trainer.max_epochs=8", "augment=none"]
+CLASSIFICATION = [name for name in LOSSES.names() if "classification" in LOSSES[name].meta["kinds"]]
+#: Rates that suit 160 steps, where the usual one is for more.
+RATES = {"adadelta": 1.0, "adagrad": 0.05, "rmsprop": 0.003, "lion": 0.003, "radam": 0.01, "muon": 0.02}
+
+
+@pytest.mark.parametrize("data", ["digits", "breast_cancer"])
+@pytest.mark.parametrize("name", CLASSIFICATION)
+def test_every_classification_loss_trains_classifiers(name: str, data: str) -> None:
+    """Of ten classes and of two."""
+    run = train(*QUICK, f"loss={name}", f"data={data}", "optimizer=adam", "optimizer.lr=0.01")
+    if LOSSES[name].meta.get("learns", True):
+        assert run.metrics["test/accuracy"] > 0.85
+    else:
+        assert run.metrics["test/accuracy"] < {"digits": 0.3, "breast_cancer": 0.75}[data]
+        (remark,) = RunDir.open(run.dir).read()["remarks"]
+        assert "nothing will be learnt" in remark
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_every_optimizer_trains_digits(name: str) -> None:
+    rate = [f"optimizer.lr={RATES[name]}"] if name in RATES else []
+    model = ["model=linear"] if OPTIMIZERS[name].meta.get("needs") == "linear" else []
+    words = [word for word in QUICK if not (model and word.startswith("model"))]
+    few = ["data.batch_size=full", "trainer.max_epochs=3"] if OPTIMIZERS[name].meta.get("alone") else []
+    run = train(*words, *model, *few, f"optimizer={name}", *rate)
+    assert run.metrics["test/accuracy"] > 0.85
+
+
+@pytest.mark.parametrize("name", SCHEDULES.names())
+def test_every_schedule_trains_digits(name: str) -> None:
+    run = train(*QUICK, f"schedule={name}", "schedule.warmup=0.1")
+    assert run.metrics["test/accuracy"] > 0.85
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTS.names() if name != "none"])
+def test_every_recipe_trains(name: str) -> None:
+    run = train(*CONV, f"augment={name}")
+    assert 0 < run.metrics["test/loss"] < 10
+
+
+@pytest.mark.parametrize("asked", ["augment.mixup=0.4", "augment.cutmix=1", "augment.cutout=3"])
+def test_mixing_trains_digits(asked: str) -> None:
+    run = train(*QUICK, "optimizer=adam", "optimizer.lr=0.01", asked)
+    assert run.metrics["test/accuracy"] > 0.85
+    assert run.metrics["test/loss"] != train(*QUICK, "optimizer=adam", "optimizer.lr=0.01").metrics["test/loss"]
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSIFICATION if LOSSES[name].meta.get("soft")])
+def test_every_soft_loss_takes_mixed_labels(name: str) -> None:
+    run = train(*SMALL, f"loss={name}", "augment.mixup=1", "augment.cutmix=1", "trainer.max_epochs=1")
+    assert run.metrics["test/loss"] > 0
+
+
+@pytest.mark.parametrize("test", ["flip", "flip_shift", "ten_crop"])
+def test_views_change_the_answers_and_not_the_training(test: str) -> None:
+    usual = train(*CONV, "augment=flip_crop")
+    seen = train(*CONV, "augment=flip_crop", f"augment.test={test}")
+    assert same(weights(usual), weights(seen))
+    assert usual.metrics["test/loss"] != seen.metrics["test/loss"]
+    assert RunDir.open(seen.dir).read()["tested"] == 160
+
+
+def test_alexnets_window_reaches_the_network_the_test_and_the_prediction(capsys: pytest.CaptureFixture) -> None:
+    run = train(*CONV, "augment=alexnet", "head=fc", "augment.test=ten_crop")
+    made = Assembled(compose([*CONV, "augment=alexnet"]))
+    assert made.blueprint.wiring["image_size"] == 7
+    (batch,) = made.task.train_feed.batches(0)
+    assert batch.images.shape[2:] == (7, 7)
+    assert made.task.eval_feeds["test"].batch(0).images.shape[2:] == (7, 7)
+    Image.new("L", (8, 8), 100).save("grey.png")
+    assert main(["predict", f"run={run.dir}", "grey.png"]) == 0
+    assert "grey.png:" in capsys.readouterr().out
+
+
+def test_l1_leaves_exact_zeros_which_are_counted() -> None:
+    words = [word for word in QUICK if not word.startswith("model")]
+    sparse = train(*words, "model=linear", "optimizer.l1=0.03", "optimizer.weight_decay=0", "trainer.select=last")
+    record = RunDir.open(sparse.dir).read()
+    saved = weights(sparse)["network.head.weight"]
+    assert record["zero_weights"] == int((saved == 0).sum()) > 0.2 * saved.numel()
+    assert sparse.metrics["test/accuracy"] > 0.85
+    plain = train(*words, "model=linear", "optimizer.weight_decay=0.01")
+    assert RunDir.open(plain.dir).read()["zero_weights"] == 0
+
+
+def test_a_number_freezes_layers_from_the_first_one() -> None:
+    before = Assembled(compose([*CONV, "freeze=3"])).task.network.state_dict()
+    after = weights(train(*CONV, "freeze=3"))
+    moved = {key for key, value in before.items() if not torch.equal(value, after[f"network.{key}"])}
+    still = set(before) - moved
+    first = [key for key in before if key.startswith(("stem", "conv1"))]
+    assert first and set(first) <= still
+    assert "head.weight" in moved
+    assert any(key.startswith("stages.0.") for key in still)
+    assert any(key.startswith("stages.2.") for key in moved)
+
+
+def test_self_adversarial_training_moves_images_against_the_network_and_nothing_else() -> None:
+    made = Assembled(compose([*CONV, "trainer.self_adversarial=0.05"]))
+    task = made.task
+    (batch,) = task.train_feed.batches(0)
+    buffers = {name: buffer.clone() for name, buffer in task.network.named_buffers()}
+    attacked = task.attack(task, batch)
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in task.network.named_buffers())
+    assert task.network.training
+    assert all(parameter.grad is None for parameter in task.network.parameters())
+    scale = (made.normalise.scale * 255).flatten()
+    moved = (attacked.images - batch.images).abs() / scale.view(1, -1, 1, 1)
+    assert moved.max() == pytest.approx(0.05, rel=1e-3)
+    low, high = (made.normalise(torch.full((1, 1, 1, 1), level)) for level in (0.0, 255.0))
+    assert attacked.images.min() >= low.min()
+    assert attacked.images.max() <= high.max()
+    task.network.eval()
+    with torch.no_grad():
+        assert task.loss(attacked)[0] > task.loss(batch)[0]
+    assert train(*CONV, "trainer.self_adversarial=0.05").metrics["test/loss"] > 0
+
+
+@pytest.mark.parametrize("name", ["sam", "lbfgs"])
+def test_a_closure_draws_one_dropout_mask_and_moves_statistics_once(name: str) -> None:
+    """The running means after a step are those of one forward pass, with the same masks each time."""
+    words = [*CONV, "drop=dropout", "drop.rate=0.5", "trainer.max_epochs=1", "trainer.limit_batches=1"]
+    after = weights(train(*words, f"optimizer={name}"))
+    plain = weights(train(*words, "optimizer=sgd"))
+    means = [key for key in plain if key.endswith("running_mean")]
+    assert means
+    for key in means:
+        torch.testing.assert_close(after[key], plain[key])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["optimizer=sam"],
+        ["optimizer=muon", "optimizer.layer_decay=0.8"],
+        ["optimizer=lion", "optimizer.l1=0.001", "optimizer.decoupled=false"],
+        ["schedule=plateau", "schedule.patience=1"],
+        ["augment.mixup=0.5", "augment.cutmix=1", "augment.cutout=2", "data.sampler=bootstrap"],
+        ["trainer.self_adversarial=0.02", "data.sampler=balanced"],
+        ["optimizer=lbfgs", "trainer.accumulate=2"],
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_bit(words: list[str]) -> None:
+    class Stop(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 2:
+                pl_module.stop_requested = True
+
+    settings = [*SMALL, *words]
+    whole = train(*settings, "run_dir=whole")
+    with pytest.raises(Interrupted):
+        dlzoo.train([*settings, "run_dir=cut"], quiet=True, callbacks=[Stop()])
+    RunDir.open("cut").update(callbacks=[])
+    cut = train("resume=cut")
+    assert same(weights(whole), weights(cut))
+    assert whole.metrics == cut.metrics
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["loss=hinge", "augment.mixup=0.2"],
+            "loss=hinge needs one class a sample, and augment.mixup mixes them; choose",
+        ),
+        (["loss=ciou"], "loss=ciou is for boxes, and data=digits has classes; choose loss="),
+        (["optimizer=newton"], "optimizer=newton is for linear models (model=linear), and model=resnet20 is none"),
+        (["schedule=plateau", "data.val_fraction=0"], "schedule=plateau follows validation, and there is none"),
+        (["freeze=100"], "freeze=100 leaves nothing to learn"),
+        (["augment=mixup"], "it is a setting that goes with every augment: augment.mixup="),
+        (["augment=several", "augment.steps=[crop,twist]"], "twist"),
+        (["loss=focal", "loss.alpha=0.25"], "alpha"),
+        (["loss=focal", "loss.alpha=[1,2]"], "loss.alpha has 2 weights for 10 classes"),
+        (["optimizer=lbfgs", "optimizer.decay=weights"], "optimizer.decay"),
+    ],
+)
+def test_wrong_combinations_are_one_line_before_training(
+    words: list[str], says: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["train", "trainer=cpu", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(re.escape(says), line), line
+    assert not list(Path("outputs").rglob("*.ckpt"))
+
+
+def test_an_optimizer_that_works_alone_is_refused_for_several_processes() -> None:
+    config = compose(["model=linear", "optimizer=newton"])
+    with pytest.raises(UserError, match="optimizer=newton works in one process"):
+        Blueprint(config, Splits.load(config["data"]), world=2)
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [("loss", LOSSES.names()), ("act", ACTS.names()), ("schedule", SCHEDULES.names()), ("augment", AUGMENTS.names())],
+)
+def test_every_entry_is_shown_as_a_picture(choice: str, names: list[str], capsys: pytest.CaptureFixture) -> None:
+    for name in names:
+        assert main(["show", choice, name]) == 0
+        words = capsys.readouterr().out
+        assert words.startswith(f"{choice}={name}\n")
+        assert "\nsource " in words
+        path = Path(words.strip().splitlines()[-1].split()[-1])
+        assert path.name == f"{choice}_{name}.png"
+        with Image.open(path) as picture:
+            assert len(picture.convert("L").getcolors(1 << 20)) > 20  # not an empty page
+
+
+def test_a_picture_is_of_what_was_asked_for(capsys: pytest.CaptureFixture) -> None:
+    assert main(["show", "loss", "focal", "loss.gamma=5", "--json"]) == 0
+    sharp = Path(json.loads(capsys.readouterr().out)["picture"]).read_bytes()
+    assert main(["show", "loss", "focal", "--json"]) == 0
+    assert sharp != Path(json.loads(capsys.readouterr().out)["picture"]).read_bytes()
+    assert main(["show", "augment", "none", "data=wine"]) == 2
+    assert "is a table" in capsys.readouterr().err
+    assert main(["show", "loss", "focal", "loss.gama=5"]) == 2
+    assert "did you mean" in capsys.readouterr().err
