@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from dlzoo import ranks
+from dlzoo.registry import LOSSES, OPTIMIZERS
 from dlzoo.runs.metric_log import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.task import Task
@@ -32,26 +33,58 @@ def no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("norm", ["bn", "gn"])
-@pytest.mark.parametrize("cache", ["device", "memory"])
-def test_the_host_never_waits_for_the_device_between_log_steps(
-    monkeypatch: pytest.MonkeyPatch, norm: str, cache: str
-) -> None:
+def watched_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make waiting for the device an error in every step but the first three, which allocate and choose kernels."""
     step = Task._step
 
     def watched(self: Task, number: int) -> None:
-        if number < 3:  # the first steps allocate and choose kernels
+        if number < 3:
             step(self, number)
         else:
             with no_waiting():
                 step(self, number)
 
     monkeypatch.setattr(Task, "_step", watched)
+
+
+@pytest.mark.parametrize("norm", ["bn", "gn"])
+@pytest.mark.parametrize("cache", ["device", "memory"])
+def test_the_host_never_waits_for_the_device_between_log_steps(
+    monkeypatch: pytest.MonkeyPatch, norm: str, cache: str
+) -> None:
+    watched_steps(monkeypatch)
     run = train(*CONV, f"norm={norm}", f"data.cache={cache}")
     record = RunDir.open(run.dir).read()
     assert record["data_cache"] == cache
     assert record["precision"] == ("bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true")
     assert run.metrics["test/accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if "classification" in LOSSES[name].meta["kinds"]])
+def test_no_loss_waits(monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
+    watched_steps(monkeypatch)
+    assert train(*CONV, f"loss={loss}", "optimizer=adam").metrics["test/loss"] >= 0
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS.names() if not OPTIMIZERS[name].meta.get("alone")])
+def test_no_optimizer_waits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    watched_steps(monkeypatch)
+    asked = ["optimizer.l1=1e-4", "optimizer.decoupled=true", "optimizer.layer_decay=0.8", "optimizer.decay=weights"]
+    assert train(*CONV, f"optimizer={name}", *asked).metrics["test/loss"] > 0
+
+
+@pytest.mark.parametrize("name", ["resized_crop", "colour_jitter", "randaugment", "strong", "median", "sobel"])
+def test_no_recipe_waits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    watched_steps(monkeypatch)
+    mixed = ["augment.cutout=2", "augment.mixup=0.4", "augment.cutmix=1", "augment.test=flip_shift"]
+    asked = ["data.sampler=balanced", "data.test_shift=noise", "trainer.self_adversarial=0.02"]
+    assert train(*CONV, f"augment={name}", *mixed, *asked).metrics["test/loss"] > 0
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "newton"])
+def test_second_order_methods_work_on_a_gpu(name: str) -> None:
+    settings = ["trainer=gpu", "model=linear", "data.batch_size=full", "trainer.max_epochs=3", "trainer.precision=fp32"]
+    assert train(*settings, f"optimizer={name}").metrics["test/accuracy"] > 0.85
 
 
 def test_where_images_are_kept_changes_no_number() -> None:

@@ -1,0 +1,47 @@
+"""How many images a second each augmentation makes, for scripts/bench.py."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+
+from dlzoo.data.feed import Normalise, TrainFeed
+from dlzoo.data.image_set import Split, channel_statistics
+from dlzoo.registry import AUGMENTS
+from dlzoo.streams import Streams
+from dlzoo.zoo import section
+
+
+def recipe_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
+    """Images a second of each augmentation, normalised, on one thread; of the default recipe with each mixture too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    count = 1_280 if quick else 10_240
+    images = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    split = Split(images, torch.randint(10, (count,), generator=generator))
+    normalise = Normalise(*channel_statistics(images))
+
+    def epoch(name: str, **settings: float) -> float:
+        common, augment = AUGMENTS.from_section(section(AUGMENTS, {"name": name, **settings}))
+        feed = TrainFeed(split, normalise, augment, Streams(0), 128, mixer=common.mixer(10))
+        began = time.perf_counter()
+        for step in range(feed.steps_per_epoch):
+            for _ in feed.batches(step):
+                pass
+        return time.perf_counter() - began
+
+    mixtures = ({"cutout": 16}, {"mixup": 0.2}, {"cutmix": 1.0})
+    asked = [(name, {}) for name in AUGMENTS.names()] + [("flip_crop", mixture) for mixture in mixtures]
+    # In turn, after one turn that does not count.
+    rows = [[epoch(name, **settings) for name, settings in asked] for _ in range(repeats + 1)][1:]
+    torch.set_num_threads(threads)
+    return [
+        (
+            f"augment={name} {' '.join(f'augment.{key}={value:g}' for key, value in settings.items())}".strip(),
+            f"{count / statistics.median(column):,.0f} images/s",
+        )
+        for (name, settings), column in zip(asked, zip(*rows, strict=True), strict=True)
+    ]
