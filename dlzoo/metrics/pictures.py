@@ -74,29 +74,26 @@ def worst_mistakes(
     labels = labels.cpu()
     wrong = (predicted != labels).nonzero().flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True)][:most]
-    columns = 6
-    rows = max(1, -(-len(wrong) // columns))
+    mistakes = f"the {len(wrong)} most confident mistakes" if len(wrong) else "no mistake"
+    names = [
+        f"{classes[int(labels[index])]}, taken for\n{classes[int(predicted[index])]} ({confidence[index]:.0%})"
+        for index in wrong.tolist()
+    ]
+    return image_grid(images(wrong), names, f"{mistakes} on the test split", columns=6)
+
+
+def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int) -> Figure:
+    """Images, each (H, W, C) uint8, row by row with names of up to two lines above them."""
+    rows = max(1, -(-len(names) // columns))
     figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.5), layout="constrained")
-    axes = figure.subplots()  # one for all: 24 of them would take most of the time that a short run needs
-    axes.set(
-        title=f"the {len(wrong)} most confident mistakes on the test split"
-        if len(wrong)
-        else "no mistake on the test split",
-    )
+    axes = figure.subplots()  # one for all: one each would take most of the time that a short run needs
+    axes.set(title=title)
     axes.axis("off")
-    for place, (index, pixels) in enumerate(zip(wrong.tolist(), images(wrong).numpy(), strict=True)):
+    for place, (pixels, name) in enumerate(zip(images, names, strict=True)):
         x, y = 1.1 * (place % columns), 1.35 * (place // columns)
-        shown = pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
+        shown = pixels.numpy() if pixels.shape[2] == 3 else pixels[:, :, 0].numpy()
         axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="auto")
-        said, true = classes[int(predicted[index])], classes[int(labels[index])]
-        axes.text(
-            x + 0.5,
-            y - 0.03,
-            f"{true}, taken for\n{said} ({confidence[index]:.0%})",
-            fontsize=8,
-            ha="center",
-            va="bottom",
-        )
+        axes.text(x + 0.5, y - 0.03, name, fontsize=8, ha="center", va="bottom")
     axes.set(xlim=(0, columns * 1.1), ylim=(rows * 1.35 - 0.35, -0.35))
     return figure
 

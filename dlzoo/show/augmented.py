@@ -13,6 +13,7 @@ from dlzoo.data.image_set import Split
 from dlzoo.data.settings import balanced_order
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
+from dlzoo.metrics.pictures import image_grid
 from dlzoo.registry import AUGMENTS
 from dlzoo.show.curves import title
 from dlzoo.streams import Streams
@@ -39,20 +40,16 @@ def of_augment(config: Config) -> Figure:
     normalise = Normalise(*data.statistics())
     mixer = settings.mixer(len(data.classes))
     feed = TrainFeed(split, normalise, augment, Streams(config["seed"]), len(split), mixer=mixer)
-    figure = Figure(figsize=(1.25 * (_EPOCHS + 1), 1.45 * len(split)), layout="constrained")
-    panels = figure.subplots(len(split), _EPOCHS + 1, squeeze=False)
-    for row, (pixels, label) in enumerate(zip(originals, labels.tolist(), strict=True)):
-        _draw(panels[row][0], pixels, data.classes[label])
-    panels[0][0].set_title(f"as it is\n{panels[0][0].get_title()}", fontsize=7)
+    grid = [[(pixels, data.classes[label])] for pixels, label in zip(originals, labels.tolist(), strict=True)]
     for epoch in range(_EPOCHS):
         (batch,) = feed.batches(epoch)  # one step an epoch
-        places = feed.order(epoch)
-        for place, image, label in zip(places.tolist(), batch.images, batch.labels, strict=True):
+        for place, image, label in zip(feed.order(epoch).tolist(), batch.images, batch.labels, strict=True):
             pixels = (image.permute(1, 2, 0) - normalise.shift.flatten()) / normalise.scale.flatten()
             words = _words(label, data.classes) if label.is_floating_point() else ""
-            _draw(panels[place][epoch + 1], pixels.round().clamp(0, 255).byte(), words)
-    figure.suptitle(title("augment", config["augment"]), fontsize=9)
-    return figure
+            grid[place].append((pixels.round().clamp(0, 255).byte(), words))
+    cells = [cell for row in grid for cell in row]
+    named = f"{title('augment', config['augment'])}; on the left the image as it is"
+    return image_grid([pixels for pixels, _ in cells], [words for _, words in cells], named, _EPOCHS + 1)
 
 
 def _words(label: Tensor, classes: tuple[str, ...]) -> str:
@@ -60,9 +57,3 @@ def _words(label: Tensor, classes: tuple[str, ...]) -> str:
     shares, names = label.topk(2)
     pairs = zip(shares.tolist(), names.tolist(), strict=True)
     return "\n".join(f"{share:.2f} {classes[name]}" for share, name in pairs if share > 0.005)
-
-
-def _draw(axes: Any, pixels: Tensor, title: str) -> None:
-    axes.imshow(pixels if pixels.shape[2] == 3 else pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
-    axes.set_title(title, fontsize=7)
-    axes.axis("off")

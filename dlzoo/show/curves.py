@@ -73,17 +73,18 @@ def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, l
     """Two panels; the first function is the one that is shown, the others stand back."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     panels = figure.subplots(1, 2)
-    for place, (name, function) in reversed(list(enumerate(drawn.items()))):
-        values, slopes = _curve(function, torch.linspace(low, high, _POINTS, dtype=torch.float64))
+    xs = torch.linspace(low, high, _POINTS, dtype=torch.float64)
+    curves = {name: _curve(function, xs) for name, function in drawn.items()}
+    for place, (name, (values, slopes)) in reversed(list(enumerate(curves.items()))):
         style: dict[str, Any] = {"color": QUIET, "lw": 1.2, "ls": "--"} if place else {"color": TRAIN, "lw": 2}
         for axes, heights in zip(panels, (values, slopes), strict=True):
-            axes.plot(torch.linspace(low, high, _POINTS), heights, label=name, **style)
+            axes.plot(xs, heights, label=name, **style)
     for axes, title in zip(panels, (what, "derivative"), strict=True):
         axes.set(title=title, xlabel=label)
         axes.axhline(0, color="black", lw=0.6)
         _quiet(axes)
     panels[0].legend(frameon=False)
-    shown = _curve(next(iter(drawn.values())), torch.linspace(low, high, _POINTS, dtype=torch.float64))[0]
+    shown, _ = next(iter(curves.values()))
     top, bottom = float(shown.max()), float(shown.min())
     if top > 20:  # exponential: the rest would be a flat line
         panels[0].set_ylim(-0.5, 20)
