@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,11 @@ from torch import Tensor, nn
 
 from dlzoo import ranks
 from dlzoo.blueprint import Blueprint
-from dlzoo.combinations import remarks
+from dlzoo.combinations import full_precision, remarks
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.shift import shifted
 from dlzoo.data.splits import Splits
-from dlzoo.data.views import views
+from dlzoo.data.views import COUNTS, views
 from dlzoo.errors import UserError
 from dlzoo.hardware import hardware
 from dlzoo.optim.settings import units
@@ -67,7 +69,10 @@ class Assembled:
         longest = 1 if self._observed == "steps" else None
         self.blueprint = Blueprint(config, self.data, self.rank.world, longest)
         self.settings, wiring = self.blueprint.settings, self.blueprint.wiring
-        self.accelerator, self.precision = hardware(self.settings)
+        whole = full_precision(config)
+        self.accelerator, self.precision = hardware(
+            replace(self.settings, precision="fp32") if whole else self.settings
+        )
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
@@ -82,7 +87,7 @@ class Assembled:
 
     def _take_weights(self, init_from: str) -> str:
         """Start from other weights, and from how their network saw images; in words, what was taken."""
-        origin = Path(init_from).expanduser()
+        origin = Path(os.path.expanduser(init_from))
         state, normalisation = load_weights(origin)
         known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
         head, own = state.get("head.weight"), self.network.get_parameter("head.weight")
@@ -102,6 +107,7 @@ class Assembled:
         where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
         # Without gradients there is room for more than a training batch; large images stay few at a time.
         eval_batch = max(blueprint.micro_batch, min(512, 2_000_000 // data.image_size**2))
+        eval_batch = max(1, eval_batch // COUNTS[blueprint.augmentation.test])
         seen: dict[str, Any] = where | {"views": views(blueprint.augmentation.test, blueprint.augment)}
         shift = shifted(data.settings.test_shift, data.settings.test_severity)
         if data.task == "classify":
@@ -237,7 +243,7 @@ def _freeze(network: nn.Module, what: str | int) -> list[nn.Module]:
     if isinstance(what, int):
         layers = units(network)
         if what >= len(layers):
-            raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layers")
+            raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layer(s)")
         frozen = layers[:what]
     else:
         frozen = [child for name, child in network.named_children() if name != "head"]

@@ -60,7 +60,7 @@ class Blueprint:
         asked = OPTIMIZERS[config["optimizer"]["name"]].meta
         self.regulariser = self.optimizer.regulariser(config["optimizer"]["name"])
         self.asks_again, self.clips = asked.get("closure", False), asked.get("clip", True)
-        self.mixer = self.augmentation.mixer(len(data.classes) if data.task == "classify" else None)
+        self.mixer = self.augmentation.mixer(len(data.classes))
         self.lr_factor = _lr_factor(config["schedule"], self.plan)
 
     def optimizer_of(self, network: nn.Module) -> Optimizer:

@@ -32,9 +32,17 @@ def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
 
 def remarks(config: Config) -> list[str]:
     """What a user should know of choices that go together all the same."""
-    if _meta("loss", config).get("learns", True):
-        return []
-    return [f"loss={config['loss']['name']} has no gradient: nothing will be learnt"]
+    found, optimizer = [], config["optimizer"]["name"]
+    if not _meta("loss", config).get("learns", True):
+        found.append(f"loss={config['loss']['name']} has no gradient: nothing will be learnt")
+    if _meta("optimizer", config).get("alone") and config["data"]["batch_size"] != "full":
+        found.append(f"optimizer={optimizer} minimises each batch for itself; data.batch_size=full is what it is for")
+    return found
+
+
+def full_precision(config: Config) -> bool:
+    """Whether the optimizer needs losses to the last digit."""
+    return _meta("optimizer", config).get("alone", False)
 
 
 def mixes_labels(config: Config) -> bool:
@@ -67,6 +75,9 @@ def _refuse_loss(config: Config, data: Splits) -> None:
             f"loss={name} is for {' and '.join(_LABELS[kind] for kind in kinds)}, and"
             f" data={config['data']['name']} has {_LABELS[wanted]}; choose {_losses(wanted)}"
         )
+    link = config["loss"].get("link")
+    if data.task == "regress" and link not in (None, "identity"):
+        raise UserError(f"loss.link={link} is for classes, and data={config['data']['name']} has numbers; leave it out")
     if not mixes_labels(config):
         return
     mixing = "mixup" if config["augment"]["mixup"] > 0 else "cutmix"
@@ -96,6 +107,12 @@ def _refuse_optimizer(config: Config, world: int) -> None:
         )
     if meta.get("alone") and world > 1:
         raise UserError(f"optimizer={name} works in one process: trainer.devices=1, not {world} of them")
+    if meta.get("alone") and config["trainer"]["precision"] == "bf16":
+        raise UserError(f"optimizer={name} needs trainer.precision=fp32: its steps are small differences of losses")
+    if meta.get("needs") == "linear" and config["trainer"]["compile"]:
+        raise UserError(
+            f"optimizer={name} differentiates twice, which a compiled network cannot: trainer.compile=false"
+        )
 
 
 def _meta(choice: str, config: Config) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import traceback
 from collections.abc import Iterator, Sequence
@@ -74,7 +75,7 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
                         " out and say trainer.devices=2, which starts the ranks by itself")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
     label = config["name"] or "_".join([*words, config["data"]["name"]])
-    path = Path(config["run_dir"]).expanduser() if config["run_dir"] else fresh_folder(label)
+    path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else fresh_folder(label)
     run = RunDir.create(path, config)
     try:
         return execute(run, console, callbacks)
@@ -188,7 +189,11 @@ def _plain_errors(run: RunDir) -> Iterator[None]:
         yield
     except OSError as error:  # a folder that cannot be written, a disk that is full
         raise UserError(f"{run.path}: {error}") from error
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        if isinstance(error, OverflowError) or "without overflow" in str(error):
+            raise UserError(
+                f"a setting is too large to compute with ({first_line(error)}); look at optimizer.*"
+            ) from error
         if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
             raise UserError(f"out of memory ({first_line(error)}); choose a smaller data.batch_size, "
                             "trainer.accumulate > 1, or a smaller model") from error  # fmt: skip

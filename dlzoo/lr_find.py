@@ -57,7 +57,7 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     """
     console = console or Console()
     low, high, steps, overrides = _test(words)
-    config = configs.compose(overrides)
+    config = configs.compose(overrides) | {"schedule": {"name": "constant", "warmup": 0.0}}  # the test's own instead
     data = replace(Splits.load(config["data"]), val=None)
     epochs = -(-steps // max(1, len(data.train) // data.batch_size))
     own = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}

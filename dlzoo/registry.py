@@ -249,7 +249,7 @@ AUGMENTS = Registry(
     "augment",
     "dlzoo.data",
     "(uint8 images (N, C, H, W), draw) -> uint8 images",
-    common="dlzoo.data.mixing:AugmentSettings",
+    common="dlzoo.data.augment_settings:AugmentSettings",
     fallback="none",
 )
 

@@ -16,7 +16,7 @@ from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.regress import Standardise
 from tests.small import logged, same, train, weights
 
-QUICK = ["trainer=cpu", "trainer.max_epochs=15", "optimizer=adam", "optimizer.lr=0.01", "data.batch_size=32"]
+QUICK = ["trainer=cpu", "trainer.max_epochs=30", "optimizer=adam", "optimizer.lr=0.01", "data.batch_size=32"]
 TABLES = [name for name in DATASETS.names() if DATASETS[name].meta.get("kind") == "table" and name != "csv"]
 
 
@@ -62,13 +62,44 @@ def test_a_stopped_regression_goes_on_to_the_bit() -> None:
 
 
 def test_numbers_are_standardised_and_brought_back() -> None:
-    targets = torch.tensor([[1.0, 5.0], [3.0, 5.0], [8.0, 5.0]])
+    targets = torch.tensor([[1.0, 5.0], [3.0, 5.0], [8.0, 5.0]], dtype=torch.float64)
     standardise = Standardise(targets)
     seen = standardise(targets)
     torch.testing.assert_close(seen.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
     torch.testing.assert_close(seen[:, 0].std(correction=0), torch.tensor(1.0))
     assert seen[:, 1].abs().max() == 0  # a constant
-    torch.testing.assert_close(standardise.back(seen), targets)
+    torch.testing.assert_close(standardise.back(seen), targets, atol=1e-6, rtol=1e-6)
+
+
+def test_targets_that_differ_by_less_than_float32_holds(tmp_path: Path) -> None:
+    """Times in seconds, identifiers: the first answer is no perfect one."""
+    table = tmp_path / "times.csv"
+    table.write_text("x,t\n" + "".join(f"{i % 17},{1_700_000_000 + 20 * (i % 17) / 17}\n" for i in range(100)))
+    run = train("data=csv", f"data.path={table}", "data.target=t", "loss=mse", *QUICK, "trainer.max_epochs=1")
+    assert run.metrics["test/r2"] < 0.99
+    assert train("data=csv", f"data.path={table}", "data.target=t", "loss=mse", *QUICK).metrics["test/r2"] > 0.95
+
+
+@pytest.mark.parametrize("data", ["wine", "diabetes"])
+def test_weights_that_are_lost_in_the_last_step_are_noticed(data: str, capsys: pytest.CaptureFixture) -> None:
+    lost = ["optimizer=adam", "optimizer.lr=1e38", "data.batch_size=full", "trainer.max_epochs=1", "trainer=cpu"]
+    assert main(["train", f"data={data}", *lost, "run_dir=run"]) == 2
+    assert "the weights are not finite after step 1" in capsys.readouterr().err
+    assert RunDir.open("run").read()["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["optimizer=lion", "optimizer.lr=1e300"],
+        ["optimizer.l1=1e300"],
+        ["optimizer=lbfgs", f"optimizer.history={10**26}"],
+    ],
+)
+def test_settings_that_no_float_holds_are_one_line(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "data=wine", *words, "trainer.max_epochs=1", "trainer=cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "too large" in line or "not finite" in line
 
 
 def test_a_csv_of_ones_own(tmp_path: Path) -> None:
@@ -94,6 +125,7 @@ def test_a_csv_of_ones_own(tmp_path: Path) -> None:
             "model=resnet20 is for images, and data=diabetes is a table; choose model=",
         ),
         (["data=diabetes", "loss=cross_entropy"], "loss=cross_entropy is for classes, and data=diabetes has numbers"),
+        (["data=diabetes", "loss.link=sigmoid"], "loss.link=sigmoid is for classes"),
         (["data=diabetes", "augment=crop"], "augment=crop is for images"),
         (["data=diabetes", "augment.mixup=0.2"], "augment.mixup mixes classes"),
         (["data=diabetes", "data.label_noise=0.1"], "data.label_noise is for classes"),

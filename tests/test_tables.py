@@ -290,11 +290,18 @@ def test_the_task_is_seen_by_the_target(tmp_path: Path, targets: list[str], task
     table = build("data", "csv", path=path, target="y")
     assert ("regress" if table.train.labels.is_floating_point() else "classify") == task
     if task == "classify":
-        assert sorted(table.classes) == sorted(set(targets))
+        assert sorted(table.classes) == sorted({target.removesuffix(".0") for target in targets})
         asked = build("data", "csv", path=path, target="y", task="regress") if "low" not in targets else None
-        assert asked is None or asked.train.labels.dtype == torch.float32
+        assert asked is None or asked.train.labels.dtype == torch.float64
     else:
         assert not build("data", "csv", path=path, target="y", task="classify").train.labels.is_floating_point()
+
+
+def test_a_number_is_one_class_however_it_is_written(tmp_path: Path) -> None:
+    path = written(tmp_path, "x,y\n" + "".join(f"{i},{('0', '1', '0.0', '1e0')[i % 4]}\n" for i in range(40)))
+    table = build("data", "csv", path=path, target="y")
+    assert table.classes == ("0", "1")
+    assert torch.cat([table.train.labels, table.test.labels]).bincount().tolist() == [20, 20]
 
 
 def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ from dlzoo.blueprint import Blueprint
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.data.splits import Splits
+from dlzoo.data.views import COUNTS
 from dlzoo.errors import Interrupted, UserError
 from dlzoo.registry import ACTS, AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.show import listing, picture
+from dlzoo.tasks.closure import Closure
 from tests.small import CONV, SMALL, same, train, weights
 
 #: Digits by a small perceptron: eight epochs of 20 steps.
@@ -58,30 +61,27 @@ def test_every_schedule_trains_digits(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in AUGMENTS.names() if name != "none"])
 def test_every_recipe_trains(name: str) -> None:
-    run = train(*CONV, f"augment={name}")
-    assert 0 < run.metrics["test/loss"] < 10
+    run = train(*QUICK, "optimizer=adam", "optimizer.lr=0.01", f"augment={name}")
+    assert run.metrics["test/accuracy"] > 0.6
 
 
 @pytest.mark.parametrize("asked", ["augment.mixup=0.4", "augment.cutmix=1", "augment.cutout=3"])
 def test_mixing_trains_digits(asked: str) -> None:
     run = train(*QUICK, "optimizer=adam", "optimizer.lr=0.01", asked)
     assert run.metrics["test/accuracy"] > 0.85
-    assert run.metrics["test/loss"] != train(*QUICK, "optimizer=adam", "optimizer.lr=0.01").metrics["test/loss"]
 
 
 @pytest.mark.parametrize("name", [name for name in CLASSIFICATION if LOSSES[name].meta.get("soft")])
 def test_every_soft_loss_takes_mixed_labels(name: str) -> None:
-    run = train(*SMALL, f"loss={name}", "augment.mixup=1", "augment.cutmix=1", "trainer.max_epochs=1")
-    assert run.metrics["test/loss"] > 0
+    run = train(*QUICK, "optimizer=adam", "optimizer.lr=0.01", f"loss={name}", "augment.mixup=1", "augment.cutmix=1")
+    assert run.metrics["test/accuracy"] > 0.7
 
 
-@pytest.mark.parametrize("test", ["flip", "flip_shift", "ten_crop"])
-def test_views_change_the_answers_and_not_the_training(test: str) -> None:
-    usual = train(*CONV, "augment=flip_crop")
-    seen = train(*CONV, "augment=flip_crop", f"augment.test={test}")
-    assert same(weights(usual), weights(seen))
-    assert usual.metrics["test/loss"] != seen.metrics["test/loss"]
-    assert RunDir.open(seen.dir).read()["tested"] == 160
+def test_views_change_the_answers_and_not_the_training() -> None:
+    runs = [train(*CONV, "augment=flip_crop", f"augment.test={test}") for test in COUNTS]
+    assert all(same(weights(runs[0]), weights(seen)) for seen in runs)
+    assert len({run.metrics["test/loss"] for run in runs}) == len(COUNTS)
+    assert all(RunDir.open(run.dir).read()["tested"] == 160 for run in runs)
 
 
 def test_alexnets_window_reaches_the_network_the_test_and_the_prediction(capsys: pytest.CaptureFixture) -> None:
@@ -137,7 +137,21 @@ def test_self_adversarial_training_moves_images_against_the_network_and_nothing_
     task.network.eval()
     with torch.no_grad():
         assert task.loss(attacked)[0] > task.loss(batch)[0]
-    assert train(*CONV, "trainer.self_adversarial=0.05").metrics["test/loss"] > 0
+    run = train(*QUICK, "optimizer=adam", "optimizer.lr=0.01", "trainer.self_adversarial=0.02")
+    assert run.metrics["test/accuracy"] > 0.85
+
+
+@pytest.mark.parametrize("norm", ["bn", "cmbn"])
+def test_a_closure_answers_the_same_each_time(norm: str) -> None:
+    """Dropout draws the same masks, and what a norm keeps from batch to batch is as it was."""
+    task = Assembled(compose([*CONV, "drop=dropout", "drop.rate=0.5", f"norm={norm}", "trainer.accumulate=4"])).task
+    task._trainable, task._stepwise = [], [m for m in task.network.modules() if hasattr(m, "begin_step")]
+    task._backward = lambda loss, last: loss.backward()
+    closure = Closure(task, 3, list(task.train_feed.batches(3)))
+    losses = [closure().item() for _ in range(3)]
+    assert losses[0] == losses[1] == losses[2]
+    task.reseed = lambda device, step: None
+    assert closure().item() != losses[0]
 
 
 @pytest.mark.parametrize("name", ["sam", "lbfgs"])
@@ -218,6 +232,7 @@ def test_an_optimizer_that_works_alone_is_refused_for_several_processes() -> Non
     [("loss", LOSSES.names()), ("act", ACTS.names()), ("schedule", SCHEDULES.names()), ("augment", AUGMENTS.names())],
 )
 def test_every_entry_is_shown_as_a_picture(choice: str, names: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert set(picture._DRAWN) == set(listing.DRAWN)
     for name in names:
         assert main(["show", choice, name]) == 0
         words = capsys.readouterr().out
@@ -225,8 +240,8 @@ def test_every_entry_is_shown_as_a_picture(choice: str, names: list[str], capsys
         assert "\nsource " in words
         path = Path(words.strip().splitlines()[-1].split()[-1])
         assert path.name == f"{choice}_{name}.png"
-        with Image.open(path) as picture:
-            assert len(picture.convert("L").getcolors(1 << 20)) > 20  # not an empty page
+        with Image.open(path) as drawn:
+            assert len(drawn.convert("L").getcolors(1 << 20)) > 20  # not an empty page
 
 
 def test_a_picture_is_of_what_was_asked_for(capsys: pytest.CaptureFixture) -> None:
@@ -238,3 +253,29 @@ def test_a_picture_is_of_what_was_asked_for(capsys: pytest.CaptureFixture) -> No
     assert "is a table" in capsys.readouterr().err
     assert main(["show", "loss", "focal", "loss.gama=5"]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["loss", "cross_entropy", "loss.class_weights=[1,1,1]"], "cannot be drawn for two classes"),
+        (["loss", "cross_entropy", "loss.class_weights=[0,0]"], "cannot be drawn for two classes: it is nan"),
+        (["schedule", "cosine", "trainer.max_epochs=1000000000"], "too long for a picture"),
+        (["augment", "none", "augment.cutout=99999999999999999999999"], "augment.cutout must be"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["show", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    assert main(["show", "schedule", "cosine", "data.batch_size=full", "optimizer.lr_reference_batch=256"]) == 0
+    Path("outputs/show/schedule_cosine.png").unlink()
+    Path("outputs/show").rmdir()
+    Path("outputs").rmdir()
+    Path("outputs").write_text("a file")
+    capsys.readouterr()
+    assert main(["show", "loss", "focal"]) == 2
+    assert "cannot write outputs/show/loss_focal.png" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def read_csv(path: str, key: str, delimiter: Delimiter, missing: tuple[str, ...]
     try:
         marks = [_DELIMITERS[delimiter]] if delimiter in _DELIMITERS else _DELIMITERS.values()
         # Not strictly: with a delimiter that is not the file's, quotes are in the wrong places.
-        mark = max(marks, key=lambda mark: len(next(_reader(text, mark, strict=False), [])))
+        mark = max(marks, key=lambda mark: len(next(filter(None, _reader(text, mark, strict=False)), [])))
         reader = _reader(text, mark, strict=True)
         for row in reader:
             if row:
@@ -63,7 +64,7 @@ def read_csv(path: str, key: str, delimiter: Delimiter, missing: tuple[str, ...]
 
 def _text(path: str, key: str) -> str:
     try:
-        content = Path(path).expanduser().read_bytes()
+        content = Path(os.path.expanduser(path)).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{key}: no file {path!r}") from None
     except OSError as error:

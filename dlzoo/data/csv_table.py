@@ -12,14 +12,13 @@ from torch import Tensor
 from dlzoo.data.csv_file import CsvFile, Delimiter, number_in, read_csv
 from dlzoo.data.image_set import Split
 from dlzoo.data.settings import cut
-from dlzoo.data.table_set import Column, Encode, Impute, Scale, TableSet
+from dlzoo.data.table_set import Column, Degree, Encode, Impute, Scale, TableSet
 from dlzoo.errors import UserError, did_you_mean
-from dlzoo.knobs import PositiveInt
 from dlzoo.registry import DATASETS
 
 #: Whole numbers with more different values than this are a quantity, with fewer they may be names of classes.
 _NAMES = 20
-#: A column with less different words than this share of its different numbers is one of numbers that are damaged.
+#: A column with fewer different words than this share of its different numbers is one of numbers that are damaged.
 _STRAY = 0.1
 #: What float32 can hold.
 _LARGEST = torch.finfo(torch.float32).max
@@ -40,7 +39,7 @@ def csv_table(
     impute: Impute = "mean",
     scale: Scale = "standard",
     encode: Encode = "one_hot",
-    degree: PositiveInt = 1,
+    degree: Degree = 1,
 ) -> TableSet:
     """A table of one's own in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
 
@@ -62,7 +61,7 @@ def csv_table(
     for table in tables:
         _refuse_missing(table, targets)
     if _task(task, train, targets) == "regress":
-        labels = [torch.stack([_numbers(table, name) for name in targets], 1).float() for table in tables]
+        labels = [torch.stack([_numbers(table, name) for name in targets], 1) for table in tables]
         classes = targets
     else:
         classes, labels = _classes(targets[0], tables)
@@ -117,18 +116,30 @@ def _refuse_missing(table: CsvFile, targets: tuple[str, ...]) -> None:
 def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Tensor]]:
     """The classes of a target, in the order of their names or numbers, and the labels of each table."""
     train = tables[0]
-    counts = Counter(train.cells[name])
-    numeric = all(number_in(word) is not None for word in counts)
+    numeric = all(number_in(cell) is not None for cell in train.cells[name])
+    words = [[_plain(cell) if numeric else cell for cell in table.cells[name]] for table in tables]
+    counts = Counter(words[0])
     classes = sorted(counts, key=lambda word: (number_in(word) if numeric else 0, word))
     if len(classes) < 2:
         raise UserError(f"{train.path}: {name!r} is {classes[0]!r} in every row; classes are two or more")
-    for table in tables:
-        for row, word in enumerate(table.cells[name]):
+    for table, found in zip(tables, words, strict=True):
+        for row, word in enumerate(found):
             if counts[word] < 2:
-                found = "in one row only" if counts[word] else f"a class that {train.path} does not have"
-                raise UserError(f"{table.at(row)}: {name!r} is {word!r}, {found}; every class needs two rows or more")
+                odd = "in one row only" if counts[word] else f"a class that {train.path} does not have"
+                mend = " (numbers to predict are data.task=regress)" if numeric else ""
+                raise UserError(
+                    f"{table.at(row)}: {name!r} is {word!r}, {odd}; every class needs two rows or more{mend}"
+                )
     number = {word: index for index, word in enumerate(classes)}
-    return tuple(classes), [torch.tensor([number[word] for word in table.cells[name]]) for table in tables]
+    return tuple(classes), [torch.tensor([number[word] for word in found]) for found in words]
+
+
+def _plain(cell: str) -> str:
+    """A number in one way of writing it: 1 for 1, 1.0 and 1e0; what is none as it is."""
+    number = number_in(cell)
+    if number is None or not math.isfinite(number):
+        return cell
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _column(name: str, train: CsvFile, test: CsvFile | None) -> Column:

@@ -36,7 +36,7 @@ def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize
     """
     if not root:
         raise UserError("data=image_folder needs data.root=<folder with one folder a class>")
-    folder = Path(root).expanduser()
+    folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: no folder {root!r}")
     parts = {name: _scan(folder / name) for name in ("train", "val", "test") if (folder / name).is_dir()}

@@ -19,7 +19,7 @@ _MOST = 200_000_000
 
 @dataclass(frozen=True)
 class Split:
-    """images (N, H, W, C) uint8, or the rows of a table as (N, 1, 1, C) numbers; labels (N,) int64 or (N, D) float."""
+    """images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C) as numbers; labels (N,) int64 or (N, D) float64."""
 
     images: Tensor | Stored
     labels: Tensor

@@ -1,69 +1,38 @@
-"""What happens to the normalised images of a training step and their labels together, and how many views a test has."""
+"""What happens to the normalised images of a training step and their labels together: holes, and mixtures of two."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
 from dlzoo.data.geometry import hole
-from dlzoo.errors import UserError
-from dlzoo.knobs import NonNegative, NonNegativeInt
 from dlzoo.streams import Draw
 
 #: Steps of the table of a Beta distribution's quantiles.
 _QUANTILES = 4096
 
 
-@dataclass(frozen=True)
-class AugmentSettings:
-    """Holes, mixtures of two samples, and views of a tested image.
-
-    `cutout`: the side, in pixels, of a square that is set to the mean; it may lie across the border (arXiv:1708.04552).
-    `mixup`: alpha of Beta(alpha, alpha), the weights of two images and their labels (arXiv:1710.09412, equation 1).
-    `cutmix`: alpha of Beta(alpha, alpha), one minus the area of a rectangle of another image (arXiv:1905.04899).
-    With both, half of the samples take the one and half the other. 0 leaves each of the three out.
-    `test`: the views of a tested image whose predictions are averaged: "flip" adds the mirror image, "flip_shift" also
-    both moved by a sixteenth to either side, "ten_crop" is corners and middle with their mirror images.
-    """
-
-    cutout: NonNegativeInt = 0
-    mixup: NonNegative = 0.0
-    cutmix: NonNegative = 0.0
-    test: Literal["none", "flip", "flip_shift", "ten_crop"] = "none"
-
-    def mixer(self, num_classes: int | None) -> Mixer | None:
-        """What is asked for, if anything is; `num_classes` is None of labels that are numbers.
-
-        Raises:
-            UserError: if labels are to be mixed that are numbers.
-        """
-        for name in ("mixup", "cutmix"):
-            if getattr(self, name) and num_classes is None:
-                raise UserError(f"augment.{name} mixes classes, and these labels are numbers; set augment.{name}=0")
-        return Mixer(self, num_classes) if self.cutout or self.mixup or self.cutmix else None
-
-
 class Mixer:
     """(normalised images (N, C, H, W), labels (N,) int64, draw) -> (images, labels).
 
-    With mixup or cutmix labels become probabilities (N, K). A sample's partner is one of those that were handed over
-    with it: a run is repeated to the bit if its steps are made of the same samples, so also for the same number of
-    ranks only.
+    `cutout` is the side of a hole, `mixup` and `cutmix` the alpha of Beta(alpha, alpha); 0 leaves each out. With both
+    mixtures half of the samples take the one and half the other. After either labels are probabilities (N, K).
+
+    A sample's partner is one of those that were handed over with it: a run is repeated to the bit if its steps are made
+    of the same samples, so also for the same number of ranks only.
     """
 
-    def __init__(self, settings: AugmentSettings, num_classes: int | None) -> None:
-        self._settings, self._classes = settings, num_classes or 0
-        self._mixup, self._cutmix = beta_quantiles(settings.mixup), beta_quantiles(settings.cutmix)
+    def __init__(self, num_classes: int, *, cutout: int = 0, mixup: float = 0.0, cutmix: float = 0.0) -> None:
+        self._classes, self._side = num_classes, cutout
+        self._mixes, self._cuts = mixup > 0, cutmix > 0
+        self._mixup, self._cutmix = beta_quantiles(mixup), beta_quantiles(cutmix)
 
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         draw = draw.part("mixer")
-        side = self._settings.cutout
-        if side:
-            images = images * ~hole(draw, _size(images), (side, side))
-        if not (self._settings.mixup or self._settings.cutmix):
+        if self._side:
+            images = images * ~hole(draw, _size(images), (self._side, self._side))
+        if not (self._mixes or self._cuts):
             return images, labels
         self._mixup, self._cutmix = self._mixup.to(images.device), self._cutmix.to(images.device)
         kept = self._kept(images, draw.part("weights"))
@@ -76,12 +45,12 @@ class Mixer:
     def _kept(self, images: Tensor, draw: Draw) -> Tensor:
         """(N, 1, H, W) or (N, 1, 1, 1): how much of each pixel stays; the rest is the partner's."""
         weight = quantile(self._mixup, draw.uniform("mixup"))[:, None, None, None]
-        if not self._settings.cutmix:
+        if not self._cuts:
             return weight
         ratio = (1 - quantile(self._cutmix, draw.uniform("cutmix"))).sqrt()
         rows, columns = ((length * ratio).long() for length in _size(images))
         outside = (~hole(draw, _size(images), (rows, columns))).float()
-        if not self._settings.mixup:
+        if not self._mixes:
             return outside
         return torch.where((draw.uniform("which") < 0.5)[:, None, None, None], weight, outside)
 
@@ -91,8 +60,6 @@ def beta_quantiles(alpha: float) -> Tensor:
     steps = torch.linspace(0, 1, _QUANTILES + 1, dtype=torch.float64)
     if alpha == 0:
         return steps.round().float()
-    from scipy.special import betaincinv  # slow to import, and few runs mix
-
     return torch.from_numpy(betaincinv(alpha, alpha, steps.numpy())).float()
 
 

@@ -96,12 +96,16 @@ class DataSettings:
             raise UserError(f"data.test_shift={self.test_shift} is for images, and this data is a table")
 
     def _long_tailed(self, labels: Tensor) -> Tensor:
-        """Indices of what `imbalance` leaves of the training samples: n * imbalance ** (-k / (K - 1)) of class k."""
+        """Indices of what `imbalance` leaves of the training samples: n * imbalance ** (-k / (K - 1)) of class k.
+
+        n is the largest for which every class has that many.
+        """
         if self.imbalance == 1:
             return torch.arange(len(labels))
         counts = labels.bincount()
         place = torch.arange(len(counts)) / max(1, len(counts) - 1)
-        most = (counts.max() * self.imbalance**-place).round().long().clamp(min=1)
+        share = self.imbalance ** -place.double()
+        most = ((counts / share).min() * share).round().long().clamp(min=1)
         return (rank_in_class(labels, self.split_seed) < most[labels]).nonzero().flatten()
 
     def _noisy(self, split: Split) -> Split:

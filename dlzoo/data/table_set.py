@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import comb
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -26,10 +26,12 @@ from sklearn.preprocessing import (
 
 from dlzoo.data.image_set import Split
 from dlzoo.errors import UserError
+from dlzoo.knobs import Bounds
 
 Impute = Literal["mean", "median", "most_frequent"]
 Scale = Literal["standard", "minmax", "robust", "none"]
 Encode = Literal["one_hot", "ordinal"]
+Degree = Annotated[int, Bounds(minimum=1, maximum=100)]
 
 _SCALERS: dict[Scale, Any] = {
     "standard": StandardScaler,
@@ -139,7 +141,7 @@ class TableSet:
         features = comb(numbers + self.degree, self.degree) - 1
         features += sum(len(c.categories) if self.encode == "one_hot" else 1 for c in self.columns if c.categories)
         if features > _MOST:
-            mend = f"a data.degree below {self.degree}" if self.degree > 1 else "data.encode=ordinal or less columns"
+            mend = f"a data.degree below {self.degree}" if self.degree > 1 else "data.encode=ordinal or fewer columns"
             raise UserError(f"the table makes {features:,} features, and {_MOST:,} are the most: choose {mend}")
 
 

@@ -12,13 +12,16 @@ from dlzoo.data.augment import Augment, in_test, size_after
 
 Views = Literal["none", "flip", "flip_shift", "ten_crop"]
 
+#: How many views of an image there are.
+COUNTS: dict[Views, int] = {"none": 1, "flip": 2, "flip_shift": 6, "ten_crop": 10}
+
 
 def views(kind: Views, augment: Augment) -> Callable[[Tensor], list[Tensor]]:
     """uint8 images (N, C, H, W) -> views of one size, each (N, C, h, w); `augment` says what an image is in test.
 
     "flip" is the image and its mirror image; "flip_shift" these and both moved a sixteenth up-left and down-right, with
-    the border repeated (cifar10-airbench, arXiv:2404.00498); "ten_crop" the four corners and the middle, each with its
-    mirror image (Krizhevsky et al. 2012, section 4.1).
+    the border repeated (as in arXiv:2404.00498, where they move by a pixel and count half); "ten_crop" the four corners
+    and the middle, each with its mirror image (Krizhevsky et al. 2012, section 4.1, who average probabilities).
     """
     if kind == "flip":
         return lambda images: _with_mirrors([in_test(augment, images)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,19 +11,17 @@ from dlzoo.registry import LOSSES
 
 @LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", kinds=("classification",))
 class NegativeLogLikelihood(nn.Module):
-    """-log P(target), averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
+    """-log P(target), P the softmax, averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
 
-    P is the softmax of the input, or what the input says: `input` is logits or log_probabilities.
+    It is cross_entropy without settings. (torch's nll_loss wants log-probabilities, which no network here returns.)
     """
 
-    def __init__(self, *, input: Literal["logits", "log_probabilities"] = "logits") -> None:
+    def __init__(self) -> None:  # the registry reads the knobs from it: nn.Module's own takes anything
         super().__init__()
-        self.input = input
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         input = full(input)
-        log_p = F.log_softmax(input, 1) if self.input == "logits" else input
-        return F.nll_loss(log_p, classes(input, target))
+        return F.nll_loss(F.log_softmax(input, 1), classes(input, target))
 
 
 @LOSSES.register("bce", source="Bishop 2006, equation 4.90", kinds=("classification",), soft=True)

@@ -27,9 +27,9 @@ def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accurac
             if points:
                 axes.plot(*zip(*points, strict=True), color=colour, label=part, marker="o" if len(points) < 3 else "")
         axes.set(title=name, xlabel="epoch")
-        trained = [r["train/loss"] for r in records if r.get("train/loss") is not None]
-        if name == "loss" and trained:  # a validation loss of the first epochs may be huge, and would flatten the rest
-            axes.set_ylim(0, min(axes.get_ylim()[1], 1.5 * max(trained)))
+        largest = max((r["train/loss"] for r in records if r.get("train/loss") is not None), default=0)
+        if name == "loss" and largest > 0:  # a validation loss of the first epochs may be huge, and flatten the rest
+            axes.set_ylim(0, min(axes.get_ylim()[1], 1.5 * largest))
         if axes.lines:
             axes.legend(frameon=False)
     points = [(r["epoch"], r["lr"]) for r in records if r.get("lr") is not None]

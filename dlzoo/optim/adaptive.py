@@ -91,9 +91,10 @@ def nadam(
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
 ) -> Optimizer:
-    """w -= lr * (beta1 * m + (1 - beta1) * g) / (sqrt(v) + eps), bias-corrected: Adam with Nesterov's look-ahead.
+    """w -= lr * (mu' * m + (1 - mu) * g) / (sqrt(v) + eps), bias-corrected: Adam with Nesterov's look-ahead.
 
-    Weight decay is added to the gradient.
+    mu = beta1 (1 - 0.96^(0.004 t) / 2) rises from beta1 / 2 towards beta1, and mu' is that of the next step. Weight
+    decay is added to the gradient.
     """
     return NAdam(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
 

@@ -30,7 +30,7 @@ class Muon(Optimizer):
     approximate: five Newton-Schulz iterations, in bfloat16 on a GPU. Its entries have the root mean square
     1 / sqrt(max(rows, columns)); the scale makes that 0.2 for every shape, about what Adam's update has, so one rate
     and one weight decay, those of AdamW, suit all parameters. Biases and scales are left to AdamW, with the rate
-    lr * adamw_lr_scale and the `adamw_` knobs.
+    lr * adamw_lr_scale and the `adamw_` knobs. (The papers leave the last layer to AdamW too; here it is a matrix.)
     """
 
     def __init__(

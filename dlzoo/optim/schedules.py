@@ -18,7 +18,7 @@ def constant(span: Span) -> Schedule:
     return lambda step: 1.0
 
 
-@SCHEDULES.register("step", source="arXiv:1706.02677, section 5.1")
+@SCHEDULES.register("step", source="arXiv:1608.06993, section 4.2")
 def step_decay(span: Span, *, every: Positive = 30.0, gamma: Fraction = 0.1) -> Schedule:
     """gamma^floor(t / every); `every` is a fraction of the run below 1, epochs from 1 on"""
     period = max(1, span.at(every))

@@ -63,6 +63,8 @@ class OptimizerSettings:
         Weights have two dimensions or more; biases and scales have one. What belongs to no unit learns like the first.
         """
         layers = units(network) if self.layer_decay < 1 else []
+        if len(layers) == 1:
+            raise UserError("optimizer.layer_decay needs several layers, and the model has one; leave it out")
         above = {id(p): place for place, layer in enumerate(reversed(layers)) for p in layer.parameters()}
         groups: dict[tuple[int, bool], dict[str, Any]] = {}
         for parameter in network.parameters():
@@ -92,7 +94,10 @@ class OptimizerSettings:
 
 
 def units(network: nn.Module) -> list[nn.Module]:
-    """The layers of a network in their order: its children that can learn, nn.Sequential opened."""
+    """The layers of a network in their order: its children that can learn, nn.Sequential opened.
+
+    A residual block is one, and so is what a model from elsewhere has before its head.
+    """
     found = []
     for child in network.children():
         if type(child) is nn.Sequential:  # a class of its own is a block with a name
@@ -111,7 +116,7 @@ class Span:
 
     def at(self, time: float) -> int:
         """A point in time as a step: a number below 1 is a fraction of the run, any other counts epochs."""
-        return round(time * (self.steps if time < 1 else self.steps_per_epoch))
+        return round(min(time, 1e12) * (self.steps if time < 1 else self.steps_per_epoch))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def before(console: Console, path: Path, record: Record) -> None:
     _print(
         console,
         ("model", "  ".join(model_and_parts(config))),
-        ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates an image"),
+        ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates a sample"),
         (
             "data",
             f"{config['data']['name']}, {_shape(record)}, {_targets(record)}: "
@@ -60,7 +60,7 @@ def after(console: Console, path: Path, record: Record) -> None:
             f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} samples,"
             f" with the weights of epoch {record['selected_epoch']:g}",
         ),
-        ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} images/s in training"),
+        ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),
         *([("zeros", f"{zeros:,} weights are exactly 0, of {record['params']:,} parameters")] if zeros else []),
         ("pictures", f"{path}/pictures: {', '.join(record['pictures'])}"),
         ("next", f"dlzoo eval run={path}"),

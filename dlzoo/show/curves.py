@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlzoo import index
+from dlzoo.errors import UserError, first_line
 from dlzoo.metrics.pictures import QUIET, TRAIN, VAL
 from dlzoo.optim.settings import Observer, Span
 from dlzoo.registry import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
@@ -19,6 +20,7 @@ Function = Callable[[Tensor], Tensor]
 
 _POINTS = 401
 _STEPS_PER_EPOCH = 100
+_MOST_EPOCHS = 10_000
 #: What a loss is drawn beside, by the kind of its targets.
 _BESIDE = {"classification": "cross_entropy", "regression": "mse", "boxes": "iou"}
 
@@ -31,7 +33,9 @@ def of_loss(config: Config) -> Figure:
     """
     section = config["loss"]
     kinds = index.kinds(section["name"])
-    kind = next(kind for kind in ("regression", "boxes", "classification") if kind in kinds)
+    linked = section.get("link") not in (None, "identity")  # which is for classes
+    order = ("classification",) if linked else ("regression", "boxes", "classification")
+    kind = next(kind for kind in order if kind in kinds)
     label, low, high, of = {
         "classification": ("margin: right logit - wrong logit", -6.0, 6.0, _of_margin),
         "regression": ("prediction - target", -3.0, 3.0, _of_error),
@@ -41,7 +45,10 @@ def of_loss(config: Config) -> Figure:
     drawn = {title("loss", section): of(loss)}
     if _BESIDE[kind] != section["name"]:
         drawn[_BESIDE[kind]] = of(LOSSES.build(_BESIDE[kind]))
-    return _value_and_derivative(drawn, low, high, label, "loss")
+    try:
+        return _value_and_derivative(drawn, low, high, label, "loss")
+    except (RuntimeError, ValueError) as error:  # such as weights of other classes
+        raise UserError(f"loss={section['name']} cannot be drawn for two classes: {first_line(error)}") from error
 
 
 def _of_margin(loss: torch.nn.Module) -> Function:
@@ -79,8 +86,8 @@ def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, l
         style: dict[str, Any] = {"color": QUIET, "lw": 1.2, "ls": "--"} if place else {"color": TRAIN, "lw": 2}
         for axes, heights in zip(panels, (values, slopes), strict=True):
             axes.plot(xs, heights, label=name, **style)
-    for axes, title in zip(panels, (what, "derivative"), strict=True):
-        axes.set(title=title, xlabel=label)
+    for axes, name in zip(panels, (what, "derivative"), strict=True):
+        axes.set(title=name, xlabel=label)
         axes.axhline(0, color="black", lw=0.6)
         _quiet(axes)
     panels[0].legend(frameon=False)
@@ -100,6 +107,8 @@ def _curve(function: Function, xs: Tensor) -> tuple[Tensor, Tensor]:
     for x in xs:
         x = x.clone().requires_grad_()
         y = function(x).squeeze()
+        if not y.isfinite():
+            raise ValueError(f"it is {y.item()} at {x.item():g}")
         y.backward()
         values.append(y.detach())
         slopes.append(torch.zeros_like(x) if x.grad is None else x.grad)
@@ -112,11 +121,15 @@ def of_schedule(config: Config) -> Figure:
     A schedule that follows validation sees scores that rise for a third of the run, and then no more.
     """
     section, epochs = config["schedule"], config["trainer"]["max_epochs"]
+    if epochs > _MOST_EPOCHS:
+        raise UserError(f"trainer.max_epochs={epochs} is too long for a picture; at most {_MOST_EPOCHS}")
     span = Span(epochs * _STEPS_PER_EPOCH, _STEPS_PER_EPOCH)
     warmup, schedule = SCHEDULES.from_section(section, span=span)
     factor = warmup.before(schedule, span)
     optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
-    base = optimizer.effective_lr(config["optimizer"]["lr"], config["data"]["batch_size"])
+    batch, base = config["data"]["batch_size"], config["optimizer"]["lr"]
+    if batch != "full":  # which is known when the data is
+        base = optimizer.effective_lr(base, batch)
     rates = []
     for step in range(span.steps):
         rates.append(base * factor(step))

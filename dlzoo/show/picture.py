@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlzoo.config import compose
+from dlzoo.errors import UserError
 from dlzoo.show import augmented, curves
 
 _DRAWN = {
@@ -20,10 +21,13 @@ def draw(choice: str, name: str, settings: Sequence[str]) -> Path:
     """The picture of an entry as the settings have it, in outputs/show.
 
     Raises:
-        UserError: for settings that cannot be, or data that is not there.
+        UserError: for settings that cannot be, data that is not there, or a folder that cannot be written.
     """
     figure = _DRAWN[choice](compose([f"{choice}={name}", *settings]))
     path = Path("outputs", "show", f"{choice}_{name}.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def plan(words: Sequence[str]) -> SweepPlan:
     parts = Path(name).parts
     if Path(name).is_absolute() or not parts or ".." in parts or max(map(len, parts)) > _LONGEST:
         raise UserError(f"name={name} is no name of a folder in outputs/; sweep.dir=PATH puts a sweep elsewhere")
-    folder = Path(settings.dir).expanduser() if settings.dir else Path("outputs") / name
+    folder = Path(os.path.expanduser(settings.dir)) if settings.dir else Path("outputs") / name
     runs: dict[str, Planned] = {}
     for lines, config in zip(combinations, composed, strict=True):
         where = address(lines, config)

@@ -17,9 +17,11 @@ Attack = Callable[["Task", Batch], Batch]
 
 
 class SelfAdversarial:
-    """One step up the loss's gradient of each pixel's sign (arXiv:2004.10934, section 3.4; arXiv:1412.6572, section 4).
+    """(task, batch) -> a batch whose pixels are moved by `size` along the sign of the loss's gradient there.
 
-    The gradient is that of the network in evaluation: its running statistics do not see the images twice.
+    The images keep their shape (N, C, H, W) and the range of pixels (SAT: arXiv:2004.10934, section 3.4; the step:
+    arXiv:1412.6572, section 4). The gradient is that of the network in evaluation: its running statistics do not see
+    the images twice.
 
     Args:
         size: of the step, as a share of the pixels' range.

@@ -60,6 +60,7 @@ class Checkpoints(pl.Callback):
             raise _stopped(task)
 
     def _save(self, trainer: pl.Trainer, path: Path, **names: Path) -> None:
+        _task(trainer.lightning_module).refuse_lost_weights()
         trainer.save_checkpoint(path, storage_options=names)
         self._saved = perf_counter()
 

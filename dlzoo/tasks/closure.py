@@ -29,7 +29,7 @@ class Closure:
     def __call__(self, create_graph: bool = False) -> Tensor:
         """The mean loss, with gradients in the parameters; with `create_graph` a loss to be differentiated instead."""
         task = self._task
-        task.reseed(task.device, self._step)
+        task.begin_pass(self._step)
         if create_graph:
             given = [task.loss(batch) for batch in self._batches]
             kept = [(part.detach(), *others) for part, others in given]

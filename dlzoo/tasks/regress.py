@@ -15,7 +15,8 @@ from dlzoo.tasks.task import Task
 class Standardise(nn.Module):
     """Numbers (N, D) to numbers of mean 0 and deviation 1, by what the training part says of them; and back.
 
-    A module, so that a checkpoint knows it. A target that is constant keeps its unit.
+    Targets are float64: years and identifiers differ by less than float32 can hold. A target that is constant keeps its
+    unit. A module, so that a checkpoint knows it.
     """
 
     mean: Tensor
@@ -24,15 +25,15 @@ class Standardise(nn.Module):
     def __init__(self, targets: Tensor) -> None:
         super().__init__()
         deviation = targets.double().std(0, correction=0)
-        self.register_buffer("mean", targets.double().mean(0).float())
-        self.register_buffer("deviation", torch.where(deviation > 0, deviation, 1.0).float())
+        self.register_buffer("mean", targets.double().mean(0))
+        self.register_buffer("deviation", torch.where(deviation > 0, deviation, 1.0))
 
     def forward(self, targets: Tensor) -> Tensor:
-        return (targets - self.mean) / self.deviation
+        return ((targets - self.mean) / self.deviation).float()
 
     def back(self, numbers: Tensor) -> Tensor:
-        """Standardised numbers in the unit of the targets."""
-        return numbers * self.deviation + self.mean
+        """Standardised numbers in the unit of the targets, float64."""
+        return numbers.double() * self.deviation + self.mean
 
 
 class Regress(Task):

@@ -53,7 +53,7 @@ class Task(pl.LightningModule, ABC):
         reseed: (device, step) -> None; points dropout's generator at the step.
         record: (step, epoch, values) -> None; takes every logged scalar.
         clip_norm: the gradient's largest norm.
-        attack: (loss of a batch, batch) -> the batch that is trained on instead.
+        attack: (task, batch) -> the batch that is trained on instead.
         ema: decay of the averaged weights, which are then what is evaluated.
         patience: epochs without a better validation score after which the training stops.
         frozen: children of the network that stay as they are, running statistics included.
@@ -207,9 +207,6 @@ class Task(pl.LightningModule, ABC):
         factor = self.lr_factor(step)
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
-        for module in self._stepwise:
-            module.begin_step()
-        self.reseed(self.device, step)
         batches: Iterable[Batch] = self.train_feed.batches(step)
         if self.attack is not None:
             batches = [self.attack(self, batch) for batch in batches]
@@ -218,6 +215,7 @@ class Task(pl.LightningModule, ABC):
             self._take_step(closure)
             self._window += closure.kept
         else:
+            self.begin_pass(step)
             self._window += self.gradients(batches)
             self._take_step()
         if self.regulariser is not None:
@@ -229,8 +227,17 @@ class Task(pl.LightningModule, ABC):
         if self._average is not None:
             self._average.update(first=step == 0)
 
+    def begin_pass(self, step: int) -> None:
+        """Before the batch of a step goes through the network, each time: dropout's masks are those of the step."""
+        self.reseed(self.device, step)
+        for module in self._stepwise:
+            module.begin_step()
+
     def gradients(self, batches: Iterable[Batch]) -> list[tuple[Tensor, ...]]:
-        """Add the gradients of a step's micro-batches to the parameters; what `kept` names of each."""
+        """Add the gradients of a step's micro-batches to the parameters, clipped, with the weight decay that is ours.
+
+        Returns what `kept` names of each micro-batch.
+        """
         kept, parts = [], self.train_feed.accumulate
         for part, batch in enumerate(batches, 1):
             loss, others = self.loss(batch)
@@ -275,13 +282,26 @@ class Task(pl.LightningModule, ABC):
     def _named(self, values: Tensor) -> dict[str, float]:
         means = values.tolist()
         if not all(map(isfinite, means)):
-            good = self.latest.get("train/loss")
-            raise UserError(
-                f"the loss is not finite at step {self.clock} (last good: {'none' if good is None else f'{good:.4g}'},"
-                f" learning rate {self._optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
-                f" (schedule.warmup=0.05) or trainer.clip_norm=1"
-            )
+            raise self._lost("the loss is not finite at")
         return {f"train/{name}": mean for name, mean in zip(self.kept, means, strict=True)}
+
+    def refuse_lost_weights(self) -> None:
+        """Look at the weights themselves: no loss was computed after the last step.
+
+        Raises:
+            UserError: if one is not finite.
+        """
+        norms = torch._foreach_norm(self._trainable)  # pyright: ignore[reportPrivateImportUsage]
+        if not torch.stack(norms).isfinite().all():
+            raise self._lost("the weights are not finite after")
+
+    def _lost(self, what: str) -> UserError:
+        good = self.latest.get("train/loss")
+        return UserError(
+            f"{what} step {self.clock} (last good loss: {'none' if good is None else f'{good:.4g}'},"
+            f" learning rate {self._optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
+            f" (schedule.warmup=0.05) or trainer.clip_norm=1"
+        )
 
     def _log_training(self, means: dict[str, float]) -> None:
         lr = self._optimizer.param_groups[0]["lr"]
