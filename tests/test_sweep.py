@@ -191,6 +191,7 @@ def test_a_sweep_that_is_stopped_saves_and_a_run_whose_folder_goes_takes_nobody_
     gone(folder)
 
 
+@pytest.mark.long
 def test_two_ranks_inside_a_sweep() -> None:
     words = [*SMALL, "trainer=ddp_cpu", "norm=default", "name=ranks", "optimizer.lr=0.1,0.2"]
     sweep(*words)

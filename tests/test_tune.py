@@ -110,6 +110,7 @@ def test_a_search_finds_the_best_by_validation_and_nan_is_a_failed_trial(tried_f
     assert tune([*TINY, *words, "trainer.max_epochs=6"], Console(quiet=True)) == found
 
 
+@pytest.mark.long
 def test_a_search_that_is_killed_goes_on() -> None:
     words = [*TINY, "optimizer.lr=log(0.01,0.5)", "name=killed", "trials=4", "trainer.max_epochs=30"]
     command = [sys.executable, "-m", "dlzoo.cli", "tune", *words]
@@ -133,6 +134,7 @@ def test_a_search_that_is_killed_goes_on() -> None:
             assert RunDir(path).read()["finished"] == finished
 
 
+@pytest.mark.long
 def test_a_hopeless_trial_is_given_up(monkeypatch: pytest.MonkeyPatch, tried_first: Callable[..., None]) -> None:
     monkeypatch.setattr(tuning, "_RANDOM", 1)
     tried_first("0.2", "1e-07")
