@@ -37,8 +37,7 @@ def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accurac
         rate.plot(*zip(*points, strict=True), color=QUIET)
     rate.set(title="learning rate", xlabel="epoch", ylim=(0, None))
     for axes in (loss, second, rate):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        quiet(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     return figure
@@ -111,7 +110,7 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     low, first = min(losses), losses[0]
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=title)
     axes.set_ylim(low - 0.1 * (first - low), first + 0.6 * (first - low))
-    _quiet(axes)
+    quiet(axes)
     return figure
 
 
@@ -136,11 +135,12 @@ def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]]
         each.set(xlabel=name)
         each.margins(x=0.15)
     for each in axes:
-        _quiet(each)
+        quiet(each)
     figure.suptitle(title)
     return figure
 
 
-def _quiet(axes: Any) -> None:
+def quiet(axes: Any) -> None:
+    """A faint grid, and no frame above and on the right."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dlzoo.metrics.pictures import TRAIN, VAL
+from dlzoo.metrics.pictures import TRAIN, VAL, quiet
 from dlzoo.metrics.regression import regression_metrics
 
 #: Targets that get a panel.
@@ -38,7 +38,9 @@ def predicted_and_true(predictions: Tensor, targets: Tensor, names: Sequence[str
         below.sharex(above)
     rest = f", {len(shown)} of {len(names)} targets" if len(shown) < len(names) else ""
     figure.suptitle(f"predicted and true on the test split{rest}")
-    return _quiet(figure)
+    for axes in figure.axes:
+        quiet(axes)
+    return figure
 
 
 def fitted_curve(x: Tensor, predictions: Tensor, targets: Tensor) -> Figure:
@@ -54,16 +56,11 @@ def fitted_curve(x: Tensor, predictions: Tensor, targets: Tensor) -> Figure:
         axes.legend(frameon=False)
     found = regression_metrics(predictions, targets)
     figure.suptitle(f"the fitted curve on the test split: r2 {found['r2']:.3f}, rmse {found['rmse']:.3g}")
-    return _quiet(figure)
+    for axes in figure.axes:
+        quiet(axes)
+    return figure
 
 
 def _dots(count: int) -> dict[str, float | str]:
     """Smaller and fainter, the more there are."""
     return {"color": TRAIN, "linewidths": 0, "s": 18 if count < 2000 else 5, "alpha": 0.6 if count < 2000 else 0.25}
-
-
-def _quiet(figure: Figure) -> Figure:
-    for axes in figure.axes:
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure

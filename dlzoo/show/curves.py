@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlzoo import index
 from dlzoo.errors import UserError, first_line
-from dlzoo.metrics.pictures import QUIET, TRAIN, VAL
+from dlzoo.metrics.pictures import QUIET, TRAIN, VAL, quiet
 from dlzoo.optim.settings import Observer, Span
 from dlzoo.registry import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
 
@@ -89,7 +89,7 @@ def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, l
     for axes, name in zip(panels, (what, "derivative"), strict=True):
         axes.set(title=name, xlabel=label)
         axes.axhline(0, color="black", lw=0.6)
-        _quiet(axes)
+        quiet(axes)
     panels[0].legend(frameon=False)
     shown, _ = next(iter(curves.values()))
     top, bottom = float(shown.max()), float(shown.min())
@@ -144,7 +144,7 @@ def of_schedule(config: Config) -> Figure:
                       rotation=90, ha="right", va="center")  # fmt: skip
     axes.set(title=title("schedule", section), xlabel="epoch", ylabel=f"learning rate of {config['optimizer']['name']}")
     axes.set_ylim(0, None)
-    _quiet(axes)
+    quiet(axes)
     return figure
 
 
@@ -153,8 +153,3 @@ def title(choice: str, section: dict[str, Any]) -> str:
     usual = index.knobs(choice, section["name"])
     changed = [f"{key}={value}" for key, value in section.items() if key != "name" and value != usual[key]["default"]]
     return " ".join([section["name"], *changed])
-
-
-def _quiet(axes: Any) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
