@@ -151,6 +151,7 @@ class Assembled:
             "seed": self.config["seed"],
             "monitor": self.task.monitor,
             "params": self.blueprint.params,
+            "trainable": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
             "macs": self.blueprint.macs,
             "batch_size": self.data.batch_size,
             "steps_per_epoch": self.blueprint.plan.steps_per_epoch,

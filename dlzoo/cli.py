@@ -218,16 +218,15 @@ def _show_entry(found: dict[str, Any], settings: list[str], as_json: bool) -> No
 
 
 def evaluate(words: list[str]) -> None:
-    """run=DIR [--json]"""
+    """run=DIR [--json] [data.test_shift=noise] [data.test_severity=5] [augment.test=flip]"""
     as_json, words = _flag(words, "--json")
-    path, rest = _run_and_rest(words)
-    _exactly(rest, "dlzoo eval run=DIR [--json]", 0)
+    path, conditions = _run_and_rest(words)
     from rich.console import Console
 
     from dlzoo.evaluate import evaluate as measured
     from dlzoo.runs.summary import metrics_table
 
-    metrics = measured(path)
+    metrics = measured(path, conditions)
     print(json.dumps(metrics)) if as_json else metrics_table(Console(), metrics)
 
 

@@ -35,8 +35,11 @@ def remarks(config: Config) -> list[str]:
     found, optimizer = [], config["optimizer"]["name"]
     if not _meta("loss", config).get("learns", True):
         found.append(f"loss={config['loss']['name']} has no gradient: nothing will be learnt")
-    if _meta("optimizer", config).get("alone") and config["data"]["batch_size"] != "full":
-        found.append(f"optimizer={optimizer} minimises each batch for itself; data.batch_size=full is what it is for")
+    still = {"data.batch_size": "full", "augment": "none", "schedule": "constant"}
+    chosen = (config["data"]["batch_size"], config["augment"]["name"], config["schedule"]["name"])
+    asked = [f"{key}={wanted}" for (key, wanted), value in zip(still.items(), chosen, strict=True) if value != wanted]
+    if _meta("optimizer", config).get("alone") and asked:
+        found.append(f"optimizer={optimizer} is for a loss that stays the same from step to step: {' '.join(asked)}")
     return found
 
 
@@ -105,6 +108,9 @@ def _refuse_optimizer(config: Config, world: int) -> None:
             f"optimizer={name} is for linear models (model=linear), and model={config['model']['name']} is none;"
             " choose optimizer=lbfgs or optimizer=adam"
         )
+    several = config["optimizer"]["decay"] != "all" or config["optimizer"]["layer_decay"] < 1
+    if several and not meta.get("groups", True):
+        raise UserError(f"optimizer={name} takes all parameters alike: optimizer.decay=all and optimizer.layer_decay=1")
     if meta.get("alone") and world > 1:
         raise UserError(f"optimizer={name} works in one process: trainer.devices=1, not {world} of them")
     if meta.get("alone") and config["trainer"]["precision"] == "bf16":

@@ -142,10 +142,32 @@ def _checked(line: str) -> Override:
     if key not in choices() or (value is None and key == "experiment"):
         return override
     if not isinstance(value, str) or value not in options(key):
-        if key in REGISTRIES and isinstance(value, str) and value in index.load()[key]["common"]:
-            raise UserError(f"unknown {key} {value!r}; it is a setting that goes with every {key}: {key}.{value}=...")
-        raise UserError(f"unknown {key} {value!r}; {did_you_mean(str(value), options(key))}")
+        raise unknown(key, value)
     return override
+
+
+def unknown(choice: str, name: object) -> UserError:
+    """What to say of a name that a choice does not have."""
+    if choice in REGISTRIES and str(name) in index.load()[choice]["common"]:
+        return UserError(
+            f"unknown {choice} {name!r}; it is a setting that goes with every {choice}: {choice}.{name}=..."
+        )
+    return UserError(f"unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
+
+
+def changed(config: Config, overrides: Iterable[str], allowed: Iterable[str]) -> Config:
+    """A frozen config with other values for some of its settings, checked again.
+
+    Raises:
+        UserError: for a setting that is not one of `allowed`, or a value that it cannot have.
+    """
+    raw = deepcopy(config)
+    for line in overrides:
+        override = _checked(line)
+        if override.key_or_group not in allowed:
+            raise UserError(f"{line!r} cannot be changed here; what can: {', '.join(allowed)}")
+        _put(raw, override.key_or_group, override.value())
+    return freeze(raw)
 
 
 def _written() -> tuple[tuple[str, int], ...]:

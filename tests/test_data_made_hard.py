@@ -8,6 +8,8 @@ from dlzoo.data.image_set import ImageSet, Split
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.shift import shifted
 from dlzoo.data.splits import Splits
+from dlzoo.errors import UserError
+from dlzoo.evaluate import evaluate
 from dlzoo.streams import Streams
 from tests.small import SMALL, train
 
@@ -136,3 +138,7 @@ def test_a_shift_reaches_the_test_and_only_the_test() -> None:
     shifted_run = train(*SMALL, "data.test_shift=noise", "data.test_severity=5")
     assert usual.metrics["val/accuracy"] == shifted_run.metrics["val/accuracy"]
     assert usual.metrics["test/loss"] != shifted_run.metrics["test/loss"]
+    again = evaluate(str(usual.dir), ["data.test_shift=noise", "data.test_severity=5"])
+    assert again["test/loss"] == pytest.approx(shifted_run.metrics["test/loss"])
+    with pytest.raises(UserError, match=r"cannot be changed here; what can: data\.test_shift"):
+        evaluate(str(usual.dir), ["data.limit=3"])

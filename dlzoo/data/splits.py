@@ -24,7 +24,8 @@ class Splits:
         classes: the names of the classes, or of the numbers to predict.
         kind: of what the samples are.
         settings: how batches are made of them.
-        columns: of a table, as it came; what is learnt from it may have more features.
+        columns: of a table, as it came.
+        features: what was made of them, by name.
     """
 
     train: Split
@@ -35,6 +36,7 @@ class Splits:
     kind: Literal["images", "table"] = "images"
     settings: DataSettings = field(default_factory=DataSettings)
     columns: int = 0
+    features: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, section: Mapping[str, Any]) -> Splits:
@@ -54,7 +56,7 @@ class Splits:
         size = settings.global_batch(train)
         if isinstance(found, ImageSet):
             return cls(train, val, test, found.classes, size, "images", settings)
-        return cls(train, val, test, found.classes, size, "table", settings, len(found.columns))
+        return cls(train, val, test, found.classes, size, "table", settings, len(found.columns), prepare.feature_names)
 
     @property
     def task(self) -> Literal["classify", "regress"]:
@@ -90,4 +92,5 @@ class Splits:
             "image_size": self.image_size,
             "in_channels": self.in_channels,
             "classes": list(self.classes),
+            "features": list(self.features),
         }

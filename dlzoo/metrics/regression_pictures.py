@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from dlzoo.metrics.pictures import TRAIN, VAL, quiet
@@ -36,6 +37,7 @@ def predicted_and_true(predictions: Tensor, targets: Tensor, names: Sequence[str
         above.set(title=f"r2 {found['r2']:.3f}, rmse {found['rmse']:.3g}", ylabel="predicted")
         below.set(xlabel=f"true {name[:_LETTERS]}", ylabel="predicted - true")
         below.sharex(above)
+        below.xaxis.set_major_locator(MaxNLocator(4))  # prices have many digits
     rest = f", {len(shown)} of {len(names)} targets" if len(shown) < len(names) else ""
     figure.suptitle(f"predicted and true on the test split{rest}")
     for axes in figure.axes:

@@ -21,7 +21,7 @@ from dlzoo.registry import OPTIMIZERS
 @OPTIMIZERS.register(
     "lbfgs",
     source="Liu and Nocedal 1989, algorithm 2.1; line search Nocedal and Wright 2006, algorithms 3.5 and 3.6",
-    **{"closure": True, "clip": False, "alone": True},
+    **{"closure": True, "clip": False, "alone": True, "groups": False},
 )
 class Lbfgs(LBFGS):
     """w -= t * H g, where H approximates the inverse Hessian from the last `history` steps and a line search finds t.

@@ -19,7 +19,7 @@ def constant(span: Span) -> Schedule:
 
 
 @SCHEDULES.register("step", source="arXiv:1608.06993, section 4.2")
-def step_decay(span: Span, *, every: Positive = 30.0, gamma: Fraction = 0.1) -> Schedule:
+def step_decay(span: Span, *, every: Positive = 0.34, gamma: Fraction = 0.1) -> Schedule:
     """gamma^floor(t / every); `every` is a fraction of the run below 1, epochs from 1 on"""
     period = max(1, span.at(every))
     return lambda step: gamma ** (step // period)

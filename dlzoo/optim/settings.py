@@ -121,7 +121,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Warmup:
-    """`warmup`: the rate first rises linearly, for a fraction of the run (below 1) or for epochs (1 and more)."""
+    """`warmup`: a ramp from 0 to 1 that multiplies the schedule, for a fraction of the run (below 1) or for epochs."""
 
     warmup: NonNegative = 0.0
 

@@ -12,6 +12,9 @@ from dlzoo.registry import PARTS
 
 Record = dict[str, Any]
 
+#: What makes the data harder than it came, and what each is when it does not.
+_HARDER = {"imbalance": 1.0, "label_noise": 0.0, "sampler": "uniform", "test_shift": "none"}
+
 
 def model_and_parts(config: Record) -> list[str]:
     """["timm", "convnext_tiny", "norm=gn"]: the model, and the parts that say something of it."""
@@ -22,7 +25,8 @@ def model_and_parts(config: Record) -> list[str]:
 
 def before(console: Console, path: Path, record: Record) -> None:
     """Model, size, data, training, device, and where the run goes."""
-    config, sizes = record["config"], record["data_sizes"]
+    config, sizes, learn = record["config"], record["data_sizes"], record["trainable"]
+    harder = {key: config["data"][key] for key, off in _HARDER.items() if config["data"][key] != off}
     lr, used = config["optimizer"]["lr"], record["effective_lr"]
     rate = f"lr={lr:g}" if used == lr else f"lr={lr:g}, effective {used:g}"
     processes = f"{record['ranks']} processes, each on " if record["ranks"] > 1 else ""
@@ -35,14 +39,17 @@ def before(console: Console, path: Path, record: Record) -> None:
             "data",
             f"{config['data']['name']}, {_shape(record)}, {_targets(record)}: "
             + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
-            + limit,
+            + limit
+            + "".join(f", data.{key}={value}" for key, value in harder.items()),
         ),
         (
             "training",
-            f"{config['optimizer']['name']} {rate}, {config['schedule']['name']}, batch {record['batch_size']},"
+            f"{config['loss']['name']}, augment={config['augment']['name']}, {config['optimizer']['name']} {rate},"
+            f" {config['schedule']['name']}, batch {record['batch_size']},"
             f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
             f" seed {config['seed']}",
         ),
+        *([("learns", f"{learn:,} of {record['params']:,} parameters")] if learn < record["params"] else []),
         *([("note", remark) for remark in record.get("remarks", [])]),
         *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
         ("device", f"{processes}{record['device']}, {record['precision']}"),
@@ -61,7 +68,7 @@ def after(console: Console, path: Path, record: Record) -> None:
             f" with the weights of epoch {record['selected_epoch']:g}",
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),
-        *([("zeros", f"{zeros:,} weights are exactly 0, of {record['params']:,} parameters")] if zeros else []),
+        *([("zeros", f"{_count(zeros, 'weight')} exactly 0, of {record['params']:,} parameters")] if zeros else []),
         ("pictures", f"{path}/pictures: {', '.join(record['pictures'])}"),
         ("next", f"dlzoo eval run={path}"),
         *([("", f"dlzoo predict run={path} <pictures>")] if record["kind"] == "images" else []),

@@ -26,7 +26,7 @@ def entry(choice: str, name: str) -> dict[str, Any]:
     if choice not in choices():
         raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
     if name not in config.options(choice) or name == "default":
-        raise UserError(f"unknown {choice} {name!r}; {did_you_mean(name, config.options(choice))}")
+        raise config.unknown(choice, name)
     if choice not in REGISTRIES:
         return _written(choice, name)
     found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}

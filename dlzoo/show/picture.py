@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,11 @@ def draw(choice: str, name: str, settings: Sequence[str]) -> Path:
     Raises:
         UserError: for settings that cannot be, data that is not there, or a folder that cannot be written.
     """
-    figure = _DRAWN[choice](compose([f"{choice}={name}", *settings]))
-    path = Path("outputs", "show", f"{choice}_{name}.png")
+    config = compose([f"{choice}={name}", *settings])
+    figure = _DRAWN[choice](config)
+    # With what was asked for: pictures are made to be compared.
+    words = f"{choice} {curves.title(choice, config[choice])}"
+    path = Path("outputs", "show", re.sub(r"[^\w.=,-]+", "_", words) + ".png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
