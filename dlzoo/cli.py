@@ -266,8 +266,12 @@ _COMMANDS = {
     "tune": _Command(tune, "search for settings: dlzoo tune model=mlp 'optimizer.lr=log(0.001,1)' trials=20"),
     "lr-find": _Command(lr_find, "try all learning rates in one short run: dlzoo lr-find model=resnet20"),
     "list": _Command(list_names, "the names of a choice: dlzoo list model; which model takes what: dlzoo list --parts"),
-    "show": _Command(show, "what an entry takes, and a model layer by layer: dlzoo show model resnet50 norm=gn"),
-    "eval": _Command(evaluate, "a run's test numbers again, from its checkpoint: dlzoo eval run=DIR [--json]"),
+    "show": _Command(
+        show, "what an entry is and takes; a model layer by layer, a loss as a picture: dlzoo show loss focal"
+    ),
+    "eval": _Command(
+        evaluate, "a run's test numbers again, or on a shifted test: dlzoo eval run=DIR [data.test_shift=noise]"
+    ),
     "predict": _Command(predict, "classes for pictures: dlzoo predict run=DIR FILE ... [--json]"),
     "completion": _Command(completion, 'tab completion: eval "$(dlzoo completion)"'),
 }

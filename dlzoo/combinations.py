@@ -16,9 +16,10 @@ _LABELS = {"classification": "classes", "regression": "numbers", "boxes": "boxes
 
 
 def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
-    """
+    """Look at whether the choices of a config can meet, on this data and so many processes.
+
     Raises:
-        UserError: for choices that cannot meet, with those that could.
+        UserError: for choices that cannot, with those that could.
     """
     _refuse_model(config, data)
     _refuse_loss(config, data)

@@ -56,11 +56,9 @@ class DataSettings:
         """
         self._refuse(images)
         train, val = self._train_and_val(images)
-        return (
-            self._noisy(train.take(self._long_tailed(train.labels))),
-            val,
-            images.test.take(self._limited(images.test.labels)),
-        )
+        if self.imbalance > 1:  # else not a second time: taking copies the images
+            train = train.take(self._long_tailed(train.labels))
+        return self._noisy(train), val, images.test.take(self._limited(images.test.labels))
 
     def _train_and_val(self, images: ImageSet | TableSet) -> tuple[Split, Split | None]:
         # Indices are cut, and samples taken once: the images may be a file larger than the memory.
@@ -82,7 +80,8 @@ class DataSettings:
         return images.train.take(rest), images.train.take(part)
 
     def _refuse(self, images: ImageSet | TableSet) -> None:
-        """
+        """Look at whether this data can be made as hard as is asked for.
+
         Raises:
             UserError: for what needs classes, or pixels.
         """
@@ -100,8 +99,6 @@ class DataSettings:
 
         n is the largest for which every class has that many.
         """
-        if self.imbalance == 1:
-            return torch.arange(len(labels))
         counts = labels.bincount()
         place = torch.arange(len(counts)) / max(1, len(counts) - 1)
         share = self.imbalance ** -place.double()
