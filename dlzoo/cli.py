@@ -69,9 +69,15 @@ def train(words: list[str]) -> int | None:
     """Settings alone: a new run. resume=DIR: an old one goes on. -m: a run for each combination of values."""
     several = [word for word in words if word in ("-m", "--multirun")]
     if several:
+        from dlzoo.sweep.asked import of_sweep
         from dlzoo.sweep.sweep import sweep
 
-        return 0 if sweep([word for word in words if word not in several]).ok else 1
+        return 0 if sweep(of_sweep([word for word in words if word not in several])).ok else 1
+    if any(word.startswith("experiment=") for word in words):
+        from dlzoo.sweep.experiment import named
+
+        if named(words):
+            return compare(words)
     flags = [word for word in words if word.startswith("-")]
     if flags:
         raise UserError(f"unknown option {flags[0]!r}; settings are key=value, and --help lists them")
@@ -104,6 +110,22 @@ def run(words: list[str]) -> None:
     execute(directory)
 
 
+def compare(words: list[str]) -> int:
+    """<settings, some with several values> [base='<settings>'] [seeds=8]
+
+    Or experiment=NAME [scale=tiny]: a comparison that is written down. Settings that vary together are quoted, an arm
+    each: 'model=resnet20 model.width=20' 'model=resnext29_8x64d model.width=16'. The report that ends it takes
+    baseline=norm=bn, metric=test/f1_macro, margin=0.01 (differences that are as good as none).
+    """
+    from dlzoo.sweep.asked import of_comparison
+    from dlzoo.sweep.sweep import sweep
+
+    swept = sweep(of_comparison(words))
+    if any(row.state == "finished" for row in swept.rows):
+        report([str(swept.folder)])
+    return 0 if swept.ok else 1
+
+
 def runs(words: list[str]) -> None:
     """[FOLDER] [--json]"""
     as_json, words = _flag(words, "--json")
@@ -119,6 +141,21 @@ def runs(words: list[str]) -> None:
     from dlzoo.show import runs as table_of_runs
 
     table_of_runs.show(Path(folder), Console())
+
+
+def report(words: list[str]) -> None:
+    """FOLDER [--baseline norm=bn] [--metric test/f1_macro] [--margin 0.01] [--out DIR]
+
+    What the runs of a folder say, as report.html, .md, .tex, .json and pictures in FOLDER/report. It finds by itself
+    what varies, what repeats, and what the others are held against; runs that still go on are left out and listed.
+    """
+    options = {}
+    for name in ("--baseline", "--metric", "--margin", "--out"):
+        options[name[2:]], words = _option(words, name)
+    (folder,) = _exactly(words, "dlzoo report FOLDER [--baseline norm=bn] [--metric NAME] [--margin 0.01] [--out DIR]")
+    from dlzoo.report.report import write
+
+    print(write(folder, **options))
 
 
 def diff(words: list[str]) -> None:
@@ -262,6 +299,8 @@ _COMMANDS = {
     "train": _Command(train, "train a network: dlzoo train model=densenet121 norm=gn (python train.py is the same)"),
     "run": _Command(run, "carry out a run directory, from its last checkpoint if it has one: dlzoo run DIR"),
     "runs": _Command(runs, "how far the runs of a folder are, live while some go on: dlzoo runs [FOLDER] [--json]"),
+    "compare": _Command(compare, "a sweep and its report: dlzoo compare norm=bn,gn base='data.batch_size=4' seeds=8"),
+    "report": _Command(report, "what the runs of a folder say, as a page, tables and pictures: dlzoo report FOLDER"),
     "diff": _Command(diff, "what is different between two runs, and nothing else: dlzoo diff RUN RUN [--json]"),
     "tune": _Command(tune, "search for settings: dlzoo tune model=mlp 'optimizer.lr=log(0.001,1)' trials=20"),
     "lr-find": _Command(lr_find, "try all learning rates in one short run: dlzoo lr-find model=resnet20"),
@@ -287,6 +326,17 @@ def _help_of(name: str) -> str:
 
 def _flag(words: list[str], flag: str) -> tuple[bool, list[str]]:
     return flag in words, [word for word in words if word != flag]
+
+
+def _option(words: list[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of --name VALUE or --name=VALUE, and the other words."""
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith(f"{name}=") else [word])]
+    if name not in words:
+        return None, words
+    at = words.index(name)
+    if name in words[at + 1 :] or at + 1 == len(words):
+        raise UserError(f"{name} takes one value, and is said once")
+    return words[at + 1], words[:at] + words[at + 2 :]
 
 
 def _exactly(words: list[str], usage: str, count: int = 1) -> list[str]:

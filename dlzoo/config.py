@@ -90,6 +90,7 @@ def compose(overrides: Iterable[str]) -> Config:
         elif override.value() is not None:
             chosen.append(f"{override.key_or_group}={override.value()}")
     raw = deepcopy(_composed(tuple(chosen), _written()))
+    raw.pop("comparison", None)  # of an experiment: what it compares, which no single run has
     _keep_what_registrations_change(raw)
     for override in values:
         _put(raw, override.key_or_group, override.value())

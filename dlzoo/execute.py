@@ -270,6 +270,7 @@ def _carry_out(
         run.update(
             metrics={key: value for key, value in selected["latest"].items() if key.startswith("val/")} | metrics,
             tested=len(outputs[0]),
+            by_class=made.task.by_class(*outputs),
             zero_weights=made.zero_weights(),
             selected_epoch=plan.epochs_at(selected["clock"]),
             steps=task.clock,

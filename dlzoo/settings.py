@@ -21,10 +21,13 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """How many runs are carried out: `dir` holds them (null: outputs/<name>); `dry_run` only says what would happen."""
+    """How many runs are carried out: `dir` holds them (null: outputs/<name>); `dry_run` only says what would happen;
+    `strict` refuses what is no fair comparison, which is otherwise only said.
+    """
 
     dir: str | None = None
     dry_run: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dlzoo.runs import table
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.show.diff import diff, text
 from dlzoo.sweep.address import address
+from dlzoo.sweep.asked import Asked
 from dlzoo.sweep.check import existing
 from dlzoo.sweep.feasible import refuse_infeasible
 from dlzoo.sweep.plan import plan
@@ -23,7 +24,7 @@ from tests.small import SMALL, train
 
 
 def addresses(*words: str) -> list[str]:
-    return [run.path.name for run in plan(words).runs]
+    return [run.path.name for run in plan(Asked(words)).runs]
 
 
 @pytest.mark.parametrize(
@@ -55,16 +56,16 @@ def test_an_address_does_not_depend_on_order_or_spelling_and_is_safe() -> None:
 
 
 def test_early_runs_can_be_compared_every_arm_gets_a_seed_before_one_gets_two() -> None:
-    runs = plan(["seed=range(3)", "norm=bn,gn"]).runs
+    runs = plan(Asked(["seed=range(3)", "norm=bn,gn"])).runs
     assert [(run.config["seed"], run.config["norm"]["name"]) for run in runs] == [
         *((0, "bn"), (0, "gn"), (1, "bn"), (1, "gn"), (2, "bn"), (2, "gn"))
     ]
 
 
 def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
-    assert plan(["norm=bn,gn", "data.batch_size=2,8"]).folder == Path("outputs/sweep-batch_size-norm")
-    assert plan(["norm=bn,gn", "name=mine"]).folder == Path("outputs/mine")
-    there = plan(["norm=bn,gn", "name=mine", "sweep.dir=there"])
+    assert plan(Asked(["norm=bn,gn", "data.batch_size=2,8"])).folder == Path("outputs/sweep-batch_size-norm")
+    assert plan(Asked(["norm=bn,gn", "name=mine"])).folder == Path("outputs/mine")
+    there = plan(Asked(["norm=bn,gn", "name=mine", "sweep.dir=there"]))
     assert (there.folder, there.name) == (Path("there"), "mine")
     assert {run.config["name"] for run in there.runs} == {"mine"}
 
@@ -98,7 +99,7 @@ def test_a_mistake_in_a_sweep_is_one_line_and_leaves_nothing(
     line: str, said: str, capsys: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(UserError, match=said):
-        sweep(line.split(), Console())
+        sweep(Asked(line.split()), Console())
     assert main(["train", "-m", *line.split()]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not Path("outputs").exists()
@@ -115,7 +116,7 @@ def test_a_mistake_in_a_sweep_is_one_line_and_leaves_nothing(
 )
 def test_a_run_that_cannot_be_is_reported_before_the_first_starts(line: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        sweep(["name=bad", *line.split()], Console())
+        sweep(Asked(["name=bad", *line.split()]), Console())
     assert not Path("outputs").exists()
 
 
@@ -130,17 +131,17 @@ def test_an_address_with_other_settings_is_refused_with_the_difference() -> None
     folder = Path("outputs/mine")
     RunDir.create(folder / "seed=0", compose(["seed=0", "data.batch_size=8", "name=other"]))
     with pytest.raises(UserError, match=r"other settings \(data.batch_size=8 there, 64 here\)"):
-        existing(plan(["name=mine", "seed=0,1"]).runs)
+        existing(plan(Asked(["name=mine", "seed=0,1"])).runs)
     (folder / "seed=1").mkdir()
     (folder / "seed=1" / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="seed=1 is not a run directory"):
-        existing(plan(["name=mine", "seed=1,2"]).runs)
+        existing(plan(Asked(["name=mine", "seed=1,2"])).runs)
 
 
 def test_checking_a_wide_sweep_looks_at_each_kind_of_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("dlzoo.sweep.feasible.blueprint", lambda config, data: seen.append(config["optimizer"]["lr"]))
-    refuse_infeasible(plan([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"]).runs)
+    refuse_infeasible(plan(Asked([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"])).runs)
     assert sorted(seen) == [0.1, 0.2, 0.3]
 
 

@@ -10,6 +10,7 @@ from torchmetrics.functional.classification import (
     multiclass_calibration_error,
     multiclass_confusion_matrix,
     multiclass_f1_score,
+    multiclass_recall,
 )
 
 
@@ -26,6 +27,12 @@ def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     metrics["f1_macro"] = multiclass_f1_score(logits, average="macro", **given)
     metrics["calibration_error"] = multiclass_calibration_error(logits.softmax(1), n_bins=15, **given)
     return metrics
+
+
+def recall(logits: Tensor, labels: Tensor) -> Tensor:
+    """(K,): the share of each class's samples that is recognised; NaN for a class without samples."""
+    shares = multiclass_recall(logits, labels, logits.shape[1], average="none", validate_args=False)
+    return shares.where(labels.bincount(minlength=logits.shape[1]) > 0, float("nan"))
 
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from dlzoo.knobs import knobs_of
 from dlzoo.overrides import expand, parse
 from dlzoo.settings import SweepSettings
 from dlzoo.sweep.address import address
+from dlzoo.sweep.asked import Asked
 
 Config = dict[str, Any]
 
@@ -47,33 +48,35 @@ class SweepPlan:
     runs: list[Planned]
     kind: str
     executor: executors.Settings
-    dry_run: bool
+    settings: SweepSettings
 
 
-def plan(words: Sequence[str]) -> SweepPlan:
+def plan(asked: Asked) -> SweepPlan:
     """Expand, compose and check every run of a sweep.
 
     Raises:
         UserError: for the first run that cannot be, before there is a folder for any.
     """
     own, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
-    for word in words:
+    for word in asked.words:
         section = word.partition("=")[0].partition(".")[0]
         about_all.get(section, own).append(word)
     kind, executor = executors.chosen(about_all["executor"])
     settings = _settings(about_all["sweep"])
     combinations, varying = expand(own, configs.options)
+    combinations = [[*arm, *lines] for arm in asked.arms or [[]] for lines in combinations]
+    varying = [*_differing(asked.arms), *varying]
     for key in ("name", "run_dir"):
         if key in varying:
             raise UserError(f"{key} has several values: a sweep has one name, and lies in one folder (sweep.dir=...)")
-    composed = [_composed(lines, len(combinations)) for lines in combinations]
+    composed = [_composed([*asked.common, *lines], len(combinations)) for lines in combinations]
     if any(config["run_dir"] for config in composed):
         raise UserError("run_dir is the folder of one run; sweep.dir=PATH is that of a sweep")
     names = {config["name"] for config in composed}
     if len(names) > 1:
         raise UserError(f"the runs have different names ({', '.join(map(str, names))}); say name=... for all of them")
     said = names.pop()
-    name = said or "-".join(["sweep", *sorted(key.rpartition(".")[2] for key in varying)])
+    name = said or asked.name or "-".join([asked.kind, *sorted(key.rpartition(".")[2] for key in varying)])
     parts = Path(name).parts
     if Path(name).is_absolute() or not parts or ".." in parts or max(map(len, parts)) > _LONGEST:
         raise UserError(f"name={name} is no name of a folder in outputs/; sweep.dir=PATH puts a sweep elsewhere")
@@ -81,11 +84,18 @@ def plan(words: Sequence[str]) -> SweepPlan:
     runs: dict[str, Planned] = {}
     for lines, config in zip(combinations, composed, strict=True):
         where = address(lines, config)
-        run = runs.setdefault(where, Planned(lines, config | {"name": name}, folder / where))
+        run = runs.setdefault(where, Planned([*asked.common, *lines], config | {"name": name}, folder / where))
         assert run.config == config | {"name": name}, f"two runs at {where}"
     # Every arm gets its first seed before one gets its second: what is there early can be compared.
     ordered = sorted(runs.values(), key=lambda run: run.config["seed"])
-    return SweepPlan(name, said is not None, folder, varying, ordered, kind, executor, settings.dry_run)
+    named = said is not None or asked.name is not None
+    return SweepPlan(name, named, folder, varying, ordered, kind, executor, settings)
+
+
+def _differing(arms: Sequence[Sequence[str]]) -> list[str]:
+    """The keys that the arms name, and not all with the same value."""
+    keys = dict.fromkeys(word.partition("=")[0] for arm in arms for word in arm)
+    return [key for key in keys if len({tuple(w for w in arm if w.partition("=")[0] == key) for arm in arms}) > 1]
 
 
 def _settings(lines: Sequence[str]) -> SweepSettings:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from dlzoo.errors import Interrupted
-from dlzoo.runs import table
+from dlzoo.runs import sweep_file, table
 from dlzoo.runs.differences import differing, flat, said
+from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.sweep import check
+from dlzoo.sweep.asked import Asked
 from dlzoo.sweep.display import SweepDisplay
 from dlzoo.sweep.parent import carry_out, create
-from dlzoo.sweep.plan import SweepPlan, plan
+from dlzoo.sweep.plan import Planned, SweepPlan, plan
+
+if TYPE_CHECKING:
+    from dlzoo.executors.job import Executor
 
 #: More rows than this are not printed after a sweep: only those that did not finish.
 _FEW = 60
@@ -25,13 +32,16 @@ _FEW = 60
 
 @dataclass(frozen=True)
 class Swept:
-    """What is there of a sweep: a row a run, by address; `ok` unless one that was to be carried out did not finish."""
+    """What is there of a sweep: its folder, a row a run, by address; `ok` unless one that was to be carried out did not
+    finish.
+    """
 
+    folder: Path
     rows: list[table.Row]
     ok: bool
 
 
-def sweep(words: Sequence[str], console: Console | None = None) -> Swept:
+def sweep(asked: Asked, console: Console | None = None) -> Swept:
     """Carry out every run that a line such as ["name=norms", "norm=bn,gn", "seed=range(8)"] stands for.
 
     What is finished is left as it is, what was interrupted goes on, what failed is tried again.
@@ -41,37 +51,63 @@ def sweep(words: Sequence[str], console: Console | None = None) -> Swept:
         Interrupted: after Ctrl-C, when the runs of this machine have saved.
     """
     console = console or Console()
-    asked = plan(words)
-    states = check.existing(asked.runs)
-    missing = [run for run in asked.runs if states.get(run.path.name) != "finished"]
-    labels = _labels(asked)
-    _announce(console, asked, states)
-    if missing or asked.dry_run:
-        # Here, not above: a typo is answered before torch is imported.
-        from dlzoo.executors.start import executor
-        from dlzoo.sweep.feasible import refuse_infeasible
+    planned = plan(asked)
+    states = check.existing(planned.runs)
+    missing = [run for run in planned.runs if states.get(run.path.name) != "finished"]
+    labels = _labels(planned)
+    _announce(console, planned, states)
+    runner = _ready(console, planned, missing) if missing or planned.settings.dry_run else None
+    if planned.settings.dry_run and runner:
+        from dlzoo.sweep.estimate import estimate
 
-        runner = executor(asked.kind, asked.executor, asked.folder, [run.config for run in asked.runs])
-        for run in missing:
-            runner.check(run.config)
-        refuse_infeasible(missing)
-        console.print(Text(f"executor    {runner.describe()}"), soft_wrap=True)
-        if asked.dry_run:
-            from dlzoo.sweep.estimate import estimate
-
-            estimate(console, asked.runs, states, labels, runner)
-            return Swept(table.rows([run.path for run in asked.runs if run.path.exists()]), ok=True)
-        create(missing)
+        estimate(console, planned.runs, states, labels, runner)
+        return Swept(planned.folder, table.rows([run.path for run in planned.runs if run.path.exists()]), ok=True)
+    create(missing)
+    sweep_file.write(planned.folder, _what_was_asked(asked, planned))
+    if runner:
         with SweepDisplay(console, len(missing)) as display, terminated_as_stopped():
             try:
                 carry_out(missing, labels, runner, display)
             except KeyboardInterrupt:
                 left = "they go on; `dlzoo runs` shows how far they are" if runner.detached else "the same line goes on"
-                done = sum(row.state == "finished" for row in table.rows([run.path for run in asked.runs]))
-                raise Interrupted(f"stopped, {done} of {len(asked.runs)} runs are finished; {left}") from None
-    rows = table.rows(sorted(run.path for run in asked.runs))
-    _conclude(console, asked, rows)
-    return Swept(rows, all(row.state == "finished" for row in rows))
+                done = sum(row.state == "finished" for row in table.rows([run.path for run in planned.runs]))
+                raise Interrupted(f"stopped, {done} of {len(planned.runs)} runs are finished; {left}") from None
+    rows = table.rows(sorted(run.path for run in planned.runs))
+    _conclude(console, planned, rows)
+    return Swept(planned.folder, rows, all(row.state == "finished" for row in rows))
+
+
+def _ready(console: Console, planned: SweepPlan, missing: Sequence[Planned]) -> Executor:
+    """The executor of runs that can be carried out.
+
+    Raises:
+        UserError: for the first that cannot be.
+    """
+    # Here, not above: a typo is answered before torch is imported.
+    from dlzoo.executors.start import executor
+    from dlzoo.sweep.feasible import refuse_infeasible
+
+    runner = executor(planned.kind, planned.executor, planned.folder, [run.config for run in planned.runs])
+    for run in missing:
+        runner.check(run.config)
+    refuse_infeasible(missing)
+    console.print(Text(f"executor    {runner.describe()}"), soft_wrap=True)
+    return runner
+
+
+def _what_was_asked(asked: Asked, planned: SweepPlan) -> SweepFile:
+    order = {
+        key: list(dict.fromkeys(said(flat(run.config).get(key)) for run in planned.runs)) for key in planned.varying
+    }
+    return SweepFile(
+        lines=[shlex.join(asked.typed)] if asked.typed else [],
+        order=order,
+        baseline=asked.baseline,
+        metric=asked.metric,
+        margin=asked.margin,
+        question=asked.question,
+        expected=asked.expected,
+    )
 
 
 def _announce(console: Console, asked: SweepPlan, states: dict[str, str]) -> None:
@@ -98,7 +134,8 @@ def _conclude(console: Console, asked: SweepPlan, rows: Sequence[table.Row]) -> 
     if shown:
         table.show(console, shown, asked.folder)
     console.print(Text(table.counts(rows)), soft_wrap=True)
-    console.print(Text(f"next        dlzoo runs {asked.folder}"), soft_wrap=True)
+    console.print(Text(f"next        dlzoo report {asked.folder}"), soft_wrap=True)
+    console.print(Text(f"            dlzoo runs {asked.folder}"), soft_wrap=True)
     console.print(Text(f"            tensorboard --logdir {asked.folder}"), soft_wrap=True)
 
 

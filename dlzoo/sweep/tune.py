@@ -17,6 +17,7 @@ from dlzoo.executors.start import executor
 from dlzoo.runs.differences import flat
 from dlzoo.runs.run_dir import Lock, RunDir
 from dlzoo.runs.table import Row
+from dlzoo.sweep.asked import Asked
 from dlzoo.sweep.check import existing
 from dlzoo.sweep.display import SweepDisplay
 from dlzoo.sweep.parent import Parent, create
@@ -203,7 +204,7 @@ def _planned(fixed: Sequence[str], values: dict[str, Any]) -> SweepPlan:
     """The run of a trial, as a sweep of one."""
     named = any(line.startswith("name=") for line in fixed)
     name = [] if named else ["name=" + "-".join(["tune", *sorted(key.rpartition(".")[2] for key in values)])]
-    return plan([*fixed, *name, *spelled(values)])
+    return plan(Asked([*fixed, *name, *spelled(values)]))
 
 
 def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
@@ -219,7 +220,7 @@ def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
         for value in kind.choices if isinstance(kind, CategoricalDistribution) else ():
             _planned(fixed, usual | {key: value})
     first = _planned(fixed, usual)
-    if first.dry_run:
+    if first.settings.dry_run:
         raise UserError("sweep.dry_run is for sweeps: how long a search takes, its trials decide")
     # Here, not above, as the other two that need torch: a typo is answered before it is imported.
     from dlzoo.sweep.feasible import blueprint, kinds

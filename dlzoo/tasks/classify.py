@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlzoo.data.feed import Batch
 from dlzoo.layers.head import WithAuxiliary
-from dlzoo.metrics.classification import classification_metrics
+from dlzoo.metrics.classification import classification_metrics, recall
 from dlzoo.tasks.task import Task
 
 
@@ -40,3 +40,6 @@ class Classify(Task):
     def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
         logits, labels = outputs
         return {"loss": self.loss_fn(logits, labels)} | classification_metrics(logits, labels)
+
+    def by_class(self, *outputs: Tensor) -> dict[str, list[float]]:
+        return {"recall": recall(*outputs).tolist()}

@@ -129,6 +129,10 @@ class Task(pl.LightningModule, ABC):
     def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
         """Metrics of a whole split, from the concatenated outputs of its batches."""
 
+    def by_class(self, *outputs: Tensor) -> dict[str, list[float]]:
+        """What is measured of each class, from the same; nothing where there are none."""
+        return {}
+
     # Training
 
     def setup(self, stage: str) -> None:

@@ -1,0 +1,47 @@
+"""sweep.json, beside the runs of a sweep: what was asked for, in words, for whoever looks at the runs afterwards."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from dlzoo.runs.run_dir import write_atomically
+
+NAME = "sweep.json"
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """What was asked for.
+
+    Args:
+        lines: the shell lines that made the runs, the first one first.
+        order: setting -> its values, as they were typed.
+        baseline, metric, margin: how a report is to look at the runs.
+        question, expected: what they are about, and what is known of the answer.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    order: dict[str, list[str]] = field(default_factory=dict)
+    baseline: list[str] = field(default_factory=list)
+    metric: str | None = None
+    margin: float | None = None
+    question: str | None = None
+    expected: str | None = None
+
+
+def write(folder: Path, asked: SweepFile) -> None:
+    """Write down what is asked for now, and keep the lines of earlier sweeps in the folder."""
+    lines = [*(line for line in read(folder).lines if line not in asked.lines), *asked.lines]
+    write_atomically(folder / NAME, json.dumps(asdict(replace(asked, lines=lines)), indent=1) + "\n")
+
+
+def read(folder: Path) -> SweepFile:
+    """What was asked for; nothing where no file is, or none that can be read: the runs speak for themselves."""
+    try:
+        content = json.loads((folder / NAME).read_text())
+        known = {each.name: content[each.name] for each in fields(SweepFile)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return SweepFile()
+    return SweepFile(**known)

@@ -1,0 +1,119 @@
+"""What a person asks for: settings of all runs, those that vary, and what is to be learnt from them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from dlzoo.errors import UserError
+from dlzoo.knobs import NonNegative, PositiveInt, check, schema_of
+from dlzoo.runs.differences import said
+from dlzoo.sweep.experiment import Written, at_scale, head, named, read, settings
+
+#: Words of `dlzoo compare` that are no settings of a run.
+OWN = ("base", "seeds", "scale", "baseline", "metric", "margin")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sweep, as far as a line says it.
+
+    Args:
+        words: settings, of which some stand for several values.
+        typed: the whole line, to be repeated by.
+        common: settings of every run that its address need not say.
+        arms: settings that vary together, an arm a list; none where only `words` vary.
+        name: what it is called if nobody names it.
+        kind: what an unnamed one's name begins with.
+        baseline, metric, margin: how the report is to look at it.
+        question, expected: what it is about, and what is known of the answer.
+    """
+
+    words: list[str]
+    typed: list[str] = field(default_factory=list)
+    common: list[str] = field(default_factory=list)
+    arms: list[list[str]] = field(default_factory=list)
+    name: str | None = None
+    kind: str = "sweep"
+    baseline: list[str] = field(default_factory=list)
+    metric: str | None = None
+    margin: float | None = None
+    question: str | None = None
+    expected: str | None = None
+
+
+def of_sweep(words: Sequence[str]) -> Asked:
+    """The line of `python train.py -m`; an experiment that compares brings what it varies."""
+    typed = ["python", "train.py", "-m", *words]
+    if named(words) is None:
+        return Asked(list(words), typed)
+    return of_comparison(words, typed)
+
+
+def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
+    """The line of `dlzoo compare`.
+
+    A word is a setting (norm=bn,gn; data.batch_size=4), an arm ("model=resnet20 model.width=20": several settings in
+    quotes), experiment=NAME, or one of `OWN`. What is said on the line replaces what the experiment's file says.
+
+    Raises:
+        UserError: for what cannot be read.
+    """
+    own = {key: _own(words, key) for key in OWN}
+    rest = [word for word in words if word.partition("=")[0] not in OWN]
+    arms = [shlex.split(word) for word in rest if _is_arm(word)]
+    rest = [word for word in rest if not _is_arm(word)]
+    name, written, about = named(words), Written(), dict[str, str]()
+    common = settings("base", own["base"] or "")
+    if name is not None:
+        written, about = read(name), head(name)
+        rest.remove(f"experiment={name}")
+        common = [f"experiment={name}", *at_scale(name, written, own["scale"]), *common]
+    elif own["scale"] is not None:
+        raise UserError("scale=... is for an experiment that compares: experiment=NAME scale=tiny")
+    keys = {word.partition("=")[0] for word in rest}
+    vary = [f"{key}={','.join(map(said, values))}" for key, values in written.vary.items() if key not in keys]
+    if own["seeds"] is not None or "seed" not in keys:
+        seeds = _number("seeds", own["seeds"], PositiveInt) if own["seeds"] is not None else written.seeds
+        rest = [*(word for word in rest if word.partition("=")[0] != "seed"), f"seed=range({seeds})"]
+    typed_keys = {word.partition("=")[0] for arm in arms for word in arm} | keys
+    return Asked(
+        words=[*vary, *rest],
+        typed=list(typed or ["dlzoo", "compare", *words]),
+        common=[word for word in common if word.partition("=")[0] not in typed_keys],
+        arms=arms or written.arms,
+        name=None if name is None else name + (f"_{own['scale']}" if own["scale"] else ""),
+        kind="compare",
+        baseline=own["baseline"].split() if own["baseline"] else written.baseline,
+        metric=own["metric"] or written.metric,
+        margin=_number("margin", own["margin"], NonNegative) if own["margin"] is not None else written.margin,
+        question=about.get("question"),
+        expected=about.get("expected"),
+    )
+
+
+def _is_arm(word: str) -> bool:
+    """Whether a word is several settings, and not one whose value has a blank."""
+    try:
+        parts = shlex.split(word)
+    except ValueError:
+        return False
+    return len(parts) > 1 and all("=" in part for part in parts)
+
+
+def _own(words: Sequence[str], key: str) -> str | None:
+    said = [word.partition("=")[2] for word in words if word.startswith(f"{key}=")]
+    if len(said) > 1:
+        raise UserError(f"{key} is said twice")
+    return said[0] if said else None
+
+
+def _number(key: str, text: str, kind: Any) -> Any:
+    try:
+        return check(schema_of(kind), yaml.safe_load(text))
+    except (ValueError, yaml.YAMLError):
+        raise UserError(f"{key}={text} is no number that it can be") from None
