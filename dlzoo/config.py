@@ -37,6 +37,9 @@ SECTIONS = [*REGISTRIES, "trainer"]
 #: What is said of many runs and is no part of one: a choice with files under conf/, and a section.
 SWEEP_ONLY = ("executor", "sweep")
 
+#: What `dlzoo compare` takes beside the settings of its runs.
+COMPARE_ONLY = ("base", "seeds", "scale", "baseline", "metric", "margin")
+
 _PACKAGE = Path(__file__).parent
 _composing = Lock()
 

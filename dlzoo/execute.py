@@ -25,7 +25,8 @@ from dlzoo.launch import RankError, launch
 from dlzoo.ranks import Rank
 from dlzoo.runs import environment, summary
 from dlzoo.runs.differences import flat
-from dlzoo.runs.metric_log import MetricLog, read_metrics
+from dlzoo.runs.logged import read_metrics
+from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir, fresh_folder, now
 from dlzoo.settings import TrainerSettings
 from dlzoo.size import without_weights
@@ -268,7 +269,8 @@ def _carry_out(
         stop.check()
         log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
         run.update(
-            metrics={key: value for key, value in selected["latest"].items() if key.startswith("val/")} | metrics,
+            metrics={key: value for key, value in selected["latest"].items() if key.startswith(("train/", "val/"))}
+            | metrics,
             tested=len(outputs[0]),
             by_class=made.task.by_class(*outputs),
             zero_weights=made.zero_weights(),

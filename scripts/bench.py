@@ -1,6 +1,6 @@
 """How much the framework costs: ratios and differences measured in one process, medians of interleaved repetitions.
 
-    python scripts/bench.py [--device cuda] [--repeats 5] [--quick] [--only loop input recipes end start sweeps gpu]
+    python scripts/bench.py [--device cuda] [--repeats 5] [--quick] [--only loop end sweeps report ...]
 
 Ours is a whole run (progress bar, TensorBoard, metrics.jsonl, checkpoints, clipping, EMA and schedule on, a log
 every 50 steps); the bare loop beside it trains the same network on the same batches with the same clipping, EMA,
@@ -27,6 +27,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from bench_recipes import recipe_costs
+from bench_report import report_costs
 from bench_sweeps import sweep_costs
 from PIL import Image
 from rich.console import Console
@@ -378,7 +379,9 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="smaller, noisier")
-    parser.add_argument("--only", nargs="+", choices=["loop", "input", "recipes", "end", "start", "sweeps", "gpu"])
+    parser.add_argument(
+        "--only", nargs="+", choices=["loop", "input", "recipes", "end", "start", "sweeps", "report", "gpu"]
+    )
     arguments = parser.parse_args()
     trainer = {"cpu": "cpu", "cuda": "gpu"}[arguments.device]
     machine = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{platform.machine()} CPU"
@@ -391,6 +394,7 @@ def main() -> None:
         "end": lambda: end_to_end(repeats, quick, trainer),
         "start": lambda: start_costs(repeats),
         "sweeps": lambda: sweep_costs(repeats, quick),
+        "report": lambda: report_costs(repeats, quick),
     }
     if arguments.device == "cuda":
         costs["gpu"] = lambda: gpu_costs(repeats, quick, trainer)

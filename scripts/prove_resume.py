@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.logged import read_metrics
 
 BASE = [
     *("data.limit=320", "data.batch_size=32", "trainer.max_epochs=10", "trainer.threads=1"),

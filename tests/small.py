@@ -7,7 +7,7 @@ from torch import Tensor
 
 import dlzoo
 from dlzoo import execute as execution
-from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 
 SMALL = [

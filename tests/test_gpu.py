@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from dlzoo import ranks
 from dlzoo.registry import LOSSES, OPTIMIZERS
-from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.task import Task
 from dlzoo.zoo import build

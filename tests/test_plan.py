@@ -245,3 +245,19 @@ def test_diff_sees_other_data() -> None:
     found = diff(str(first.dir), str(second.dir))
     assert list(found["settings"]) == ["data.limit"]
     assert list(found["circumstances"]) == ["data"]
+
+
+def test_what_is_no_fair_comparison_is_said_and_strict_refuses_it(capsys):
+    words = [*SMALL, "norm=bn,gn", "data.batch_size=20,40", "seed=0", "sweep.dry_run=true"]
+    sweep(Asked(words), Console())
+    assert "note" in (said := capsys.readouterr().out) and "lr_reference_batch" in said
+    with pytest.raises(UserError, match=r"sweep\.strict=true: .*lr_reference_batch"):
+        sweep(Asked([*words, "sweep.strict=true"]), Console())
+    sweep(Asked([*words, "optimizer.lr_reference_batch=128", "sweep.strict=true"]), Console())
+    assert "note" not in capsys.readouterr().out
+
+
+def test_a_baseline_that_no_run_has_is_refused_before_the_first_starts():
+    with pytest.raises(UserError, match="norm=ln"):
+        sweep(Asked([*SMALL, "norm=bn,gn", "name=x"], baseline=["norm=ln"]), Console())
+    assert not Path("outputs").exists()

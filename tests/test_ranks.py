@@ -23,7 +23,7 @@ from dlzoo.evaluate import evaluate
 from dlzoo.hardware import hardware, processes
 from dlzoo.launch import RankError
 from dlzoo.ranks import Rank
-from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.settings import TrainerSettings
 from dlzoo.streams import Streams

@@ -16,7 +16,7 @@ from dlzoo import execute as execution
 from dlzoo.cli import main
 from dlzoo.errors import Interrupted, UserError
 from dlzoo.evaluate import evaluate
-from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks import checkpoints
 from dlzoo.tasks.task import Task

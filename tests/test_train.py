@@ -18,7 +18,7 @@ from dlzoo.data.image_set import channel_statistics
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 from dlzoo.execute import begin
-from dlzoo.runs.metric_log import read_metrics
+from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.display import PatientConsole
 from dlzoo.tasks.plan import Plan

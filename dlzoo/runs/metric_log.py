@@ -15,6 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[repo
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir, strict, write_atomically
 
 if TYPE_CHECKING:
@@ -83,16 +84,3 @@ class MetricLog:
     def close(self) -> None:
         self._lines.close()
         self.board.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl; a line that is damaged, as a kill leaves it, is left out."""
-    records = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            records.append(record)
-    return records

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from dlzoo.runs.run_dir import write_atomically
@@ -32,9 +32,12 @@ class SweepFile:
 
 
 def write(folder: Path, asked: SweepFile) -> None:
-    """Write down what is asked for now, and keep the lines of earlier sweeps in the folder."""
-    lines = [*(line for line in read(folder).lines if line not in asked.lines), *asked.lines]
-    write_atomically(folder / NAME, json.dumps(asdict(replace(asked, lines=lines)), indent=1) + "\n")
+    """Write down what is asked for now, beside what earlier sweeps asked for that have runs in the folder."""
+    before = read(folder)
+    order = {key: _joined(before.order.get(key, []), asked.order.get(key, [])) for key in before.order | asked.order}
+    kept = {each.name: getattr(asked, each.name) or getattr(before, each.name) for each in fields(SweepFile)}
+    both = SweepFile(**kept | {"lines": _joined(before.lines, asked.lines), "order": order})
+    write_atomically(folder / NAME, json.dumps(asdict(both), indent=1) + "\n")
 
 
 def read(folder: Path) -> SweepFile:
@@ -45,3 +48,7 @@ def read(folder: Path) -> SweepFile:
     except (OSError, ValueError, KeyError, TypeError):
         return SweepFile()
     return SweepFile(**known)
+
+
+def _joined(first: list[str], then: list[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *then]))

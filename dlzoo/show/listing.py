@@ -74,6 +74,7 @@ def help_text(commands: Mapping[str, str]) -> str:
         "  python train.py model=densenet121 norm=gn",
         "  python train.py data=cifar10 data.download=true",
         "  python train.py -m name=norms norm=bn,gn data.batch_size=2,8,32 'seed=range(8)'",
+        "  python train.py experiment=bn_vs_gn scale=tiny",
     ]
     return "\n".join(lines)
 
@@ -93,10 +94,12 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
         words = [f"{words[1]}={words[2]}", *words[3:]]
     elif command in ("list", "show"):
         return _starting(word, choices() if len(words) == 1 else _names_or_none(words[1]))
-    if command in ("eval", "predict", "run", "runs", "diff", "completion"):
+    if command in ("eval", "predict", "run", "runs", "report", "diff", "completion"):
         return _starting(word, ["run="]) if command in ("eval", "predict") else []
     chosen = config.usual_choices() | dict(item.split("=", 1) for item in words if "=" in item)
-    keys = _keys(chosen) | (_of_sweeps(chosen) if {"-m", "--multirun"} & set(words) or command == "tune" else {})
+    several = command in ("compare", "tune") or {"-m", "--multirun"} & set(words)
+    keys = _keys(chosen) | (_of_sweeps(chosen) if several else {})
+    keys |= {key: {} for key in config.COMPARE_ONLY} if command == "compare" else {}
     key, equals, value = word.partition("=")
     if not equals:
         return _starting(word, [f"{name}=" for name in keys])

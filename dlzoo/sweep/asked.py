@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
+from dlzoo.config import COMPARE_ONLY, choices
 from dlzoo.errors import UserError
 from dlzoo.knobs import NonNegative, PositiveInt, check, schema_of
 from dlzoo.runs.differences import said
 from dlzoo.sweep.experiment import Written, at_scale, head, named, read, settings
-
-#: Words of `dlzoo compare` that are no settings of a run.
-OWN = ("base", "seeds", "scale", "baseline", "metric", "margin")
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,13 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
     """The line of `dlzoo compare`.
 
     A word is a setting (norm=bn,gn; data.batch_size=4), an arm ("model=resnet20 model.width=20": several settings in
-    quotes), experiment=NAME, or one of `OWN`. What is said on the line replaces what the experiment's file says.
+    quotes), experiment=NAME, or one of `COMPARE_ONLY`. What is said on the line replaces what the file says.
 
     Raises:
         UserError: for what cannot be read.
     """
-    own = {key: _own(words, key) for key in OWN}
-    rest = [word for word in words if word.partition("=")[0] not in OWN]
+    own = {key: _own(words, key) for key in COMPARE_ONLY}
+    rest = [word for word in words if word.partition("=")[0] not in COMPARE_ONLY]
     arms = [shlex.split(word) for word in rest if _is_arm(word)]
     rest = [word for word in rest if not _is_arm(word)]
     name, written, about = named(words), Written(), dict[str, str]()
@@ -72,28 +70,41 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
     if name is not None:
         written, about = read(name), head(name)
         rest.remove(f"experiment={name}")
-        common = [f"experiment={name}", *at_scale(name, written, own["scale"]), *common]
+        at = at_scale(name, written, own["scale"])
+        written = replace(written, arms=[shlex.split(word) for word in at if _is_arm(word)] or written.arms)
+        common = [f"experiment={name}", *(word for word in at if not _is_arm(word)), *common]
     elif own["scale"] is not None:
         raise UserError("scale=... is for an experiment that compares: experiment=NAME scale=tiny")
     keys = {word.partition("=")[0] for word in rest}
-    vary = [f"{key}={','.join(map(said, values))}" for key, values in written.vary.items() if key not in keys]
+    typed_keys = _keys(arms) | keys
+    vary = [f"{key}={','.join(map(said, values))}" for key, values in written.vary.items() if key not in typed_keys]
+    if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other knobs
+        arms = written.arms
     if own["seeds"] is not None or "seed" not in keys:
         seeds = _number("seeds", own["seeds"], PositiveInt) if own["seeds"] is not None else written.seeds
         rest = [*(word for word in rest if word.partition("=")[0] != "seed"), f"seed=range({seeds})"]
-    typed_keys = {word.partition("=")[0] for arm in arms for word in arm} | keys
     return Asked(
         words=[*vary, *rest],
         typed=list(typed or ["dlzoo", "compare", *words]),
-        common=[word for word in common if word.partition("=")[0] not in typed_keys],
-        arms=arms or written.arms,
+        common=_other_than(typed_keys, common),
+        arms=arms,
         name=None if name is None else name + (f"_{own['scale']}" if own["scale"] else ""),
         kind="compare",
-        baseline=own["baseline"].split() if own["baseline"] else written.baseline,
+        baseline=own["baseline"].split() if own["baseline"] else _other_than(typed_keys, written.baseline),
         metric=own["metric"] or written.metric,
         margin=_number("margin", own["margin"], NonNegative) if own["margin"] is not None else written.margin,
         question=about.get("question"),
         expected=about.get("expected"),
     )
+
+
+def _keys(arms: Sequence[Sequence[str]]) -> set[str]:
+    return {word.partition("=")[0] for arm in arms for word in arm}
+
+
+def _other_than(keys: Collection[str], words: Sequence[str]) -> list[str]:
+    """The settings that the line does not say itself."""
+    return [word for word in words if word.partition("=")[0] not in keys]
 
 
 def _is_arm(word: str) -> bool:

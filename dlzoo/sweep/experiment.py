@@ -21,7 +21,8 @@ class Written:
         vary: setting -> its values.
         arms: lists of settings, where several vary together.
         seeds: runs of each.
-        scale: name -> settings of the comparison at that size; without a name it is as the file has it.
+        scale: name -> settings of the comparison at that size, and arms ("model=resnet20 model.width=8") in place of
+            `arms`; without a name it is as the file has it.
         baseline, metric, margin: how the report is to look at it.
     """
 
@@ -32,6 +33,10 @@ class Written:
     baseline: list[str] = field(default_factory=list)
     metric: str | None = None
     margin: float | None = None
+
+
+_TYPES = {"vary": Mapping, "arms": list, "seeds": int, "scale": Mapping, "baseline": str, "metric": str}
+_TYPES |= {"margin": (int, float)}
 
 
 def named(words: Sequence[str]) -> str | None:
@@ -64,8 +69,7 @@ def read(name: str) -> Written:
     for key, value in given.items():
         if key not in known:
             raise UserError(f"{where}.{key} is unknown; {did_you_mean(str(key), known)}")
-        wanted = {"vary": Mapping, "scale": Mapping, "seeds": int, "arms": list, "metric": str}.get(key)
-        if wanted is not None and not isinstance(value, wanted):
+        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
             raise UserError(f"{where}.{key} cannot be {value!r}")
     given = dict(given)
     given["vary"] = {key: list(value) if isinstance(value, list) else [value]
@@ -102,12 +106,14 @@ def at_scale(name: str, written: Written, scale: str | None) -> list[str]:
     return written.scale[scale]
 
 
-def settings(where: str, value: str | list[str]) -> list[str]:
+def settings(where: str, value: Any) -> list[str]:
     """A list of settings, or one line of them.
 
     Raises:
         UserError: for a word that is none.
     """
+    if not isinstance(value, (str, list)):
+        raise UserError(f"{where} cannot be {value!r}; say settings (key=value)")
     words = shlex.split(value) if isinstance(value, str) else [str(word) for word in value]
     for word in words:
         if "=" not in word:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.errors import Interrupted
+from dlzoo.comparison.factors import design
+from dlzoo.comparison.fairness import MILD, findings
+from dlzoo.errors import Interrupted, UserError
 from dlzoo.runs import sweep_file, table
 from dlzoo.runs.differences import differing, flat, said
 from dlzoo.runs.sweep_file import SweepFile
@@ -56,6 +58,7 @@ def sweep(asked: Asked, console: Console | None = None) -> Swept:
     missing = [run for run in planned.runs if states.get(run.path.name) != "finished"]
     labels = _labels(planned)
     _announce(console, planned, states)
+    _look_whether_fair(console, asked, planned)
     runner = _ready(console, planned, missing) if missing or planned.settings.dry_run else None
     if planned.settings.dry_run and runner:
         from dlzoo.sweep.estimate import estimate
@@ -77,6 +80,23 @@ def sweep(asked: Asked, console: Console | None = None) -> Swept:
     return Swept(planned.folder, rows, all(row.state == "finished" for row in rows))
 
 
+def _look_whether_fair(console: Console, asked: Asked, planned: SweepPlan) -> None:
+    """Say what makes the runs no fair comparison.
+
+    Raises:
+        UserError: for the first such thing, if sweep.strict was asked for and it is no mild one; for a baseline that no
+            run has.
+    """
+    configs = [run.config for run in planned.runs]
+    found = findings(configs, design(configs, asked.baseline, _order(planned)))
+    grave = [finding for finding in found if finding.kind not in MILD]
+    if grave and planned.settings.strict:
+        more = f" (and {len(grave) - 1} more; sweep.strict=false lists them)" if len(grave) > 1 else ""
+        raise UserError(f"sweep.strict=true: {grave[0].text}{more}")
+    for finding in found:
+        console.print(Text(f"note        {finding.text}"), soft_wrap=True)
+
+
 def _ready(console: Console, planned: SweepPlan, missing: Sequence[Planned]) -> Executor:
     """The executor of runs that can be carried out.
 
@@ -96,18 +116,21 @@ def _ready(console: Console, planned: SweepPlan, missing: Sequence[Planned]) -> 
 
 
 def _what_was_asked(asked: Asked, planned: SweepPlan) -> SweepFile:
-    order = {
-        key: list(dict.fromkeys(said(flat(run.config).get(key)) for run in planned.runs)) for key in planned.varying
-    }
     return SweepFile(
         lines=[shlex.join(asked.typed)] if asked.typed else [],
-        order=order,
+        order=_order(planned),
         baseline=asked.baseline,
         metric=asked.metric,
         margin=asked.margin,
         question=asked.question,
         expected=asked.expected,
     )
+
+
+def _order(planned: SweepPlan) -> dict[str, list[str]]:
+    """The values of what varies, as they were typed."""
+    settings = [flat(run.config) for run in planned.runs]
+    return {key: list(dict.fromkeys(said(each.get(key)) for each in settings)) for key in planned.varying}
 
 
 def _announce(console: Console, asked: SweepPlan, states: dict[str, str]) -> None:

@@ -161,7 +161,7 @@ class _Search:
 
     def _report(self, path: Path) -> None:
         """Tell Optuna what a run has measured since the last look, and give the run up if that is hopeless."""
-        from dlzoo.runs.metric_log import read_metrics
+        from dlzoo.runs.logged import read_metrics
 
         key = f"val/{Row.of(path).record.get('monitor')}"
         results = [line[key] for line in read_metrics(RunDir(path).metrics_file) if line.get(key) is not None]

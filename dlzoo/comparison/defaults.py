@@ -1,0 +1,75 @@
+"""What a setting is where nobody says anything of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from functools import cache
+from typing import Any
+
+from dlzoo import index
+from dlzoo.config import DEFAULTS_FROM, settled, usual_choices
+from dlzoo.errors import UserError
+from dlzoo.knobs import knobs_of
+from dlzoo.registry import REGISTRIES
+from dlzoo.settings import RunSettings, TrainerSettings
+
+Config = Mapping[str, Any]
+
+
+def usual(key: str, config: Config) -> Any:
+    """What a setting would be if it were left out of this config: that of the model, of the entry, of the trainer.
+
+    None for one that is not known any more, as of a plug-in that is gone.
+    """
+    section, _, knob = key.partition(".")
+    try:
+        if section not in REGISTRIES:
+            return shared()[key]
+        if not knob:
+            # A model without a place for a part has it as "default".
+            return settled(section, {**config, section: {"name": _usual_choices()[section]}}) or "default"
+        name = config[section]["name"]
+        return {**_knobs(section, name), **_changed(section, name, config)}[knob]
+    except (UserError, KeyError):
+        return None
+
+
+def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
+    """What the default of a choice has other than its entry has it: GoogLeNet's batch norm has its eps."""
+    if choice not in DEFAULTS_FROM:
+        return {}
+    origin = DEFAULTS_FROM[choice]
+    stands_for = index.entries(origin)[config[origin]["name"]]["meta"].get(choice)
+    return stands_for if isinstance(stands_for, Mapping) and stands_for["name"] == name else {}
+
+
+@cache
+def shared() -> Mapping[str, Any]:
+    """The settings that every run has, and their defaults: {"trainer.max_epochs": 20, "data.batch_size": 64, ...}."""
+    of_run = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
+    of_trainer = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
+    of_choices = {
+        f"{choice}.{key}": schema["default"]
+        for choice, content in index.load().items()
+        for key, schema in content["common"].items()
+    }
+    return of_run | of_trainer | of_choices
+
+
+@cache
+def own(choice: str, name: str) -> Set[str]:
+    """The settings that an entry has to itself; none for one that is not installed any more."""
+    try:
+        return frozenset(f"{choice}.{knob}" for knob in index.entries(choice)[name]["knobs"])
+    except (UserError, KeyError):
+        return frozenset()
+
+
+@cache
+def _usual_choices() -> Mapping[str, str]:
+    return usual_choices()
+
+
+@cache
+def _knobs(choice: str, name: str) -> Mapping[str, Any]:
+    return {knob: schema["default"] for knob, schema in index.knobs(choice, name).items()}

@@ -1,0 +1,120 @@
+"""What a comparison consists of: factors, their arms, and what is held against what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlzoo.comparison.levels import ABSENT, is_number, present
+from dlzoo.runs.differences import said
+
+#: A level of each factor.
+Arm = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A setting that varies: its values in order, and the settings that change along with it: key -> level -> value.
+
+    A level that does not have a setting is left out of it; `ABSENT` is the level of arms without the factor itself.
+    """
+
+    key: str
+    levels: tuple[Any, ...]
+    follows: dict[str, dict[Any, Any]]
+
+    @property
+    def numeric(self) -> bool:
+        return all(map(is_number, self.levels))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An arm and its baseline, which differ in a factor and what belongs to it.
+
+    Args:
+        factor: what is compared.
+        level, against: its values in the two.
+        context: the other factors and their values; of a setting that one of the two does not have, the other's.
+    """
+
+    factor: Factor
+    level: Any
+    against: Any
+    context: tuple[tuple[str, Any], ...]
+    arm: Arm
+    baseline: Arm
+
+
+@dataclass(frozen=True)
+class Design:
+    """How many runs are a comparison.
+
+    Args:
+        factors: what varies, the order of an arm's levels.
+        compared: the keys of the factors whose levels are held against a baseline; the others are contexts.
+        baseline: key -> level, of those.
+        joint: settings that several factors decide together: key -> arm -> value.
+        constants: what all runs have in common and is worth saying.
+        arms: arm -> seed -> its runs by their place in the configs; several are the same run made again.
+        missing: (arm, seed) without a run, though others have them.
+    """
+
+    factors: tuple[Factor, ...]
+    compared: tuple[str, ...]
+    baseline: dict[str, Any]
+    joint: dict[str, dict[Arm, Any]]
+    constants: dict[str, Any]
+    arms: dict[Arm, dict[int, list[int]]]
+    missing: list[tuple[Arm, int]]
+
+    def label(self, arm: Arm) -> str:
+        """ "norm=gn data.batch_size=4": without the settings that the arm does not have."""
+        levels = zip(self.factors, arm, strict=True)
+        words = [f"{factor.key}={said(value)}" for factor, value in levels if value is not ABSENT]
+        return " ".join(words) or "all runs"
+
+    def settings(self, arm: Arm) -> dict[str, Any]:
+        """Everything that varies, as the arm has it."""
+        found = {}
+        for factor, value in zip(self.factors, arm, strict=True):
+            found[factor.key] = value
+            found |= {key: values[value] for key, values in factor.follows.items() if value in values}
+        found |= {key: values[arm] for key, values in self.joint.items() if arm in values}
+        return {key: value for key, value in found.items() if value is not ABSENT}
+
+    def pairs(self) -> list[Pair]:
+        """Each level of a compared factor against its baseline, all other factors equal, where both arms are there.
+
+        A setting that belongs to the factor, and that one of the two arms does not have, need not be equal: norm=gn
+        with each of its norm.num_groups is held against the one norm=bn.
+        """
+        return [pair for factor in self.factors if factor.key in self.compared for pair in self._pairs(factor)]
+
+    def _pairs(self, factor: Factor) -> list[Pair]:
+        place, against = self.factors.index(factor), self.baseline[factor.key]
+        within = belonging(self.factors, factor)
+        kept = [at for at in range(len(self.factors)) if at != place and at not in within]
+        order = {level: at for at, level in enumerate(factor.levels)}
+        baselines: dict[Arm, list[Arm]] = {}
+        for arm in self.arms:
+            if arm[place] == against:
+                baselines.setdefault(tuple(arm[at] for at in kept), []).append(arm)
+        return [
+            Pair(factor, arm[place], against, self._context(arm, baseline, place), arm, baseline)
+            for arm in sorted(self.arms, key=lambda arm: order[arm[place]])
+            if arm[place] not in (against, ABSENT)
+            for baseline in baselines.get(tuple(arm[at] for at in kept), [])
+            if all(arm[at] == baseline[at] or ABSENT in (arm[at], baseline[at]) for at in within)
+        ]
+
+    def _context(self, arm: Arm, baseline: Arm, place: int) -> tuple[tuple[str, Any], ...]:
+        both = [present((one, other)) for one, other in zip(arm, baseline, strict=True)]
+        return tuple((self.factors[at].key, values[0]) for at, values in enumerate(both) if values and at != place)
+
+
+def belonging(factors: Sequence[Factor], owner: Factor) -> list[int]:
+    """The places of the factors that are settings of another one's levels: norm.num_groups of norm."""
+    sections = {owner.key, *owner.follows}
+    return [place for place, factor in enumerate(factors) if "." in factor.key and factor.key.split(".")[0] in sections]

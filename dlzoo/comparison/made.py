@@ -1,0 +1,111 @@
+"""Whether runs that were made can be compared: the same data, the same code, the same machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from dlzoo.comparison.dependence import determines
+from dlzoo.comparison.design import Arm, Design
+from dlzoo.comparison.finding import Finding, by_level, listed
+from dlzoo.comparison.levels import level
+from dlzoo.runs.differences import Config
+
+Record = Mapping[str, Any]
+
+#: What ran a training, and the settings that are meant to change it.
+_ENVIRONMENT = {
+    "device": ("trainer.accelerator", "trainer.threads"),
+    "precision": ("trainer.precision", "trainer.accelerator"),
+    "ranks": ("trainer.devices", "trainer.nodes"),
+    "git_commit": (),
+}
+#: Settings of the data that leave its samples as they are.
+_ONLY_BATCHES = ("batch_size", "sampler", "cache", "download")
+#: Trainings that differ in length by less are as long.
+_AS_LONG = 1.1
+
+
+def of_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Finding]:
+    """Data that is not the same though its settings are: files that were changed, or another machine's."""
+    found: dict[tuple[tuple[str, Any], ...], set[str]] = {}
+    for config, record in zip(configs, records, strict=True):
+        if fingerprint := record.get("data_fingerprint"):
+            settings = tuple((key, level(value)) for key, value in config["data"].items() if key not in _ONLY_BATCHES)
+            found.setdefault(settings, set()).add(fingerprint)
+    return [
+        Finding(
+            "data",
+            f"runs with the same settings of data={dict(settings)['name']} had different data"
+            f" ({listed(sorted(prints))}): its files were changed; train those runs again",
+        )
+        for settings, prints in found.items()
+        if len(prints) > 1
+    ]
+
+
+def of_environment(design: Design, records: Sequence[Record]) -> list[Finding]:
+    """Versions, devices and commits that are not the same for all runs that were carried out."""
+    meant = {key for factor in design.factors for key in (factor.key, *factor.follows)}.union(design.joint)
+    facts = {
+        name: [record.get(name) for record in records]
+        for name, settings in _ENVIRONMENT.items()
+        if not meant.intersection(settings)
+    }
+    packages = dict.fromkeys(name for record in records for name in (record.get("versions") or {}))
+    facts |= {name: [(record.get("versions") or {}).get(name) for record in records] for name in packages}
+    arm_of = {place: arm for arm, runs in design.arms.items() for places in runs.values() for place in places}
+    arms = [arm_of[place] for place in range(len(records))]
+    found = [each for name, values in facts.items() if (each := _uneven(name, values, arms, design))]
+    dirty = sum(str(record.get("git_commit")).endswith("-dirty") for record in records)
+    if dirty:
+        text = f"{dirty} of {len(records)} runs were made with changes to the code that are in no commit (-dirty)"
+        found.append(Finding("environment", f"{text}: commit them before the runs that others are to repeat"))
+    return found
+
+
+def _uneven(name: str, values: Sequence[Any], arms: Sequence[Arm], design: Design) -> Finding | None:
+    known = [(value, arm) for value, arm in zip(values, arms, strict=True) if value is not None]
+    counts = Counter(value for value, _ in known)
+    if len(counts) < 2:
+        return None
+    along = [
+        factor.key
+        for place, factor in enumerate(design.factors)
+        if factor.key in design.compared and determines([arm[place] for _, arm in known], [value for value, _ in known])
+    ]
+    there = listed(f"{value} ({count} run{'' if count == 1 else 's'})" for value, count in counts.most_common())
+    what = f", and changes along with {' and '.join(along)}" if along else ""
+    return Finding("environment", f"{name} is not the same for all runs{what}: {there}; train all of them with one")
+
+
+def of_length(configs: Sequence[Config], design: Design, records: Sequence[Record]) -> list[Finding]:
+    """Trainings that early stopping ended after numbers of steps that depend on what is compared."""
+    stopped = {
+        place: record["steps"]
+        for place, (config, record) in enumerate(zip(configs, records, strict=True))
+        if "steps" in record and config["trainer"]["early_stopping"] is not None
+    }
+    steps = {
+        arm: fmean(made)
+        for arm, runs in design.arms.items()
+        if (made := [stopped[place] for places in runs.values() for place in places if place in stopped])
+    }
+    uneven: dict[str, dict[Any, set[int]]] = {}
+    for pair in design.pairs():
+        one, other = steps.get(pair.arm), steps.get(pair.baseline)
+        if one and other and max(one, other) > _AS_LONG * min(one, other):
+            lengths = uneven.setdefault(pair.factor.key, {})
+            lengths.setdefault(pair.against, set()).add(round(other))
+            lengths.setdefault(pair.level, set()).add(round(one))
+    return [
+        Finding(
+            "steps",
+            "early stopping ended the trainings after different numbers of steps"
+            f" ({by_level(key, {at: sorted(each) for at, each in lengths.items()})}): that is part of what is compared,"
+            " unless trainer.early_stopping=null",
+        )
+        for key, lengths in uneven.items()
+    ]

@@ -1,0 +1,91 @@
+"""Exact tests: if two arms do not differ, which is which can be exchanged, and each exchange is as likely as any other.
+
+scipy.stats.permutation_test counts the same in Python, 0.2 s for 16 pairs and 0.4 s for 9 seeds against 9; a report has
+hundreds of comparisons. It also takes numbers for tied in double precision only.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import combinations, product
+from math import comb
+
+import numpy as np
+
+#: All relabellings are tried up to so many; where there are more, so many random ones.
+MOST = 2**16
+
+
+def smallest_p(seeds: int, baseline_seeds: int | None = None) -> float | None:
+    """The smallest two-sided p that so many pairs can give, or so many seeds against others; None below two.
+
+    It is 2 / 2^n for n pairs, 2 / (n + m over n) for n seeds against m others: what was seen, and its mirror image.
+    """
+    if seeds < 2 or (baseline_seeds is not None and baseline_seeds < 2):
+        return None
+    count = _count(seeds, baseline_seeds)
+    return 2 / count if count <= MOST else 2 / (MOST + 1)
+
+
+def sign_flip_p(differences: np.ndarray, tied: float | np.ndarray) -> np.ndarray:
+    """Two-sided p of the test that flips the signs of paired differences (Fisher 1935, The Design of Experiments).
+
+    Args:
+        differences: (comparisons, seeds).
+        tied: means that differ by no more are equal; one number, or (comparisons,). It has to be above the rounding
+            error of a mean, or what was seen may not count as as extreme as itself.
+
+    Returns:
+        (comparisons,).
+    """
+    seeds = differences.shape[1]
+    null = _flips(seeds) @ differences.T / seeds
+    return _two_sided(null, differences.mean(axis=1), tied, exact=_count(seeds) <= MOST)
+
+
+def permutation_p(arm: np.ndarray, baseline: np.ndarray, tied: float) -> float:
+    """Two-sided p of the test that deals the seeds of both arms out anew.
+
+    Args:
+        arm: (seeds,).
+        baseline: (other seeds,).
+        tied: differences of means that differ by no more are equal.
+    """
+    ours, theirs = len(arm), len(baseline)
+    every = np.concatenate([arm, baseline])
+    sums = every[_deals(ours, theirs)].sum(axis=1)
+    null = sums / ours - (every.sum() - sums) / theirs
+    observed = np.array([arm.mean() - baseline.mean()])
+    return float(_two_sided(null[:, None], observed, tied, exact=_count(ours, theirs) <= MOST)[0])
+
+
+def _two_sided(null: np.ndarray, observed: np.ndarray, tied: float | np.ndarray, exact: bool) -> np.ndarray:
+    """Twice the smaller tail of `null` (relabellings, comparisons) from `observed` (comparisons,) on.
+
+    Random relabellings may have missed what was seen: it is counted as one more (Phipson and Smyth 2010).
+    """
+    above = (null >= observed - tied).sum(axis=0)
+    below = (null <= observed + tied).sum(axis=0)
+    missed = 0 if exact else 1
+    return np.minimum(1.0, 2 * (np.minimum(above, below) + missed) / (len(null) + missed))
+
+
+def _count(seeds: int, baseline_seeds: int | None = None) -> int:
+    return 2**seeds if baseline_seeds is None else comb(seeds + baseline_seeds, seeds)
+
+
+@lru_cache(maxsize=4)
+def _flips(seeds: int) -> np.ndarray:
+    """Signs (relabellings, seeds)."""
+    if _count(seeds) <= MOST:
+        return np.array(list(product((1.0, -1.0), repeat=seeds)))
+    return np.random.default_rng(0).choice((1.0, -1.0), size=(MOST, seeds))
+
+
+@lru_cache(maxsize=4)
+def _deals(ours: int, theirs: int) -> np.ndarray:
+    """Positions (relabellings, ours) of those that go to the arm."""
+    if _count(ours, theirs) <= MOST:
+        return np.array(list(combinations(range(ours + theirs), ours)))
+    positions = np.tile(np.arange(ours + theirs), (MOST, 1))
+    return np.random.default_rng(0).permuted(positions, axis=1)[:, :ours]

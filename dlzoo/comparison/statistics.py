@@ -1,0 +1,225 @@
+"""Intervals and tests that are right for few seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import nan, sqrt
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from dlzoo.comparison.relabelling import permutation_p, sign_flip_p, smallest_p
+
+#: Metrics are measured in single precision: numbers that differ by less, relative to the metric, are tied.
+RESOLUTION = 2 * float(np.finfo(np.float32).eps)
+#: From so many values on the BCa bootstrap covers about what it says.
+ENOUGH_FOR_BCA = 20
+
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+
+#: Seeds of each arm before two arms are called equivalent.
+_FEWEST_EQUIVALENT = 3
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The difference between two arms.
+
+    Args:
+        difference: mean of the arm minus mean of the baseline; NaN if a metric is not finite.
+        interval: its 95 % interval: t over the paired differences, or Welch's t; None where it cannot be computed.
+        p: of the exact sign-flip test over paired differences, or of the permutation test; two-sided; None below two
+            seeds.
+        adjusted: p after Benjamini and Hochberg over the family of comparisons.
+        smallest_p: the smallest p that so many seeds can give.
+        noise: standard deviation over seeds, pooled over the two arms.
+        size: the difference in units of `noise`; None where the noise is 0 or unknown.
+        seeds: how many were used of the arm; `baseline_seeds` of the baseline.
+        paired: whether the seeds are the same.
+        left_out: seeds that only one of the arms has, when the others were paired.
+    """
+
+    difference: float
+    interval: Interval | None
+    p: float | None
+    adjusted: float | None
+    smallest_p: float | None
+    noise: float | None
+    size: float | None
+    seeds: int
+    baseline_seeds: int
+    paired: bool
+    left_out: tuple[int, ...]
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval | None:
+    """Student's t interval of a mean; None below two values, or if one is not finite."""
+    known = np.asarray(values, dtype=float)
+    if len(known) < 2 or not np.isfinite(known).all():
+        return None
+    error = _deviation(known, 0.0) / sqrt(len(known))
+    return _interval(float(known.mean()), error, len(known) - 1, level)
+
+
+def bands(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`mean_interval` at each point of curves.
+
+    Args:
+        values: (seeds, points); NaN where a seed has none.
+        level: of the interval.
+
+    Returns:
+        (mean, low, high), each (points,). The mean is NaN where no seed has a value, low and high where fewer than two
+        have one, or where one is infinite.
+    """
+    known = ~np.isnan(values)
+    counts = known.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(known, values, 0.0).sum(axis=0) / counts
+        squares = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0)
+        reach = stats.t.ppf((1 + level) / 2, counts - 1) * np.sqrt(squares / (counts - 1) / counts)
+    return mean, mean - reach, mean + reach
+
+
+def bca(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval | None:
+    """The BCa bootstrap interval of a mean (Efron 1987), a check beside t.
+
+    None below 20 values, where it is too narrow, or if one is not finite.
+    """
+    known = np.asarray(values, dtype=float)
+    if len(known) < ENOUGH_FOR_BCA or not np.isfinite(known).all():
+        return None
+    if np.ptp(known) <= RESOLUTION * abs(known).max():
+        return Interval(float(known.mean()), float(known.mean()))
+    found = stats.bootstrap((known,), np.mean, confidence_level=level, method="BCa", rng=np.random.default_rng(0))
+    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
+
+
+def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
+    """Compare two arms (seed -> metric): paired over the seeds that both have, or unpaired if these are fewer than two.
+
+    Raises:
+        ValueError: an arm has no seed.
+    """
+    if not arm or not baseline:
+        raise ValueError("an arm without a seed cannot be compared")
+    common = sorted(arm.keys() & baseline.keys())
+    paired = len(common) >= 2 or arm.keys() == baseline.keys()
+    ours = np.array([arm[seed] for seed in (common if paired else sorted(arm))], dtype=float)
+    theirs = np.array([baseline[seed] for seed in (common if paired else sorted(baseline))], dtype=float)
+    tied = RESOLUTION * float(np.abs(np.concatenate([ours, theirs])).max())
+    unknown = Effect(
+        difference=nan,
+        interval=None,
+        p=None,
+        adjusted=None,
+        smallest_p=smallest_p(len(ours), None if paired else len(theirs)),
+        noise=None,
+        size=None,
+        seeds=len(ours),
+        baseline_seeds=len(theirs),
+        paired=paired,
+        left_out=tuple(sorted(arm.keys() ^ baseline.keys())) if paired else (),
+    )
+    if not np.isfinite(tied):
+        return unknown
+    difference = float((ours - theirs).mean() if paired else ours.mean() - theirs.mean())
+    noise = _pooled(ours, theirs, tied)
+    return replace(
+        unknown,
+        difference=difference,
+        interval=_paired(ours - theirs, tied) if paired else _welch(ours, theirs, tied),
+        p=None if unknown.smallest_p is None else _p(ours, theirs, paired, tied),
+        noise=noise,
+        size=difference / noise if noise else None,
+    )
+
+
+def adjusted(effects: Sequence[Effect]) -> list[Effect]:
+    """The same with `adjusted`: p after Benjamini and Hochberg (1995), over those that have a p.
+
+    It bounds the expected share of false findings where comparisons are independent, or depend positively (Benjamini
+    and Yekutieli 2001). For arms that share a baseline scripts/prove_statistics.py checks it.
+    """
+    tested = [position for position, one in enumerate(effects) if one.p is not None]
+    changed = [replace(one, adjusted=None) for one in effects]
+    if tested:
+        found = stats.false_discovery_control([effects[position].p for position in tested], method="bh")
+        for position, p in zip(tested, found, strict=True):
+            changed[position] = replace(effects[position], adjusted=float(p))
+    return changed
+
+
+def verdict(effect: Effect, margin: float | None, higher_is_better: bool, alpha: float = 0.05) -> Verdict:
+    """What may be said of an arm.
+
+    - equivalent: the interval lies within -margin to margin. It wins over better and worse, since whoever gives a
+      margin has said that differences within it do not matter. With a 95 % interval these are two one-sided tests
+      at 2.5 % each (Lakens 2017 describes them, with a 90 % interval and 5 %): stricter than usual. Two seeds that
+      agree by chance have an interval of no width: it takes three.
+    - better, worse: p, adjusted if it was, is at most alpha. Whether the interval holds 0 does not count: it assumes
+      normal noise, and is not adjusted.
+    - undecided: neither, which is not the same as equivalent.
+    """
+    interval, enough = effect.interval, min(effect.seeds, effect.baseline_seeds) >= _FEWEST_EQUIVALENT
+    if enough and margin is not None and interval and -margin <= interval.low and interval.high <= margin:
+        return "equivalent"
+    p = effect.p if effect.adjusted is None else effect.adjusted
+    if p is None or p > alpha:
+        return "undecided"
+    return "better" if (effect.difference > 0) == higher_is_better else "worse"
+
+
+def _p(ours: np.ndarray, theirs: np.ndarray, paired: bool, tied: float) -> float:
+    if paired:
+        return float(sign_flip_p((ours - theirs)[None], tied)[0])
+    return permutation_p(ours, theirs, tied)
+
+
+def _deviation(values: np.ndarray, tied: float) -> float:
+    """The standard deviation of two or more values; 0 if they are tied."""
+    return 0.0 if np.ptp(values) <= tied else float(values.std(ddof=1))
+
+
+def _pooled(ours: np.ndarray, theirs: np.ndarray, tied: float) -> float | None:
+    """The standard deviation over seeds, pooled over the two arms; None if both have one seed."""
+    repeated = [values for values in (ours, theirs) if len(values) > 1]
+    if not repeated:
+        return None
+    squares = sum((len(values) - 1) * _deviation(values, tied) ** 2 for values in repeated)
+    return sqrt(squares / sum(len(values) - 1 for values in repeated))
+
+
+def _interval(centre: float, error: float, freedom: float, level: float = 0.95) -> Interval:
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    return Interval(centre - reach, centre + reach)
+
+
+def _paired(differences: np.ndarray, tied: float) -> Interval | None:
+    if len(differences) < 2:
+        return None
+    error = _deviation(differences, tied) / sqrt(len(differences))
+    return _interval(float(differences.mean()), error, len(differences) - 1)
+
+
+def _welch(ours: np.ndarray, theirs: np.ndarray, tied: float) -> Interval | None:
+    """Welch's t interval of a difference of means, with Satterthwaite's degrees of freedom."""
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    centre = float(ours.mean() - theirs.mean())
+    first, second = (_deviation(values, tied) ** 2 / len(values) for values in (ours, theirs))
+    if first + second == 0:
+        return Interval(centre, centre)
+    share = first / (first + second)
+    freedom = 1 / (share**2 / (len(ours) - 1) + (1 - share) ** 2 / (len(theirs) - 1))
+    return _interval(centre, sqrt(first + second), freedom)

@@ -1,0 +1,226 @@
+"""From the runs of a folder to what a report says of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dlzoo.comparison import fairness
+from dlzoo.comparison.design import Arm, Design, Pair
+from dlzoo.comparison.factors import design
+from dlzoo.comparison.levels import ABSENT
+from dlzoo.comparison.power import seeds_needed
+from dlzoo.comparison.statistics import adjusted, effect, mean_interval, verdict
+from dlzoo.errors import UserError, did_you_mean
+from dlzoo.metrics import LOWER_IS_BETTER
+from dlzoo.report import gather, words
+from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric, Unfinished
+from dlzoo.report.repeat import commands
+from dlzoo.runs import sweep_file, table
+from dlzoo.runs.differences import said
+from dlzoo.runs.run_dir import now
+from dlzoo.runs.sweep_file import SweepFile
+from dlzoo.runs.table import Row
+
+#: Of shares of samples (accuracy, F1, average precision) a point more or less is taken for none, unless one says else.
+_POINT, _SHARES = 0.01, ("accuracy", "f1", "map", "ap")
+_ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
+
+Runs = dict[Arm, dict[int, Row]]
+
+
+def analyse(
+    folder: Path,
+    *,
+    baseline: str | None = None,
+    metric: str | None = None,
+    margin: float | None = None,
+) -> Content:
+    """Everything that a report of a folder says; what is not asked for is as its sweep said, or found out.
+
+    Raises:
+        UserError: if there is nothing to report on, or for a baseline or a metric that the runs do not have.
+    """
+    asked, options = sweep_file.read(folder), {"baseline": baseline, "metric": metric, "margin": margin}
+    rows = table.rows(table.find(folder))
+    whole = [row for row in rows if row.state != "damaged"]
+    if not any(row.state == "finished" for row in whole):
+        raise UserError(f"{folder}: no run is finished ({table.counts(rows)})")
+    measured = _metric(whole, metric or asked.metric)
+    if margin is None:
+        margin = asked.margin
+    if margin is None and measured.key.partition("/")[2].startswith(_SHARES):
+        margin = _POINT
+    records = [row.record for row in whole]
+    configs = [record["config"] for record in records]
+    made = _design(configs, baseline, asked)
+    runs = _finished(made, whole, measured.key)
+    cells = {arm: _cell(made, arm, of_arm, measured.key) for arm, of_arm in runs.items()}
+    comparisons = _comparisons(made, runs, cells, measured, margin)
+    content = Content(
+        title=folder.resolve().name,
+        folder=str(folder),
+        question=asked.question,
+        expected=asked.expected,
+        answer=[],
+        metric=measured,
+        factors=[_factor(made, factor) for factor in made.factors],
+        seeds=sorted({seed for of_arm in runs.values() for seed in of_arm}),
+        cells=list(cells.values()),
+        comparisons=comparisons,
+        power=words.power(comparisons),
+        margin=margin,
+        findings=[
+            *fairness.findings(configs, made, records),
+            *fairness.noise_findings([(words.compared(each), each.effect) for each in comparisons]),
+        ],
+        others=gather.other_metrics(
+            {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}, measured.key
+        ),
+        unfinished=_unfinished(folder, made, rows, whole, runs),
+        states=dict(Counter(row.word for row in rows)),
+        settings={key: said(value) for key, value in made.constants.items()},
+        environment=_environment([row.record for of_arm in runs.values() for row in of_arm.values()]),
+        commands=commands(folder, asked.lines, made, configs, options),
+        written=now(),
+    )
+    return replace(content, answer=words.answer(content))
+
+
+def _design(configs: Sequence[Mapping[str, Any]], baseline: str | None, asked: SweepFile) -> Design:
+    if baseline is None and asked.baseline:
+        with suppress(UserError):  # of a sweep whose other arms are not here
+            return design(configs, asked.baseline, asked.order)
+    return design(configs, (baseline or "").split(), asked.order)
+
+
+def _metric(rows: Sequence[Row], asked: str | None) -> Metric:
+    """What is compared: what was asked for, or the test result of what most runs watched.
+
+    Raises:
+        UserError: for a metric that no run has.
+    """
+    finished = [row.record for row in rows if row.state == "finished"]
+    known = dict.fromkeys(key for record in finished for key in record.get("metrics") or {})
+    key = asked or f"test/{Counter(record.get('monitor') for record in finished).most_common(1)[0][0]}"
+    if f"test/{key}" in known:
+        key = f"test/{key}"
+    if key not in known:
+        raise UserError(f"--metric {key}: no run has measured it; {did_you_mean(key, known)}")
+    split, _, name = key.partition("/")
+    return Metric(key, f"{split} {name.replace('_', ' ')}", name not in LOWER_IS_BETTER)
+
+
+def _finished(made: Design, rows: Sequence[Row], metric: str) -> Runs:
+    """arm -> seed -> the run that counts: of several with the same settings the one that ended last."""
+    found: Runs = {}
+    for arm, seeds in made.arms.items():
+        for seed, indices in seeds.items():
+            there = [rows[index] for index in indices if gather.value(rows[index], metric) is not None]
+            if there:
+                latest = max(there, key=lambda row: row.record.get("finished") or "")
+                found.setdefault(arm, {})[seed] = latest
+    return found
+
+
+def _cell(made: Design, arm: Arm, runs: Mapping[int, Row], metric: str) -> Cell:
+    levels = tuple(f"{factor.key}={said(level)}" for factor, level in zip(made.factors, arm, strict=True))
+    of = dict(zip((factor.key for factor in made.factors), arm, strict=True))
+    is_baseline = bool(made.compared) and all(of[key] in (made.baseline[key], ABSENT) for key in made.compared)
+    return gather.cell(levels, made.label(arm), is_baseline, runs, metric)
+
+
+def _comparisons(
+    made: Design, runs: Runs, cells: Mapping[Arm, Cell], metric: Metric, margin: float | None
+) -> list[Comparison]:
+    pairs = [pair for pair in made.pairs() if pair.arm in cells and pair.baseline in cells]
+    effects = adjusted([effect(cells[pair.arm].values, cells[pair.baseline].values) for pair in pairs])
+    alpha = 0.05 / max(1, len(pairs))
+    return [
+        Comparison(
+            factor=pair.factor.key,
+            level=said(pair.level),
+            against=said(pair.against),
+            context=" ".join(f"{key}={said(value)}" for key, value in pair.context),
+            label=cells[pair.arm].label,
+            baseline=cells[pair.baseline].label,
+            effect=found,
+            verdict=verdict(found, margin, metric.higher_is_better),
+            seeds_needed=seeds_needed(found, alpha),
+            per_class=_class_differences(runs, pair),
+        )
+        for pair, found in zip(pairs, effects, strict=True)
+    ]
+
+
+def _class_differences(runs: Runs, pair: Pair) -> list[ClassDifference]:
+    """By class, over the seeds that both arms have."""
+    seeds = sorted(runs[pair.arm].keys() & runs[pair.baseline].keys())
+    ours = gather.by_class([runs[pair.arm][seed] for seed in seeds])
+    theirs = gather.by_class([runs[pair.baseline][seed] for seed in seeds])
+    found = []
+    for name in ours.keys() & theirs.keys():
+        differences = [one - other for one, other in zip(ours[name], theirs[name], strict=True)]
+        found.append(ClassDifference(name, sum(differences) / len(differences), mean_interval(differences)))
+    order = list(ours)
+    return sorted(found, key=lambda each: order.index(each.name))
+
+
+def _factor(made: Design, factor: Any) -> Factor:
+    follows = {
+        key: {said(level): said(value) for level, value in values.items()} for key, values in factor.follows.items()
+    }
+    compared = factor.key in made.compared
+    return Factor(
+        key=factor.key,
+        levels=tuple(map(said, factor.levels)),
+        numeric=factor.numeric,
+        compared=compared,
+        baseline=said(made.baseline[factor.key]) if compared else None,
+        follows=follows,
+    )
+
+
+def _unfinished(folder: Path, made: Design, rows: Sequence[Row], whole: Sequence[Row], runs: Runs) -> list[Unfinished]:
+    """The runs that the numbers do without, and those that are not there."""
+    counted = {row.path for of_arm in runs.values() for row in of_arm.values()}
+    labels = {
+        whole[index].path: f"{made.label(arm)} seed={seed}".strip()
+        for arm, seeds in made.arms.items()
+        for seed, indices in seeds.items()
+        for index in indices
+    }
+    found = []
+    for row in rows:
+        if row.path in counted:
+            continue
+        place = str(row.path.relative_to(folder)) if row.path != folder else row.path.name
+        reason = row.error or ("it did not measure this" if row.state == "finished" else "")
+        if row.state == "finished" and row.path in labels and not row.error:
+            reason = _same_again(made, whole, runs, row) or reason
+        found.append(Unfinished(labels.get(row.path, place), row.word, reason))
+    return found + [Unfinished(f"{made.label(arm)} seed={seed}".strip(), "missing", "") for arm, seed in made.missing]
+
+
+def _same_again(made: Design, rows: Sequence[Row], runs: Runs, row: Row) -> str:
+    """Why a finished run does not count: another with its settings ended later."""
+    for arm, seeds in made.arms.items():
+        for seed, indices in seeds.items():
+            if any(rows[index] is row for index in indices) and seed in runs.get(arm, {}):
+                return f"the same run as {runs[arm][seed].path.name}, which ended later"
+    return ""
+
+
+def _environment(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """What ran the runs: name -> value -> how many."""
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        facts = {**(record.get("versions") or {}), **{key: record.get(key) for key in _ENVIRONMENT}}
+        for name, value in facts.items():
+            if value is not None:
+                found.setdefault(name, Counter())[str(value)] += 1
+    return {name: dict(counts) for name, counts in found.items()}

@@ -1,0 +1,145 @@
+"""Quality beside what it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from dlzoo.report.arrangement import arm_of, arms, contexts, seeds_said, values
+from dlzoo.report.content import Cell, Content
+from dlzoo.report.numbers import begun, plain, short
+from dlzoo.report.picture import INK, WIDTH, Picture, legend, look
+
+_MOST_NAMES = 24
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """A cost, its units from small to large, whether more is better, and from which ratio on cells differ by it."""
+
+    name: str
+    of: Callable[[Cell], float | None]
+    units: tuple[tuple[float, str], ...]
+    more_is_better: bool
+    matters: float
+
+
+_COUNTS = ((1, ""), (1e3, "thousands"), (1e6, "millions"), (1e9, "thousand millions"))
+_TIMES, _SIZES = ((1, "s"), (60, "min"), (3600, "h")), ((1e3, "kB"), (1e6, "MB"), (1e9, "GB"))
+
+#: One of each row is drawn, the first that differs: what the network needs by its nature, and what was measured.
+_COSTS = (
+    (
+        _Cost("multiply-adds", lambda cell: cell.macs, _COUNTS, False, 1.01),
+        _Cost("parameters", lambda cell: cell.params, _COUNTS, False, 1.01),
+    ),
+    (
+        _Cost("time of a run", lambda cell: cell.seconds, _TIMES, False, 1.2),
+        _Cost("images a second", lambda cell: cell.images_per_second, ((1, ""),), True, 1.2),
+        _Cost("peak memory", lambda cell: cell.memory, _SIZES, False, 1.2),
+    ),
+)
+
+
+def cost(content: Content) -> Picture | None:
+    """The metric against one or two costs; None where the cells cost the same."""
+    cells = [cell for cell in content.cells if math.isfinite(cell.mean)]
+    drawn = [found for row in _COSTS if (found := next((each for each in row if _differs(each, cells)), None))]
+    if not drawn:
+        return None
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
+    handles: dict[str, Artist] = {}
+    best: dict[str, list[Cell]] = {}
+    for axes, each in zip(panels, drawn, strict=True):
+        known = [cell for cell in cells if _known(each, cell)]
+        best[each.name] = _front(each, known, content.metric.higher_is_better)
+        handles |= _panel(axes, content, each, known, best[each.name])
+    panels[0].set_ylabel(short(content.metric.name, 26))
+    if len(handles) > 1:
+        legend(figure, list(handles.values()), list(handles))
+    where = (
+        f" Beside the points: {', '.join(plain(each.key) for each in contexts(content))}." if _named(content) else ""
+    )
+    upright = "; upright lines are 95 % intervals" if any(cell.interval for cell in cells) else ""
+    caption = (
+        f"Quality beside cost, means over {seeds_said(content)}{upright}.{where} "
+        "The ringed cells on the dashed line are those that no other beats in both by its means (Pareto)."
+    )
+    said = [f"by {name} {', '.join(plain(cell.label) for cell in front)}" for name, front in best.items()]
+    alt = f"{begun(content.metric.name)} beside cost. Cells that no other beats in both: {'; '.join(said)}."
+    return Picture("cost", figure, caption, alt)
+
+
+def _known(cost: _Cost, cell: Cell) -> bool:
+    amount = cost.of(cell)
+    return amount is not None and math.isfinite(amount) and amount > 0
+
+
+def _amount(cost: _Cost, cell: Cell) -> float:
+    return cost.of(cell) or 0.0
+
+
+def _differs(cost: _Cost, cells: Sequence[Cell]) -> bool:
+    amounts = [_amount(cost, cell) for cell in cells if _known(cost, cell)]
+    return len(amounts) > 1 and max(amounts) > cost.matters * min(amounts)
+
+
+def _front(cost: _Cost, cells: Sequence[Cell], higher_is_better: bool) -> list[Cell]:
+    """From the cheapest on, each cell that is better than all that are cheaper."""
+
+    def order(cell: Cell) -> tuple[float, float]:
+        price = _amount(cost, cell) * (-1 if cost.more_is_better else 1)
+        return price, -cell.mean if higher_is_better else cell.mean
+
+    front: list[Cell] = []
+    for cell in sorted(cells, key=order):
+        if not front or order(cell)[1] < order(front[-1])[1]:
+            front.append(cell)
+    return front
+
+
+def _named(content: Content) -> bool:
+    return bool(contexts(content)) and len(content.cells) <= _MOST_NAMES
+
+
+def _panel(
+    axes: Axes, content: Content, cost: _Cost, cells: Sequence[Cell], front: Sequence[Cell]
+) -> dict[str, Artist]:
+    """Returns: a handle of each arm for the legend."""
+    places, handles = arms(content), {}
+    largest = max(_amount(cost, cell) for cell in cells)
+    size, unit = next((each for each in reversed(cost.units) if each[0] <= largest / 2), cost.units[0])
+    for cell in cells:
+        arm, x = arm_of(content, cell), _amount(cost, cell) / size
+        style: dict[str, Any] = look(places.index(arm))
+        if cell.interval:
+            axes.plot([x, x], [cell.interval.low, cell.interval.high], color=style["color"], lw=1.4, alpha=0.7)
+        handles[arm] = axes.plot([x], [cell.mean], ls="", markersize=6.5, **style)[0]
+        if _named(content):
+            left = places.index(arm) % 2  # names of neighbours go to different sides
+            axes.annotate(
+                short(values(content, cell, contexts(content)), 12), (x, cell.mean),
+                xytext=(-5, -4) if left else (5, 4), textcoords="offset points", fontsize=10,
+                ha="right" if left else "left", va="top" if left else "bottom",
+            )  # fmt: skip
+    xs, ys = [_amount(cost, cell) / size for cell in front], [cell.mean for cell in front]
+    axes.plot(xs, ys, ls=(0, (4, 3)), color=INK, lw=1, marker="o", markersize=12, markerfacecolor="none", zorder=1.5)
+    ratio = largest / min(_amount(cost, cell) for cell in cells)
+    if ratio > 8:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5) if ratio < 300 else (1,)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: f"{amount:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.locator_params(axis="x", nbins=4)
+    axes.margins(x=0.14)
+    axes.set_xlabel(f"{cost.name} ({unit})" if unit else cost.name)
+    return handles

@@ -1,0 +1,110 @@
+"""How the arms learned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from dlzoo.report.arrangement import arm_of, arms, context_of, evenly, seeds_said
+from dlzoo.report.content import Cell, Content, Curve
+from dlzoo.report.numbers import plain, short
+from dlzoo.report.picture import WIDTH, Picture, legend, look, omitted
+
+_MOST_CONTEXTS, _MOST_ARMS = 6, 8
+#: A loss that spans more than this is drawn by its logarithm: one arm that diverges would flatten the rest.
+_WIDE = 30
+
+
+def curves(content: Content) -> Picture | None:
+    """Validation and training loss by epoch, a row of panels a context; None where nothing was logged."""
+    keys = _keys(content)
+    cells = [cell for cell in content.cells if any(_drawable(cell, key) for key in keys)]
+    if not cells:
+        return None
+    by_context: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_context.setdefault(context_of(content, cell), []).append(cell)
+    places = arms(content)
+    drawn_arms = evenly(list(dict.fromkeys(arm_of(content, cell) for cell in cells)), _MOST_ARMS)
+    chosen = evenly(list(by_context), _MOST_CONTEXTS)
+    height = 0.5 + (2.1 if len(chosen) == 1 else 1.55) * len(chosen)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    panels = figure.subplots(len(chosen), len(keys), squeeze=False, sharex=True, sharey="col")
+    handles: dict[str, Artist] = {}
+    for row, context in enumerate(chosen):
+        for axes, key in zip(panels[row], keys, strict=True):
+            for cell in by_context[context]:
+                arm = arm_of(content, cell)
+                if arm in drawn_arms and _drawable(cell, key):
+                    handles.setdefault(arm, _curve(axes, cell.curves[key], look(places.index(arm))["color"]))
+            axes.set_ylabel(short(_said(key), 22), fontsize=10.5)
+        panels[row, 0].set_title(short(context, 60), fontsize=10.5, loc="left")
+    for column, key in enumerate(keys):
+        _scale(panels[0, column], [cell.curves[key] for cell in cells if _drawable(cell, key)], key)
+        panels[-1, column].set_xlabel("epoch")
+        panels[-1, column].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    if len(handles) > 1:
+        legend(figure, list(handles.values()), list(handles))
+    caption = " ".join([
+        f"Learning curves: {' and '.join(map(_said, keys))} by epoch, means over {seeds_said(content)}",
+        "with 95 % bands." if any(cell.curves[key].low for cell in cells for key in keys if key in cell.curves)
+        else "without bands, which take two seeds.",
+        *omitted(len(chosen), len(by_context), "settings"),
+        *omitted(len(drawn_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
+    ])  # fmt: skip
+    return Picture("curves", figure, caption, _alt(cells, keys))
+
+
+def _keys(content: Content) -> list[str]:
+    """What is drawn of what was logged: the compared metric on the validation split, and the training loss."""
+    logged = list(dict.fromkeys(key for cell in content.cells for key in cell.curves if _drawable(cell, key)))
+    monitor = f"val/{content.metric.key.split('/')[-1]}"
+    others = [key for key in logged if key.startswith("val/") and key != "val/loss"]
+    validation = monitor if monitor in logged else next(iter(others), "val/loss")
+    return [key for key in (validation, "train/loss") if key in logged]
+
+
+def _drawable(cell: Cell, key: str) -> bool:
+    return key in cell.curves and any(map(math.isfinite, cell.curves[key].mean))
+
+
+def _said(key: str) -> str:
+    part, _, name = key.partition("/")
+    return f"{ {'val': 'validation', 'train': 'training'}.get(part, part) } {plain(name)}"
+
+
+def _curve(axes: Axes, curve: Curve, colour: str) -> Artist:
+    """The line; a single point, which would make none, gets a marker."""
+    if curve.low:
+        axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
+    marker = "o" if len(curve.epochs) < 3 else ""
+    return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, marker=marker)[0]
+
+
+def _scale(axes: Axes, drawn: Sequence[Curve], key: str) -> None:
+    """What the means span, with a little of the bands: those of two or three seeds may be huge."""
+    numbers = [number for curve in drawn for number in curve.mean if math.isfinite(number)]
+    low, high = min(numbers), max(numbers)
+    if "loss" in key and low > 0 and high > _WIDE * low:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+        axes.set_ylim(low / 1.5, high * 1.5)
+    else:
+        room = 0.12 * (high - low) or abs(high) or 1.0
+        axes.set_ylim(low - room, high + room)
+
+
+def _alt(cells: Sequence[Cell], keys: Sequence[str]) -> str:
+    said = []
+    for cell in evenly(cells, 12):
+        ends = [(key, cell.curves[key]) for key in keys if _drawable(cell, key)]
+        last = ", ".join(f"{_said(key)} {curve.mean[-1]:.3g}" for key, curve in ends)
+        said.append(f"{plain(cell.label)}: {last}")
+    rest = "" if len(said) == len(cells) else f"; and {len(cells) - len(said)} more"
+    return f"Learning curves. At their ends: {'; '.join(said)}{rest}."

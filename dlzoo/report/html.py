@@ -1,0 +1,199 @@
+"""A report as one page that needs nothing else: no script, no font, no address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib import resources
+
+from dlzoo.report import details, tables
+from dlzoo.report.content import Content
+from dlzoo.report.numbers import NONE, begun, plain
+from dlzoo.report.picture import Picture
+from dlzoo.report.reading import how_to_read
+from dlzoo.report.table import Column, Table
+
+_HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+"""
+
+#: Words that are not broken into lines, in letters: the table scrolls if it must.
+_WHOLE = 24
+
+#: Rows from which on a table is folded, so that one finds what is below it.
+_LONG = 24
+
+
+def page(content: Content, pictures: Mapping[str, Picture]) -> str:
+    """The page; `pictures` are those of `pictures.draw`."""
+    style = resources.files("dlzoo.report").joinpath("page.css").read_text(encoding="utf-8")
+    return "\n".join(
+        part
+        for part in (
+            f"{_HEAD}<title>{_text(content.title)}: report</title>\n<style>\n{style}</style>\n</head>\n<body>",
+            _header(content),
+            "<main>",
+            _answer(content),
+            _findings(content),
+            _results(content, pictures),
+            _section("Learning curves", _figures(pictures, "curves")),
+            _section("Cost", _figures(pictures, "cost"), _table(tables.cost(content))),
+            _section("By class", _figures(pictures, "classes"), _of_classes(content)),
+            _section("Other metrics", _table(details.others(content))),
+            _section("Runs that are left out", _left_out(content)),
+            _section("What was run", _what_was_run(content)),
+            _section("Do it again", _commands(content)),
+            _section("How to read this", _paragraphs(how_to_read(content))),
+            "</main>",
+            f"<footer><p>Written by dlzoo on {_text(content.written)} from {_text(content.folder)}.</p></footer>",
+            "</body>\n</html>\n",
+        )
+        if part
+    )
+
+
+def _header(content: Content) -> str:
+    expected = f'<p class="quiet">Expected: {_text(content.expected)}</p>' if content.expected else ""
+    states = f'<p class="quiet">{_text(details.states(content))}</p>'
+    if not content.question:
+        return f'<header>\n<h1 class="question">{_text(content.title)}</h1>\n{states}\n</header>'
+    question = f'<p class="question">{_text(content.question)}</p>'
+    return f"<header>\n<h1>{_text(content.title)}</h1>\n{question}\n{expected}\n{states}\n</header>"
+
+
+def _answer(content: Content) -> str:
+    if not content.answer:
+        return ""
+    return f'<section class="answer">\n<h2>Answer</h2>\n{_paragraphs(content.answer)}\n</section>'
+
+
+def _findings(content: Content) -> str:
+    """The box that nobody should miss; one line where there is nothing in it."""
+    if not content.findings and not content.comparisons:
+        return ""
+    if not content.findings:
+        return '<p class="quiet">The checks for a fair comparison found nothing to object to.</p>'
+    items = [f"<strong>{_kind(each.kind)}:</strong> {_text(each.text)}" for each in content.findings]
+    return f'<section class="notice">\n<h2>Know this before you believe it</h2>\n{_list(items)}\n</section>'
+
+
+def _kind(kind: str) -> str:
+    """The kind of a finding as a heading: "Learning rate"."""
+    return escape(begun(kind.replace("_", " ")))
+
+
+def _results(content: Content, pictures: Mapping[str, Picture]) -> str:
+    seeds = details.by_seed(content)
+    return _section(
+        begun(content.metric.name),
+        _figures(pictures, "means", "effects"),
+        _table(tables.means(content)),
+        _table(tables.effects(content)),
+        f"<h3>What this number of seeds can show</h3>\n{_paragraphs(content.power)}" if content.power else "",
+        _folded("Every run", _rows(seeds)) if seeds else "",
+    )
+
+
+def _of_classes(content: Content) -> str:
+    differences, recalls = details.class_differences(content), details.classes(content)
+    return "\n".join([
+        _folded("Differences of every class", _rows(differences)) if differences else "",
+        _folded("Recall of every class", _rows(recalls)) if recalls else "",
+    ])  # fmt: skip
+
+
+def _left_out(content: Content) -> str:
+    found = _table(details.unfinished(content))
+    return f"<p>{_text(details.states(content))}</p>\n{found}" if found else ""
+
+
+def _what_was_run(content: Content) -> str:
+    settings = [f"<code>{_text(f'{key}={value}')}</code>" for key, value in content.settings.items()]
+    return "\n".join([
+        _table(details.factors(content)),
+        f'<h3>The same in all runs</h3>\n<ul class="settings">{_items(settings)}</ul>' if settings else "",
+        _table(details.environment(content)),
+    ])  # fmt: skip
+
+
+def _commands(content: Content) -> str:
+    lines = "\n".join(escape(plain(line)) for line in content.commands)
+    return f'<pre tabindex="0"><code>{lines}</code></pre>' if lines else ""
+
+
+def _section(title: str, *parts: str) -> str:
+    """Nothing if there is nothing in it."""
+    body = "\n".join(part for part in parts if part.strip())
+    return f"<section>\n<h2>{_text(title)}</h2>\n{body}\n</section>" if body else ""
+
+
+def _figures(pictures: Mapping[str, Picture], *names: str) -> str:
+    shown = [
+        f"<figure>\n{picture.svg}<figcaption>{_text(picture.caption)}</figcaption>\n</figure>"
+        for name in names
+        if (picture := pictures.get(name))
+    ]
+    return f'<div class="pictures">\n{"".join(shown)}\n</div>' if shown else ""
+
+
+def _table(table: Table | None) -> str:
+    """Nothing, or the table; a long one is folded."""
+    if table is None:
+        return ""
+    if len(table.rows) > _LONG:
+        return _folded(f"The table of {len(table.rows):,} rows", _rows(table))
+    return _rows(table)
+
+
+def _rows(table: Table) -> str:
+    """It scrolls by itself, also by keys, where it is wider than the page."""
+    heads = "".join(f'<th scope="col"{_class(column)}>{_text(column.head)}</th>' for column in table.columns)
+    rows = "\n".join(
+        f"<tr>{''.join(_cell(column, text) for column, text in zip(table.columns, row, strict=True))}</tr>"
+        for row in table.rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="table-{table.name}">\n<table>\n'
+        f'<caption id="table-{table.name}"><span>{_text(table.caption)}</span></caption>\n'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _cell(column: Column, text: str) -> str:
+    if column.kind == "verdict" and text != NONE:
+        return f'<td class="verdict {escape(text)}">{_text(text)}</td>'
+    if column.kind == "number":
+        return f"<td{_class(column)}>{_text(text)}</td>"
+    length = "whole" if len(text) <= _WHOLE else "long"
+    if column.kind == "name":
+        return f'<th scope="row" class="{length}">{_text(text)}</th>'
+    return f'<td class="{length}">{_text(text)}</td>'
+
+
+def _class(column: Column) -> str:
+    return ' class="number"' if column.kind == "number" else ""
+
+
+def _folded(summary: str, body: str) -> str:
+    return f"<details>\n<summary>{_text(summary)}</summary>\n{body}\n</details>"
+
+
+def _paragraphs(sentences: Iterable[str]) -> str:
+    return "\n".join(f"<p>{_text(sentence)}</p>" for sentence in sentences)
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"<ul>{_items(items)}</ul>"
+
+
+def _items(items: Iterable[str]) -> str:
+    return "".join(f"<li>{item}</li>" for item in items)
+
+
+def _text(text: str) -> str:
+    return escape(plain(text))

@@ -1,0 +1,21 @@
+"""A report for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dlzoo.report.content import Content
+from dlzoo.runs.run_dir import strict
+
+
+def as_json(content: Content) -> dict[str, Any]:
+    """Everything that a report says, curves included; numbers that are not finite are null, keys are strings."""
+    found = asdict(content)
+    for cell in found["cells"]:
+        cell["values"] = {str(seed): value for seed, value in cell["values"].items()}
+    found["others"] = {
+        key: {label: {"mean": mean, "interval": interval} for label, (mean, interval) in of.items()}
+        for key, of in found["others"].items()
+    }
+    return strict(found)

@@ -1,0 +1,142 @@
+"""The metric of every cell: against a number that varies, or a row a cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dlzoo.report.arrangement import arm_of, arms, context_of, evenly, level, seeds_said, values
+from dlzoo.report.content import Cell, Content, Factor
+from dlzoo.report.numbers import begun, mean_digits, plain, short, with_interval
+from dlzoo.report.picture import INK, WIDTH, Picture, legend, look, omitted, window
+
+_MOST_LINES, _MOST_ROWS = 8, 40
+
+
+def means(content: Content) -> Picture | None:
+    """A line an arm over a numeric factor where there is one, else dots and intervals; None without a finished run."""
+    cells = [cell for cell in content.cells if math.isfinite(cell.mean)]
+    if not cells:
+        return None
+    along = _numeric(content)
+    return _rows(content, cells) if along is None else _lines(content, cells, along)
+
+
+def _numeric(content: Content) -> Factor | None:
+    """The factor with most numbers, rather one that is not compared itself; three, or a line says nothing."""
+    found = [factor for factor in content.factors if factor.numeric and len(factor.levels) >= 3]
+    for factor in sorted(found, key=lambda each: (each.compared, -len(each.levels))):
+        others = [each for each in content.factors if each is not factor]
+        if len({values(content, cell, others) for cell in content.cells}) <= _MOST_LINES:
+            return factor
+    return None
+
+
+def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Picture:
+    others = [factor for factor in content.factors if factor is not along]
+    places = _places(along.levels)
+    lines: dict[str, dict[float, Cell]] = {}
+    for cell in cells:
+        where = float(level(content, cell, along))
+        lines.setdefault(values(content, cell, others), {})[places[where]] = cell
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    axes = figure.subplots()
+    gap = min((b - a for a, b in pairwise(sorted(places.values()))), default=1)
+    handles = []
+    for place, line in enumerate(lines.values()):
+        aside = gap * 0.35 * ((place + 0.5) / len(lines) - 0.5)  # or intervals would lie upon each other
+        xs, style = [x + aside for x in sorted(line)], look(place)
+        for x, cell in zip(xs, (line[x] for x in sorted(line)), strict=True):
+            if cell.interval:
+                axes.plot([x, x], [cell.interval.low, cell.interval.high], color=style["color"], lw=1.8)
+            _seeds(axes, [x] * len(cell.values), list(cell.values.values()), style["color"])
+        handles += axes.plot(xs, [line[x].mean for x in sorted(line)], lw=1.3, markersize=6.5, **style)
+    cut = _window_of(axes, "y", cells)
+    labels = {places[float(each)]: each for each in along.levels}
+    axes.set_xticks(list(labels), [short(each, 8) for each in labels.values()], rotation=0 if len(labels) <= 9 else 60)
+    axes.set(xlabel=short(along.key, 36), ylabel=short(content.metric.name, 30))
+    if len(lines) > 1:
+        legend(figure, handles, list(lines))
+    caption = " ".join([
+        f"{begun(content.metric.name)} against {plain(along.key)}: {_shown(content)}.",
+        *(["Intervals that leave the picture are cut."] if cut else []),
+    ])  # fmt: skip
+    return Picture("means", figure, caption, _alt(content, cells))
+
+
+def _places(levels: Sequence[str]) -> dict[float, float]:
+    """Where each number stands: by its logarithm if that spaces them more evenly (2, 4, 8, 16)."""
+    numbers = sorted({float(each) for each in levels})
+
+    def unevenness(heights: Sequence[float]) -> float:
+        gaps = [b - a for a, b in pairwise(heights)]
+        return max(gaps) / min(gaps)
+
+    logarithms = [math.log2(number) for number in numbers] if numbers[0] > 0 else None
+    by_log = logarithms is not None and len(numbers) > 1 and unevenness(logarithms) < unevenness(numbers)
+    return dict(zip(numbers, logarithms if logarithms and by_log else numbers, strict=True))
+
+
+def _rows(content: Content, cells: Sequence[Cell]) -> Picture:
+    shown = sorted(cells, key=lambda cell: cell.mean, reverse=content.metric.higher_is_better)[:_MOST_ROWS]
+    shown = [cell for cell in cells if cell in shown]
+    places = arms(content)
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.29 * max(len(shown), 2)), layout="constrained")
+    axes = figure.subplots()
+    for height, cell in enumerate(shown):
+        style = look(places.index(arm_of(content, cell)))
+        if cell.interval:
+            axes.plot([cell.interval.low, cell.interval.high], [height, height], color=style["color"], lw=1.8)
+        _seeds(axes, list(cell.values.values()), [height] * len(cell.values), style["color"])
+        axes.plot([cell.mean], [height], ls="", markersize=6.5, **style)
+    baselines = [cell for cell in shown if cell.is_baseline]
+    if len(baselines) == 1:
+        axes.axvline(baselines[0].mean, color=INK, lw=1, ls=(0, (4, 3)))
+    axes.set_yticks(range(len(shown)), [short(_name(content, cell), 30) for cell in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.locator_params(axis="x", nbins=5)
+    cut = _window_of(axes, "x", shown)
+    axes.set_xlabel(short(content.metric.name, 28))
+    caption = " ".join([
+        f"{begun(content.metric.name)}: {_shown(content)}.",
+        *(["The dashed line is the baseline."] if len(baselines) == 1 else []),
+        *omitted(len(shown), len(cells), "cells", "those with the best means"),
+        *(["Intervals that leave the picture are cut."] if cut else []),
+    ])  # fmt: skip
+    return Picture("means", figure, caption, _alt(content, shown))
+
+
+def _name(content: Content, cell: Cell) -> str:
+    if not content.factors:
+        return cell.label
+    mark = " (baseline)" if cell.is_baseline else ""
+    return ", ".join(filter(None, [arm_of(content, cell) + mark, context_of(content, cell)]))
+
+
+def _seeds(axes: Axes, xs: list[float], ys: list[float], colour: str) -> None:
+    if len(xs) > 1:
+        axes.plot(xs, ys, ls="", marker="o", markersize=3.6, color=colour, alpha=0.4, markeredgewidth=0)
+
+
+def _shown(content: Content) -> str:
+    if len(content.seeds) < 2:
+        return "one seed, which has no interval"
+    return f"means with 95 % intervals over {seeds_said(content)}; the faint dots are the seeds"
+
+
+def _window_of(axes: Axes, which: str, cells: Sequence[Cell]) -> bool:
+    points = [value for cell in cells for value in (*cell.values.values(), cell.mean) if math.isfinite(value)]
+    return window(axes, which, points, [cell.interval for cell in cells])
+
+
+def _alt(content: Content, cells: Sequence[Cell]) -> str:
+    digits, few = mean_digits(content), evenly(cells, 12)
+    said = [f"{plain(cell.label)} {with_interval(cell.mean, cell.interval, digits)}" for cell in few]
+    rest = "" if len(few) == len(cells) else f"; and {len(cells) - len(few)} more, in the table"
+    return f"{begun(content.metric.name)} by setting. {'; '.join(said)}{rest}."

@@ -1,0 +1,159 @@
+"""A picture of a report, as PNG and as SVG that takes the colour of the page, and what all of them share."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from dlzoo.comparison.statistics import Interval
+from dlzoo.report.numbers import plain, short
+
+#: Inches. On a telephone's 390 pixels, where it is as wide as the page, letters stay readable.
+WIDTH = 5.2
+
+#: Text and axes. No other thing has this colour: in an SVG it becomes the colour of the page's text.
+INK = "#1b1f24"
+
+#: After Okabe and Ito, for every kind of sight; each has a contrast of 3 and more with white and with near-black.
+_COLOURS = ("#0F78B8", "#D55E00", "#00916A", "#BC5A95", "#A87C00", "#7B68C8", "#7C7F83", "#3896C4")
+_MARKERS = "os^DvPXp"
+
+_STYLE: Any = {
+    "font.size": 11.5,
+    "font.family": "DejaVu Sans",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10.5,
+    "grid.color": INK,
+    "grid.alpha": 0.18,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.4,
+    # Names of arms and classes are words, no formulas.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dlzoo",
+}
+
+_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Within it things are drawn and written as reports have them; a script that the font lacks is no complaint."""
+    with rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, its name ("effects"), the sentences below it, and what it shows for who cannot see it."""
+
+    name: str
+    figure: Figure
+    caption: str
+    alt: str
+
+    @cached_property
+    def png(self) -> bytes:
+        """On white, for a screen of 200 dots an inch."""
+        file = io.BytesIO()
+        with drawing():
+            self.figure.patch.set_visible(True)
+            self.figure.set_dpi(200)
+            FigureCanvasAgg(self.figure).print_png(file, metadata={"Software": None})
+        return file.getvalue()
+
+    @cached_property
+    def svg(self) -> str:
+        """Transparent, with text as text, one <svg> element: a file of its own, or a part of a page."""
+        file = io.StringIO()
+        with drawing():
+            self.figure.patch.set_visible(False)
+            FigureCanvasSVG(self.figure).print_svg(file)
+        text = file.getvalue()
+        text = text[text.index("<svg") :].rstrip()
+        # Addresses that nobody needs, and a style that would reach the rest of a page.
+        text = re.sub(r" *<metadata>.*?</metadata>\n?", "", text, flags=re.DOTALL)
+        text = re.sub(r" *<defs>\s*<style.*?</style>\s*</defs>\n?", "", text, flags=re.DOTALL)
+        text = re.sub(r' xmlns:xlink="[^"]*"| version="1.1"', "", text, count=2).replace("xlink:href=", "href=")
+        text = text.replace(INK, "currentColor")
+        text = re.sub(r"'DejaVu Sans'[^;\"]*", _FONTS, text)
+        text = re.sub(
+            r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text
+        )  # hundredths of a point
+        text = _with_own_ids(text, self.name)
+        opening = (
+            f'<svg role="img" aria-label="{escape(plain(self.alt))}" stroke-linejoin="round" stroke-linecap="butt"'
+        )
+        return text.replace("<svg", opening, 1) + "\n"
+
+
+def _with_own_ids(svg: str, name: str) -> str:
+    """Ids that no other picture of a page has, and only where something refers to them."""
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+
+    def renamed(match: re.Match[str]) -> str:
+        return f' id="{name}-{match[1]}"' if match[1] in used else ""
+
+    svg = re.sub(r' id="([^"]*)"', renamed, svg)
+    return re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour and marker of the arm at a place of the order."""
+    return {
+        "color": _COLOURS[place % len(_COLOURS)],
+        "marker": _MARKERS[(place + place // len(_COLOURS)) % len(_MARKERS)],
+    }
+
+
+def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
+    """Names above the axes, as many beside each other as fit; the figure grows by their lines."""
+    shown = [short(name, 32) for name in names]
+    columns = max(1, min(len(shown), 52 // (max(map(len, shown)) + 5)))
+    figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(shown) // columns))
+    figure.legend(handles, shown, loc="outside upper left", ncols=columns, borderaxespad=0.2)
+
+
+def window(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[Interval | None]) -> bool:
+    """Sets the ends of axis x or y so that few seeds, whose intervals may be huge, do not flatten all else.
+
+    Returns: whether an interval is cut.
+    """
+    low, high = min(points), max(points)
+    room = 2 * (high - low) or abs(high) or 1.0
+    ends = [end for each in intervals if each is not None for end in (each.low, each.high)]
+    bottom, top = max(low - room, min([low, *ends])), min(high + room, max([high, *ends]))
+    margin = 0.04 * (top - bottom) or 0.1 * room
+    (axes.set_xlim if which == "x" else axes.set_ylim)(bottom - margin, top + margin)
+    return any(end < bottom or end > top for end in ends)
+
+
+def omitted(shown: int, of: int, what: str, which: str = "") -> list[str]:
+    """A sentence where not all could be drawn: "Shown are 6 of 40 comparisons, those with the largest differences."."""
+    return [f"Shown are {shown} of {of:,} {what}{', ' + which if which else ''}."] if shown < of else []

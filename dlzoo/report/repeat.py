@@ -1,0 +1,50 @@
+"""The shell lines that make the runs again, and the report of them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlzoo.comparison.design import Design
+from dlzoo.knobs import knobs_of
+from dlzoo.runs.differences import chosen, said
+from dlzoo.settings import RunSettings, TrainerSettings
+
+#: More arms than this are not written out: their config.yaml are beside them.
+_MOST = 40
+
+
+def commands(
+    folder: Path,
+    lines: Sequence[str],
+    made: Design,
+    configs: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+) -> list[str]:
+    """What one types to have all of it again.
+
+    Args:
+        lines: those that made the runs, if a sweep wrote them down; without them a line an arm.
+        configs: of the runs that the design was made of.
+        options: of the report: {"baseline": "norm=bn"}; None is left out.
+    """
+    own = [word for name, value in options.items() if value is not None for word in (f"--{name}", said(value))]
+    if not lines:
+        lines = [_arm(configs, seeds) for seeds in list(made.arms.values())[:_MOST]]
+    return [*lines, shlex.join(["dlzoo", "report", str(folder), *own])]
+
+
+def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]]) -> str:
+    """`python train.py -m ...` of one arm, with every choice named: complete, whatever the defaults become."""
+    config = configs[next(iter(seeds.values()))[0]]
+    usual = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
+    usual |= {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
+    words = [
+        f"{key}={said(value)}"
+        for key, value in chosen(config).items()
+        if key != "seed" and value != "default" and (key not in usual or usual[key] != value)
+    ]
+    several = ["-m"] if len(seeds) > 1 else []
+    return shlex.join(["python", "train.py", *several, *words, f"seed={','.join(map(str, sorted(seeds)))}"])

@@ -1,0 +1,39 @@
+"""A table of text, before it has a format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from dlzoo.report.numbers import NONE
+
+#: Numbers stand below each other, words are read, a name says what its row is about, a verdict is one of four words.
+Kind = Literal["number", "words", "name", "verdict"]
+
+Row = tuple[str, ...]
+
+
+class Column(NamedTuple):
+    """Its head, and what is in it."""
+
+    head: str
+    kind: Kind = "number"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below heads; `name` is short and unique in a report."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: list[Row]
+
+
+def table(name: str, caption: str, columns: Sequence[Column], rows: Iterable[Row]) -> Table | None:
+    """A table without the columns in which nothing is known; None if there are no rows."""
+    rows = list(rows)
+    kept = [place for place in range(len(columns)) if any(row[place] not in (NONE, "") for row in rows)]
+    found = tuple(columns[place] for place in kept)
+    return Table(name, caption, found, [tuple(row[place] for place in kept) for row in rows]) if rows else None

@@ -1,0 +1,34 @@
+"""Configs of sweeps that nobody runs."""
+
+from dlzoo import config as configs
+from dlzoo import index
+from dlzoo.config import Config
+from dlzoo.overrides import expand
+
+RESNET = "model=resnet20"
+
+
+def sweep(*words: str, seeds: str = "range(3)") -> list[Config]:
+    """The configs of `python train.py -m ...`."""
+    return [configs.compose(lines) for lines in expand([*words, f"seed={seeds}"], configs.options)[0]]
+
+
+def each(*arms: str, seeds: str = "range(3)") -> list[Config]:
+    """The configs of several such lines, all of ResNet-20."""
+    return [config for arm in arms for config in sweep(RESNET, *arm.split(), seeds=seeds)]
+
+
+def with_entries(choice: str, names: list[str], **base: str) -> list[Config]:
+    """The config of each entry and two seeds, all else as it is by default: without Hydra, which takes its time."""
+    usual, made = configs.compose([]), []
+    for name in names:
+        given = base | {choice: name}
+        sections = {
+            section: {"name": given[section]}
+            | {key: of["default"] for key, of in index.knobs(section, given[section]).items()}
+            if section in given
+            else ({"name": "default"} if section in configs.DEFAULTS_FROM else usual[section])
+            for section in configs.REGISTRIES
+        }
+        made += [configs.freeze({**usual, **sections, "seed": seed}) for seed in (0, 1)]
+    return made

@@ -1,0 +1,71 @@
+import pytest
+
+from dlzoo.errors import UserError
+from dlzoo.sweep.asked import Asked, of_comparison, of_sweep
+from dlzoo.sweep.plan import plan
+
+
+def settings(asked: Asked) -> list[str]:
+    return [",".join(word for word in run.overrides if "seed" not in word) for run in plan(asked).runs]
+
+
+def test_a_comparison_is_base_and_arms_and_seeds():
+    asked = of_comparison(["norm=bn,gn", "base=model=resnet20 data.batch_size=4", "seeds=3"])
+    found = plan(asked)
+    assert len(found.runs) == 6
+    assert {run.config["data"]["batch_size"] for run in found.runs} == {4}
+    assert found.folder.name == "compare-norm-seed" or found.folder.name == "compare-norm"
+    assert {run.path.name for run in found.runs} == {
+        f"norm={norm},seed={seed}" for norm in ("bn", "gn") for seed in range(3)
+    }
+
+
+def test_eight_seeds_unless_one_says_so():
+    assert len(plan(of_comparison(["norm=bn,gn"])).runs) == 16
+    assert len(plan(of_comparison(["norm=bn,gn", "seed=3,4"])).runs) == 4
+
+
+def test_settings_in_quotes_vary_together():
+    asked = of_comparison(["model=resnet20 model.width=8", "model=resnet32 model.width=6", "norm=bn,gn", "seeds=1"])
+    assert settings(asked) == [
+        "model=resnet20,model.width=8,norm=bn",
+        "model=resnet20,model.width=8,norm=gn",
+        "model=resnet32,model.width=6,norm=bn",
+        "model=resnet32,model.width=6,norm=gn",
+    ]
+    assert plan(asked).varying == ["model", "model.width", "norm"]
+
+
+def test_what_is_typed_replaces_what_an_experiment_says():
+    words = ["experiment=bn_vs_gn", "scale=tiny", "norm=in", "data=digits", "seeds=1", "trainer.max_epochs=1"]
+    asked = of_comparison(words)
+    found = plan(asked)
+    assert {run.config["norm"]["name"] for run in found.runs} == {"in"}
+    assert {run.config["trainer"]["max_epochs"] for run in found.runs} == {1}
+    assert found.folder.name == "bn_vs_gn_tiny"
+    assert asked.baseline == [], "bn is not there to be held against"
+    assert asked.question and asked.question.endswith("?")
+    assert "table 2" in (asked.expected or "")
+
+
+def test_a_sweep_takes_an_experiment_that_compares():
+    assert len(plan(of_sweep(["experiment=bn_vs_gn", "scale=tiny"])).runs) == 80
+    assert of_sweep(["norm=bn,gn"]).words == ["norm=bn,gn"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["experiment=bn_vs_gn", "scale=tyni"], "there is tiny"),
+        (["norm=bn,gn", "scale=tiny"], "experiment=NAME"),
+        (["norm=bn,gn", "seeds=0"], "seeds=0"),
+        (["norm=bn,gn", "seeds=x"], "seeds=x"),
+        (["norm=bn,gn", "seeds=2", "seeds=3"], "twice"),
+        (["norm=bn,gn", "margin=-1"], "margin=-1"),
+        (["norm=bn,gn", "base=resnet20"], "resnet20"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(words, said):
+    with pytest.raises(UserError, match=said) as error:
+        of_comparison(words)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,270 @@
+"""The written-down comparisons: every file under conf/experiment, and how a line names and changes one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from dlzoo import config as configs
+from dlzoo.comparison.factors import design
+from dlzoo.comparison.fairness import MILD, findings
+from dlzoo.config import Config
+from dlzoo.errors import UserError
+from dlzoo.size import size
+from dlzoo.sweep.asked import Asked, of_comparison
+from dlzoo.sweep.experiment import head, named
+from dlzoo.sweep.plan import SweepPlan, plan
+from tests.small import train
+
+EVERY = configs.options("experiment")
+COMPARING = [name for name in EVERY if named([f"experiment={name}"])]
+SCALES: list[list[str]] = [[], ["scale=tiny"]]
+CIFAR = {"num_classes": 10, "in_channels": 3, "image_size": 32}
+DIGITS = {"num_classes": 10, "in_channels": 1, "image_size": 8}
+#: Several losses are held against one without their knob: which of them is best is not what is asked.
+KNOWN = {"focal_vs_ce": {"budget"}}
+
+
+@cache
+def planned(*words: str) -> SweepPlan:
+    return plan(of_comparison(words))
+
+
+def arms(found: SweepPlan) -> list[Config]:
+    """The configs of the first seed."""
+    return [run.config for run in found.runs if run.config["seed"] == found.runs[0].config["seed"]]
+
+
+def commands(name: str) -> list[list[str]]:
+    """The lines of a head that one can type, without `python train.py`."""
+    lines = [line.removeprefix("Command:").strip() for line in configs.head("experiment", name)]
+    return [shlex.split(line)[2:] for line in lines if line.startswith("python train.py ")]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_head_says_what_it_costs_what_is_known_and_how_to_type_it(name: str) -> None:
+    known = head(name)
+    assert {"command", "cost", "expected"} <= set(known)
+    assert "arXiv:" in known["expected"] or re.search(r"\b(19|20)\d\d\b", known["expected"])  # it has a source
+    typed = commands(name)
+    assert all(f"experiment={name}" in words for words in typed)
+    assert configs.compose(typed[0])["trainer"]["accelerator"] == "gpu"
+    if name in COMPARING:
+        assert known["question"].endswith("?")
+        assert [("scale=tiny" in words) for words in typed] == [False, True]
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_the_head_counts_the_trainings_right(name: str) -> None:
+    said = re.findall(r"(\d+) trainings of (\d+) epochs", head(name)["cost"])
+    found = [planned(f"experiment={name}", *scale) for scale in SCALES]
+    assert said == [(str(len(each.runs)), str(each.runs[0].config["trainer"]["max_epochs"])) for each in found]
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=["full", "tiny"])
+@pytest.mark.parametrize("name", COMPARING)
+def test_arms_differ_in_what_is_compared_and_have_equal_budgets(name: str, scale: list[str]) -> None:
+    found = planned(f"experiment={name}", *scale)
+    assert len(arms(found)) >= 2
+    assert len(found.runs) == 8 * len(arms(found))
+    assert {run.config["seed"] for run in found.runs} == set(range(8))
+    assert len({run.config["trainer"]["max_epochs"] for run in found.runs}) == 1
+    runs = [run.config for run in found.runs]
+    made = design(runs, of_comparison([f"experiment={name}"]).baseline)
+    assert made.pairs()
+    assert {finding.kind for finding in findings(runs, made)} <= MILD | KNOWN.get(name, set())
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_the_tiny_form_suits_two_cores_and_is_the_same_comparison(name: str) -> None:
+    full, tiny = (planned(f"experiment={name}", *scale) for scale in SCALES)
+    assert len(arms(tiny)) == len(arms(full))
+    assert tiny.folder != full.folder
+    for config in arms(tiny):
+        assert config["trainer"]["threads"] == 1
+        assert config["trainer"]["accelerator"] == "auto"
+        assert config["data"]["name"] == "digits" or config["data"]["limit"] <= 2000
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_the_tiny_form_trains(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlzoo.gallery.of_run", lambda *of_run: {})  # pictures take longer than all the rest
+    found = planned(f"experiment={name}", "scale=tiny", "seeds=1", "data=digits")
+    for run in (found.runs[0], found.runs[-1]):
+        short = ["data.limit=200", "trainer.max_epochs=1", "trainer.limit_batches=1", "trainer.accelerator=cpu"]
+        key = of_comparison([f"experiment={name}", "scale=tiny"]).metric or "test/accuracy"
+        assert 0 <= train(*run.overrides, *short).metrics[key] <= 1
+
+
+@pytest.mark.parametrize("name", [name for name in COMPARING if "size" in head(name)])
+def test_the_sizes_in_a_head_are_those_of_its_networks(name: str) -> None:
+    said = head(name)["size"]
+    for config in arms(planned(f"experiment={name}")):
+        assert f"{size(config, CIFAR, 32)[0]:,} " in said
+    if "tiny" in said:
+        for config in arms(planned(f"experiment={name}", "scale=tiny")):
+            assert f"{size(config, DIGITS, 32)[0]:,} " in said
+
+
+@pytest.mark.parametrize(("scale", "wiring"), [([], CIFAR), (["scale=tiny"], DIGITS)], ids=["full", "tiny"])
+def test_resnext_and_resnet_are_of_one_size(scale: list[str], wiring: dict[str, int]) -> None:
+    sizes = [size(config, wiring, 32) for config in arms(planned("experiment=resnet_vs_resnext", *scale))]
+    assert sizes[0][0] == pytest.approx(sizes[1][0], rel=0.02)
+    assert sizes[0][1] == pytest.approx(sizes[1][1], rel=0.06)
+
+
+def test_a_standard_network_costs_what_a_wider_separable_one_does() -> None:
+    found = {
+        (each["conv"]["name"], each["model"]["width"]): each for each in arms(planned("experiment=depthwise_cost"))
+    }
+    narrow, wide = (size(found[key], CIFAR, 32) for key in (("standard", 6), ("separable", 16)))
+    assert narrow == pytest.approx(wide, rel=0.1)
+
+
+def test_words_of_the_line_replace_those_of_the_file() -> None:
+    usual = planned("experiment=bn_vs_gn", "scale=tiny")
+    found = planned("experiment=bn_vs_gn", "scale=tiny", "norm=in", "seeds=2", "data=digits", "model.width=4")
+    assert {each["norm"]["name"] for each in arms(found)} == {"in"}
+    assert {each["data"]["name"] for each in arms(found)} == {"digits"}
+    assert {each["model"]["width"] for each in arms(found)} == {4}
+    assert len(found.runs) == 2 * 5  # batch sizes are as they were
+    assert arms(found)[0]["trainer"] == arms(usual)[0]["trainer"]  # nobody replaced it
+    assert {run.config["seed"] for run in planned("experiment=bn_vs_gn", "seed=3,5").runs} == {3, 5}
+
+
+def test_what_the_report_looks_at_is_the_file_s_unless_the_line_says_it() -> None:
+    usual = of_comparison(["experiment=focal_vs_ce"])
+    assert (usual.baseline, usual.metric, usual.margin) == (["loss=cross_entropy"], "test/f1_macro", 0.01)
+    assert usual.question == head("focal_vs_ce")["question"]
+    said = of_comparison(["experiment=focal_vs_ce", "baseline=loss=focal", "metric=test/loss", "margin=0"])
+    assert (said.baseline, said.metric, said.margin) == (["loss=focal"], "test/loss", 0)
+    assert of_comparison(["experiment=bn_vs_gn", "norm=gn,in"]).baseline == []  # bn is in no run any more
+
+
+def chosen(found: SweepPlan, section: str, *keys: str) -> list[tuple]:
+    return [tuple(each[section].get(key) for key in keys) for each in arms(found)]
+
+
+def test_arms_of_the_line_replace_those_of_the_file_and_what_it_varies() -> None:
+    lines = ["optimizer=sgd optimizer.lr=1", "optimizer=lion optimizer.lr=0.001"]
+    found = planned("experiment=optimizers", *lines)
+    assert chosen(found, "optimizer", "name", "lr") == [("sgd", 1.0), ("lion", 0.001)]
+    found = planned("experiment=dropout_bn_order", "drop=spatial drop.rate=0.2", "drop=none drop.place=after_norm")
+    assert {each["drop"]["name"] for each in arms(found)} == {"spatial", "none"}
+
+
+def test_another_choice_replaces_the_arms_of_the_file_and_a_knob_goes_into_each() -> None:
+    found = planned("experiment=focal_vs_ce", "loss=cross_entropy,hinge")
+    assert [name for (name,) in chosen(found, "loss", "name")] == ["cross_entropy", "hinge"]
+    found = planned("experiment=dropout_bn_order", "act=mish")
+    assert len(arms(found)) == 5
+    found = planned("experiment=resnet_vs_resnext", "scale=tiny", "model.width=32")
+    assert chosen(found, "model", "name", "width") == [("resnet50", 32), ("resnext50_32x4d", 32)]
+
+
+def test_a_comparison_that_nobody_wrote_down_needs_no_experiment() -> None:
+    asked = of_comparison(["norm=bn,gn", "base=model=resnet20 data.batch_size=4", "seeds=2"])
+    assert (asked.name, asked.question, asked.metric) == (None, None, None)
+    assert len(found := plan(asked).runs) == 4
+    assert {run.config["data"]["batch_size"] for run in found} == {4}
+    assert all("batch_size" not in run.path.name for run in found)  # of all runs: no address has to say it
+
+
+def test_a_sweep_of_an_experiment_is_the_comparison() -> None:
+    from dlzoo.sweep.asked import of_sweep
+
+    asked = of_sweep(["experiment=bn_vs_gn", "scale=tiny"])
+    assert [run.path for run in plan(asked).runs] == [run.path for run in planned(*asked.typed[3:]).runs]
+    assert asked.typed[:3] == ["python", "train.py", "-m"]
+    assert of_sweep(["norm=bn,gn"]) == Asked(["norm=bn,gn"], ["python", "train.py", "-m", "norm=bn,gn"])
+
+
+WRONG = {
+    "experiment=bn_vs_gn scale=tony": "no scale=tony; did you mean 'tiny'",
+    "norm=bn,gn scale=tiny": "for an experiment that compares",
+    "experiment=resnet20_cifar10 scale=tiny": "for an experiment that compares",
+    "experiment=bn_vs_gm": "unknown experiment 'bn_vs_gm'; did you mean 'bn_vs_gn'",
+    "experiment=bn_vs_gn seeds=0": "seeds=0",
+    "experiment=bn_vs_gn seeds=2.5": "seeds=2.5",
+    "experiment=bn_vs_gn seeds=2 seeds=3": "seeds is said twice",
+    "experiment=bn_vs_gn margin=-1": "margin=-1",
+    "experiment=bn_vs_gn norm=bm": "unknown norm 'bm'",
+    "norm=bn,gn base=tiny": "'tiny' is no setting",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_line_that_cannot_be_is_one_line_that_says_why(line: str) -> None:
+    with pytest.raises(UserError, match=re.escape(WRONG[line])) as raised:
+        planned(*line.split())
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/, to which a test adds an experiment."""
+    folder = tmp_path / "conf"
+    shutil.copytree(configs.conf_dir(), folder)
+    monkeypatch.setattr(configs, "conf_dir", lambda: folder)
+    return folder / "experiment"
+
+
+MALFORMED = {
+    "comparison: [norm=bn]": "comparison must be a section with vary, arms",
+    "comparison: {very: {norm: [bn, gn]}}": "comparison.very is unknown; did you mean 'vary'",
+    "comparison: {vary: [norm]}": "comparison.vary cannot be ['norm']",
+    "comparison: {vary: {norm: [bn, gm]}}": "unknown norm 'gm'",
+    "comparison: {arms: [norm]}": "'norm' is no setting",
+    "comparison: {arms: [3]}": "comparison.arms cannot be 3",
+    "comparison: {arms: norm=bn}": "comparison.arms cannot be 'norm=bn'",
+    "comparison: {seeds: many}": "comparison.seeds cannot be 'many'",
+    "comparison: {seeds: true}": "comparison.seeds cannot be True",
+    "comparison: {scale: {tiny: 3}}": "comparison.scale.tiny cannot be 3",
+    "comparison: {scale: {tiny: [small]}}": "comparison.scale.tiny: 'small' is no setting",
+    "comparison: {baseline: [norm=bn]}": "comparison.baseline cannot be ['norm=bn']",
+    "comparison: {margin: some}": "comparison.margin cannot be 'some'",
+    "comparison: {vary: {norm: [bn, gn]}": "cannot be read",
+}
+
+
+@pytest.mark.parametrize("section", MALFORMED)
+def test_a_section_that_is_no_comparison_is_refused_with_its_file_or_key(section: str, conf: Path) -> None:
+    (conf / "mine.yaml").write_text(f"# @package _global_\n{section}\n")
+    with pytest.raises(UserError, match=re.escape(MALFORMED[section])) as raised:
+        plan(of_comparison(["experiment=mine"]))
+    assert "mine" in str(raised.value)
+
+
+def test_a_file_of_one_s_own_is_an_experiment(conf: Path) -> None:
+    (conf / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "# Question: Which one,\n"
+        "#           and why?\n"
+        "# Expected: nothing: nobody knows\n"
+        "comparison:\n"
+        "  arms: ['model=mlp', 'model=resnet20 norm=gn']\n"
+        "  vary: {data.limit: 200, optimizer.lr: [0.1, 1e-2]}\n"
+        "  seeds: 3\n"
+        "  scale: {small: [model=linear, 'model=mlp model.hidden=[8]', trainer.max_epochs=1]}\n"
+        "trainer:\n"
+        "  max_epochs: 2\n"
+    )
+    asked = of_comparison(["experiment=mine"])
+    assert (asked.question, asked.expected) == ("Which one, and why?", "nothing: nobody knows")
+    found = plan(asked)
+    assert chosen(found, "optimizer", "lr") == [(0.1,), (0.01,)] * 2
+    assert chosen(found, "trainer", "max_epochs") == [(2,)] * 4
+    assert [(each["model"]["name"], each["norm"]["name"]) for each in arms(found)][1:3] == [
+        ("mlp", "none"),
+        ("resnet20", "gn"),
+    ]
+    assert len(found.runs) == 12
+    small = plan(of_comparison(["experiment=mine", "scale=small"]))
+    assert chosen(small, "model", "name", "hidden") == [("mlp", [8])] * 2
+    assert chosen(small, "trainer", "max_epochs") == [(1,)] * 2
+    assert chosen(small, "data", "limit") == [(200,)] * 2

@@ -1,0 +1,335 @@
+"""What is said of comparisons that are not fair, and that nothing is said of those that are."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlzoo import config as configs
+from dlzoo import index
+from dlzoo.comparison.factors import design
+from dlzoo.comparison.fairness import MILD, Finding, findings, noise_findings
+from dlzoo.comparison.statistics import Effect
+from dlzoo.config import Config
+from tests.swept import RESNET, each, sweep, with_entries
+
+FAIR = ["norm=bn,gn", "data.batch_size=2,8", "optimizer.lr_reference_batch=128"]
+
+
+def found(made: list[Config], records: list[dict[str, Any]] | None = None, **how: Any) -> list[Finding]:
+    return findings(made, design(made, **how), records)
+
+
+def kinds(made: list[Config], records: list[dict[str, Any]] | None = None, **how: Any) -> list[str]:
+    return [finding.kind for finding in found(made, records, **how)]
+
+
+def recorded(made: list[Config], **facts: Any) -> list[dict[str, Any]]:
+    """What run.json says of finished runs that were made alike."""
+    alike = {
+        "state": "finished",
+        "versions": {"python": "3.11.7", "torch": "2.15.0"},
+        "git_commit": "1d6e755",
+        "device": "CPU, 1 thread",
+        "precision": "32-true",
+        "ranks": 1,
+        "data_fingerprint": "f1c5",
+        "data_sizes": {"train": 1294, "val": 144, "test": 359},
+        "steps": 400,
+    }
+    return [{**alike, **facts, "config": config} for config in made]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        FAIR,
+        ["norm=bn,gn", "data.batch_size=8"],
+        ["norm=bn,gn", "data.split_seed=${seed}"],
+        ["norm=bn,gn", "data.batch_size=2,8", "optimizer.lr=0.1,0.01"],
+        ["norm=bn,gn", "act=relu,mish"],
+        ["loss=cross_entropy,focal", "data.imbalance=10"],
+        ["loss.label_smoothing=0,0.1"],
+        ["optimizer.l1=0,0.0001"],
+        ["data.label_noise=0,0.2,0.4", "loss=cross_entropy,hinge"],
+        ["data.limit=100,200", "norm=bn,gn"],
+        ["augment.mixup=0,0.2", "augment=none,crop"],
+        ["trainer.max_epochs=5,10"],
+        ["trainer.precision=fp32,bf16"],
+        ["trainer.threads=1"],
+        [],
+    ],
+)
+def test_nothing_is_said_of_a_fair_sweep(words: list[str]) -> None:
+    made = sweep(RESNET, *words)
+    assert found(made) == []
+    assert found(made, recorded(made)) == []
+
+
+@pytest.mark.parametrize("choice", [choice for choice in configs.REGISTRIES if choice not in ("loss", "data")])
+def test_an_entry_as_it_comes_is_a_fair_opponent(choice: str) -> None:
+    base = {"upsample": {"model": "hrnet_w18"}, "model": {}}.get(choice, {"model": "resnet20"})
+    said = found(with_entries(choice, index.available(choice), **base))
+    assert {finding.kind for finding in said} == ({"own settings"} if choice == "optimizer" else set())
+
+
+@pytest.mark.parametrize(
+    ("arms", "kind", "words"),
+    [
+        (
+            ["norm=bn optimizer.lr=0.1", "norm=gn optimizer.lr=0.05"],
+            "follows",
+            ["optimizer.lr changes along with norm", "0.1 with norm=bn, 0.05 with norm=gn"],
+        ),
+        (["norm=bn optimizer=adam", "norm=gn"], "follows", ["optimizer changes along with norm", "adam with norm=bn"]),
+        (["norm=bn", "norm=gn trainer.clip_norm=null"], "follows", ["null with norm=gn"]),
+        (["norm=bn", "norm=gn trainer.devices=2"], "follows", ["trainer.devices"]),
+        (["optimizer=adam", "optimizer=sgd optimizer.l1=0.1"], "follows", ["optimizer.l1"]),
+        (["augment=none", "augment=flip data.label_noise=0.1"], "follows", ["data.label_noise"]),
+        (
+            [f"{arm} optimizer.lr_reference_batch=8" for arm in ("data.batch_size=2,4", "data.batch_size=8 norm=gn")],
+            "follows",
+            ["norm changes along with data.batch_size", "cannot be told apart"],
+        ),
+        (
+            ["optimizer=adam optimizer.lr=0.1,0.2", "optimizer=sgd optimizer.lr=0.3,0.4"],
+            "follows",
+            ["optimizer=sgd cannot be held against optimizer=adam", "the same optimizer.lr"],
+        ),
+        (["norm=bn", "norm=gn trainer.max_epochs=40"], "budget", ["20 with norm=bn, 40 with norm=gn"]),
+        (["norm=bn", "norm=gn data.batch_size=32"], "budget", ["data.batch_size"]),
+        (["norm=bn", "norm=gn data.limit=100"], "budget", ["data.limit is null with norm=bn, 100 with norm=gn"]),
+        (["norm=bn", "norm=gn data.imbalance=10"], "budget", ["data.imbalance"]),
+        (["norm=bn", "norm=gn trainer.limit_batches=3"], "budget", ["trainer.limit_batches"]),
+        (["norm=bn", "norm=gn trainer.early_stopping=3"], "budget", ["trainer.early_stopping"]),
+        (
+            ["norm=bn optimizer.lr=0.1,0.2,0.3,0.4,0.5", "norm=gn optimizer.lr=0.1,0.2"],
+            "budget",
+            ["optimizer.lr", "5 with norm=bn, 2 with norm=gn"],
+        ),
+        (["norm=bn,gn data.batch_size=2,8"], "learning rate", ["(0.1)", "optimizer.lr_reference_batch=N"]),
+        (["norm=bn", "norm=gn data.sampler=balanced"], "data", ["data.sampler", "balanced with norm=gn"]),
+        (["norm=bn,ln", "norm=gn augment=none"], "data", ["augment is crop with norm=bn, none with norm=gn"]),
+        (["norm=bn", "norm=gn augment.mixup=0.2"], "data", ["augment.mixup is 0 with norm=bn, 0.2 with norm=gn"]),
+        (["norm=bn", "norm=gn data.split_seed=1"], "data", ["data.split_seed"]),
+        (["norm=bn", "norm=gn data.test_shift=noise"], "data", ["data.test_shift"]),
+        (["norm=bn", "norm=gn trainer.select=last"], "selection", ["trainer.select is best with norm=bn"]),
+        (["optimizer.lr=0.1,0.2 data.val_fraction=0"], "selection", ["optimizer.lr", "test split"]),
+        (["norm=bn", "norm=gn init_from=before"], "pretrained", ["null with norm=bn, before with norm=gn"]),
+        (["norm=bn init_from=one", "norm=gn init_from=two"], "follows", ["init_from"]),
+    ],
+)
+def test_what_is_not_fair_is_said_with_the_settings(arms: list[str], kind: str, words: list[str]) -> None:
+    said = found(each(*arms))
+    assert [finding.kind for finding in said if finding.kind not in MILD] == [kind]
+    text = said[0].text
+    assert all(word in text for word in words), text
+    assert "\n" not in text
+
+
+def test_what_belongs_to_a_choice_that_differs_is_not_said_twice() -> None:
+    made = each("optimizer=nesterov norm=gn norm.eps=0.1", "optimizer=momentum")
+    (finding,) = found(made, baseline=["optimizer=momentum"])
+    assert finding.text.startswith("norm changes along with optimizer")
+
+
+def test_batch_sizes_that_only_some_have_are_no_tuning() -> None:
+    made = [config for config in sweep(RESNET, *FAIR) if config["norm"]["name"] == "bn" or config["seed"] == 0]
+    made = [config for config in made if config["data"]["batch_size"] == 2 or config["norm"]["name"] == "bn"]
+    assert kinds(made) == []
+
+
+def test_a_pretrained_network_against_one_that_is_not() -> None:
+    made = sweep("model=torchvision", "model.arch=resnet18", "model.pretrained=true") + sweep(RESNET)
+    assert kinds(made) == ["pretrained"]
+    both = sweep("model=torchvision", "model.arch=resnet18,resnet34", "model.pretrained=true")
+    assert kinds(both) == []
+
+
+def test_some_with_a_best_epoch_and_some_without_validation() -> None:
+    arms = "norm=bn", "norm=gn data.val_fraction=0"
+    assert kinds(each(*arms)) == ["budget", "selection"]
+    assert kinds(each(*(f"{arm} trainer.select=last" for arm in arms))) == ["budget"]
+
+
+def test_what_was_set_for_each_is_said_mildly() -> None:
+    made = sweep("model=resnet20", "model.width=20") + sweep("model=resnext29_8x64d", "model.width=8")
+    (finding,) = found(made)
+    assert finding.kind == "own settings" in MILD
+    assert "20 with model=resnet20, 8 with model=resnext29_8x64d" in finding.text
+
+
+def test_several_values_of_what_the_other_does_not_have_are_said_mildly() -> None:
+    (finding,) = found(each("norm=bn", "norm=gn norm.num_groups=1,8"))
+    assert finding.kind == "own settings"
+    assert "norm.num_groups was tried with different numbers of values (1 with norm=bn, 2 with norm=gn)" in finding.text
+
+
+def test_each_optimizer_has_a_rate_and_a_decay_of_its_own() -> None:
+    rate, decay = found(each("optimizer=adam,momentum"))
+    assert (rate.kind, decay.kind) == ("own settings", "own settings")
+    assert "optimizer.lr is 0.1 with optimizer=momentum, 0.001 with optimizer=adam" in rate.text
+    assert "optimizer.weight_decay is 0.0005 with optimizer=momentum, 0 with optimizer=adam" in decay.text
+    assert kinds(each("optimizer=momentum,nesterov")) == []
+    tried = each("optimizer=adam,momentum optimizer.lr=0.1,0.01 optimizer.weight_decay=0")
+    assert kinds(tried) == []
+
+
+@pytest.mark.parametrize(
+    ("arms", "wanted"),
+    [
+        (["data.batch_size=2,8"], ["learning rate", "steps"]),
+        (["data.batch_size=2,8 optimizer.lr_reference_batch=2"], ["steps"]),
+        (["data.batch_size=2,8 optimizer.lr=0.1,0.2"], ["steps"]),
+        (
+            ["data.batch_size=2 optimizer.lr=0.1 trainer.max_epochs=2", "data.batch_size=8 trainer.max_epochs=8"],
+            ["learning rate", "steps"],
+        ),
+        (
+            ["data.batch_size=2 optimizer.lr=0.1 trainer.max_epochs=2", "data.batch_size=8 trainer.max_epochs=3"],
+            ["budget", "learning rate", "steps"],
+        ),
+        (["data.batch_size=2 optimizer.lr=0.1", "data.batch_size=8 optimizer.lr=0.4"], ["follows", "steps"]),
+    ],
+)
+def test_batch_sizes_against_each_other(arms: list[str], wanted: list[str]) -> None:
+    assert sorted(kinds(each(*arms, seeds="0"))) == sorted(wanted)
+
+
+def test_a_batch_size_is_compared_where_somebody_says_so() -> None:
+    made = sweep(RESNET, *FAIR)
+    assert kinds(made) == []
+    assert kinds(made, baseline=["data.batch_size=8"]) == ["steps"]
+
+
+def test_a_rate_that_is_the_same_in_effect_is_the_same() -> None:
+    arms = [f"data.batch_size={size} optimizer.lr_reference_batch={size}" for size in (2, 8)]
+    assert "learning rate" in kinds(each(*(f"norm=bn,gn {arm}" for arm in arms)))
+
+
+def test_a_full_batch_has_a_rate_that_nobody_knows_before() -> None:
+    assert "learning rate" not in kinds(each("data.batch_size=8,full optimizer.lr_reference_batch=8"))
+
+
+def test_the_same_run_twice_is_said() -> None:
+    made = each("norm=bn,gn")
+    (finding,) = found([*made, made[0]])
+    assert (finding.kind, "norm=bn seed=0" in finding.text) == ("repeated", True)
+
+
+def test_grave_findings_come_first() -> None:
+    said = kinds(each("optimizer=adam", "optimizer=momentum trainer.max_epochs=3"))
+    assert said == ["budget", "own settings", "own settings"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"device": "NVIDIA H100"}, ["device", "NVIDIA H100 (3 runs)", "changes along with norm"]),
+        ({"precision": "bf16-mixed"}, ["precision"]),
+        ({"ranks": 2}, ["ranks"]),
+        ({"git_commit": "0d0484d"}, ["git_commit", "0d0484d"]),
+        ({"versions": {"python": "3.11.7", "torch": "2.14.0"}}, ["torch", "2.14.0 (3 runs)"]),
+    ],
+)
+def test_runs_that_were_not_made_alike(facts: dict[str, Any], words: list[str]) -> None:
+    made = each("norm=bn,gn")
+    records = [
+        record | (facts if config["norm"]["name"] == "gn" else {})
+        for config, record in zip(made, recorded(made), strict=True)
+    ]
+    (finding,) = found(made, records)
+    assert finding.kind == "environment"
+    assert all(word in finding.text for word in words), finding.text
+
+
+def test_a_machine_that_changes_in_the_middle_goes_along_with_nothing() -> None:
+    made = each("norm=bn,gn")
+    records = recorded(made)
+    records[0]["device"] = "CPU, 2 threads"
+    (finding,) = found(made, records)
+    assert "CPU, 1 thread (5 runs), CPU, 2 threads (1 run)" in finding.text
+    assert "along with" not in finding.text
+
+
+def test_what_a_factor_changes_of_the_machine_is_meant() -> None:
+    made = each("trainer.precision=fp32,bf16")
+    records = recorded(made)
+    for config, record in zip(made, records, strict=True):
+        record["precision"] = "bf16-mixed" if config["trainer"]["precision"] == "bf16" else "32-true"
+    assert found(made, records) == []
+
+
+def test_code_that_is_in_no_commit() -> None:
+    made = each("norm=bn,gn")
+    (finding,) = found(made, recorded(made, git_commit="1d6e755-dirty"))
+    assert (finding.kind, "6 of 6 runs" in finding.text) == ("environment", True)
+
+
+def test_files_that_changed_under_the_runs() -> None:
+    made = sweep(RESNET, "norm=bn,gn", "data.label_noise=0,0.1")
+    by_noise = [
+        record | {"data_fingerprint": str(record["config"]["data"]["label_noise"])} for record in recorded(made)
+    ]
+    assert found(made, by_noise) == []
+    by_noise[0]["data_fingerprint"] = "other"
+    (finding,) = found(made, by_noise)
+    assert (finding.kind, "other" in finding.text) == ("data", True)
+
+
+def test_what_early_stopping_gave_to_each() -> None:
+    made = each("norm=bn,gn trainer.early_stopping=3")
+    records = recorded(made)
+    assert found(made, records) == []
+    for config, record in zip(made, records, strict=True):
+        record["steps"] = 400 if config["norm"]["name"] == "bn" else 900 + config["seed"]
+    (finding,) = found(made, records)
+    assert finding.kind == "steps"
+    assert "400 with norm=bn, 901 with norm=gn" in finding.text
+
+
+def test_a_split_that_the_data_came_with_is_validation() -> None:
+    made = each("optimizer.lr=0.1,0.2 data.val_fraction=0")
+    assert kinds(made, recorded(made)) == []
+    assert kinds(made, recorded(made, data_sizes={"train": 1438, "test": 359})) == ["selection"]
+
+
+def test_runs_that_have_hardly_begun_are_no_finding() -> None:
+    made = each("norm=bn,gn")
+    records = recorded(made)
+    records[1] = {"state": "created", "config": made[1]}
+    records[2] = {"state": "failed", "config": made[2], "versions": None, "error": "out of memory"}
+    assert found(made, records) == []
+
+
+def effect(difference: float, noise: float | None) -> Effect:
+    return Effect(difference, None, None, None, None, noise, None, 3, 3, True, ())
+
+
+def test_a_difference_that_the_seed_makes_as_well() -> None:
+    given = [
+        ("small", effect(-0.01, 0.02)),
+        ("large", effect(0.03, 0.02)),
+        ("unknown", effect(0.01, None)),
+        ("none at all", effect(0.0, 0.0)),
+        ("lost", effect(float("nan"), 0.02)),
+    ]
+    (finding,) = noise_findings(given)
+    assert finding.kind == "noise"
+    assert finding.text.startswith("small: the difference (0.01) is smaller than the noise of the seed (0.02)")
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.5, 0.9])
+def test_how_often_one_seed_shows_the_opposite(difference: float) -> None:
+    (finding,) = noise_findings([("x", effect(difference, 1.0))])
+    draw = np.random.default_rng(0)
+    share = (draw.normal(difference, 1, 200_000) < draw.normal(0, 1, 200_000)).mean()
+    said = int(finding.text.partition("about ")[2].partition("%")[0]) / 100
+    assert abs(said - share) < 0.01
+
+
+def test_two_thousand_runs_are_looked_at() -> None:
+    arms = sweep(RESNET, "norm=bn,gn,ln,in,none", "data.batch_size=2,4,8,16", seeds="0")
+    made = [{**config, "seed": seed} for config in arms for seed in range(100)]
+    records = recorded(made)
+    assert kinds(made, records) == ["learning rate"]

@@ -1,0 +1,229 @@
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from dlzoo.cli import main
+from dlzoo.config import compose
+from dlzoo.errors import UserError
+from dlzoo.report.analysis import analyse
+from dlzoo.report.report import write
+from dlzoo.runs import sweep_file
+from dlzoo.runs.differences import flat
+from dlzoo.runs.sweep_file import SweepFile
+from tests.fake_runs import CLASSES, write_run, write_sweep
+from tests.small import SMALL, train
+
+NORMS = [["norm=bn"], ["norm=gn"]]
+SEEDS = range(8)
+
+
+def accuracy(config, seed):
+    return 0.7 + 0.01 * (seed % 3) + (0.05 + 0.002 * seed) * (config["norm"]["name"] == "gn")
+
+
+def test_one_factor_over_seeds(tmp_path):
+    write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    content = analyse(tmp_path)
+    assert [(each.key, each.levels, each.baseline) for each in content.factors] == [("norm", ("bn", "gn"), "bn")]
+    assert content.seeds == list(SEEDS)
+    bn, gn = content.cells
+    assert bn.is_baseline and not gn.is_baseline
+    assert bn.values == {seed: 0.7 + 0.01 * (seed % 3) for seed in SEEDS}
+    (found,) = content.comparisons
+    differences = [0.05 + 0.002 * seed for seed in SEEDS]
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
+    assert found.effect.difference == pytest.approx(0.057)
+    assert (found.effect.interval.low, found.effect.interval.high) == pytest.approx((low, high))
+    assert found.effect.p == found.effect.adjusted == 2 / 2**8
+    assert (found.verdict, found.effect.paired) == ("better", True)
+    assert "norm=gn is better than norm=bn" in content.answer[0]
+    assert "0.0078" in content.answer[0]
+    assert content.margin == 0.01
+    assert [each.name for each in found.per_class] == CLASSES
+
+
+def test_a_lower_loss_is_better(tmp_path):
+    write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    content = analyse(tmp_path, metric="loss", margin=0)
+    assert content.metric.key == "test/loss"
+    assert content.comparisons[0].effect.difference < 0
+    assert content.comparisons[0].verdict == "better"
+    assert content.others["test/accuracy"].keys() == {"norm=bn", "norm=gn"}
+
+
+def test_the_best_seed_is_never_what_is_told(tmp_path):
+    write_sweep(tmp_path, NORMS, SEEDS, lambda config, seed: 0.987654 if seed == 3 else 0.5 + seed / 1000)
+    write(tmp_path)
+    for kind in ("md", "tex"):
+        assert "0.9877" not in (tmp_path / "report" / f"report.{kind}").read_text()
+
+
+def test_seeds_that_are_not_the_same_are_said_not_to_be(tmp_path):
+    write_sweep(tmp_path, [["norm=bn"]], range(8), accuracy)
+    write_sweep(tmp_path, [["norm=gn"]], range(8, 16), accuracy)
+    content = analyse(tmp_path)
+    assert not content.comparisons[0].effect.paired
+    assert any("unpaired" in sentence for sentence in content.power)
+    assert "unpaired" in content.answer[0]
+
+
+def test_few_seeds_are_said_to_be_few(tmp_path):
+    write_sweep(tmp_path, NORMS, range(3), accuracy)
+    content = analyse(tmp_path)
+    assert "0.25" in content.power[0]
+    assert "6 seeds" in content.power[1]
+    assert content.comparisons[0].verdict == "undecided"
+    assert content.comparisons[0].seeds_needed >= 6
+
+
+def test_one_seed_and_one_arm(tmp_path):
+    write_sweep(tmp_path / "seed", NORMS, [0], accuracy)
+    content = analyse(tmp_path / "seed")
+    assert content.cells[0].interval is None
+    assert "nothing can be said" in content.power[0]
+    write_sweep(tmp_path / "arm", [["norm=bn"]], SEEDS, accuracy)
+    content = analyse(tmp_path / "arm")
+    assert content.comparisons == []
+    assert "nothing to compare" in content.answer[-1]
+    for folder in ("seed", "arm"):
+        write(tmp_path / folder)
+        assert (tmp_path / folder / "report" / "report.html").stat().st_size > 3000
+
+
+def test_a_sweep_that_goes_on_and_runs_that_broke(tmp_path):
+    runs = write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    runs[1].update(state="failed", error="the loss became NaN")
+    runs[2].state_file.write_text('{"state": "fini')
+    runs[3].update(state="created", metrics={})
+    runs[4].update(metrics={"test/accuracy": None})
+    (runs[5].path / "config.yaml").unlink()
+    runs[6].metrics_file.write_text('{"step": 1, "ep')
+    runs[7].update(by_class={"recall": [1.0]}, versions=None, params="many")
+    content = analyse(tmp_path)
+    states = {each.label: (each.state, each.error) for each in content.unfinished}
+    assert states["norm=bn seed=1"] == ("failed", "the loss became NaN")
+    assert states["norm=bn,seed=2"][0] == "damaged"
+    assert states["norm=bn seed=3"][0] == "waiting"
+    assert states["norm=bn seed=4"] == ("finished", "it did not measure this")
+    assert states["norm=bn seed=5"][0] == "missing"
+    assert content.cells[0].values.keys() == {0, 6, 7}
+    write(tmp_path)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "the loss became NaN" in page
+
+
+def test_the_same_run_twice_counts_once(tmp_path):
+    write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    later = write_run(tmp_path / "again", compose(["norm=gn"]), 0.5, finished="2026-11-23T00:00:00+00:00")
+    content = analyse(tmp_path)
+    assert content.cells[1].values[0] == 0.5
+    (other,) = content.unfinished
+    assert other.label == "norm=gn seed=0"
+    assert later.path.name in other.error
+
+
+def test_the_sweep_says_how_to_look_at_its_runs(tmp_path):
+    write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    asked = SweepFile(["dlzoo compare norm=gn,bn"], {"norm": ["gn", "bn"]}, ["norm=gn"], None, 0.2, "Is it so?", "No.")
+    sweep_file.write(tmp_path, asked)
+    content = analyse(tmp_path)
+    assert content.factors[0].levels == ("gn", "bn")
+    assert content.factors[0].baseline == "gn"
+    assert content.comparisons[0].verdict == "equivalent"
+    assert (content.question, content.expected) == ("Is it so?", "No.")
+    assert content.commands[0] == "dlzoo compare norm=gn,bn"
+    assert analyse(tmp_path, baseline="norm=bn", margin=0.0).comparisons[0].verdict == "better"
+    (tmp_path / "sweep.json").write_text("{")
+    assert analyse(tmp_path).factors[0].baseline == "bn"
+
+
+def test_a_later_sweep_of_the_folder_adds_to_what_was_asked(tmp_path):
+    first = SweepFile(["one"], {"norm": ["gn", "bn"]}, ["norm=gn"], None, 0.2, "Is it so?", None)
+    sweep_file.write(tmp_path, first)
+    sweep_file.write(tmp_path, SweepFile(["two"], {"norm": ["in"], "act": ["relu"]}))
+    found = sweep_file.read(tmp_path)
+    assert found.lines == ["one", "two"]
+    assert found.order == {"norm": ["gn", "bn", "in"], "act": ["relu"]}
+    assert (found.baseline, found.margin, found.question) == (["norm=gn"], 0.2, "Is it so?")
+
+
+def test_commands_of_runs_that_no_sweep_made_compose_to_their_configs(tmp_path):
+    arms = [["model=googlenet", "norm=gn", "trainer.max_epochs=3"], ["data=wine", "optimizer=adam", "optimizer.lr=0.1"]]
+    runs = write_sweep(tmp_path, arms, [0, 4], lambda config, seed: 0.5)
+    *lines, last = analyse(tmp_path).commands
+    assert last == f"dlzoo report {tmp_path}"
+    wanted = [flat(run.read()["config"]) for run in runs]
+    for line in lines:
+        assert line.startswith("python train.py -m ") and line.endswith(" seed=0,4")
+        words = shlex.split(line)[3:-1]
+        assert flat(compose([*words, "seed=4"])) in wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "no such folder"),
+        (["."], "no run is finished"),
+        (["runs", "--metric", "test/acuracy"], "did you mean"),
+        (["runs", "--margin", "wide"], "--margin wide"),
+        (["runs", "--baseline", "norm=ln"], "norm"),
+        (["runs", "--baseline", "act=relu"], "act"),
+        (["runs", "--out", "taken"], "cannot write"),
+        (["runs", "more"], "usage"),
+        (["runs", "--margin"], "--margin"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "runs":
+        write_sweep(tmp_path / "runs", NORMS, [0], accuracy)
+    (tmp_path / "taken").write_text("")
+    assert main(["report", *words]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
+def test_files_of_a_report(tmp_path, capsys):
+    write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    (tmp_path / "there" / "pictures").mkdir(parents=True)
+    own = tmp_path / "there" / "pictures" / "mine.png"
+    own.write_text("mine")
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "there"), "--margin=0.02"]) == 0
+    assert "norm=gn is better than norm=bn" in capsys.readouterr().out
+    there = {path.name for path in (tmp_path / "there").iterdir()}
+    assert there == {"report.html", "report.md", "report.tex", "report.json", "pictures"}
+    found = json.loads((tmp_path / "there" / "report.json").read_text())
+    assert found["margin"] == 0.02
+    assert found["comparisons"][0]["effect"]["difference"] == pytest.approx(0.057)
+    assert own.read_text() == "mine"
+    drawn = {path.stem for path in (tmp_path / "there" / "pictures").glob("*.svg")}
+    assert {"means", "effects", "curves"} <= drawn
+
+
+def test_numbers_of_a_report_are_those_of_the_runs_and_of_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    runs = [
+        train(*SMALL, f"norm={norm}", f"seed={seed}", f"run_dir={tmp_path / norm}{seed}")
+        for norm in ("bn", "gn")
+        for seed in (0, 1)
+    ]
+    write(tmp_path)
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    for run in runs:
+        config = json.loads((run.dir / "run.json").read_text())["config"]
+        (cell,) = [each for each in found["cells"] if f"norm={config['norm']['name']}" in each["levels"]]
+        board = EventAccumulator(str(run.dir), size_guidance={"scalars": 0}).Reload()
+        value = cell["values"][str(config["seed"])]
+        assert value == pytest.approx(board.Scalars("test/accuracy")[-1].value, abs=1e-7)
+        assert value == run.metrics["test/accuracy"]
+        assert len(cell["per_class"]) == 10
+    assert [factor["key"] for factor in found["factors"]] == ["norm"]
+
+
+def test_an_unknown_folder_is_refused_by_the_library_too(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        write(Path(tmp_path / "nowhere"))
