@@ -199,6 +199,13 @@ def test_a_cell_that_is_compared_twice_has_no_row_of_its_own() -> None:
     assert len(found(tables.effects(content("many_cells"))).rows) == 40
 
 
+def test_what_all_rows_would_say_stands_in_the_caption() -> None:
+    alone, several = found(tables.effects(content("norms"))), found(tables.effects(content("activations")))
+    assert "compared" not in [column.head for column in alone.columns]
+    assert f"gn {numbers.MINUS} bn" in alone.caption
+    assert [row[0] for row in several.rows[:2]] == ["leaky_relu against relu", "elu against relu"]
+
+
 def test_unpaired_and_left_out_seeds_are_said() -> None:
     made = content("activations")
     first = made.comparisons[0]

@@ -25,6 +25,9 @@ _HEAD = """<!doctype html>
 #: Words that are not broken into lines, in letters: the table scrolls if it must.
 _WHOLE = 24
 
+#: Letters of an answer that is set large.
+_BRIEF = 160
+
 #: Rows from which on a table is folded, so that one finds what is below it.
 _LONG = 24
 
@@ -69,7 +72,8 @@ def _header(content: Content) -> str:
 def _answer(content: Content) -> str:
     if not content.answer:
         return ""
-    return f'<section class="answer">\n<h2>Answer</h2>\n{_paragraphs(content.answer)}\n</section>'
+    brief = " brief" if len(content.answer[0]) <= _BRIEF else ""
+    return f'<section class="answer{brief}">\n<h2>Answer</h2>\n{_paragraphs(content.answer)}\n</section>'
 
 
 def _findings(content: Content) -> str:

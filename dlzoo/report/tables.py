@@ -50,10 +50,11 @@ def means(content: Content) -> Table | None:
 def effects(content: Content) -> Table | None:
     """Each arm against its baseline."""
     digits, where = difference_digits(content), _where(content)
+    pair = _only_pair(content)
     rows = [
         (
             plain(each.context).removeprefix(f"{where}="),
-            _compared(content, each),
+            NONE if pair else _compared(content, each),
             fixed(each.effect.difference, digits, signed=True),
             between(each.effect.interval, digits, signed=True),
             each.verdict,
@@ -69,7 +70,7 @@ def effects(content: Content) -> Table | None:
     columns += [Column("verdict", "verdict"), Column("p"), Column("p, adjusted"), Column("in noise")]
     columns += [Column("seeds", "words"), Column("seeds needed")]
     better = "higher" if content.metric.higher_is_better else "lower"
-    caption = f"Differences in {plain(content.metric.name)} ({better} is better), each arm minus its baseline."
+    caption = f"Differences in {plain(content.metric.name)} ({better} is better), {pair or 'arm minus baseline'}."
     if any(each.effect.size is not None for each in content.comparisons):
         caption += " “In noise”: the difference in standard deviations over seeds."
     return table("effects", caption, columns, rows)
@@ -197,6 +198,15 @@ def _where(content: Content) -> str:
     """The head of what the comparisons have around them: its key where it is one for all."""
     keys = {each.context.partition("=")[0] for each in content.comparisons}
     return plain(keys.pop()) if len(keys) == 1 and len(content.factors) == 2 else "all else"
+
+
+def _only_pair(content: Content) -> str:
+    """ "gn - bn" where it is all that is compared, in several contexts: a caption says it once."""
+    pairs = {(each.factor, each.level, each.against) for each in content.comparisons}
+    if len(pairs) != 1 or not all(each.context for each in content.comparisons):
+        return ""
+    ((_, level, against),) = pairs
+    return f"{plain(level)} {MINUS} {plain(against)}"
 
 
 def _compared(content: Content, comparison: Comparison) -> str:

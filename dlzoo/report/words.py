@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dlzoo.comparison.power import family, seeds_to_reach
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Comparison, Content
-from dlzoo.report.numbers import between, counted, decimals, fixed, p_value, plain
+from dlzoo.report.numbers import between, counted, difference_digits, fixed, mean_digits, p_value, plain
 
 #: A sentence names so many comparisons one by one; of more it says how many there are.
 _FEW = 12
@@ -20,21 +20,17 @@ _VERDICTS = {
 
 
 def answer(content: Content) -> list[str]:
-    """The sentences that a report begins with."""
+    """The sentences that a report begins with, the shortest first."""
     if not content.comparisons:
         return _means(content)
-    digits = decimals(
-        max(abs(each.effect.difference) for each in content.comparisons),
-        [each.effect.interval for each in content.comparisons],
-    )
-    pairs = list(dict.fromkeys((each.factor, each.level, each.against) for each in content.comparisons))
-    sentences = [
-        _of_pair(
-            content, [each for each in content.comparisons if (each.factor, each.level, each.against) == pair], digits
-        )
-        for pair in pairs
-    ]
-    return [_summary(content), *sentences] if len(pairs) > 1 else sentences
+    pairs: dict[tuple[str, str, str], list[Comparison]] = {}
+    for each in content.comparisons:
+        pairs.setdefault((each.factor, each.level, each.against), []).append(each)
+    sentences = [_of_pair(content, of_pair) for of_pair in pairs.values()]
+    if len(pairs) > 1:
+        return [_summary(content), *sentences]
+    (of_pair,) = pairs.values()
+    return [_headline(content, of_pair), *sentences] if len(of_pair) > 1 else sentences
 
 
 def compared(comparison: Comparison) -> str:
@@ -84,7 +80,7 @@ def _family(count: int, seeds: int, smallest: float) -> str:
 
 def _means(content: Content) -> list[str]:
     sentences = []
-    digits = decimals(max(abs(cell.mean) for cell in content.cells), [cell.interval for cell in content.cells])
+    digits = mean_digits(content)
     for cell in content.cells[:_FEW]:
         seeds = len(cell.values)
         interval = f" (95 % interval {_range(cell.interval, digits)})" if cell.interval else ", without an interval"
@@ -110,32 +106,47 @@ def _summary(content: Content) -> str:
     )
 
 
-def _of_pair(content: Content, comparisons: Sequence[Comparison], digits: int) -> str:
+def _headline(content: Content, comparisons: Sequence[Comparison]) -> str:
+    """One level against the baseline in several contexts: where which, without the numbers."""
+    verdicts = {each.verdict for each in comparisons}
+    start = f"By {content.metric.name} {_arm(comparisons[0])}"
+    than = f"{plain(comparisons[0].factor)}={plain(comparisons[0].against)}"
+    if verdicts == {"undecided"}:
+        return f"{start} is nowhere known to differ from {than}: none of {len(comparisons)} comparisons is decided."
+    parts = []
+    for verdict, said in _VERDICTS.items():
+        if found := [each for each in comparisons if each.verdict == verdict]:
+            where = ", ".join(_where(each, place == 0) for place, each in enumerate(found[:_FEW]))
+            parts.append(f"{said} at {where}{_more(found)}")
+    return f"{start} against {than} is {'; '.join(parts)}."
+
+
+def _of_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
     """One level against the baseline, in all contexts."""
     first = comparisons[0]
     if len(comparisons) == 1:
-        return _alone(content, first, digits)
-    parts = []
-    for verdict, said in _VERDICTS.items():
-        found = [each for each in comparisons if each.verdict == verdict]
-        if found:
-            more = f" and {len(found) - _FEW} more" if len(found) > _FEW else ""
-            parts.append(
-                f"{said} at {', '.join(_at(each, digits, place == 0) for place, each in enumerate(found[:_FEW]))}{more}"
-            )
-    against = f"{plain(first.factor)}={plain(first.against)}"
-    return f"{_arm(first)} against {against} by {content.metric.name}: {'; '.join(parts)}."
+        return _alone(content, first)
+    digits, parts = difference_digits(content), []
+    for place, each in enumerate(comparisons[:_FEW]):
+        interval = "no interval" if each.effect.interval is None else between(each.effect.interval, digits, signed=True)
+        difference = fixed(each.effect.difference, digits, signed=True)
+        parts.append(f"{difference} at {_where(each, place == 0)} ({interval})")
+    return (
+        f"{content.metric.name[0].upper()}{content.metric.name[1:]} of {_arm(first)} minus {plain(first.factor)}="
+        f"{plain(first.against)}, with 95 % intervals: {', '.join(parts)}{_more(comparisons)}."
+    )
 
 
-def _alone(content: Content, comparison: Comparison, digits: int) -> str:
+def _alone(content: Content, comparison: Comparison) -> str:
     """One comparison, told whole."""
-    effect, name = comparison.effect, content.metric.name
+    effect, name, digits = comparison.effect, content.metric.name, difference_digits(content)
     arm, other = _arm(comparison), f"{plain(comparison.factor)}={plain(comparison.against)}"
     at = f" at {plain(comparison.context)}" if comparison.context else ""
     interval = f"95 % interval {_range(effect.interval, digits)}" if effect.interval else "no interval"
     p = effect.p if effect.adjusted is None else effect.adjusted
     seeds = counted(min(effect.seeds, effect.baseline_seeds), "paired seed" if effect.paired else "unpaired seed")
-    facts = f"{fixed(effect.difference, digits, signed=True)} ({interval}, p = {p_value(p)}, {seeds})"
+    test = "no test" if p is None else f"p = {p_value(p)}"
+    facts = f"{fixed(effect.difference, digits, signed=True)} ({interval}, {test}, {seeds})"
     if comparison.verdict in ("better", "worse"):
         return f"{arm} is {comparison.verdict} than {other}{at}: {name} {facts}."
     if comparison.verdict == "equivalent":
@@ -145,13 +156,15 @@ def _alone(content: Content, comparison: Comparison, digits: int) -> str:
     return f"Whether {arm} is better or worse than {other}{at} is not decided: {name} {facts}.{more}"
 
 
-def _at(comparison: Comparison, digits: int, first: bool) -> str:
-    """ "data.batch_size=2 (+0.0512, [+0.0401, +0.0623])"; after the first a single setting's value is enough."""
-    effect, context = comparison.effect, plain(comparison.context)
+def _where(comparison: Comparison, first: bool) -> str:
+    """ "data.batch_size=2"; after the first a single setting's value is enough."""
+    context = plain(comparison.context)
     _, _, value = context.partition("=")
-    where = context if first or " " in context or not value else value
-    known = "no interval" if effect.interval is None else between(effect.interval, digits, signed=True)
-    return f"{where} ({fixed(effect.difference, digits, signed=True)}, {known})"
+    return context if first or " " in context or not value else value
+
+
+def _more(found: Sequence[Comparison]) -> str:
+    return f" and {len(found) - _FEW} more" if len(found) > _FEW else ""
 
 
 def _range(interval: Interval, digits: int) -> str:
