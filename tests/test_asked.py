@@ -36,6 +36,11 @@ def test_settings_in_quotes_vary_together():
     assert plan(asked).varying == ["model", "model.width", "norm"]
 
 
+def test_an_arm_of_one_setting_beside_others_of_several():
+    asked = of_comparison(["drop=none", "drop=dropout drop.rate=0.5", "norm=gn", "seeds=1"])
+    assert settings(asked) == ["drop=none,norm=gn", "drop=dropout,drop.rate=0.5,norm=gn"]
+
+
 def test_what_is_typed_replaces_what_an_experiment_says():
     words = ["experiment=bn_vs_gn", "scale=tiny", "norm=in", "data=digits", "seeds=1", "trainer.max_epochs=1"]
     asked = of_comparison(words)

@@ -63,8 +63,10 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
     """
     own = {key: _own(words, key) for key in COMPARE_ONLY}
     rest = [word for word in words if word.partition("=")[0] not in COMPARE_ONLY]
-    arms = [shlex.split(word) for word in rest if _is_arm(word)]
-    rest = [word for word in rest if not _is_arm(word)]
+    several = _keys([shlex.split(word) for word in rest if _is_arm(word)])
+    # An arm may be a single setting, beside others that are several.
+    arms = [shlex.split(word) for word in rest if _is_arm(word) or word.partition("=")[0] in several]
+    rest = [word for word in rest if not _is_arm(word) and word.partition("=")[0] not in several]
     name, written, about = named(words), Written(), dict[str, str]()
     common = settings("base", own["base"] or "")
     if name is not None:
