@@ -121,7 +121,7 @@ def compare(words: list[str]) -> int:
     from dlzoo.sweep.sweep import sweep
 
     swept = sweep(of_comparison(words))
-    if any(row.state == "finished" for row in swept.rows):
+    if not swept.dry and any(row.state == "finished" for row in swept.rows):
         report([str(swept.folder)])
     return 0 if swept.ok else 1
 

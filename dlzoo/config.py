@@ -77,8 +77,11 @@ def choices() -> list[str]:
     return [*REGISTRIES, *(name for name in folders if name not in SWEEP_ONLY)]
 
 
-def compose(overrides: Iterable[str]) -> Config:
+def compose(overrides: Iterable[str], *, of_several: bool = False) -> Config:
     """The config that `overrides` ask for.
+
+    Args:
+        of_several: whether it is one run of a sweep: then an experiment may be a comparison, of which this is a part.
 
     Raises:
         UserError: for an unknown choice, name or key, or a value of the wrong type.
@@ -93,7 +96,9 @@ def compose(overrides: Iterable[str]) -> Config:
         elif override.value() is not None:
             chosen.append(f"{override.key_or_group}={override.value()}")
     raw = deepcopy(_composed(tuple(chosen), _written()))
-    raw.pop("comparison", None)  # of an experiment: what it compares, which no single run has
+    if raw.pop("comparison", None) and not of_several:
+        experiment = next(word for word in chosen if word.startswith("experiment="))
+        raise UserError(f"{experiment} compares several runs: dlzoo compare {experiment}")
     _keep_what_registrations_change(raw)
     for override in values:
         _put(raw, override.key_or_group, override.value())

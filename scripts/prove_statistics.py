@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from dlzoo.comparison.relabelling import sign_flip_p
+from dlzoo.comparison.permutation import sign_flip_p
 from dlzoo.comparison.statistics import RESOLUTION, Interval, adjusted, bands, effect, mean_interval, verdict
 
 SEEDS = (3, 6, 8, 20)

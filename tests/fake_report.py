@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from dlzoo.comparison.fairness import Finding
+from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect, Interval
 from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Curve, Factor, Metric, Unfinished
 

@@ -1,5 +1,6 @@
 import pytest
 
+from dlzoo.config import compose
 from dlzoo.errors import UserError
 from dlzoo.sweep.asked import Asked, of_comparison, of_sweep
 from dlzoo.sweep.plan import plan
@@ -53,6 +54,15 @@ def test_what_is_typed_replaces_what_an_experiment_says():
     assert "table 2" in (asked.expected or "")
 
 
+def test_a_margin_is_read_as_other_numbers_are():
+    assert of_comparison(["norm=bn,gn", "margin=1e-2"]).margin == 0.01
+
+
+def test_a_single_run_is_no_comparison():
+    with pytest.raises(UserError, match="dlzoo compare experiment=bn_vs_gn"):
+        compose(["experiment=bn_vs_gn"])
+
+
 def test_a_sweep_takes_an_experiment_that_compares():
     assert len(plan(of_sweep(["experiment=bn_vs_gn", "scale=tiny"])).runs) == 80
     assert of_sweep(["norm=bn,gn"]).words == ["norm=bn,gn"]
@@ -63,14 +73,35 @@ def test_a_sweep_takes_an_experiment_that_compares():
     [
         (["experiment=bn_vs_gn", "scale=tyni"], "there is tiny"),
         (["norm=bn,gn", "scale=tiny"], "experiment=NAME"),
-        (["norm=bn,gn", "seeds=0"], "seeds=0"),
-        (["norm=bn,gn", "seeds=x"], "seeds=x"),
+        (["norm=bn,gn", "seeds=0"], "seeds must be an integer >= 1, not 0"),
+        (["norm=bn,gn", "seeds=x"], "seeds must be an integer >= 1"),
         (["norm=bn,gn", "seeds=2", "seeds=3"], "twice"),
-        (["norm=bn,gn", "margin=-1"], "margin=-1"),
+        (["norm=bn,gn", "margin=-1"], "margin must be a number >= 0"),
         (["norm=bn,gn", "base=resnet20"], "resnet20"),
+        (["norm=bn,gn", "base='model=mlp"], "cannot be read"),
+        (["experiment=bn_vs_gn,attention"], "one at a time"),
+        (["experiment=bn_vs_gn", "experiment=bn_vs_gn"], "experiment twice"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(words, said):
     with pytest.raises(UserError, match=said) as error:
         of_comparison(words)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say what is compared"),
+        (["norm=bn,gn", "norm=ln"], "the line says norm twice"),
+        (["norm=bn,gn", "base=norm=gn"], "both say norm"),
+        (["norm=bn,gn", "base=model=mlp model=linear"], "base says model twice"),
+        (["model=mlp norm=bn", "norm=bn model=mlp"], "two arms are the same"),
+        (["model=mlp seed=1", "model=mlp seed=2", "seeds=2"], "both say which seeds"),
+        (["norm=bn,gn", "seed=1,2", "seeds=2"], "both say which seeds"),
+        (["norm=bn,gn", "metric=test/acuracy"], "did you mean"),
+    ],
+)
+def test_what_would_cancel_itself_is_refused(words, said):
+    with pytest.raises(UserError, match=said):
+        of_comparison(words)

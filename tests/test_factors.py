@@ -125,7 +125,26 @@ def test_arms_with_seeds_of_their_own_are_arms_still() -> None:
     found = design(each("norm=bn", seeds="0,1") + each("norm=gn", seeds="2,3"))
     assert keys(found) == ["norm"]
     assert {arm: list(runs) for arm, runs in found.arms.items()} == {("bn",): [0, 1], ("gn",): [2, 3]}
-    assert found.missing == [(("bn",), 2), (("bn",), 3), (("gn",), 0), (("gn",), 1)]
+    assert found.missing == []
+
+
+@pytest.mark.parametrize(
+    ("seeds", "missing"),
+    [
+        (["range(8)", "range(8,16)"], []),
+        (["range(8)", "range(6,14)"], []),
+        (["range(8)", "range(5)"], [("gn", 5), ("gn", 6), ("gn", 7)]),
+        (["0,1,3,4", "0,1,2,3"], [("bn", 2), ("gn", 4)]),
+        (["range(4)", "range(4)", "0,1,2,9"], [("ln", 3)]),
+        (["range(4)", "range(4)", "range(4,8)", "range(4,8)"], []),
+        (["range(2)", "range(2)", "0", "0"], [("ln", 1), ("in", 1)]),
+    ],
+)
+def test_seeds_are_missing_where_the_arms_share_them(seeds: list[str], missing: list[tuple[str, int]]) -> None:
+    names = ["bn", "gn", "ln", "in"]
+    made = [config for norm, own in zip(names, seeds, strict=False) for config in each(f"norm={norm}", seeds=own)]
+    found = design(made, order={"norm": names}).missing
+    assert sorted(((arm, seed) for (arm,), seed in found), key=lambda one: names.index(one[0])) == missing
 
 
 def test_batch_sizes_with_a_seed_each_are_no_repetition() -> None:
@@ -250,6 +269,16 @@ def test_where_nothing_is_dropped_it_is_dropped_nowhere() -> None:
     ]
     assert found.missing == []
     assert keys(design(each("drop=none drop.place=after_norm,before_norm"))) == []
+
+
+def test_nothing_is_missing_of_arms_that_have_settings_of_their_own() -> None:
+    """Those of conf/experiment/dropout_bn_order.yaml."""
+    arms = "drop=dropout drop.rate=0.5", "drop=uniform drop.beta=0.5"
+    made = each("drop=none", *(f"{arm} drop.place=after_norm,before_norm" for arm in arms))
+    for baseline in ([], ["drop=none", "drop.place=after_norm"]):
+        found = design(made, baseline)
+        assert len(found.arms) == 5
+        assert found.missing == []
 
 
 def test_runs_that_others_have_are_missing() -> None:

@@ -8,7 +8,8 @@ import pytest
 from dlzoo import config as configs
 from dlzoo import index
 from dlzoo.comparison.factors import design
-from dlzoo.comparison.fairness import MILD, Finding, findings, noise_findings
+from dlzoo.comparison.fairness import MILD, findings, noise_findings
+from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect
 from dlzoo.config import Config
 from tests.swept import RESNET, each, sweep, with_entries
@@ -78,22 +79,26 @@ def test_an_entry_as_it_comes_is_a_fair_opponent(choice: str) -> None:
     [
         (
             ["norm=bn optimizer.lr=0.1", "norm=gn optimizer.lr=0.05"],
-            "follows",
+            "confounded",
             ["optimizer.lr changes along with norm", "0.1 with norm=bn, 0.05 with norm=gn"],
         ),
-        (["norm=bn optimizer=adam", "norm=gn"], "follows", ["optimizer changes along with norm", "adam with norm=bn"]),
-        (["norm=bn", "norm=gn trainer.clip_norm=null"], "follows", ["null with norm=gn"]),
-        (["norm=bn", "norm=gn trainer.devices=2"], "follows", ["trainer.devices"]),
-        (["optimizer=adam", "optimizer=sgd optimizer.l1=0.1"], "follows", ["optimizer.l1"]),
-        (["augment=none", "augment=flip data.label_noise=0.1"], "follows", ["data.label_noise"]),
+        (
+            ["norm=bn optimizer=adam", "norm=gn"],
+            "confounded",
+            ["optimizer changes along with norm", "adam with norm=bn"],
+        ),
+        (["norm=bn", "norm=gn trainer.clip_norm=null"], "confounded", ["null with norm=gn"]),
+        (["norm=bn", "norm=gn trainer.devices=2"], "confounded", ["trainer.devices"]),
+        (["optimizer=adam", "optimizer=sgd optimizer.l1=0.1"], "confounded", ["optimizer.l1"]),
+        (["augment=none", "augment=flip data.label_noise=0.1"], "confounded", ["data.label_noise"]),
         (
             [f"{arm} optimizer.lr_reference_batch=8" for arm in ("data.batch_size=2,4", "data.batch_size=8 norm=gn")],
-            "follows",
+            "confounded",
             ["norm changes along with data.batch_size", "cannot be told apart"],
         ),
         (
             ["optimizer=adam optimizer.lr=0.1,0.2", "optimizer=sgd optimizer.lr=0.3,0.4"],
-            "follows",
+            "confounded",
             ["optimizer=sgd cannot be held against optimizer=adam", "the same optimizer.lr"],
         ),
         (["norm=bn", "norm=gn trainer.max_epochs=40"], "budget", ["20 with norm=bn, 40 with norm=gn"]),
@@ -116,7 +121,7 @@ def test_an_entry_as_it_comes_is_a_fair_opponent(choice: str) -> None:
         (["norm=bn", "norm=gn trainer.select=last"], "selection", ["trainer.select is best with norm=bn"]),
         (["optimizer.lr=0.1,0.2 data.val_fraction=0"], "selection", ["optimizer.lr", "test split"]),
         (["norm=bn", "norm=gn init_from=before"], "pretrained", ["null with norm=bn, before with norm=gn"]),
-        (["norm=bn init_from=one", "norm=gn init_from=two"], "follows", ["init_from"]),
+        (["norm=bn init_from=one", "norm=gn init_from=two"], "confounded", ["init_from"]),
     ],
 )
 def test_what_is_not_fair_is_said_with_the_settings(arms: list[str], kind: str, words: list[str]) -> None:
@@ -189,7 +194,7 @@ def test_each_optimizer_has_a_rate_and_a_decay_of_its_own() -> None:
             ["data.batch_size=2 optimizer.lr=0.1 trainer.max_epochs=2", "data.batch_size=8 trainer.max_epochs=3"],
             ["budget", "learning rate", "steps"],
         ),
-        (["data.batch_size=2 optimizer.lr=0.1", "data.batch_size=8 optimizer.lr=0.4"], ["follows", "steps"]),
+        (["data.batch_size=2 optimizer.lr=0.1", "data.batch_size=8 optimizer.lr=0.4"], ["confounded", "steps"]),
     ],
 )
 def test_batch_sizes_against_each_other(arms: list[str], wanted: list[str]) -> None:
@@ -298,34 +303,148 @@ def test_runs_that_have_hardly_begun_are_no_finding() -> None:
     made = each("norm=bn,gn")
     records = recorded(made)
     records[1] = {"state": "created", "config": made[1]}
-    records[2] = {"state": "failed", "config": made[2], "versions": None, "error": "out of memory"}
+    records[2] = {"state": "interrupted", "config": made[2], "versions": None}
     assert found(made, records) == []
 
 
-def effect(difference: float, noise: float | None) -> Effect:
-    return Effect(difference, None, None, None, None, noise, None, 3, 3, True, ())
+def failed(made: list[Config], *places: int) -> list[dict[str, Any]]:
+    records = recorded(made)
+    for place in places:
+        records[place] = {"state": "failed", "config": made[place], "error": "the loss became NaN"}
+    return records
 
 
-def test_a_difference_that_the_seed_makes_as_well() -> None:
+@pytest.mark.parametrize(
+    ("places", "text"),
+    [
+        ([9, 11, 12], "3 of 8 runs of norm=gn failed: its mean is of those that did not"),
+        (
+            [0, 9, 10],
+            "1 of 8 runs of norm=bn, 2 of 8 runs of norm=gn failed: their means are of those that did not",
+        ),
+        (range(8, 16), "all 8 runs of norm=gn failed: it is left out"),
+        (
+            range(9),
+            "1 of 8 runs of norm=gn failed: its mean is of those that did not;"
+            " all 8 runs of norm=bn failed: it is left out",
+        ),
+    ],
+)
+def test_runs_that_failed_are_lost(places: list[int], text: str) -> None:
+    made = each("norm=bn,gn", seeds="range(8)")
+    (finding,) = found(made, failed(made, *places))
+    assert finding == Finding("lost", text)
+    assert finding.kind not in MILD
+    assert found(made) == []
+
+
+def test_a_run_that_failed_and_was_made_again_is_not_lost() -> None:
+    made = each("norm=bn,gn")
+    records = [*failed(made, 1), *recorded(made[1:2])]
+    assert kinds([*made, made[1]], records) == ["repeated"]
+
+
+def test_runs_that_are_all_alike_and_failed() -> None:
+    made = each("norm=bn", seeds="range(4)")
+    assert [each.text for each in found(made, failed(made, 0))] == [
+        "1 of 4 runs failed: its mean is of those that did not"
+    ]
+
+
+def test_the_only_run_of_an_arm_failed() -> None:
+    made = each("norm=bn,gn", seeds="0")
+    (finding,) = found(made, failed(made, 1))
+    assert finding.text == "the only run of norm=gn failed: it is left out"
+
+
+def test_a_few_arms_that_failed_stand_for_many() -> None:
+    made = each("optimizer.lr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8", seeds="0,1")
+    (finding,) = found(made, failed(made, *range(0, 16, 2)))
+    assert "and 2 more failed" in finding.text
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"data_sizes": None},
+        {"data_sizes": ["train"]},
+        {"versions": 3},
+        {"versions": {"torch": None, "python": {"major": 3}}},
+        {"data_fingerprint": ["f1c5"]},
+        {"device": {"name": "CPU"}, "ranks": [1], "precision": None},
+        {"steps": None},
+        {"steps": "many"},
+        {"steps": float("inf")},
+        {"git_commit": 3},
+        {"state": ["finished"]},
+        {"state": None},
+    ],
+)
+@pytest.mark.parametrize("which", [slice(0, 1), slice(None)])
+def test_records_that_are_odd_are_looked_at_as_well(facts: dict[str, Any], which: slice) -> None:
+    made = each("norm=bn,gn trainer.early_stopping=3 optimizer.lr=0.1,0.2")
+    records = recorded(made)
+    for record in records[which]:
+        record.update(facts)
+    assert set(kinds(made, records)) <= {"environment"}
+
+
+def test_sizes_that_nobody_wrote_down_are_those_of_the_config() -> None:
+    made = each("optimizer.lr=0.1,0.2 data.val_fraction=0")
+    assert kinds(made, recorded(made, data_sizes=None)) == ["selection"]
+
+
+def effect(difference: float, noise: float | None, deviation: float | None = None, paired: bool = True) -> Effect:
+    return Effect(difference, None, None, None, None, noise, None, 3, 3, paired, (), deviation)
+
+
+def test_differences_that_the_seed_makes_as_well_are_one_finding() -> None:
     given = [
-        ("small", effect(-0.01, 0.02)),
-        ("large", effect(0.03, 0.02)),
-        ("unknown", effect(0.01, None)),
-        ("none at all", effect(0.0, 0.0)),
-        ("lost", effect(float("nan"), 0.02)),
+        ("small", effect(-0.01, 0.02, 0.02), "undecided"),
+        ("large", effect(0.03, 0.02, 0.02), "undecided"),
+        ("unpaired", effect(0.01, 0.02, 0.02, paired=False), "undecided"),
+        ("unknown", effect(0.01, None), "undecided"),
+        ("none at all", effect(0.0, 0.0, 0.0), "undecided"),
+        ("lost", effect(float("nan"), 0.02), "undecided"),
+        ("the same for every seed", effect(0.01, 0.02, 0.0), "undecided"),
     ]
     (finding,) = noise_findings(given)
-    assert finding.kind == "noise"
-    assert finding.text.startswith("small: the difference (0.01) is smaller than the noise of the seed (0.02)")
+    assert finding.kind == "noise" in MILD
+    assert finding.text == (
+        "in 3 undecided comparisons the difference is smaller than the noise of the seed, and one seed of each arm"
+        " would show the opposite in about so many cases: small (0.01 with a noise of 0.02: 31 %),"
+        " unpaired (0.01 with a noise of 0.02: 36 %), the same for every seed (0.01 with a noise of 0.02: 0 %);"
+        " look at the intervals"
+    )
+    (alone,) = noise_findings(given[:1])
+    assert alone.text.startswith("in 1 undecided comparison the difference")
+
+
+def test_of_many_small_differences_a_few_are_named() -> None:
+    (finding,) = noise_findings([(f"c{place}", effect(0.1, 1.0, 1.0), "undecided") for place in range(20)])
+    assert "in 20 undecided comparisons" in finding.text
+    assert ("c5" in finding.text, "c6" in finding.text, "and 14 more" in finding.text) == (True, False, True)
+
+
+@pytest.mark.parametrize("verdict", ["better", "worse", "equivalent"])
+def test_a_comparison_that_is_decided_is_no_noise(verdict: str) -> None:
+    assert noise_findings([("x", effect(0.01, 0.02, 0.01), verdict)]) == []
 
 
 @pytest.mark.parametrize("difference", [0.0, 0.5, 0.9])
-def test_how_often_one_seed_shows_the_opposite(difference: float) -> None:
-    (finding,) = noise_findings([("x", effect(difference, 1.0))])
+@pytest.mark.parametrize("common", [0.0, 0.8])
+@pytest.mark.parametrize("paired", [True, False])
+def test_how_often_one_seed_shows_the_opposite(difference: float, common: float, paired: bool) -> None:
+    """Seeds of which a part, `common`, is the same in both arms if they are paired."""
     draw = np.random.default_rng(0)
-    share = (draw.normal(difference, 1, 200_000) < draw.normal(0, 1, 200_000)).mean()
-    said = int(finding.text.partition("about ")[2].partition("%")[0]) / 100
-    assert abs(said - share) < 0.01
+    shared, arm, baseline = draw.normal(size=(3, 200_000))
+    own = np.sqrt(1 - common**2)
+    arm, baseline = difference + common * shared + own * arm, common * shared + own * baseline
+    if not paired:
+        baseline = baseline[::-1]
+    (finding,) = noise_findings([("x", effect(difference, 1.0, np.sqrt(2) * own, paired), "undecided")])
+    said = int(finding.text.partition("1: ")[2].partition(" %")[0]) / 100
+    assert abs(said - (arm < baseline).mean()) < 0.01
 
 
 def test_two_thousand_runs_are_looked_at() -> None:

@@ -93,6 +93,33 @@ def test_one_seed_and_one_arm(tmp_path):
         assert (tmp_path / folder / "report" / "report.html").stat().st_size > 3000
 
 
+@pytest.mark.parametrize("key", ["trainer.select", "trainer.early_stopping", "data.val_fraction", "optimizer.decay"])
+def test_runs_of_an_older_dlzoo_have_the_defaults_of_what_they_lack(tmp_path, key):
+    arms = [["data.batch_size=32"], ["data.batch_size=64"]]
+    section, name = key.split(".")
+    for run in write_sweep(tmp_path, arms, range(3), lambda config, seed: 0.5 + seed / 100):
+        record = run.read()
+        del record["config"][section][name]
+        run.state_file.write_text(json.dumps(record))
+    assert [factor.key for factor in analyse(tmp_path).factors] == ["data.batch_size"]
+
+
+def test_tasks_and_losses_that_differ_are_spoken_of(tmp_path):
+    write_sweep(tmp_path / "task", [["data=digits"]], range(2), lambda config, seed: 0.5)
+    write_sweep(tmp_path / "task", [["data=wine"]], range(2), lambda config, seed: 0.6, task="regress")
+    found = analyse(tmp_path / "task", metric="loss").findings
+    assert any("different tasks" in finding.text for finding in found)
+    write_sweep(tmp_path / "loss", [["loss=cross_entropy"], ["loss=focal"]], range(2), lambda config, seed: 0.5)
+    assert any("own loss" in finding.text for finding in analyse(tmp_path / "loss", metric="loss").findings)
+    assert not any("own loss" in finding.text for finding in analyse(tmp_path / "loss").findings)
+
+
+def test_a_report_is_not_written_into_a_run(tmp_path):
+    runs = write_sweep(tmp_path, NORMS, [0], accuracy)
+    with pytest.raises(UserError, match="is a run"):
+        write(tmp_path, out=runs[0].path)
+
+
 def test_a_sweep_that_goes_on_and_runs_that_broke(tmp_path):
     runs = write_sweep(tmp_path, NORMS, SEEDS, accuracy)
     runs[1].update(state="failed", error="the loss became NaN")
@@ -102,17 +129,90 @@ def test_a_sweep_that_goes_on_and_runs_that_broke(tmp_path):
     (runs[5].path / "config.yaml").unlink()
     runs[6].metrics_file.write_text('{"step": 1, "ep')
     runs[7].update(by_class={"recall": [1.0]}, versions=None, params="many")
+    assert analyse(tmp_path).states["missing"] == 1
     content = analyse(tmp_path)
     states = {each.label: (each.state, each.error) for each in content.unfinished}
     assert states["norm=bn seed=1"] == ("failed", "the loss became NaN")
     assert states["norm=bn,seed=2"][0] == "damaged"
     assert states["norm=bn seed=3"][0] == "waiting"
-    assert states["norm=bn seed=4"] == ("finished", "it did not measure this")
+    assert states["norm=bn seed=4"][0] == "finished" and "no finite number" in states["norm=bn seed=4"][1]
     assert states["norm=bn seed=5"][0] == "missing"
     assert content.cells[0].values.keys() == {0, 6, 7}
     write(tmp_path)
     page = (tmp_path / "report" / "report.html").read_text()
     assert "the loss became NaN" in page
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"config": {}},
+        {"config": {"seed": 0}},
+        {"config": [1]},
+        {"metrics": 3},
+        {"data_sizes": None, "versions": 3},
+        {"by_class": [1]},
+        {"classes": None, "by_class": None, "data_fingerprint": None, "params": None},
+        {"monitor": None},
+        {"error": 3},
+        {"state": None},
+        {"monitor": ["accuracy"]},
+        {"metrics": {"test/accuracy": 10**400}},
+        {"metrics": {"test/accuracy": True}},
+        {"wall_seconds": 10**400, "ranks": [1]},
+        {"classes": ["cat", "cat", "dog"]},
+    ],
+)
+def test_a_record_that_is_odd_breaks_no_report(tmp_path, record):
+    runs = write_sweep(tmp_path, NORMS, range(3), accuracy)
+    runs[2].state_file.write_text(json.dumps(json.loads(runs[2].state_file.read_text()) | record))
+    write(tmp_path)
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert {0, 1} <= set(map(int, found["cells"][0]["values"]))
+    assert sum(found["states"].values()) == 6
+
+
+@pytest.mark.parametrize("content", ["3", "[]", '{"order": 3}', '{"metric": 3}', '{"lines": [3]}', '{"margin": "x"}'])
+def test_a_sweep_file_that_is_odd_says_nothing(tmp_path, content):
+    (tmp_path / "sweep.json").write_text(content)
+    assert sweep_file.read(tmp_path) == SweepFile()
+
+
+def test_a_margin_of_none_replaces_an_earlier_one(tmp_path):
+    sweep_file.write(tmp_path, SweepFile(margin=0.01))
+    sweep_file.write(tmp_path, SweepFile(margin=0.0))
+    assert sweep_file.read(tmp_path).margin == 0.0
+
+
+def test_runs_that_failed_in_one_arm_are_spoken_of(tmp_path):
+    runs = write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    for run in runs[8:11]:
+        run.update(state="failed", error="the loss is lost")
+    content = analyse(tmp_path)
+    assert any("3 of 8" in finding.text for finding in content.findings)
+    assert content.states == {"finished": 13, "failed": 3}
+
+
+def test_an_arm_that_lags_behind_does_not_speak_for_the_others(tmp_path):
+    write_sweep(tmp_path, NORMS, SEEDS, accuracy)
+    write_sweep(tmp_path, [["norm=ln"]], [0], accuracy)
+    content = analyse(tmp_path)
+    assert "8 paired seeds" in content.power[0] and "0.0078" in content.power[0]
+    assert any("1 and 8 unpaired seeds (ln)" in sentence for sentence in content.power)
+    assert content.states == {"finished": 17, "missing": 7}
+
+
+def test_numbers_that_are_not_of_the_test_split_are_said_to_be(tmp_path):
+    write_sweep(tmp_path, NORMS, range(3), accuracy)
+    assert analyse(tmp_path, metric="val/accuracy").findings[0].kind == "selection"
+    assert not any(finding.kind == "selection" for finding in analyse(tmp_path).findings)
+
+
+def test_a_baseline_that_is_still_on_its_way(tmp_path):
+    runs = write_sweep(tmp_path, [*NORMS, ["norm=ln"]], range(3), accuracy)
+    for run in runs[:3]:
+        run.update(state="created")
+    assert "no run with norm=bn is finished" in analyse(tmp_path).answer[-1]
 
 
 def test_the_same_run_twice_counts_once(tmp_path):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dlzoo.comparison.permutation import MOST_PAIRS, permutation_p, sign_flip_p, smallest_p
 from dlzoo.comparison.power import family, seeds_needed, seeds_to_reach
-from dlzoo.comparison.relabelling import permutation_p, sign_flip_p, smallest_p
 from dlzoo.comparison.statistics import Effect, Interval, adjusted, bands, bca, effect, mean_interval, verdict
 
 
@@ -65,9 +65,7 @@ def unpaired_permutation(arm: dict[int, float], baseline: dict[int, float], **kn
 @pytest.mark.parametrize("seeds", [2, 3, 6, 8, 20])
 def test_the_interval_of_a_mean_is_student_s(seeds: int) -> None:
     sample = np.random.default_rng(seeds).normal(size=seeds)
-    for level in (0.9, 0.95):
-        expected = stats.ttest_1samp(sample, 0).confidence_interval(level)
-        assert tuple(expected) == ends(mean_interval(sample, level))
+    assert tuple(stats.ttest_1samp(sample, 0).confidence_interval()) == ends(mean_interval(sample))
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 6, 8, 20])
@@ -179,8 +177,8 @@ def test_arms_that_do_not_overlap_have_the_smallest_p(seeds: int, others: int) -
 
 
 def test_more_pairs_than_can_be_flipped_in_every_way() -> None:
-    assert smallest_p(16) == 2 / 2**16
-    assert smallest_p(17) == smallest_p(30) == 2 / (2**16 + 1)
+    assert smallest_p(MOST_PAIRS) == 2 / 2**MOST_PAIRS
+    assert smallest_p(MOST_PAIRS + 1) == smallest_p(30) == 2 / (2**MOST_PAIRS + 1)
     assert effect(*arms(30, difference=1.0)).p == smallest_p(30)
 
 
@@ -201,6 +199,38 @@ def test_seeds_that_one_arm_lacks_are_left_out_of_pairs() -> None:
     assert found == replace(effect({0: 1.0, 1: 2.0, 7: 3.0}, {0: 0.5, 1: 1.0, 7: 2.5}), left_out=found.left_out)
 
 
+def test_the_deviation_is_that_of_the_differences() -> None:
+    assert effect(seeded([1, 2, 3]), seeded([2, 4, 6])).deviation == pytest.approx(1)
+    for count in (2, 6):
+        arm, baseline = arms(count)
+        assert effect(arm, baseline).deviation == pytest.approx((values(arm) - values(baseline)).std(ddof=1))
+        unpaired = effect(arm, seeded(values(baseline), 100))
+        assert unpaired.deviation == unpaired.noise
+    assert effect({3: 0.7}, {3: 0.6}).deviation is None
+    assert effect(seeded([1, 2, math.nan]), seeded([1, 2, 3])).deviation is None
+    assert effect(seeded([0.5, 0.6, 0.7]), seeded([0.4, 0.5, 0.6])).deviation == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "common"),
+    [(8, 8, 4), (8, 4, 2), (4, 8, 3), (8, 5, 3), (2, 2, 2), (2, 8, 2), (8, 8, 3), (8, 5, 2), (5, 8, 2), (3, 3, 1)],
+)
+def test_arms_are_paired_where_half_of_the_smaller_have_the_same_seeds(first: int, second: int, common: int) -> None:
+    arm, baseline = arms(first)[0], seeded(arms(second)[1].values(), first - common)
+    found = effect(arm, baseline)
+    if found.paired:
+        assert 2 * common >= min(first, second)
+        assert (found.seeds, found.baseline_seeds) == (common, common)
+        assert len(found.left_out) == first + second - 2 * common
+    else:
+        assert 2 * common < min(first, second)
+        assert (found.seeds, found.baseline_seeds, found.left_out) == (first, second, ())
+        assert found.difference == pytest.approx(values(arm).mean() - values(baseline).mean())
+        assert tuple(stats.ttest_ind(values(arm), values(baseline), equal_var=False).confidence_interval()) == ends(
+            found.interval
+        )
+
+
 def test_one_common_seed_makes_no_pairs() -> None:
     arm, baseline = {0: 1.0, 1: 2.0, 2: 3.0}, {2: 4.0, 3: 6.0}
     found = effect(arm, baseline)
@@ -216,6 +246,8 @@ def test_what_cannot_be_known_of_one_seed_is_not_said() -> None:
     for lone in (effect({3: 0.7}, crowd), effect(crowd, {3: 0.7})):
         assert (lone.interval, lone.p, lone.smallest_p, lone.paired) == (None, None, None, False)
         assert lone.noise == pytest.approx(0.1 / math.sqrt(2))
+        assert seeds_needed(lone) is None
+    assert seeds_needed(effect({3: 0.7}, {0: 0.5, 1: 0.5})) is None
     assert mean_interval([0.5]) is None
     with pytest.raises(ValueError, match="seed"):
         effect({}, {0: 1.0})
@@ -372,19 +404,46 @@ def test_seeds_that_can_be_significant() -> None:
     assert seeds_to_reach(1e-6) is None
 
 
-@pytest.mark.parametrize("seeds", [1, 3, 5, 6, 7, 8, 10])
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("seeds", [1, 3, 4, 5, 6, 8, 10])
 @pytest.mark.parametrize("comparisons", [1, 2, 10, 30])
-def test_a_family_finds_something_exactly_from_the_count_that_is_said(seeds: int, comparisons: int) -> None:
-    together, enough = family(seeds, comparisons)
-    one = effect(*arms(seeds))
+def test_a_family_finds_something_exactly_from_the_count_that_is_said(
+    seeds: int, comparisons: int, paired: bool
+) -> None:
+    one = effect(*arms(seeds, None if paired else seeds))
+    together, enough = family(one.smallest_p, comparisons, paired)
     for count in range(1, comparisons + 1) if seeds > 1 else ():
         several = [replace(one, p=one.smallest_p if place < count else 1.0) for place in range(comparisons)]
         finds = any(verdict(each, None, True) != "undecided" for each in adjusted(several))
         assert finds == (together is not None and count >= together)
-    assert (together is None) == (seeds < 6)
-    assert enough == seeds_to_reach(0.05 / comparisons)
-    assert family(enough, comparisons).together == 1
-    assert family(enough - 1, comparisons).together != 1
+    assert (together is None) == (seeds < (6 if paired else 4))
+    assert enough == seeds_to_reach(0.05 / comparisons, paired)
+
+    def alone(count: int) -> bool:
+        return family(smallest_p(count, None if paired else count), comparisons, paired).together == 1
+
+    assert (alone(enough), alone(enough - 1)) == (True, False)
+
+
+def test_a_family_by_hand() -> None:
+    assert family(smallest_p(3, 3), 1, paired=False) == (None, 4)
+    assert family(smallest_p(4, 4), 1, paired=False) == (1, 4)
+    assert family(smallest_p(4, 4), 2, paired=False) == (2, 5)
+    assert family(None, 1) == (None, 6)
+
+
+def test_fewer_than_a_family_can_find_are_never_found_but_more_at_a_larger_p_are() -> None:
+    pairs, comparisons = 8, 10
+    together = family(smallest_p(pairs), comparisons).together
+    assert together == 2
+    one, numbers = effect(*arms(pairs)), np.random.default_rng(0)
+    counts = set()
+    for _ in range(500):
+        ps = smallest_p(pairs) * numbers.integers(1, 12, comparisons)
+        found = adjusted([replace(one, p=float(p)) for p in ps])
+        counts.add(sum(verdict(each, None, True) != "undecided" for each in found))
+    assert counts - {0} and min(counts - {0}) >= together
+    assert {each.adjusted for each in adjusted([replace(one, p=5 * one.smallest_p)] * comparisons)} == {0.0390625}
 
 
 def of_size(size: float, seeds: int = 20, paired: bool = True) -> Effect:
@@ -420,6 +479,19 @@ def test_seeds_needed_find_the_effect_in_four_of_five_experiments(paired: bool) 
         return (stats.ttest_ind(arm, numbers.normal(size=arm.shape), axis=1).pvalue <= 0.05).mean()
 
     assert found(needed - 1) - 0.01 < 0.8 < found(needed) + 0.01
+
+
+@pytest.mark.parametrize("size", [1.5, 1.7, 1.85, 2.2])
+def test_so_few_pairs_that_all_must_agree_are_enough_only_where_they_do(size: float) -> None:
+    needed = seeds_needed(of_size(size))
+    numbers = np.random.default_rng(0)
+
+    def found(seeds: int) -> float:
+        return (sign_flip_p(numbers.normal(size, 1.0, (5000, seeds)), 1e-12) <= 0.05).mean()
+
+    assert needed == (6 if found(6) >= 0.8 else 7)
+    assert found(needed) > 0.8
+    assert found(6) == pytest.approx(stats.norm.cdf(size) ** 6, abs=0.02)
 
 
 def test_seeds_needed_have_bounds() -> None:

@@ -11,9 +11,8 @@ from dlzoo.config import DEFAULTS_FROM, settled, usual_choices
 from dlzoo.errors import UserError
 from dlzoo.knobs import knobs_of
 from dlzoo.registry import REGISTRIES
+from dlzoo.runs.differences import Config, defaults_of
 from dlzoo.settings import RunSettings, TrainerSettings
-
-Config = Mapping[str, Any]
 
 
 def usual(key: str, config: Config) -> Any:
@@ -29,7 +28,7 @@ def usual(key: str, config: Config) -> Any:
             # A model without a place for a part has it as "default".
             return settled(section, {**config, section: {"name": _usual_choices()[section]}}) or "default"
         name = config[section]["name"]
-        return {**_knobs(section, name), **_changed(section, name, config)}[knob]
+        return {**defaults_of(section, name), **_changed(section, name, config)}[knob]
     except (UserError, KeyError):
         return None
 
@@ -68,8 +67,3 @@ def own(choice: str, name: str) -> Set[str]:
 @cache
 def _usual_choices() -> Mapping[str, str]:
     return usual_choices()
-
-
-@cache
-def _knobs(choice: str, name: str) -> Mapping[str, Any]:
-    return {knob: schema["default"] for knob, schema in index.knobs(choice, name).items()}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence, Set
 from itertools import product
 from math import prod
 from typing import Any
 
-from dlzoo.comparison.defaults import usual
-from dlzoo.comparison.dependence import Columns, Dependence, dependence
-from dlzoo.comparison.design import Arm, Design, Factor, Pair, belonging
+from dlzoo.comparison.defaults import shared, usual
+from dlzoo.comparison.dependence import Columns, Dependence, dependence, determines
+from dlzoo.comparison.design import Arm, Design, Factor, belonging
 from dlzoo.comparison.levels import ABSENT, arranged, asked, favourite, is_number, level, present
-from dlzoo.comparison.varying import constants, varying
 from dlzoo.errors import UserError
-from dlzoo.runs.differences import Config
+from dlzoo.registry import PARTS, REGISTRIES
+from dlzoo.runs.differences import Config, chosen, differing, flat
 
-__all__ = ["Arm", "Design", "Factor", "Pair", "design"]
-
+#: Settings that change how long a run takes or where things lie, and no number that it measures.
+_NO_MATTER = ("trainer.threads", "trainer.log_every", "trainer.checkpoint_every", "data.cache", "data.download")
 #: A grid of more arms than this was never meant to be full.
 _LARGEST_GRID = 100_000
 
@@ -35,7 +37,7 @@ def design(
         UserError: for a baseline that is not there.
     """
     wanted, order = _typed(baseline), order or {}
-    columns = varying(configs, {*wanted, *order})
+    columns = _varying(configs, {*wanted, *order})
     _refuse_constant(wanted, columns)
     runs = list(zip(*columns.values(), strict=True)) if columns else [()] * len(configs)
     rows = list(dict.fromkeys(runs))  # many runs differ in their seed only
@@ -54,7 +56,71 @@ def design(
         if factor.key in compared
     }
     joint = {key: dict(zip(of_row.values(), values[key], strict=True)) for key in found.joint}
-    return Design(factors, compared, against, joint, constants(configs), arms, _missing(factors, arms))
+    return Design(factors, compared, against, joint, _constants(configs), arms, _missing(factors, arms))
+
+
+def _varying(configs: Sequence[Config], meant: Set[str]) -> dict[str, Sequence[Hashable]]:
+    """The settings that differ, but for the seed and what repeats with it: key -> its value in each run.
+
+    Args:
+        configs: one a run.
+        meant: settings that somebody varied on purpose, and that count though they may not matter.
+    """
+    settings, seeds = [flat(config) for config in configs], [config["seed"] for config in configs]
+    found = {}
+    for key in differing(configs):
+        if key == "seed" or (key in _NO_MATTER and key not in meant):
+            continue
+        values = [_value(key, each) for each in settings]
+        column = values if key in meant else _without_seed(key, values, seeds)
+        if len(set(column)) > 1:
+            found[key] = column
+    return found
+
+
+def _value(key: str, settings: Mapping[str, Any]) -> Hashable:
+    section, dot, _ = key.partition(".")
+    if dot and section in PARTS and settings.get(section) == "none":
+        return ABSENT  # drop.place of drop=none
+    # A run of an older version lacks the settings that are new: it had what is now their default.
+    return level(settings.get(key, shared().get(key, ABSENT)))
+
+
+def _constants(configs: Sequence[Config]) -> dict[str, Any]:
+    """The settings that all runs have in common, without those that are as they are by default."""
+    if not configs:
+        return {}
+    first, settings = configs[0], [flat(config) for config in configs]
+    return {
+        key: value
+        for key, value in chosen(first).items()
+        if key != "seed"
+        and key not in _NO_MATTER
+        and all(key in each and each[key] == value for each in settings)
+        and (_is_always_said(key) or value != usual(key, first))
+    }
+
+
+def _is_always_said(key: str) -> bool:
+    return key in REGISTRIES and key not in PARTS and key != "init"
+
+
+def _without_seed(key: str, column: Sequence[Hashable], seeds: Sequence[int]) -> Sequence[Hashable]:
+    """A column without what repeats in it: data.split_seed=${seed} varies, and is the same setting in every run."""
+    if len(set(seeds)) < 2 or key in REGISTRIES:
+        return column
+    if key.endswith("seed") and determines(seeds, column):
+        return ["${seed}"] * len(column)
+    written = [_as_written(value, seed) for value, seed in zip(column, seeds, strict=True)]
+    return column if None in written else written
+
+
+def _as_written(value: Hashable, seed: int) -> str | None:
+    """`value` with ${seed} where it has the seed; None if it has not."""
+    if isinstance(value, str):
+        text, count = re.subn(rf"(?<!\d){seed}(?!\d)", "${seed}", value)
+        return text if count else None
+    return "${seed}" if value == seed and not isinstance(value, bool) else None
 
 
 def _typed(baseline: Sequence[str]) -> dict[str, str]:
@@ -115,7 +181,7 @@ def _compared(factors: Sequence[Factor]) -> list[str]:
 
 
 def _missing(factors: Sequence[Factor], arms: Mapping[Arm, Mapping[int, Any]]) -> list[tuple[Arm, int]]:
-    """The runs that would make a full grid of it; where most arms are not there, only the seeds of those that are."""
+    """The runs that would make a full grid of it; where most arms are not there, only those of the arms that are."""
     grid = list(arms)
     if prod(len(factor.levels) for factor in factors) <= _LARGEST_GRID:
         nested = [(at, within) for at, factor in enumerate(factors) for within in belonging(factors, factor)]
@@ -126,5 +192,17 @@ def _missing(factors: Sequence[Factor], arms: Mapping[Arm, Mapping[int, Any]]) -
             if all((at, within, arm[at], arm[within] is ABSENT) in having for at, within in nested)
         ]
         grid = full if len(full) < 2 * len(arms) else grid
-    seeds = sorted({seed for runs in arms.values() for seed in runs})
+    seeds = _demanded(arms)
     return [(arm, seed) for arm in grid for seed in seeds if seed not in arms.get(arm, {})]
+
+
+def _demanded(arms: Mapping[Arm, Mapping[int, Any]]) -> list[int]:
+    """The seeds that more than half of the arms have.
+
+    Exactly half are enough where the arms share most of their seeds: of two arms, what one has the other lacks; seeds
+    of their own (0-7 and 8-15) are none that the other lacks.
+    """
+    counts = Counter(seed for runs in arms.values() for seed in runs)
+    most = sorted(seed for seed, count in counts.items() if 2 * count > len(arms))
+    half = sorted(seed for seed, count in counts.items() if 2 * count >= len(arms))
+    return half if len(half) <= 2 * len(most) else most

@@ -7,11 +7,11 @@ from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from dlzoo.comparison.along import along
+from dlzoo.comparison.confounding import confounding
 from dlzoo.comparison.design import Arm, Design, Factor
 from dlzoo.comparison.finding import Finding, by_level, listed
 from dlzoo.comparison.levels import ABSENT, is_number, present
-from dlzoo.comparison.made import Record, of_data, of_environment, of_length
+from dlzoo.comparison.records import Record, has_validation, of_data, of_environment, of_failures, of_length
 from dlzoo.runs.differences import Config, said
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def findings(configs: Sequence[Config], design: Design, records: Sequence[Record
         records: the run.json of each, however far it is; None before there are any.
     """
     found = [
-        *along(configs, design),
+        *confounding(configs, design),
         *_unmatched(design),
         *_trials(design),
         *_rate(configs, design),
@@ -38,28 +38,39 @@ def findings(configs: Sequence[Config], design: Design, records: Sequence[Record
         *_repeated(design),
     ]
     if records is not None:
-        found += [*of_data(configs, records), *of_length(configs, design, records), *of_environment(design, records)]
+        found += of_failures(design, records)
+        found += of_data(configs, records)
+        found += of_length(configs, design, records)
+        found += of_environment(design, records)
     return sorted(dict.fromkeys(found), key=lambda finding: finding.kind in MILD)
 
 
-def noise_findings(effects: Iterable[tuple[str, Effect]]) -> list[Finding]:
-    """The comparisons whose difference is smaller than what the seed alone does.
+def noise_findings(effects: Iterable[tuple[str, Effect, str]]) -> list[Finding]:
+    """The undecided comparisons whose difference is smaller than what the seed alone does, in one finding or none.
 
     Args:
-        effects: (what is compared, its effect).
+        effects: (what is compared, its effect, its verdict).
     """
-    found = []
-    for label, effect in effects:
-        size, noise = abs(effect.difference), effect.noise
-        if noise is not None and size < noise:
-            # The difference of one seed of each has the deviation sqrt(2) * noise.
-            opposite = NormalDist(size, sqrt(2) * noise).cdf(0)
-            text = (
-                f"{label}: the difference ({size:.2g}) is smaller than the noise of the seed ({noise:.2g}): one seed of"
-                f" each would show the opposite in about {opposite:.0%} of cases; look at the interval"
-            )
-            found.append(Finding("noise", text))
-    return found
+    small = [
+        f"{label} ({abs(effect.difference):.2g} with a noise of {effect.noise:.2g}:"
+        f" {100 * _opposite(effect, effect.noise):.0f} %)"
+        for label, effect, verdict in effects
+        if verdict == "undecided" and effect.noise is not None and abs(effect.difference) < effect.noise
+    ]
+    if not small:
+        return []
+    text = (
+        f"in {len(small)} undecided comparison{'' if len(small) == 1 else 's'} the difference is smaller than the noise"
+        f" of the seed, and one seed of each arm would show the opposite in about so many cases: {listed(small)};"
+        " look at the intervals"
+    )
+    return [Finding("noise", text)]
+
+
+def _opposite(effect: Effect, noise: float) -> float:
+    """How often one seed of each arm, the same of both if they are paired, shows a difference of the other sign."""
+    spread = sqrt(2) * noise if effect.deviation is None or not effect.paired else effect.deviation
+    return NormalDist().cdf(-abs(effect.difference) / spread) if spread else 0.0
 
 
 def _unmatched(design: Design) -> list[Finding]:
@@ -75,7 +86,7 @@ def _unmatched(design: Design) -> list[Finding]:
             names = " and ".join(f"{factor.key}={said(at)}" for at in alone)
             others = " and ".join(other.key for other in design.factors if other is not factor)
             text = f"{names} cannot be held against {factor.key}={said(against)}: no runs have the same {others}"
-            found.append(Finding("follows", f"{text}; train both with the same"))
+            found.append(Finding("confounded", f"{text}; train both with the same"))
     return found
 
 
@@ -142,7 +153,7 @@ def _selection(configs: Sequence[Config], design: Design, records: Sequence[Reco
         if all(map(is_number, present(factor.levels))) and not factor.key.startswith("data.")
     ]
     known = records or [{}] * len(configs)
-    without = [config for config, record in zip(configs, known, strict=True) if not _has_validation(config, record)]
+    without = [config for config, record in zip(configs, known, strict=True) if not has_validation(config, record)]
     if not tuned or not without:
         return []
     text = (
@@ -150,10 +161,6 @@ def _selection(configs: Sequence[Config], design: Design, records: Sequence[Reco
         " is to pick it on the test split; say data.val_fraction=0.1"
     )
     return [Finding("selection", text)]
-
-
-def _has_validation(config: Config, record: Record) -> bool:
-    return "val" in record["data_sizes"] if "data_sizes" in record else config["data"]["val_fraction"] > 0
 
 
 def _repeated(design: Design) -> list[Finding]:

@@ -10,10 +10,12 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from dlzoo.comparison.relabelling import permutation_p, sign_flip_p, smallest_p
+from dlzoo.comparison.permutation import permutation_p, sign_flip_p, smallest_p
 
 #: Metrics are measured in single precision: numbers that differ by less, relative to the metric, are tied.
 RESOLUTION = 2 * float(np.finfo(np.float32).eps)
+#: Of all intervals.
+CONFIDENCE = 0.95
 #: From so many values on the BCa bootstrap covers about what it says.
 ENOUGH_FOR_BCA = 20
 
@@ -38,8 +40,8 @@ class Effect:
     Args:
         difference: mean of the arm minus mean of the baseline; NaN if a metric is not finite.
         interval: its 95 % interval: t over the paired differences, or Welch's t; None where it cannot be computed.
-        p: of the exact sign-flip test over paired differences, or of the permutation test; two-sided; None below two
-            seeds.
+        p: of the sign-flip test over paired differences, or of the permutation test; two-sided; exact where there are
+            few seeds (`permutation.MOST_PAIRS`); None below two.
         adjusted: p after Benjamini and Hochberg over the family of comparisons.
         smallest_p: the smallest p that so many seeds can give.
         noise: standard deviation over seeds, pooled over the two arms.
@@ -47,6 +49,8 @@ class Effect:
         seeds: how many were used of the arm; `baseline_seeds` of the baseline.
         paired: whether the seeds are the same.
         left_out: seeds that only one of the arms has, when the others were paired.
+        deviation: the standard deviation of the paired differences; of unpaired arms the pooled one, `noise`; None
+            where it is unknown.
     """
 
     difference: float
@@ -60,23 +64,23 @@ class Effect:
     baseline_seeds: int
     paired: bool
     left_out: tuple[int, ...]
+    deviation: float | None = None
 
 
-def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval | None:
+def mean_interval(values: Sequence[float] | np.ndarray) -> Interval | None:
     """Student's t interval of a mean; None below two values, or if one is not finite."""
     known = np.asarray(values, dtype=float)
     if len(known) < 2 or not np.isfinite(known).all():
         return None
     error = _deviation(known, 0.0) / sqrt(len(known))
-    return _interval(float(known.mean()), error, len(known) - 1, level)
+    return _interval(float(known.mean()), error, len(known) - 1)
 
 
-def bands(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`mean_interval` at each point of curves.
 
     Args:
         values: (seeds, points); NaN where a seed has none.
-        level: of the interval.
 
     Returns:
         (mean, low, high), each (points,). The mean is NaN where no seed has a value, low and high where fewer than two
@@ -87,11 +91,11 @@ def bands(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarr
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(known, values, 0.0).sum(axis=0) / counts
         squares = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0)
-        reach = stats.t.ppf((1 + level) / 2, counts - 1) * np.sqrt(squares / (counts - 1) / counts)
+        reach = stats.t.ppf((1 + CONFIDENCE) / 2, counts - 1) * np.sqrt(squares / (counts - 1) / counts)
     return mean, mean - reach, mean + reach
 
 
-def bca(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval | None:
+def bca(values: Sequence[float] | np.ndarray) -> Interval | None:
     """The BCa bootstrap interval of a mean (Efron 1987), a check beside t.
 
     None below 20 values, where it is too narrow, or if one is not finite.
@@ -101,12 +105,15 @@ def bca(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval |
         return None
     if np.ptp(known) <= RESOLUTION * abs(known).max():
         return Interval(float(known.mean()), float(known.mean()))
-    found = stats.bootstrap((known,), np.mean, confidence_level=level, method="BCa", rng=np.random.default_rng(0))
+    found = stats.bootstrap((known,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(0))
     return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
 def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
-    """Compare two arms (seed -> metric): paired over the seeds that both have, or unpaired if these are fewer than two.
+    """Compare two arms (seed -> metric), paired over the seeds that both have.
+
+    Unpaired, with all seeds, if both have fewer than two, or fewer than half of those of the arm with fewer: to pair
+    would leave out more than it is worth. One seed each, the same in both, is a pair.
 
     Raises:
         ValueError: an arm has no seed.
@@ -114,7 +121,7 @@ def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
     if not arm or not baseline:
         raise ValueError("an arm without a seed cannot be compared")
     common = sorted(arm.keys() & baseline.keys())
-    paired = len(common) >= 2 or arm.keys() == baseline.keys()
+    paired = len(common) >= max(2, min(len(arm), len(baseline)) / 2) or arm.keys() == baseline.keys()
     ours = np.array([arm[seed] for seed in (common if paired else sorted(arm))], dtype=float)
     theirs = np.array([baseline[seed] for seed in (common if paired else sorted(baseline))], dtype=float)
     tied = RESOLUTION * float(np.abs(np.concatenate([ours, theirs])).max())
@@ -142,6 +149,7 @@ def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
         p=None if unknown.smallest_p is None else _p(ours, theirs, paired, tied),
         noise=noise,
         size=difference / noise if noise else None,
+        deviation=_spread(ours - theirs, tied) if paired else noise,
     )
 
 
@@ -191,6 +199,10 @@ def _deviation(values: np.ndarray, tied: float) -> float:
     return 0.0 if np.ptp(values) <= tied else float(values.std(ddof=1))
 
 
+def _spread(differences: np.ndarray, tied: float) -> float | None:
+    return _deviation(differences, tied) if len(differences) > 1 else None
+
+
 def _pooled(ours: np.ndarray, theirs: np.ndarray, tied: float) -> float | None:
     """The standard deviation over seeds, pooled over the two arms; None if both have one seed."""
     repeated = [values for values in (ours, theirs) if len(values) > 1]
@@ -200,8 +212,8 @@ def _pooled(ours: np.ndarray, theirs: np.ndarray, tied: float) -> float | None:
     return sqrt(squares / sum(len(values) - 1 for values in repeated))
 
 
-def _interval(centre: float, error: float, freedom: float, level: float = 0.95) -> Interval:
-    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+def _interval(centre: float, error: float, freedom: float) -> Interval:
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
     return Interval(centre - reach, centre + reach)
 
 

@@ -18,8 +18,9 @@ from dlzoo.comparison.statistics import adjusted, effect, mean_interval, verdict
 from dlzoo.errors import UserError, did_you_mean
 from dlzoo.metrics import LOWER_IS_BETTER
 from dlzoo.report import gather, words
-from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric, Unfinished
-from dlzoo.report.repeat import commands
+from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric
+from dlzoo.report.left_out import left_out, whole
+from dlzoo.report.repeat import commands, environment
 from dlzoo.runs import sweep_file, table
 from dlzoo.runs.differences import said
 from dlzoo.runs.run_dir import now
@@ -28,7 +29,6 @@ from dlzoo.runs.table import Row
 
 #: Of shares of samples (accuracy, F1, average precision) a point more or less is taken for none, unless one says else.
 _POINT, _SHARES = 0.01, ("accuracy", "f1", "map", "ap")
-_ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
 
 Runs = dict[Arm, dict[int, Row]]
 
@@ -46,19 +46,19 @@ def analyse(
         UserError: if there is nothing to report on, or for a baseline or a metric that the runs do not have.
     """
     asked, options = sweep_file.read(folder), {"baseline": baseline, "metric": metric, "margin": margin}
-    rows = table.rows(table.find(folder))
-    whole = [row for row in rows if row.state != "damaged"]
-    if not any(row.state == "finished" for row in whole):
+    rows = [whole(row) for row in table.rows(table.find(folder))]
+    readable = [row for row in rows if row.state != "damaged"]
+    if not any(row.state == "finished" for row in readable):
         raise UserError(f"{folder}: no run is finished ({table.counts(rows)})")
-    measured = _metric(whole, metric or asked.metric)
+    measured = _metric(readable, metric or asked.metric)
     if margin is None:
         margin = asked.margin
     if margin is None and measured.key.partition("/")[2].startswith(_SHARES):
         margin = _POINT
-    records = [row.record for row in whole]
+    records = [row.record for row in readable]
     configs = [record["config"] for record in records]
     made = _design(configs, baseline, asked)
-    runs = _finished(made, whole, measured.key)
+    runs = _finished(made, readable, measured.key)
     cells = {arm: _cell(made, arm, of_arm, measured.key) for arm, of_arm in runs.items()}
     comparisons = _comparisons(made, runs, cells, measured, margin)
     content = Content(
@@ -75,18 +75,20 @@ def analyse(
         power=words.power(comparisons),
         margin=margin,
         findings=[
+            *_of_metric(measured, made, [row.record for of_arm in runs.values() for row in of_arm.values()]),
             *fairness.findings(configs, made, records),
-            *fairness.noise_findings([(words.compared(each), each.effect) for each in comparisons]),
+            *fairness.noise_findings([(words.compared(each), each.effect, each.verdict) for each in comparisons]),
         ],
         others=gather.other_metrics(
             {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}, measured.key
         ),
-        unfinished=_unfinished(folder, made, rows, whole, runs),
-        states=dict(Counter(row.word for row in rows)),
+        unfinished=left_out(folder, made, rows, readable, runs),
+        states=_states(made, rows),
         settings={key: said(value) for key, value in made.constants.items()},
-        environment=_environment([row.record for of_arm in runs.values() for row in of_arm.values()]),
+        environment=environment([row.record for of_arm in runs.values() for row in of_arm.values()]),
         commands=commands(folder, asked.lines, made, configs, options),
         written=now(),
+        joint={key: {made.label(arm): said(value) for arm, value in of.items()} for key, of in made.joint.items()},
     )
     return replace(content, answer=words.answer(content))
 
@@ -110,9 +112,32 @@ def _metric(rows: Sequence[Row], asked: str | None) -> Metric:
     if f"test/{key}" in known:
         key = f"test/{key}"
     if key not in known:
-        raise UserError(f"--metric {key}: no run has measured it; {did_you_mean(key, known)}")
+        raise UserError(f"no finished run has measured {key} (--metric); {did_you_mean(key, known)}")
     split, _, name = key.partition("/")
     return Metric(key, f"{split} {name.replace('_', ' ')}", name not in LOWER_IS_BETTER)
+
+
+def _states(made: Design, rows: Sequence[Row]) -> dict[str, int]:
+    """How many runs are how far; what is damaged may be what is missing."""
+    found = Counter(row.word for row in rows)
+    missing = len(made.missing) - found["damaged"]
+    return dict(found) | ({"missing": missing} if missing > 0 else {})
+
+
+def _of_metric(metric: Metric, made: Design, records: Sequence[Mapping[str, Any]]) -> list[fairness.Finding]:
+    """Whether the numbers are of one kind, and of samples that chose nothing."""
+    found, tasks = [], Counter(str(record["task"]) for record in records if record.get("task"))
+    if len(tasks) > 1:
+        runs = ", ".join(f"{task}: {count} runs" for task, count in tasks.items())
+        text = f"the runs are of different tasks ({runs}), and their {metric.name} are different things"
+        found.append(fairness.Finding("data", text))
+    if metric.key.endswith("/loss") and any(factor.key.partition(".")[0] == "loss" for factor in made.factors):
+        text = f"{metric.name} is measured by each run's own loss, which is what varies; compare another metric"
+        found.append(fairness.Finding("data", text))
+    if metric.key.startswith("test/"):
+        return found
+    text = f"{metric.name} is not of the test split: the weights of each run were chosen by it, or trained on it"
+    return [*found, fairness.Finding("selection", text)]
 
 
 def _finished(made: Design, rows: Sequence[Row], metric: str) -> Runs:
@@ -139,7 +164,8 @@ def _comparisons(
 ) -> list[Comparison]:
     pairs = [pair for pair in made.pairs() if pair.arm in cells and pair.baseline in cells]
     effects = adjusted([effect(cells[pair.arm].values, cells[pair.baseline].values) for pair in pairs])
-    alpha = 0.05 / max(1, len(pairs))
+    verdicts = [verdict(found, margin, metric.higher_is_better) for found in effects]
+    alpha = 0.05 / max(1, len(pairs))  # of one that is alone among them
     return [
         Comparison(
             factor=pair.factor.key,
@@ -149,11 +175,11 @@ def _comparisons(
             label=cells[pair.arm].label,
             baseline=cells[pair.baseline].label,
             effect=found,
-            verdict=verdict(found, margin, metric.higher_is_better),
-            seeds_needed=seeds_needed(found, alpha),
-            per_class=_class_differences(runs, pair),
+            verdict=verdicts[place],
+            seeds_needed=seeds_needed(found, alpha) if verdicts[place] == "undecided" else None,
+            per_class=_class_differences(runs, pair) if found.paired else [],
         )
-        for pair, found in zip(pairs, effects, strict=True)
+        for place, (pair, found) in enumerate(zip(pairs, effects, strict=True))
     ]
 
 
@@ -183,44 +209,3 @@ def _factor(made: Design, factor: Any) -> Factor:
         baseline=said(made.baseline[factor.key]) if compared else None,
         follows=follows,
     )
-
-
-def _unfinished(folder: Path, made: Design, rows: Sequence[Row], whole: Sequence[Row], runs: Runs) -> list[Unfinished]:
-    """The runs that the numbers do without, and those that are not there."""
-    counted = {row.path for of_arm in runs.values() for row in of_arm.values()}
-    labels = {
-        whole[index].path: f"{made.label(arm)} seed={seed}".strip()
-        for arm, seeds in made.arms.items()
-        for seed, indices in seeds.items()
-        for index in indices
-    }
-    found = []
-    for row in rows:
-        if row.path in counted:
-            continue
-        place = str(row.path.relative_to(folder)) if row.path != folder else row.path.name
-        reason = row.error or ("it did not measure this" if row.state == "finished" else "")
-        if row.state == "finished" and row.path in labels and not row.error:
-            reason = _same_again(made, whole, runs, row) or reason
-        found.append(Unfinished(labels.get(row.path, place), row.word, reason))
-    return found + [Unfinished(f"{made.label(arm)} seed={seed}".strip(), "missing", "") for arm, seed in made.missing]
-
-
-def _same_again(made: Design, rows: Sequence[Row], runs: Runs, row: Row) -> str:
-    """Why a finished run does not count: another with its settings ended later."""
-    for arm, seeds in made.arms.items():
-        for seed, indices in seeds.items():
-            if any(rows[index] is row for index in indices) and seed in runs.get(arm, {}):
-                return f"the same run as {runs[arm][seed].path.name}, which ended later"
-    return ""
-
-
-def _environment(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """What ran the runs: name -> value -> how many."""
-    found: dict[str, Counter[str]] = {}
-    for record in records:
-        facts = {**(record.get("versions") or {}), **{key: record.get(key) for key in _ENVIRONMENT}}
-        for name, value in facts.items():
-            if value is not None:
-                found.setdefault(name, Counter())[str(value)] += 1
-    return {name: dict(counts) for name, counts in found.items()}

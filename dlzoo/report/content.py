@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from dlzoo.comparison.fairness import Finding
+from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect, Interval
 
 #: An arm as one reads it: ("norm=gn", "data.batch_size=4").
@@ -132,12 +132,14 @@ class Content:
         title: the folder's name; `question` and `expected` are the experiment's, if it was one.
         answer: the question answered in plain words, with the uncertainty; one sentence an item.
         power: what this number of seeds can and cannot show; one sentence an item.
-        margin: differences within it count as none; None if nobody gave one.
+        margin: differences within it count as none; a point for shares such as accuracies, None for other metrics,
+            unless somebody gave one.
         others: other metrics of the cells: key -> cell label -> (mean, interval).
         settings: what all runs have in common and is not a default, as typed: {"model": "resnet20", ...}.
         environment: what ran it: {"torch": {"2.15.0": 80}, "device": {"CPU, 1 thread": 80}, ...}, runs by value.
         commands: shell lines that repeat the comparison and this report.
         written: when, "2026-11-22T03:02:32+00:00".
+        joint: settings that several factors decide together: key -> label of a cell -> value.
     """
 
     title: str
@@ -160,3 +162,4 @@ class Content:
     environment: dict[str, dict[str, int]]
     commands: list[str]
     written: str
+    joint: dict[str, dict[str, str]] = field(default_factory=dict)

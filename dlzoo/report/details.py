@@ -86,6 +86,9 @@ def factors(content: Content) -> Table | None:
     for factor in content.factors:
         role = f"compared with {plain(factor.baseline or NONE)}" if factor.compared else "around the comparison"
         rows.append((plain(factor.key), ", ".join(map(plain, factor.levels)), role, _following(factor.follows)))
+    for key, of in content.joint.items():
+        values = ", ".join(map(plain, dict.fromkeys(of.values())))
+        rows.append((plain(key), values, "decided by several together", _following({key: of})))
     columns = [Column("setting", "name"), Column("values", "words"), Column("role", "words")]
     columns.append(Column("goes with it", "words"))
     return table("factors", "What varies between the settings that are compared.", columns, rows)

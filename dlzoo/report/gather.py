@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -24,14 +25,21 @@ _POINTS = 200
 def value(row: Row, key: str) -> float | None:
     """A metric of a finished run; None where there is none, or it is no number."""
     found = row.record.get("metrics") or {}
-    number = found.get(key) if isinstance(found, Mapping) and row.state == "finished" else None
-    return float(number) if isinstance(number, (int, float)) and math.isfinite(number) else None
+    return _number(found.get(key)) if row.state == "finished" else None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number as such, and nothing else; true is none."""
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+        return None
+    return float(value)
 
 
 def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row], metric: str) -> Cell:
     """An arm: seed -> its finished run, each of which has the metric."""
     values = {seed: number for seed, row in sorted(runs.items()) if (number := value(row, metric)) is not None}
     rows = list(runs.values())
+    logged = [f"val/{metric.partition('/')[2]}", f"val/{rows[0].record.get('monitor')}", "train/loss"]
     return Cell(
         levels=levels,
         label=label,
@@ -45,7 +53,7 @@ def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row],
         images_per_second=_mean(rows, "images_per_second"),
         seconds=_mean(rows, "wall_seconds"),
         memory=_mean(rows, "peak_memory_bytes"),
-        curves=curves([row.path for row in rows], [f"val/{rows[0].record.get('monitor')}", "train/loss"]),
+        curves=curves([row.path for row in rows], list(dict.fromkeys(logged))),
         per_class={name: mean(each) for name, each in by_class(rows).items()},
         bca=bca(list(values.values())),
     )
@@ -61,9 +69,11 @@ def by_class(rows: Sequence[Row]) -> dict[str, list[float]]:
 
 def _recalls(record: Mapping[str, Any]) -> dict[str, float]:
     recalls, names = (record.get("by_class") or {}).get("recall") or [], record.get("classes") or []
-    if len(recalls) != len(names):
+    if not isinstance(recalls, list) or len(recalls) != len(names) or len(set(map(str, names))) != len(names):
         return {}
-    return {name: float(recall) for name, recall in zip(names, recalls, strict=True) if recall is not None}
+    return {
+        str(name): known for name, recall in zip(names, recalls, strict=True) if (known := _number(recall)) is not None
+    }
 
 
 def other_metrics(
@@ -113,16 +123,16 @@ def _logged(run: Path, keys: Sequence[str]) -> dict[str, dict[float, float]]:
     except OSError:
         return found
     for record in records:
-        epoch = record.get("epoch")
+        epoch = _number(record.get("epoch"))
         for key in keys:
-            number = record.get(key)
-            if isinstance(number, (int, float)) and isinstance(epoch, (int, float)):
-                found[key][float(epoch)] = float(number)
+            number = _number(record.get(key))
+            if number is not None and epoch is not None:
+                found[key][epoch] = number
     return found
 
 
 def _numbers(rows: Sequence[Row], key: str) -> list[float]:
-    return [row.record[key] for row in rows if isinstance(row.record.get(key), (int, float))]
+    return [number for row in rows if (number := _number(row.record.get(key))) is not None]
 
 
 def _mean(rows: Sequence[Row], key: str) -> float | None:

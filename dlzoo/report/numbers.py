@@ -16,6 +16,10 @@ NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
 
+#: Whatever is smaller than this is 0 to a reader.
+_MOST_DECIMALS = 12
+
+
 def decimals(scale: float, intervals: Iterable[Interval | None]) -> int:
     """Digits after the point for a column: two significant ones of the narrowest interval, four of the numbers.
 
@@ -30,7 +34,7 @@ def decimals(scale: float, intervals: Iterable[Interval | None]) -> int:
     magnitude = math.floor(math.log10(abs(scale))) if scale and math.isfinite(scale) else -1
     least = 4 if -3 <= magnitude <= -1 or abs(scale) == 1 else max(0, 3 - magnitude)
     needed = 1 - math.floor(math.log10(min(halves))) if halves else least
-    return min(max(needed, least), max(least, 5 - magnitude))
+    return min(max(needed, least), max(least, 5 - magnitude), _MOST_DECIMALS)
 
 
 def mean_digits(content: Content) -> int:

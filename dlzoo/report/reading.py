@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from dlzoo.comparison.permutation import MOST_PAIRS
 from dlzoo.report.content import Content
 
 
 def how_to_read(content: Content) -> list[str]:
     """A sentence or two about each kind of number; of what the report does not have, nothing."""
-    said = [
-        "The weights of each run were chosen on its validation split or are the last ones, as its settings say; the "
-        "numbers here are of the test split. No run was picked by its result."
-        if content.metric.key.startswith("test/")
-        else "No run was picked by its result."
-    ]
+    said = []
+    if content.metric.key.startswith("test/"):
+        said.append(
+            "The weights of each run were chosen on its validation split or are the last ones, as its settings say; "
+            "the numbers here are of the test split. Every seed counts: none was picked by its result."
+        )
     if any(cell.interval for cell in content.cells):
         said.append("The 95 % interval of a mean is Student's t interval over seeds.")
     known = [each.effect for each in content.comparisons if each.effect.p is not None]
     if any(effect.paired for effect in known):
         said.append(
-            "Paired differences are taken seed by seed. Their interval is Student's t, their p is of the exact "
-            "sign-flip test, two-sided."
+            "Paired differences are taken seed by seed. Their interval is Student's t, their p is of the sign-flip "
+            f"test, two-sided: exact up to {MOST_PAIRS} pairs, with 65,536 random flips beyond."
         )
     if any(not effect.paired for effect in known):
         said.append(
@@ -29,11 +30,13 @@ def how_to_read(content: Content) -> list[str]:
     if several:
         said.append(
             f"The adjusted p is after Benjamini and Hochberg over the {len(known)} comparisons of this report: among "
-            "all that it calls different at 0.05, at most one in twenty is expected to be none."
+            "all that it calls different at 0.05, at most one in twenty is expected to be none. Intervals are not "
+            "adjusted, each is for itself; differences of single classes are not tested."
         )
     if known:
         margin = "" if content.margin is None else (
-            f" It is equivalent if the whole interval lies within the margin of ±{content.margin:g}, whatever p is."
+            f" It is equivalent if the whole interval lies within the margin of ±{content.margin:g} (--margin "
+            "sets it), whatever p is."
         )  # fmt: skip
         said.append(
             f"An arm is better or worse if its {'adjusted ' if several else ''}p is at most 0.05.{margin} Otherwise it "
@@ -41,7 +44,7 @@ def how_to_read(content: Content) -> list[str]:
         )
     if any(each.seeds_needed is not None for each in content.comparisons):
         said.append(
-            "Seeds needed: with about so many of each arm, four of five such experiments would find a difference as "
-            "large as the one observed."
+            "Seeds needed: with about so many of each arm in all, four of five such experiments would find a "
+            "difference as large as the observed one, even if it were the only one among the comparisons."
         )
     return said

@@ -1,8 +1,9 @@
-"""The shell lines that make the runs again, and the report of them."""
+"""What it takes to have the runs again: shell lines, versions, machine."""
 
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from dlzoo.comparison.design import Design
 from dlzoo.knobs import knobs_of
 from dlzoo.runs.differences import chosen, said
 from dlzoo.settings import RunSettings, TrainerSettings
+
+_ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
 
 #: More arms than this are not written out: their config.yaml are beside them.
 _MOST = 40
@@ -37,7 +40,7 @@ def commands(
 
 
 def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]]) -> str:
-    """`python train.py -m ...` of one arm, with every choice named: complete, whatever the defaults become."""
+    """`python train.py -m ...` of one arm, with every choice named; settings that have their defaults are left out."""
     config = configs[next(iter(seeds.values()))[0]]
     usual = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
     usual |= {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
@@ -48,3 +51,14 @@ def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]
     ]
     several = ["-m"] if len(seeds) > 1 else []
     return shlex.join(["python", "train.py", *several, *words, f"seed={','.join(map(str, sorted(seeds)))}"])
+
+
+def environment(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """What ran the runs: name -> value -> how many."""
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        facts = {**(record.get("versions") or {}), **{key: record.get(key) for key in _ENVIRONMENT}}
+        for name, value in facts.items():
+            if value is not None:
+                found.setdefault(name, Counter())[str(value)] += 1
+    return {name: dict(counts) for name, counts in found.items()}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import yaml
-
 from dlzoo.errors import UserError
 from dlzoo.knobs import NonNegative, check, schema_of
 from dlzoo.report import html, latex, markdown, pictures
 from dlzoo.report.analysis import analyse
 from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
+from dlzoo.report.numbers import plain
 from dlzoo.report.picture import Picture
 from dlzoo.runs.run_dir import write_atomically
+
+#: Findings that are printed; the report has all.
+_NOTES = 5
 
 
 def write(
@@ -40,19 +42,21 @@ def write(
     """
     content = analyse(Path(folder), baseline=baseline, metric=metric, margin=_number(margin))
     target = Path(folder) / "report" if out is None else Path(out)
+    if (target / "run.json").exists():
+        raise UserError(f"--out {target} is a run; name a folder of its own")
     try:
         _files(content, pictures.draw(content), target)
     except OSError as error:
         raise UserError(f"cannot write the report to {target}: {error.strerror or error}") from error
-    notes = [f"note        {finding.text}" for finding in content.findings]
+    notes = [f"note        {plain(finding.text)}" for finding in content.findings[:_NOTES]]
     return "\n".join([*content.answer, "", *notes, f"report      {target / 'report.html'} (and .md, .tex, .json)"])
 
 
 def _files(content: Content, drawn: dict[str, Picture], target: Path) -> None:
     (target / "pictures").mkdir(parents=True, exist_ok=True)
     for name, picture in drawn.items():
-        (target / "pictures" / f"{name}.png").write_bytes(picture.png)
-        (target / "pictures" / f"{name}.svg").write_text(picture.svg)
+        write_atomically(target / "pictures" / f"{name}.png", picture.png)
+        write_atomically(target / "pictures" / f"{name}.svg", picture.svg)
     for name in pictures.NAMES:
         if name not in drawn:  # of a report that had more to show
             (target / "pictures" / f"{name}.png").unlink(missing_ok=True)
@@ -67,6 +71,6 @@ def _number(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return check(schema_of(NonNegative), yaml.safe_load(text))
-    except (ValueError, yaml.YAMLError):
+        return check(schema_of(NonNegative), float(text))
+    except ValueError:
         raise UserError(f"--margin {text}: it is a number >= 0, in the metric's unit") from None

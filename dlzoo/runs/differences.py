@@ -31,10 +31,19 @@ def chosen(config: Config) -> dict[str, Any]:
     settings = flat(config)
     for choice, section in config.items():
         if isinstance(section, Mapping) and "name" in section:
-            for key, default in _defaults(choice, section["name"]).items():
+            for key, default in defaults_of(choice, section["name"]).items():
                 if section.get(key) == default:
                     settings.pop(f"{choice}.{key}", None)
     return settings
+
+
+@cache
+def defaults_of(choice: str, name: str) -> dict[str, Any]:
+    """What the settings of an entry are when nobody changes them; nothing for one that is not installed any more."""
+    try:
+        return {key: schema["default"] for key, schema in index.knobs(choice, name).items()}
+    except (UserError, KeyError):
+        return {}
 
 
 def differing(configs: Sequence[Config]) -> list[str]:
@@ -59,12 +68,3 @@ def said(value: Any) -> str:
 
 
 _NOT_THERE = object()
-
-
-@cache
-def _defaults(choice: str, name: str) -> dict[str, Any]:
-    """What the settings of an entry are when nobody changes them; nothing for one that is not installed any more."""
-    try:
-        return {key: schema["default"] for key, schema in index.knobs(choice, name).items()}
-    except (UserError, KeyError):
-        return {}

@@ -112,7 +112,7 @@ class RunDir:
                 content = json.loads(self.state_file.read_text())  # it may have ended between our two looks
                 if content["state"] == "running":
                     content["state"] = "interrupted"
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             what = str(error) if isinstance(error, (OSError, ValueError)) else "it is not what a run writes"
             raise UserError(
                 f"{self.state_file} cannot be read ({what}); without its folder the run begins anew"
@@ -253,12 +253,12 @@ def fresh_folder(label: str, root: Path = Path("outputs")) -> Path:
     raise AssertionError("unreachable")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write aside, sync, rename: readers see the old file or the new one, never half of one."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write aside, sync, rename: readers see the old file or the new one, never half of one. Text is UTF-8."""
     descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(aside, 0o644)

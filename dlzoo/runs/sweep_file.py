@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from dlzoo.runs.run_dir import write_atomically
 
@@ -35,19 +36,38 @@ def write(folder: Path, asked: SweepFile) -> None:
     """Write down what is asked for now, beside what earlier sweeps asked for that have runs in the folder."""
     before = read(folder)
     order = {key: _joined(before.order.get(key, []), asked.order.get(key, [])) for key in before.order | asked.order}
-    kept = {each.name: getattr(asked, each.name) or getattr(before, each.name) for each in fields(SweepFile)}
-    both = SweepFile(**kept | {"lines": _joined(before.lines, asked.lines), "order": order})
-    write_atomically(folder / NAME, json.dumps(asdict(both), indent=1) + "\n")
+    said = {key: value for key, value in asdict(asked).items() if value not in (None, [])}
+    both = asdict(before) | said | {"lines": _joined(before.lines, asked.lines), "order": order}
+    write_atomically(folder / NAME, json.dumps(both, indent=1) + "\n")
 
 
 def read(folder: Path) -> SweepFile:
     """What was asked for; nothing where no file is, or none that can be read: the runs speak for themselves."""
     try:
         content = json.loads((folder / NAME).read_text())
-        known = {each.name: content[each.name] for each in fields(SweepFile)}
-    except (OSError, ValueError, KeyError, TypeError):
+        if not _is_whole(content):
+            return SweepFile()
+    except (OSError, ValueError):
         return SweepFile()
-    return SweepFile(**known)
+    return SweepFile(**{each.name: content[each.name] for each in fields(SweepFile) if each.name in content})
+
+
+def _is_whole(content: Any) -> bool:
+    """Whether each field is of its type."""
+
+    def words(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+    if not isinstance(content, dict):
+        return False
+    order, margin = content.get("order", {}), content.get("margin")
+    texts = [content.get(key) for key in ("metric", "question", "expected")]
+    return (
+        isinstance(order, dict)
+        and all(map(words, [*order.values(), content.get("lines", []), content.get("baseline", [])]))
+        and all(text is None or isinstance(text, str) for text in texts)
+        and (margin is None or isinstance(margin, (int, float)))
+    )
 
 
 def _joined(first: list[str], then: list[str]) -> list[str]:

@@ -18,6 +18,8 @@ from dlzoo.runs.differences import differing, flat, said
 from dlzoo.runs.run_dir import RunDir
 
 _STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
+#: How a run may stand, in its run.json.
+STATES = ("created", "running", "finished", "failed", "interrupted", "damaged")
 #: The end of a log that holds its last few lines.
 _TAIL = 32768
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
-
 from dlzoo.config import COMPARE_ONLY, choices
-from dlzoo.errors import UserError
+from dlzoo.errors import UserError, did_you_mean
 from dlzoo.knobs import NonNegative, PositiveInt, check, schema_of
+from dlzoo.metrics import NAMES
+from dlzoo.overrides import parse
 from dlzoo.runs.differences import said
 from dlzoo.sweep.experiment import Written, at_scale, head, named, read, settings
 
@@ -61,12 +61,15 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
     Raises:
         UserError: for what cannot be read.
     """
+    if not words:
+        raise UserError("say what is compared: dlzoo compare norm=bn,gn base='data.batch_size=4' seeds=8")
     own = {key: _own(words, key) for key in COMPARE_ONLY}
     rest = [word for word in words if word.partition("=")[0] not in COMPARE_ONLY]
     several = _keys([shlex.split(word) for word in rest if _is_arm(word)])
     # An arm may be a single setting, beside others that are several.
     arms = [shlex.split(word) for word in rest if _is_arm(word) or word.partition("=")[0] in several]
     rest = [word for word in rest if not _is_arm(word) and word.partition("=")[0] not in several]
+    _refuse_twice(rest, arms, own)
     name, written, about = named(words), Written(), dict[str, str]()
     common = settings("base", own["base"] or "")
     if name is not None:
@@ -100,6 +103,27 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
     )
 
 
+def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], own: Mapping[str, str | None]) -> None:
+    """What is said twice, and would have to mean one of the two.
+
+    Raises:
+        UserError: for the first such thing, or a metric that nothing measures.
+    """
+    base = settings("base", own["base"] or "")
+    for where, several in (("the line", words), ("base", base), *(("an arm", arm) for arm in arms)):
+        keys = [word.partition("=")[0] for word in several]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise UserError(f"{where} says {twice[0]} twice; several values are {twice[0]}=a,b")
+    if both := (_keys([words]) | _keys(arms)) & _keys([base]):
+        raise UserError(f"base and the line both say {min(both)}; say it once")
+    if len({frozenset(arm) for arm in arms}) < len(arms):
+        raise UserError("two arms are the same")
+    if own["seeds"] is not None and "seed" in _keys([words, *arms]):
+        raise UserError("seeds=... and seed=... both say which seeds; say one of them")
+    if own["metric"] is not None and own["metric"].rpartition("/")[2] not in NAMES:
+        raise UserError(f"metric={own['metric']}: nothing measures that; {did_you_mean(own['metric'], NAMES)}")
+
+
 def _keys(arms: Sequence[Sequence[str]]) -> set[str]:
     return {word.partition("=")[0] for arm in arms for word in arm}
 
@@ -126,7 +150,8 @@ def _own(words: Sequence[str], key: str) -> str | None:
 
 
 def _number(key: str, text: str, kind: Any) -> Any:
+    """The value of a word, read as that of a setting is."""
     try:
-        return check(schema_of(kind), yaml.safe_load(text))
-    except (ValueError, yaml.YAMLError):
-        raise UserError(f"{key}={text} is no number that it can be") from None
+        return check(schema_of(kind), parse(f"{key}={text}").value())
+    except ValueError as error:
+        raise UserError(f"{key} {error}") from None

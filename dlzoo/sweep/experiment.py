@@ -40,11 +40,17 @@ _TYPES |= {"margin": (int, float)}
 
 
 def named(words: Sequence[str]) -> str | None:
-    """The experiment that a line names, if it is one that compares."""
-    named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
-    if len(named) != 1 or named[0] not in configs.options("experiment"):
-        return None
-    return named[0] if "comparison" in _content(named[0]) else None
+    """The experiment that a line names, if it is one that compares.
+
+    Raises:
+        UserError: if it is one of several.
+    """
+    said = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    names = [name for word in said for name in word.split(",")]
+    compare = [name for name in names if name in configs.options("experiment") and "comparison" in _content(name)]
+    if compare and len(names) > 1:
+        raise UserError(f"experiment={','.join(names)}: {compare[0]} is a comparison of its own; say one at a time")
+    return compare[0] if compare else None
 
 
 def _content(name: str) -> Mapping[str, Any]:
@@ -114,7 +120,10 @@ def settings(where: str, value: Any) -> list[str]:
     """
     if not isinstance(value, (str, list)):
         raise UserError(f"{where} cannot be {value!r}; say settings (key=value)")
-    words = shlex.split(value) if isinstance(value, str) else [str(word) for word in value]
+    try:
+        words = shlex.split(value) if isinstance(value, str) else [str(word) for word in value]
+    except ValueError as error:
+        raise UserError(f"{where}: {value!r} cannot be read ({str(error).lower()})") from None
     for word in words:
         if "=" not in word:
             raise UserError(f"{where}: {word!r} is no setting (key=value)")

@@ -112,6 +112,6 @@ def _settings(lines: Sequence[str]) -> SweepSettings:
 
 def _composed(lines: list[str], count: int) -> Config:
     try:
-        return configs.compose(lines)
+        return configs.compose(lines, of_several=True)
     except UserError as error:
         raise (UserError(f"{error} (in the run {' '.join(lines)})") if count > 1 else error) from None

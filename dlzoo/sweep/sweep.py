@@ -34,13 +34,19 @@ _FEW = 60
 
 @dataclass(frozen=True)
 class Swept:
-    """What is there of a sweep: its folder, a row a run, by address; `ok` unless one that was to be carried out did not
-    finish.
+    """What is there of a sweep.
+
+    Args:
+        folder: where it lies.
+        rows: a row a run, by address.
+        ok: false if a run that was to be carried out did not finish.
+        dry: whether nothing was to be carried out.
     """
 
     folder: Path
     rows: list[table.Row]
     ok: bool
+    dry: bool = False
 
 
 def sweep(asked: Asked, console: Console | None = None) -> Swept:
@@ -64,7 +70,8 @@ def sweep(asked: Asked, console: Console | None = None) -> Swept:
         from dlzoo.sweep.estimate import estimate
 
         estimate(console, planned.runs, states, labels, runner)
-        return Swept(planned.folder, table.rows([run.path for run in planned.runs if run.path.exists()]), ok=True)
+        there = [run.path for run in planned.runs if run.path.exists()]
+        return Swept(planned.folder, table.rows(there), ok=True, dry=True)
     create(missing)
     sweep_file.write(planned.folder, _what_was_asked(asked, planned))
     if runner:

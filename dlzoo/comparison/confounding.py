@@ -24,7 +24,7 @@ _PRETRAINED = ("model.pretrained", "init_from")
 _OF_OPTIMIZERS = {"optimizer.lr": "learning rate", "optimizer.weight_decay": "weight decay"}
 
 
-def along(configs: Sequence[Config], design: Design) -> list[Finding]:
+def confounding(configs: Sequence[Config], design: Design) -> list[Finding]:
     """A finding for each setting that differs between the arms of pairs, and is no part of what is compared."""
     settings = {arm: design.settings(arm) for arm in design.arms}
     typical = {arm: configs[next(iter(runs.values()))[0]] for arm, runs in design.arms.items()}
@@ -86,7 +86,7 @@ def _finding(factor: Factor, key: str, values: Values) -> Finding | None:
         f"{key} changes along with {factor.key} ({where}): their effects cannot be told apart;"
         f" give all the same {key}, or try each with each"
     )
-    return Finding("follows", text)
+    return Finding("confounded", text)
 
 
 def _selected(factor: Factor, fractions: Values) -> list[Finding]:

@@ -1,9 +1,10 @@
-"""Whether runs that were made can be compared: the same data, the same code, the same machine."""
+"""Whether runs that were made can be compared: none lost, the same data, the same code, the same machine."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -28,11 +29,37 @@ _ONLY_BATCHES = ("batch_size", "sampler", "cache", "download")
 _AS_LONG = 1.1
 
 
+def has_validation(config: Config, record: Record) -> bool:
+    """Whether a run has a validation split, as it was found when it ran; before that, as the config has it."""
+    sizes = record.get("data_sizes")
+    return "val" in sizes if isinstance(sizes, Mapping) else config["data"]["val_fraction"] > 0
+
+
+def of_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
+    """Arms of which runs failed, and were not made again: what is left is no fair sample."""
+    lost, empty = [], []
+    for arm, runs in design.arms.items():
+        states = [[records[place].get("state") for place in places] for places in runs.values()]
+        failed = sum("failed" in each and "finished" not in each for each in states)
+        of = f" of {design.label(arm)}" if design.factors else ""
+        if failed == len(runs):
+            empty.append(f"all {failed} runs{of}" if failed > 1 else f"the only run{of}")
+        elif failed:
+            lost.append(f"{failed} of {len(runs)} runs{of}")
+    found = []
+    if lost:
+        its = "its mean is" if len(lost) == 1 else "their means are"
+        found.append(f"{listed(lost)} failed: {its} of those that did not")
+    if empty:
+        found.append(f"{listed(empty)} failed: {'it is' if len(empty) == 1 else 'they are'} left out")
+    return [Finding("lost", "; ".join(found))] if found else []
+
+
 def of_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Finding]:
     """Data that is not the same though its settings are: files that were changed, or another machine's."""
     found: dict[tuple[tuple[str, Any], ...], set[str]] = {}
     for config, record in zip(configs, records, strict=True):
-        if fingerprint := record.get("data_fingerprint"):
+        if isinstance(fingerprint := record.get("data_fingerprint"), str):
             settings = tuple((key, level(value)) for key, value in config["data"].items() if key not in _ONLY_BATCHES)
             found.setdefault(settings, set()).add(fingerprint)
     return [
@@ -50,12 +77,12 @@ def of_environment(design: Design, records: Sequence[Record]) -> list[Finding]:
     """Versions, devices and commits that are not the same for all runs that were carried out."""
     meant = {key for factor in design.factors for key in (factor.key, *factor.follows)}.union(design.joint)
     facts = {
-        name: [record.get(name) for record in records]
+        name: [_told(record.get(name)) for record in records]
         for name, settings in _ENVIRONMENT.items()
         if not meant.intersection(settings)
     }
-    packages = dict.fromkeys(name for record in records for name in (record.get("versions") or {}))
-    facts |= {name: [(record.get("versions") or {}).get(name) for record in records] for name in packages}
+    versions = [_versions(record) for record in records]
+    facts |= {name: [_told(each.get(name)) for each in versions] for name in dict.fromkeys(chain(*versions))}
     arm_of = {place: arm for arm, runs in design.arms.items() for places in runs.values() for place in places}
     arms = [arm_of[place] for place in range(len(records))]
     found = [each for name, values in facts.items() if (each := _uneven(name, values, arms, design))]
@@ -66,7 +93,17 @@ def of_environment(design: Design, records: Sequence[Record]) -> list[Finding]:
     return found
 
 
-def _uneven(name: str, values: Sequence[Any], arms: Sequence[Arm], design: Design) -> Finding | None:
+def _versions(record: Record) -> Mapping[str, Any]:
+    versions = record.get("versions")
+    return versions if isinstance(versions, Mapping) else {}
+
+
+def _told(fact: Any) -> str | None:
+    """A fact in words: a record may hold anything."""
+    return None if fact is None else str(fact)
+
+
+def _uneven(name: str, values: Sequence[str | None], arms: Sequence[Arm], design: Design) -> Finding | None:
     known = [(value, arm) for value, arm in zip(values, arms, strict=True) if value is not None]
     counts = Counter(value for value, _ in known)
     if len(counts) < 2:
@@ -86,7 +123,7 @@ def of_length(configs: Sequence[Config], design: Design, records: Sequence[Recor
     stopped = {
         place: record["steps"]
         for place, (config, record) in enumerate(zip(configs, records, strict=True))
-        if "steps" in record and config["trainer"]["early_stopping"] is not None
+        if isinstance(record.get("steps"), int) and config["trainer"]["early_stopping"] is not None
     }
     steps = {
         arm: fmean(made)
