@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix as sklearn_confusion
-from sklearn.metrics import f1_score, top_k_accuracy_score
+from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 
-from dlzoo.metrics.classification import classification_metrics, confusion_matrix
+from dlzoo.metrics import LOWER_IS_BETTER, NAMES
+from dlzoo.metrics.classification import classification_metrics, confusion_matrix, recall
 
 
 @pytest.mark.parametrize("classes", [2, 5, 10])
@@ -41,3 +42,19 @@ def test_a_perfect_prediction() -> None:
     found = classification_metrics(100.0 * torch.eye(7)[labels], labels)
     assert found["accuracy"] == found["f1_macro"] == found["accuracy_top5"] == 1
     assert found["calibration_error"] == pytest.approx(0, abs=1e-6)
+
+
+def test_recall_of_each_class_is_scikit_learns_and_nothing_for_a_class_without_samples():
+    draw = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(200, 5, generator=draw), torch.randint(0, 4, (200,), generator=draw)
+    found = recall(logits, labels)
+    wanted = recall_score(labels, logits.argmax(1), labels=range(4), average=None)
+    assert found[:4].tolist() == pytest.approx(wanted.tolist())
+    assert found[4].isnan()
+
+
+def test_the_names_of_metrics_are_what_is_measured():
+    classes = classification_metrics(torch.eye(7), torch.arange(7))
+    numbers = regression_metrics(torch.zeros(3, 1), torch.arange(3.0)[:, None])
+    assert {"loss", *classes, *numbers} == set(NAMES)
+    assert set(NAMES) >= LOWER_IS_BETTER

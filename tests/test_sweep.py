@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -199,7 +200,21 @@ def test_two_ranks_inside_a_sweep() -> None:
     assert len(left) == 2
     for record in left.values():
         assert (record["state"], record["ranks"], record["tested"]) == ("finished", 2, 200)
-    assert sorted(path.name for path in Path("outputs/ranks").iterdir()) == sorted(left)  # no ghost folders
+    there = [path.name for path in Path("outputs/ranks").iterdir() if path.is_dir()]
+    assert sorted(there) == sorted(left)  # no ghost folders
+
+
+def test_a_comparison_is_carried_out_and_ends_as_a_report() -> None:
+    base = shlex.join([*SMALL, "trainer.threads=1"])
+    words = ["norm=bn,gn", "seeds=1", f"base={base}", "name=norms", "baseline=norm=gn"]
+    program = [sys.executable, "-P", "-m", "dlzoo.cli", "compare", *words]
+    said = finish(subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    assert "2 runs: 2 finished" in said
+    assert "report      outputs/norms/report/report.html" in said
+    found = json.loads(Path("outputs/norms/report/report.json").read_text())
+    assert [factor["key"] for factor in found["factors"]] == ["norm"]
+    assert found["comparisons"][0]["against"] == "gn"
+    assert found["commands"][0] == shlex.join(["dlzoo", "compare", *words])
 
 
 def test_two_identical_sweeps_at_once_run_each_job_once() -> None:

@@ -4,4 +4,4 @@
 NAMES = ("loss", "accuracy", "accuracy_top5", "f1_macro", "calibration_error", "rmse", "mae", "r2")
 
 #: Metrics that are better when they are smaller; of all others more is better.
-LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "calibration_error"})
+LOWER_IS_BETTER = frozenset({"loss", "mae", "rmse", "calibration_error"})
