@@ -100,7 +100,6 @@ def test_digits_follow_the_uncertainty(scale: float, halves: list[float], digits
         (numbers.fixed(-0.00001, 3, signed=True), "+0.000"),
         (numbers.fixed(math.nan, 3), numbers.NONE),
         (numbers.with_interval(0.742, Interval(0.736, 0.748), 4), "0.7420 ± 0.0060"),
-        (numbers.with_interval(0.742, Interval(0.72, 0.75), 3), "0.742 [0.720, 0.750]"),
         (numbers.with_interval(0.742, None, 3), "0.742"),
         (numbers.p_value(2 / 256), "0.0078"),
         (numbers.p_value(1.0), "1.0000"),
@@ -511,17 +510,10 @@ def test_markdown_tables_have_as_many_cells_in_each_row(name: str) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) <= 1
 
 
-def test_one_compact_table_for_a_readme() -> None:
-    text = markdown.table(content("norms"))
-    assert len([line for line in text.split("\n") if line.startswith("|")]) == 7
-    assert text in markdown.text(content("norms"), {})
-    two = markdown.table(content("many_cells"))
-    assert two == f"{markdown.means_table(content('many_cells'))}\n\n{markdown.effects_table(content('many_cells'))}"
-    assert markdown.table(content("nothing_finished")) == ""
-
-
-def test_underscores_of_settings_stay_readable() -> None:
-    assert "data.batch_size" in markdown.table(content("norms"))
+def test_one_compact_table_of_a_grid() -> None:
+    (block, *_) = [each for each in markdown.text(content("norms"), {}).split("\n\n") if each.startswith("|")]
+    assert len(block.split("\n")) == 7
+    assert "data.batch_size" in block  # underscores stay readable
 
 
 # LaTeX

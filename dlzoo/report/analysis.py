@@ -11,6 +11,7 @@ from typing import Any
 
 from dlzoo.comparison import fairness
 from dlzoo.comparison.design import Arm, Design, Pair
+from dlzoo.comparison.design import Factor as Varying
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.comparison.power import seeds_needed
@@ -196,7 +197,7 @@ def _class_differences(runs: Runs, pair: Pair) -> list[ClassDifference]:
     return sorted(found, key=lambda each: order.index(each.name))
 
 
-def _factor(made: Design, factor: Any) -> Factor:
+def _factor(made: Design, factor: Varying) -> Factor:
     follows = {
         key: {said(level): said(value) for level, value in values.items()} for key, values in factor.follows.items()
     }

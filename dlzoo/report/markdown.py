@@ -57,14 +57,6 @@ def text(content: Content, pictures: Mapping[str, Picture], folder: str = "pictu
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def table(content: Content) -> str:
-    """Means, differences, p and verdicts in one table; in two where a cell is compared in more than one way."""
-    together = tables.overview(content)
-    if together:
-        return _table(together)
-    return "\n\n".join(filter(None, [means_table(content), effects_table(content)]))
-
-
 def means_table(content: Content) -> str:
     """The metric of each cell; nothing if there is none."""
     return _table(tables.means(content))

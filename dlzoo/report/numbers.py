@@ -67,14 +67,9 @@ def between(interval: Interval | None, digits: int, signed: bool = False) -> str
 
 
 def with_interval(mean: float, interval: Interval | None, digits: int) -> str:
-    """0.7420 ± 0.0060, with brackets where the interval is lopsided, the number alone where there is none."""
+    """0.7420 ± 0.0060, and the number alone where there is no interval."""
     text = fixed(mean, digits)
-    if interval is None or text == NONE:
-        return text
-    up, down = interval.high - mean, mean - interval.low
-    if abs(up - down) <= 1e-6 * abs(up + down) + 1e-12:
-        return f"{text} ± {fixed(up, digits)}"
-    return f"{text} {between(interval, digits)}"
+    return text if interval is None or text == NONE else f"{text} ± {fixed(interval.high - mean, digits)}"
 
 
 def p_value(p: float | None) -> str:
@@ -91,12 +86,12 @@ def whole(number: int | None) -> str:
 
 def large(number: float | None) -> str:
     """41.2 M."""
-    return _scaled(number, 1000, ("", " k", " M", " G", " T"))
+    return _scaled(number, ("", " k", " M", " G", " T"))
 
 
 def memory(size: float | None) -> str:
     """412 MB."""
-    return _scaled(size, 1000, (" B", " kB", " MB", " GB", " TB"))
+    return _scaled(size, (" B", " kB", " MB", " GB", " TB"))
 
 
 def rate(number: float | None) -> str:
@@ -117,12 +112,12 @@ def duration(seconds: float | None) -> str:
     raise AssertionError("unreachable")
 
 
-def _scaled(number: float | None, step: int, units: tuple[str, ...]) -> str:
+def _scaled(number: float | None, units: tuple[str, ...]) -> str:
     if number is None or not math.isfinite(number):
         return NONE
     place = 0
     while abs(number) >= 999.5 and place < len(units) - 1:
-        number, place = number / step, place + 1
+        number, place = number / 1000, place + 1
     digits = 0 if place == 0 or abs(number) >= 99.95 else 1 if abs(number) >= 9.995 else 2
     return f"{number:.{digits}f}{units[place]}"
 
