@@ -9,6 +9,8 @@ from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.errors import UserError
 from dlzoo.report.analysis import analyse
+from dlzoo.report.html import page
+from dlzoo.report.json_file import as_json
 from dlzoo.report.report import write
 from dlzoo.runs import sweep_file
 from dlzoo.runs.differences import flat
@@ -166,10 +168,11 @@ def test_a_sweep_that_goes_on_and_runs_that_broke(tmp_path):
 def test_a_record_that_is_odd_breaks_no_report(tmp_path, record):
     runs = write_sweep(tmp_path, NORMS, range(3), accuracy)
     runs[2].state_file.write_text(json.dumps(json.loads(runs[2].state_file.read_text()) | record))
-    write(tmp_path)
-    found = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert {0, 1} <= set(map(int, found["cells"][0]["values"]))
-    assert sum(found["states"].values()) == 6
+    content = analyse(tmp_path)
+    assert {0, 1} <= content.cells[0].values.keys()
+    assert sum(content.states.values()) == 6
+    assert json.dumps(as_json(content), allow_nan=False)
+    assert page(content, {})
 
 
 @pytest.mark.parametrize("content", ["3", "[]", '{"order": 3}', '{"metric": 3}', '{"lines": [3]}', '{"margin": "x"}'])
@@ -308,8 +311,7 @@ def test_numbers_of_a_report_are_those_of_the_runs_and_of_tensorboard(tmp_path):
 
     runs = [
         train(*SMALL, f"norm={norm}", f"seed={seed}", f"run_dir={tmp_path / norm}{seed}")
-        for norm in ("bn", "gn")
-        for seed in (0, 1)
+        for norm, seed in (("bn", 0), ("gn", 1))
     ]
     write(tmp_path)
     found = json.loads((tmp_path / "report" / "report.json").read_text())

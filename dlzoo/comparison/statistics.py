@@ -175,15 +175,15 @@ def verdict(effect: Effect, margin: float | None, higher_is_better: bool, alpha:
       margin has said that differences within it do not matter. With a 95 % interval these are two one-sided tests
       at 2.5 % each (Lakens 2017 describes them, with a 90 % interval and 5 %): stricter than usual. Two seeds that
       agree by chance have an interval of no width: it takes three.
-    - better, worse: p, adjusted if it was, is at most alpha. Whether the interval holds 0 does not count: it assumes
-      normal noise, and is not adjusted.
+    - better, worse: p, adjusted if it was, is at most alpha, and the interval does not hold 0. Each can be without the
+      other, as the test asks less of the noise than the interval; a claim has both on its side.
     - undecided: neither, which is not the same as equivalent.
     """
     interval, enough = effect.interval, min(effect.seeds, effect.baseline_seeds) >= _FEWEST_EQUIVALENT
     if enough and margin is not None and interval and -margin <= interval.low and interval.high <= margin:
         return "equivalent"
     p = effect.p if effect.adjusted is None else effect.adjusted
-    if p is None or p > alpha:
+    if p is None or p > alpha or (interval and interval.low <= 0 <= interval.high):
         return "undecided"
     return "better" if (effect.difference > 0) == higher_is_better else "worse"
 

@@ -39,7 +39,8 @@ def how_to_read(content: Content) -> list[str]:
             "sets it), whatever p is."
         )  # fmt: skip
         said.append(
-            f"An arm is better or worse if its {'adjusted ' if several else ''}p is at most 0.05.{margin} Otherwise it "
+            f"An arm is better or worse if its {'adjusted ' if several else ''}p is at most 0.05 and its interval "
+            f"does not hold 0.{margin} Otherwise it "
             "is undecided, which is not the same as equal."
         )
     if any(each.seeds_needed is not None for each in content.comparisons):
