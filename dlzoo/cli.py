@@ -117,6 +117,8 @@ def compare(words: list[str]) -> int:
     each: 'model=resnet20 model.width=20' 'model=resnext29_8x64d model.width=16'. The report that ends it takes
     baseline=norm=bn, metric=test/f1_macro, margin=0.01 (differences that are as good as none).
     """
+    if flags := [word for word in words if word.startswith("-")]:
+        raise UserError(f"unknown option {flags[0]!r}; what compare takes is key=value: baseline=norm=bn")
     from dlzoo.sweep.asked import of_comparison
     from dlzoo.sweep.sweep import sweep
 
@@ -146,11 +148,14 @@ def runs(words: list[str]) -> None:
 def report(words: list[str]) -> None:
     """FOLDER [--baseline norm=bn] [--metric test/f1_macro] [--margin 0.01] [--out DIR]
 
-    What the runs of a folder say, as report.html, .md, .tex, .json and pictures in FOLDER/report. It finds by itself
-    what varies, what repeats, and what the others are held against; runs that still go on are left out and listed.
+    What the runs of a folder say, as report.html, .md, .tex, .json and pictures in FOLDER/report, or in --out. It finds
+    by itself what varies and what repeats; runs that still go on are left out and listed. --baseline: what the others
+    are held against (else what the sweep said, or the default). --metric: of those in run.json (else the test result of
+    what was watched). --margin: differences that are as good as none, in the metric's unit (else 0.01 for accuracies).
     """
-    options = {}
-    for name in ("--baseline", "--metric", "--margin", "--out"):
+    options, names = {}, ("--baseline", "--metric", "--margin", "--out")
+    words = [f"--{word}" if f"--{word.partition('=')[0]}" in names else word for word in words]
+    for name in names:
         options[name[2:]], words = _option(words, name)
     (folder,) = _exactly(words, "dlzoo report FOLDER [--baseline norm=bn] [--metric NAME] [--margin 0.01] [--out DIR]")
     from dlzoo.report.report import write

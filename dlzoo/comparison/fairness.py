@@ -52,18 +52,14 @@ def noise_findings(effects: Iterable[tuple[str, Effect, str]]) -> list[Finding]:
         effects: (what is compared, its effect, its verdict).
     """
     small = [
-        f"{label} ({abs(effect.difference):.2g} with a noise of {effect.noise:.2g}:"
-        f" {100 * _opposite(effect, effect.noise):.0f} %)"
+        f"{label} (difference {abs(effect.difference):.2g}, noise {effect.noise:.2g}: one seed of each would show the"
+        f" opposite sign in {100 * _opposite(effect, effect.noise):.0f} % of cases)"
         for label, effect, verdict in effects
         if verdict == "undecided" and effect.noise is not None and abs(effect.difference) < effect.noise
     ]
     if not small:
         return []
-    text = (
-        f"in {len(small)} undecided comparison{'' if len(small) == 1 else 's'} the difference is smaller than the noise"
-        f" of the seed, and one seed of each arm would show the opposite in about so many cases: {listed(small)};"
-        " look at the intervals"
-    )
+    text = f"the difference is smaller than what the seed alone does: {listed(small)}"
     return [Finding("noise", text)]
 
 

@@ -15,7 +15,7 @@ from dlzoo.comparison.design import Factor as Varying
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.comparison.power import seeds_needed
-from dlzoo.comparison.statistics import adjusted, effect, mean_interval, verdict
+from dlzoo.comparison.statistics import Interval, adjusted, effect, mean_interval, verdict
 from dlzoo.errors import UserError, did_you_mean
 from dlzoo.metrics import LOWER_IS_BETTER
 from dlzoo.report import gather, words
@@ -23,13 +23,16 @@ from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Fac
 from dlzoo.report.left_out import left_out, whole
 from dlzoo.report.repeat import commands, environment
 from dlzoo.runs import sweep_file, table
-from dlzoo.runs.differences import said
+from dlzoo.runs.differences import flat, said
 from dlzoo.runs.run_dir import now
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.runs.table import Row
 
 #: Of shares of samples (accuracy, F1, average precision) a point more or less is taken for none, unless one says else.
 _POINT, _SHARES = 0.01, ("accuracy", "f1", "map", "ap")
+
+#: Settings that a reader looks for, whether or not they are defaults.
+_RECIPE = ("optimizer.lr", "data.batch_size", "trainer.max_epochs", "trainer.select")
 
 Runs = dict[Arm, dict[int, Row]]
 
@@ -56,9 +59,9 @@ def analyse(
         margin = asked.margin
     if margin is None and measured.key.partition("/")[2].startswith(_SHARES):
         margin = _POINT
+    made, readable = _arranged(readable, measured.key, baseline, asked)
     records = [row.record for row in readable]
     configs = [record["config"] for record in records]
-    made = _design(configs, baseline, asked)
     runs = _finished(made, readable, measured.key)
     cells = {arm: _cell(made, arm, of_arm, measured.key) for arm, of_arm in runs.items()}
     comparisons = _comparisons(made, runs, cells, measured, margin)
@@ -76,6 +79,9 @@ def analyse(
         power=words.power(comparisons),
         margin=margin,
         findings=[
+            *_of_progress(_states(made, rows)),
+            *words.too_few(comparisons),
+            *_of_plan(asked, measured, margin),
             *_of_metric(measured, made, [row.record for of_arm in runs.values() for row in of_arm.values()]),
             *fairness.findings(configs, made, records),
             *fairness.noise_findings([(words.compared(each), each.effect, each.verdict) for each in comparisons]),
@@ -85,13 +91,30 @@ def analyse(
         ),
         unfinished=left_out(folder, made, rows, readable, runs),
         states=_states(made, rows),
-        settings={key: said(value) for key, value in made.constants.items()},
+        settings={key: said(value) for key, value in (made.constants | _recipe(configs, made)).items()},
         environment=environment([row.record for of_arm in runs.values() for row in of_arm.values()]),
         commands=commands(folder, asked.lines, made, configs, options),
         written=now(),
         joint={key: {made.label(arm): said(value) for arm, value in of.items()} for key, of in made.joint.items()},
     )
     return replace(content, answer=words.answer(content))
+
+
+def _arranged(rows: Sequence[Row], metric: str, baseline: str | None, asked: SweepFile) -> tuple[Design, Sequence[Row]]:
+    """The design, and the runs that it is of: all, or all but the failed ones where those leave nothing to compare.
+
+    What is still to come belongs to a comparison; a stray run that failed must not decide what varies.
+    """
+    made = _design([row.record["config"] for row in rows], baseline, asked)
+    there = _finished(made, rows, metric)
+    if any(pair.arm in there and pair.baseline in there for pair in made.pairs()):
+        return made, rows
+    others = [row for row in rows if row.state != "failed"]
+    with suppress(UserError):  # of a baseline that only failed runs have
+        alone = _design([row.record["config"] for row in others], baseline, asked)
+        if alone.pairs():
+            return alone, others
+    return made, rows
 
 
 def _design(configs: Sequence[Mapping[str, Any]], baseline: str | None, asked: SweepFile) -> Design:
@@ -118,11 +141,44 @@ def _metric(rows: Sequence[Row], asked: str | None) -> Metric:
     return Metric(key, f"{split} {name.replace('_', ' ')}", name not in LOWER_IS_BETTER)
 
 
+def _recipe(configs: Sequence[Mapping[str, Any]], made: Design) -> dict[str, Any]:
+    """What one asks first of two trainings, where it is the same in all, a default or not."""
+    varying = {key for factor in made.factors for key in (factor.key, *factor.follows)} | made.joint.keys()
+    settings = [flat(config) for config in configs]
+    return {
+        key: settings[0].get(key)
+        for key in _RECIPE
+        if key not in varying and all(each.get(key) == settings[0].get(key) for each in settings)
+    }
+
+
 def _states(made: Design, rows: Sequence[Row]) -> dict[str, int]:
     """How many runs are how far; what is damaged may be what is missing."""
     found = Counter(row.word for row in rows)
     missing = len(made.missing) - found["damaged"]
     return dict(found) | ({"missing": missing} if missing > 0 else {})
+
+
+def _of_progress(states: Mapping[str, int]) -> list[fairness.Finding]:
+    """Runs that are to come, or gone, without a word from the numbers."""
+    rest = {state: count for state, count in states.items() if state not in ("finished", "failed")}
+    if not rest:
+        return []
+    which = ", ".join(f"{count} {state}" for state, count in rest.items())
+    text = (
+        f"{sum(rest.values())} of {sum(states.values())} runs are not in these numbers ({which}): they are provisional"
+    )
+    return [fairness.Finding("unfinished", text)]
+
+
+def _of_plan(asked: SweepFile, metric: Metric, margin: float | None) -> list[fairness.Finding]:
+    """What was said before the runs, and is another thing now."""
+    other = []
+    if asked.margin is not None and asked.margin != margin:
+        other.append(f"margin {asked.margin:g}, not {margin:g}")
+    if asked.metric is not None and metric.key not in (asked.metric, f"test/{asked.metric}"):
+        other.append(f"{asked.metric}, not {metric.key}")
+    return [fairness.Finding("plan", f"the comparison was planned with {' and '.join(other)}")] if other else []
 
 
 def _of_metric(metric: Metric, made: Design, records: Sequence[Mapping[str, Any]]) -> list[fairness.Finding]:
@@ -192,7 +248,9 @@ def _class_differences(runs: Runs, pair: Pair) -> list[ClassDifference]:
     found = []
     for name in ours.keys() & theirs.keys():
         differences = [one - other for one, other in zip(ours[name], theirs[name], strict=True)]
-        found.append(ClassDifference(name, sum(differences) / len(differences), mean_interval(differences)))
+        interval = mean_interval(differences)
+        within = None if interval is None else Interval(max(-1.0, interval.low), min(1.0, interval.high))
+        found.append(ClassDifference(name, sum(differences) / len(differences), within))
     order = list(ours)
     return sorted(found, key=lambda each: order.index(each.name))
 

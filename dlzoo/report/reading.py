@@ -14,8 +14,13 @@ def how_to_read(content: Content) -> list[str]:
             "The weights of each run were chosen on its validation split or are the last ones, as its settings say; "
             "the numbers here are of the test split. Every seed counts: none was picked by its result."
         )
+    if any(factor.compared for factor in content.factors):
+        said.append("The baseline is what the sweep or --baseline named, or else the default among what varies.")
     if any(cell.interval for cell in content.cells):
-        said.append("The 95 % interval of a mean is Student's t interval over seeds.")
+        said.append(
+            "The 95 % interval of a mean is Student's t interval over seeds. All runs are tested on the same samples: "
+            "what another draw of those would change is not in it."
+        )
     known = [each.effect for each in content.comparisons if each.effect.p is not None]
     if any(effect.paired for effect in known):
         said.append(
@@ -26,6 +31,8 @@ def how_to_read(content: Content) -> list[str]:
         said.append(
             "Where the seeds differ the difference is unpaired: its interval is Welch's, its p of the permutation test."
         )
+    if any(key.startswith("train/") for key in content.others):
+        said.append("Numbers of the training are means over its last steps, of images as they were augmented.")
     several = len(known) > 1 and any(effect.adjusted is not None for effect in known)
     if several:
         said.append(

@@ -35,11 +35,12 @@ def commands(
     """
     own = [word for name, value in options.items() if value is not None for word in (f"--{name}", said(value))]
     if not lines:
-        lines = [_arm(configs, seeds) for seeds in list(made.arms.values())[:_MOST]]
+        folder = folder.with_name(f"{folder.resolve().name}_again")
+        lines = [_arm(configs, seeds, folder) for seeds in list(made.arms.values())[:_MOST]]
     return [*lines, shlex.join(["dlzoo", "report", str(folder), *own])]
 
 
-def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]]) -> str:
+def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]], folder: Path) -> str:
     """`python train.py -m ...` of one arm, with every choice named; settings that have their defaults are left out."""
     config = configs[next(iter(seeds.values()))[0]]
     usual = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
@@ -49,15 +50,16 @@ def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]
         for key, value in chosen(config).items()
         if key != "seed" and value != "default" and (key not in usual or usual[key] != value)
     ]
-    several = ["-m"] if len(seeds) > 1 else []
-    return shlex.join(["python", "train.py", *several, *words, f"seed={','.join(map(str, sorted(seeds)))}"])
+    words += [f"sweep.dir={folder}", f"seed={','.join(map(str, sorted(seeds)))}"]
+    return shlex.join(["python", "train.py", "-m", *words])
 
 
 def environment(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
     """What ran the runs: name -> value -> how many."""
     found: dict[str, Counter[str]] = {}
     for record in records:
-        facts = {**(record.get("versions") or {}), **{key: record.get(key) for key in _ENVIRONMENT}}
+        sizes = {f"{split} samples": size for split, size in (record.get("data_sizes") or {}).items()}
+        facts = {**sizes, **(record.get("versions") or {}), **{key: record.get(key) for key in _ENVIRONMENT}}
         for name, value in facts.items():
             if value is not None:
                 found.setdefault(name, Counter())[str(value)] += 1

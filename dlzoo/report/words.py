@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.power import family, seeds_to_reach
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Comparison, Content
@@ -12,6 +13,8 @@ from dlzoo.report.numbers import begun, between, counted, difference_digits, fix
 #: A sentence names so many comparisons one by one; of more it says how many there are.
 _FEW = 12
 _ALPHA = 0.05
+#: Seeds beyond which one number is as good as another.
+_MANY = 1000
 _VERDICTS = {
     "better": "better",
     "worse": "worse",
@@ -74,6 +77,14 @@ def power(comparisons: Sequence[Comparison]) -> list[str]:
     return sentences
 
 
+def too_few(comparisons: Sequence[Comparison]) -> list[Finding]:
+    """Seeds that cannot decide anything, whatever they show."""
+    known = [each.effect for each in comparisons if (each.effect.smallest_p or 1.0) <= _ALPHA]
+    if not comparisons or known:
+        return []
+    return [Finding("seeds", power(comparisons)[1 if comparisons[0].effect.smallest_p else 0].rstrip("."))]
+
+
 def _family(count: int, smallest: float, paired: bool) -> str:
     of_all = family(smallest, count, paired)
     start = f"{count} comparisons are tested together (Benjamini and Hochberg, 5 % false discoveries): "
@@ -110,7 +121,8 @@ def _why_nothing_is_compared(content: Content) -> str:
     if any(factor.compared for factor in content.factors) and not any(cell.is_baseline for cell in content.cells):
         baselines = [f"{plain(each.key)}={plain(each.baseline or '')}" for each in content.factors if each.compared]
         return f"There is nothing to compare with yet: no run with {' '.join(baselines)} is finished."
-    return "There is nothing to compare: no two arms differ in one setting only."
+    against = " ".join(f"{plain(each.key)}={plain(each.baseline or '')}" for each in content.factors if each.compared)
+    return f"There is nothing to compare: no arm differs from {against} in that alone. --baseline names another."
 
 
 def _summary(content: Content) -> str:
@@ -177,8 +189,16 @@ def _alone(content: Content, comparison: Comparison) -> str:
     if comparison.verdict == "equivalent":
         return f"{arm} is as good as {other}{at}, within the margin of {content.margin:g}: {name} {facts}."
     needed = comparison.seeds_needed
-    more = f" A difference of this size would take about {needed} seeds." if needed else ""
+    more = (
+        f" A difference of this size would take {_about(needed)} seeds, as far as {effect.seeds} can tell."
+        if needed
+        else ""
+    )
     return f"Whether {arm} is better or worse than {other}{at} is not decided: {name} {facts}.{more}"
+
+
+def _about(seeds: int) -> str:
+    return f"about {seeds}" if seeds <= _MANY else f"more than {_MANY:,}"
 
 
 def _metric(content: Content) -> str:

@@ -42,6 +42,9 @@ def _written(choice: str, name: str) -> dict[str, Any]:
         knobs = executors.knobs(name)
         return {"choice": choice, "name": name, "doc": doc, "source": "", "meta": {}, "knobs": knobs}
     knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
+    compared = yaml.safe_load(content).get("comparison")
+    if compared:
+        head += ["", *yaml.safe_dump({"comparison": compared}, sort_keys=False, width=100).splitlines()]
     if choice == "trainer":
         head += ["", getdoc(TrainerSettings) or ""]
     for key, value in yaml.safe_load(content).items():
