@@ -413,7 +413,8 @@ def test_differences_that_the_seed_makes_as_well_are_one_finding() -> None:
     assert finding.kind == "noise" in MILD
     begin, end = "one seed of each would show the opposite sign in", "% of cases)"
     assert finding.text == (
-        f"the difference is smaller than what the seed alone does: small (difference 0.01, noise 0.02: {begin} 31 {end},"
+        "the difference is smaller than what the seed alone does:"
+        f" small (difference 0.01, noise 0.02: {begin} 31 {end},"
         f" unpaired (difference 0.01, noise 0.02: {begin} 36 {end},"
         f" the same for every seed (difference 0.01, noise 0.02: {begin} 0 {end}"
     )
