@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -326,7 +327,7 @@ def _help() -> str:
 
 
 def _help_of(name: str) -> str:
-    return f"dlzoo {name} {_COMMANDS[name].function.__doc__}\n\n{_COMMANDS[name].help}"
+    return f"dlzoo {name} {getdoc(_COMMANDS[name].function)}\n\n{_COMMANDS[name].help}"
 
 
 def _flag(words: list[str], flag: str) -> tuple[bool, list[str]]:
