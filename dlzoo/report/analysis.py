@@ -64,7 +64,7 @@ def analyse(
     configs = [record["config"] for record in records]
     runs = _finished(made, readable, measured.key)
     cells = {arm: _cell(made, arm, of_arm, measured.key) for arm, of_arm in runs.items()}
-    comparisons = _comparisons(made, runs, cells, measured, margin)
+    comparisons, states = _comparisons(made, runs, cells, measured, margin), _states(made, rows)
     content = Content(
         title=folder.resolve().name,
         folder=str(folder),
@@ -79,7 +79,7 @@ def analyse(
         power=words.power(comparisons),
         margin=margin,
         findings=[
-            *_of_progress(_states(made, rows)),
+            *_of_progress(states),
             *words.too_few(comparisons),
             *_of_plan(asked, measured, margin),
             *_of_metric(measured, made, [row.record for of_arm in runs.values() for row in of_arm.values()]),
@@ -90,7 +90,7 @@ def analyse(
             {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}, measured.key
         ),
         unfinished=left_out(folder, made, rows, readable, runs),
-        states=_states(made, rows),
+        states=states,
         settings={key: said(value) for key, value in (made.constants | _recipe(configs, made)).items()},
         environment=environment([row.record for of_arm in runs.values() for row in of_arm.values()]),
         commands=commands(folder, asked.lines, made, configs, options),

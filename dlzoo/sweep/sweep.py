@@ -15,7 +15,6 @@ from rich.text import Text
 
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings
-from dlzoo.comparison.power import seeds_to_reach
 from dlzoo.errors import Interrupted, UserError
 from dlzoo.runs import sweep_file, table
 from dlzoo.runs.differences import differing, flat, said
@@ -103,10 +102,15 @@ def _look_whether_fair(console: Console, asked: Asked, planned: SweepPlan) -> No
         raise UserError(f"sweep.strict=true: {grave[0].text}{more}")
     for finding in found:
         console.print(Text(f"note        {finding.text}"), soft_wrap=True)
-    seeds, enough = len({config["seed"] for config in configs}), seeds_to_reach(0.05)
-    if asked.kind == "compare" and len(configs) > seeds and enough and seeds < enough:
-        few = f"with {seeds} seeds no difference can be significant at 0.05: that takes seeds={enough}"
-        console.print(Text(f"note        {few}"), soft_wrap=True)
+    seeds = len({config["seed"] for config in configs})
+    if asked.kind == "compare" and len(configs) > seeds:
+        # Here, not above: it brings scipy, which takes longer to import than a typo takes to be answered.
+        from dlzoo.comparison.power import seeds_to_reach
+
+        enough = seeds_to_reach(0.05)
+        if enough and seeds < enough:
+            few = f"with {seeds} seeds no difference can be significant at 0.05: that takes seeds={enough}"
+            console.print(Text(f"note        {few}"), soft_wrap=True)
 
 
 def _ready(console: Console, planned: SweepPlan, missing: Sequence[Planned]) -> Executor:
