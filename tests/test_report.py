@@ -205,6 +205,13 @@ def test_an_arm_that_lags_behind_does_not_speak_for_the_others(tmp_path):
     assert content.states == {"finished": 17, "missing": 7}
 
 
+def test_arms_that_are_all_too_few_are_said_to_be_whichever_comes_first(tmp_path):
+    write_sweep(tmp_path, NORMS, range(2), accuracy)
+    write_sweep(tmp_path, [["norm=in"], ["norm=ln"]], [0], accuracy)
+    (finding,) = [each for each in analyse(tmp_path).findings if each.kind == "seeds"]
+    assert "No difference can be significant" in finding.text
+
+
 def test_numbers_that_are_not_of_the_test_split_are_said_to_be(tmp_path):
     write_sweep(tmp_path, NORMS, range(3), accuracy)
     assert any(finding.kind == "selection" for finding in analyse(tmp_path, metric="val/accuracy").findings)

@@ -57,15 +57,10 @@ def power(comparisons: Sequence[Comparison]) -> list[str]:
         sentences = [f"With {_seeds(*common)} nothing can be said about chance: repeat with seeds=8."]
     else:
         sentences = [f"With {_seeds(*common)} the smallest p that the test can give is {smallest:.2g}."]
-        paired = common[0]
         if smallest > _ALPHA:
-            fewest = seeds_to_reach(_ALPHA, paired)
-            of = "seeds" if paired else "seeds of each arm"
-            sentences.append(
-                f"No difference can be significant at {_ALPHA} with so few, however large: that takes {fewest} {of}."
-            )
+            sentences.append(_nothing_significant(common[0]))
         elif len(comparisons) > 1:
-            sentences.append(_family(len(comparisons), smallest, paired))
+            sentences.append(_family(len(comparisons), smallest, common[0]))
     for kind, of_kind in others:
         names = "; ".join(map(_short, of_kind[:_FEW])) + _more(of_kind)
         least = of_kind[0].effect.smallest_p
@@ -82,7 +77,14 @@ def too_few(comparisons: Sequence[Comparison]) -> list[Finding]:
     known = [each.effect for each in comparisons if (each.effect.smallest_p or 1.0) <= _ALPHA]
     if not comparisons or known:
         return []
-    return [Finding("seeds", power(comparisons)[1 if comparisons[0].effect.smallest_p else 0].rstrip("."))]
+    paired = all(each.effect.paired for each in comparisons)
+    return [Finding("seeds", _nothing_significant(paired).rstrip("."))]
+
+
+def _nothing_significant(paired: bool) -> str:
+    of = "seeds" if paired else "seeds of each arm"
+    fewest = seeds_to_reach(_ALPHA, paired)
+    return f"No difference can be significant at {_ALPHA} with so few seeds, however large: that takes {fewest} {of}."
 
 
 def _family(count: int, smallest: float, paired: bool) -> str:
