@@ -116,6 +116,22 @@ def test_tasks_and_losses_that_differ_are_spoken_of(tmp_path):
     assert not any("own loss" in finding.text for finding in analyse(tmp_path / "loss").findings)
 
 
+def test_the_folder_that_one_is_in(tmp_path, monkeypatch, capsys):
+    write_sweep(tmp_path / "here", NORMS, range(2), accuracy)
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["report", "."]) == 0
+    assert "here_again" in (tmp_path / "here" / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("section", [None, {}, {"name": ["bn"]}])
+def test_a_choice_that_is_none_is_damage(tmp_path, section):
+    runs = write_sweep(tmp_path, NORMS, range(3), accuracy)
+    record = json.loads(runs[0].state_file.read_text())
+    record["config"]["norm"] = section
+    runs[0].state_file.write_text(json.dumps(record))
+    assert analyse(tmp_path).states["damaged"] == 1
+
+
 def test_a_report_is_not_written_into_a_run(tmp_path):
     runs = write_sweep(tmp_path, NORMS, [0], accuracy)
     with pytest.raises(UserError, match="is a run"):

@@ -32,12 +32,17 @@ def whole(row: Row) -> Row:
     config = record["config"]
     good = isinstance(config, Mapping) and type(config.get("seed")) is int and row.state in STATES
     good = good and all(isinstance(config.get(section), Mapping) for section in _SECTIONS)
+    good = good and all(_is_choice(config.get(choice, {"name": ""})) for choice in REGISTRIES)
     good = good and all(isinstance(record.get(key) or kind(), kind) for key, kind in _PLAIN.items())
     if row.state == "damaged":
         return row
     if good:
         return replace(row, record=dict(record) | {"config": _completed(config)})
     return Row(row.path, {"state": "damaged", "error": "its run.json is not what a run writes", "config": {}}, {})
+
+
+def _is_choice(section: Any) -> bool:
+    return isinstance(section, Mapping) and isinstance(section.get("name"), str)
 
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def commands(
     """
     own = [word for name, value in options.items() if value is not None for word in (f"--{name}", said(value))]
     if not lines:
-        folder = folder.with_name(f"{folder.resolve().name}_again")
+        whole = folder if folder.name not in ("", "..") else folder.resolve()  # of `dlzoo report .`
+        folder = whole.with_name(f"{whole.name}_again")
         lines = [_arm(configs, seeds, folder) for seeds in list(made.arms.values())[:_MOST]]
     return [*lines, shlex.join(["dlzoo", "report", str(folder), *own])]
 
