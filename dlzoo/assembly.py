@@ -20,13 +20,16 @@ from torch import Tensor, nn
 
 from dlzoo import ranks
 from dlzoo.blueprint import Blueprint
-from dlzoo.combinations import full_precision, remarks
+from dlzoo.boxes.objects import sides
+from dlzoo.combinations import full_precision, kind_of_loss, remarks
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.shift import shifted
 from dlzoo.data.splits import Splits
 from dlzoo.data.views import COUNTS, views
 from dlzoo.errors import UserError
 from dlzoo.hardware import hardware
+from dlzoo.layers.head import of_head
+from dlzoo.models.detector import Detector
 from dlzoo.optim.settings import units
 from dlzoo.runs import environment
 from dlzoo.runs.run_dir import RunDir
@@ -36,9 +39,10 @@ from dlzoo.tasks.attack import SelfAdversarial
 from dlzoo.tasks.callbacks import observed_by
 from dlzoo.tasks.checkpoints import WholeFiles
 from dlzoo.tasks.classify import Classify
+from dlzoo.tasks.detect import Detect
 from dlzoo.tasks.regress import Regress, Standardise
 from dlzoo.tasks.task import Record, Task
-from dlzoo.weights import below, load_checkpoint, load_weights, transfer
+from dlzoo.weights import below, load_backbone, load_checkpoint, load_weights, transfer
 
 Config = dict[str, Any]
 
@@ -76,6 +80,8 @@ class Assembled:
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
+        if self.data.task == "detect":
+            wiring = wiring | {"sizes": sides(self.data.train.labels)}
         with self.streams.scope("init"):
             self.network = network_of(config, wiring)
         # Weights from elsewhere saw images in their own way.
@@ -89,14 +95,20 @@ class Assembled:
         """Start from other weights, and from how their network saw images; in words, what was taken."""
         origin = Path(os.path.expanduser(init_from))
         state, normalisation = load_weights(origin)
-        known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
-        head, own = state.get("head.weight"), self.network.get_parameter("head.weight")
-        other_head = head is None or head.shape != own.shape
-        new_head = other_head if known is None else known != list(self.data.classes)
-        transfer(state, self.network, f"init_from={origin}", new_head=new_head)
+        if isinstance(self.network, Detector) and not any(key.startswith("backbone.") for key in state):
+            load_backbone(state, self.network.backbone, f"init_from={origin}")
+            taken = f"{origin}, for the backbone"
+        else:
+            known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
+            own = {key: value.shape for key, value in self.network.state_dict().items() if of_head(key)}
+            heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be left out
+            other_head = any(key not in state or state[key].shape != own[key] for key in heads)
+            new_head = other_head if known is None else known != list(self.data.classes)
+            transfer(state, self.network, f"init_from={origin}", new_head=new_head)
+            taken = f"{origin}, {'with a new head' if new_head else 'head included'}"
         if normalisation:
             transfer(normalisation, self.normalise, f"init_from={origin}")
-        return f"{origin}, {'with a new head' if new_head else 'head included'}"
+        return taken
 
     def _task(self) -> Task:
         config, settings, data = self.config, self.settings, self.data
@@ -110,12 +122,17 @@ class Assembled:
         eval_batch = max(1, eval_batch // COUNTS[blueprint.augmentation.test])
         seen: dict[str, Any] = where | {"views": views(blueprint.augmentation.test, blueprint.augment)}
         shift = shifted(data.settings.test_shift, data.settings.test_severity)
+        own: dict[str, Any] = {}
         if data.task == "classify":
-            kind, own = Classify, {}
+            kind = Classify
+        elif data.task == "detect":
+            kind = Detect
+            own = {"suppress": blueprint.suppress, "num_classes": len(data.classes), "fit": data.fit}
         else:
-            kind, own = Regress, {"standardise": Standardise(data.train.labels)}
+            boxes = kind_of_loss(config, data) == "boxes"
+            kind, own = Regress, {"standardise": Standardise(data.train.labels, as_they_are=boxes)}
         return kind(
-            self.network,
+            self.network,  # pyright: ignore[reportArgumentType]
             **own,
             loss_fn=blueprint.loss,
             normalise=normalise,
@@ -128,6 +145,7 @@ class Assembled:
                 *(data.train, normalise, blueprint.augment, self.streams, data.batch_size, settings.accumulate, limit),
                 sampler=data.settings.sampler,
                 mixer=blueprint.mixer,
+                box_mixer=blueprint.box_mixer,
                 **where,
             ),
             val=EvalFeed(data.val, normalise, eval_batch, limit, **seen) if data.val is not None else None,
@@ -153,6 +171,7 @@ class Assembled:
             "params": self.blueprint.params,
             "trainable": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
             "macs": self.blueprint.macs,
+            **({"exclusive": self.blueprint.wiring["exclusive"]} if self.data.task == "detect" else {}),
             "batch_size": self.data.batch_size,
             "steps_per_epoch": self.blueprint.plan.steps_per_epoch,
             "effective_lr": self.blueprint.effective_lr,
@@ -246,6 +265,8 @@ def _freeze(network: nn.Module, what: str | int) -> list[nn.Module]:
         if what >= len(layers):
             raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layer(s)")
         frozen = layers[:what]
+    elif isinstance(network, Detector):
+        frozen = [network.backbone]
     else:
         frozen = [child for name, child in network.named_children() if name != "head"]
     if not frozen:

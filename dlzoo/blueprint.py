@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from dlzoo.boxes.select import detections
 from dlzoo.combinations import mixes_labels, refuse_odd_ones
 from dlzoo.data.augment import size_after
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError, first_line
 from dlzoo.optim.settings import Span
-from dlzoo.registry import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.losses.detection import DetectionLoss
+from dlzoo.registry import AUGMENTS, BOX_LOSSES, LOSSES, NMS, OPTIMIZERS, SCHEDULES
 from dlzoo.settings import TrainerSettings
 from dlzoo.size import size
 from dlzoo.tasks.plan import Plan
@@ -40,11 +43,18 @@ class Blueprint:
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
         refuse_odd_ones(config, data, world)
         self.augmentation, self.augment = AUGMENTS.from_section(config["augment"])
-        self.wiring = {
+        self.wiring: dict[str, Any] = {
             "num_classes": len(data.classes),
             "in_channels": data.in_channels,
             "image_size": size_after(self.augment, data.image_size),
         }
+        if data.task == "detect":
+            self.loss, exclusive = _detection_loss(config)
+            self.wiring["exclusive"] = exclusive
+            settings, suppress = NMS.from_section(config["nms"])
+            self.suppress = partial(detections, suppress=suppress, settings=settings)
+        else:
+            self.loss = _loss(config["loss"], len(data.classes), data.task, soft=mixes_labels(config))
         self.params, self.macs = size(config, self.wiring, self.micro_batch)
         self.plan = Plan(
             self.settings.max_epochs,
@@ -53,14 +63,15 @@ class Blueprint:
             self.settings.checkpoint_every,
             longest,
         )
-        self.loss = _loss(config["loss"], len(data.classes), data.task, soft=mixes_labels(config))
         self.optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
         self.effective_lr = self.optimizer.effective_lr(config["optimizer"]["lr"], data.batch_size)
         _, self._make_optimizer = OPTIMIZERS.from_section(config["optimizer"] | {"lr": self.effective_lr})
         asked = OPTIMIZERS[config["optimizer"]["name"]].meta
         self.regulariser = self.optimizer.regulariser(config["optimizer"]["name"])
         self.asks_again, self.clips = asked.get("closure", False), asked.get("clip", True)
-        self.mixer = self.augmentation.mixer(len(data.classes))
+        detects = data.task == "detect"
+        self.mixer = None if detects else self.augmentation.mixer(len(data.classes))
+        self.box_mixer = self.augmentation.box_mixer() if detects else None
         self.lr_factor = _lr_factor(config["schedule"], self.plan)
 
     def optimizer_of(self, network: nn.Module) -> Optimizer:
@@ -84,6 +95,19 @@ def _lr_factor(section: Config, plan: Plan) -> Callable[[int], float]:
     span = Span(plan.steps, plan.steps_per_epoch)
     warmup, schedule = SCHEDULES.from_section(section, span=span)
     return warmup.before(schedule, span)
+
+
+def _detection_loss(config: Config) -> tuple[DetectionLoss, bool]:
+    """The losses of a detector, and whether an object has one class only.
+
+    Raises:
+        UserError: for weights of another number of classes.
+    """
+    _, classes = LOSSES.from_section(config["loss"])
+    settings, boxes = BOX_LOSSES.from_section(config["box_loss"])
+    on_offsets = "offsets" in BOX_LOSSES[config["box_loss"]["name"]].meta["kinds"]
+    loss = DetectionLoss(boxes, classes, on_offsets=on_offsets, weight=settings.weight)
+    return loss, not getattr(classes, "independent", False)
 
 
 def _loss(section: Config, num_classes: int, task: str, *, soft: bool) -> nn.Module:

@@ -261,7 +261,10 @@ def _show_entry(found: dict[str, Any], settings: list[str], as_json: bool) -> No
 
 
 def evaluate(words: list[str]) -> None:
-    """run=DIR [--json] [data.test_shift=noise] [data.test_severity=5] [augment.test=flip]"""
+    """run=DIR [--json] [data.test_shift=noise] [data.test_severity=5] [augment.test=flip] [nms=diou_nms] [nms.iou=0.6]
+
+    Of a detector: pictures with the boxes drawn, and every box in detections.json, in DIR/eval.
+    """
     as_json, words = _flag(words, "--json")
     path, conditions = _run_and_rest(words)
     from rich.console import Console
@@ -274,18 +277,38 @@ def evaluate(words: list[str]) -> None:
 
 
 def predict(words: list[str]) -> None:
-    """run=DIR FILE ... [--json]"""
+    """run=DIR FILE ... [--json] [--out FOLDER]
+
+    Of a detector: copies of the pictures with the boxes drawn, and predictions.json, in FOLDER (else DIR/predictions).
+    """
     as_json, words = _flag(words, "--json")
+    out, words = _option(words, "--out")
     path, files = _run_and_rest(words)
     from dlzoo.predict import predict as predicted
 
-    answers = predicted(path, files)
+    answers = predicted(path, files, out=out)
     if as_json:
         print(json.dumps(answers, indent=1))
         return
     for answer in answers:
+        if "objects" in answer:
+            found = ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"]) or "nothing"
+            print(f"{answer['file']}: {found}; drawn in {answer['picture']}")
+            continue
         classes = ", ".join(f"{found['name']} {found['probability']:.1%}" for found in answer["classes"][:3])
         print(f"{answer['file']}: {classes}")
+
+
+def anchors(words: list[str]) -> None:
+    """data=<set with boxes> [data.<setting>=...] [count=9] [--json]
+
+    k-means of the training boxes' sizes, with IoU as the distance, as a line to paste behind model=yolov3.
+    """
+    as_json, words = _flag(words, "--json")
+    from dlzoo.show import anchors as clusters
+
+    found = clusters.anchors(words)
+    print(json.dumps(found, indent=1) if as_json else clusters.text(found))
 
 
 def completion(words: list[str]) -> None:
@@ -317,7 +340,8 @@ _COMMANDS = {
     "eval": _Command(
         evaluate, "a run's test numbers again, or on a shifted test: dlzoo eval run=DIR [data.test_shift=noise]"
     ),
-    "predict": _Command(predict, "classes for pictures: dlzoo predict run=DIR FILE ... [--json]"),
+    "predict": _Command(predict, "classes for pictures, or objects in them: dlzoo predict run=DIR FILE ... [--json]"),
+    "anchors": _Command(anchors, "anchor boxes that suit a data set: dlzoo anchors data=voc2007 [count=9]"),
     "completion": _Command(completion, 'tab completion: eval "$(dlzoo completion)"'),
 }
 

@@ -11,8 +11,9 @@ from dlzoo.errors import UserError
 Config = dict[str, Any]
 
 #: What a task asks of a loss.
-_KIND = {"classify": "classification", "regress": "regression"}
-_LABELS = {"classification": "classes", "regression": "numbers", "boxes": "boxes"}
+_KIND = {"classify": "classification", "regress": "regression", "detect": "objects"}
+#: What each kind of loss is for, in words; what is for offsets is for numbers.
+_LABELS = {"classification": "classes", "regression": "numbers", "boxes": "boxes", "objects": "objects"}
 
 
 def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
@@ -22,6 +23,7 @@ def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
         UserError: for choices that cannot, with those that could.
     """
     _refuse_model(config, data)
+    _refuse_augment(config, data)
     _refuse_loss(config, data)
     _refuse_optimizer(config, world)
     if _meta("schedule", config).get("validation") and data.val is None:
@@ -44,6 +46,11 @@ def remarks(config: Config) -> list[str]:
     return found
 
 
+def kind_of_loss(config: Config, data: Splits) -> str:
+    """What the loss has to be for: of numbers that are corners of boxes, for "boxes"."""
+    return _meta("data", config).get("targets", _KIND[data.task])
+
+
 def full_precision(config: Config) -> bool:
     """Whether the optimizer needs losses to the last digit."""
     return _meta("optimizer", config).get("alone", False)
@@ -55,34 +62,59 @@ def mixes_labels(config: Config) -> bool:
 
 
 def _refuse_model(config: Config, data: Splits) -> None:
+    name, meta, of = config["model"]["name"], _meta("model", config), config["data"]["name"]
+    if "backbone" in meta and data.kind != "boxes":
+        sets = _named("data", "boxes")
+        what = "is a table" if data.kind == "table" else "has one class an image"
+        raise UserError(f"model={name} finds objects in images, and data={of} {what}; choose another model, or {sets}")
+    if "backbone" not in meta and data.kind == "boxes":
+        detectors = _named("model", "backbone")
+        raise UserError(f"model={name} gives one class an image, and data={of} has objects; choose {detectors}")
+    if data.kind == "table" and not meta.get("tables"):
+        raise UserError(f"model={name} is for images, and data={of} is a table; choose {_named('model', 'tables')}")
+
+
+def _named(choice: str, mark: str) -> str:
+    """The entries whose registration has a mark, as a user would type them."""
+    names = [name for name, entry in index.entries(choice).items() if entry["meta"].get(mark)]
+    return " or ".join(f"{choice}={name}" for name in names)
+
+
+def _refuse_augment(config: Config, data: Splits) -> None:
+    augment, of = config["augment"], config["data"]["name"]
+    if data.kind == "boxes":
+        if not _meta("augment", config).get("boxes"):
+            raise UserError(
+                f"augment={augment['name']} moves pixels and no boxes, and data={of} has objects; choose"
+                f" {_named('augment', 'boxes')}"
+            )
+        asked = ["augment.cutmix"] if augment["cutmix"] else []
+        asked += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
+        if asked:
+            raise UserError(f"{asked[0]} is for images of one class, and data={of} has objects")
+        return
     if data.kind != "table":
         return
-    name, augment = config["model"]["name"], config["augment"]
-    if not _meta("model", config).get("tables"):
-        fit = [f"model={other}" for other, entry in index.entries("model").items() if entry["meta"].get("tables")]
-        raise UserError(
-            f"model={name} is for images, and data={config['data']['name']} is a table; choose {' or '.join(fit)}"
-        )
     asked = [f"augment.{key}={augment[key]}" for key in ("cutout", "cutmix") if augment[key]]
     asked += [f"augment={augment['name']}"] if augment["name"] != "none" else []
     asked += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
     asked += ["trainer.self_adversarial"] if config["trainer"]["self_adversarial"] else []
     if asked:
-        raise UserError(f"{asked[0]} is for images, and data={config['data']['name']} is a table")
+        raise UserError(f"{asked[0]} is for images, and data={of} is a table")
 
 
 def _refuse_loss(config: Config, data: Splits) -> None:
-    name, meta, wanted = config["loss"]["name"], _meta("loss", config), _KIND[data.task]
+    name, meta, wanted = config["loss"]["name"], _meta("loss", config), kind_of_loss(config, data)
     kinds = index.kinds(name)
-    if wanted not in kinds:
+    if wanted not in kinds and not (wanted == "boxes" and "regression" in kinds):
         raise UserError(
-            f"loss={name} is for {' and '.join(_LABELS[kind] for kind in kinds)}, and"
+            f"loss={name} is for {' and '.join(_LABELS[kind] for kind in kinds if kind in _LABELS)}, and"
             f" data={config['data']['name']} has {_LABELS[wanted]}; choose {_losses(wanted)}"
         )
     link = config["loss"].get("link")
     if data.task == "regress" and link not in (None, "identity"):
         raise UserError(f"loss.link={link} is for classes, and data={config['data']['name']} has numbers; leave it out")
-    if not mixes_labels(config):
+    if data.task == "detect" or not mixes_labels(config):
         return
     mixing = "mixup" if config["augment"]["mixup"] > 0 else "cutmix"
     if data.task == "regress":

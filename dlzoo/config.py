@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 
-#: What `<choice>=default` is filled in from: the entry of the other choice, as its registration says.
+#: What `<choice>=default` is filled in from: the registrations of other choices' entries, the first that says.
 DEFAULTS_FROM = {
-    **dict.fromkeys(("model", "loss", "augment"), "data"),
-    **dict.fromkeys((*PARTS, "init"), "model"),
+    **dict.fromkeys(("model", "augment"), ("data",)),
+    **dict.fromkeys((*PARTS, "init", "backbone", "box_loss", "nms"), ("model",)),
+    "loss": ("model", "data"),
 }
 
 #: The parts of a config that have settings of their own; each but the last is a registry.
@@ -107,8 +108,8 @@ def compose(overrides: Iterable[str], *, of_several: bool = False) -> Config:
 
 def _keep_what_registrations_change(raw: Config) -> None:
     """A part that is named, and is the model's default, is as the model has it: norm=bn of GoogLeNet has its eps."""
-    for choice, origin in DEFAULTS_FROM.items():
-        known = index.entries(origin)[settled(origin, raw)]["meta"].get(choice)
+    for choice in DEFAULTS_FROM:
+        known = stands_for(choice, {origin: settled(origin, raw) for origin in DEFAULTS_FROM[choice]})
         name = raw[choice].get("name")
         if (
             isinstance(known, Mapping)
@@ -123,9 +124,21 @@ def settled(choice: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
     name = sections[choice]["name"]
     if name != "default" or choice not in DEFAULTS_FROM:
         return name
-    origin = DEFAULTS_FROM[choice]
-    stands_for = index.entries(origin)[settled(origin, sections)]["meta"].get(choice, REGISTRIES[choice].fallback)
-    return stands_for["name"] if isinstance(stands_for, Mapping) else stands_for
+    known = stands_for(choice, {origin: settled(origin, sections) for origin in DEFAULTS_FROM[choice]})
+    return known["name"] if isinstance(known, Mapping) else known
+
+
+def stands_for(choice: str, names: Mapping[str, str]) -> Any:
+    """What `<choice>=default` means beside the entries `names` of other choices: a name, a section, or no place: None.
+
+    Args:
+        names: origin -> the name of its entry, of each of DEFAULTS_FROM[choice].
+    """
+    for origin in DEFAULTS_FROM[choice]:
+        meta = index.entries(origin)[names[origin]]["meta"]
+        if choice in meta:
+            return meta[choice]
+    return REGISTRIES[choice].fallback
 
 
 def _checked(line: str) -> Override:
@@ -167,15 +180,22 @@ def unknown(choice: str, name: object) -> UserError:
 def changed(config: Config, overrides: Iterable[str], allowed: Iterable[str]) -> Config:
     """A frozen config with other values for some of its settings, checked again.
 
+    Args:
+        allowed: what may change: settings, and choices with all that is theirs.
+
     Raises:
         UserError: for a setting that is not one of `allowed`, or a value that it cannot have.
     """
     raw = deepcopy(config)
     for line in overrides:
         override = _checked(line)
-        if override.key_or_group not in allowed:
+        key, value = override.key_or_group, override.value()
+        if key not in allowed and key.partition(".")[0] not in allowed:
             raise UserError(f"{line!r} cannot be changed here; what can: {', '.join(allowed)}")
-        _put(raw, override.key_or_group, override.value())
+        if key in REGISTRIES:
+            raw[key] = {"name": value} | _defaults(key, str(value))
+        else:
+            _put(raw, key, value)
     return freeze(raw)
 
 
@@ -281,7 +301,7 @@ def freeze(raw: Mapping[str, Any], where: str = "") -> Config:
 
 
 def _depth(section: str) -> int:
-    return 1 + _depth(DEFAULTS_FROM[section]) if section in DEFAULTS_FROM else 0
+    return 1 + max(map(_depth, DEFAULTS_FROM[section])) if section in DEFAULTS_FROM else 0
 
 
 def _entry(choice: str, given: Config, frozen: Config, where: str) -> Config:
@@ -290,19 +310,18 @@ def _entry(choice: str, given: Config, frozen: Config, where: str) -> Config:
     if name not in options(choice):
         raise UserError(f"{where}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
     if choice in DEFAULTS_FROM:
-        origin = DEFAULTS_FROM[choice]
-        meta = index.entries(origin)[frozen[origin]["name"]]["meta"]
-        stands_for = meta.get(choice, REGISTRIES[choice].fallback)
-        if stands_for is None and name != "default":
+        origin = DEFAULTS_FROM[choice][0]
+        known = stands_for(choice, {origin: frozen[origin]["name"] for origin in DEFAULTS_FROM[choice]})
+        if known is None and name != "default":
             raise UserError(
                 f"{where}{origin}={frozen[origin]['name']} has no place for {choice}={name}; leave {choice} out,"
                 f" or choose another {origin}"
             )
-        if stands_for is None or (stands_for == "default" and name == "default"):
+        if known is None or (known == "default" and name == "default"):
             return {"name": "default"} | values(choice, f"{origin}={frozen[origin]['name']}", given, where, {})
         if name == "default":
             # A registration names an entry, or an entry and what it changes of it.
-            of_model = stands_for if isinstance(stands_for, Mapping) else {"name": stands_for}
+            of_model = known if isinstance(known, Mapping) else {"name": known}
             name = of_model["name"]
             given = _defaults(choice, name) | {key: of_model[key] for key in of_model if key != "name"} | given
     return {"name": name} | values(choice, f"{choice}={name}", given, where, knobs(choice, name))

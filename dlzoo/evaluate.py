@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
+from torch import Tensor
+
+from dlzoo import gallery
 from dlzoo.assembly import Assembled
 from dlzoo.config import changed, read
 from dlzoo.errors import UserError
-from dlzoo.runs.run_dir import RunDir
+from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.size import without_weights
+from dlzoo.tasks.detect import said
 from dlzoo.tasks.signals import signals
 
-#: What may be other than it was in training: it touches the tested images only.
-CONDITIONS = ("data.test_shift", "data.test_severity", "augment.test")
+#: What may be other than it was in training: it touches the tested images only, or what is made of the answers.
+CONDITIONS = ("data.test_shift", "data.test_severity", "augment.test", "nms")
 
 
 def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     """The test metrics of the run at `path`: {"test/accuracy": ...}, on whatever device is here.
+
+    Of a detector every box that is found goes to detections.json in the run's folder `eval`, with pictures; each other
+    condition has a folder of its own below that.
 
     Args:
         conditions: settings under which it is tested this time: data.test_shift=noise.
@@ -33,5 +42,20 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
         if run.read().get("data_fingerprint") != made.data.fingerprint:
             raise UserError(f"{path}: the data is not what the run was trained on")
         made.load(checkpoint)
-        metrics, _ = made.test([stop])
+        metrics, outputs = made.test([stop])
+    if made.data.task == "detect":
+        _write(made, metrics, outputs, run.path.joinpath("eval", *sorted(conditions)))
     return metrics
+
+
+def _write(made: Assembled, metrics: dict[str, float], outputs: Sequence[Tensor], folder: Path) -> None:
+    """The numbers, every box by the number of its picture in the test split, and the pictures of them."""
+    every = [{"image": place, "objects": said(rows, made.data.classes)} for place, rows in enumerate(outputs[0])]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        write_atomically(folder / "detections.json", json.dumps(every) + "\n")
+        for name, figure in gallery.of_objects(made, outputs).items():
+            figure.savefig(folder / f"{name}.png", dpi=120)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror or error})") from error

@@ -28,6 +28,7 @@ from dlzoo.runs.differences import flat
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir, fresh_folder, now
+from dlzoo.runs.shared import take_training
 from dlzoo.settings import TrainerSettings
 from dlzoo.size import without_weights
 from dlzoo.tasks.checkpoints import Checkpoints
@@ -250,14 +251,17 @@ def _carry_out(
 ) -> None:
     """Train, test, write down and draw."""
     _refuse_change(run, config, before, callbacks)
+    if not ranks.several():
+        take_training(run)
+        before = run.read()
     checkpoint = run.resume_checkpoint()
     log = MetricLog(run, load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0)
     try:
         made = _assembled(run, config, before, log.scalars, callbacks)
         stop.check()
         task, plan = made.task, made.task.plan
-        kept = {"init_from": before.get("init_from")} if checkpoint else {}
-        run.update(**made.facts() | kept, callbacks=[type(callback).__name__ for callback in callbacks])
+        origin = {"init_from": before.get("init_from")} if checkpoint else {}
+        run.update(**made.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
         summary.before(console, run.path, run.read())
         environment.reset_peak_memory(made.accelerator)
         display = Display(console)
@@ -268,9 +272,9 @@ def _carry_out(
         metrics, outputs = made.test([stop, display])
         stop.check()
         log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
+        kept = ("train/",) if "trained_by" in before else ("train/", "val/")  # validation was another run's
         run.update(
-            metrics={key: value for key, value in selected["latest"].items() if key.startswith(("train/", "val/"))}
-            | metrics,
+            metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
             tested=len(outputs[0]),
             by_class=made.task.by_class(*outputs),
             zero_weights=made.zero_weights(),

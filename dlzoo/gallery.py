@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dlzoo.assembly import Assembled
-from dlzoo.metrics import pictures, regression_pictures
+from dlzoo.data.letterbox import placed
+from dlzoo.metrics import detection_pictures, pictures, regression_pictures
 from dlzoo.metrics.classification import confusion_matrix
+from dlzoo.metrics.detection import by_class, precision_recall
+
+#: Pictures of the test split that are shown with the boxes that were found in them.
+_PICTURES = 12
 
 
 def of_run(
@@ -20,9 +26,12 @@ def of_run(
 
     Args:
         records: what was logged.
-        outputs: what the test metrics were computed from: (logits, labels), or (predictions, targets).
+        outputs: what the test metrics were computed from: (logits, labels), (predictions, targets), or
+            (detections, labels).
     """
     data, (given, wanted) = made.data, outputs
+    if data.task == "detect":
+        return {"curves": pictures.curves(records, title, made.task.monitor)} | of_objects(made, outputs)
     drawn = {"curves": pictures.curves(records, title, made.task.kept[1])}
     if data.task == "regress":
         drawn["predictions"] = regression_pictures.predicted_and_true(given, wanted, data.classes)
@@ -39,3 +48,23 @@ def of_run(
 
         drawn["mistakes"] = pictures.worst_mistakes(tested, given, wanted, data.classes)
     return drawn
+
+
+def of_objects(made: Assembled, outputs: Sequence[Tensor]) -> dict[str, Figure]:
+    """name -> picture, of what a detector found in the test split: (detections, labels), in pixels of the pictures."""
+    data, (found, labels) = made.data, outputs
+    classes, few = data.classes, list(range(min(_PICTURES, len(found))))
+    images = data.test.images[torch.tensor(few)]
+    assert data.test.sizes is not None
+    sizes, side = data.test.sizes[few], data.image_size
+    seen = [torch.cat([placed(rows[few, :, :4], sizes, side, data.fit), rows[few, :, 4:]], -1) for rows in outputs]
+    measured = by_class(found, labels, len(classes))
+    errors = {name.removeprefix("test/"): value for name, value in made.task.test_metrics.items()}
+    return {
+        "predictions": detection_pictures.predictions([image.numpy() for image in images], *map(list, seen), classes),
+        "precision_recall": detection_pictures.precision_recall_curves(
+            precision_recall(found, labels, len(classes)), classes
+        ),
+        "classes": detection_pictures.class_precisions(measured["ap50_voc10"], measured["objects"], classes),
+        "errors": detection_pictures.error_types(errors),
+    }

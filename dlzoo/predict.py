@@ -1,60 +1,128 @@
-"""`dlzoo predict`: classes for pictures, by the network of a run."""
+"""`dlzoo predict`: classes for pictures, or the objects in them, by the network of a run."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor, nn
 
+from dlzoo.boxes.select import detections
 from dlzoo.config import read
 from dlzoo.data.augment import size_after
 from dlzoo.data.decode import read_picture
 from dlzoo.data.feed import Normalise
+from dlzoo.data.letterbox import fitted_picture, open_picture
 from dlzoo.data.views import views
 from dlzoo.errors import UserError
-from dlzoo.registry import AUGMENTS
-from dlzoo.runs.run_dir import RunDir
+from dlzoo.metrics.detection_pictures import drawn
+from dlzoo.registry import AUGMENTS, NMS
+from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.size import network_of, without_weights
+from dlzoo.tasks.detect import in_picture, said
 from dlzoo.weights import load_weights, transfer
 
+Config = dict[str, Any]
+Record = dict[str, Any]
 
-def predict(path: str, files: Sequence[str], most: int = 5) -> list[dict[str, Any]]:
+#: An object is drawn, and said, from this score on.
+_LIKELY = 0.3
+
+
+def predict(path: str, files: Sequence[str], most: int = 5, out: str | None = None) -> list[dict[str, Any]]:
     """For each picture {"file", "classes": [{"name", "probability"}, ...]}, the likeliest first, at most `most`.
 
+    Of a detector {"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"}: the boxes are in
+    pixels of the picture, and drawn on a copy of it in the folder `out` (null: the run's `predictions`), where all that
+    was found, however unlikely, stands in predictions.json.
+
     Raises:
-        UserError: if `path` is no run with a checkpoint, or a file is no picture.
+        UserError: if `path` is no run with a checkpoint, a file is no picture, or `out` cannot be written.
     """
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more pictures: dlzoo predict run=DIR FILE ...")
     record, config = run.read(), without_weights(read(run.config_file))
-    if record.get("kind", "images") != "images":
+    kind = record.get("kind", "images")
+    if kind == "table":
         raise UserError(f"{path} was trained on a table, and dlzoo predict is for pictures")
+    if out is not None and kind != "boxes":
+        raise UserError(f"--out: {path} finds no objects that could be drawn; it says classes, and --json as JSON")
+    with torch.inference_mode():
+        if kind == "boxes":
+            return _objects(run, config, record, files, Path(out) if out else run.path / "predictions")
+        return _classes(run, config, record, files, most)
+
+
+def _network(run: RunDir, config: Config, record: Record, size: int) -> nn.Module:
+    """uint8 images (N, C, H, W) -> what the run's network makes of them."""
     state, normalisation = load_weights(run.path)
-    size, channels, classes = record["image_size"], record["in_channels"], record["classes"]
-    settings, augment = AUGMENTS.from_section(config["augment"])
-    wiring = {"num_classes": len(classes), "in_channels": channels, "image_size": size_after(augment, size)}
+    channels, classes = record["in_channels"], record["classes"]
+    wiring: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": size}
+    if record["task"] == "detect":
+        wiring["exclusive"] = record["exclusive"]
     network = network_of(config, wiring)
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
-    transfer(state, network, path)
-    transfer(normalisation, normalise, path)
-    network.eval()
+    transfer(state, network, str(run.path))
+    transfer(normalisation, normalise, str(run.path))
+    return nn.Sequential(normalise, network).eval()
+
+
+def _classes(run: RunDir, config: Config, record: Record, files: Sequence[str], most: int) -> list[dict[str, Any]]:
+    size, classes = record["image_size"], record["classes"]
+    settings, augment = AUGMENTS.from_section(config["augment"])
+    network = _network(run, config, record, size_after(augment, size))
     answers = []
     for file in files:
-        pixels = torch.from_numpy(read_picture(Path(file), size, "RGB" if channels == 3 else "L").copy())
-        with torch.inference_mode():
-            seen = torch.cat(views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
-            probabilities = network(normalise(seen)).mean(0).softmax(0)
-        top = probabilities.topk(min(most, len(classes)))
-        answers.append(
-            {
-                "file": file,
-                "classes": [
-                    {"name": classes[index], "probability": probability}
-                    for probability, index in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-                ],
-            }
-        )
+        pixels = torch.from_numpy(read_picture(Path(file), size, "RGB" if record["in_channels"] == 3 else "L").copy())
+        seen = torch.cat(views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
+        top = network(seen).mean(0).softmax(0).topk(min(most, len(classes)))
+        pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
+        found = [{"name": classes[index], "probability": probability} for probability, index in pairs]
+        answers.append({"file": file, "classes": found})
     return answers
+
+
+def _objects(run: RunDir, config: Config, record: Record, files: Sequence[str], out: Path) -> list[dict[str, Any]]:
+    side, classes = record["image_size"], record["classes"]
+    network = _network(run, config, record, side)
+    detector: Any = network[1]  # pyright: ignore[reportIndexIssue]
+    settings, suppress = NMS.from_section(config["nms"])
+    answers = []
+    for file, name in zip(files, _names(files), strict=True):
+        picture = open_picture(Path(file))
+        pixels = torch.from_numpy(fitted_picture(picture, side, record["fit"]).copy()).permute(2, 0, 1)[None]
+        found = detections(*detector.candidates(network(pixels)), suppress=suppress, settings=settings)
+        (rows,) = in_picture(found, torch.tensor([picture.size]), side, record["fit"])
+        answers.append({"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name)})
+    write_atomically(out / "predictions.json", json.dumps(answers, indent=1) + "\n")
+    likely = partial(filter, lambda one: one["score"] >= _LIKELY)
+    return [answer | {"objects": list(likely(answer["objects"]))} for answer in answers]
+
+
+def _names(files: Sequence[str]) -> list[str]:
+    """A name for the drawn copy of each file; two pictures of one name get a number."""
+    names: list[str] = []
+    for file in files:
+        stem, number = Path(file).stem, 1
+        name = stem
+        while f"{name}.png" in names:
+            number += 1
+            name = f"{stem}-{number}"
+        names.append(f"{name}.png")
+    return names
+
+
+def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], out: Path, name: str) -> str:
+    """Draw what is likely on a copy of the picture; where that lies."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        drawn(picture, rows[rows[:, 4] >= _LIKELY], classes).save(out / name)
+    except OSError as error:
+        raise UserError(f"--out: {out / name} cannot be written ({error.strerror or error})") from error
+    return str(out / name)

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
@@ -169,10 +169,38 @@ class Registry:
         self._loaded = True
 
 
+class Selection(Registry):
+    """Entries of another registry under a word of their own: box_loss=ciou names a loss, backbone=resnet18 a model.
+
+    Args:
+        of: whose entries they are.
+        admits: what the registration adds -> whether the entry is one of them.
+    """
+
+    def __init__(
+        self,
+        choice: str,
+        of: Registry,
+        contract: str,
+        *,
+        admits: Callable[[dict[str, Any]], bool],
+        common: str | None = None,
+    ) -> None:
+        super().__init__(choice, of.package, contract, common=common)
+        self._of, self._admits = of, admits
+
+    def _load(self) -> None:
+        if not self._loaded:
+            every = (self._of[name] for name in self._of.names())
+            self._entries = {entry.name: replace(entry, choice=self.choice) for entry in every if self._admits(entry.meta)}
+            self._loaded = True
+
+
 MODELS = Registry(
     "model",
     "dlzoo.models",
-    "an nn.Module: images (N, C, H, W) -> logits (N, num_classes), in training also a layers.head.WithAuxiliary",
+    "an nn.Module: images (N, C, H, W) -> logits (N, num_classes), in training also a layers.head.WithAuxiliary;"
+    " or, where its registration names a backbone, a models.detector.Detector",
     common="dlzoo.models.settings:ModelSettings",
     fallback="resnet20",
 )
@@ -214,6 +242,14 @@ UPSAMPLES = Registry(
     "waits for channels and factor, then an nn.Module: (N, C, H, W) -> (N, C, factor * H, factor * W)",
     neutral="nearest",
 )
+NECKS = Registry(
+    "neck",
+    "dlzoo.layers",
+    "waits for channels, parts and settings, then an nn.Module with `out_channels`: maps, fine to coarse, each half as"
+    " large as the one before -> as many maps of the same sizes",
+    common="dlzoo.layers.neck:NeckSettings",
+    neutral="none",
+)
 INITS = Registry(
     "init",
     "dlzoo.layers",
@@ -226,6 +262,26 @@ LOSSES = Registry(
     "dlzoo.losses",
     "an nn.Module: (input, target) -> a scalar, the batch's mean; its registration says for what `kinds` of targets",
     fallback="cross_entropy",
+)
+BOX_LOSSES = Selection(
+    "box_loss",
+    LOSSES,
+    "a loss with `each`: (boxes (R, 4), targets (R, 4)) -> (R,), of boxes in pixels or, as a distance, of offsets",
+    admits=lambda meta: bool({"boxes", "offsets"} & set(meta.get("kinds", ()))),
+    common="dlzoo.losses.boxes:BoxLossSettings",
+)
+BACKBONES = Selection(
+    "backbone",
+    MODELS,
+    "a classifier whose maps a detector looks at",
+    admits=lambda meta: "head" in meta and "backbone" not in meta,
+    common="dlzoo.models.settings:ModelSettings",
+)
+NMS = Registry(
+    "nms",
+    "dlzoo.boxes",
+    "a function: boxes (N, A, 4), scores (N, A), classes (N, A) -> scores (N, A), those of suppressed boxes 0",
+    common="dlzoo.boxes.nms:NmsSettings",
 )
 OPTIMIZERS = Registry(
     "optimizer",
@@ -242,13 +298,14 @@ SCHEDULES = Registry(
 DATASETS = Registry(
     "data",
     "dlzoo.data",
-    "an ImageSet or a TableSet: samples with classes, or with numbers to predict",
+    "an ImageSet, a TableSet or a BoxSet: samples with classes, with numbers to predict, or with objects in them",
     common="dlzoo.data.settings:DataSettings",
 )
 AUGMENTS = Registry(
     "augment",
     "dlzoo.data",
-    "(uint8 images (N, C, H, W), draw) -> uint8 images",
+    "(uint8 images (N, C, H, W), draw) -> uint8 images; one for images with boxes says so, and where it moves pixels"
+    " has `boxed`",
     common="dlzoo.data.augment_settings:AugmentSettings",
     fallback="none",
 )
@@ -256,10 +313,13 @@ AUGMENTS = Registry(
 REGISTRIES = {
     registry.choice: registry
     for registry in (
-        *(MODELS, NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, INITS),
-        *(LOSSES, OPTIMIZERS, SCHEDULES, DATASETS, AUGMENTS),
+        *(MODELS, BACKBONES, NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS, INITS),
+        *(LOSSES, BOX_LOSSES, NMS, OPTIMIZERS, SCHEDULES, DATASETS, AUGMENTS),
     )
 }
 
 #: What models are made of: each kind is a method of layers.parts.Parts, and a choice that a model may offer.
-PARTS = {registry.choice: registry for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES)}
+PARTS = {
+    registry.choice: registry
+    for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS)
+}

@@ -19,18 +19,19 @@ Config = dict[str, Any]
 
 def without_weights(config: Config) -> Config:
     """The same run, which takes no weights from elsewhere: for one whose checkpoint has them."""
-    return config | {"init_from": None, "model": config["model"] | {"pretrained": False}}
+    own = {name: config[name] | {"pretrained": False} for name in ("model", "backbone") if "pretrained" in config[name]}
+    return config | {"init_from": None} | own
 
 
-def network_of(config: Config, wiring: dict[str, int]) -> nn.Module:
-    """The network that a config describes, for so many classes, channels and pixels."""
+def network_of(config: Config, wiring: dict[str, Any]) -> nn.Module:
+    """The network that a config describes, for so many classes, channels and pixels; and what a detector asks for."""
     knobs = dict(config["model"])
-    kinds = (*PARTS, "init")
+    kinds = (*PARTS, "init", "backbone")
     parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in kinds}
     return build_model(knobs.pop("name"), **wiring, **parts, **knobs)
 
 
-def built(config: Config, wiring: dict[str, int]) -> nn.Module:
+def built(config: Config, wiring: dict[str, Any]) -> nn.Module:
     """`network_of`, whose errors say which model they are of.
 
     Raises:
@@ -49,7 +50,7 @@ def size(config: Config, wiring: dict[str, int], batch_size: int) -> tuple[int, 
     Raises:
         UserError: if the network cannot work on such images or on such a batch.
     """
-    about = {section: config[section] for section in ("model", *PARTS, "init")}
+    about = {section: config[section] for section in ("model", *PARTS, "init", "backbone")}
     return _size(json.dumps(about), tuple(wiring.items()), batch_size)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlzoo.errors import UserError, first_line
 from dlzoo.layers.head import of_head
+from dlzoo.models.backbone import Backbone
 from dlzoo.runs.run_dir import RunDir
 
 State = dict[str, Tensor]
@@ -54,6 +55,19 @@ def load_weights(origin: Path) -> tuple[State, State]:
 def below(state: State, name: str) -> State:
     """The part of a state dict that belongs to the child `name`."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def load_backbone(state: State, backbone: Backbone, origin: str) -> None:
+    """Copy a classifier's weights into the backbone of a detector; what only one of them has is left out.
+
+    Raises:
+        UserError: if they are those of another model.
+    """
+    own = backbone.network.state_dict()
+    wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
+    if wrong:
+        raise UserError(f"{origin}: weights of another model than the backbone: {wrong[0]} does not fit")
+    backbone.network.load_state_dict({key: state[key] for key in own})
 
 
 def transfer(state: State, module: nn.Module, origin: str, new_head: bool = False) -> None:

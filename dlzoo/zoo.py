@@ -8,14 +8,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlzoo.errors import UserError, did_you_mean
 from dlzoo.knobs import knobs_of, unwrapped, wiring_of
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.parts import Maker, Parts
+from dlzoo.models.backbone import Backbone
 from dlzoo.models.pretrained import counterpart_of, load_pretrained
-from dlzoo.registry import INITS, LOSSES, MODELS, PARTS, REGISTRIES, Entry, Registry
+from dlzoo.registry import BACKBONES, INITS, LOSSES, MODELS, PARTS, REGISTRIES, Entry, Registry
 
 #: A part as it may be asked for: its name, its section of a config, or what `build` returned for it.
 Choice = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
@@ -53,10 +54,14 @@ def build_model(
     drop: Choice = "default",
     head: Choice = "default",
     upsample: Choice = "default",
+    neck: Choice = "default",
+    backbone: str | Mapping[str, Any] = "default",
     init: Choice = "default",
     in_channels: int = 3,
     image_size: int = 224,
     pretrained: bool = False,
+    exclusive: bool | None = None,
+    sizes: Tensor | None = None,
     **knobs: Any,
 ) -> nn.Module:
     """A network with weights drawn from torch's global generator: images (N, in_channels, H, W) -> (N, num_classes).
@@ -65,6 +70,10 @@ def build_model(
     A part is a name, or what `build` returned: norm=dlzoo.build("norm", "gn", num_groups=8). On the meta device no
     weights are drawn. `pretrained` loads what torchvision learnt on ImageNet.
 
+    Of a detector (models.detector.Detector) `backbone` is a classifier, by name or with its knobs; `exclusive` says
+    whether an object has one class only (a softmax; null: as the model's usual loss has it); `sizes` (B, 2) are widths
+    and heights of boxes, in pixels, that its anchors may be learnt from.
+
     Raises:
         UserError: as `build`, for a part that the model has no place for, and where there are no such weights.
     """
@@ -72,18 +81,33 @@ def build_model(
         if type(number) is not int or number < 1:
             raise UserError(f"{word} must be an integer >= 1, not {number!r}")
     chosen = {"norm": norm, "act": act, "conv": conv, "attention": attention}
-    chosen |= {"pool": pool, "drop": drop, "head": head, "upsample": upsample}
+    chosen |= {"pool": pool, "drop": drop, "head": head, "upsample": upsample, "neck": neck}
     entry = MODELS[name]
     for knob in knobs:
         if knob not in entry.knobs:
             raise UserError(f"model={name} has no knob {knob!r}; {did_you_mean(knob, entry.knobs)}")
     parts = make_parts(entry, chosen)
-    wiring = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size, "parts": parts}
+    wiring: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    _refuse_odd("init", init)
+    if "backbone" in entry.meta:
+        wiring |= {"sizes": sizes, "exclusive": _exclusive(entry) if exclusive is None else exclusive}
+        if pretrained:
+            raise UserError(f"model={name}: there are weights for backbones only: backbone.pretrained=true")
+        wiring["backbone"] = _backbone(entry, backbone, chosen, init, wiring, parts)
+    elif backbone != "default":
+        raise UserError(f"model={name} has no place for backbone={_label(backbone)}")
     if "pretrained" in entry.knobs:
         knobs["pretrained"] = pretrained
-    _refuse_odd("init", init)
-    network = entry.build(wiring=wiring, **knobs)
+    network = entry.build(wiring=wiring | {"parts": parts}, **knobs)
     parts.refuse_unused(name, getattr(network, "remarks", ()))
+    if "backbone" in wiring:
+        network.normalisation = getattr(wiring["backbone"].network, "normalisation", None)
+    return _filled(network, entry, init, pretrained=pretrained, norm=norm)
+
+
+def _filled(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool, norm: Choice) -> nn.Module:
+    """The network with the weights that it starts with."""
+    name = entry.name
     own = pretrained and "pretrained" not in entry.knobs
     counterpart = counterpart_of(name, _norm_of(entry, norm), entry.meta.get("torchvision", {})) if own else ""
     if pretrained and init != "default" and not _is_default_init(init, entry):
@@ -95,6 +119,51 @@ def build_model(
     if own:
         network.normalisation = load_pretrained(network, name, counterpart)
     return network
+
+
+def _exclusive(entry: Entry) -> bool:
+    """Whether the usual loss of a detector is a softmax."""
+    _, loss = LOSSES.from_section(section(LOSSES, entry.meta["loss"]))
+    return not getattr(loss, "independent", False)
+
+
+def _backbone(
+    entry: Entry,
+    backbone: str | Mapping[str, Any],
+    chosen: Mapping[str, Choice],
+    init: Choice,
+    wiring: Mapping[str, Any],
+    parts: Parts,
+) -> Backbone:
+    """The backbone of the detector `entry`: with the parts that were chosen for both, and with its own otherwise.
+
+    What it takes of them counts as taken by the detector.
+    """
+    backbone = entry.meta["backbone"] if backbone == "default" else backbone
+    knobs = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
+    inner = BACKBONES[knobs.pop("name")]
+    pretrained = knobs.pop("pretrained", False)
+    own = {kind: part for kind, part in chosen.items() if kind in inner.meta and not _is_usual(kind, part, entry)}
+    if not pretrained:
+        own["head"] = "gap"  # nobody asks it for classes, and the other heads are large
+    own_parts = make_parts(inner, own)
+    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **knobs)
+    parts.taken |= own_parts.taken
+    for kind, offers in own_parts.offered.items():
+        parts.offered.setdefault(kind, set()).update(offers)
+    usual_init = init == "default" or _is_default_init(init, entry)
+    norm = own.get("norm", "default")
+    _filled(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
+    network.keeps_init = True  # pyright: ignore[reportAttributeAccessIssue]
+    return Backbone(network, in_channels=wiring["in_channels"], image_size=wiring["image_size"])
+
+
+def _is_usual(kind: str, part: Choice, entry: Entry) -> bool:
+    """Whether a part is what the registration of a model says."""
+    usual = entry.meta.get(kind, PARTS[kind].neutral)
+    if part == "default" or usual is None:
+        return part == "default"
+    return isinstance(part, str | Mapping) and section(PARTS[kind], part) == section(PARTS[kind], usual)
 
 
 def _norm_of(entry: Entry, norm: Choice) -> str:
@@ -120,8 +189,12 @@ def accepts(name: str, image_size: int = 224, **knobs: Any) -> dict[str, list[st
     # What a network from elsewhere has of its own is replaced, to see whether it can be.
     own = {kind: PARTS[kind].names()[0] for kind in PARTS if entry.meta.get(kind) == "default"}
     parts = make_parts(entry, own)
+    wiring: dict[str, Any] = {"num_classes": 10, "in_channels": 3, "image_size": image_size}
     with torch.device("meta"):
-        entry.build(wiring={"num_classes": 10, "in_channels": 3, "image_size": image_size, "parts": parts}, **knobs)
+        if "backbone" in entry.meta:
+            wiring |= {"sizes": None, "exclusive": _exclusive(entry)}
+            wiring["backbone"] = _backbone(entry, "default", own, "default", wiring, parts)
+        entry.build(wiring=wiring | {"parts": parts}, **knobs)
     return {
         kind: [part for part in registry.names() if registry[part].meta.get("needs", "") in parts.offered.get(kind, ())]
         for kind, registry in PARTS.items()

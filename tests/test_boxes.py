@@ -82,6 +82,27 @@ def test_order_of_the_measures() -> None:
 
 
 @pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("shift", [1e6, -1e6])
+def test_a_million_pixels_away_nothing_changes(measure: Measure, shift: float) -> None:
+    # A quarter of a pixel is what float32 can say there.
+    first, second = ((4 * boxes(200, seed, 50)).round().float() / 4 for seed in (0, 1))
+    assert torch.equal(measure(first + shift, second + shift), measure(first, second))
+    huge = measure(boxes(200, 0, 1e6).float(), boxes(200, 1, 1e6).float())
+    torch.testing.assert_close(huge.double(), measure(boxes(200, 0), boxes(200, 1)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_pairs_move_with_their_boxes(measure: Measure) -> None:
+    first, second = boxes(20, 0).float(), boxes(30, 1).float()
+    # Some are there twice.
+    rows, columns = (torch.randint(count, (40,), generator=torch.Generator().manual_seed(count)) for count in (20, 30))
+    pairs = measure(first[:, None], second)
+    assert torch.equal(measure(first[rows][:, None], second[columns]), pairs[rows][:, columns])
+    assert measure(first[:0, None], second).shape == (0, 30)
+    assert measure(first[:, None], second[:0]).shape == (20, 0)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("scale", [1e-9, 1e-3, 1.0, 1e4])
 def test_a_box_equals_itself_exactly(measure: Measure, scale: float) -> None:
     same = boxes(100, 0, scale).float()

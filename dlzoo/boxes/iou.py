@@ -72,18 +72,19 @@ def _intersection_and_union(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Ten
 
 def _hull(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height of the smallest box around all corners of both."""
-    corners1, corners2 = boxes1.unflatten(-1, (2, 2)), boxes2.unflatten(-1, (2, 2))
-    low = torch.minimum(corners1.amin(-2), corners2.amin(-2))
-    high = torch.maximum(corners1.amax(-2), corners2.amax(-2))
+    (start1, end1), (start2, end2) = boxes1.split(2, -1), boxes2.split(2, -1)
+    low = torch.minimum(torch.minimum(start1, end1), torch.minimum(start2, end2))
+    high = torch.maximum(torch.maximum(start1, end1), torch.maximum(start2, end2))
     width, height = (high - low).unbind(-1)
     return width, height
 
 
 def _distance(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """(Distance of the centres / diagonal of the hull)^2."""
-    centres1, centres2 = (boxes.unflatten(-1, (2, 2)).mean(-2) for boxes in (boxes1, boxes2))
+    centres1, centres2 = ((boxes[..., :2] + boxes[..., 2:]) / 2 for boxes in (boxes1, boxes2))
+    x, y = (centres1 - centres2).unbind(-1)
     width, height = _hull(boxes1, boxes2)
-    return _ratio((centres1 - centres2).square().sum(-1), width.square() + height.square())
+    return _ratio(x.square() + y.square(), width.square() + height.square())
 
 
 def _angle(boxes: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from dlzoo import index
-from dlzoo.config import DEFAULTS_FROM, settled, usual_choices
+from dlzoo.config import DEFAULTS_FROM, settled, stands_for, usual_choices
 from dlzoo.errors import UserError
 from dlzoo.knobs import knobs_of
 from dlzoo.registry import REGISTRIES
@@ -37,9 +37,8 @@ def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
     """What the default of a choice has other than its entry has it: GoogLeNet's batch norm has its eps."""
     if choice not in DEFAULTS_FROM:
         return {}
-    origin = DEFAULTS_FROM[choice]
-    stands_for = index.entries(origin)[config[origin]["name"]]["meta"].get(choice)
-    return stands_for if isinstance(stands_for, Mapping) and stands_for["name"] == name else {}
+    known = stands_for(choice, {origin: config[origin]["name"] for origin in DEFAULTS_FROM[choice]})
+    return known if isinstance(known, Mapping) and known["name"] == name else {}
 
 
 @cache

@@ -3,6 +3,9 @@
 An augmentation is called as augment(images, draw): uint8 images (N, C, H, W), C 1 or 3, and the random numbers of each
 sample -> uint8 images (N, C, h, w) on the same device. What happens to a sample depends on its image and its random
 numbers, not on the samples beside it. One that changes the size of images is `Resizing`.
+
+An augmentation for images with objects is registered with boxes=True: it leaves all pixels in their places, or it is
+`Boxed`.
 """
 
 from __future__ import annotations
@@ -35,6 +38,17 @@ class Resizing(Protocol):
         ...
 
 
+@runtime_checkable
+class Boxed(Protocol):
+    """An augmentation that moves pixels, and the boxes of objects with them."""
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
+
+    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """The same images, and the labels (N, M, 6) of the objects in them."""
+        ...
+
+
 def size_after(augment: Augment, image_size: int) -> int:
     """The side of the images that a network sees."""
     return augment.size(image_size) if isinstance(augment, Resizing) else image_size
@@ -45,13 +59,18 @@ def in_test(augment: Augment, images: Tensor) -> Tensor:
     return augment.test(images) if isinstance(augment, Resizing) else images
 
 
-@AUGMENTS.register("none", source="no augmentation")
+def augmented(augment: Augment, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Images and the labels (N, M, 6) of the objects in them, after one that is registered with boxes=True."""
+    return augment.boxed(images, labels, draw) if isinstance(augment, Boxed) else (augment(images, draw), labels)
+
+
+@AUGMENTS.register("none", source="no augmentation", boxes=True)
 def none() -> Augment:
     """Images as they are"""
     return lambda images, draw: images
 
 
-@AUGMENTS.register("several", source="the entries that it is made of")
+@AUGMENTS.register("several", source="the entries that it is made of", boxes=True)
 def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
     """The augmentations `steps`, by name, with their usual knobs, one after the other
 
@@ -62,19 +81,33 @@ def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
     for step in steps:
         if step not in known:
             raise UserError(f"augment.steps: there is no step {step!r}; {did_you_mean(step, known)}")
-    return _Several([AUGMENTS.build(step) for step in steps])
+    unfit = [step for step in steps if not AUGMENTS[step].meta.get("boxes")]
+    return _Several([AUGMENTS.build(step) for step in steps], unfit)
 
 
 class _Several:
     """Each of `parts` after the one before it, with random numbers of its own."""
 
-    def __init__(self, parts: Sequence[Augment]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Sequence[Augment], unfit: Sequence[str]) -> None:
+        self._parts, self._unfit = parts, unfit
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         for number, part in enumerate(self._parts):
             images = part(images, draw.part(number))
         return images
+
+    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """The same, with the objects.
+
+        Raises:
+            UserError: if one of the steps moves pixels, and no boxes.
+        """
+        if self._unfit:
+            known = [name for name in AUGMENTS.names() if AUGMENTS[name].meta.get("boxes") and name != "several"]
+            raise UserError(f"augment.steps: {self._unfit[0]} leaves boxes behind; there is {', '.join(known)}")
+        for number, part in enumerate(self._parts):
+            images, labels = augmented(part, images, labels, draw.part(number))
+        return images, labels
 
     def size(self, image_size: int) -> int:
         return reduce(lambda size, part: size_after(part, size), self._parts, image_size)

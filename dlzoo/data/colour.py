@@ -21,7 +21,9 @@ HalfTurn = Annotated[float, Bounds(minimum=0, maximum=0.5)]
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
 
-@AUGMENTS.register("colour_jitter", source="torchvision.transforms.v2.ColorJitter; arXiv:1312.5402, section 2")
+@AUGMENTS.register(
+    "colour_jitter", source="torchvision.transforms.v2.ColorJitter; arXiv:1312.5402, section 2", boxes=True
+)
 def colour_jitter(
     *,
     brightness: NonNegative = 0.4,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import stat
 import tempfile
@@ -11,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from dlzoo.data.stored import Stored
 from dlzoo.errors import UserError, first_line
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 # Of pictures that are read all the same.
 warnings.filterwarnings("ignore", "Palette images with Transparency")
@@ -37,37 +38,93 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _USUAL_SIZE = 224
 
 
-def decoded(root: Path, paths: Sequence[Path], image_size: int | None, cache: Cache) -> Stored:
+def decoded(
+    root: Path,
+    paths: Sequence[Path],
+    image_size: int | None,
+    cache: Cache,
+    *,
+    read: Callable[[Path, int], np.ndarray] | None = None,
+    key: Sequence[str] = (),
+) -> Stored:
     """The pictures at `paths`, all under `root`, as (N, S, S, 3) uint8 that are read when they are asked for.
 
     Where `cache` allows for it they are rows of a file in the cache folder, and otherwise decoded each time. The file
     is keyed by each picture's path below `root`, its size and its times of change, so a changed folder is decoded
     again.
 
+    Args:
+        read: a picture's path and S -> (S, S, 3) uint8; `read_picture` where none is given.
+        key: what, beside `root`, makes a file that stays when those of other keys are written.
+
     Raises:
         UserError: for a file that is no whole picture (named), or a cache folder that cannot be written.
     """
+    read = read or read_picture
     rows = torch.arange(len(paths))
-    folder = user_cache_path("dlzoo") / "images"
-    prefix = f"{_digest([str(root.resolve())])}-{image_size or 'auto'}"
-    cached = folder / f"{prefix}-{_digest(_stamp(root, path) for path in paths)}.npy"
+    prefix = f"{_digest([str(root.resolve()), *key])}-{image_size or 'auto'}"
+    cached = _folder() / f"{prefix}-{_stamps(root, paths)}.npy"
     if cache == "none" or not cached.exists():
         size = image_size or _common_size(paths)
-        if not on_disk(cache, len(paths) * size * size * 3, folder):
-            return Stored(lambda row: read_picture(paths[row], size), (size, size, 3), rows, "none")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with alone(folder / f"{prefix}.lock"):
-                if not cached.exists():
-                    _write(cached, _progress(partial(read_picture, size=size), paths, "decoding"), len(paths), size)
-                for old in folder.glob(f"{prefix}-*.npy"):
-                    if old != cached:
-                        old.unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write decoded pictures to {folder}: {error.strerror or error}; free some space, "
-                            "name another folder in XDG_CACHE_HOME, or say data.cache=none") from error  # fmt: skip
+        if not on_disk(cache, len(paths) * size * size * 3, _folder()):
+            return Stored(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
+        with _only_one(prefix, cached) as missing:
+            if missing:
+                _write(cached, progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
     array = np.load(cached, mmap_mode="r")
     return Stored(lambda row: array[row], array.shape[1:], rows, "disk")
+
+
+def unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
+    """Which of the files at `paths` are no whole pictures: index -> what is wrong. All are decoded to find out.
+
+    What was found is kept as decoded pictures are, in a small file.
+
+    Raises:
+        UserError: if the cache folder cannot be written.
+    """
+    prefix = f"{_digest([str(root.resolve()), *key])}-unreadable"
+    known = _folder() / f"{prefix}-{_stamps(root, paths)}.json"
+    if cache == "none":
+        return _unreadable(paths)
+    if not known.exists():
+        with _only_one(prefix, known) as missing:
+            if missing:
+                aside = known.with_suffix(".tmp")
+                aside.write_text(json.dumps(_unreadable(paths)))
+                aside.replace(known)
+    return {int(index): problem for index, problem in json.loads(known.read_text()).items()}
+
+
+def _unreadable(paths: Sequence[Path]) -> dict[int, str]:
+    def problem(path: Path) -> str:
+        try:
+            with opened(path) as image:
+                image.load()
+        except UserError as error:
+            return str(error)
+        return ""
+
+    return {index: found for index, found in enumerate(progress(problem, paths, "checking")) if found}
+
+
+def _folder() -> Path:
+    return user_cache_path("dlzoo") / "images"
+
+
+@contextmanager
+def _only_one(prefix: str, path: Path) -> Iterator[bool]:
+    """Inside, no other process writes files of `prefix`; yields whether `path` is to be written. Older ones go."""
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+        with alone(_folder() / f"{prefix}.lock"):
+            yield not path.exists()
+            for old in _folder().glob(f"{prefix}-*{path.suffix}"):
+                if old != path:
+                    old.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write decoded pictures to {_folder()}: {error.strerror or error}; free some space, "
+                        "name another folder in XDG_CACHE_HOME, or say data.cache=none") from error  # fmt: skip
 
 
 @contextmanager
@@ -84,29 +141,37 @@ def read_picture(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
     Raises:
         UserError: if the file is no whole picture.
     """
+    with opened(path) as image:
+        image = ImageOps.exif_transpose(image).convert(mode)
+        if image.size != (size, size):
+            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(size, size, -1)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever goes wrong inside is blamed on the file.
+
+    Raises:
+        UserError: if the file is no whole picture.
+    """
     try:
         with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image).convert(mode)
-            if image.size != (size, size):
-                image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(size, size, -1)
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _bad_picture(path, error) from error
 
 
 def _common_size(paths: Sequence[Path]) -> int:
     """The side of pictures that are all square and of one size; 224 where they differ."""
-    sizes = set(_progress(_size, paths, "looking"))
+    sizes = set(progress(_size, paths, "looking"))
     width, height = next(iter(sizes))
     return width if len(sizes) == 1 and width == height else _USUAL_SIZE
 
 
 def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _bad_picture(path, error) from error
+    with opened(path) as image:
+        return image.size
 
 
 def _bad_picture(path: Path, error: Exception) -> UserError:
@@ -115,13 +180,13 @@ def _bad_picture(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: not a whole picture ({first_line(error)}); remove or replace it")
 
 
-def _progress(work: Callable[[Path], T], paths: Sequence[Path], verb: str) -> Iterable[T]:
-    """`work` on every path, in order, by as many threads as there are cores (PIL releases the GIL)."""
+def progress(work: Callable[[Item], T], items: Sequence[Item], verb: str) -> Iterable[T]:
+    """`work` on every picture, in order, by as many threads as there are cores (PIL releases the GIL)."""
     console = Console(stderr=True)
     with ThreadPoolExecutor(ranks.cores()) as pool:
         try:
             yield from track(
-                pool.map(work, paths), f"{verb} pictures", len(paths), console=console, disable=not console.is_terminal
+                pool.map(work, items), f"{verb} pictures", len(items), console=console, disable=not console.is_terminal
             )
         finally:
             pool.shutdown(cancel_futures=True)
@@ -144,6 +209,10 @@ def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> N
         raise
 
 
+def _stamps(root: Path, paths: Sequence[Path]) -> str:
+    return _digest(_stamp(root, path) for path in paths)
+
+
 def _stamp(root: Path, path: Path) -> str:
     try:
         status = path.stat()
@@ -151,7 +220,8 @@ def _stamp(root: Path, path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: not a file")
-    return f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dlzoo.data.augment import Augment
+from dlzoo.data.augment import Augment, augmented
+from dlzoo.data.boxed import BoxMixer
 from dlzoo.data.cache import Cache, placed
 from dlzoo.data.image_set import Split
 from dlzoo.data.mixing import Mixer
@@ -23,10 +24,14 @@ class Batch(NamedTuple):
     """images (N, C, H, W) float, normalised; labels (N,) int64 classes, (N, K) probabilities or (N, D) numbers.
 
     In evaluation there may be several views of each image: (V * N, C, H, W), all images once, then once more.
+
+    Of images with objects labels are (N, M, 6), and in evaluation `sizes` (N, 2) is the width and the height of the
+    pictures as they came.
     """
 
     images: Tensor
     labels: Tensor
+    sizes: Tensor | None = None
 
 
 class Normalise(nn.Module):
@@ -54,6 +59,8 @@ class TrainFeed:
         split: the training samples.
         sampler: which of them an epoch is made of.
         mixer: what happens to the normalised images of a step and their labels, together.
+        box_mixer: instead of `mixer`, where labels are objects, which go wherever the pixels go: what happens to the
+            uint8 images of a step together.
         batch_size: samples of one optimizer step, over all ranks; a multiple of `accumulate` times the ranks.
         accumulate: micro-batches that one step is made of; a rank has an equal part of each.
         limit: at most so many steps an epoch.
@@ -72,12 +79,13 @@ class TrainFeed:
         *,
         sampler: Sampler = "uniform",
         mixer: Mixer | None = None,
+        box_mixer: BoxMixer | None = None,
         rank: Rank = ALONE,
         cache: Cache = "auto",
     ) -> None:
         self.split, self.normalise, self.augment, self.streams = split, normalise, augment, streams
         self.sampler: Sampler = sampler
-        self.mixer = mixer
+        self.mixer, self.box_mixer = mixer, box_mixer
         self.batch_size, self.accumulate, self.rank = batch_size, accumulate, rank
         self.cache: Cache = cache
         self.steps_per_epoch = min(len(split) // batch_size, limit or len(split))
@@ -97,10 +105,15 @@ class TrainFeed:
         places, samples = self._part(self._here, index)
         # By the place in the epoch, not by the sample: one that is seen twice is augmented in two ways.
         draw = self.streams.draw(places, "augment", epoch)
-        images = self.normalise(self.augment(self.images.batch(step, samples).permute(0, 3, 1, 2), draw))
-        labels = self._labels[samples]
-        if self.mixer is not None:
-            images, labels = self.mixer(images, labels, draw)
+        images, labels = self.images.batch(step, samples).permute(0, 3, 1, 2), self._labels[samples]
+        if self.box_mixer is not None:
+            images, labels = augmented(self.augment, images, labels, draw)
+            images, labels = self.box_mixer(images, labels, draw, step)
+            images = self.normalise(images)
+        else:
+            images = self.normalise(self.augment(images, draw))
+            if self.mixer is not None:
+                images, labels = self.mixer(images, labels, draw)
         size = len(samples) // self.accumulate
         yield from map(Batch, images.split(size), labels.split(size))
 
@@ -156,6 +169,7 @@ class EvalFeed:
         """Make batches on `device`."""
         self.images = placed(self.split.images, self.cache, device, self._indices)
         self._labels = self.split.labels.to(device)
+        self._sizes = None if self.split.sizes is None else self.split.sizes.to(device)
 
     def __len__(self) -> int:
         return -(-self._batches // self.rank.world)
@@ -166,7 +180,8 @@ class EvalFeed:
         if part is None:
             return None
         views = self.views(self.shifted(self.images.batch(number, part), part))
-        return Batch(self.normalise(views[0] if len(views) == 1 else torch.cat(views)), self._labels[part])
+        images = self.normalise(views[0] if len(views) == 1 else torch.cat(views))
+        return Batch(images, self._labels[part], None if self._sizes is None else self._sizes[part])
 
     def shifted(self, images: Tensor, part: slice | Tensor) -> Tensor:
         """The samples `part` of the split as they are tested: (n, H, W, C) -> (n, C, H, W)."""

@@ -18,26 +18,28 @@ from dlzoo.streams import Draw
 Size = Literal[3, 5, 7]
 
 
-@AUGMENTS.register("median", source="Gonzalez and Woods, Digital Image Processing, order-statistic filters")
+@AUGMENTS.register("median", source="Gonzalez and Woods, Digital Image Processing, order-statistic filters", boxes=True)
 def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: each pixel is the median of the `size` x `size` around it"""
     return _sometimes(p, lambda images: median_of(_neighbours(images, size // 2)))
 
 
-@AUGMENTS.register("mean", source="Gonzalez and Woods, Digital Image Processing, smoothing linear filters")
+@AUGMENTS.register("mean", source="Gonzalez and Woods, Digital Image Processing, smoothing linear filters", boxes=True)
 def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: each pixel is the mean of the `size` x `size` around it"""
     ones = [1.0] * size
     return _sometimes(p, lambda images: correlated(_planes(images), ones, ones).div_(size * size).round_())
 
 
-@AUGMENTS.register("gaussian", source="Gonzalez and Woods, Digital Image Processing, Gaussian lowpass filter kernels")
+@AUGMENTS.register(
+    "gaussian", source="Gonzalez and Woods, Digital Image Processing, Gaussian lowpass filter kernels", boxes=True
+)
 def gaussian(*, sigma: Positive = 1.0, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: weights exp(-(x^2 + y^2) / (2 sigma^2)), cut at 4 sigma"""
     return _sometimes(p, lambda images: blurred(images, sigma).round_())
 
 
-@AUGMENTS.register("sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators")
+@AUGMENTS.register("sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators", boxes=True)
 def sobel(*, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: sqrt((gx^2 + gy^2) / 2) / 4, the slopes by Sobel's 3 x 3 kernels"""
     smooth, slope = [1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]

@@ -32,10 +32,18 @@ def flip_crop(*, padding: Padding | None = None) -> Augment:
     return lambda images, draw: padded_window(images, draw, padding, flip=True)
 
 
-@AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window")
-def flip() -> Augment:
+@AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", boxes=True)
+class Mirror:
     """Half of the images mirrored, left to right"""
-    return lambda images, draw: torch.where(_mirrored(draw)[:, None, None, None], images.flip(3), images)
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        return torch.where(_mirrored(draw)[:, None, None, None], images.flip(3), images)
+
+    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        left, top, right, bottom, *rest = labels.unbind(-1)
+        width = images.shape[3]
+        flipped = torch.stack([width - right, top, width - left, bottom, *rest], -1)
+        return self(images, draw), torch.where(_mirrored(draw)[:, None, None], flipped, labels)
 
 
 @AUGMENTS.register("alexnet", source="Krizhevsky et al. 2012 (NIPS), section 4.1")

@@ -19,7 +19,8 @@ from dlzoo.registry import DATASETS
 
 #: What file managers leave behind; any other file that is not a picture is an error.
 _LITTER = {"thumbs.db", "desktop.ini"}
-_TEST_FRACTION = 0.2
+#: The share that becomes the test split where there is none.
+TEST_FRACTION = 0.2
 
 Files = list[tuple[Path, str]]
 ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
@@ -68,7 +69,7 @@ def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     everything = Split(images, labels)
     if len(parts) == 1:
-        train, test = cut(everything, _TEST_FRACTION, seed=0)
+        train, test = cut(everything, TEST_FRACTION, seed=0)
         if not len(test):
             raise UserError(f"data.root: {len(labels)} pictures are too few to cut a test split from {str(folder)!r}")
         return ImageSet(train, test, tuple(classes))
@@ -85,7 +86,7 @@ def _scan(folder: Path) -> Files:
     files: Files = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir() and not entry.name.startswith("."):
-            found = _pictures_below(entry.path)
+            found = pictures_below(entry.path)
             if not found:
                 raise UserError(f"{entry.path}: a class folder without pictures; fill it or remove it")
             # A name that is no UTF-8 could be written to no report.
@@ -94,7 +95,8 @@ def _scan(folder: Path) -> Files:
     return files
 
 
-def _pictures_below(top: str) -> list[Path]:
+def pictures_below(top: str) -> list[Path]:
+    """Every file in a folder and those below it, but for hidden ones and litter, in a fixed order."""
     found, seen = [], set()
     for parent, folders, names in os.walk(top, followlinks=True):
         folders.sort()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,10 +19,15 @@ _MOST = 200_000_000
 
 @dataclass(frozen=True)
 class Split:
-    """images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C) as numbers; labels (N,) int64 or (N, D) float64."""
+    """images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C) as numbers; labels (N,) int64 or (N, D) float64.
+
+    Of images with objects labels are (N, M, 6) float32 (boxes.objects), in pixels of these images, and `sizes` (N, 2)
+    int64 the width and the height of the pictures as they came.
+    """
 
     images: Tensor | Stored
     labels: Tensor
+    sizes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -30,11 +35,11 @@ class Split:
     def take(self, indices: Tensor) -> Split:
         """The samples at `indices`, in their order."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.take(indices)
-        return Split(images, self.labels[indices])
+        return Split(images, self.labels[indices], None if self.sizes is None else self.sizes[indices])
 
     def in_memory(self) -> Split:
         """The same with its images read."""
-        return Split(self.images[:], self.labels)
+        return replace(self, images=self.images[:])
 
 
 @dataclass(frozen=True)

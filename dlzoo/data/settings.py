@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 from torch import Tensor
 
+from dlzoo.data.box_set import BoxSet
 from dlzoo.data.cache import Cache
 from dlzoo.data.image_set import ImageSet, Split
 from dlzoo.data.sampler import Sampler
@@ -48,7 +49,7 @@ class DataSettings:
     test_severity: Annotated[int, Bounds(minimum=1, maximum=5)] = 3
     cache: Cache = "auto"
 
-    def splits(self, images: ImageSet | TableSet) -> tuple[Split, Split | None, Split]:
+    def splits(self, images: ImageSet | TableSet | BoxSet) -> tuple[Split, Split | None, Split]:
         """(train, val, test).
 
         Raises:
@@ -60,7 +61,7 @@ class DataSettings:
             train = train.take(self._long_tailed(train.labels))
         return self._noisy(train), val, images.test.take(self._limited(images.test.labels))
 
-    def _train_and_val(self, images: ImageSet | TableSet) -> tuple[Split, Split | None]:
+    def _train_and_val(self, images: ImageSet | TableSet | BoxSet) -> tuple[Split, Split | None]:
         # Indices are cut, and samples taken once: the images may be a file larger than the memory.
         everything = torch.arange(len(images.train))
         if images.val is not None:
@@ -79,19 +80,20 @@ class DataSettings:
         rest, part = rest[self._limited(labels[rest])], part[self._limited(labels[part])]
         return images.train.take(rest), images.train.take(part)
 
-    def _refuse(self, images: ImageSet | TableSet) -> None:
+    def _refuse(self, images: ImageSet | TableSet | BoxSet) -> None:
         """Look at whether this data can be made as hard as is asked for.
 
         Raises:
             UserError: for what needs classes, or pixels.
         """
         if images.train.labels.is_floating_point():
+            what = "numbers to predict" if images.train.sizes is None else "objects in its images"
             for key, unset in (("imbalance", 1.0), ("label_noise", 0.0)):
                 if getattr(self, key) != unset:
-                    raise UserError(f"data.{key} is for classes, and this data has numbers to predict")
+                    raise UserError(f"data.{key} is for classes, and this data has {what}")
             if self.sampler == "balanced":
-                raise UserError("data.sampler=balanced is for classes, and this data has numbers to predict")
-        if self.test_shift != "none" and not isinstance(images, ImageSet):
+                raise UserError(f"data.sampler=balanced is for classes, and this data has {what}")
+        if self.test_shift != "none" and not isinstance(images, (ImageSet, BoxSet)):
             raise UserError(f"data.test_shift={self.test_shift} is for images, and this data is a table")
 
     def _long_tailed(self, labels: Tensor) -> Tensor:

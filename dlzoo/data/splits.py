@@ -10,8 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlzoo.data.box_set import BoxSet
 from dlzoo.data.cache import in_memory
 from dlzoo.data.image_set import ImageSet, Split, channel_statistics, fingerprint
+from dlzoo.data.letterbox import Fit
 from dlzoo.data.settings import DataSettings
 from dlzoo.registry import DATASETS
 
@@ -22,10 +24,12 @@ class Splits:
 
     Args:
         classes: the names of the classes, or of the numbers to predict.
-        kind: of what the samples are.
+        kind: of what the samples are; "boxes" are images with objects in them.
         settings: how batches are made of them.
         columns: of a table, as it came.
         features: what was made of them, by name.
+        fit: how pictures with objects were brought to one size.
+        skipped: pictures that were left out, because something was wrong with them.
     """
 
     train: Split
@@ -33,10 +37,12 @@ class Splits:
     test: Split
     classes: tuple[str, ...]
     batch_size: int
-    kind: Literal["images", "table"] = "images"
+    kind: Literal["images", "table", "boxes"] = "images"
     settings: DataSettings = field(default_factory=DataSettings)
     columns: int = 0
     features: tuple[str, ...] = ()
+    fit: Fit = "stretch"
+    skipped: int = 0
 
     @classmethod
     def load(cls, section: Mapping[str, Any]) -> Splits:
@@ -56,11 +62,16 @@ class Splits:
         size = settings.global_batch(train)
         if isinstance(found, ImageSet):
             return cls(train, val, test, found.classes, size, "images", settings)
+        if isinstance(found, BoxSet):
+            about = {"fit": found.fit, "skipped": found.skipped}
+            return cls(train, val, test, found.classes, size, "boxes", settings, **about)
         return cls(train, val, test, found.classes, size, "table", settings, len(found.columns), prepare.feature_names)
 
     @property
-    def task(self) -> Literal["classify", "regress"]:
+    def task(self) -> Literal["classify", "regress", "detect"]:
         """What the labels ask for."""
+        if self.kind == "boxes":
+            return "detect"
         return "regress" if self.train.labels.is_floating_point() else "classify"
 
     @property
@@ -93,4 +104,5 @@ class Splits:
             "in_channels": self.in_channels,
             "classes": list(self.classes),
             "features": list(self.features),
+            **({"fit": self.fit, "skipped": self.skipped} if self.kind == "boxes" else {}),
         }

@@ -128,6 +128,13 @@ class Parts:
         """(N, channels, H, W) -> (N, channels, factor * H, factor * W)."""
         return self._take("upsample", channels=channels, factor=factor)
 
+    def neck(self, channels: Sequence[int]) -> Any:
+        """What mixes the maps of several sizes, `channels` of each, fine to coarse: a list -> a list of the same sizes.
+
+        The module knows the `out_channels` of each.
+        """
+        return self._take("neck", channels=tuple(channels), parts=self, settings=self._makers["neck"].settings)
+
     def _take(self, kind: str, offers: set[str] | None = None, **place: Any) -> nn.Module:
         offers = offers or {""}
         self.offered.setdefault(kind, set()).update(offers)

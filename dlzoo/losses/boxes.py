@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from dlzoo.boxes import iou as algebra
 from dlzoo.errors import UserError
+from dlzoo.knobs import NonNegative
 from dlzoo.registry import LOSSES
+
+
+@dataclass(frozen=True)
+class BoxLossSettings:
+    """`weight`: how much the boxes of a detector count beside its classes."""
+
+    weight: NonNegative = 1.0
 
 
 @LOSSES.register("iou", source="arXiv:1902.09630, algorithm 2", kinds=("boxes",))
@@ -36,7 +45,7 @@ def ciou() -> nn.Module:
 
 
 class BoxLoss(nn.Module):
-    """1 - measure(boxes, targets), averaged; 0 for no boxes.
+    """1 - measure(boxes, targets), averaged; 0 for no boxes. `each` is that of each box: (N, 4), (N, 4) -> (N,).
 
     Raises:
         UserError: where boxes and targets are not both (N, 4).
@@ -47,7 +56,11 @@ class BoxLoss(nn.Module):
         self.measure = measure
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        losses = self.each(input, target)
+        return losses.sum() / max(losses.numel(), 1)
+
+    def each(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of each box."""
         if input.shape != target.shape or input.shape[-1:] != (4,):
             raise UserError(f"boxes {tuple(input.shape)} and targets {tuple(target.shape)} must both be (N, 4)")
-        losses = 1 - self.measure(input, target)
-        return losses.sum() / max(losses.numel(), 1)
+        return 1 - self.measure(input, target)

@@ -14,7 +14,7 @@ from dlzoo.registry import LOSSES
 @LOSSES.register(
     "cross_entropy",
     source="Goodfellow et al. 2016, section 6.2.2; smoothing arXiv:1512.00567, section 7",
-    kinds=("classification",),
+    kinds=("classification", "objects"),
     soft=True,
 )
 class CrossEntropy(nn.Module):
@@ -46,3 +46,10 @@ class CrossEntropy(nn.Module):
         # torch divides by N here, which would weight a class index and its one-hot row differently.
         total = F.cross_entropy(input, target, weights, reduction="sum", label_smoothing=self.label_smoothing)
         return total / (target.movedim(1, -1) * weights).sum()
+
+    def each(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample, weighted by its class where classes have weights: (N, ...)."""
+        input = full(input)
+        weights = None if self.class_weights is None else self.class_weights.to(input.dtype)
+        target = over_classes(input, target) if target.is_floating_point() else classes(input, target)
+        return F.cross_entropy(input, target, weights, reduction="none", label_smoothing=self.label_smoothing)

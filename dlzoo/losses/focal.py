@@ -14,7 +14,7 @@ from dlzoo.losses.targets import full, is_binary, over_classes, per_score
 from dlzoo.registry import LOSSES
 
 
-@LOSSES.register("focal", source="arXiv:1708.02002, equation 5", kinds=("classification",), soft=True)
+@LOSSES.register("focal", source="arXiv:1708.02002, equation 5", kinds=("classification", "objects"), soft=True)
 class Focal(nn.Module):
     """-alpha (1 - p)^gamma log p of the target's probability p: logits (N, K, ...), target (N, ...) -> ().
 
@@ -51,9 +51,19 @@ class Focal(nn.Module):
             self.share = alpha
         self.register_buffer("class_weights", weights, persistent=False)
 
+    @property
+    def independent(self) -> bool:
+        """Whether each class is told from the rest, and not from the others."""
+        return self.form == "sigmoid"
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         input = full(input)
-        return self._sigmoid(input, target) if self.form == "sigmoid" else self._softmax(input, target)
+        return self._sigmoid(input, target).mean() if self.independent else self._softmax(input, target).mean()
+
+    def each(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample, of the sigmoid form the sum over its classes: (N, ...)."""
+        input = full(input)
+        return self._sigmoid(input, target).sum(1) if self.independent else self._softmax(input, target)
 
     def _sigmoid(self, input: Tensor, target: Tensor) -> Tensor:
         target = per_score(input, target)
@@ -61,7 +71,7 @@ class Focal(nn.Module):
         ones, zeros = target * self._term(log_p, log_q), (1 - target) * self._term(log_q, log_p)
         if self.share is not None:
             ones, zeros = self.share * ones, (1 - self.share) * zeros
-        return (ones + zeros).mean()
+        return ones + zeros
 
     def _softmax(self, input: Tensor, target: Tensor) -> Tensor:
         if is_binary(input, target):
@@ -70,7 +80,7 @@ class Focal(nn.Module):
         if self.class_weights is not None:
             target = target * self._weights(input)
         log_p = F.log_softmax(input, 1)
-        return (target * self._term(log_p, _log_of_the_rest(input, log_p))).sum(1).mean()
+        return (target * self._term(log_p, _log_of_the_rest(input, log_p))).sum(1)
 
     def _term(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """-(1 - p)^gamma log p; a power of 1 - p itself has an infinite slope at p = 1 for gamma < 1."""

@@ -9,7 +9,7 @@ from dlzoo.losses.targets import classes, full, per_score
 from dlzoo.registry import LOSSES
 
 
-@LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", kinds=("classification",))
+@LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", kinds=("classification", "objects"))
 class NegativeLogLikelihood(nn.Module):
     """-log P(target), P the softmax, averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
 
@@ -20,11 +20,15 @@ class NegativeLogLikelihood(nn.Module):
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return self.each(input, target).mean()
+
+    def each(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample: (N, ...)."""
         input = full(input)
-        return F.nll_loss(F.log_softmax(input, 1), classes(input, target))
+        return F.nll_loss(F.log_softmax(input, 1), classes(input, target), reduction="none")
 
 
-@LOSSES.register("bce", source="Bishop 2006, equation 4.90", kinds=("classification",), soft=True)
+@LOSSES.register("bce", source="Bishop 2006, equation 4.90", kinds=("classification", "objects"), soft=True)
 class BinaryCrossEntropy(nn.Module):
     """-t log sigmoid(f) - (1 - t) log(1 - sigmoid(f)), averaged over all scores: logits (N, K, ...) -> ().
 
@@ -32,9 +36,16 @@ class BinaryCrossEntropy(nn.Module):
     one score a sample.
     """
 
+    independent = True
+
     def __init__(self) -> None:  # the registry reads the knobs from it: nn.Module's own takes anything
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         input = full(input)
         return F.binary_cross_entropy_with_logits(input, per_score(input, target))
+
+    def each(self, input: Tensor, target: Tensor) -> Tensor:
+        """The sum over the classes of each sample: (N, ...)."""
+        input = full(input)
+        return F.binary_cross_entropy_with_logits(input, per_score(input, target), reduction="none").sum(1)

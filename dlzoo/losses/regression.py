@@ -16,7 +16,7 @@ from dlzoo.registry import LOSSES
 
 Link = Literal["identity", "sigmoid", "softmax"]
 
-_KINDS = ("classification", "regression")
+_KINDS = ("classification", "regression", "offsets")
 
 
 @LOSSES.register("mse", source="Bishop 2006, equation 3.12; classes: section 4.1.3", kinds=_KINDS, soft=True)
@@ -64,13 +64,17 @@ class Difference(nn.Module):
         UserError: where the shapes do not fit, and for link=softmax with one score a sample.
     """
 
-    def __init__(self, distance: Callable[[Tensor, Tensor], Tensor], link: Link | None) -> None:
+    def __init__(self, distance: Callable[..., Tensor], link: Link | None) -> None:
         super().__init__()
         self.distance, self.link = distance, link
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         input = full(input)
         return self.distance(self._linked(input, target), per_score(input, target))
+
+    def each(self, input: Tensor, target: Tensor) -> Tensor:
+        """The sum over the numbers of each sample, without the link: (N, D), (N, D) -> (N,)."""
+        return self.distance(full(input), full(target), reduction="none").sum(1)
 
     def _linked(self, input: Tensor, target: Tensor) -> Tensor:
         binary = is_binary(input, target)

@@ -72,6 +72,7 @@ def analyse(
         expected=asked.expected,
         answer=[],
         metric=measured,
+        class_metric=gather.class_metric(row for of_arm in runs.values() for row in of_arm.values()),
         factors=[_factor(made, factor) for factor in made.factors],
         seeds=sorted({seed for of_arm in runs.values() for seed in of_arm}),
         cells=list(cells.values()),

@@ -28,13 +28,13 @@ def classes(content: Content) -> Picture | None:
     means, names = _most_different(found)
     figure, cut = _panels(content, shown, found, names)
     caption = " ".join([
-        f"Recall of each class, the arm minus its baseline, with 95 % intervals over {seeds_said(content)}.",
+        f"{content.class_metric.capitalize()} of each class, the arm minus its baseline, with 95 % intervals over {seeds_said(content)}.",
         *omitted(len(shown), len(compared), "comparisons"),
         *omitted(len(names), len(means), "classes", "those with the largest differences"),
         *(["Intervals that leave the picture are cut."] if cut else []),
     ])  # fmt: skip
     alt = (
-        f"Differences of recall of {len(names)} classes in {len(shown)} comparisons. On average "
+        f"Differences of {content.class_metric} of {len(names)} classes in {len(shown)} comparisons. On average "
         f"{plain(names[0])} gains most, {fixed(means[names[0]], 3, signed=True)}; "
         f"{plain(names[-1])} least, {fixed(means[names[-1]], 3, signed=True)}."
     )
@@ -63,7 +63,7 @@ def _panels(
         axes.set_visible(False)
     for axes in panels[: len(shown)][-columns:]:  # those that nothing stands below
         axes.tick_params(labelbottom=True)
-    figure.supxlabel("difference of recall from the baseline", fontsize=11.5)
+    figure.supxlabel(f"difference of {content.class_metric} from the baseline", fontsize=11.5)
     drawn = [one for of in found for name, one in of.items() if name in names]
     cut = window(panels[0], "x", [0.0, *(one.difference for one in drawn)], [one.interval for one in drawn])
     return figure, cut

@@ -31,7 +31,7 @@ class Cell:
         params, macs: of the network, a sample; None where they were not counted.
         images_per_second, seconds, memory: means over seeds; memory is the peak in bytes.
         curves: log key ("val/accuracy", "train/loss") -> how it went.
-        per_class: class -> mean recall over seeds; empty where there are no classes.
+        per_class: class -> mean of Content.class_metric over seeds; empty where there are no classes.
         bca: the BCa bootstrap interval of the mean, from 20 seeds on (with fewer it is too narrow): a check beside t.
     """
 
@@ -140,6 +140,7 @@ class Content:
         commands: shell lines that repeat the comparison and this report.
         written: when, "2026-11-22T03:02:32+00:00".
         joint: settings that several factors decide together: key -> label of a cell -> value.
+        class_metric: what was measured of each class, in words.
     """
 
     title: str
@@ -163,3 +164,4 @@ class Content:
     commands: list[str]
     written: str
     joint: dict[str, dict[str, str]] = field(default_factory=dict)
+    class_metric: str = "recall"

@@ -19,8 +19,8 @@ from dlzoo.report.numbers import (
 )
 from dlzoo.report.table import Column, Row, Table, table
 
-#: Digits of a recall.
-_RECALL = 4
+#: Digits of what is measured of a class.
+_DIGITS = 4
 
 
 def by_seed(content: Content) -> Table | None:
@@ -56,11 +56,11 @@ def _digits(of: Mapping[str, tuple[float, Interval | None]]) -> int:
 
 
 def classes(content: Content) -> Table | None:
-    """Recall of every class in every cell."""
+    """What is measured of every class, in every cell."""
     names = dict.fromkeys(name for cell in content.cells for name in cell.per_class)
-    rows = [(plain(name), *(fixed(cell.per_class.get(name), _RECALL) for cell in content.cells)) for name in names]
+    rows = [(plain(name), *(fixed(cell.per_class.get(name), _DIGITS) for cell in content.cells)) for name in names]
     columns = [Column("class", "name"), *(Column(plain(cell.label)) for cell in content.cells)]
-    return table("class-means", "Recall of every class, means over seeds.", columns, rows)
+    return table("class-means", f"{content.class_metric.capitalize()} of every class, means over seeds.", columns, rows)
 
 
 def class_differences(content: Content) -> Table | None:
@@ -72,12 +72,13 @@ def class_differences(content: Content) -> Table | None:
     names = dict.fromkeys(name for of in found for name in of)
     rows: list[Row] = [(plain(name), *(of.get(name, NONE) for of in found)) for name in names]
     columns = [Column("class", "name"), *(Column(plain(f"{each.label} against {each.baseline}")) for each in compared)]
-    return table("class-differences", "Differences of recall from the baseline, with 95 % intervals.", columns, rows)
+    caption = f"Differences of {content.class_metric} from the baseline, with 95 % intervals."
+    return table("class-differences", caption, columns, rows)
 
 
 def _difference(difference: float, interval: Interval | None) -> str:
-    known = fixed(difference, _RECALL, signed=True)
-    return f"{known} {between(interval, _RECALL, signed=True)}" if interval else known
+    known = fixed(difference, _DIGITS, signed=True)
+    return f"{known} {between(interval, _DIGITS, signed=True)}" if interval else known
 
 
 def factors(content: Content) -> Table | None:

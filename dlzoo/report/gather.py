@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -17,6 +17,9 @@ from dlzoo.report.content import Cell, Curve, Levels
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
+
+#: What run.json may have of each class, in words; the first that is there is shown.
+_OF_CLASSES = {"recall": "recall", "ap50_voc10": "average precision"}
 
 #: Points of a curve; more cannot be told apart.
 _POINTS = 200
@@ -60,20 +63,26 @@ def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row],
 
 
 def by_class(rows: Sequence[Row]) -> dict[str, list[float]]:
-    """class -> its recall in each of the runs; nothing unless all of them have the same classes and measured each."""
-    tables = [_recalls(row.record) for row in rows]
+    """class -> its number in each of the runs; nothing unless all of them have the same classes and measured each."""
+    tables = [_classes(row.record) for row in rows]
     if not tables or any(table.keys() != tables[0].keys() for table in tables):
         return {}
     return {name: [table[name] for table in tables] for name in tables[0]}
 
 
-def _recalls(record: Mapping[str, Any]) -> dict[str, float]:
-    recalls, names = (record.get("by_class") or {}).get("recall") or [], record.get("classes") or []
-    if not isinstance(recalls, list) or len(recalls) != len(names) or len(set(map(str, names))) != len(names):
+def class_metric(rows: Iterable[Row]) -> str:
+    """What was measured of each class, in words."""
+    measured = {key for row in rows for key in row.record.get("by_class") or {}}
+    return next((words for key, words in _OF_CLASSES.items() if key in measured), "recall")
+
+
+def _classes(record: Mapping[str, Any]) -> dict[str, float]:
+    found, names = record.get("by_class") or {}, record.get("classes") or []
+    values = next((found[key] for key in _OF_CLASSES if found.get(key)), [])
+    if not isinstance(values, list) or len(values) != len(names) or len(set(map(str, names))) != len(names):
         return {}
-    return {
-        str(name): known for name, recall in zip(names, recalls, strict=True) if (known := _number(recall)) is not None
-    }
+    pairs = zip(names, values, strict=True)
+    return {str(name): known for name, value in pairs if (known := _number(value)) is not None}
 
 
 def other_metrics(

@@ -104,10 +104,10 @@ def _results(content: Content, pictures: Mapping[str, Picture]) -> str:
 
 
 def _of_classes(content: Content) -> str:
-    differences, recalls = details.class_differences(content), details.classes(content)
+    differences, means = details.class_differences(content), details.classes(content)
     return "\n".join([
         _folded("Differences of every class", _rows(differences)) if differences else "",
-        _folded("Recall of every class", _rows(recalls)) if recalls else "",
+        _folded(f"{content.class_metric.capitalize()} of every class", _rows(means)) if means else "",
     ])  # fmt: skip
 
 

@@ -18,8 +18,9 @@ _HARDER = {"imbalance": 1.0, "label_noise": 0.0, "sampler": "uniform", "test_shi
 
 def model_and_parts(config: Record) -> list[str]:
     """["timm", "convnext_tiny", "norm=gn"]: the model, and the parts that say something of it."""
-    named = {kind: config[kind]["name"] for kind in PARTS}
-    parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", PARTS[kind].neutral)]
+    neutral = {kind: registry.neutral for kind, registry in PARTS.items()} | {"backbone": None}
+    named = {kind: config.get(kind, {"name": "default"})["name"] for kind in neutral}
+    parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", neutral[kind])]
     return [config["model"]["name"], *([config["model"]["arch"]] if "arch" in config["model"] else []), *parts]
 
 
@@ -40,11 +41,12 @@ def before(console: Console, path: Path, record: Record) -> None:
             f"{config['data']['name']}, {_shape(record)}, {_targets(record)}: "
             + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
             + limit
+            + (f", {record['skipped']:,} bad pictures left out" if record.get("skipped") else "")
             + "".join(f", data.{key}={value}" for key, value in harder.items()),
         ),
         (
             "training",
-            f"{config['loss']['name']}, augment={config['augment']['name']}, {config['optimizer']['name']} {rate},"
+            f"{_losses(config)}, augment={config['augment']['name']}, {config['optimizer']['name']} {rate},"
             f" {config['schedule']['name']}, batch {record['batch_size']},"
             f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
             f" seed {config['seed']}",
@@ -71,7 +73,7 @@ def after(console: Console, path: Path, record: Record) -> None:
         *([("zeros", f"{_count(zeros, 'weight')} exactly 0, of {record['params']:,} parameters")] if zeros else []),
         ("pictures", f"{path}/pictures: {', '.join(record['pictures'])}"),
         ("next", f"dlzoo eval run={path}"),
-        *([("", f"dlzoo predict run={path} <pictures>")] if record["kind"] == "images" else []),
+        *([("", f"dlzoo predict run={path} <pictures>")] if record["kind"] != "table" else []),
         ("", f"tensorboard --logdir {path.parent}"),
     )
 
@@ -89,7 +91,15 @@ def _shape(record: Record) -> str:
 
 def _targets(record: Record) -> str:
     names = record["classes"]
+    if record["task"] == "detect":
+        return f"objects of {len(names)} class{'' if len(names) == 1 else 'es'}"
     return f"{len(names)} classes" if record["task"] == "classify" else f"predicts {', '.join(names)}"
+
+
+def _losses(config: Record) -> str:
+    """What is minimised: of a detector the loss of classes and that of boxes."""
+    names = [config[key]["name"] for key in ("loss", "box_loss") if key in config]
+    return " + ".join(name for name in names if name != "default")
 
 
 def _count(number: int, thing: str) -> str:
@@ -97,5 +107,6 @@ def _count(number: int, thing: str) -> str:
 
 
 def _print(console: Console, *rows: tuple[str, str], width: int = 15) -> None:
+    width = max(width, *(len(name) + 1 for name, _ in rows))
     for name, value in rows:
         console.print(Text(f"{name:<{width}}", style="bold") + Text(value), soft_wrap=True)

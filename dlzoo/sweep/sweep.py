@@ -16,7 +16,7 @@ from rich.text import Text
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.errors import Interrupted, UserError
-from dlzoo.runs import sweep_file, table
+from dlzoo.runs import shared, sweep_file, table
 from dlzoo.runs.differences import differing, flat, said
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.sweep import check
@@ -77,7 +77,8 @@ def sweep(asked: Asked, console: Console | None = None) -> Swept:
     if runner:
         with SweepDisplay(console, len(missing)) as display, terminated_as_stopped():
             try:
-                carry_out(missing, labels, runner, display)
+                for runs in _waves(planned, missing):
+                    carry_out(runs, labels, runner, display)
             except KeyboardInterrupt:
                 left = "they go on; `dlzoo runs` shows how far they are" if runner.detached else "the same line goes on"
                 done = sum(row.state == "finished" for row in table.rows([run.path for run in planned.runs]))
@@ -85,6 +86,15 @@ def sweep(asked: Asked, console: Console | None = None) -> Swept:
     rows = table.rows(sorted(run.path for run in planned.runs))
     _conclude(console, planned, rows)
     return Swept(planned.folder, rows, all(row.state == "finished" for row in rows))
+
+
+def _waves(planned: SweepPlan, missing: Sequence[Planned]) -> list[list[Planned]]:
+    """Runs that train, and then those that only test what another of them has trained."""
+    taught_by = shared.elders((run.path, run.config) for run in planned.runs)
+    heirs = [run for run in missing if run.path in taught_by]
+    for run in heirs:
+        shared.point_to(taught_by[run.path], run.path)
+    return [[run for run in missing if run.path not in taught_by], heirs]
 
 
 def _look_whether_fair(console: Console, asked: Asked, planned: SweepPlan) -> None:

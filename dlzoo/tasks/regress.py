@@ -16,14 +16,16 @@ class Standardise(nn.Module):
     """Numbers (N, D) to numbers of mean 0 and deviation 1, by what the training part says of them; and back.
 
     Targets are float64: years and identifiers differ by less than float32 can hold. A target that is constant keeps its
-    unit. A module, so that a checkpoint knows it.
+    unit; so do all of them if they are corners of boxes (`as_they_are`), which mean nothing one by one. A module, so
+    that a checkpoint knows it.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, targets: Tensor) -> None:
+    def __init__(self, targets: Tensor, *, as_they_are: bool = False) -> None:
         super().__init__()
+        targets = torch.zeros_like(targets) if as_they_are else targets
         deviation = targets.double().std(0, correction=0)
         self.register_buffer("mean", targets.double().mean(0))
         self.register_buffer("deviation", torch.where(deviation > 0, deviation, 1.0))

@@ -7,7 +7,7 @@ augmentation and dropout are functions of the step, so a run is the same however
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from itertools import zip_longest
@@ -129,8 +129,8 @@ class Task(pl.LightningModule, ABC):
     def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
         """Metrics of a whole split, from the concatenated outputs of its batches."""
 
-    def by_class(self, *outputs: Tensor) -> dict[str, list[float]]:
-        """What is measured of each class, from the same; nothing where there are none."""
+    def by_class(self, *outputs: Tensor) -> Mapping[str, Sequence[float | None]]:
+        """What is measured of each class, from the same; None of a class that the split has not."""
         return {}
 
     # Training

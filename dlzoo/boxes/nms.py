@@ -1,0 +1,156 @@
+"""Non-maximum suppression: of several boxes around one object one is to be left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+import torchvision.ops as ops
+from torch import Tensor
+
+from dlzoo.boxes.greedy import greedy_diou
+from dlzoo.boxes.shares import shares
+from dlzoo.knobs import Fraction, Positive, PositiveInt
+from dlzoo.registry import NMS
+
+#: boxes (N, A, 4), scores (N, A), classes (N, A) int64 -> scores (N, A).
+Suppressor = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+#: Below it soft-NMS gives a box up (`threshold` in the authors' code).
+FLOOR = 0.001
+
+#: So many boxes at most are looked at together, unless one group has more.
+_CELLS = 2**16
+
+
+@dataclass(frozen=True)
+class NmsSettings:
+    """What is suppressed, and what is kept of the rest.
+
+    `min_score`: boxes below it are nothing. `candidates`: so many of the best pairs of box and class of an image are
+    looked at. `detections`: so many of an image are kept at most.
+    """
+
+    min_score: Fraction = 0.01
+    candidates: PositiveInt = 1000
+    detections: PositiveInt = 100
+
+
+@NMS.register("nms", source="arXiv:1311.2524, section 2.2; torchvision.ops.nms")
+def nms(*, iou: Fraction = 0.5) -> Suppressor:
+    """s_i = 0 if IoU(M, b_i) > iou, M the best box that is left, again and again; of each image and class by itself"""
+    return partial(_suppress, rule=partial(_hard, threshold=iou))
+
+
+@NMS.register("diou_nms", source="arXiv:1911.08287, section 3.4 (DIoU-NMS)")
+def diou_nms(*, iou: Fraction = 0.5) -> Suppressor:
+    """s_i = 0 if IoU - (distance of centres / diagonal of hull)^2 >= iou: near centres are one object, far ones two"""
+    return partial(_suppress, rule=partial(_diou, threshold=iou))
+
+
+@NMS.register("soft_nms_linear", source="arXiv:1704.04503, section 3; iou = 0.3 as in section 5")
+def soft_nms_linear(*, iou: Fraction = 0.3) -> Suppressor:
+    """s_i = s_i (1 - IoU(M, b_i)) if IoU(M, b_i) >= iou, M the best box that is left, again and again"""
+
+    def decay(overlap: Tensor) -> Tensor:
+        return torch.where(overlap >= iou, 1 - overlap, 1)
+
+    return partial(_suppress, rule=partial(_soft, decay=decay))
+
+
+@NMS.register("soft_nms_gaussian", source="arXiv:1704.04503, section 3; sigma = 0.5 as in section 5")
+def soft_nms_gaussian(*, sigma: Positive = 0.5) -> Suppressor:
+    """s_i = s_i exp(-IoU(M, b_i)^2 / sigma), M the best box that is left, again and again"""
+
+    def decay(overlap: Tensor) -> Tensor:
+        return (-overlap.square() / sigma).exp()
+
+    return partial(_suppress, rule=partial(_soft, decay=decay))
+
+
+class Groups(NamedTuple):
+    """The boxes of some images and classes of one each, which alone can suppress each other, the best first.
+
+    Attributes:
+        boxes: (G, M, 4).
+        scores: (G, M), 0 behind the last box of a group.
+        sizes: of the groups, falling.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    sizes: list[int]
+
+
+@torch.no_grad()
+def _suppress(boxes: Tensor, scores: Tensor, classes: Tensor, *, rule: Callable[[Groups], Tensor]) -> Tensor:
+    """The scores that `rule` (groups -> (G, M)) leaves; a box that is not finite is nothing."""
+    # In what is computed, and one row for nobody: the rest of a group that is shorter than others.
+    dtype = torch.float64 if boxes.dtype == torch.float64 else torch.float32
+    all_boxes = F.pad(boxes.reshape(-1, 4).to(dtype), (0, 0, 0, 1))
+    all_scores = F.pad(scores.flatten().to(dtype), (0, 1))
+    there = ((all_scores > 0) & all_boxes.sum(-1).isfinite()).nonzero()[:, 0]
+    kept = torch.zeros_like(all_scores)
+    for rows, sizes in _parts(_keys(classes).flatten(), all_scores, there):
+        kept[rows] = rule(Groups(all_boxes[rows], all_scores[rows], sizes))
+    return kept[:-1].view_as(scores).to(scores.dtype)
+
+
+def _keys(classes: Tensor) -> Tensor:
+    """(N, A): a number for each pair of image and class."""
+    # Coordinates moved apart by the class, the usual way to keep classes apart, lose the last bits of large ones.
+    if not classes.numel():
+        return classes
+    lowest, highest = classes.aminmax()
+    return torch.arange(len(classes), device=classes.device)[:, None] * (highest - lowest + 1) + classes
+
+
+def _parts(keys: Tensor, scores: Tensor, there: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
+    """Groups of equal keys, those of like sizes together: places (G, M), the best first, and the sizes."""
+    order = there[scores[there].argsort(descending=True, stable=True)]
+    keys, by_key = keys[order].sort(stable=True)
+    order, sizes = order[by_key], keys.unique_consecutive(return_counts=True)[1]
+    starts = sizes.cumsum(0) - sizes
+    sizes, by_size = sizes.sort(descending=True, stable=True)
+    starts, on_host, first = starts[by_size], sizes.tolist(), 0
+    while first < len(on_host):
+        longest = on_host[first]
+        part = slice(first, first + max(1, _CELLS // longest))
+        columns = torch.arange(longest, device=sizes.device)
+        cells = (starts[part, None] + columns).clamp_max(len(order) - 1)
+        yield order[cells].masked_fill(columns >= sizes[part, None], len(scores) - 1), on_host[part]
+        first = part.stop
+
+
+def _hard(groups: Groups, threshold: float) -> Tensor:
+    kept = torch.zeros_like(groups.scores)
+    for boxes, scores, left, size in zip(*groups[:2], kept, groups.sizes, strict=True):
+        places = ops.nms(boxes[:size], scores[:size], threshold)
+        left[places] = scores[places]
+    return kept
+
+
+def _diou(groups: Groups, threshold: float) -> Tensor:
+    return groups.scores * greedy_diou(groups.boxes, groups.scores > 0, threshold)
+
+
+def _soft(groups: Groups, decay: Callable[[Tensor], Tensor]) -> Tensor:
+    """One round for all groups at once: each has its best box taken, and its others decayed."""
+    boxes, scores = groups.boxes.movedim(-1, 0).contiguous(), groups.scores.clone()
+    taken = torch.zeros_like(scores)
+    for done in range(groups.sizes[0]):
+        # The groups that have boxes left: they come first.
+        while groups.sizes[len(scores) - 1] <= done:
+            boxes, scores = boxes[:, :-1], scores[:-1]
+        best, place = scores.max(1, keepdim=True)
+        if not (best >= FLOOR).any():
+            break
+        # Added: where nothing is left but zeros, the best is one that was taken before.
+        taken[: len(scores)].scatter_add_(1, place, best)
+        share = shares(boxes.gather(2, place.expand(4, -1, -1)), boxes)[:, 0]
+        scores.mul_(decay(share / (1 - share))).scatter_(1, place, 0)
+    return taken.masked_fill(taken < FLOOR, 0)

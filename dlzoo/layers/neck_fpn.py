@@ -1,0 +1,86 @@
+"""Feature pyramids: meaning flows from coarse maps to fine ones (FPN), and detail back (PAN)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from dlzoo.layers.conv import ConvNormAct
+from dlzoo.layers.neck import Enlarge, NeckSettings, conv_set, convolution, meet, pyramid_block
+from dlzoo.layers.parts import Parts
+from dlzoo.registry import NECKS
+
+
+def bare(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
+    """A convolution with a bias and nothing behind it."""
+    return ConvNormAct(in_channels, out_channels, kernel_size, parts, norm=False, act=False)
+
+
+@NECKS.register("fpn", source="arXiv:1612.03144, section 3; concat: arXiv:1804.02767, section 2.3")
+class FPN(nn.Module):
+    """Top-down: P(i) = convs(M(i)), M(i) = lateral(C(i)) + enlarged M(i+1); concat: [C(i), enlarged P(i+1)]
+
+    merge=add: 1x1 convolutions bring all maps to their width, and sums flow on as they are. merge=concat: what flows on
+    has been through the convolutions, as in YOLOv3, where depth is 5 and width null; `lateral` gives the finer maps
+    their 1x1 convolutions here as well, as in YOLOv4. `plain` convolutions have a bias, no norm and no activation, as
+    in Faster R-CNN and RetinaNet.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: tuple[int, ...],
+        parts: Parts,
+        settings: NeckSettings,
+        plain: bool = False,
+        lateral: bool = False,
+    ) -> None:
+        super().__init__()
+        conv = bare if plain else convolution
+        self.settings, self.adds = settings, settings.merge == "add"
+        self.out_channels = widths = settings.widths(channels)
+        self.laterals, self.convs = nn.ModuleList(), nn.ModuleList()
+        for before, width in zip(channels[:-1], widths[:-1], strict=True):
+            narrow = self.adds or lateral
+            self.laterals.append(conv(before, width, 1, parts) if narrow else nn.Identity())
+            met = settings.merged(width, 2) if narrow else before + width
+            self.convs.append(conv_set(met, width, settings, parts, conv))
+        before, width = channels[-1], widths[-1]
+        if settings.spp:
+            self.laterals.append(pyramid_block(before, width, parts, conv))
+        else:
+            self.laterals.append(conv(before, width, 1, parts) if self.adds else nn.Identity())
+        if self.adds or not settings.spp:
+            self.convs.append(conv_set(width if self.adds else before, width, settings, parts, conv))
+        else:
+            self.convs.append(nn.Identity())  # those around the SPP are YOLOv4's at this level
+        self.enlarge = nn.ModuleList(Enlarge(coarse, fine, parts, conv) for fine, coarse in pairwise(widths))
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        met = self.laterals[-1](maps[-1])
+        found = [self.convs[-1](met)]
+        for level in reversed(range(len(maps) - 1)):
+            own = self.laterals[level](maps[level])
+            met = meet(self.settings, own, self.enlarge[level](met if self.adds else found[0], own))
+            found.insert(0, self.convs[level](met))
+        return found
+
+
+@NECKS.register("pan", source="arXiv:1803.01534, section 3.1; concat: arXiv:2004.10934, section 3.4")
+class PAN(nn.Module):
+    """FPN, then bottom-up: N(i+1) = convs(3x3 with stride 2 of N(i) + P(i+1)), or side by side with merge=concat"""
+
+    def __init__(self, *, channels: tuple[int, ...], parts: Parts, settings: NeckSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.top_down = FPN(channels=channels, parts=parts, settings=settings, lateral=True)
+        self.out_channels = widths = self.top_down.out_channels
+        self.shrink = nn.ModuleList(ConvNormAct(fine, coarse, 3, parts, stride=2) for fine, coarse in pairwise(widths))
+        self.convs = nn.ModuleList(conv_set(settings.merged(width, 2), width, settings, parts) for width in widths[1:])
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        found = self.top_down(maps)
+        for level, (shrink, convs) in enumerate(zip(self.shrink, self.convs, strict=True), 1):
+            found[level] = convs(meet(self.settings, shrink(found[level - 1]), found[level]))
+        return found

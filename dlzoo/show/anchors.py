@@ -1,0 +1,54 @@
+"""`dlzoo anchors`: which anchor boxes suit a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlzoo import config
+from dlzoo.boxes.anchors import kmeans_anchors, mean_iou
+from dlzoo.boxes.objects import sides
+from dlzoo.data.splits import Splits
+from dlzoo.errors import UserError
+
+
+def anchors(words: Sequence[str]) -> dict[str, Any]:
+    """{"anchors": [[w, h], ...] by area, "mean_iou", "objects", "image_size"} of the training objects of a data set.
+
+    Args:
+        words: settings of the data, and count=9.
+
+    Raises:
+        UserError: for a word that is none of these, or data without objects.
+    """
+    counts = [word.removeprefix("count=") for word in words if word.startswith("count=")]
+    settings = [word for word in words if not word.startswith("count=")]
+    count = counts[-1] if counts else "9"
+    if not count.isdecimal() or not 1 <= int(count) <= 100:
+        raise UserError(f"count must be an integer from 1 to 100, not {count!r}")
+    other = [word for word in settings if word.partition("=")[0].partition(".")[0] != "data"]
+    if other:
+        raise UserError(f"{other[0]!r}: anchors are of data: dlzoo anchors data=voc2007 data.image_size=416 count=9")
+    section = config.compose(settings or ["data=shapes"])["data"]
+    data = Splits.load(section)
+    if data.task != "detect":
+        raise UserError(f"data={section['name']} has no boxes")
+    sizes = sides(data.train.labels)
+    found = kmeans_anchors(sizes, int(count))
+    return {
+        "anchors": [[round(side, 1) for side in anchor] for anchor in found.tolist()],
+        "mean_iou": mean_iou(sizes, found),
+        "objects": len(sizes),
+        "image_size": data.image_size,
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """In words, with what one may type next."""
+    numbers = ",".join(f"{side:g}" for anchor in found["anchors"] for side in anchor)
+    shapes = "  ".join(f"{width:g}x{height:g}" for width, height in found["anchors"])
+    return "\n".join([
+        f"{shapes}   (pixels, of images of {found['image_size']} px)",
+        f"mean IoU of the {found['objects']:,} training boxes with the anchor nearest to them: {found['mean_iou']:.3f}",
+        f"next     python train.py model=yolov3 'model.anchors=[{numbers}]' ...",
+    ])  # fmt: skip

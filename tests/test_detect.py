@@ -1,0 +1,182 @@
+"""Detection from its line to its pictures: every part meets every other, and what does not fit is said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dlzoo import index
+from dlzoo.boxes.select import detections
+from dlzoo.cli import main
+from dlzoo.data.image_set import Split
+from dlzoo.evaluate import evaluate
+from dlzoo.predict import predict
+from dlzoo.registry import BOX_LOSSES, NMS
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.size import network_of
+from dlzoo.tasks.task import Task
+from dlzoo.zoo import build, build_loss
+from tests.small import logged, same, train, weights
+
+#: Pictures that take no time, and a network that is hardly one.
+TINY = [
+    *("data=shapes", "data.train=24", "data.test=8", "data.image_size=64", "data.batch_size=8", "trainer=cpu"),
+    *("trainer.max_epochs=2", "trainer.log_every=2", "trainer.threads=1"),
+]
+YOLO = [*TINY, "model=yolo_tiny"]
+SMALL_BACKBONE = ["backbone=resnet18", "backbone.width=8"]
+DETECTORS = sorted(name for name, entry in index.entries("model").items() if "backbone" in entry["meta"])
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [*TINY, f"model={model}", *SMALL_BACKBONE, "data.image_size=128", "trainer.limit_batches=2"]
+    whole = train(*small, "augment.mosaic=0.5", "run_dir=whole")
+    record = RunDir.open(whole.dir).read()
+    assert record["task"] == "detect" and record["tested"] == 8
+    assert {"curves", "predictions", "precision_recall", "classes", "errors"} <= set(record["pictures"])
+    assert 0 <= record["metrics"]["test/map50_voc10"] <= 1 and "test/errors_missed" in record["metrics"]
+    assert len(record["by_class"]["ap50_voc10"]) == len(record["classes"])
+
+    ends = Task.on_train_epoch_end
+
+    def stop(task: Task) -> None:
+        task.stop_requested = True
+        ends(task)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Task, "on_train_epoch_end", stop)
+        with pytest.raises(BaseException, match="go on with"):
+            train(*small, "augment.mosaic=0.5", "run_dir=parts")
+    parts = train("resume=parts")
+    assert same(weights(whole), weights(parts))
+    assert logged(whole.dir) == logged(parts.dir)
+
+
+@pytest.mark.parametrize("name", BOX_LOSSES.names())
+def test_every_box_loss_trains(name: str) -> None:
+    run = train(*YOLO, f"box_loss={name}", "trainer=debug")
+    assert np.isfinite(run.metrics["train/box_loss"]) and run.metrics["train/box_loss"] > 0
+
+
+@pytest.mark.parametrize("loss", ["bce", "nll", "cross_entropy", "focal", "focal loss.form=sigmoid"])
+@pytest.mark.parametrize("model", ["yolo_tiny", "retinanet"])
+def test_every_loss_of_classes_trains(model: str, loss: str) -> None:
+    run = train(*TINY, f"model={model}", *SMALL_BACKBONE, *f"loss={loss}".split(), "trainer=debug")
+    assert run.metrics["train/class_loss"] > 0
+
+
+def test_the_suppressor_is_changed_after_the_training() -> None:
+    run = train(*YOLO)
+    before = evaluate(str(run.dir))
+    assert before == {key: value for key, value in run.metrics.items() if key.startswith("test/")}
+    for name in NMS.names():
+        after = evaluate(str(run.dir), [f"nms={name}"])
+        assert after.keys() == before.keys()
+        found = json.loads((run.dir / "eval" / f"nms={name}" / "detections.json").read_text())
+        assert len(found) == 8
+    assert evaluate(str(run.dir), ["nms.detections=1"])["test/errors_missed"] >= before["test/errors_missed"]
+
+
+def test_runs_that_differ_in_the_suppressor_are_trained_once(capsys: pytest.CaptureFixture) -> None:
+    line = [*YOLO, "name=once", "nms=nms,diou_nms", "seed=0,1", "executor.slots=1"]
+    assert main(["train", "-m", *line]) == 0
+    runs = {path.name: RunDir.open(path) for path in Path("outputs/once").iterdir() if (path / "run.json").exists()}
+    assert len(runs) == 4
+    heirs = {name: run for name, run in runs.items() if "trained_by" in run.read()}
+    assert sorted(heirs) == ["nms=diou_nms,seed=0", "nms=diou_nms,seed=1"]
+    for name, heir in heirs.items():
+        elder = runs[heir.read()["trained_by"]]
+        assert heir.read()["trained_by"] == name.replace("diou_nms", "nms")
+        assert same(weights(heir), weights(elder))
+        alone = train(*YOLO, "nms=diou_nms", f"seed={name[-1]}", "trainer.select=last")
+        assert same(weights(heir), weights(alone)), "what is copied is what it would have learnt itself"
+
+
+def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.CaptureFixture) -> None:
+    run = train(*YOLO, "nms.min_score=0")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 120, 3), dtype=np.uint8)).save("a.png")
+    assert main(["predict", f"run={run.dir}", "a.png", "--out", "found"]) == 0
+    assert "a.png: " in capsys.readouterr().out
+    (answer,) = json.loads(Path("found/predictions.json").read_text())
+    assert answer["objects"], "with min_score=0 there is always something"
+    for one in answer["objects"]:
+        x1, y1, x2, y2 = one["box"]
+        assert 0 <= x1 <= x2 <= 120 and 0 <= y1 <= y2 <= 50 and one["name"] in RunDir.open(run.dir).read()["classes"]
+    assert Image.open("found/a.png").size[0] >= 120
+    assert predict(str(run.dir), ["a.png", "a.png"])[1]["picture"].endswith("a-2.png")
+
+
+def test_a_classifier_becomes_a_backbone() -> None:
+    first = train("model=resnet18", "model.width=8", "data.limit=64", "data.batch_size=32", "trainer=debug",
+                  "augment=none", "model.stem=imagenet", "data=digits")  # fmt: skip
+    with pytest.raises(BaseException, match="weights of another model than the backbone: stem"):
+        train(*TINY, *SMALL_BACKBONE, "trainer=debug", f"init_from={first.dir}")  # digits are grey
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("data=shapes model=resnet20", "model=resnet20 gives one class an image, and data=shapes has objects; choose"),
+        ("data=digits model=yolov3", "model=yolov3 finds objects in images, and data=digits has one class an image;"),
+        ("data=wine model=ssd300", "data=wine is a table; choose another model, or data="),
+        ("data=shapes augment=crop", "augment=crop moves pixels and no boxes, and data=shapes has objects; choose"),
+        ("data=shapes augment.cutmix=1", "augment.cutmix is for images of one class"),
+        ("data=shapes augment.test=flip", "augment.test=flip is for images of one class"),
+        ("data=shapes loss=mse", "loss=mse is for classes and numbers, and data=shapes has objects; choose loss=bce"),
+        ("data=shapes data.imbalance=2", "data.imbalance is for classes, and this data has objects in its images"),
+        ("data=digits augment.mosaic=1", "augment.mosaic is for images with objects"),
+        ("data=digits loss=ciou", "loss=ciou is for boxes, and data=digits has classes"),
+        ("data=digits box_loss=ciou", "model=resnet20 has no place for box_loss=ciou"),
+        ("data=digits nms=diou_nms", "model=resnet20 has no place for nms=diou_nms"),
+        ("data=digits backbone=resnet18", "model=resnet20 has no place for backbone=resnet18"),
+        ("data=shapes box_loss=cross_entropy", "unknown box_loss 'cross_entropy'"),
+        ("data=shapes backbone=yolov3", "unknown backbone 'yolov3'"),
+        ("data=shapes pool=avg", "has no place for pool=avg"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(line: str, says: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "run_dir=run", *line.split()]) == 2
+    said = capsys.readouterr().err
+    assert len(said.strip().splitlines()) == 1 and says in said, said
+
+
+def test_anchors_are_a_line_to_paste(capsys: pytest.CaptureFixture) -> None:
+    words = ["data=shapes", "data.train=50", "data.test=1", "count=6"]
+    assert main(["anchors", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["anchors"]) == 6 and 0.5 < found["mean_iou"] <= 1
+    assert main(["anchors", *words]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "model.anchors=" in line)
+    anchors = line.split("'")[1].removeprefix("model.anchors=[").rstrip("]").split(",")
+    assert list(map(float, anchors)) == [side for anchor in found["anchors"] for side in anchor]
+    for wrong in (["data=digits"], ["count=0"], ["model=yolov3"]):
+        assert main(["anchors", *wrong]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 3
+
+
+def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
+    from dlzoo.boxes.objects import Matches
+    from dlzoo.losses.detection import DetectionLoss
+
+    boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 2, 2], [5, 5, 5, 5]])
+    targets = torch.tensor([[0.0, 0, 4, 2], [0, 0, 2, 2], [0, 0, 0, 0]])
+    stage = Matches(
+        *(boxes, targets, boxes, targets, torch.tensor([2.0, 1.0, 0.0])),
+        *(torch.randn(3, 4), torch.tensor([0, 4, 2]), torch.tensor([1.0, 1.0, 0.0])),
+        *(torch.zeros(5), torch.zeros(5), torch.tensor([1.0, 1, 0, 0, 0])),
+        torch.tensor(2.0),
+    )
+    terms = DetectionLoss(build_loss("iou"), build_loss("bce"), on_offsets=False, weight=3.0)([stage, stage])
+    assert terms.box.item() == pytest.approx(2 * 3 * 2 * 0.5 / 2)
+    hot = torch.zeros(3, 4)
+    hot[0, 0] = 1  # the second is background
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(stage.scores, hot, reduction="none").sum(1)
+    assert terms.classes.item() == pytest.approx(2 * (wanted[0] + wanted[1]).item() / 2, rel=1e-5)
+    assert terms.objectness.item() == pytest.approx(2 * 2 * np.log(2) / 2)
+    distance = DetectionLoss(build_loss("mse"), build_loss("cross_entropy"), on_offsets=True)
+    stage = stage._replace(scores=torch.randn(3, 5))
+    assert distance([stage]).box.item() == pytest.approx(2 * 4 / 2)

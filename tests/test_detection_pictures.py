@@ -1,0 +1,138 @@
+"""Pictures of detections: what is shown of whom, and where boxes are."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from dlzoo.metrics.detection import by_class, detection_metrics, precision_recall
+from dlzoo.metrics.detection_pictures import (
+    class_precisions,
+    drawn,
+    error_types,
+    precision_recall_curves,
+    predictions,
+)
+
+
+def split(classes: int) -> tuple[Tensor, Tensor]:
+    """As many pictures as classes, each with an object of its own class that is found; the last class has no object.
+
+    Each class has one false positive more than the one before it that is surer than its hit.
+    """
+    labels = torch.tensor([0.0, 0.0, 10.0, 10.0, 0.0, 0.0]).repeat(classes - 1, 1, 1)
+    labels[:, 0, 4] = torch.arange(classes - 1)
+    detections = torch.tensor([20.0, 20.0, 30.0, 30.0, 0.9, 0.0]).repeat(classes - 1, classes, 1)
+    detections[..., 5] = labels[..., 4]
+    detections[:, 0, :4], detections[:, 0, 4] = labels[:, 0, :4], 0.5
+    for number in range(classes - 1):
+        detections[number, number + 1 :, 4] = 0
+    return detections, labels
+
+
+def shown(figure: Figure) -> list[str]:
+    """The words of a figure, which is drawn to see that it can be."""
+    FigureCanvasAgg(figure).draw()
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+@pytest.mark.parametrize("classes", [4, 21])
+def test_each_class_with_objects_has_a_curve_the_best_first(classes: int) -> None:
+    names = [f"class {number}" for number in range(classes)]
+    detections, labels = split(classes)
+    figure = precision_recall_curves(precision_recall(detections, labels, classes), names)
+    (axes,) = figure.axes
+    said = [text.get_text().split("  ") for text in axes.get_legend().get_texts()]
+    aps = [1 / (number + 1) for number in range(classes - 1)]
+    assert [float(ap) for ap, _ in said] == pytest.approx([np.mean(aps), *aps], abs=6e-4)
+    assert [name for _, name in said] == ["mean", *names[:-1]]
+    assert [line.get_ydata()[50] for line in axes.lines] == pytest.approx([np.mean(aps), *aps])
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == classes
+    shown(figure)
+
+
+def test_of_many_classes_only_the_mean_has_a_name() -> None:
+    figure = precision_recall_curves(precision_recall(*split(30), 30), [str(number) for number in range(30)])
+    assert [text.get_text().split()[1] for text in figure.axes[0].get_legend().get_texts()] == ["mean"]
+    assert len(figure.axes[0].lines) == 30
+
+
+def test_class_precisions_are_sorted_and_classes_without_objects_left_out() -> None:
+    found = by_class(*split(4), 4)
+    figure = class_precisions(found["ap50_voc10"], found["objects"], ["a", "b", "c", "never"])
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["c (1)", "b (1)", "a (1)"]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([1 / 3, 1 / 2, 1])
+    assert "mean 0.611" in " ".join(shown(figure))
+
+
+def test_each_kind_of_error_has_a_bar() -> None:
+    metrics = {name: value.item() for name, value in detection_metrics(*split(4), 4).items()}
+    figure = error_types(metrics)
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == [value for name, value in metrics.items() if name.startswith("errors_")]
+    assert sum(widths) == 1
+    words = " ".join(shown(figure))
+    assert all(name[7:] in words for name in metrics if name.startswith("errors_"))
+    shown(error_types(dict.fromkeys(metrics, 0.0)))
+
+
+def test_nothing_to_show_is_shown() -> None:
+    shown(precision_recall_curves([None, None], ["a", "b"]))
+    shown(class_precisions([None, None], [0, 0], ["a", "b"]))
+
+
+def test_predictions_show_sure_detections_and_objects() -> None:
+    images = [np.zeros((96, 60 + 40 * number, 3), np.uint8) for number in range(5)]
+    row = [5.0, 6.0, 50.0, 40.0]
+    detections = [torch.tensor([[*row, score, 1.0] for score in (0.0, 0.29, 0.3, 0.8)])] * 5
+    labels = [torch.tensor([[*row, 0, 0], [*row, 2, 1], [0, 0, 0, 0, -1, 0]])] * 5
+    for said in (labels, None):
+        figure = predictions(images, detections, said, ["a", "$b$c", "d"])
+        with_picture = [axes for axes in figure.axes if axes.images]
+        assert len(with_picture) == 5
+        for axes, image in zip(with_picture, images, strict=True):
+            assert [text.get_text() for text in axes.texts] == ["$b$c 0.30", "$b$c 0.80"]
+            boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+            assert {(*box.get_xy(), box.get_width(), box.get_height()) for box in boxes} == {(5, 6, 45, 34)}
+            dashed = [box for box in boxes if box.get_linestyle() not in ("solid", "-")]
+            assert len(dashed) == (2 if said else 0)
+            assert (axes.get_xlim(), axes.get_ylim()) == ((0, image.shape[1]), (96, 0))
+        shown(figure)
+
+
+def test_a_picture_without_detections_is_as_it_was() -> None:
+    draw = np.random.default_rng(0)
+    for width, height in ((640, 480), (701, 333), (333, 799), (1283, 97)):
+        image = draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        found = torch.tensor([[3.0, 3.0, 90.0, 90.0, 0.0, 0.0]])
+        assert np.array_equal(np.asarray(drawn(image, found, ["a"])), image)
+
+
+@pytest.mark.parametrize(("side", "times"), [(32, 20), (96, 7), (300, 2), (500, 1), (800, 1)])
+def test_boxes_are_drawn_where_they_are_and_small_pictures_enlarged(side: int, times: int) -> None:
+    image = np.zeros((side // 2, side, 3), np.uint8)
+    box = [side / 4, side / 4, side / 2, side * 3 / 8]
+    picture = np.asarray(drawn(image, torch.tensor([[*box, 0.9, 2.0]]), ["a", "b", "中 $x$"])).astype(int)
+    assert picture.shape == (side // 2 * times, side * times, 3)
+    lit = picture.sum(2) > 100
+    x1, y1, x2, y2 = (int(value * times) for value in box)
+    rows = np.flatnonzero(lit.any(1))
+    assert y1 - 30 < rows[0] < y1 - 5  # the name is above
+    assert rows[-1] == pytest.approx(y2, abs=3)
+    sides = np.flatnonzero(lit[y1 + 5 : y2 - 5].all(0))
+    assert min(abs(sides - x1)) <= 1
+    assert min(abs(sides - x2)) <= 1
+    assert np.all((abs(sides - x1) < 4) | (abs(sides - x2) < 4))
+
+
+def test_boxes_of_any_kind_can_be_drawn() -> None:
+    image = np.full((100, 100, 3), 200, np.uint8)
+    rows = [[-50, -50, 500, 500], [200, 200, 300, 300], [40, 40, 40, 40], [90, 0, 99, 5], [0, 95, 30, 100]]
+    found = torch.tensor([[*row, 0.5, float(number * 11)] for number, row in enumerate(rows)])
+    names = [f"a long name of a class {number}" for number in range(60)]
+    assert drawn(image, found, names).size == (600, 600)
+    assert drawn(image, found[:0], names).size == (600, 600)
