@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -99,7 +100,9 @@ def _objects(run: RunDir, config: Config, record: Record, files: Sequence[str], 
         pixels = torch.from_numpy(fitted_picture(picture, side, record["fit"]).copy()).permute(2, 0, 1)[None]
         found = detections(*detector.candidates(network(pixels)), suppress=suppress, settings=settings)
         (rows,) = in_picture(found, torch.tensor([picture.size]), side, record["fit"])
-        answers.append({"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name)})
+        answers.append(
+            {"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name)}
+        )
     write_atomically(out / "predictions.json", json.dumps(answers, indent=1) + "\n")
     likely = partial(filter, lambda one: one["score"] >= _LIKELY)
     return [answer | {"objects": list(likely(answer["objects"]))} for answer in answers]
@@ -122,7 +125,7 @@ def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], out: Path,
     """Draw what is likely on a copy of the picture; where that lies."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        drawn(picture, rows[rows[:, 4] >= _LIKELY], classes).save(out / name)
+        drawn(np.asarray(picture), rows[rows[:, 4] >= _LIKELY], classes).save(out / name)
     except OSError as error:
         raise UserError(f"--out: {out / name} cannot be written ({error.strerror or error})") from error
     return str(out / name)

@@ -192,7 +192,9 @@ class Selection(Registry):
     def _load(self) -> None:
         if not self._loaded:
             every = (self._of[name] for name in self._of.names())
-            self._entries = {entry.name: replace(entry, choice=self.choice) for entry in every if self._admits(entry.meta)}
+            self._entries = {
+                entry.name: replace(entry, choice=self.choice) for entry in every if self._admits(entry.meta)
+            }
             self._loaded = True
 
 
@@ -320,6 +322,5 @@ REGISTRIES = {
 
 #: What models are made of: each kind is a method of layers.parts.Parts, and a choice that a model may offer.
 PARTS = {
-    registry.choice: registry
-    for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS)
+    registry.choice: registry for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS)
 }

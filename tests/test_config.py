@@ -57,7 +57,9 @@ def test_freezing_is_idempotent_and_survives_yaml() -> None:
 def test_every_name_of_every_choice_composes(choice: str) -> None:
     for name in config.options(choice):
         if choice in PARTS or choice in ("backbone", "box_loss", "nms"):
-            model = {"upsample": "hrnet_w18"}.get(choice, "yolov3" if choice not in PARTS or choice == "neck" else "resnet20")
+            model = {"upsample": "hrnet_w18"}.get(
+                choice, "yolov3" if choice not in PARTS or choice == "neck" else "resnet20"
+            )
             compose([f"model={model}", f"{choice}={name}"])
         else:
             compose([f"{choice}={name}"])

@@ -24,16 +24,24 @@ from tests.small import logged, same, train, weights
 #: Pictures that take no time, and a network that is hardly one.
 TINY = [
     *("data=shapes", "data.train=24", "data.test=8", "data.image_size=64", "data.batch_size=8", "trainer=cpu"),
-    *("trainer.max_epochs=2", "trainer.log_every=2", "trainer.threads=1"),
+    *("trainer.max_epochs=2", "trainer.log_every=2", "trainer.threads=1", "optimizer=adam"),
 ]
 YOLO = [*TINY, "model=yolo_tiny"]
-SMALL_BACKBONE = ["backbone=resnet18", "backbone.width=8"]
+SMALL_BACKBONE = ["backbone=resnet18", "backbone.width=16"]
+#: What makes each small, beside its backbone.
+SMALL_PARTS = {
+    "faster_rcnn": ["neck.width=16", "model.rois=16", "model.proposals=32", "model.hidden=[16]"],
+    "retinanet": ["neck.width=16", "model.depth=1", "model.width=16"],
+    "ssd300": ["model.width=32"],
+    "yolov3": ["neck.depth=1"],
+    "yolov4": ["neck.depth=1"],
+}
 DETECTORS = sorted(name for name, entry in index.entries("model").items() if "backbone" in entry["meta"])
 
 
 @pytest.mark.parametrize("model", DETECTORS)
 def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = [*TINY, f"model={model}", *SMALL_BACKBONE, "data.image_size=128", "trainer.limit_batches=2"]
+    small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "trainer.limit_batches=2"]
     whole = train(*small, "augment.mosaic=0.5", "run_dir=whole")
     record = RunDir.open(whole.dir).read()
     assert record["task"] == "detect" and record["tested"] == 8
@@ -65,7 +73,8 @@ def test_every_box_loss_trains(name: str) -> None:
 @pytest.mark.parametrize("loss", ["bce", "nll", "cross_entropy", "focal", "focal loss.form=sigmoid"])
 @pytest.mark.parametrize("model", ["yolo_tiny", "retinanet"])
 def test_every_loss_of_classes_trains(model: str, loss: str) -> None:
-    run = train(*TINY, f"model={model}", *SMALL_BACKBONE, *f"loss={loss}".split(), "trainer=debug")
+    small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, [])]
+    run = train(*small, *f"loss={loss}".split(), "trainer=debug")
     assert run.metrics["train/class_loss"] > 0
 
 
@@ -82,7 +91,7 @@ def test_the_suppressor_is_changed_after_the_training() -> None:
 
 
 def test_runs_that_differ_in_the_suppressor_are_trained_once(capsys: pytest.CaptureFixture) -> None:
-    line = [*YOLO, "name=once", "nms=nms,diou_nms", "seed=0,1", "executor.slots=1"]
+    line = [*YOLO, "name=once", "nms=nms,diou_nms", "seed=0,1", "executor.workers=1"]
     assert main(["train", "-m", *line]) == 0
     runs = {path.name: RunDir.open(path) for path in Path("outputs/once").iterdir() if (path / "run.json").exists()}
     assert len(runs) == 4
@@ -106,7 +115,8 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
     for one in answer["objects"]:
         x1, y1, x2, y2 = one["box"]
         assert 0 <= x1 <= x2 <= 120 and 0 <= y1 <= y2 <= 50 and one["name"] in RunDir.open(run.dir).read()["classes"]
-    assert Image.open("found/a.png").size[0] >= 120
+    with Image.open("found/a.png") as picture:
+        assert picture.size[0] >= 120
     assert predict(str(run.dir), ["a.png", "a.png"])[1]["picture"].endswith("a-2.png")
 
 
@@ -180,3 +190,9 @@ def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
     distance = DetectionLoss(build_loss("mse"), build_loss("cross_entropy"), on_offsets=True)
     stage = stage._replace(scores=torch.randn(3, 5))
     assert distance([stage]).box.item() == pytest.approx(2 * 4 / 2)
+
+
+def test_a_network_that_is_lost_says_so(capsys: pytest.CaptureFixture) -> None:
+    small = [*TINY, "model=faster_rcnn", *SMALL_BACKBONE, *SMALL_PARTS["faster_rcnn"], "optimizer=sgd"]
+    assert main(["train", *small, "optimizer.lr=1e12", "trainer.clip_norm=null", "run_dir=lost"]) == 2
+    assert "not finite" in capsys.readouterr().err

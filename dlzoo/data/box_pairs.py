@@ -38,7 +38,9 @@ def box_pairs(*, points: Annotated[int, Bounds(minimum=1, maximum=5000)] = 100, 
     ratios, areas = torch.tensor(_RATIOS, dtype=torch.float64), torch.tensor(_AREAS, dtype=torch.float64)
     place, area, shape, wanted = (
         grid.flatten()
-        for grid in torch.meshgrid(*(torch.arange(n) for n in (points, len(areas), len(ratios), len(ratios))), indexing="ij")
+        for grid in torch.meshgrid(
+            *(torch.arange(n) for n in (points, len(areas), len(ratios), len(ratios))), indexing="ij"
+        )
     )
     start = torch.cat([places[place], _sides(areas[area], ratios[shape])], 1)
     target = torch.cat([torch.full((len(wanted), 2), _CENTRE), _sides(torch.ones(len(wanted)), ratios[wanted])], 1)

@@ -42,9 +42,7 @@ class DetectionLoss(nn.Module):
         return Terms(*(torch.stack(column).sum() for column in zip(*terms, strict=True)))
 
     def _of(self, stage: Matches) -> Terms:
-        given, wanted = (
-            (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
-        )
+        given, wanted = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
         boxes = _weighted(self.box_loss.each(given, wanted), stage.box_weights)  # pyright: ignore[reportCallIssue]
         classes = _weighted(self._classes(stage), stage.class_weights)
         objectness = F.binary_cross_entropy_with_logits(

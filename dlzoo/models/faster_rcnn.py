@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
@@ -90,7 +91,7 @@ class FasterRCNN(Detector):
         maps = [lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)]
         size = (images.shape[2], images.shape[3])
         # Every other pixel is a map for the largest anchors (arXiv:1612.03144, section 4.1).
-        coarser = [maps[-1][:, :, ::2, ::2]] if self.coarser else []
+        coarser = [F.max_pool2d(maps[-1], 1, 2)] if self.coarser else []
         proposed = self.proposer([*maps, *coarser], size)
         if images.is_meta:
             self.roi(maps, list(proposed.boxes[:, : self.sampler.batch_size_per_image]), size)

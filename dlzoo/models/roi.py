@@ -57,11 +57,17 @@ class RoiHead(nn.Module):
     def forward(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         if maps[0].is_meta:  # nobody can say which map a box looks at
             features = maps[0].new_empty(sum(map(len, boxes)), self.channels, SIDE, SIDE)
-        elif isinstance(self.pool, MultiScaleRoIAlign):
+            return self._answers(features)
+        # When the weights are lost boxes are no numbers, and torchvision would look for pixels out of the memory.
+        boxes = [each.nan_to_num() for each in boxes]
+        if isinstance(self.pool, MultiScaleRoIAlign):
             named = {str(level): values for level, values in enumerate(maps)}
-            features = self.pool(named, list(boxes), [size] * len(boxes))
+            features = self.pool(named, boxes, [size] * len(boxes))
         else:
-            features = self.pool(maps[0], list(boxes))
+            features = self.pool(maps[0], boxes)
+        return self._answers(features)
+
+    def _answers(self, features: Tensor) -> tuple[Tensor, Tensor]:
         features = self.hidden(features)
         return self.head["scores"](features), self.head["offsets"](features).unflatten(1, (self.num_scores, 4))
 

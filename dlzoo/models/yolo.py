@@ -242,7 +242,7 @@ def _register() -> None:
     own = {"backbone": {"name": "resnet18", "width": 16}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}
     own |= {"act": "relu", "box_loss": "ciou", "nms": "nms"}
     MODELS.register("yolo_tiny", source="arXiv:1804.02767, made small", **parts | own)(
-        partial(yolo, levels=(3, 4), anchors="kmeans")
+        partial(yolo, levels=(3, 4), anchors="kmeans", assign="all")
     )
 
 

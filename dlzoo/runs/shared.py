@@ -61,4 +61,6 @@ def take_training(run: RunDir) -> None:
 
 def _training(config: Config) -> str:
     """What decides a training, as one word."""
-    return json.dumps({key: value for key, value in config.items() if key not in (*_AFTER_TRAINING, "run_dir")}, sort_keys=True)
+    return json.dumps(
+        {key: value for key, value in config.items() if key not in (*_AFTER_TRAINING, "run_dir")}, sort_keys=True
+    )

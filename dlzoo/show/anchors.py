@@ -30,7 +30,7 @@ def anchors(words: Sequence[str]) -> dict[str, Any]:
     if other:
         raise UserError(f"{other[0]!r}: anchors are of data: dlzoo anchors data=voc2007 data.image_size=416 count=9")
     section = config.compose(settings or ["data=shapes"])["data"]
-    data = Splits.load(section)
+    data = Splits.load(section | {"batch_size": "full"})
     if data.task != "detect":
         raise UserError(f"data={section['name']} has no boxes")
     sizes = sides(data.train.labels)
