@@ -134,7 +134,7 @@ class Assembled:
         return kind(
             self.network,  # pyright: ignore[reportArgumentType]
             **own,
-            loss_fn=blueprint.loss,
+            loss_fn=blueprint.loss,  # pyright: ignore[reportArgumentType]
             normalise=normalise,
             make_optimizer=blueprint.optimizer_of,
             asks_again=blueprint.asks_again,
@@ -266,7 +266,7 @@ def _freeze(network: nn.Module, what: str | int) -> list[nn.Module]:
             raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layer(s)")
         frozen = layers[:what]
     elif isinstance(network, Detector):
-        frozen = [network.backbone]
+        frozen: list[nn.Module] = [network.backbone]
     else:
         frozen = [child for name, child in network.named_children() if name != "head"]
     if not frozen:

@@ -15,8 +15,8 @@ from dlzoo.combinations import mixes_labels, refuse_odd_ones
 from dlzoo.data.augment import size_after
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError, first_line
-from dlzoo.optim.settings import Span
 from dlzoo.losses.detection import DetectionLoss
+from dlzoo.optim.settings import Span
 from dlzoo.registry import AUGMENTS, BOX_LOSSES, LOSSES, NMS, OPTIMIZERS, SCHEDULES
 from dlzoo.settings import TrainerSettings
 from dlzoo.size import size

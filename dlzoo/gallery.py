@@ -57,11 +57,13 @@ def of_objects(made: Assembled, outputs: Sequence[Tensor]) -> dict[str, Figure]:
     images = data.test.images[torch.tensor(few)]
     assert data.test.sizes is not None
     sizes, side = data.test.sizes[few], data.image_size
-    seen = [torch.cat([placed(rows[few, :, :4], sizes, side, data.fit), rows[few, :, 4:]], -1) for rows in outputs]
+    seen, wanted = (
+        list(torch.cat([placed(rows[few, :, :4], sizes, side, data.fit), rows[few, :, 4:]], -1)) for rows in outputs
+    )
     measured = by_class(found, labels, len(classes))
     errors = {name.removeprefix("test/"): value for name, value in made.task.test_metrics.items()}
     return {
-        "predictions": detection_pictures.predictions([image.numpy() for image in images], *map(list, seen), classes),
+        "predictions": detection_pictures.predictions([image.numpy() for image in images], seen, wanted, classes),
         "precision_recall": detection_pictures.precision_recall_curves(
             precision_recall(found, labels, len(classes)), classes
         ),

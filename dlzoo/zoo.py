@@ -117,7 +117,7 @@ def _filled(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool,
     settings, fill = _initialisation(init, entry.meta.get("init", INITS.fallback))
     initialise(network, fill, settings)
     if own:
-        network.normalisation = load_pretrained(network, name, counterpart)
+        network.normalisation = load_pretrained(network, name, counterpart)  # pyright: ignore[reportArgumentType]
     return network
 
 
@@ -142,7 +142,7 @@ def _backbone(
     backbone = entry.meta["backbone"] if backbone == "default" else backbone
     knobs = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
     inner = BACKBONES[knobs.pop("name")]
-    pretrained = knobs.pop("pretrained", False)
+    pretrained = bool(knobs.pop("pretrained", False))
     own = {kind: part for kind, part in chosen.items() if kind in inner.meta and not _is_usual(kind, part, entry)}
     if not pretrained:
         own["head"] = "gap"  # nobody asks it for classes, and the other heads are large

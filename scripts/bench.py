@@ -119,7 +119,7 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     for step in range(total):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(step)
-        for images, labels in feed.batches(step):
+        for images, labels, _ in feed.batches(step):
             with torch.autocast(device.type, torch.bfloat16, enabled=made.precision == "bf16-mixed"):
                 logits = network(images)
             loss_fn(logits.float(), labels).backward()

@@ -355,7 +355,7 @@ def test_matches_and_candidates(name: str, exclusive: bool) -> None:
         assert all(values.isfinite().all() for values in stage)
         assert stage.classes.numel() == 0 or 0 <= stage.classes.min() <= stage.classes.max() == 3
         assert stage.scores.shape[1] == (3 + exclusive if len(stage.scores) else 1)
-        assert stage.count >= 1
+        assert stage.matched >= 1
         # The offsets of a box are what its decoded corners say.
         wanted, boxes = stage.box_targets[stage.box_weights > 0], stage.boxes[stage.box_weights > 0]
         assert len(wanted)

@@ -139,7 +139,7 @@ def test_an_object_that_finds_every_place_taken_is_left_out() -> None:
     assigned = assign(objects(same[None]), SIDES, STRIDES, ANCHORS, also=None)
     assert assigned.positive.flatten().tolist() == [True] * 6 + [False] * 2
     assert len(set(assigned.slots.flatten()[:6].tolist())) == 6
-    assert only(detector(), silence(detector(), 1), same[None]).count == 6
+    assert only(detector(), silence(detector(), 1), same[None]).matched == 6
 
 
 @pytest.mark.parametrize("assigned", ["best", "all"])
@@ -165,7 +165,7 @@ def test_who_says_the_targets_is_right(offsets: str, scale: float, assigned: str
             target[5 + int(label)] = 20
     stage = only(network, raw, labels)
     positive = stage.box_weights > 0
-    assert positive.sum() == stage.count == sum(map(len, places)) > 20
+    assert positive.sum() == stage.matched == sum(map(len, places)) > 20
     for loss, given, wanted in (
         ("mse", stage.offsets, stage.offset_targets),
         ("ciou", stage.boxes, stage.box_targets),
@@ -243,7 +243,7 @@ def test_no_object_and_no_prediction_breaks_a_gradient(size: float, exclusive: b
         shapes = [level.shape for level in silence(network, len(ODD))]
         raw = tuple((size * torch.randn(shape, generator=generator)).requires_grad_() for shape in shapes)
         stage = only(network, raw, padded(ODD))
-        assert stage.count == (stage.class_weights > 0).sum() > 0
+        assert stage.matched == (stage.class_weights > 0).sum() > 0
         losses = [
             each("mse", stage.offsets, stage.offset_targets) * stage.box_weights,
             each("ciou", stage.boxes, stage.box_targets) * stage.box_weights,
@@ -262,7 +262,7 @@ def test_no_object_and_no_prediction_breaks_a_gradient(size: float, exclusive: b
 def test_no_objects_at_all() -> None:
     network = detector(ignore="prediction")
     stage = only(network, silence(network, 2), padded([torch.zeros(0, 6)] * 2))
-    assert stage.count == 1 and stage.box_weights.sum() == stage.class_weights.sum() == 0
+    assert stage.matched == 1 and stage.box_weights.sum() == stage.class_weights.sum() == 0
     assert stage.objectness_weights.min() == 1 and stage.objectness_targets.max() == 0
 
 

@@ -62,7 +62,7 @@ class Matches(NamedTuple):
         classes: (Q,) int64 from 0 to K, K is background; class_weights: (Q,).
         objectness: (S,) logits; objectness_targets: (S,) from 0 to 1; objectness_weights: (S,). S is 0 where a detector
             has no such score.
-        count: () what the sums of losses are divided by, at least 1.
+        matched: () what the sums of losses are divided by, at least 1.
     """
 
     boxes: Tensor
@@ -76,4 +76,4 @@ class Matches(NamedTuple):
     objectness: Tensor
     objectness_targets: Tensor
     objectness_weights: Tensor
-    count: Tensor
+    matched: Tensor

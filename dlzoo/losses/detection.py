@@ -48,7 +48,7 @@ class DetectionLoss(nn.Module):
         objectness = F.binary_cross_entropy_with_logits(
             stage.objectness, stage.objectness_targets, stage.objectness_weights, reduction="sum"
         )
-        return Terms(self.weight * boxes / stage.count, classes / stage.count, objectness / stage.count)
+        return Terms(self.weight * boxes / stage.matched, classes / stage.matched, objectness / stage.matched)
 
     def _classes(self, stage: Matches) -> Tensor:
         """(Q,)."""

@@ -123,7 +123,7 @@ class FasterRCNN(Detector):
             objectness=nothing,
             objectness_targets=nothing,
             objectness_weights=nothing,
-            count=weights.sum().clamp(min=1),
+            matched=weights.sum().clamp(min=1),
         )
 
     def candidates(self, raw: Raw) -> tuple[Tensor, Tensor]:

@@ -75,7 +75,7 @@ class OneStage(Detector):
                 objectness=nothing,
                 objectness_targets=nothing,
                 objectness_weights=nothing,
-                count=found.positive.sum().clamp(min=1),
+                matched=found.positive.sum().clamp(min=1),
             )
         ]
 

@@ -116,7 +116,7 @@ class Proposer(nn.Module):
             objectness=taken(said.objectness.float(), rows).flatten(),
             objectness_targets=positive.flatten(),
             objectness_weights=weights.flatten(),
-            count=weights.sum().clamp(min=1),
+            matched=weights.sum().clamp(min=1),
         )
 
 

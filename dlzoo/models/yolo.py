@@ -137,7 +137,7 @@ class Yolo(Detector):
                 objectness=said[..., 4].flatten(),
                 objectness_targets=is_object.flatten(),
                 objectness_weights=torch.maximum(is_object, self._judged(said, slots, found)).flatten(),
-                count=positive.sum().clamp(min=1),
+                matched=positive.sum().clamp(min=1),
             )
         ]
 

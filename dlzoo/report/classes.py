@@ -28,7 +28,8 @@ def classes(content: Content) -> Picture | None:
     means, names = _most_different(found)
     figure, cut = _panels(content, shown, found, names)
     caption = " ".join([
-        f"{content.class_metric.capitalize()} of each class, the arm minus its baseline, with 95 % intervals over {seeds_said(content)}.",
+        f"{content.class_metric.capitalize()} of each class, the arm minus its baseline,",
+        f"with 95 % intervals over {seeds_said(content)}.",
         *omitted(len(shown), len(compared), "comparisons"),
         *omitted(len(names), len(means), "classes", "those with the largest differences"),
         *(["Intervals that leave the picture are cut."] if cut else []),

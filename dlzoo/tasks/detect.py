@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlzoo.boxes.objects import objects
 from dlzoo.data.feed import Batch
 from dlzoo.data.letterbox import Fit, original
 from dlzoo.errors import UserError
@@ -42,7 +41,8 @@ class Detect(Task):
         **rest: Any,
     ) -> None:
         super().__init__(network, **rest)
-        self.loss_fn, self.suppress, self.num_classes, self.fit = loss_fn, suppress, num_classes, fit
+        self.loss_fn, self.suppress, self.num_classes = loss_fn, suppress, num_classes
+        self.fit: Fit = fit
 
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
         terms = self.loss_fn(self.network.matches(self.network(batch.images), batch.labels))
@@ -53,20 +53,22 @@ class Detect(Task):
         detector: Any = self.evaluated
         found = self.suppress(*detector.candidates(detector(batch.images)))
         assert batch.sizes is not None
-        side = batch.images.shape[-1]
-        back = [in_picture(rows, batch.sizes, side, self.fit) for rows in (found, batch.labels)]
-        return back[0], back[1]
+        where: tuple[Tensor, int, Fit] = (batch.sizes, batch.images.shape[-1], self.fit)
+        return in_picture(found, *where), in_picture(batch.labels, *where)
 
     def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
         found, labels = (output.cpu() for output in outputs)
         measured = detection_metrics(found, labels, self.num_classes)
         if self.monitor not in measured:
-            raise UserError(f"none of {len(labels)} images that are measured has an object that counts: choose other data"
-                            " (data.val_fraction, data.limit)")  # fmt: skip
+            raise UserError(
+                f"none of {len(labels)} images that are measured has an object that counts: choose other data"
+                " (data.val_fraction, data.limit)"
+            )
         return measured
 
     def by_class(self, *outputs: Tensor) -> dict[str, list[float | None]]:
-        return by_class(*outputs, self.num_classes)
+        found, labels = outputs
+        return by_class(found, labels, self.num_classes)
 
 
 def said(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
