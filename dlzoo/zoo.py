@@ -137,13 +137,19 @@ def _backbone(
 ) -> Backbone:
     """The backbone of the detector `entry`: with the parts that were chosen for both, and with its own otherwise.
 
-    What it takes of them counts as taken by the detector.
+    A registration's `whole` names kinds that are the same in both also where nobody chose. What the backbone takes
+    counts as taken by the detector.
     """
     backbone = entry.meta["backbone"] if backbone == "default" else backbone
     knobs = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
     inner = BACKBONES[knobs.pop("name")]
     pretrained = bool(knobs.pop("pretrained", False))
-    own = {kind: part for kind, part in chosen.items() if kind in inner.meta and not _is_usual(kind, part, entry)}
+    shared = entry.meta.get("whole", ())
+    own = {
+        kind: part if part != "default" or kind not in shared else entry.meta[kind]
+        for kind, part in chosen.items()
+        if kind in inner.meta and (kind in shared or not _is_usual(kind, part, entry))
+    }
     if not pretrained:
         own["head"] = "gap"  # nobody asks it for classes, and the other heads are large
     own_parts = make_parts(inner, own)

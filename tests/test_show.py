@@ -107,7 +107,7 @@ def test_completion(line: str, some: list[str]) -> None:
 def test_the_table_of_parts_and_the_one_in_the_readme(capsys: pytest.CaptureFixture) -> None:
     """Every cell was found out by building; here that the README is not behind, and that the words agree."""
     found = parts.matrix()
-    assert set(found) == set(MODELS.names())
+    assert set(found) == set(MODELS.names()) - {"moved_boxes"}  # which is for one data set alone
     assert parts.markdown(found) in (Path(__file__).parent.parent / "README.md").read_text()
     parts.show(found, Console(width=150))
     printed = capsys.readouterr().out

@@ -83,7 +83,8 @@ def number_of(place: Place) -> int:
 
 def detector(**knobs: Any) -> Yolo:
     """A small one with the maps and anchors of this file."""
-    settings: dict[str, Any] = {"levels": [3, 4, 5], "anchors": ANCHORS.flatten().tolist(), "ignore": "none"}
+    settings: dict[str, Any] = {"levels": [3, 4, 5], "anchors": ANCHORS.flatten().tolist()}
+    settings |= {"assign": "best", "ignore": "none"}
     neck = {"name": "fpn", "width": 8}
     backbone = {"name": "resnet18", "width": 8, "stem": "imagenet"}
     wiring: dict[str, Any] = {"num_classes": CLASSES, "image_size": HEIGHT}

@@ -235,12 +235,13 @@ def _register() -> None:
     own = {"backbone": "darknet53", "neck": fpn, "act": leaky, "box_loss": "mse", "nms": "nms"}
     MODELS.register("yolov3", source="arXiv:1804.02767", **parts | own)(yolo)
     own = {"backbone": "cspdarknet53", "neck": fpn | {"name": "pan", "spp": True}, "act": leaky, "norm": "cmbn"}
-    own |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms"}
+    own |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms", "whole": ("norm", "drop")}
     MODELS.register("yolov4", source="arXiv:2004.10934", **parts | own)(
         partial(yolo, assign="all", small_weight=False, grid_scale=1.1)
     )
-    own = {"backbone": {"name": "resnet18", "width": 16}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}
-    own |= {"act": "relu", "box_loss": "ciou", "nms": "nms"}
+    # The stem of a ResNet would leave figures of 15 px with 4.
+    own = {"backbone": {"name": "vgg11", "width": 12}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}
+    own |= {"act": "relu", "box_loss": "ciou", "nms": "nms", "whole": ("norm",)}
     MODELS.register("yolo_tiny", source="arXiv:1804.02767, made small", **parts | own)(
         partial(yolo, levels=(3, 4), anchors="kmeans", assign="all")
     )
