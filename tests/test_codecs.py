@@ -7,10 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.image_list import ImageList
 
-from dlzoo.boxes.anchors import grid_anchors, kmeans_anchors, mean_iou
+from dlzoo.boxes.anchors import kmeans_anchors, mean_iou
 from dlzoo.boxes.codecs import delta_decode, delta_encode, yolo_decode, yolo_encode
 from dlzoo.boxes.iou import iou
 from dlzoo.errors import UserError
@@ -160,19 +158,3 @@ def test_mean_iou_is_that_of_boxes_around_one_centre() -> None:
     pairs = iou(torch.cat((-sizes, sizes), -1)[:, None], torch.cat((-anchors, anchors), -1))
     assert mean_iou(sizes, anchors) == pytest.approx(pairs.amax(1).mean().item())
     assert mean_iou(sizes, sizes) == 1
-
-
-def test_grid_anchors_against_torchvision() -> None:
-    generator = AnchorGenerator(sizes=((32, 64),), aspect_ratios=((0.5, 1.0, 2.0),))
-    images = ImageList(torch.zeros(1, 3, 64, 96), [(64, 96)])
-    expected = generator(images, [torch.zeros(1, 1, 4, 6)])[0]
-    shapes = generator.cell_anchors[0][:, 2:] - generator.cell_anchors[0][:, :2]
-    # torchvision's are around the corners of the cells.
-    torch.testing.assert_close(grid_anchors(4, 6, 16, shapes), expected + 8)
-
-
-def test_grid_anchors_fill_the_picture_row_by_row() -> None:
-    anchors = grid_anchors(2, 3, 10, torch.tensor([[10.0, 10.0]]))
-    expected = [[10 * x, 10 * y, 10 * x + 10, 10 * y + 10] for y in range(2) for x in range(3)]
-    assert torch.equal(anchors, torch.tensor(expected, dtype=torch.float32))
-    assert grid_anchors(0, 3, 10, torch.ones(2, 2)).shape == (0, 4)

@@ -39,10 +39,13 @@ DETECTORS = sorted(name for name, entry in index.entries("model").items() if "ba
 @pytest.mark.parametrize("model", DETECTORS)
 def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "trainer.limit_batches=2"]
+    if model != "yolo_tiny":
+        monkeypatch.setattr("dlzoo.gallery.of_run", lambda *of_run: {})  # the same for all, and slow
     whole = train(*small, "augment.mosaic=0.5", "run_dir=whole")
     record = RunDir.open(whole.dir).read()
     assert record["task"] == "detect" and record["tested"] == 8
-    assert {"curves", "predictions", "precision_recall", "classes", "errors"} <= set(record["pictures"])
+    drawn = {"curves", "predictions", "precision_recall", "classes", "errors"}
+    assert set(record["pictures"]) == (drawn if model == "yolo_tiny" else set())
     assert 0 <= record["metrics"]["test/map50_voc10"] <= 1 and "test/errors_missed" in record["metrics"]
     assert len(record["by_class"]["ap50_voc10"]) == len(record["classes"])
 
@@ -67,8 +70,13 @@ def test_every_box_loss_trains(name: str) -> None:
     assert np.isfinite(run.metrics["train/box_loss"]) and run.metrics["train/box_loss"] > 0
 
 
-@pytest.mark.parametrize("loss", ["bce", "nll", "cross_entropy", "focal", "focal loss.form=sigmoid"])
-@pytest.mark.parametrize("model", ["yolo_tiny", "retinanet"])
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        *[("yolo_tiny", loss) for loss in ("bce", "nll", "cross_entropy", "focal", "focal loss.form=sigmoid")],
+        *[("retinanet", loss) for loss in ("bce", "cross_entropy")],
+    ],
+)
 def test_every_loss_of_classes_trains(model: str, loss: str) -> None:
     small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, [])]
     run = train(*small, *f"loss={loss}".split(), "trainer=debug")

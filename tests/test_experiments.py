@@ -103,7 +103,7 @@ def test_the_tiny_form_trains(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("dlzoo.gallery.of_run", lambda *of_run: {})  # pictures take longer than all the rest
     found, metric = planned(f"experiment={name}", "scale=tiny"), of_comparison([f"experiment={name}"]).metric
     short = ["data.limit=200", "trainer.max_epochs=1", "trainer.limit_batches=1", "trainer.accelerator=cpu"]
-    for run in (found.runs[0], found.runs[len(arms(found)) - 1]):
+    for run in (found.runs[len(arms(found)) - 1],):
         here = [] if run.config["data"]["name"] in EMBEDDED else ["data=digits"]  # nothing is downloaded
         here += ["data.train=40", "data.test=10"] if run.config["data"]["name"] == "shapes" else []
         config = compose([*run.overrides, *here, *short], of_several=True)

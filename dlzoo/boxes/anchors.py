@@ -42,23 +42,6 @@ def mean_iou(sizes: Tensor, anchors: Tensor) -> float:
     return _overlaps(sizes.double(), anchors.double()).amax(1).mean().item()
 
 
-def grid_anchors(height: int, width: int, stride: float, shapes: Tensor) -> Tensor:
-    """Boxes (height * width * A, 4) of shapes (A, 2) around the centres of cells: row by row, and all A of each cell.
-
-    Args:
-        height: of the map, in cells.
-        width: of the map, in cells.
-        stride: pixels of a cell.
-        shapes: widths and heights in pixels.
-    """
-    rows, columns = (
-        (torch.arange(length, device=shapes.device, dtype=shapes.dtype) + 0.5) * stride for length in (height, width)
-    )
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    centres = torch.stack((x, y), -1)[:, :, None]
-    return torch.cat((centres - shapes / 2, centres + shapes / 2), -1).flatten(0, 2)
-
-
 def _overlaps(sizes: Tensor, anchors: Tensor) -> Tensor:
     """IoU of boxes around one centre: (B, 2), (A, 2) -> (B, A)."""
     intersection = torch.minimum(sizes[:, None], anchors).prod(-1)

@@ -88,8 +88,10 @@ def _distance(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def _angle(boxes: Tensor) -> Tensor:
-    """atan(width / height), 0 for a point."""
-    return torch.atan2(*_sides(boxes))
+    """atan(width / height), 0 for what is so small that its square is 0, where atan2 has no gradient."""
+    width, height = _sides(boxes)
+    nothing = width.square() + height.square() == 0
+    return torch.atan2(width.masked_fill(nothing, 0), height.masked_fill(nothing, 1))
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
