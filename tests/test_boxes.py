@@ -97,7 +97,10 @@ def test_pairs_move_with_their_boxes(measure: Measure) -> None:
     # Some are there twice.
     rows, columns = (torch.randint(count, (40,), generator=torch.Generator().manual_seed(count)) for count in (20, 30))
     pairs = measure(first[:, None], second)
-    assert torch.equal(measure(first[rows][:, None], second[columns]), pairs[rows][:, columns])
+    # Not to the bit: vectors and what is left over of them have different arc tangents.
+    torch.testing.assert_close(
+        measure(first[rows][:, None], second[columns]), pairs[rows][:, columns], rtol=0, atol=1e-6
+    )
     assert measure(first[:0, None], second).shape == (0, 30)
     assert measure(first[:, None], second[:0]).shape == (20, 0)
 

@@ -1,4 +1,4 @@
-"""Anchors: the shapes that boxes are relative to, from the data or on a grid."""
+"""Anchors: the shapes that boxes are relative to, learnt from the data."""
 
 from __future__ import annotations
 
