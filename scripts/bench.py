@@ -26,6 +26,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from bench_detection import detector_costs, suppressor_costs
 from bench_recipes import recipe_costs
 from bench_report import report_costs
 from bench_sweeps import sweep_costs
@@ -380,7 +381,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="smaller, noisier")
     parser.add_argument(
-        "--only", nargs="+", choices=["loop", "input", "recipes", "end", "start", "sweeps", "report", "gpu"]
+        "--only",
+        nargs="+",
+        choices=["loop", "input", "recipes", "end", "start", "sweeps", "report", "suppressors", "detector", "gpu"],
     )
     arguments = parser.parse_args()
     trainer = {"cpu": "cpu", "cuda": "gpu"}[arguments.device]
@@ -395,9 +398,11 @@ def main() -> None:
         "start": lambda: start_costs(repeats),
         "sweeps": lambda: sweep_costs(repeats, quick),
         "report": lambda: report_costs(repeats, quick),
+        "suppressors": lambda: suppressor_costs(repeats),
     }
     if arguments.device == "cuda":
         costs["gpu"] = lambda: gpu_costs(repeats, quick, trainer)
+        costs["detector"] = lambda: detector_costs(repeats, quick, trainer)
     for kind, measure in costs.items():
         for name, value in measure() if kind in (arguments.only or costs) else []:
             print(f"| {name:<67} | {value:>11} |", flush=True)

@@ -1,0 +1,86 @@
+"""What suppression costs beside torchvision's, and how fast a detector trains, for scripts/bench.py."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from dlzoo.assembly import Assembled
+from dlzoo.config import compose
+from dlzoo.zoo import build
+
+#: Boxes of one image and class.
+BOXES = 10_000
+
+
+def suppressor_costs(repeats: int) -> list[tuple[str, str]]:
+    """Each suppressor of hard kind against torchvision's compiled nms, on the same boxes, one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = []
+    for place, (boxes, scores) in {"scattered": _scattered(), "in 50 crowds": _crowded()}.items():
+        classes = torch.zeros(1, BOXES, dtype=torch.int64)
+        for name in ("nms", "diou_nms"):
+            suppress = build("nms", name)
+            given = boxes[None], scores[None], classes
+            pairs = [
+                (_seconds(lambda: suppress(*given)), _seconds(lambda: nms(boxes, scores, 0.5)))  # noqa: B023
+                for _ in range(repeats + 1)
+            ]
+            ratio = statistics.median(own / theirs for own, theirs in pairs[1:])
+            rows.append((f"{name} of {BOXES:,} boxes {place} / torchvision's nms", f"{ratio:.2f}"))
+    torch.set_num_threads(threads)
+    return rows
+
+
+def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, str]]:
+    """YOLOv3 at 416 px on drawn pictures: images a second, and how much of a step its batches take alone."""
+    count = 64 if quick else 512
+    words = ["data=shapes", f"data.train={count}", "data.test=8", "data.image_size=416", "data.val_fraction=0"]
+    words += ["data.batch_size=32", "model=yolov3", "augment=yolo", "augment.mosaic=0.5", f"trainer={trainer}"]
+    made = Assembled(compose([*words, f"trainer.max_epochs={repeats + 1}"]))
+    made.fit(None, [])
+    feed, device = made.task.train_feed, next(made.network.parameters()).device
+    feed.to(device)
+
+    def batches() -> None:
+        for step in range(feed.steps_per_epoch):
+            for batch in feed.batches(step):
+                batch.images.sum()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    batches()
+    alone = statistics.median(_seconds(batches) for _ in range(repeats))
+    whole = made.task.train_seconds / (repeats + 1)
+    return [
+        ("yolov3 at 416 px, batch 32, with augmentation and mosaic: images/s", f"{count / whole:.0f}"),
+        ("the same: batches alone / a step", f"{alone / whole:.3f}"),
+    ]
+
+
+def _scattered() -> tuple[Tensor, Tensor]:
+    """Boxes of 10 to 100 px, evenly in a picture of 1,000."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(BOXES, 2, generator=generator) * 900
+    sides = 10 + torch.rand(BOXES, 2, generator=generator) * 90
+    return torch.cat([corners, corners + sides], 1), torch.rand(BOXES, generator=generator)
+
+
+def _crowded() -> tuple[Tensor, Tensor]:
+    """Boxes around 50 places: what a detector says before suppression."""
+    generator = torch.Generator().manual_seed(1)
+    boxes, _ = _scattered()
+    around = boxes[:50].repeat(BOXES // 50, 1)
+    return around + torch.randn(BOXES, 4, generator=generator) * 5, torch.rand(BOXES, generator=generator)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
