@@ -104,11 +104,25 @@ class Assembled:
             heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be left out
             other_head = any(key not in state or state[key].shape != own[key] for key in heads)
             new_head = other_head if known is None else known != list(self.data.classes)
+            self._keep_anchors(state, f"init_from={origin}", new_head=new_head)
             transfer(state, self.network, f"init_from={origin}", new_head=new_head)
             taken = f"{origin}, {'with a new head' if new_head else 'head included'}"
         if normalisation:
             transfer(normalisation, self.normalise, f"init_from={origin}")
         return taken
+
+    def _keep_anchors(self, state: dict[str, Tensor], where: str, *, new_head: bool) -> None:
+        """Anchors are what was asked for, and not what the weights were learnt with.
+
+        Raises:
+            UserError: if the head is taken that was.
+        """
+        own, theirs = dict(self.network.named_buffers()).get("anchors"), state.get("anchors")
+        if own is None or theirs is None or own.shape != theirs.shape:
+            return
+        if not new_head and not torch.allclose(own, theirs, rtol=1e-4):
+            raise UserError(f"{where}: its head was trained with other anchors: {theirs.flatten().tolist()}")
+        state["anchors"] = own
 
     def _task(self) -> Task:
         config, settings, data = self.config, self.settings, self.data
@@ -266,7 +280,7 @@ def _freeze(network: nn.Module, what: str | int) -> list[nn.Module]:
             raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layer(s)")
         frozen = layers[:what]
     elif isinstance(network, Detector):
-        frozen: list[nn.Module] = [network.backbone]
+        frozen: list[nn.Module] = [network.backbone.network]  # what was added to it was never trained
     else:
         frozen = [child for name, child in network.named_children() if name != "head"]
     if not frozen:

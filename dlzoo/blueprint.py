@@ -17,7 +17,7 @@ from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError, first_line
 from dlzoo.losses.detection import DetectionLoss
 from dlzoo.optim.settings import Span
-from dlzoo.registry import AUGMENTS, BOX_LOSSES, LOSSES, NMS, OPTIMIZERS, SCHEDULES
+from dlzoo.registry import AUGMENTS, BOX_LOSSES, LOSSES, MODELS, NMS, OPTIMIZERS, SCHEDULES
 from dlzoo.settings import TrainerSettings
 from dlzoo.size import size
 from dlzoo.tasks.plan import Plan
@@ -49,7 +49,7 @@ class Blueprint:
             "image_size": size_after(self.augment, data.image_size),
         }
         if data.task == "detect":
-            self.loss, exclusive = _detection_loss(config)
+            self.loss, exclusive = _detection_loss(config, len(data.classes))
             self.wiring["exclusive"] = exclusive
             settings, suppress = NMS.from_section(config["nms"])
             self.suppress = partial(detections, suppress=suppress, settings=settings)
@@ -97,7 +97,7 @@ def _lr_factor(section: Config, plan: Plan) -> Callable[[int], float]:
     return warmup.before(schedule, span)
 
 
-def _detection_loss(config: Config) -> tuple[DetectionLoss, bool]:
+def _detection_loss(config: Config, num_classes: int) -> tuple[DetectionLoss, bool]:
     """The losses of a detector, and whether an object has one class only.
 
     Raises:
@@ -107,7 +107,17 @@ def _detection_loss(config: Config) -> tuple[DetectionLoss, bool]:
     settings, boxes = BOX_LOSSES.from_section(config["box_loss"])
     on_offsets = "offsets" in BOX_LOSSES[config["box_loss"]["name"]].meta["kinds"]
     loss = DetectionLoss(boxes, classes, on_offsets=on_offsets, weight=settings.weight)
-    return loss, not getattr(classes, "independent", False)
+    exclusive = not getattr(classes, "independent", False)
+    background = exclusive and not MODELS[config["model"]["name"]].meta.get("objectness")
+    scores = num_classes + background
+    wanted = torch.zeros(1, dtype=torch.int64) if exclusive else torch.zeros(1, scores)
+    try:
+        classes.each(torch.zeros(1, scores), wanted)
+    except (RuntimeError, UserError) as error:
+        settings = ", ".join(f"{name}={value}" for name, value in config["loss"].items() if value is not None)
+        names = f"{num_classes} classes" + (" and background" if background else "")
+        raise UserError(f"loss: {settings} does not work for {names}: {first_line(error)}") from error
+    return loss, exclusive
 
 
 def _loss(section: Config, num_classes: int, task: str, *, soft: bool) -> nn.Module:

@@ -70,6 +70,8 @@ def _refuse_model(config: Config, data: Splits) -> None:
     if "backbone" not in meta and data.kind == "boxes":
         detectors = _named("model", "backbone")
         raise UserError(f"model={name} gives one class an image, and data={of} has objects; choose {detectors}")
+    if meta.get("targets") == "boxes" and config["model"]["pairs"] < len(data.train):
+        raise UserError(f"model.pairs={config['model']['pairs']} is less than the {len(data.train)} pairs of data={of}")
     if data.kind == "table" and not meta.get("tables"):
         raise UserError(f"model={name} is for images, and data={of} is a table; choose {_named('model', 'tables')}")
 
@@ -88,6 +90,10 @@ def _refuse_augment(config: Config, data: Splits) -> None:
                 f"augment={augment['name']} moves pixels and no boxes, and data={of} has objects; choose"
                 f" {_named('augment', 'boxes')}"
             )
+        steps = augment.get("steps", ()) if augment["name"] == "several" else ()
+        unfit = [step for step in steps if not index.entries("augment").get(step, {"meta": {}})["meta"].get("boxes")]
+        if unfit:
+            raise UserError(f"augment.steps: {unfit[0]} moves pixels and no boxes; choose {_named('augment', 'boxes')}")
         asked = ["augment.cutmix"] if augment["cutmix"] else []
         asked += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
         if asked:
@@ -107,9 +113,10 @@ def _refuse_loss(config: Config, data: Splits) -> None:
     name, meta, wanted = config["loss"]["name"], _meta("loss", config), kind_of_loss(config, data)
     kinds = index.kinds(name)
     if wanted not in kinds and not (wanted == "boxes" and "regression" in kinds):
+        fits = " and ".join(_LABELS[kind] for kind in kinds if kind in _LABELS and kind != "objects")
         raise UserError(
-            f"loss={name} is for {' and '.join(_LABELS[kind] for kind in kinds if kind in _LABELS)}, and"
-            f" data={config['data']['name']} has {_LABELS[wanted]}; choose {_losses(wanted)}"
+            f"loss={name} is for {fits}, and data={config['data']['name']} has {_LABELS[wanted]}; choose"
+            f" {_losses(wanted)}"
         )
     link = config["loss"].get("link")
     if data.task == "regress" and link not in (None, "identity"):

@@ -272,7 +272,7 @@ def _carry_out(
         metrics, outputs = made.test([stop, display])
         stop.check()
         log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
-        kept = ("train/",) if "trained_by" in before else ("train/", "val/")  # validation was another run's
+        kept = ("train/",) if "training_taken" in before else ("train/", "val/")  # validation was another run's
         run.update(
             metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
             tested=len(outputs[0]),

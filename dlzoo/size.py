@@ -44,7 +44,7 @@ def built(config: Config, wiring: dict[str, Any]) -> nn.Module:
         raise UserError(str(error) if name in str(error) else f"{name}: {error}") from None
 
 
-def size(config: Config, wiring: dict[str, int], batch_size: int) -> tuple[int, int]:
+def size(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:
     """(parameters, multiply-accumulates of one image), from the forward pass of a training step on the meta device.
 
     Raises:

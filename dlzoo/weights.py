@@ -58,7 +58,7 @@ def below(state: State, name: str) -> State:
 
 
 def load_backbone(state: State, backbone: Backbone, origin: str) -> None:
-    """Copy a classifier's weights into the backbone of a detector; what only one of them has is left out.
+    """Copy a classifier's weights into the backbone of a detector, all but those behind the maps it looks at.
 
     Raises:
         UserError: if they are those of another model.

@@ -52,7 +52,7 @@ def test_every_default_that_a_registration_names_exists() -> None:
         for choice, part in MODELS[name].meta.items():
             if choice == "torchvision":
                 assert set(part) <= set(REGISTRIES["norm"].names())
-            elif choice not in ("tables", "linear", "targets", "whole"):  # facts about the model
+            elif choice not in ("tables", "linear", "targets", "whole", "objectness"):  # facts about the model
                 part = {"name": part} if isinstance(part, str) else part
                 assert part["name"] in (*REGISTRIES[choice].names(), "default"), (name, choice)
                 assert set(part) - {"name"} <= set(REGISTRIES[choice][part["name"]].knobs) if len(part) > 1 else True

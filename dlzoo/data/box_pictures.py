@@ -198,5 +198,5 @@ def _cut(everything: Split, sizes: Mapping[str, int], root: Path) -> tuple[Split
         return train, test, None
     parts = torch.arange(len(everything)).split(list(sizes.values()))
     splits = {part: everything.take(rows) for part, rows in zip(sizes, parts, strict=True)}
-    test = splits.pop("test", None) or splits.pop("val")
+    test = splits.pop("test" if "test" in splits else "val")
     return splits["train"], test, splits.get("val")

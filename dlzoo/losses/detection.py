@@ -29,7 +29,8 @@ class DetectionLoss(nn.Module):
         on_offsets: whether `box_loss` is a distance, of offsets as the network says them, or a measure of boxes.
         weight: of the boxes beside the rest.
 
-    Objectness is a binary cross-entropy.
+    Objectness is a binary cross-entropy. Objects are counted in each part that a batch is worked through in: with
+    trainer.accumulate or several devices the parts count the same, however many are in them.
     """
 
     def __init__(self, box_loss: nn.Module, class_loss: nn.Module, *, on_offsets: bool, weight: float = 1.0) -> None:
@@ -43,6 +44,8 @@ class DetectionLoss(nn.Module):
 
     def _of(self, stage: Matches) -> Terms:
         given, wanted = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
+        # Not only its loss: what a row of no weight says must not have a gradient that is no number.
+        given = torch.where(stage.box_weights[:, None] > 0, given, wanted)
         boxes = _weighted(self.box_loss.each(given, wanted), stage.box_weights)  # pyright: ignore[reportCallIssue]
         classes = _weighted(self._classes(stage), stage.class_weights)
         objectness = F.binary_cross_entropy_with_logits(

@@ -155,4 +155,6 @@ def taken(values: Tensor, rows: Tensor) -> Tensor:
 
 def whole(size: tuple[int, int], like: Tensor) -> Tensor:
     """The box of all of an image of (height, width): (4,)."""
-    return like.new_tensor([0, 0, size[1], size[0]])
+    box = like.new_zeros(4)  # filled: a list would be copied to the device, which waits for it
+    box[2], box[3] = size[1], size[0]
+    return box

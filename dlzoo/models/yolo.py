@@ -180,13 +180,13 @@ def yolo(
 ) -> Yolo:
     """A box is its cell's place + sigmoid(x, y) and its anchor's size * e^(w, h); objectness and classes beside it
 
-    `levels` are maps of stride 2^level. `anchors` are the paper's, shared out among the levels (the finest has the
-    smallest), learnt from the data (kmeans, three a level), or a list of widths and heights in pixels. An object is
-    taught to the one anchor whose shape fits best, or also to all that fit well (assign=all). Other slots are taught
-    that they have none, but for those whose predicted box, or whose anchor, overlaps an object by more than
-    `ignore_iou`. `small_weight`: a box counts 2 - w h, w and h as parts of the picture. `offsets`: width and height
-    are the anchor's times e^t (log) or times t (ratio), or t pictures wide (direct, without anchors). `grid_scale`
-    lets centres reach the borders of cells.
+    `levels` are maps of stride 2^level. `anchors` are YOLOv3's nine (paper), shared out among the levels (the
+    finest has the smallest), learnt from the data (kmeans, three a level), or a list of widths and heights in
+    pixels. An object is taught to the one anchor whose shape fits best, or also to all that fit well (assign=all).
+    Other slots are taught that they have none, but for those whose predicted box, or whose anchor, overlaps an
+    object by more than `ignore_iou`. `small_weight`: a box counts 2 - w h, w and h as parts of the picture.
+    `offsets`: width and height are the anchor's times e^t (log) or times t (ratio), or t pictures wide (direct,
+    without anchors). `grid_scale` lets centres reach the borders of cells.
 
     Raises:
         UserError: for levels that do not follow each other, and for anchors that cannot be shared out.
@@ -229,7 +229,7 @@ def _anchors(choice: str | tuple[float, ...], levels: int, sizes: Tensor | None,
 def _register() -> None:
     """A line an entry, but for what they have in common."""
     parts = {"norm": "bn", "attention": "none", "conv": "standard", "drop": "none", "pool": "max"}
-    parts |= {"upsample": "nearest", "init": "he", "loss": "bce"}
+    parts |= {"upsample": "nearest", "init": "he", "loss": "bce", "objectness": True}
     fpn = {"name": "fpn", "merge": "concat", "width": None, "depth": 5}
     leaky = {"name": "leaky_relu", "negative_slope": 0.1}
     own = {"backbone": "darknet53", "neck": fpn, "act": leaky, "box_loss": "mse", "nms": "nms"}
@@ -237,7 +237,7 @@ def _register() -> None:
     own = {"backbone": "cspdarknet53", "neck": fpn | {"name": "pan", "spp": True}, "act": leaky, "norm": "cmbn"}
     own |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms", "whole": ("norm", "drop")}
     MODELS.register("yolov4", source="arXiv:2004.10934", **parts | own)(
-        partial(yolo, assign="all", small_weight=False, grid_scale=1.1)
+        partial(yolo, assign="all", ignore_iou=0.7, small_weight=False, grid_scale=1.1)
     )
     # The stem of a ResNet would leave figures of 15 px with 4.
     own = {"backbone": {"name": "vgg11", "width": 12}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}

@@ -1,7 +1,8 @@
 """Runs of one network, which differ in what is made of its answers only: the first trains, the others test what it has.
 
 What the others need of the training they copy, and go on from there as from their own checkpoint. One whose elder has
-not finished, or is not what it seems, trains by itself.
+not finished, or is not what it seems, trains by itself; so does each where validation, which sees the answers, decides
+anything: which weights are tested, when the training ends, or the rate.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dlzoo import index
 from dlzoo.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 
@@ -22,7 +24,7 @@ Config = Mapping[str, Any]
 _AFTER_TRAINING = ("nms",)
 
 #: What run.json of a training says that its heirs rely on when they go on.
-_KNOWN = ("data_fingerprint", "threads", "ranks", "wall_seconds", "init_from")
+_RELIED_ON = ("data_fingerprint", "threads", "ranks", "wall_seconds", "init_from")
 
 
 def elders(runs: Iterable[tuple[Path, Config]]) -> dict[Path, Path]:
@@ -30,6 +32,8 @@ def elders(runs: Iterable[tuple[Path, Config]]) -> dict[Path, Path]:
     first: dict[str, Path] = {}
     found = {}
     for path, config in runs:
+        if _validation_decides(config):
+            continue
         elder = first.setdefault(_training(config), path)
         if elder != path:
             found[path] = elder
@@ -44,19 +48,30 @@ def point_to(elder: Path, run: Path) -> None:
 
 
 def take_training(run: RunDir) -> None:
-    """Copy what `point_to` promised: checkpoints, the log, and what they rely on."""
+    """Copy what `point_to` promised: what checkpoints rely on, the log, and the checkpoints, the last one last.
+
+    A run that was killed in the middle of it begins it anew.
+    """
     record = run.read()
-    if "trained_by" not in record or run.has_begun():
+    if "trained_by" not in record or run.last_checkpoint.exists():
         return
     with suppress(UserError):
         elder = RunDir.open(run.path.parent / record["trained_by"])
         trained = elder.read()
         if trained["state"] == "finished" and _training(trained["config"]) == _training(record["config"]):
-            shutil.copy2(elder.metrics_file, run.metrics_file)
-            for source in (elder.best_checkpoint, elder.last_checkpoint):
+            run.update(**{key: trained[key] for key in _RELIED_ON if key in trained}, training_taken=True)
+            own = {elder.metrics_file: run.metrics_file, elder.best_checkpoint: run.best_checkpoint}
+            for source, target in {**own, elder.last_checkpoint: run.last_checkpoint}.items():
                 if source.exists():
-                    shutil.copy2(source, run.path / "checkpoints" / source.name)
-            run.update(**{key: trained[key] for key in _KNOWN if key in trained})
+                    part = target.with_name(f"{target.name}.part")
+                    shutil.copy2(source, part)
+                    part.replace(target)
+
+
+def _validation_decides(config: Config) -> bool:
+    trainer, schedule = config["trainer"], config["schedule"]["name"]
+    follows = index.entries("schedule")[schedule]["meta"].get("validation", False)
+    return trainer["select"] != "last" or trainer["early_stopping"] is not None or follows
 
 
 def _training(config: Config) -> str:
