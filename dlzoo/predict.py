@@ -94,14 +94,14 @@ def _objects(run: RunDir, config: Config, record: Record, files: Sequence[str], 
     network = _network(run, config, record, side)
     detector: Any = network[1]  # pyright: ignore[reportIndexIssue]
     settings, suppress = NMS.from_section(config["nms"])
-    answers = []
+    answers, given = [], [Path(file).resolve() for file in files]
     for file, name in zip(files, _names(files), strict=True):
         picture = open_picture(Path(file))
         pixels = torch.from_numpy(fitted_picture(picture, side, record["fit"]).copy()).permute(2, 0, 1)[None]
         found = detections(*detector.candidates(network(pixels)), suppress=suppress, settings=settings)
         (rows,) = in_picture(found, torch.tensor([picture.size]), side, record["fit"])
         answers.append(
-            {"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name)}
+            {"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name, given)}
         )
     write_atomically(out / "predictions.json", json.dumps(answers, indent=1) + "\n")
     likely = partial(filter, lambda one: one["score"] >= _LIKELY)
@@ -112,7 +112,7 @@ def _names(files: Sequence[str]) -> list[str]:
     """A name for the drawn copy of each file; two pictures of one name get a number."""
     names: list[str] = []
     for file in files:
-        stem, number = Path(file).stem, 1
+        stem, number = f"{Path(file).stem}-found", 1
         name = stem
         while f"{name}.png" in names:
             number += 1
@@ -121,10 +121,14 @@ def _names(files: Sequence[str]) -> list[str]:
     return names
 
 
-def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], out: Path, name: str) -> str:
+def _draw(
+    picture: Image.Image, rows: Tensor, classes: Sequence[str], out: Path, name: str, given: Sequence[Path]
+) -> str:
     """Draw what is likely on a copy of the picture; where that lies."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if (out / name).resolve() in given:
+            raise UserError(f"--out: {out / name} is one of the pictures; choose another folder")
         drawn(np.asarray(picture), rows[rows[:, 4] >= _LIKELY], classes).save(out / name)
     except OSError as error:
         raise UserError(f"--out: {out / name} cannot be written ({error.strerror or error})") from error

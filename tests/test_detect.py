@@ -120,9 +120,12 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
     for one in answer["objects"]:
         x1, y1, x2, y2 = one["box"]
         assert 0 <= x1 <= x2 <= 120 and 0 <= y1 <= y2 <= 50 and one["name"] in RunDir.open(run.dir).read()["classes"]
-    with Image.open("found/a.png") as picture:
+    with Image.open("found/a-found.png") as picture:
         assert picture.size[0] >= 120
-    assert predict(str(run.dir), ["a.png", "a.png"])[1]["picture"].endswith("a-2.png")
+    Path("a-found.png").write_bytes(Path("a.png").read_bytes())
+    assert main(["predict", f"run={run.dir}", "a-found.png", "a.png", "--out", "."]) == 2
+    assert Path("a-found.png").read_bytes() == Path("a.png").read_bytes()
+    assert predict(str(run.dir), ["a.png", "a.png"])[1]["picture"].endswith("a-found-2.png")
 
 
 def test_a_classifier_becomes_a_backbone() -> None:
@@ -151,6 +154,8 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes box_loss=cross_entropy", "unknown box_loss 'cross_entropy'"),
         ("data=shapes backbone=yolov3", "unknown backbone 'yolov3'"),
         ("data=shapes model=yolov3 pool=avg", "has no place for pool=avg"),
+        ("data=shapes data.image_size=64 model.levels=[7]", "a cell of level 7 is 128 px wide, the image 64"),
+        ("data=shapes augment.multi_scale=[1]", "augment.multi_scale must be a list, each an integer from 32 to 4096"),
         ("data=shapes augment=several", "augment.steps: crop moves pixels and no boxes"),
         ("data=shapes loss=cross_entropy loss.class_weights=[1,2]", "[1.0, 2.0] does not work for 8 classes"),
         ("data=box_pairs model.pairs=10", "model.pairs=10 is less than the 34300 pairs"),

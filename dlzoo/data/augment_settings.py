@@ -9,7 +9,7 @@ from dlzoo.data.boxed import BoxMixer
 from dlzoo.data.mixing import Mixer
 from dlzoo.data.views import Views
 from dlzoo.errors import UserError
-from dlzoo.knobs import Bounds, Fraction, NonNegative, PositiveInt
+from dlzoo.knobs import Bounds, Fraction, NonNegative
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class AugmentSettings:
     mixup: NonNegative = 0.0
     cutmix: NonNegative = 0.0
     mosaic: Fraction = 0.0
-    multi_scale: tuple[PositiveInt, ...] = ()
+    multi_scale: tuple[Annotated[int, Bounds(minimum=32, maximum=4096)], ...] = ()
     test: Views = "none"
 
     def mixer(self, num_classes: int) -> Mixer | None:

@@ -26,6 +26,10 @@ class ConvSettings:
     kernel_size: PositiveInt | None = None
 
 
+#: Strided 1x1 convolutions of fewer channels are computed in another way.
+_NARROW = 16
+
+
 def conv2d(
     in_channels: int,
     out_channels: int,
@@ -46,7 +50,21 @@ def conv2d(
     settings = {"stride": stride, "dilation": dilation, "groups": groups, "bias": bias}
     if any(zeros % 2 for zeros in around):
         return PaddedConv(in_channels, out_channels, kernel, **settings)
+    if kernel == (1, 1) and stride not in (1, (1, 1)) and in_channels < _NARROW:
+        return PickedConv(in_channels, out_channels, kernel, **settings)
     return nn.Conv2d(in_channels, out_channels, kernel, padding=(around[0] // 2, around[1] // 2), **settings)
+
+
+class PickedConv(nn.Conv2d):
+    """A 1x1 convolution of every other pixel: they are picked first.
+
+    oneDNN of torch 2.15 writes out of bounds in the backward pass of strided 1x1 convolutions with few channels (8 to
+    16 of maps of 64 px), in the memory order of our batches.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        down, across = self.stride
+        return F.conv2d(input[:, :, ::down, ::across], self.weight, self.bias, groups=self.groups)
 
 
 class PaddedConv(nn.Conv2d):

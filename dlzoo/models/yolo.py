@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dlzoo.boxes.anchors import kmeans_anchors
 from dlzoo.boxes.objects import Matches, Objects, objects
 from dlzoo.errors import UserError
-from dlzoo.knobs import Bounds, Fraction, NonNegativeInt, Positive
+from dlzoo.knobs import Bounds, Fraction, Positive
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
@@ -23,6 +23,8 @@ from dlzoo.models.detector import Detector
 from dlzoo.models.yolo_boxes import Coding, Grid, grid
 from dlzoo.models.yolo_targets import assign, overlaps
 from dlzoo.registry import MODELS
+
+Level = Annotated[int, Bounds(minimum=0, maximum=12)]
 
 #: Widths and heights for images of 416 px (arXiv:1804.02767, section 2.3), from the smallest.
 PAPER = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)
@@ -169,7 +171,7 @@ def yolo(
     backbone: Backbone,
     exclusive: bool,
     sizes: Tensor | None,
-    levels: tuple[NonNegativeInt, ...] = (3, 4, 5),
+    levels: tuple[Level, ...] = (3, 4, 5),
     anchors: Literal["paper", "kmeans"] | tuple[Positive, ...] = "paper",
     assign: Literal["best", "all"] = "best",
     ignore: Literal["prediction", "prior", "none"] = "prediction",
@@ -189,10 +191,15 @@ def yolo(
     without anchors). `grid_scale` lets centres reach the borders of cells.
 
     Raises:
-        UserError: for levels that do not follow each other, and for anchors that cannot be shared out.
+        UserError: for levels that do not follow each other or are coarser than the image, and for anchors that cannot
+            be shared out.
     """
     if not levels or any(coarse != fine + 1 for fine, coarse in pairwise(levels)):
         raise UserError(f"model.levels={list(levels)} must count up from fine to coarse, such as [3, 4, 5]")
+    if 2 ** levels[-1] > image_size:
+        raise UserError(
+            f"model.levels: a cell of level {levels[-1]} is {2 ** levels[-1]} px wide, the image {image_size}"
+        )
     pixels = _anchors(anchors, len(levels), sizes, image_size)
     start = {"log": torch.zeros_like(pixels), "ratio": torch.ones_like(pixels), "direct": pixels / image_size}
     return Yolo(
@@ -218,8 +225,8 @@ def _anchors(choice: str | tuple[float, ...], levels: int, sizes: Tensor | None,
         numbers = torch.tensor(PAPER if choice == "paper" else choice, dtype=torch.float32)
         if not len(numbers) or len(numbers) % (2 * levels):
             raise UserError(
-                f"model.anchors={choice if choice == 'paper' else list(choice)} is {len(numbers) / 2:g} widths and"
-                f" heights, which {levels} level(s) cannot share evenly; choose kmeans, or list pairs in pixels"
+                f"model.anchors={choice if choice == 'paper' else list(choice)} has {len(numbers)} numbers"
+                f" (w,h,w,h,...), which {levels} level(s) cannot share evenly; choose kmeans, or list pairs in pixels"
             )
         flat = numbers.view(-1, 2) * (image_size / PAPER_SIZE if choice == "paper" else 1)
     flat = flat[flat.prod(-1).argsort(stable=True)]
