@@ -36,6 +36,12 @@ SMALL_PARTS = {
 DETECTORS = sorted(name for name, entry in index.entries("model").items() if "backbone" in entry["meta"])
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than all the rest."""
+    monkeypatch.setattr("dlzoo.gallery.of_run", lambda *of_run: {})
+
+
 @pytest.mark.parametrize("model", DETECTORS)
 def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "trainer.limit_batches=2"]
@@ -64,12 +70,14 @@ def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypa
     assert logged(whole.dir) == logged(parts.dir)
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("name", BOX_LOSSES.names())
 def test_every_box_loss_trains(name: str) -> None:
     run = train(*YOLO, f"box_loss={name}", "trainer=debug")
     assert np.isfinite(run.metrics["train/box_loss"]) and run.metrics["train/box_loss"] > 0
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("model", "loss"),
     [
@@ -205,6 +213,7 @@ def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
     assert distance([stage]).box.item() == pytest.approx(2 * 4 / 2)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_network_that_is_lost_says_so(capsys: pytest.CaptureFixture) -> None:
     small = [*TINY, "model=faster_rcnn", *SMALL_BACKBONE, *SMALL_PARTS["faster_rcnn"], "optimizer=sgd"]
     assert main(["train", *small, "optimizer.lr=1e12", "trainer.clip_norm=null", "run_dir=lost"]) == 2

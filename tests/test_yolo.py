@@ -340,9 +340,9 @@ def test_anchors_are_sorted_and_shared_out() -> None:
         ({"levels": []}, r"model.levels=\[\] must count up"),
         ({"levels": [3, 5]}, r"model.levels=\[3, 5\] must count up"),
         ({"levels": [4, 3]}, "must count up"),
-        ({"anchors": "paper"}, r"model.anchors=paper is 9 .* 2 level\(s\) cannot share evenly"),
-        ({"anchors": [10, 10, 20]}, r"model.anchors=\[10.0, 10.0, 20.0\] is 1.5"),
-        ({"anchors": []}, "is 0 widths"),
+        ({"anchors": "paper"}, r"model.anchors=paper has 18 numbers .* 2 level\(s\) cannot share evenly"),
+        ({"anchors": [10, 10, 20]}, r"model.anchors=\[10.0, 10.0, 20.0\] has 3 numbers"),
+        ({"anchors": []}, "has 0 numbers"),
         ({"grid_scale": 0.5}, "grid_scale must be a number >= 1"),
     ],
 )
