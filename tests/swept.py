@@ -18,6 +18,14 @@ def each(*arms: str, seeds: str = "range(3)") -> list[Config]:
     return [config for arm in arms for config in sweep(RESNET, *arm.split(), seeds=seeds)]
 
 
+def home(choice: str) -> dict[str, str]:
+    """A model that has the choice."""
+    if choice == "model":
+        return {}
+    detects = choice in ("backbone", "neck", "box_loss", "nms")
+    return {"model": "yolov3" if detects else "hrnet_w18" if choice == "upsample" else "resnet20"}
+
+
 def with_entries(choice: str, names: list[str], **base: str) -> list[Config]:
     """The config of each entry and two seeds, all else as it is by default: without Hydra, which takes its time."""
     usual, made = configs.compose([]), []

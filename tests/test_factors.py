@@ -13,7 +13,7 @@ from dlzoo.comparison.design import Design
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.errors import UserError
-from tests.swept import RESNET, each, sweep, with_entries
+from tests.swept import RESNET, each, home, sweep, with_entries
 
 
 def keys(found: Design) -> list[str]:
@@ -49,12 +49,12 @@ def test_a_sweep_of_norms_and_batch_sizes() -> None:
 
 @pytest.mark.parametrize("choice", [choice for choice in configs.REGISTRIES if choice not in ("loss", "data")])
 def test_every_choice_alone_is_one_factor_held_against_what_is_usual(choice: str) -> None:
-    names, base = index.available(choice), {"upsample": {"model": "hrnet_w18"}, "model": {}}
-    made = with_entries(choice, names, **base.get(choice, {"model": "resnet20"}))
+    names, base = index.available(choice), home(choice)
+    made = with_entries(choice, names, **base)
     found = design(made)
     assert keys(found) == [choice] == list(found.compared)
     assert sorted(found.factors[0].levels) == names
-    usual = configs.compose([f"{key}={name}" for key, name in base.get(choice, {"model": "resnet20"}).items()])
+    usual = configs.compose([f"{key}={name}" for key, name in base.items()])
     assert found.baseline == {choice: usual[choice]["name"]}
     assert found.factors[0].levels[0] == usual[choice]["name"]
     assert len(found.pairs()) == len(names) - 1

@@ -13,7 +13,7 @@ from dlzoo.comparison.fairness import MILD, findings, noise_findings
 from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect
 from dlzoo.config import Config
-from tests.swept import RESNET, each, sweep, with_entries
+from tests.swept import RESNET, each, home, sweep, with_entries
 
 FAIR = ["norm=bn,gn", "data.batch_size=2,8", "optimizer.lr_reference_batch=128"]
 
@@ -70,8 +70,7 @@ def test_nothing_is_said_of_a_fair_sweep(words: list[str]) -> None:
 
 @pytest.mark.parametrize("choice", [choice for choice in configs.REGISTRIES if choice not in ("loss", "data")])
 def test_an_entry_as_it_comes_is_a_fair_opponent(choice: str) -> None:
-    base = {"upsample": {"model": "hrnet_w18"}, "model": {}}.get(choice, {"model": "resnet20"})
-    said = found(with_entries(choice, index.available(choice), **base))
+    said = found(with_entries(choice, index.available(choice), **home(choice)))
     assert {finding.kind for finding in said} == ({"own settings"} if choice == "optimizer" else set())
 
 

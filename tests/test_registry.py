@@ -55,7 +55,10 @@ def test_every_default_that_a_registration_names_exists() -> None:
             elif choice not in ("tables", "linear", "targets", "whole", "objectness"):  # facts about the model
                 part = {"name": part} if isinstance(part, str) else part
                 assert part["name"] in (*REGISTRIES[choice].names(), "default"), (name, choice)
-                assert set(part) - {"name"} <= set(REGISTRIES[choice][part["name"]].knobs) if len(part) > 1 else True
+                if len(part) > 1:
+                    common = REGISTRIES[choice].common_settings()
+                    known = {*REGISTRIES[choice][part["name"]].knobs, *(knobs_of(common) if common else ())}
+                    assert set(part) - {"name"} <= known, (name, choice)
     for name in DATASETS.names():
         for choice in ("model", "loss", "augment"):
             part = DATASETS[name].meta.get(choice, REGISTRIES[choice].fallback)
