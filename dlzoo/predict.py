@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from dlzoo.data.letterbox import fitted_picture, open_picture
 from dlzoo.data.views import views
 from dlzoo.errors import UserError
 from dlzoo.metrics.detection_pictures import drawn
+from dlzoo.metrics.error_types import SURE
 from dlzoo.registry import AUGMENTS, NMS
 from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.size import network_of, without_weights
@@ -30,9 +30,6 @@ from dlzoo.weights import load_weights, transfer
 
 Config = dict[str, Any]
 Record = dict[str, Any]
-
-#: An object is drawn, and said, from this score on.
-_LIKELY = 0.3
 
 
 def predict(path: str, files: Sequence[str], most: int = 5, out: str | None = None) -> list[dict[str, Any]]:
@@ -104,8 +101,7 @@ def _objects(run: RunDir, config: Config, record: Record, files: Sequence[str], 
             {"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name, given)}
         )
     write_atomically(out / "predictions.json", json.dumps(answers, indent=1) + "\n")
-    likely = partial(filter, lambda one: one["score"] >= _LIKELY)
-    return [answer | {"objects": list(likely(answer["objects"]))} for answer in answers]
+    return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= SURE]} for answer in answers]
 
 
 def _names(files: Sequence[str]) -> list[str]:
@@ -129,7 +125,7 @@ def _draw(
         out.mkdir(parents=True, exist_ok=True)
         if (out / name).resolve() in given:
             raise UserError(f"--out: {out / name} is one of the pictures; choose another folder")
-        drawn(np.asarray(picture), rows[rows[:, 4] >= _LIKELY], classes).save(out / name)
+        drawn(np.asarray(picture), rows[rows[:, 4] >= SURE], classes).save(out / name)
     except OSError as error:
         raise UserError(f"--out: {out / name} cannot be written ({error.strerror or error})") from error
     return str(out / name)

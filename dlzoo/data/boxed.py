@@ -11,11 +11,10 @@ from torchvision.transforms.v2 import functional as V
 
 from dlzoo.boxes.iou import area
 from dlzoo.data.geometry import hole
+from dlzoo.data.letterbox import GREY
 from dlzoo.data.mixing import beta_quantiles, quantile
 from dlzoo.streams import Draw, key
 
-#: What is seen where there is no picture.
-GREY = 128
 #: The part of an object's area that has to be left of it, and its shortest side in pixels.
 _LEAST, _SHORTEST = 0.25, 2.0
 

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from dlzoo.boxes.objects import Matches
 from dlzoo.models.backbone import Backbone
 
+#: What a detector asks its parts for in neck and head, and what it gets if nothing is said.
+PARTS = {
+    **{"norm": "bn", "act": "relu", "init": "he", "pool": "max", "conv": "standard"},
+    **{"attention": "none", "drop": "none", "upsample": "nearest"},
+}
+
 
 class Detector(nn.Module, ABC):
     """Images (N, C, H, W) -> what the heads say, in a form of its own; then what is learnt of it, or its boxes.

@@ -18,7 +18,7 @@ from dlzoo.knobs import BelowOne, Positive, PositiveInt
 from dlzoo.layers.neck import NoNeck
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.models.detector import Detector
+from dlzoo.models.detector import PARTS, Detector
 from dlzoo.models.priors import one_width, probabilities
 from dlzoo.models.roi import Pooling, RoiHead
 from dlzoo.models.rpn import Proposed, Proposer, sample, taken, whole
@@ -154,14 +154,7 @@ def _with_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
     loss="cross_entropy",
     box_loss="smooth_l1",
     nms={"name": "nms", "iou": 0.5},
-    norm="bn",
-    act="relu",
-    attention="none",
-    conv="standard",
-    drop="none",
-    pool="max",
-    upsample="nearest",
-    init="he",
+    **PARTS,
 )
 def faster_rcnn(
     *,

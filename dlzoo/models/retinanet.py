@@ -15,6 +15,7 @@ from dlzoo.knobs import Bounds, Fraction, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
+from dlzoo.models.detector import PARTS
 from dlzoo.models.priors import OneStage, Prediction, Said, anchors, by_prior, one_width
 from dlzoo.registry import MODELS
 
@@ -117,14 +118,7 @@ class Subnet(nn.Module):
     loss={"name": "focal", "form": "sigmoid", "alpha": 0.25},
     box_loss="smooth_l1",
     nms={"name": "nms", "iou": 0.5},
-    norm="bn",
-    act="relu",
-    attention="none",
-    conv="standard",
-    drop="none",
-    pool="max",
-    upsample="nearest",
-    init="he",
+    **PARTS,
 )
 def retinanet(
     *,

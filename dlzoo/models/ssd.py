@@ -19,6 +19,7 @@ from dlzoo.layers.conv import ConvNormAct, NormAct, needs_bias
 from dlzoo.layers.conv_kinds import conv2d
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
+from dlzoo.models.detector import PARTS
 from dlzoo.models.priors import OneStage, Prediction, Said, by_prior
 from dlzoo.registry import MODELS
 
@@ -176,14 +177,7 @@ def default_boxes(shapes: Tensor, sides: Sequence[tuple[int, int]], size: tuple[
     loss="cross_entropy",
     box_loss="smooth_l1",
     nms={"name": "nms", "iou": 0.45},
-    norm="none",
-    act="relu",
-    attention="none",
-    conv="standard",
-    drop="none",
-    pool="max",
-    upsample="nearest",
-    init="he",
+    **PARTS | {"norm": "none"},
 )
 def ssd300(
     *,

@@ -19,7 +19,7 @@ from dlzoo.knobs import Bounds, Fraction, Positive
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.models.detector import Detector
+from dlzoo.models.detector import PARTS, Detector
 from dlzoo.models.yolo_boxes import Coding, Grid, grid
 from dlzoo.models.yolo_targets import assign, overlaps
 from dlzoo.registry import MODELS
@@ -235,8 +235,7 @@ def _anchors(choice: str | tuple[float, ...], levels: int, sizes: Tensor | None,
 
 def _register() -> None:
     """A line an entry, but for what they have in common."""
-    parts = {"norm": "bn", "attention": "none", "conv": "standard", "drop": "none", "pool": "max"}
-    parts |= {"upsample": "nearest", "init": "he", "loss": "bce", "objectness": True}
+    parts = PARTS | {"loss": "bce", "objectness": True}
     fpn = {"name": "fpn", "merge": "concat", "width": None, "depth": 5}
     leaky = {"name": "leaky_relu", "negative_slope": 0.1}
     own = {"backbone": "darknet53", "neck": fpn, "act": leaky, "box_loss": "mse", "nms": "nms"}
