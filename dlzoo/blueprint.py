@@ -15,7 +15,7 @@ from dlzoo.combinations import mixes_labels, refuse_odd_ones
 from dlzoo.data.augment import size_after
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError, first_line
-from dlzoo.losses.detection import DetectionLoss
+from dlzoo.losses.detection import DetectionLoss, is_independent
 from dlzoo.optim.settings import Span
 from dlzoo.registry import AUGMENTS, BOX_LOSSES, LOSSES, MODELS, NMS, OPTIMIZERS, SCHEDULES
 from dlzoo.settings import TrainerSettings
@@ -107,7 +107,7 @@ def _detection_loss(config: Config, num_classes: int) -> tuple[DetectionLoss, bo
     settings, boxes = BOX_LOSSES.from_section(config["box_loss"])
     on_offsets = "offsets" in BOX_LOSSES[config["box_loss"]["name"]].meta["kinds"]
     loss = DetectionLoss(boxes, classes, on_offsets=on_offsets, weight=settings.weight)
-    exclusive = not getattr(classes, "independent", False)
+    exclusive = not is_independent(classes)
     background = exclusive and not MODELS[config["model"]["name"]].meta.get("objectness")
     scores = num_classes + background
     wanted = torch.zeros(1, dtype=torch.int64) if exclusive else torch.zeros(1, scores)

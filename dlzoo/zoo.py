@@ -14,6 +14,7 @@ from dlzoo.errors import UserError, did_you_mean
 from dlzoo.knobs import knobs_of, unwrapped, wiring_of
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.parts import Maker, Parts
+from dlzoo.losses.detection import is_independent
 from dlzoo.models.backbone import Backbone
 from dlzoo.models.pretrained import counterpart_of, load_pretrained
 from dlzoo.registry import BACKBONES, INITS, LOSSES, MODELS, PARTS, REGISTRIES, Entry, Registry
@@ -124,7 +125,7 @@ def _filled(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool,
 def _exclusive(entry: Entry) -> bool:
     """Whether the usual loss of a detector is a softmax."""
     _, loss = LOSSES.from_section(section(LOSSES, entry.meta["loss"]))
-    return not getattr(loss, "independent", False)
+    return not is_independent(loss)
 
 
 def _backbone(

@@ -15,6 +15,7 @@ from dlzoo.predict import predict
 from dlzoo.registry import BOX_LOSSES, NMS
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.task import Task
+from dlzoo.weights import load_weights
 from dlzoo.zoo import build_loss
 from tests.small import logged, same, train, weights
 
@@ -36,17 +37,11 @@ SMALL_PARTS = {
 DETECTORS = sorted(name for name, entry in index.entries("model").items() if "backbone" in entry["meta"])
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than all the rest."""
-    monkeypatch.setattr("dlzoo.gallery.of_run", lambda *of_run: {})
-
-
-@pytest.mark.parametrize("model", DETECTORS)
+@pytest.mark.parametrize(
+    "model", [m if m != "yolo_tiny" else pytest.param(m, marks=pytest.mark.draws) for m in DETECTORS]
+)
 def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "trainer.limit_batches=2"]
-    if model != "yolo_tiny":
-        monkeypatch.setattr("dlzoo.gallery.of_run", lambda *of_run: {})  # the same for all, and slow
     whole = train(*small, "augment.mosaic=0.5", "run_dir=whole")
     record = RunDir.open(whole.dir).read()
     assert record["task"] == "detect" and record["tested"] == 8
@@ -70,14 +65,12 @@ def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypa
     assert logged(whole.dir) == logged(parts.dir)
 
 
-@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("name", BOX_LOSSES.names())
 def test_every_box_loss_trains(name: str) -> None:
     run = train(*YOLO, f"box_loss={name}", "trainer=debug")
     assert np.isfinite(run.metrics["train/box_loss"]) and run.metrics["train/box_loss"] > 0
 
 
-@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("model", "loss"),
     [
@@ -141,6 +134,20 @@ def test_a_classifier_becomes_a_backbone() -> None:
                   "augment=none", "model.stem=imagenet", "data=digits")  # fmt: skip
     with pytest.raises(BaseException, match="weights of another model than the backbone: stem"):
         train(*TINY, *SMALL_BACKBONE, "trainer=debug", f"init_from={first.dir}")  # digits are grey
+    for number in range(40):
+        folder = Path("photos") / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    second = train("model=resnet18", "model.width=16", "trainer=debug", "data=image_folder", "data.root=photos",
+                   "data.image_size=32", "data.batch_size=8", "augment=none")  # fmt: skip
+    third = train(*TINY, *SMALL_BACKBONE, "trainer=debug", "optimizer.lr=1e-30", f"init_from={second.dir}")
+    theirs, ours = load_weights(second.dir)[0], load_weights(third.dir)[0]
+    moved = [
+        key for key in theirs if f"backbone.network.{key}" in ours and "running" not in key and theirs[key].dim() > 1
+    ]
+    assert len(moved) > 10
+    assert all(torch.allclose(theirs[key], ours[f"backbone.network.{key}"], atol=1e-6) for key in moved)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +221,6 @@ def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
     assert distance([stage]).box.item() == pytest.approx(2 * 4 / 2)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_network_that_is_lost_says_so(capsys: pytest.CaptureFixture) -> None:
     small = [*TINY, "model=faster_rcnn", *SMALL_BACKBONE, *SMALL_PARTS["faster_rcnn"], "optimizer=sgd"]
     assert main(["train", *small, "optimizer.lr=1e12", "trainer.clip_norm=null", "run_dir=lost"]) == 2

@@ -285,9 +285,9 @@ def their_faster_rcnn(hidden: int) -> Any:
 def copy_faster_rcnn(ours: Any, theirs: Any) -> None:
     copy_pyramid(ours, theirs.backbone)
     proposing, predictor = theirs.rpn.head, theirs.roi_heads.box_predictor
-    copy(ours.proposer.network.head.conv, proposing.conv)
-    copy(ours.proposer.network.head.objectness, proposing.cls_logits)
-    copy(ours.proposer.network.head.offsets, proposing.bbox_pred)
+    copy(ours.proposer.answers.conv, proposing.conv)
+    copy(ours.proposer.answers.objectness, proposing.cls_logits)
+    copy(ours.proposer.answers.offsets, proposing.bbox_pred)
     copy(ours.roi.hidden, theirs.roi_heads.box_head)
     with torch.no_grad():
         for layer, given, each in (("scores", predictor.cls_score, 1), ("offsets", predictor.bbox_pred, 4)):

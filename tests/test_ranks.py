@@ -97,6 +97,7 @@ def wait_for(happened, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.long
 def test_a_stopped_run_of_two_ranks_goes_on_to_the_same_end() -> None:
     knobs = ["norm=gn", "trainer.max_epochs=8", "trainer.log_every=1", "trainer.checkpoint_every=2"]
     process = start(*knobs)
@@ -121,6 +122,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> None:
     process = start("trainer.max_epochs=5000")
     wait_for(lambda: (Path("run") / "checkpoints" / "last.ckpt").exists(), process)

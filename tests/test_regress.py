@@ -22,6 +22,7 @@ OTHERS = ("csv", "box_pairs")
 TABLES = [name for name in DATASETS.names() if DATASETS[name].meta.get("kind") == "table" and name not in OTHERS]
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_trains_with_what_suits_it(name: str) -> None:
     run = train(f"data={name}", *QUICK)

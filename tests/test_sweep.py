@@ -70,6 +70,7 @@ def gone(folder: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_sweep_that_is_killed_twice_ends_as_one_that_nobody_disturbed() -> None:
     folder = Path.cwd() / "swept"
     words = [*RUNS, "name=killed", f"sweep.dir={folder}", "seed=range(3)"]
@@ -136,7 +137,8 @@ def crashing(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("executor", "hows"), [("local", "one,crash,lost,kill,two"), ("slurm_local", "crash,one,kill")]
+    ("executor", "hows"),
+    [("local", "one,crash,lost,kill,two"), pytest.param("slurm_local", "crash,one,kill", marks=pytest.mark.long)],
 )
 def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(
     executor: str, hows: str, crashing: dict[str, str]
@@ -165,6 +167,7 @@ def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(
     assert said.count("ZeroDivisionError: of all things") == 2  # as each ended, and in the table
 
 
+@pytest.mark.long
 def test_a_sweep_that_is_stopped_saves_and_a_run_whose_folder_goes_takes_nobody_along() -> None:
     words = [*RUNS, "trainer.max_epochs=300000", "name=stopped", "seed=range(2)"]  # none ends by itself
     folder = Path("outputs/stopped")
@@ -217,6 +220,7 @@ def test_a_comparison_is_carried_out_and_ends_as_a_report() -> None:
     assert found["commands"][0] == shlex.join(["dlzoo", "compare", *words])
 
 
+@pytest.mark.long
 def test_two_identical_sweeps_at_once_run_each_job_once() -> None:
     words = [*RUNS, "name=twins", "seed=range(3)"]
     twins = [start(*words), start(*words)]

@@ -27,6 +27,7 @@ from dlzoo.weights import below
 from tests.small import CONV, SMALL, same, train, weights
 
 
+@pytest.mark.draws
 def test_a_run_leaves_everything_behind() -> None:
     run = train(*SMALL)
     record = json.loads((run.dir / "run.json").read_text())

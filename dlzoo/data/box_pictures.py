@@ -24,6 +24,9 @@ from dlzoo.errors import UserError
 #: A bad picture or annotation stops everything, or the whole picture is left out.
 OnBad = Literal["error", "skip"]
 
+#: What folders and files of each split are called.
+PART_WORDS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
+
 #: Pixels by which a box may stick out of its picture: annotations are rounded.
 _TOLERANCE = 1.0
 _SKIP = "data.on_bad=skip leaves such pictures out"

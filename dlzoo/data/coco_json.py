@@ -9,7 +9,7 @@ from pathlib import Path
 from reprlib import repr
 from typing import Any
 
-from dlzoo.data.box_pictures import Annotate, Annotation, Object, OnBad, box_set
+from dlzoo.data.box_pictures import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.cache import Cache
 from dlzoo.data.image_folder import ImageSize
@@ -22,7 +22,6 @@ from dlzoo.registry import DATASETS
 _PLACES = ("annotations/instances_{}*.json", "{}/_annotations.coco.json", "annotations/{}*.json", "{}.json")
 #: Neither NaN nor infinite, nor an integer too large to be a float.
 _FAR = 1e9
-_WORDS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 
 
 @DATASETS.register(
@@ -74,7 +73,7 @@ def _file(folder: Path, part: str, name: str | None) -> Path | None:
             raise UserError(f"data.{part}: no file {name!r} in {str(folder)!r}")
         return folder / name
     for place in _PLACES:
-        found = sorted({path for word in _WORDS[part] for path in folder.glob(place.format(word))})
+        found = sorted({path for word in PART_WORDS[part] for path in folder.glob(place.format(word))})
         if len(found) > 1:
             several = ", ".join(str(path.relative_to(folder)) for path in found)
             raise UserError(f"data.root: {several} could each be {part}; name one of them in data.{part}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import yaml
 
-from dlzoo.data.box_pictures import Annotate, Annotation, Object, OnBad, box_set
+from dlzoo.data.box_pictures import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.cache import Cache
 from dlzoo.data.image_folder import ImageSize, pictures_below
@@ -18,7 +18,6 @@ from dlzoo.data.letterbox import Fit
 from dlzoo.errors import UserError, first_line
 from dlzoo.registry import DATASETS
 
-_WORDS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 #: A class above this is taken for a mistake where nobody names the classes.
 _MOST_CLASSES = 10_000
 
@@ -64,7 +63,7 @@ def yolo_txt(
 
 def _parts(folder: Path) -> dict[str, _Part]:
     found: dict[str, _Part] = {}
-    for part, words in _WORDS.items():
+    for part, words in PART_WORDS.items():
         for word in words:
             for images, labels in ((f"images/{word}", f"labels/{word}"), (f"{word}/images", f"{word}/labels")):
                 if (folder / images).is_dir() and part not in found:

@@ -20,6 +20,11 @@ class Terms(NamedTuple):
     objectness: Tensor
 
 
+def is_independent(class_loss: nn.Module) -> bool:
+    """Whether a loss for objects tells each class from the rest; the others take a softmax over them."""
+    return getattr(class_loss, "independent", False)
+
+
 class DetectionLoss(nn.Module):
     """Matches of each stage -> Terms: sums over all rows, weighted, divided by the number of objects matched.
 
@@ -57,7 +62,7 @@ class DetectionLoss(nn.Module):
         """(Q,)."""
         if not len(stage.classes):
             return stage.class_weights
-        if getattr(self.class_loss, "independent", False):
+        if is_independent(self.class_loss):
             count = stage.scores.shape[1]
             wanted = F.one_hot(stage.classes, count + 1)[:, :count].to(stage.scores.dtype)
             return self.class_loss.each(stage.scores, wanted)  # pyright: ignore[reportCallIssue]

@@ -20,6 +20,9 @@ from dlzoo.models.detector import Detector
 Fill = Callable[[Tensor], Tensor]
 Weights = tuple[float, float, float, float]
 
+#: Heights over widths of anchors (arXiv:1506.01497, section 3.1.1; arXiv:1708.02002, section 4).
+RATIOS = (0.5, 1.0, 2.0)
+
 _SMALL: Fill = partial(nn.init.normal_, std=0.01)
 
 

@@ -16,14 +16,13 @@ from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
 from dlzoo.models.detector import PARTS
-from dlzoo.models.priors import OneStage, Prediction, Said, anchors, by_prior, one_width
+from dlzoo.models.priors import RATIOS, OneStage, Prediction, Said, anchors, by_prior, one_width
 from dlzoo.registry import MODELS
 
 #: Of P3 to P5, which the backbone has, and of P6 and P7.
 STRIDES = (8, 16, 32, 64, 128)
 
-#: Heights over widths of anchors, each at three sizes (section 4).
-RATIOS = (0.5, 1.0, 2.0)
+#: Sizes of anchors of each ratio (section 4).
 _SIZES = 3
 
 _Probability = Annotated[float, Bounds(exclusiveMinimum=0, exclusiveMaximum=1)]

@@ -20,10 +20,7 @@ from dlzoo.boxes.dense import Assignment, assign
 from dlzoo.boxes.objects import Matches
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.models.priors import Prediction, anchors, by_prior
-
-#: Heights over widths of anchors (section 3.1.1).
-RATIOS = (0.5, 1.0, 2.0)
+from dlzoo.models.priors import RATIOS, Prediction, anchors, by_prior
 
 
 class Proposed(NamedTuple):
@@ -60,9 +57,11 @@ class Proposer(nn.Module):
         super().__init__()
         self.strides = tuple(strides)
         kept = {"training": 2 * proposals, "testing": proposals}
+        # Beside it, not in it: by the name "head" goes what is as wide as there are classes.
+        self.answers = ProposalHead(width, len(RATIOS) * len(sizes[0]), parts)
         self.network = RegionProposalNetwork(
             AnchorGenerator(tuple(sizes), (RATIOS,) * len(sizes)),
-            ProposalHead(width, len(RATIOS) * len(sizes[0]), parts),
+            nn.Identity(),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
             batch_size_per_image=256,
@@ -73,7 +72,7 @@ class Proposer(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Proposed:
-        objectness, offsets = self.network.head(maps)
+        objectness, offsets = self.answers(maps)
         counts = [level[0].numel() for level in objectness]
         logits, deltas = by_prior(objectness, 1).squeeze(-1), by_prior(offsets, 4)
         priors = anchors(self.network.anchor_generator, maps, self.strides)

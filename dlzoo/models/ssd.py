@@ -32,6 +32,7 @@ RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 #: Default boxes a place of each map: two squares, and two of each ratio.
 PRIORS = tuple(2 + 2 * len(ratios) for ratios in RATIOS)
 
+#: The authors' for COCO, and torchvision's; theirs for VOC are 0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05.
 _SCALES = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
 
 
@@ -193,7 +194,8 @@ def ssd300(
     """SSD: default boxes on six maps, the finest at stride 8; of background only the hardest boxes are learnt from
 
     `width`: channels of the convolutions that were fully connected; the maps after them have a half and quarters of it.
-    `scales`: sides of the default boxes of each map, as shares of the image, and one more. `iou`: from there on a
+    `scales`: sides of the default boxes of each map, as shares of the image, and one more
+    (those of the paper for COCO). `iou`: from there on a
     default box is an object's. `negatives`: so many of background for each with an object; null is all of them.
 
     Raises:
