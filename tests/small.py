@@ -27,6 +27,21 @@ CONV = [
     "trainer.max_epochs=2",
 ]
 
+#: Pictures that take no time, and a network that is hardly one.
+TINY = [
+    *("data=shapes", "data.train=24", "data.test=8", "data.image_size=64", "data.batch_size=8", "trainer=cpu"),
+    *("trainer.max_epochs=2", "trainer.log_every=2", "trainer.threads=1", "optimizer=adam"),
+]
+SMALL_BACKBONE = ["backbone=resnet18", "backbone.width=16"]
+#: What makes each small, beside its backbone.
+SMALL_PARTS = {
+    "faster_rcnn": ["neck.width=16", "model.rois=16", "model.proposals=32", "model.hidden=[16]"],
+    "retinanet": ["neck.width=16", "model.depth=1", "model.width=16"],
+    "ssd300": ["model.width=32"],
+    "yolov3": ["neck.depth=1"],
+    "yolov4": ["neck.depth=1"],
+}
+
 
 def train(*overrides: str) -> execution.Run:
     return dlzoo.train(overrides, quiet=True)

@@ -17,23 +17,9 @@ from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.task import Task
 from dlzoo.weights import load_weights
 from dlzoo.zoo import build_loss
-from tests.small import logged, same, train, weights
+from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
 
-#: Pictures that take no time, and a network that is hardly one.
-TINY = [
-    *("data=shapes", "data.train=24", "data.test=8", "data.image_size=64", "data.batch_size=8", "trainer=cpu"),
-    *("trainer.max_epochs=2", "trainer.log_every=2", "trainer.threads=1", "optimizer=adam"),
-]
 YOLO = [*TINY, "model=yolo_tiny"]
-SMALL_BACKBONE = ["backbone=resnet18", "backbone.width=16"]
-#: What makes each small, beside its backbone.
-SMALL_PARTS = {
-    "faster_rcnn": ["neck.width=16", "model.rois=16", "model.proposals=32", "model.hidden=[16]"],
-    "retinanet": ["neck.width=16", "model.depth=1", "model.width=16"],
-    "ssd300": ["model.width=32"],
-    "yolov3": ["neck.depth=1"],
-    "yolov4": ["neck.depth=1"],
-}
 DETECTORS = sorted(name for name, entry in index.entries("model").items() if "backbone" in entry["meta"])
 
 

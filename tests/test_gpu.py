@@ -14,7 +14,7 @@ from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.task import Task
 from dlzoo.zoo import build
-from tests.small import train, weights
+from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, train, weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -124,6 +124,32 @@ def test_sync_bn_over_nccl_is_batch_norm_and_waits_for_nothing(monkeypatch: pyte
         torch.testing.assert_close(mine.running_var, theirs.running_var)
     finally:
         dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("model", sorted({"yolo_tiny", *SMALL_PARTS}))
+def test_a_detector_learns_on_a_gpu_what_it_learns_on_a_cpu(model: str) -> None:
+    words = [
+        *TINY,
+        f"model={model}",
+        *SMALL_BACKBONE,
+        *SMALL_PARTS.get(model, []),
+        "augment=yolo",
+        "augment.mosaic=0.5",
+    ]
+    words += ["trainer.precision=fp32", "trainer.max_epochs=1", "trainer.log_every=1"]
+    losses = []
+    for trainer in ("gpu", "cpu"):
+        run = train(*words, f"trainer={trainer}")
+        losses.append([each["train/loss"] for each in read_metrics(run.dir / "metrics.jsonl") if "train/loss" in each])
+    # The sampling of Faster R-CNN draws from the generator of each device.
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.5 if model == "faster_rcnn" else 2e-2)
+
+
+@pytest.mark.parametrize("model", ["retinanet", "ssd300", "yolo_tiny", "yolov4"])
+def test_no_detector_of_one_stage_waits(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    watched_steps(monkeypatch)
+    words = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "augment=yolo", "trainer=gpu"]
+    assert train(*words, "trainer.log_every=20").metrics["test/loss"] > 0
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
