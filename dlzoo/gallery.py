@@ -60,13 +60,12 @@ def of_objects(made: Assembled, outputs: Sequence[Tensor]) -> dict[str, Figure]:
     seen, wanted = (
         list(torch.cat([placed(rows[few, :, :4], sizes, side, data.fit), rows[few, :, 4:]], -1)) for rows in outputs
     )
-    measured = by_class(found, labels, len(classes))
+    curves = precision_recall(found, labels, len(classes))
+    measured = by_class(curves)
     errors = {name.removeprefix("test/"): value for name, value in made.task.test_metrics.items()}
     return {
         "predictions": detection_pictures.predictions([image.numpy() for image in images], seen, wanted, classes),
-        "precision_recall": detection_pictures.precision_recall_curves(
-            precision_recall(found, labels, len(classes)), classes
-        ),
+        "precision_recall": detection_pictures.precision_recall_curves(curves, classes),
         "classes": detection_pictures.class_precisions(measured["ap50_voc10"], measured["objects"], classes),
         "errors": detection_pictures.error_types(errors),
     }

@@ -22,6 +22,7 @@ from dlzoo.data.views import views
 from dlzoo.errors import UserError
 from dlzoo.metrics.detection_pictures import drawn
 from dlzoo.metrics.error_types import SURE
+from dlzoo.models.detector import Detector
 from dlzoo.registry import AUGMENTS, NMS
 from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.size import network_of, without_weights
@@ -57,8 +58,8 @@ def predict(path: str, files: Sequence[str], most: int = 5, out: str | None = No
         return _classes(run, config, record, files, most)
 
 
-def _network(run: RunDir, config: Config, record: Record, size: int) -> nn.Module:
-    """uint8 images (N, C, H, W) -> what the run's network makes of them."""
+def _network(run: RunDir, config: Config, record: Record, size: int) -> tuple[Normalise, nn.Module]:
+    """What makes uint8 images (N, C, H, W) the inputs of the run's network, and that network."""
     state, normalisation = load_weights(run.path)
     channels, classes = record["in_channels"], record["classes"]
     wiring: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": size}
@@ -68,18 +69,18 @@ def _network(run: RunDir, config: Config, record: Record, size: int) -> nn.Modul
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(state, network, str(run.path))
     transfer(normalisation, normalise, str(run.path))
-    return nn.Sequential(normalise, network).eval()
+    return normalise, network.eval()
 
 
 def _classes(run: RunDir, config: Config, record: Record, files: Sequence[str], most: int) -> list[dict[str, Any]]:
     size, classes = record["image_size"], record["classes"]
     settings, augment = AUGMENTS.from_section(config["augment"])
-    network = _network(run, config, record, size_after(augment, size))
+    normalise, network = _network(run, config, record, size_after(augment, size))
     answers = []
     for file in files:
         pixels = torch.from_numpy(read_picture(Path(file), size, "RGB" if record["in_channels"] == 3 else "L").copy())
         seen = torch.cat(views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
-        top = network(seen).mean(0).softmax(0).topk(min(most, len(classes)))
+        top = network(normalise(seen)).mean(0).softmax(0).topk(min(most, len(classes)))
         pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
         found = [{"name": classes[index], "probability": probability} for probability, index in pairs]
         answers.append({"file": file, "classes": found})
@@ -88,14 +89,14 @@ def _classes(run: RunDir, config: Config, record: Record, files: Sequence[str], 
 
 def _objects(run: RunDir, config: Config, record: Record, files: Sequence[str], out: Path) -> list[dict[str, Any]]:
     side, classes = record["image_size"], record["classes"]
-    network = _network(run, config, record, side)
-    detector: Any = network[1]  # pyright: ignore[reportIndexIssue]
+    normalise, detector = _network(run, config, record, side)
+    assert isinstance(detector, Detector)
     settings, suppress = NMS.from_section(config["nms"])
     answers, given = [], [Path(file).resolve() for file in files]
     for file, name in zip(files, _names(files), strict=True):
         picture = open_picture(Path(file))
         pixels = torch.from_numpy(fitted_picture(picture, side, record["fit"]).copy()).permute(2, 0, 1)[None]
-        found = detections(*detector.candidates(network(pixels)), suppress=suppress, settings=settings)
+        found = detections(*detector.candidates(detector(normalise(pixels))), suppress=suppress, settings=settings)
         (rows,) = in_picture(found, torch.tensor([picture.size]), side, record["fit"])
         answers.append(
             {"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name, given)}

@@ -123,7 +123,7 @@ def test_voc_ap_equals_loops_over_the_devkits_description(part: int, monkeypatch
         if seed % 50 == 0:
             detections = detections[:, :0]
         wanted = [voc(detections, labels, number) for number in range(CLASSES)]
-        found = by_class(detections, labels, CLASSES)
+        found = by_class(precision_recall(detections, labels, CLASSES))
         for place, name in enumerate(("ap50_voc07", "ap50_voc10")):
             ours = [math.nan if value is None else value for value in found[name]]
             theirs = [math.nan if pair is None else pair[place] for pair in wanted]
@@ -235,7 +235,7 @@ def test_nothing_to_find_and_nothing_found(capfd: pytest.CaptureFixture, caplog:
             metrics = measured(made, none)
             assert all(name.startswith("errors_") for name in metrics)
             assert metrics["errors_missed"] == 0
-            assert by_class(made, none, CLASSES) == {
+            assert by_class(precision_recall(made, none, CLASSES)) == {
                 "ap50_voc10": [None] * 3,
                 "ap50_voc07": [None] * 3,
                 "objects": [0] * 3,
@@ -254,7 +254,7 @@ def test_precision_and_recall_by_hand() -> None:
     assert second is not None
     assert second.recall.tolist() == [0.5, 0.5, 0.5]
     assert second.precision.tolist() == [1, 1 / 2, 1 / 3]
-    assert by_class(detections, labels, 2) == {
+    assert by_class(precision_recall(detections, labels, 2)) == {
         "ap50_voc10": [None, 0.5],
         "ap50_voc07": [None, pytest.approx(6 / 11)],
         "objects": [0, 2],

@@ -61,7 +61,7 @@ def test_of_many_classes_only_the_mean_has_a_name() -> None:
 
 
 def test_class_precisions_are_sorted_and_classes_without_objects_left_out() -> None:
-    found = by_class(*split(4), 4)
+    found = by_class(precision_recall(*split(4), 4))
     figure = class_precisions(found["ap50_voc10"], found["objects"], ["a", "b", "c", "never"])
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["c (1)", "b (1)", "a (1)"]

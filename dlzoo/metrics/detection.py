@@ -6,6 +6,8 @@ pixels of the pictures as they came, on the CPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,9 +34,8 @@ def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> d
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
 
 
-def by_class(detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, list[float | None]]:
-    """A number for each class: ap50_voc10 and ap50_voc07 (None without objects), and the objects that count."""
-    found = precision_recall(detections, labels, num_classes)
+def by_class(found: Sequence[Curve | None]) -> dict[str, list[float | None]]:
+    """A number for each class of precision_recall: ap50_voc10 and ap50_voc07 (None without objects), and objects."""
     return {
         "ap50_voc10": [None if curve is None else curve.all_points() for curve in found],
         "ap50_voc07": [None if curve is None else curve.eleven_points() for curve in found],

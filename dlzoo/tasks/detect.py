@@ -12,7 +12,7 @@ from dlzoo.data.feed import Batch
 from dlzoo.data.letterbox import Fit, original
 from dlzoo.errors import UserError
 from dlzoo.losses.detection import DetectionLoss
-from dlzoo.metrics.detection import by_class, detection_metrics
+from dlzoo.metrics.detection import by_class, detection_metrics, precision_recall
 from dlzoo.models.detector import Detector
 from dlzoo.tasks.task import Task
 
@@ -68,7 +68,7 @@ class Detect(Task):
 
     def by_class(self, *outputs: Tensor) -> dict[str, list[float | None]]:
         found, labels = outputs
-        return by_class(found, labels, self.num_classes)
+        return by_class(precision_recall(found, labels, self.num_classes))
 
 
 def said(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
