@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from inspect import getdoc
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any, NamedTuple
 from dlzoo.errors import ERROR_FILE, Interrupted, UserError, did_you_mean
 from dlzoo.show import listing
 
+_AS_USUAL = warnings.formatwarning
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name); the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = _in_a_line
     try:
         _look_at_folder()
         return _dispatch(words)
@@ -38,6 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         Path(os.environ[ERROR_FILE]).write_text(traceback.format_exc())
         return 1
+
+
+def _in_a_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning of ours as other lines of ours; one of somebody else's with its place in the code, as usual."""
+    if Path(filename).is_relative_to(Path(__file__).parent):
+        return f"dlzoo: {message}\n"
+    return _AS_USUAL(message, category, filename, lineno, line)
 
 
 def _look_at_folder() -> None:
@@ -270,23 +281,33 @@ def evaluate(words: list[str]) -> None:
     from rich.console import Console
 
     from dlzoo.evaluate import evaluate as measured
+    from dlzoo.evaluate import folder
     from dlzoo.runs.summary import metrics_table
 
     metrics = measured(path, conditions)
-    print(json.dumps(metrics)) if as_json else metrics_table(Console(), metrics)
+    if as_json:
+        print(json.dumps(metrics))
+        return
+    metrics_table(Console(), metrics)
+    if (drawn := folder(path, conditions)).is_dir():
+        print(f"pictures and boxes  {drawn}")
 
 
 def predict(words: list[str]) -> None:
-    """run=DIR FILE ... [--json] [--out FOLDER]
+    """run=DIR FILE ... [--json] [--out FOLDER] [nms=diou_nms] [nms.iou=0.6]
 
-    Of a detector: copies of the pictures with the boxes drawn, and predictions.json, in FOLDER (else DIR/predictions).
+    Of a detector: copies of the pictures, with the boxes drawn that have a score of 0.3 or more, and all boxes (x1, y1,
+    x2, y2 in pixels) in predictions.json, in FOLDER (else DIR/predictions), in place of what was there before.
     """
     as_json, words = _flag(words, "--json")
     out, words = _option(words, "--out")
-    path, files = _run_and_rest(words)
+    path, rest = _run_and_rest(words)
+    conditions = [
+        word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()
+    ]
     from dlzoo.predict import predict as predicted
 
-    answers = predicted(path, files, out=out)
+    answers = predicted(path, [word for word in rest if word not in conditions], out=out, conditions=conditions)
     if as_json:
         print(json.dumps(answers, indent=1))
         return

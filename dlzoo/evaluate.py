@@ -24,8 +24,7 @@ CONDITIONS = ("data.test_shift", "data.test_severity", "augment.test", "nms")
 def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     """The test metrics of the run at `path`: {"test/accuracy": ...}, on whatever device is here.
 
-    Of a detector every box that is found goes to detections.json in the run's folder `eval`, with pictures; each other
-    condition has a folder of its own below that.
+    Of a detector every box that is found goes to detections.json in `folder`, with pictures.
 
     Args:
         conditions: settings under which it is tested this time: data.test_shift=noise.
@@ -44,8 +43,13 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
         made.load(checkpoint)
         metrics, outputs = made.test([stop])
     if made.data.task == "detect":
-        _write(made, metrics, outputs, run.path.joinpath("eval", *sorted(conditions)))
+        _write(made, metrics, outputs, folder(path, conditions))
     return metrics
+
+
+def folder(path: str, conditions: Sequence[str] = ()) -> Path:
+    """Where the run's pictures under these conditions are: `eval` in its folder, or below that."""
+    return Path(path, "eval", ",".join(sorted(conditions)))
 
 
 def _write(made: Assembled, metrics: dict[str, float], outputs: Sequence[Tensor], folder: Path) -> None:

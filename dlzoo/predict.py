@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dlzoo.boxes.select import detections
-from dlzoo.config import read
+from dlzoo.config import changed, read
 from dlzoo.data.augment import size_after
 from dlzoo.data.decode import read_picture
 from dlzoo.data.feed import Normalise
@@ -33,21 +33,27 @@ Config = dict[str, Any]
 Record = dict[str, Any]
 
 
-def predict(path: str, files: Sequence[str], most: int = 5, out: str | None = None) -> list[dict[str, Any]]:
+def predict(
+    path: str, files: Sequence[str], most: int = 5, out: str | None = None, conditions: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """For each picture {"file", "classes": [{"name", "probability"}, ...]}, the likeliest first, at most `most`.
 
     Of a detector {"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"}: the boxes are in
     pixels of the picture, and drawn on a copy of it in the folder `out` (null: the run's `predictions`), where all that
-    was found, however unlikely, stands in predictions.json.
+    was found, however unlikely, stands in predictions.json. `conditions` are other settings of its nms.
 
     Raises:
-        UserError: if `path` is no run with a checkpoint, a file is no picture, or `out` cannot be written.
+        UserError: if `path` is no run with a checkpoint, a file is no picture, `out` cannot be written, or a condition
+            is none.
     """
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more pictures: dlzoo predict run=DIR FILE ...")
     record, config = run.read(), without_weights(read(run.config_file))
     kind = record.get("kind", "images")
+    if conditions and kind != "boxes":
+        raise UserError(f"{conditions[0]}: {path} finds no objects, and has no suppression")
+    config = changed(config, conditions, ("nms",))
     if kind == "table":
         raise UserError(f"{path} was trained on a table, and dlzoo predict is for pictures")
     if out is not None and kind != "boxes":

@@ -328,7 +328,14 @@ def test_a_text_of_no_picture_is_a_missing_picture(yolo: Path) -> None:
         (lambda root: (root / "images/train").rename(root / "images/trian"), r"has val, but not images/train"),
         (lambda root: (root / "images").rename(root / "pictures"), r"neither images/train nor images in"),
         (lambda root: (root / "images/test").mkdir(), r"data\.root: no pictures in .*images/test"),
-        (lambda root: (root / "labels").rename(root / "texts"), r"train has 2 good picture\(s\) in .*, and no objects"),
+        (
+            lambda root: (root / "labels").rename(root / "texts"),
+            r"pictures in .*images/train', and no folder .*labels/train",
+        ),
+        (
+            lambda root: (root / "labels/train/a.txt").write_text(""),
+            r"train has 2 good picture\(s\) in .*, and no objects",
+        ),
         (lambda root: (root / "labels/train/a.txt").write_bytes(b"\xff"), r"a\.txt: not a text in UTF-8"),
         (lambda root: (root / "images/train/a.jpg").write_text("x"), r"a\.jpg: not a whole picture"),
     ],

@@ -1,6 +1,8 @@
 """Detection from its line to its pictures: every part meets every other, and what does not fit is said."""
 
 import json
+import shlex
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 
 from dlzoo import index
 from dlzoo.cli import main
+from dlzoo.config import compose
 from dlzoo.evaluate import evaluate
 from dlzoo.predict import predict
 from dlzoo.registry import BOX_LOSSES, NMS
@@ -17,6 +20,7 @@ from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.task import Task
 from dlzoo.weights import load_weights
 from dlzoo.zoo import build_loss
+from tests.conftest import draw_pictures
 from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
 
 YOLO = [*TINY, "model=yolo_tiny"]
@@ -109,6 +113,11 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
         assert 0 <= x1 <= x2 <= 120 and 0 <= y1 <= y2 <= 50 and one["name"] in RunDir.open(run.dir).read()["classes"]
     with Image.open("found/a-found.png") as picture:
         assert picture.size[0] >= 120
+    capsys.readouterr()
+    assert main(["predict", f"run={run.dir}", "a.png", "nms=diou_nms", "nms.min_score=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["objects"] == []
+    assert main(["predict", f"run={run.dir}", "a.png", "nms.iou=2"]) == 2
+    assert "nms.iou" in capsys.readouterr().err
     Path("a-found.png").write_bytes(Path("a.png").read_bytes())
     assert main(["predict", f"run={run.dir}", "a-found.png", "a.png", "--out", "."]) == 2
     assert Path("a-found.png").read_bytes() == Path("a.png").read_bytes()
@@ -169,6 +178,35 @@ def test_what_does_not_fit_is_one_line(line: str, says: str, capsys: pytest.Capt
     assert len(said.strip().splitlines()) == 1 and says in said, said
 
 
+def test_a_detector_is_shown_with_the_backbone_that_was_asked_for(capsys: pytest.CaptureFixture) -> None:
+    costs = []
+    for words in ([], ["backbone=resnet18", "backbone.width=16"]):
+        assert main(["show", "model", "yolov3", "--json", *words]) == 0
+        costs.append(json.loads(capsys.readouterr().out))
+    assert (costs[0]["image_size"], costs[0]["num_classes"]) == (416, 20)
+    assert costs[1]["params"] < costs[0]["params"] / 10
+    assert main(["show", "box_loss", "ciou"]) == 0
+    assert main(["show", "model", "yolo_tiny"]) == 0
+    assert "Raises" not in capsys.readouterr().out
+
+
+def test_pictures_that_are_left_out_are_one_line(capfd: pytest.CaptureFixture, tmp_path: Path) -> None:
+    for number in range(6):
+        draw_pictures(tmp_path / "mine" / "images" / str(number), 1, (40, 30))
+        labels = tmp_path / "mine" / "labels" / str(number)
+        labels.mkdir(parents=True)
+        (labels / "000.txt").write_text("0 0.5 0.5 0.4 0.4" if number else "0 70 50 40 40")
+    words = ["data=yolo_txt", f"data.root={tmp_path / 'mine'}", *TINY[3:], "model=yolo_tiny", "data.batch_size=2"]
+    assert main(["train", *words, "trainer=debug"]) == 2
+    said = capfd.readouterr().err
+    assert "0/000.txt, line 1: a box outside of its picture, which has 40x30 pixels; positions are parts of" in said
+    with pytest.warns(UserWarning, match="1 bad picture") as caught:
+        assert main(["train", *words, "trainer=debug", "data.on_bad=skip", "data.val_fraction=0.3"]) == 0
+    one = caught[0]
+    assert warnings.formatwarning(one.message, one.category, one.filename, one.lineno) == f"dlzoo: {one.message}\n"
+    assert f"{__file__}:7:" in warnings.formatwarning("theirs", UserWarning, __file__, 7)
+
+
 def test_anchors_are_a_line_to_paste(capsys: pytest.CaptureFixture) -> None:
     words = ["data=shapes", "data.train=50", "data.test=1", "count=6"]
     assert main(["anchors", *words, "--json"]) == 0
@@ -178,6 +216,9 @@ def test_anchors_are_a_line_to_paste(capsys: pytest.CaptureFixture) -> None:
     line = next(line for line in capsys.readouterr().out.splitlines() if "model.anchors=" in line)
     anchors = line.split("'")[1].removeprefix("model.anchors=[").rstrip("]").split(",")
     assert list(map(float, anchors)) == [side for anchor in found["anchors"] for side in anchor]
+    typed = shlex.split(line)[2:]
+    assert typed[:2] == ["train.py", "data=shapes"] and "count=6" not in typed
+    assert len(compose(typed[1:])["model"]["anchors"]) == 12
     for wrong in (["data=digits"], ["count=0"], ["model=yolov3"]):
         assert main(["anchors", *wrong]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 3

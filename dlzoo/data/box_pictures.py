@@ -168,7 +168,8 @@ def _row(thing: Object, size: tuple[int, int], relative: bool) -> list[float]:
     cut_off = [min(max(edge, 0.0), limit) for edge, limit in zip(box, limits, strict=True)]
     out = max(abs(edge - kept) for edge, kept in zip(box, cut_off, strict=True))
     if out > _TOLERANCE or cut_off[2] <= cut_off[0] or cut_off[3] <= cut_off[1]:
-        raise UserError(f"{thing.where()}: a box outside of its picture, which has {size[0]}x{size[1]} pixels")
+        unit = "; positions are parts of its sides, from 0 to 1" if relative else ""
+        raise UserError(f"{thing.where()}: a box outside of its picture, which has {size[0]}x{size[1]} pixels{unit}")
     return [*cut_off, thing.label, thing.difficult]
 
 

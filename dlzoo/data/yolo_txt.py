@@ -87,6 +87,8 @@ def _part(images: Path, labels: Path) -> _Part:
         pictures[text], texts[path] = path, text
     if not texts:
         raise UserError(f"data.root: no pictures in {str(images)!r}")
+    if not labels.is_dir():
+        raise UserError(f"data.root: there are pictures in {str(images)!r}, and no folder {str(labels)!r}")
     # Labelling tools put a list of the classes beside the labels.
     there = sorted(path for path in labels.rglob("*.txt") if path.name != "classes.txt")
     return _Part(images, texts, [path for path in there if path not in pictures])

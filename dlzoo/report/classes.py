@@ -34,8 +34,9 @@ def classes(content: Content) -> Picture | None:
         *omitted(len(names), len(means), "classes", "those with the largest differences"),
         *(["Intervals that leave the picture are cut."] if cut else []),
     ])  # fmt: skip
+    panels = "1 comparison" if len(shown) == 1 else f"{len(shown)} comparisons"
     alt = (
-        f"Differences of {content.class_metric} of {len(names)} classes in {len(shown)} comparisons. On average "
+        f"Differences of {content.class_metric} of {len(names)} classes in {panels}. On average "
         f"{plain(names[0])} gains most, {fixed(means[names[0]], 3, signed=True)}; "
         f"{plain(names[-1])} least, {fixed(means[names[-1]], 3, signed=True)}."
     )

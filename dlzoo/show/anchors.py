@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from dlzoo.errors import UserError
 
 
 def anchors(words: Sequence[str]) -> dict[str, Any]:
-    """{"anchors": [[w, h], ...] by area, "mean_iou", "objects", "image_size"} of the training objects of a data set.
+    """{"anchors": [[w, h], ...] by area, "mean_iou", "objects", "image_size", "settings"} of a set's training objects.
 
     Args:
         words: settings of the data, and count=9.
@@ -29,7 +30,8 @@ def anchors(words: Sequence[str]) -> dict[str, Any]:
     other = [word for word in settings if word.partition("=")[0].partition(".")[0] != "data"]
     if other:
         raise UserError(f"{other[0]!r}: anchors are of data: dlzoo anchors data=voc2007 data.image_size=416 count=9")
-    section = config.compose(settings or ["data=shapes"])["data"]
+    settings = settings or ["data=shapes"]
+    section = config.compose(settings)["data"]
     data = Splits.load(section | {"batch_size": "full"})
     if data.task != "detect":
         raise UserError(f"data={section['name']} has no boxes")
@@ -40,6 +42,7 @@ def anchors(words: Sequence[str]) -> dict[str, Any]:
         "mean_iou": mean_iou(sizes, found),
         "objects": len(sizes),
         "image_size": data.image_size,
+        "settings": settings,
     }
 
 
@@ -50,5 +53,5 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join([
         f"{shapes}   (pixels, of images of {found['image_size']} px)",
         f"mean IoU of the {found['objects']:,} training boxes with the anchor nearest to them: {found['mean_iou']:.3f}",
-        f"next     python train.py model=yolov3 'model.anchors=[{numbers}]' ...",
+        f"next     python train.py {shlex.join(found['settings'])} model=yolov3 'model.anchors=[{numbers}]'",
     ])  # fmt: skip

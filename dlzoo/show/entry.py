@@ -68,8 +68,9 @@ def _meaning(choice: str, part: str | dict[str, Any]) -> str:
 
 
 def text(found: dict[str, Any]) -> str:
-    """`entry` for a terminal."""
-    lines = [" ".join([f"{found['choice']}={found['name']}", *found.get("asked", [])]), "", found["doc"].rstrip(), ""]
+    """`entry` for a terminal: what it may raise is for those who call it."""
+    doc = found["doc"].partition("\n\nRaises:")[0].rstrip()
+    lines = [" ".join([f"{found['choice']}={found['name']}", *found.get("asked", [])]), "", doc, ""]
     if found["source"]:
         lines += [f"source   {found['source']}"]
     lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(found["meta"])]

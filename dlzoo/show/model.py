@@ -88,6 +88,8 @@ def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]
     else:
         knobs = index.knobs("model", name)
         made_for = (224, 1000) if "stem" in knobs or "arch" in knobs else (32, 10)
+        if "backbone" in index.entries("model")[name]["meta"]:
+            made_for = (416, 20)  # as VOC is read
     wiring: dict[str, int] = dict(zip(WIRING, (*made_for, 3), strict=True))
     settings = []
     for word in words:
@@ -95,7 +97,7 @@ def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]
         if not equals:
             raise UserError(f"{word!r} is no setting (key=value); {did_you_mean(word, WIRING)}")
         section = key.partition(".")[0]
-        if section in ("model", "init", *PARTS):
+        if section in ("model", "backbone", "init", *PARTS):
             settings.append(word)
         elif key not in WIRING:
             raise UserError(f"{word!r}: a model is shown with {', '.join(f'{k}=' for k in WIRING)} model.*, and parts;"
