@@ -297,7 +297,7 @@ def predict(words: list[str]) -> None:
     """run=DIR FILE ... [--json] [--out FOLDER] [nms=diou_nms] [nms.iou=0.6]
 
     Of a detector: copies of the pictures, with the boxes drawn that have a score of 0.3 or more, and all boxes (x1, y1,
-    x2, y2 in pixels) in predictions.json, in FOLDER (else DIR/predictions), in place of what was there before.
+    x2, y2 in pixels) in predictions.json, in FOLDER, or else in DIR/predictions in place of the last ones.
     """
     as_json, words = _flag(words, "--json")
     out, words = _option(words, "--out")

@@ -210,6 +210,7 @@ def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
         made = _assembled(run, config, before)
         with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
             made.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+        ranks.gathered(None)  # the one that leads has written what is loaded now
         stop.check()
         made.load(run.selected_checkpoint())
         made.test([stop])
@@ -251,11 +252,10 @@ def _carry_out(
 ) -> None:
     """Train, test, write down and draw."""
     _refuse_change(run, config, before, callbacks)
-    if not ranks.several():
-        take_training(run)
-        before = run.read()
+    taken = not ranks.several() and take_training(run)
+    before = run.read() if taken else before
     checkpoint = run.resume_checkpoint()
-    log = MetricLog(run, load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0)
+    log = MetricLog(run, load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0, copied=taken)
     try:
         made = _assembled(run, config, before, log.scalars, callbacks)
         stop.check()
@@ -267,6 +267,7 @@ def _carry_out(
         display = Display(console)
         with stop.listening(lambda: setattr(task, "stop_requested", True)):
             made.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+        ranks.gathered(None)  # the others may load what was written
         stop.check()
         selected = made.load(run.selected_checkpoint())
         metrics, outputs = made.test([stop, display])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ from dlzoo.weights import load_weights, transfer
 Config = dict[str, Any]
 Record = dict[str, Any]
 
+#: The file of all that was found.
+_ALL = "predictions.json"
+
 
 def predict(
     path: str, files: Sequence[str], most: int = 5, out: str | None = None, conditions: Sequence[str] = ()
@@ -43,8 +47,8 @@ def predict(
     was found, however unlikely, stands in predictions.json. `conditions` are other settings of its nms.
 
     Raises:
-        UserError: if `path` is no run with a checkpoint, a file is no picture, `out` cannot be written, or a condition
-            is none.
+        UserError: if `path` is no run with a checkpoint, a file is no picture, `out` cannot be written or has such
+            files already, or a condition is none.
     """
     run = RunDir.open(path)
     if not files:
@@ -60,7 +64,7 @@ def predict(
         raise UserError(f"--out: {path} finds no objects that could be drawn; it says classes, and --json as JSON")
     with torch.inference_mode():
         if kind == "boxes":
-            return _objects(run, config, record, files, Path(out) if out else run.path / "predictions")
+            return _objects(run, config, record, files, out)
         return _classes(run, config, record, files, most)
 
 
@@ -93,21 +97,26 @@ def _classes(run: RunDir, config: Config, record: Record, files: Sequence[str], 
     return answers
 
 
-def _objects(run: RunDir, config: Config, record: Record, files: Sequence[str], out: Path) -> list[dict[str, Any]]:
+def _objects(
+    run: RunDir, config: Config, record: Record, files: Sequence[str], folder: str | None
+) -> list[dict[str, Any]]:
+    own, out = folder is None, run.path / "predictions" if folder is None else Path(folder)
     side, classes = record["image_size"], record["classes"]
     normalise, detector = _network(run, config, record, side)
     assert isinstance(detector, Detector)
     settings, suppress = NMS.from_section(config["nms"])
-    answers, given = [], [Path(file).resolve() for file in files]
-    for file, name in zip(files, _names(files), strict=True):
+    names, answers = _names(files), []
+    _refuse_lost(out, names, [] if own else [*names, _ALL], files)
+    for file, name in zip(files, names, strict=True):
         picture = open_picture(Path(file))
         pixels = torch.from_numpy(fitted_picture(picture, side, record["fit"]).copy()).permute(2, 0, 1)[None]
         found = detections(*detector.candidates(detector(normalise(pixels))), suppress=suppress, settings=settings)
         (rows,) = in_picture(found, torch.tensor([picture.size]), side, record["fit"])
         answers.append(
-            {"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out, name, given)}
+            {"file": file, "objects": said(rows, classes), "picture": _draw(picture, rows, classes, out / name)}
         )
-    write_atomically(out / "predictions.json", json.dumps(answers, indent=1) + "\n")
+    with _written(out / _ALL):
+        write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
     return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= SURE]} for answer in answers]
 
 
@@ -124,15 +133,28 @@ def _names(files: Sequence[str]) -> list[str]:
     return names
 
 
-def _draw(
-    picture: Image.Image, rows: Tensor, classes: Sequence[str], out: Path, name: str, given: Sequence[Path]
-) -> str:
-    """Draw what is likely on a copy of the picture; where that lies."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Sequence[str]) -> None:
+    """Nothing of the user's is written over: no picture, and in a folder of theirs, `kept`, no file at all."""
+    given = [Path(file).resolve() for file in files]
+    for name in names:
         if (out / name).resolve() in given:
             raise UserError(f"--out: {out / name} is one of the pictures; choose another folder")
-        drawn(np.asarray(picture), rows[rows[:, 4] >= SURE], classes).save(out / name)
+    for name in kept:
+        if (out / name).exists():
+            raise UserError(f"--out: {out / name} is there already; choose another folder, or move it away")
+
+
+def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
+    """Draw what is likely on a copy of the picture; where that lies."""
+    with _written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn(np.asarray(picture), rows[rows[:, 4] >= SURE], classes).save(path)
+    return str(path)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise UserError(f"--out: {out / name} cannot be written ({error.strerror or error})") from error
-    return str(out / name)
+        raise UserError(f"--out: {path} cannot be written ({error.strerror or error})") from error

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dlzoo.config import compose
+from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 from dlzoo.registry import DATASETS
 from tests.box_files import in_pictures, load, photo, sizes_of
@@ -254,6 +256,20 @@ def test_yolo_names_in_yaml(yolo: Path, content: str) -> None:
     (yolo / "classes.txt").unlink()
     (yolo / "data.yaml").write_text(content)
     assert load("yolo_txt", yolo).classes == ("cat", "dog")
+
+
+def test_a_split_in_which_nothing_counts_is_refused_before_the_training(tmp_path: Path) -> None:
+    content = coco()
+    write_coco(tmp_path / "coco", "annotations/instances_train2017.json", "train2017", content)
+    crowd = coco()
+    crowd["annotations"] = [{**each, "iscrowd": 1} for each in crowd["annotations"]]
+    write_coco(tmp_path / "coco", "annotations/instances_val2017.json", "val2017", crowd)
+    with pytest.raises(UserError, match="none of the 2 images of test has an object that counts"):
+        Splits.load(
+            compose(["data=coco_json", f"data.root={tmp_path / 'coco'}", "data.batch_size=1", "data.val_fraction=0"])[
+                "data"
+            ]
+        )
 
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\n"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlzoo import index
 from dlzoo.cli import main
@@ -16,6 +17,7 @@ from dlzoo.config import compose
 from dlzoo.evaluate import evaluate
 from dlzoo.predict import predict
 from dlzoo.registry import BOX_LOSSES, NMS
+from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.task import Task
 from dlzoo.weights import load_weights
@@ -97,6 +99,10 @@ def test_runs_that_differ_in_the_suppressor_are_trained_once(capsys: pytest.Capt
         elder = RunDir.open(Path("outputs/once") / heir.read()["trained_by"])
         assert elder.read()["seed"] == heir.read()["seed"] and elder.read()["config"]["nms"]["name"] == "nms"
         assert same(weights(heir), weights(elder))
+        names = {name for each in read_metrics(heir.metrics_file) for name in each}
+        assert "train/loss" in names and not any(name.startswith("val/") for name in names)  # its answers were others
+        board = EventAccumulator(str(heir.path)).Reload()
+        assert {"train/loss", "lr", "test/map50_voc10"} <= set(board.Tags()["scalars"])
     alone = train(*YOLO, "trainer.select=last", "nms=diou_nms", f"seed={heirs[0].read()['seed']}")
     assert same(weights(heirs[0]), weights(alone)), "what is copied is what it would have learnt itself"
 
@@ -118,6 +124,10 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
     assert json.loads(capsys.readouterr().out)[0]["objects"] == []
     assert main(["predict", f"run={run.dir}", "a.png", "nms.iou=2"]) == 2
     assert "nms.iou" in capsys.readouterr().err
+    before = Path("found/predictions.json").read_bytes()
+    assert main(["predict", f"run={run.dir}", "a.png", "--out", "found"]) == 2
+    assert "is there already; choose another folder" in capsys.readouterr().err
+    assert Path("found/predictions.json").read_bytes() == before
     Path("a-found.png").write_bytes(Path("a.png").read_bytes())
     assert main(["predict", f"run={run.dir}", "a-found.png", "a.png", "--out", "."]) == 2
     assert Path("a-found.png").read_bytes() == Path("a.png").read_bytes()
@@ -168,6 +178,7 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes augment.multi_scale=[1]", "augment.multi_scale must be a list, each an integer from 32 to 4096"),
         ("data=shapes augment=several", "augment.steps: crop moves pixels and no boxes"),
         ("data=shapes loss=cross_entropy loss.class_weights=[1,2]", "[1.0, 2.0] does not work for 8 classes"),
+        ("data=shapes nms.detections=100000000000", "nms.detections must be an integer"),
         ("data=box_pairs model.pairs=10", "model.pairs=10 is less than the 34300 pairs"),
     ],
 )

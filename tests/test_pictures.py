@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dlzoo.data.decode import read_picture
 from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.image_set import Split, channel_statistics, fingerprint
+from dlzoo.data.letterbox import open_picture
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
@@ -87,6 +89,18 @@ def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright
     upright = read_picture(tmp_path / "set" / "a" / "turned.png", 8)
     assert (upright[:4] == 0).all()
     assert (upright[4:] == 255).all()
+
+
+def test_pictures_of_sixteen_bits_keep_what_is_grey_in_them(tmp_path: Path) -> None:
+    levels = np.linspace(0, 65535, 144).astype(np.uint16).reshape(12, 12)
+    for name in ("grey.png", "grey.tif"):
+        Image.fromarray(levels).save(tmp_path / name)
+        for read in (read_picture(tmp_path / name, 12), np.asarray(open_picture(tmp_path / name))):
+            assert (read == (levels >> 8)[..., None]).all()
+    Image.fromarray(levels.astype(np.float32)).save(tmp_path / "floats.tif")
+    for read in (lambda path: read_picture(path, 12), open_picture):
+        with pytest.raises(UserError, match=r"floats\.tif: not a whole picture \(32 bits a pixel; 8 and 16 are read"):
+            read(tmp_path / "floats.tif")
 
 
 def test_links_that_lead_back_are_walked_once_and_names_are_only_names(tmp_path: Path, cache_home: Path) -> None:

@@ -84,6 +84,24 @@ def start(*overrides: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
+def test_nobody_loads_a_checkpoint_that_is_still_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = (
+        "import os, time\n"
+        "replace = os.replace\n"
+        "def slowly(source, target, **where):\n"
+        "    time.sleep(3 if str(target).endswith('.ckpt') else 0)\n"
+        "    replace(source, target, **where)\n"
+        "os.replace = slowly\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(slow)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = start("trainer.max_epochs=1")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert RunDir.open("run").read()["metrics"]["test/accuracy"] == pytest.approx(evaluate("run")["test/accuracy"])
+
+
 def children(process: subprocess.Popen) -> list[int]:
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
     return [int(pid) for pid in listed.stdout.split()]

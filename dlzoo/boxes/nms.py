@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlzoo.boxes.greedy import greedy_diou
 from dlzoo.boxes.shares import shares
-from dlzoo.knobs import Fraction, Positive, PositiveInt
+from dlzoo.knobs import Bounds, Fraction, Positive
 from dlzoo.registry import NMS
 
 #: boxes (N, A, 4), scores (N, A), classes (N, A) int64 -> scores (N, A).
@@ -27,6 +27,9 @@ FLOOR = 0.001
 _CELLS = 2**16
 
 
+_Count = Annotated[int, Bounds(minimum=1, maximum=100_000)]
+
+
 @dataclass(frozen=True)
 class NmsSettings:
     """What is suppressed, and what is kept of the rest.
@@ -36,8 +39,8 @@ class NmsSettings:
     """
 
     min_score: Fraction = 0.01
-    candidates: PositiveInt = 1000
-    detections: PositiveInt = 100
+    candidates: _Count = 1000
+    detections: _Count = 100
 
 
 @NMS.register("nms", source="arXiv:1311.2524, section 2.2; torchvision.ops.nms")

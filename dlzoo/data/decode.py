@@ -33,6 +33,7 @@ Item = TypeVar("Item")
 # Of pictures that are read all the same.
 warnings.filterwarnings("ignore", "Palette images with Transparency")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", "Corrupt EXIF data")
 
 #: What pictures of several sizes are brought to when the user names no size.
 _USUAL_SIZE = 224
@@ -100,7 +101,7 @@ def _unreadable(paths: Sequence[Path]) -> dict[int, str]:
     def problem(path: Path) -> str:
         try:
             with opened(path) as image:
-                image.load()
+                eight_bits(image).load()
         except UserError as error:
             return str(error)
         return ""
@@ -142,7 +143,7 @@ def read_picture(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
         UserError: if the file is no whole picture.
     """
     with opened(path) as image:
-        image = ImageOps.exif_transpose(image).convert(mode)
+        image = eight_bits(ImageOps.exif_transpose(image)).convert(mode)
         if image.size != (size, size):
             image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
         return np.asarray(image).reshape(size, size, -1)
@@ -160,6 +161,19 @@ def opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _bad_picture(path, error) from error
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits in the upper eight of them, where PIL would make white of most; others as they are.
+
+    Raises:
+        ValueError: for numbers of 32 bits, which nobody says the range of.
+    """
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel; 8 and 16 are read")
+    return image
 
 
 def _common_size(paths: Sequence[Path]) -> int:

@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from dlzoo.data.decode import opened
+from dlzoo.data.decode import eight_bits, opened
 
 #: letterbox keeps the proportions and fills up with grey, as Darknet does; stretch brings both sides to the square's.
 Fit = Literal["letterbox", "stretch"]
@@ -52,7 +52,7 @@ def open_picture(path: Path, *, as_stored: bool = False) -> Image.Image:
     with opened(path) as image:
         if not as_stored and _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
-        return image.convert("RGB")
+        return eight_bits(image).convert("RGB")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

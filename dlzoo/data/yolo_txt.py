@@ -120,8 +120,8 @@ def _yaml_names(path: Path) -> list[str]:
     names = content.get("names") if isinstance(content, Mapping) else None
     if isinstance(names, Mapping) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not all(isinstance(name, (str, int, float)) for name in names):
-        raise UserError(f"{path}: names must be a list, or a mapping from 0, 1, ... to names")
+    if not isinstance(names, list) or not all(type(name) in (str, int, float) for name in names):
+        raise UserError(f"{path}: names must be a list, or a mapping from 0, 1, ... to names (of yes and no in quotes)")
     return [str(name) for name in names]
 
 

@@ -22,15 +22,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: What a record holds beside scalars.
+_NO_SCALARS = ("step", "epoch", "time")
+
+
 class MetricLog:
     """Appends to the logs of a run.
 
     Args:
         run: where.
         step: steps that are done; what the files hold of later steps, written before a kill, is dropped.
+        copied: whether metrics.jsonl is of another run, and TensorBoard has to be told of it.
     """
 
-    def __init__(self, run: RunDir, step: int) -> None:
+    def __init__(self, run: RunDir, step: int, *, copied: bool = False) -> None:
         self.run = run
         # A run that goes on is tested again.
         records = [
@@ -41,13 +46,18 @@ class MetricLog:
         write_atomically(run.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
         self._lines = run.metrics_file.open("a", buffering=1)
         self.board = SummaryWriter(str(run.path), purge_step=step + 1)
+        for record in records if copied else ():
+            self._events(record["step"], {name: value for name, value in record.items() if name not in _NO_SCALARS})
 
     def scalars(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """One record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
         record = {"step": step, "epoch": round(epoch, 4), "time": round(time.time(), 3)} | values
         self._lines.write(json.dumps(strict(record)) + "\n")
+        self._events(step, values)
+
+    def _events(self, step: int, values: dict[str, float]) -> None:
         # One event for all of them, where add_scalar would write one for each.
-        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items() if value is not None]
         self._write(scalars, step)
 
     def _write(self, values: list[Any], step: int) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from dlzoo import index
 from dlzoo.errors import UserError
-from dlzoo.runs.run_dir import RunDir
+from dlzoo.runs.logged import read_metrics
+from dlzoo.runs.run_dir import RunDir, write_atomically
 
 Config = Mapping[str, Any]
 
@@ -47,25 +48,34 @@ def point_to(elder: Path, run: Path) -> None:
         heir.update(trained_by=elder.name)
 
 
-def take_training(run: RunDir) -> None:
+def take_training(run: RunDir) -> bool:
     """Copy what `point_to` promised: what checkpoints rely on, the log, and the checkpoints, the last one last.
 
-    A run that was killed in the middle of it begins it anew.
+    Not what the elder's validation said, which saw other answers. A run that was killed in the middle of it begins it
+    anew. Whether there was something to take.
     """
     record = run.read()
     if "trained_by" not in record or run.last_checkpoint.exists():
-        return
+        return False
     with suppress(UserError):
         elder = RunDir.open(run.path.parent / record["trained_by"])
         trained = elder.read()
-        if trained["state"] == "finished" and _training(trained["config"]) == _training(record["config"]):
+        same = trained["state"] == "finished" and _training(trained["config"]) == _training(record["config"])
+        if same and elder.last_checkpoint.exists():
             run.update(**{key: trained[key] for key in _RELIED_ON if key in trained}, training_taken=True)
-            own = {elder.metrics_file: run.metrics_file, elder.best_checkpoint: run.best_checkpoint}
-            for source, target in {**own, elder.last_checkpoint: run.last_checkpoint}.items():
+            log = [
+                {name: value for name, value in each.items() if not name.startswith("val/")}
+                for each in read_metrics(elder.metrics_file)
+            ]
+            write_atomically(run.metrics_file, "".join(json.dumps(each) + "\n" for each in log))
+            own = {elder.best_checkpoint: run.best_checkpoint, elder.last_checkpoint: run.last_checkpoint}
+            for source, target in own.items():
                 if source.exists():
                     part = target.with_name(f"{target.name}.part")
                     shutil.copy2(source, part)
                     part.replace(target)
+            return True
+    return False
 
 
 def _validation_decides(config: Config) -> bool:
