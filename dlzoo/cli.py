@@ -12,7 +12,7 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlzoo.errors import ERROR_FILE, Interrupted, UserError, did_you_mean
+from dlzoo.errors import ERROR_FILE, Interrupted, Remark, UserError, did_you_mean
 from dlzoo.show import listing
 
 _AS_USUAL = warnings.formatwarning
@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _in_a_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """A warning of ours as other lines of ours; one of somebody else's with its place in the code, as usual."""
-    if Path(filename).is_relative_to(Path(__file__).parent):
+    """A remark of ours as other lines of ours; a warning of somebody else's with its place in the code, as usual."""
+    if issubclass(category, Remark):
         return f"dlzoo: {message}\n"
     return _AS_USUAL(message, category, filename, lineno, line)
 

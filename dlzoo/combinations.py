@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dlzoo import index
+from dlzoo.boxes.objects import objects
+from dlzoo.data.image_set import Split
 from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 
@@ -23,6 +25,8 @@ def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
         UserError: for choices that cannot, with those that could.
     """
     _refuse_model(config, data)
+    if data.task == "detect":
+        _refuse_nothing_to_find(val=data.val, test=data.test)
     _refuse_augment(config, data)
     _refuse_loss(config, data)
     _refuse_optimizer(config, world)
@@ -163,3 +167,19 @@ def _refuse_optimizer(config: Config, world: int) -> None:
 
 def _meta(choice: str, config: Config) -> dict[str, Any]:
     return index.entries(choice)[config[choice]["name"]]["meta"]
+
+
+def _refuse_nothing_to_find(**parts: Split | None) -> None:
+    """Say before the training what would be noticed after it.
+
+    Raises:
+        UserError: for a part without objects that count.
+    """
+    for name, part in parts.items():
+        if part is not None:
+            found = objects(part.labels)
+            if not (found.there & ~found.difficult).any():
+                raise UserError(
+                    f"none of the {len(part)} images of {name} has an object that counts: choose other data"
+                    " (data.val_fraction, data.limit)"
+                )

@@ -19,6 +19,10 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class Remark(UserWarning):
+    """Something that the user should know; the command line prints it as one line."""
+
+
 class Interrupted(BaseException):
     """Somebody asked us to stop (Ctrl-C, SIGTERM, SIGUSR1). Exit code 130."""
 

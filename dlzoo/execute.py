@@ -252,10 +252,12 @@ def _carry_out(
 ) -> None:
     """Train, test, write down and draw."""
     _refuse_change(run, config, before, callbacks)
-    taken = not ranks.several() and take_training(run)
-    before = run.read() if taken else before
+    if not ranks.several():
+        take_training(run)
+        before = run.read()
     checkpoint = run.resume_checkpoint()
-    log = MetricLog(run, load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0, copied=taken)
+    clock = load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0
+    log = MetricLog(run, clock, copied="training_taken" in before)
     try:
         made = _assembled(run, config, before, log.scalars, callbacks)
         stop.check()

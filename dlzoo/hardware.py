@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dlzoo import ranks
-from dlzoo.errors import UserError
+from dlzoo.errors import Remark, UserError
 from dlzoo.settings import TrainerSettings
 
 
@@ -33,7 +33,7 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
     else:
         fast = "AVX512" in torch.backends.cpu.get_cpu_capability()
     if settings.precision == "bf16" and not fast:
-        warnings.warn("this device computes bf16 many times slower than fp32: using fp32", stacklevel=2)
+        warnings.warn("this device computes bf16 many times slower than fp32: using fp32", Remark, stacklevel=2)
     half = fast and (settings.precision == "bf16" or (gpu and settings.precision == "auto"))
     return "gpu" if gpu else "cpu", "bf16-mixed" if half else "32-true"
 

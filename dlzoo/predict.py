@@ -57,7 +57,8 @@ def predict(
     kind = record.get("kind", "images")
     if conditions and kind != "boxes":
         raise UserError(f"{conditions[0]}: {path} finds no objects, and has no suppression")
-    config = changed(config, conditions, ("nms",))
+    if conditions:
+        config = changed(config, conditions, ("nms",))
     if kind == "table":
         raise UserError(f"{path} was trained on a table, and dlzoo predict is for pictures")
     if out is not None and kind != "boxes":
@@ -107,6 +108,8 @@ def _objects(
     settings, suppress = NMS.from_section(config["nms"])
     names, answers = _names(files), []
     _refuse_lost(out, names, [] if own else [*names, _ALL], files)
+    for file in files:  # a bad one is known before anything is drawn
+        open_picture(Path(file))
     for file, name in zip(files, names, strict=True):
         picture = open_picture(Path(file))
         pixels = torch.from_numpy(fitted_picture(picture, side, record["fit"]).copy()).permute(2, 0, 1)[None]

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dlzoo.config import compose
-from dlzoo.data.splits import Splits
 from dlzoo.errors import UserError
 from dlzoo.registry import DATASETS
 from tests.box_files import in_pictures, load, photo, sizes_of
+from tests.small import train
 
 pytestmark = pytest.mark.usefixtures("cache_home")
 
@@ -265,11 +264,7 @@ def test_a_split_in_which_nothing_counts_is_refused_before_the_training(tmp_path
     crowd["annotations"] = [{**each, "iscrowd": 1} for each in crowd["annotations"]]
     write_coco(tmp_path / "coco", "annotations/instances_val2017.json", "val2017", crowd)
     with pytest.raises(UserError, match="none of the 2 images of test has an object that counts"):
-        Splits.load(
-            compose(["data=coco_json", f"data.root={tmp_path / 'coco'}", "data.batch_size=1", "data.val_fraction=0"])[
-                "data"
-            ]
-        )
+        train("data=coco_json", f"data.root={tmp_path / 'coco'}", "data.batch_size=1", "data.val_fraction=0")
 
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\n"

@@ -248,8 +248,8 @@ def test_retinanet_is_torchvisions() -> None:
     head: Any = theirs.head
     for to, given in [
         *((ours.p6.conv, blocks.p6), (ours.p7.conv, blocks.p7)),
-        *((ours.offsets.tower, head.regression_head.conv), (ours.offsets.head, head.regression_head.bbox_reg)),
-        *((ours.scores.tower, head.classification_head.conv), (ours.scores.head, head.classification_head.cls_logits)),
+        *((ours.offset_tower, head.regression_head.conv), (ours.offsets, head.regression_head.bbox_reg)),
+        *((ours.score_tower, head.classification_head.conv), (ours.head, head.classification_head.cls_logits)),
     ]:
         copy(to, given)
     with torch.no_grad():
@@ -466,7 +466,7 @@ def test_parts_reach_the_head(name: str, part: dict[str, str]) -> None:
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_retinanet_starts_with_few_objects(exclusive: bool) -> None:
     net = small("retinanet", exclusive=exclusive, prior=0.02)
-    nn.init.zeros_(net.scores.head.weight)
+    nn.init.zeros_(net.head.weight)
     _, scores = net.candidates(net(images(1)))
     likely = scores.sum(-1) if exclusive else scores
     torch.testing.assert_close(likely, torch.full_like(likely, 0.02))

@@ -142,7 +142,7 @@ def test_a_detector_learns_on_a_gpu_what_it_learns_on_a_cpu(model: str) -> None:
         run = train(*words, f"trainer={trainer}")
         losses.append([each["train/loss"] for each in read_metrics(run.dir / "metrics.jsonl") if "train/loss" in each])
     # The sampling of Faster R-CNN draws from the generator of each device.
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.5 if model == "faster_rcnn" else 2e-2)
+    assert losses[0][-1] == pytest.approx(losses[1][-1], rel=0.5 if model == "faster_rcnn" else 5e-2)
 
 
 @pytest.mark.parametrize("model", ["retinanet", "ssd300", "yolo_tiny", "yolov4"])

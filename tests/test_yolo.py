@@ -15,8 +15,7 @@ from dlzoo.boxes.objects import Matches, objects, padded
 from dlzoo.errors import UserError
 from dlzoo.layers.norm import GroupNorm
 from dlzoo.layers.norm_across import CrossMiniBatchNorm
-from dlzoo.models.yolo import ANCHORS as PAPERS
-from dlzoo.models.yolo import Yolo
+from dlzoo.models.yolo import PAPER, Yolo
 from dlzoo.models.yolo_boxes import Coding, grid
 from dlzoo.models.yolo_targets import assign, overlaps
 from dlzoo.registry import NECKS
@@ -320,9 +319,9 @@ def test_anchors_are_sorted_and_shared_out() -> None:
     def anchors(name: str = "yolo_tiny", **knobs: Any) -> Tensor:
         return build_model(name, num_classes=2, image_size=208, **knobs).get_buffer("anchors")
 
-    paper = anchors(anchors="yolov3", levels=[3, 4, 5])
-    assert paper.tolist() == (torch.tensor(PAPERS["yolov3"][1]).view(3, 3, 2) / 2).tolist()
-    assert anchors(anchors="yolov3", levels=[5]).shape == (1, 9, 2)
+    paper = anchors(anchors="paper", levels=[3, 4, 5])
+    assert paper.tolist() == (torch.tensor(PAPER).view(3, 3, 2) / 2).tolist()
+    assert anchors(anchors="paper", levels=[5]).shape == (1, 9, 2)
     for found in (anchors(sizes=sizes), anchors(), anchors(anchors=[50, 50, 9, 9, 20, 30, 5, 5])):
         area = found.prod(-1).flatten()
         assert (area.diff() >= 0).all() and area[0] > 0
@@ -341,7 +340,7 @@ def test_anchors_are_sorted_and_shared_out() -> None:
         ({"levels": []}, r"model.levels=\[\] must count up"),
         ({"levels": [3, 5]}, r"model.levels=\[3, 5\] must count up"),
         ({"levels": [4, 3]}, "must count up"),
-        ({"anchors": "yolov4"}, r"model.anchors=yolov4 has 18 numbers .* 2 level\(s\) cannot share evenly"),
+        ({"anchors": "paper"}, r"model.anchors=paper has 18 numbers .* 2 level\(s\) cannot share evenly"),
         ({"anchors": [10, 10, 20]}, r"model.anchors=\[10.0, 10.0, 20.0\] has 3 numbers"),
         ({"anchors": []}, "has 0 numbers"),
         ({"grid_scale": 0.5}, "grid_scale must be a number >= 1"),

@@ -19,7 +19,7 @@ from dlzoo.data.image_folder import TEST_FRACTION
 from dlzoo.data.image_set import Split
 from dlzoo.data.letterbox import Fit, fitted_picture, open_picture, placed, upright_size
 from dlzoo.data.settings import cut
-from dlzoo.errors import UserError
+from dlzoo.errors import Remark, UserError
 
 #: A bad picture or annotation stops everything, or the whole picture is left out.
 OnBad = Literal["error", "skip"]
@@ -98,7 +98,7 @@ def box_set(
     if on_bad == "skip":
         problems += _without_unreadable(samples, root, cache, key)
     if problems:
-        warnings.warn(f"{len(problems)} bad picture(s) left out, the first: {problems[0]}", stacklevel=2)
+        warnings.warn(f"{len(problems)} bad picture(s) left out, the first: {problems[0]}", Remark, stacklevel=2)
     for part, found in samples.items():
         if not any(len(sample.rows) for sample in found):
             raise UserError(f"data.root: {part} has {len(found)} good picture(s) in {str(root)!r}, and no objects")

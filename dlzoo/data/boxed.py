@@ -153,7 +153,7 @@ def _without(labels: Tensor, gone: Tensor) -> Tensor:
 def _compact(labels: Tensor) -> Tensor:
     """Labels (N, M, 6) with as few rows as hold all objects, in their order, and at least one.
 
-    A GPU is waited for here: four to eight times the rows would cost more in every overlap that is computed.
+    A GPU is waited for here: two to eight times the rows would cost more in every overlap that is computed.
     """
     if labels.is_meta:  # nobody can say how many there are
         return labels

@@ -169,8 +169,10 @@ def eight_bits(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: for numbers of 32 bits, which nobody says the range of.
     """
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode.startswith("I"):  # PGM has 16 bits in a mode of 32
+        pixels = np.asarray(image)
+        if pixels.min() >= 0 and pixels.max() < 2**16:
+            return Image.fromarray((pixels >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("32 bits a pixel; 8 and 16 are read")
     return image

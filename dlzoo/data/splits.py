@@ -10,13 +10,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dlzoo.boxes.objects import objects
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.cache import in_memory
 from dlzoo.data.image_set import ImageSet, Split, channel_statistics, fingerprint
 from dlzoo.data.letterbox import Fit
 from dlzoo.data.settings import DataSettings
-from dlzoo.errors import UserError
 from dlzoo.registry import DATASETS
 
 
@@ -65,7 +63,6 @@ class Splits:
         if isinstance(found, ImageSet):
             return cls(train, val, test, found.classes, size, "images", settings)
         if isinstance(found, BoxSet):
-            _refuse_nothing_to_find(val=val, test=test)
             about = {"fit": found.fit, "skipped": found.skipped}
             return cls(train, val, test, found.classes, size, "boxes", settings, **about)
         return cls(train, val, test, found.classes, size, "table", settings, len(found.columns), prepare.feature_names)
@@ -109,19 +106,3 @@ class Splits:
             "features": list(self.features),
             **({"fit": self.fit, "skipped": self.skipped} if self.kind == "boxes" else {}),
         }
-
-
-def _refuse_nothing_to_find(**parts: Split | None) -> None:
-    """Say before the training what would be noticed after it.
-
-    Raises:
-        UserError: for a part without objects that count.
-    """
-    for name, part in parts.items():
-        if part is not None:
-            found = objects(part.labels)
-            if not (found.there & ~found.difficult).any():
-                raise UserError(
-                    f"none of the {len(part)} images of {name} has an object that counts: choose other data"
-                    " (data.val_fraction, data.limit)"
-                )

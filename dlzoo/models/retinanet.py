@@ -59,15 +59,17 @@ class RetinaNet(OneStage):
         self.act = parts.act()
         self.p7 = ConvNormAct(width, width, 3, parts, **settings)
         priors = _SIZES * len(RATIOS)
-        self.offsets = Subnet(width, 4 * priors, parts, depth=depth, norm=head_norm)
-        self.scores = Subnet(width, self.num_scores * priors, parts, depth=depth, norm=head_norm)
+        self.offset_tower = tower(width, parts, depth=depth, norm=head_norm)
+        self.offsets = Prediction(width, 4 * priors, 3)
+        self.score_tower = tower(width, parts, depth=depth, norm=head_norm)
+        self.head = Prediction(width, self.num_scores * priors, 3)
         self._start(prior)
         sizes = [tuple(int(anchor_scale * s * 2 ** (octave / 3)) for octave in range(_SIZES)) for s in STRIDES]
         self.generator = AnchorGenerator(tuple(sizes), (RATIOS,) * len(STRIDES))
 
     def _start(self, prior: float) -> None:
         """Each class has the probability `prior` at first, together where they exclude each other (section 4.1)."""
-        bias = self.scores.head.bias
+        bias = self.head.bias
         assert bias is not None
         odds = math.log((1 - prior) / prior)
         with torch.no_grad():
@@ -82,8 +84,8 @@ class RetinaNet(OneStage):
         maps.append(self.p6(maps[-1]))
         maps.append(self.p7(self.act(maps[-1])))
         return Said(
-            offsets=by_prior([self.offsets(level) for level in maps], 4),
-            scores=by_prior([self.scores(level) for level in maps], self.num_scores),
+            offsets=by_prior([self.offsets(self.offset_tower(level)) for level in maps], 4),
+            scores=by_prior([self.head(self.score_tower(level)) for level in maps], self.num_scores),
             priors=anchors(self.generator, maps, STRIDES),
         )
 
@@ -96,17 +98,10 @@ class RetinaNet(OneStage):
         return (assignment.positive | assignment.negative).float()
 
 
-class Subnet(nn.Module):
-    """`depth` 3x3 convolutions, and one that says something: (N, width, H, W) -> (N, outputs, H, W) (section 4)."""
-
-    def __init__(self, width: int, outputs: int, parts: Parts, *, depth: int, norm: bool) -> None:
-        super().__init__()
-        self.tower = nn.Sequential(*(ConvNormAct(width, width, 3, parts, norm=norm, drop=True) for _ in range(depth)))
-        self.attention = parts.attention(width)
-        self.head = Prediction(width, outputs, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.attention(self.tower(x)))
+def tower(width: int, parts: Parts, *, depth: int, norm: bool) -> nn.Sequential:
+    """`depth` 3x3 convolutions and attention, before one that says something: (N, width, H, W) -> same (section 4)."""
+    layers = [ConvNormAct(width, width, 3, parts, norm=norm, drop=True) for _ in range(depth)]
+    return nn.Sequential(*layers, parts.attention(width))
 
 
 @MODELS.register(

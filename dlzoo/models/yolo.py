@@ -26,12 +26,10 @@ from dlzoo.registry import MODELS
 
 Level = Annotated[int, Bounds(minimum=0, maximum=12)]
 
-#: Known anchors: pixels a side of the images that they were learnt from, and their widths and heights, the smallest
-#: first (arXiv:1804.02767, section 2.3; the authors' yolov4.cfg).
-ANCHORS = {
-    "yolov3": (416, (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)),
-    "yolov4": (608, (12, 16, 19, 36, 40, 28, 36, 75, 76, 55, 72, 146, 142, 110, 192, 243, 459, 401)),
-}
+#: Widths and heights for images of 416 px (arXiv:1804.02767, section 2.3), from the smallest. Those of the authors'
+#: yolov4.cfg are the same for 512 px.
+PAPER = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)
+PAPER_SIZE = 416
 
 #: Anchors of a cell where they are learnt from the data.
 LEARNT = 3
@@ -175,7 +173,7 @@ def yolo(
     exclusive: bool,
     sizes: Tensor | None,
     levels: tuple[Level, ...] = (3, 4, 5),
-    anchors: Literal["yolov3", "yolov4", "kmeans"] | tuple[Positive, ...] = "yolov3",
+    anchors: Literal["paper", "kmeans"] | tuple[Positive, ...] = "paper",
     assign: Literal["best", "all"] = "best",
     ignore: Literal["prediction", "prior", "none"] = "prediction",
     ignore_iou: Fraction = 0.5,
@@ -185,7 +183,7 @@ def yolo(
 ) -> Yolo:
     """A box is its cell's place + sigmoid(x, y) and its anchor's size * e^(w, h); objectness and classes beside it
 
-    `levels` are maps of stride 2^level. `anchors` are the nine of a paper, for images of this size, learnt from the
+    `levels` are maps of stride 2^level. `anchors` are YOLOv3's nine, scaled to the images (paper), learnt from the
     data (kmeans, three a level), or a list of widths and heights in pixels; the finest level has the smallest. An
     object is taught to the one anchor whose shape fits best, or also to all that fit well (assign=all). Other slots are
     taught that they have none, but for those whose predicted box, or whose anchor, overlaps an object by more than
@@ -225,14 +223,13 @@ def _anchors(choice: str | tuple[float, ...], levels: int, sizes: Tensor | None,
         sides = torch.logspace(-4, 0, LEARNT * levels, base=2)[:, None].expand(-1, 2) * image_size
         flat = sides if sizes is None else kmeans_anchors(sizes, LEARNT * levels)
     else:
-        known_size, known = ANCHORS[choice] if isinstance(choice, str) else (image_size, choice)
-        numbers = torch.tensor(known, dtype=torch.float32)
+        numbers = torch.tensor(PAPER if choice == "paper" else choice, dtype=torch.float32)
         if not len(numbers) or len(numbers) % (2 * levels):
             raise UserError(
-                f"model.anchors={choice if isinstance(choice, str) else list(choice)} has {len(numbers)} numbers"
+                f"model.anchors={choice if choice == 'paper' else list(choice)} has {len(numbers)} numbers"
                 f" (w,h,w,h,...), which {levels} level(s) cannot share evenly; choose kmeans, or list pairs in pixels"
             )
-        flat = numbers.view(-1, 2) * (image_size / known_size)
+        flat = numbers.view(-1, 2) * (image_size / PAPER_SIZE if choice == "paper" else 1)
     flat = flat[flat.prod(-1).argsort(stable=True)]
     return flat.view(levels, -1, 2).contiguous()
 
@@ -247,7 +244,7 @@ def _register() -> None:
     own = {"backbone": "cspdarknet53", "neck": fpn | {"name": "pan", "spp": True}, "act": leaky, "norm": "cmbn"}
     own |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms", "whole": ("norm", "drop")}
     MODELS.register("yolov4", source="arXiv:2004.10934", **parts | own)(
-        partial(yolo, anchors="yolov4", assign="all", ignore_iou=0.7, small_weight=False, grid_scale=1.1)
+        partial(yolo, assign="all", ignore_iou=0.7, small_weight=False, grid_scale=1.1)
     )
     # The stem of a ResNet would leave figures of 15 px with 4.
     own = {"backbone": {"name": "vgg11", "width": 12}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}

@@ -42,8 +42,8 @@ def how_to_read(content: Content) -> list[str]:
         )
     if known:
         margin = "" if content.margin is None else (
-            f" It is equivalent if the whole interval lies within the margin of ±{content.margin:g} (--margin "
-            "sets it), whatever p is, of three seeds or more."
+            " It is equivalent, whatever p is, if the whole interval, of three seeds or more, lies within the margin "
+            f"of ±{content.margin:g} (--margin sets it)."
         )  # fmt: skip
         said.append(
             f"An arm is better or worse if its {'adjusted ' if several else ''}p is at most 0.05 and its interval "

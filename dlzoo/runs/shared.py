@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,34 +48,36 @@ def point_to(elder: Path, run: Path) -> None:
         heir.update(trained_by=elder.name)
 
 
-def take_training(run: RunDir) -> bool:
+def take_training(run: RunDir) -> None:
     """Copy what `point_to` promised: what checkpoints rely on, the log, and the checkpoints, the last one last.
 
     Not what the elder's validation said, which saw other answers. A run that was killed in the middle of it begins it
-    anew. Whether there was something to take.
+    anew.
     """
     record = run.read()
     if "trained_by" not in record or run.last_checkpoint.exists():
-        return False
+        return
     with suppress(UserError):
         elder = RunDir.open(run.path.parent / record["trained_by"])
         trained = elder.read()
         same = trained["state"] == "finished" and _training(trained["config"]) == _training(record["config"])
         if same and elder.last_checkpoint.exists():
             run.update(**{key: trained[key] for key in _RELIED_ON if key in trained}, training_taken=True)
-            log = [
-                {name: value for name, value in each.items() if not name.startswith("val/")}
-                for each in read_metrics(elder.metrics_file)
-            ]
-            write_atomically(run.metrics_file, "".join(json.dumps(each) + "\n" for each in log))
+            write_atomically(run.metrics_file, "".join(_of_training(read_metrics(elder.metrics_file))))
             own = {elder.best_checkpoint: run.best_checkpoint, elder.last_checkpoint: run.last_checkpoint}
             for source, target in own.items():
                 if source.exists():
                     part = target.with_name(f"{target.name}.part")
                     shutil.copy2(source, part)
                     part.replace(target)
-            return True
-    return False
+
+
+def _of_training(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The lines of a log, without what was measured on other data than that of the training."""
+    for record in records:
+        if any(name.startswith("train/") for name in record):
+            own = {name: value for name, value in record.items() if not name.startswith(("val/", "test/"))}
+            yield json.dumps(own) + "\n"
 
 
 def _validation_decides(config: Config) -> bool:
