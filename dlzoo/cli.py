@@ -12,7 +12,7 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlzoo.errors import ERROR_FILE, Interrupted, Remark, UserError, did_you_mean
+from dlzoo.core.errors import ERROR_FILE, Interrupted, Remark, UserError, did_you_mean
 from dlzoo.show import listing
 
 _AS_USUAL = warnings.formatwarning
@@ -81,7 +81,7 @@ def train(words: list[str]) -> int | None:
     """Settings alone: a new run. resume=DIR: an old one goes on. -m: a run for each combination of values."""
     several = [word for word in words if word in ("-m", "--multirun")]
     if several:
-        from dlzoo.sweep.asked import of_sweep
+        from dlzoo.sweep.request import of_sweep
         from dlzoo.sweep.sweep import sweep
 
         return 0 if sweep(of_sweep([word for word in words if word not in several])).ok else 1
@@ -102,7 +102,7 @@ def train(words: list[str]) -> int | None:
     from dlzoo.config import compose
 
     config = compose(words)  # a typo is answered before torch is imported
-    from dlzoo.execute import begin
+    from dlzoo.builder.execute import begin
 
     begin(config)
     return None
@@ -114,10 +114,10 @@ def run(words: list[str]) -> None:
     from dlzoo.runs.run_dir import RunDir
 
     directory = RunDir.open(path)
-    from dlzoo.launch import end_with_parent
+    from dlzoo.builder.launch import end_with_parent
 
     end_with_parent()
-    from dlzoo.execute import execute
+    from dlzoo.builder.execute import execute
 
     execute(directory)
 
@@ -131,7 +131,7 @@ def compare(words: list[str]) -> int:
     """
     if flags := [word for word in words if word.startswith("-")]:
         raise UserError(f"unknown option {flags[0]!r}; what compare takes is key=value: baseline=norm=bn")
-    from dlzoo.sweep.asked import of_comparison
+    from dlzoo.sweep.request import of_comparison
     from dlzoo.sweep.sweep import sweep
 
     swept = sweep(of_comparison(words))
@@ -202,7 +202,7 @@ def lr_find(words: list[str]) -> None:
 
     test = [word for word in words if word.partition("=")[0] in ("low", "high", "steps")]
     compose([word for word in words if word not in test])  # a typo is answered before torch is imported
-    from dlzoo.lr_find import lr_find as find
+    from dlzoo.builder.lr_find import lr_find as find
 
     find(words)
 
@@ -280,9 +280,9 @@ def evaluate(words: list[str]) -> None:
     path, conditions = _run_and_rest(words)
     from rich.console import Console
 
-    from dlzoo.evaluate import evaluate as measured
-    from dlzoo.evaluate import folder
-    from dlzoo.runs.summary import metrics_table
+    from dlzoo.builder.evaluate import evaluate as measured
+    from dlzoo.builder.evaluate import folder
+    from dlzoo.builder.summary import metrics_table
 
     metrics = measured(path, conditions)
     if as_json:
@@ -305,7 +305,7 @@ def predict(words: list[str]) -> None:
     conditions = [
         word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()
     ]
-    from dlzoo.predict import predict as predicted
+    from dlzoo.builder.predict import predict as predicted
 
     answers = predicted(path, [word for word in rest if word not in conditions], out=out, conditions=conditions)
     if as_json:

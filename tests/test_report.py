@@ -7,7 +7,7 @@ from scipy import stats
 
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 from dlzoo.report.analysis import analyse
 from dlzoo.report.html import page
 from dlzoo.report.json_file import as_json
