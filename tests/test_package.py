@@ -55,7 +55,7 @@ def test_the_recipes_of_contributing_work(tmp_path: Path) -> None:
     model, norm, loss = (textwrap.dedent(block.split("```")[0]) for block in text.split("```python\n")[1:])
     (tmp_path / "recipes.py").write_text(
         "import torch\nfrom dlzoo.core.schema import Positive\nfrom dlzoo.layers.norm import _Affine\n"
-        "from dlzoo.core.registry import NORMS\n" + "\n".join((model, norm, loss)).replace("from __future__", "#")
+        "from dlzoo.core.registries import NORMS\n" + "\n".join((model, norm, loss)).replace("from __future__", "#")
     )
     code = """
 import recipes, torch, dlzoo
@@ -87,7 +87,7 @@ def test_a_plug_in_adds_entries_and_a_broken_one_takes_nothing_down(tmp_path: Pa
         "[dlzoo.act]\nmine = myzoo\n[dlzoo.model]\nbroken = myzoo_broken\n"
     )
     (plugin / "myzoo.py").write_text(
-        "from torch import nn\nfrom dlzoo.core.registry import ACTS\n"
+        "from torch import nn\nfrom dlzoo.core.registries import ACTS\n"
         "@ACTS.register('double', source='here')\ndef double(*, slope: float = 2.0) -> nn.Module:\n"
         "    '''Twice.'''\n    return nn.Identity()\n"
     )
