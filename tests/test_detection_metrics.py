@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from dlzoo.boxes.objects import padded
+from dlzoo.core import index
 from dlzoo.tasks.detection.metrics import matching
 from dlzoo.tasks.detection.metrics.error_types import KINDS
 from dlzoo.tasks.detection.metrics.summary import by_class, detection_metrics, precision_recall

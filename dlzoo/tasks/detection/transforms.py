@@ -15,8 +15,8 @@ from dlzoo.data.transforms.augment import Augment, augmented
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.geometry import hole
 from dlzoo.data.transforms.letterbox import GREY
-from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.data.transforms.mixing import beta_quantiles, quantile
+from dlzoo.data.transforms.settings import AugmentSettings
 
 #: The part of an object's area that has to be left of it, and its shortest side in pixels.
 _LEAST, _SHORTEST = 0.25, 2.0
