@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlzoo import config, index
+from dlzoo import config
+from dlzoo.core import index
 from dlzoo.show import parts
 
 PAGES = Path(__file__).parents[1] / "docs"
@@ -50,7 +51,7 @@ def part_settings() -> str:
 def losses() -> str:
     """The losses, with the targets that each is for."""
     rows = [
-        (f"`{name}`", ", ".join(index.kinds(name)), settings("loss", entry), entry["source"])
+        (f"`{name}`", ", ".join(index.marks("loss", name).targets), settings("loss", entry), entry["source"])
         for name, entry in sorted(index.entries("loss").items())
     ]
     return table(("loss", "targets", "settings", "source"), rows)
@@ -102,7 +103,7 @@ def detectors() -> str:
     rows = [
         (f"`{name}`", *(_name(choice, entry["meta"][choice]) for choice in choices), entry["source"])
         for name, entry in sorted(index.entries("model").items())
-        if "backbone" in entry["meta"]
+        if entry["meta"].get("backbone")
     ]
     return table(("model", *choices, "source"), rows)
 

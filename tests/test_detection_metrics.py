@@ -90,9 +90,9 @@ def voc(detections: Tensor, labels: Tensor, number: int) -> tuple[float, float] 
     taken, precision, recall, true, false = set(), [Fraction(0)], [Fraction(0)], 0, 0
     for picture, row in sorted(found, key=lambda item: -item[1][4]):
         best, place = Fraction(-1), -1
-        for index, (its, other) in enumerate(objects):
+        for number, (its, other) in enumerate(objects):
             if its == picture and 0 < overlap(row, other) > best:
-                best, place = overlap(row, other), index
+                best, place = overlap(row, other), number
         if best >= Fraction(1, 2):
             if objects[place][1][5] == 0:
                 if place not in taken:
@@ -110,8 +110,8 @@ def voc(detections: Tensor, labels: Tensor, number: int) -> tuple[float, float] 
         for point in range(11)
     )
     precision, recall = [*precision, Fraction(0)], [*recall, Fraction(1)]
-    for index in range(len(precision) - 2, -1, -1):
-        precision[index] = max(precision[index], precision[index + 1])
+    for place in range(len(precision) - 2, -1, -1):
+        precision[place] = max(precision[place], precision[place + 1])
     area = sum((recall[i] - recall[i - 1]) * precision[i] for i in range(1, len(recall)))
     return float(eleven / 11), float(area)
 

@@ -52,7 +52,7 @@ for _ in range(2):
 def test_an_architecture_alone_needs_neither_lightning_nor_hydra(tmp_path: Path) -> None:
     code = """
 import sys
-from dlzoo.zoo import build_model
+from dlzoo.builder.model import build_model
 build_model("densenet_bc_40_12", num_classes=2)
 print("pytorch_lightning" in sys.modules, "hydra" in sys.modules)
 """
@@ -67,7 +67,7 @@ def test_a_plug_in_adds_entries_and_a_broken_one_takes_nothing_down(tmp_path: Pa
         "[dlzoo.act]\nmine = myzoo\n[dlzoo.model]\nbroken = myzoo_broken\n"
     )
     (plugin / "myzoo.py").write_text(
-        "from torch import nn\nfrom dlzoo.registry import ACTS\n"
+        "from torch import nn\nfrom dlzoo.core.registry import ACTS\n"
         "@ACTS.register('double', source='here')\ndef double(*, slope: float = 2.0) -> nn.Module:\n"
         "    '''Twice.'''\n    return nn.Identity()\n"
     )

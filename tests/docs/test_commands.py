@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from dlzoo import config as configs
+from dlzoo.builder.model import accepts
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.overrides import parse
+from dlzoo.config.overrides import parse
 from dlzoo.show import listing
-from dlzoo.sweep.asked import of_comparison, of_sweep
 from dlzoo.sweep.experiment import named
 from dlzoo.sweep.plan import plan
-from dlzoo.zoo import accepts
+from dlzoo.sweep.request import of_comparison, of_sweep
 from tests.docs.pages import COMMANDS, Command
 from tests.docs.rules import OF_DETECTORS, OTHERS, QUICK, RESUMED, SWEEPS, TRAININGS, Rule
 from tests.docs.shell_lines import SHELL, check_script
@@ -38,7 +38,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(furnished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Workspace:
     monkeypatch.chdir(furnished)
     monkeypatch.setenv("XDG_CACHE_HOME", str(furnished / "cache"))
-    monkeypatch.setattr("dlzoo.executors.local.LocalExecutor.start", start_here)
+    monkeypatch.setattr("dlzoo.sweep.executors.local.LocalExecutor.start", start_here)
     # The models of the whole zoo take ten seconds; tests/test_show.py looks at them.
     monkeypatch.setattr("dlzoo.show.parts.matrix", lambda: {name: accepts(name) for name in ("mlp", "resnet20")})
     return Workspace(furnished, capsys)

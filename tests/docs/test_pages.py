@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from dlzoo import config as configs
-from dlzoo import index
 from dlzoo.cli import main
-from dlzoo.executors import settings as executors
-from dlzoo.knobs import check, knobs_of
-from dlzoo.overrides import expand, parse
-from dlzoo.settings import RunSettings, SweepSettings, TrainerSettings
+from dlzoo.config import executor as executors
+from dlzoo.config.overrides import expand, parse
+from dlzoo.config.settings import RunSettings, SweepSettings, TrainerSettings
+from dlzoo.core import index
+from dlzoo.core.schema import check, knobs_of
 from tests.docs.pages import PAGES, REPOSITORY, Page
 
 TABLES = runpy.run_path(str(REPOSITORY / "scripts" / "doc_tables.py"))

@@ -23,9 +23,9 @@ from tests.small import SMALL
 HEAD = """
 import torch
 from torch import Tensor, nn
-from dlzoo.knobs import Positive
+from dlzoo.core.schema import Positive
 from dlzoo.layers.norm import _Affine
-from dlzoo.registry import NORMS
+from dlzoo.core.registries import NORMS
 """
 QUICK = "data.limit=60 data.batch_size=20 trainer.max_epochs=1 trainer.limit_batches=2 trainer=cpu trainer.threads=1"
 
@@ -38,7 +38,7 @@ import dlzoo
 from dlzoo import config as configs
 from dlzoo.cli import main
 configs.conf_dir = lambda: Path(sys.argv[1])
-from dlzoo.executors.local import LocalExecutor
+from dlzoo.sweep.executors.local import LocalExecutor
 from tests.docs.workspace import start_here
 LocalExecutor.start = start_here
 from dlzoo import gallery

@@ -15,12 +15,12 @@ from PIL import Image
 from rich.console import Console
 
 import dlzoo
+from dlzoo.builder.execute import execute
 from dlzoo.cli import main
-from dlzoo.errors import Interrupted
-from dlzoo.execute import execute
-from dlzoo.executors.job import Job
-from dlzoo.executors.local import LocalExecutor
+from dlzoo.core.errors import Interrupted
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.sweep.executors.job import Job
+from dlzoo.sweep.executors.local import LocalExecutor
 from tests.conftest import draw_pictures
 from tests.docs.rules import NARROW, QUICK, SWEEPS, TRAININGS, Rule
 
