@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from dlzoo.engine.task_module import TaskModule
     from dlzoo.layers.conv import ConvNormAct
     from dlzoo.layers.parts import Parts
+    from dlzoo.metrics.accumulators import Sum, Table
     from dlzoo.metrics.evaluation import Evaluation
     from dlzoo.tasks.base import TaskSpec
 
@@ -72,6 +73,7 @@ _HOMES = {
     "TaskModule": "dlzoo.engine.task_module",
     "ConvNormAct": "dlzoo.layers.conv",
     "Parts": "dlzoo.layers.parts",
+    **dict.fromkeys(("Sum", "Table"), "dlzoo.metrics.accumulators"),
     "Evaluation": "dlzoo.metrics.evaluation",
     "TaskSpec": "dlzoo.tasks.base",
 }
@@ -102,6 +104,8 @@ __all__ = [
     "Metric",
     "Parts",
     "Split",
+    "Sum",
+    "Table",
     "TableSet",
     "TargetKind",
     "TaskModule",
