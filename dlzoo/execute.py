@@ -23,7 +23,7 @@ from dlzoo.errors import Interrupted, UserError, first_line
 from dlzoo.hardware import hardware, processes
 from dlzoo.launch import RankError, launch
 from dlzoo.ranks import Rank
-from dlzoo.runs import environment, summary
+from dlzoo.runs import checkout, environment, summary
 from dlzoo.runs.differences import flat
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
@@ -166,9 +166,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
         if run.read()["state"] == "finished" and not ranks.several():
             return  # by another process, between our look and our lock
         try:
-            run.update(
-                state="running", error=None, versions=environment.versions(), git_commit=environment.git_commit()
-            )
+            run.update(state="running", error=None, versions=environment.versions(), git_commit=checkout.git_commit())
             with _plain_errors(run):
                 _carry_out(run, config, before, console, stop, callbacks)
             run.update(state="finished", finished=now(), wall_seconds=wall_seconds())
