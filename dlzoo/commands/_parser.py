@@ -48,8 +48,7 @@ class Parser(argparse.ArgumentParser):
         """
         spelled = [f"--{word}" if "=" in word and word.partition("=")[0] in self.undashed else word for word in words]
         self._refuse_unknown(spelled)
-        # What follows "--" is lost to the intermixed form of Python 3.11.
-        return self.parse_args(spelled) if "--" in spelled else self.parse_intermixed_args(spelled)
+        return self.parse_intermixed_args(spelled)
 
     def error(self, message: str) -> NoReturn:
         """Raise a UserError with the message and the usage."""
@@ -62,8 +61,6 @@ class Parser(argparse.ArgumentParser):
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         # Not left to argparse: it would first say which other words are missing, and then suggest nothing.
         for word in words:
-            if word == "--":
-                return
             option = word.partition("=")[0]
             if option.startswith("-") and option not in (*self._option_string_actions, "-") and not _is_number(word):
                 raise UserError(f"unknown option {option!r}; {self._instead(word)}")

@@ -2,8 +2,8 @@
 
 For a detector, copies of the images with the boxes drawn that have a score of 0.3 or more, and a
 file with all boxes (x1, y1, x2, y2 in pixels), predictions.json, are written to DIR/predictions,
-where they replace those of the last time, or to --out. nms=diou_nms nms.iou=0.6 sets other
-non-maximum suppression.
+where they replace those of the last time, or to --out. Settings such as nms=diou_nms nms.iou=0.6
+choose other non-maximum suppression.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Write a report on the runs of a folder: what differs between them, and what effect it has.
 
 What varies and what repeats is read from the runs. Runs that are not finished are left out, and
-listed. The report is written as HTML, Markdown, LaTeX and JSON, with its plots. Each option may also
-be written without dashes: baseline=norm=bn.
+listed. The report is written as HTML, Markdown, LaTeX and JSON, with its plots. Each option may
+also be written without dashes: baseline=norm=bn.
 """
 
 from __future__ import annotations

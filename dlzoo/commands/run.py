@@ -1,6 +1,6 @@
 """Run or resume a run directory.
 
-A run that was stopped or killed is resumed from its last checkpoint; a finished one is left as it is.
+A run that was stopped or killed is resumed from its last checkpoint; a finished one is not changed.
 """
 
 from __future__ import annotations

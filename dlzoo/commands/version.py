@@ -26,7 +26,7 @@ def run(arguments: Namespace) -> None:
 
     facts = {
         "dlzoo": dlzoo.__version__,
-        "commit": git_commit() or "none (not a git checkout)",
+        "commit": git_commit() or "none (not a checkout)",
         "python": platform.python_version(),
         "platform": platform.platform(),
         **{name: _installed(name) for name in _PACKAGES},
