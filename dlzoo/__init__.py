@@ -13,18 +13,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dlzoo.errors import UserError
-from dlzoo.index import available
+from dlzoo.core.errors import UserError
+from dlzoo.core.index import available
 
 if TYPE_CHECKING:
-    from dlzoo.execute import train
-    from dlzoo.zoo import build, build_loss, build_model
+    from dlzoo.builder.execute import train
+    from dlzoo.builder.model import build, build_loss, build_model
 
 __version__ = "0.1.0"
 __all__ = ["UserError", "__version__", "available", "build", "build_loss", "build_model", "train"]
 
 
-_HOMES = {"train": "dlzoo.execute"} | dict.fromkeys(("build", "build_loss", "build_model"), "dlzoo.zoo")
+_HOMES = {"train": "dlzoo.builder.execute"} | dict.fromkeys(
+    ("build", "build_loss", "build_model"), "dlzoo.builder.model"
+)
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo import commands
-from dlzoo.errors import ERROR_FILE, Interrupted, Remark, UserError
+from dlzoo.core.errors import ERROR_FILE, Interrupted, Remark, UserError
 
 _HELP = ("-h", "--help")
 _AS_USUAL = warnings.formatwarning

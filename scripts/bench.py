@@ -37,20 +37,20 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import dlzoo
-from dlzoo.assembly import Assembled
+from dlzoo.builder.model import build
+from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
-from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.core.rng import Streams
 from dlzoo.data.image_set import Split
+from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.splits import Splits
-from dlzoo.metrics.classification import classification_metrics
+from dlzoo.engine.checkpoints import Checkpoints
+from dlzoo.engine.display import Display
+from dlzoo.engine.ema import Ema
 from dlzoo.optim.settings import Span
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.streams import Streams
-from dlzoo.tasks.checkpoints import Checkpoints
-from dlzoo.tasks.display import Display
-from dlzoo.tasks.ema import Ema
-from dlzoo.zoo import build
+from dlzoo.tasks.classification.metrics import classification_metrics
 
 CLIP, EMA = 1.0, 0.99
 Row = tuple[str, str]
@@ -360,7 +360,7 @@ def start_costs(repeats: int) -> list[Row]:
             return time.perf_counter() - began
 
     first = (
-        "import os; from dlzoo.tasks.task import Task; step = Task._step\n"
+        "import os; from dlzoo.engine.task_module import Task; step = Task._step\n"
         "def stop(self, number): step(self, number); os._exit(0)\n"
         "Task._step = stop\n"
         "from dlzoo.cli import main; main(['train'])"

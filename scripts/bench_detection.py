@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from dlzoo.assembly import Assembled
+from dlzoo.builder.model import build
+from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
-from dlzoo.zoo import build
 
 #: Boxes of one image and class.
 BOXES = 10_000

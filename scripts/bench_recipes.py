@@ -7,11 +7,11 @@ import time
 
 import torch
 
-from dlzoo.data.feed import Normalise, TrainFeed
+from dlzoo.builder.model import section
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Streams
 from dlzoo.data.image_set import Split, channel_statistics
-from dlzoo.registry import AUGMENTS
-from dlzoo.streams import Streams
-from dlzoo.zoo import section
+from dlzoo.data.loader import Normalise, TrainFeed
 
 
 def recipe_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlzoo.builder.model import build_model
 from dlzoo.config import compose
-from dlzoo.data.feed import Normalise
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
 from dlzoo.data.image_set import channel_statistics
+from dlzoo.data.loader import Normalise
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
 from dlzoo.layers.head import WithAuxiliary
-from dlzoo.registry import MODELS
-from dlzoo.zoo import build_model
 
 #: What is scaled down, by the beginning of a name: (knobs, image size). The longest beginning counts.
 SCALED: dict[str, tuple[dict[str, object], int]] = {

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from dlzoo.boxes.objects import objects
+from dlzoo.core.registry import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.image_set import Split
-from dlzoo.data.letterbox import Fit, original
-from dlzoo.registry import DATASETS
+from dlzoo.data.transforms.letterbox import Fit, original
 
 
 def photo(path: Path, width: int = 30, height: int = 20, **save: Any) -> None:

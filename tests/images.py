@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.streams import Draw, Streams
+from dlzoo.core.rng import Draw, Streams
 
 
 def draw(count: int, seed: int = 0, first: int = 0) -> Draw:

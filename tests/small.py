@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import dlzoo
-from dlzoo import execute as execution
+from dlzoo.builder import execute as execution
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 

@@ -1,9 +1,9 @@
 """Configs of sweeps that nobody runs."""
 
 from dlzoo import config as configs
-from dlzoo import index
 from dlzoo.config import Config
-from dlzoo.overrides import expand
+from dlzoo.config.overrides import expand
+from dlzoo.core import index
 
 RESNET = "model=resnet20"
 

@@ -1,9 +1,9 @@
 import pytest
 
 from dlzoo.config import compose
-from dlzoo.errors import UserError
-from dlzoo.sweep.asked import Asked, of_comparison, of_sweep
+from dlzoo.core.errors import UserError
 from dlzoo.sweep.plan import plan
+from dlzoo.sweep.request import Asked, of_comparison, of_sweep
 
 
 def settings(asked: Asked) -> list[str]:

@@ -10,12 +10,12 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as V
 
-from dlzoo.data.augment import Augment, in_test, size_after
-from dlzoo.data.geometry import box_sides, resized
-from dlzoo.errors import UserError
-from dlzoo.registry import AUGMENTS
-from dlzoo.streams import Draw, Streams
-from dlzoo.zoo import build
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Draw, Streams
+from dlzoo.data.transforms.augment import Augment, in_test, size_after
+from dlzoo.data.transforms.geometry import box_sides, resized
 from tests.images import draw, noise, smooth
 
 NAMES = AUGMENTS.names()

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import make_parts
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import BACKBONES, POOLS
+from dlzoo.layers.ceil_mode import round_up
 from dlzoo.layers.parts import Parts
-from dlzoo.layers.round_up import round_up
 from dlzoo.models.backbone import Backbone
-from dlzoo.registry import BACKBONES, POOLS
-from dlzoo.zoo import make_parts
 
 #: A small form of each family, and the stride at which it ends.
 SMALL: dict[str, tuple[dict[str, Any], int]] = {

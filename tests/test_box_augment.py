@@ -9,15 +9,15 @@ from torchvision.transforms.v2 import functional as V
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Image
 
 from dlzoo.boxes.objects import objects
-from dlzoo.data.augment import augmented
-from dlzoo.data.augment_settings import AugmentSettings
-from dlzoo.data.boxed import clipped, moved_boxes, moved_pixels, resized
-from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Draw, Streams
 from dlzoo.data.image_set import Split
-from dlzoo.errors import UserError
-from dlzoo.registry import AUGMENTS
-from dlzoo.streams import Draw, Streams
-from dlzoo.zoo import build
+from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.transforms.augment import augmented
+from dlzoo.data.transforms.settings import AugmentSettings
+from dlzoo.tasks.detection.transforms import clipped, moved_boxes, moved_pixels, resized
 from tests.images import draw, noise, smooth
 
 SIDE = 64

@@ -17,13 +17,13 @@ from torchvision.datasets import voc as torchvision_voc
 from torchvision.transforms.v2 import functional as v2
 
 from dlzoo.boxes.objects import objects
-from dlzoo.data import decode
-from dlzoo.data.letterbox import Fit, fitted_picture, inside, open_picture, original, placed
+from dlzoo.core.errors import UserError
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.splits import Splits
-from dlzoo.data.stored import Stored
-from dlzoo.data.voc import CLASSES
-from dlzoo.errors import UserError
+from dlzoo.data.storage import decode
+from dlzoo.data.storage.lazy_images import Stored
+from dlzoo.data.transforms.letterbox import Fit, fitted_picture, inside, open_picture, original, placed
+from dlzoo.tasks.detection.datasets.voc import CLASSES
 from tests.box_files import in_pictures, load, photo, sizes_of
 
 FITS = ["letterbox", "stretch"]

@@ -9,9 +9,9 @@ import torchvision.ops as ops
 from torch import Tensor
 
 from dlzoo.boxes.iou import area, ciou, diou, giou, iou
-from dlzoo.errors import UserError
-from dlzoo.registry import LOSSES
-from dlzoo.zoo import build_loss
+from dlzoo.builder.model import build_loss
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import LOSSES
 from tests.test_losses import assert_same, bears, value_and_gradient
 
 Measure = Callable[[Tensor, Tensor], Tensor]

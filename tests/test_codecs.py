@@ -11,7 +11,7 @@ from torchvision.models.detection._utils import BoxCoder
 from dlzoo.boxes.anchors import kmeans_anchors, mean_iou
 from dlzoo.boxes.codecs import delta_decode, delta_encode, yolo_decode, yolo_encode
 from dlzoo.boxes.iou import iou
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 WEIGHTS = [(1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0), (3.0, 7.0, 2.0, 0.5)]
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dlzoo import config, index
+from dlzoo import config
 from dlzoo.config import compose, freeze, read
-from dlzoo.errors import UserError
-from dlzoo.registry import PARTS, REGISTRIES
+from dlzoo.core import index
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import PARTS, REGISTRIES
 
 
 def test_a_config_is_complete_and_its_defaults_are_filled_in() -> None:

@@ -6,9 +6,9 @@ import torch
 import torchvision.models
 from torch import nn
 
+from dlzoo.builder.model import build_model
+from dlzoo.core.registry import MODELS
 from dlzoo.layers.head import WithAuxiliary
-from dlzoo.registry import MODELS
-from dlzoo.zoo import build_model
 
 #: (ours, its parts and knobs, timm's name). timm's Darknets have a slope of 0.01, the paper's and ours 0.1.
 TIMM = [

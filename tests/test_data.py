@@ -10,13 +10,13 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, FashionMNIST
 
-from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
+from dlzoo.core.rng import Streams
 from dlzoo.data.image_set import Split, channel_statistics, fingerprint
+from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.settings import DataSettings, balanced_order, cut
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
-from dlzoo.streams import Streams
-from dlzoo.zoo import build
 
 
 def section(**knobs: object) -> dict:

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.builder.evaluate import evaluate
+from dlzoo.core.errors import UserError
+from dlzoo.core.rng import Streams
 from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.settings import DataSettings
-from dlzoo.data.shift import shifted
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
-from dlzoo.evaluate import evaluate
-from dlzoo.streams import Streams
+from dlzoo.data.transforms.corruptions import shifted
 from tests.small import SMALL, train
 
 DIGITS = {"name": "digits"} | vars(DataSettings())

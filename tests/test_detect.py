@@ -11,17 +11,17 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dlzoo import index
+from dlzoo.builder.evaluate import evaluate
+from dlzoo.builder.model import build_loss
+from dlzoo.builder.predict import predict
+from dlzoo.builder.weights import load_weights
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.evaluate import evaluate
-from dlzoo.predict import predict
-from dlzoo.registry import BOX_LOSSES, NMS
+from dlzoo.core import index
+from dlzoo.core.registry import BOX_LOSSES, NMS
+from dlzoo.engine.task_module import Task
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.task import Task
-from dlzoo.weights import load_weights
-from dlzoo.zoo import build_loss
 from tests.conftest import draw_pictures
 from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
 
@@ -237,7 +237,7 @@ def test_anchors_are_a_line_to_paste(capsys: pytest.CaptureFixture) -> None:
 
 def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
     from dlzoo.boxes.objects import Matches
-    from dlzoo.losses.detection import DetectionLoss
+    from dlzoo.tasks.detection.losses import DetectionLoss
 
     boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 2, 2], [5, 5, 5, 5]])
     targets = torch.tensor([[0.0, 0, 4, 2], [0, 0, 2, 2], [0, 0, 0, 0]])

@@ -14,8 +14,9 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from dlzoo.boxes.objects import padded
-from dlzoo.metrics import LOWER_IS_BETTER, NAMES, matching
-from dlzoo.metrics.detection import by_class, detection_metrics, precision_recall
+from dlzoo.metrics import LOWER_IS_BETTER, NAMES
+from dlzoo.tasks.detection.metrics import matching
+from dlzoo.tasks.detection.metrics.summary import by_class, detection_metrics, precision_recall
 
 CLASSES = 3
 SIZES = ("map_small_coco", "map_medium_coco", "map_large_coco")

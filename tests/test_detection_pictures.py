@@ -8,14 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from dlzoo.metrics.detection import by_class, detection_metrics, precision_recall
-from dlzoo.metrics.detection_pictures import (
-    class_precisions,
-    drawn,
-    error_types,
-    precision_recall_curves,
-    predictions,
-)
+from dlzoo.tasks.detection.metrics.summary import by_class, detection_metrics, precision_recall
+from dlzoo.tasks.detection.plots import class_precisions, drawn, error_types, precision_recall_curves, predictions
 
 
 def split(classes: int) -> tuple[Tensor, Tensor]:

@@ -18,14 +18,14 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from dlzoo.boxes.dense import assign
 from dlzoo.boxes.objects import Matches, padded
-from dlzoo.errors import UserError
-from dlzoo.losses.detection import DetectionLoss
-from dlzoo.models.priors import Said
-from dlzoo.models.ssd import default_boxes, default_shapes
-from dlzoo.registry import NECKS
-from dlzoo.zoo import build_loss, build_model
+from dlzoo.builder.model import build_loss, build_model
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import NECKS
+from dlzoo.tasks.detection.losses import DetectionLoss
+from dlzoo.tasks.detection.matcher import assign
+from dlzoo.tasks.detection.models.anchor_head import Said
+from dlzoo.tasks.detection.models.ssd import default_boxes, default_shapes
 
 NAMES = ("ssd300", "retinanet", "faster_rcnn")
 BACKBONE = {"name": "resnet18", "width": 8}

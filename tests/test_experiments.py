@@ -12,16 +12,16 @@ import pytest
 from rich.console import Console
 
 from dlzoo import config as configs
+from dlzoo.builder.execute import begin
+from dlzoo.builder.profile import size
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.config import Config, compose
-from dlzoo.errors import UserError
-from dlzoo.execute import begin
-from dlzoo.runs.shared import elders
-from dlzoo.size import size
-from dlzoo.sweep.asked import Asked, of_comparison
+from dlzoo.core.errors import UserError
+from dlzoo.runs.reuse import elders
 from dlzoo.sweep.experiment import head, named
 from dlzoo.sweep.plan import SweepPlan, plan
+from dlzoo.sweep.request import Asked, of_comparison
 
 EVERY = configs.options("experiment")
 COMPARING = [name for name in EVERY if named([f"experiment={name}"])]
@@ -185,7 +185,7 @@ def test_a_comparison_that_nobody_wrote_down_needs_no_experiment() -> None:
 
 
 def test_a_sweep_of_an_experiment_is_the_comparison() -> None:
-    from dlzoo.sweep.asked import of_sweep
+    from dlzoo.sweep.request import of_sweep
 
     asked = of_sweep(["experiment=bn_vs_gn", "scale=tiny"])
     assert [run.path for run in plan(asked).runs] == [run.path for run in planned(*asked.typed[3:]).runs]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from dlzoo import config as configs
-from dlzoo import index
 from dlzoo.comparison.design import Design
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.levels import ABSENT
-from dlzoo.errors import UserError
+from dlzoo.core import index
+from dlzoo.core.errors import UserError
 from tests.swept import RESNET, each, home, sweep, with_entries
 
 

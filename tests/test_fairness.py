@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from dlzoo import config as configs
-from dlzoo import index
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings, noise_findings
 from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect
 from dlzoo.config import Config
+from dlzoo.core import index
 from tests.swept import RESNET, each, home, sweep, with_entries
 
 FAIR = ["norm=bn,gn", "data.batch_size=2,8", "optimizer.lr_reference_batch=128"]

@@ -8,12 +8,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from dlzoo import ranks
-from dlzoo.registry import LOSSES, OPTIMIZERS
+from dlzoo.builder.model import build
+from dlzoo.core import distributed
+from dlzoo.core.registry import LOSSES, OPTIMIZERS
+from dlzoo.engine.task_module import Task
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.task import Task
-from dlzoo.zoo import build
 from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, train, weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -109,7 +109,7 @@ def test_a_gpu_and_a_cpu_train_the_same() -> None:
 def test_sync_bn_over_nccl_is_batch_norm_and_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """On one GPU the sum over ranks is that of one; the collectives are NCCL's all the same."""
     dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=1)
-    monkeypatch.setattr(ranks, "several", lambda: True)
+    monkeypatch.setattr(distributed, "several", lambda: True)
     try:
         x = torch.randn(8, 4, 5, 5, device="cuda")
         mine, theirs = (build("norm", name)(4).cuda() for name in ("sync_bn", "bn"))

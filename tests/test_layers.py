@@ -9,12 +9,12 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build, make_parts
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import ACTS, INITS, MODELS, NORMS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.norm import divisor
-from dlzoo.registry import ACTS, INITS, MODELS, NORMS
-from dlzoo.zoo import build, make_parts
 
 
 def normalised(x: Tensor, dims: list[int]) -> Tensor:

@@ -10,13 +10,13 @@ from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, ModelChec
 from torch import nn
 
 import dlzoo
-from dlzoo.assembly import Assembled
+from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
-from dlzoo.errors import Interrupted, UserError
-from dlzoo.hardware import hardware
+from dlzoo.config.device import hardware
+from dlzoo.config.settings import TrainerSettings
+from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.engine.task_module import Task
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.settings import TrainerSettings
-from dlzoo.tasks.task import Task
 from tests.small import CONV, SMALL, logged, same, train, weights
 
 

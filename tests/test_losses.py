@@ -11,9 +11,9 @@ import torchvision.ops as ops
 from sklearn import metrics
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.registry import LOSSES
-from dlzoo.zoo import build_loss
+from dlzoo.builder.model import build_loss
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import LOSSES
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -7,8 +7,8 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 
 from dlzoo.metrics import LOWER_IS_BETTER, NAMES
-from dlzoo.metrics.classification import classification_metrics, confusion_matrix, recall
-from dlzoo.metrics.regression import regression_metrics
+from dlzoo.tasks.classification.metrics import classification_metrics, confusion_matrix, recall
+from dlzoo.tasks.regression.metrics import regression_metrics
 
 
 @pytest.mark.parametrize("classes", [2, 5, 10])

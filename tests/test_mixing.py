@@ -9,13 +9,13 @@ from scipy import ndimage, stats
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-from dlzoo.data.augment import in_test
-from dlzoo.data.augment_settings import AugmentSettings
-from dlzoo.data.mixing import beta_quantiles, quantile
-from dlzoo.data.shift import shifted
-from dlzoo.data.views import views
-from dlzoo.streams import Draw
-from dlzoo.zoo import build
+from dlzoo.builder.model import build
+from dlzoo.core.rng import Draw
+from dlzoo.data.transforms.augment import in_test
+from dlzoo.data.transforms.corruptions import shifted
+from dlzoo.data.transforms.mixing import beta_quantiles, quantile
+from dlzoo.data.transforms.settings import AugmentSettings
+from dlzoo.data.transforms.test_time import views
 from tests.images import draw, noise, smooth
 
 SETTINGS = [{"cutout": 5}, {"mixup": 0.4}, {"cutmix": 1.0}, {"cutout": 6, "mixup": 0.2, "cutmix": 1.0}]

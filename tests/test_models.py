@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from dlzoo.builder.model import accepts, build, build_model
+from dlzoo.builder.profile import size as size_of
 from dlzoo.config import compose
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS, PARTS
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
 from dlzoo.layers.attention import ECA
 from dlzoo.layers.drop import GaussianDropout
 from dlzoo.layers.head import FullyConnected, PyramidAverage, WithAuxiliary
@@ -19,9 +22,6 @@ from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import ConvPool
 from dlzoo.layers.upsample import Transposed
 from dlzoo.models.reference import SIZES, Size
-from dlzoo.registry import MODELS, PARTS
-from dlzoo.size import size as size_of
-from dlzoo.zoo import accepts, build, build_model
 
 #: A small form of each family, and the image size that it is tried on.
 REDUCED = {

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import make_parts
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import BACKBONES, NECKS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.neck import NeckSettings
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.registry import BACKBONES, NECKS
-from dlzoo.zoo import make_parts
 
 CHANNELS = (6, 8, 10, 12, 14)
 #: What each neck lets a map see of the finer and of the coarser ones.

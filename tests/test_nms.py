@@ -10,11 +10,11 @@ import torchvision.ops as ops
 from torch import Tensor
 
 import dlzoo
-from dlzoo.boxes import greedy, nms
+from dlzoo.boxes import diou_nms, nms
 from dlzoo.boxes.iou import diou, iou
 from dlzoo.boxes.nms import FLOOR, NmsSettings
-from dlzoo.boxes.select import detections
-from dlzoo.registry import NMS
+from dlzoo.core.registry import NMS
+from dlzoo.tasks.detection.postprocess import detections
 
 HARD = ["nms", "diou_nms"]
 
@@ -98,7 +98,7 @@ def test_groups_are_looked_at_in_parts_of_any_size(name: str, cells: int, monkey
 def test_many_boxes_in_blocks_of_any_size(
     name: str, pairs: int, spread: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(greedy, "_PAIRS", pairs)
+    monkeypatch.setattr(diou_nms, "_PAIRS", pairs)
     given = images(1, images=2, count=800, classes=2, spread=spread)
     assert torch.equal(dlzoo.build("nms", name)(*given), by_hand(name, 0.5, *given))
 
@@ -245,7 +245,7 @@ def test_diou_is_within_the_bounds_that_spare_the_distance(stretch: float) -> No
     assert (measured <= overlap).all()
     assert (measured >= overlap - ((1 - overlap) / 2) ** 2 - 1e-12).all()
     for threshold in (0.0, 0.3, 0.5, 1.0):
-        low, sure = greedy._bounds(threshold)
+        low, sure = diou_nms._bounds(threshold)
         share = overlap / (1 + overlap)
         assert (measured[share <= low] < max(threshold, 1e-9)).all()
         assert (measured[share >= sure] >= threshold).all()

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build, build_model
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import OPTIMIZERS
 from dlzoo.optim.settings import OptimizerSettings, units
-from dlzoo.registry import OPTIMIZERS
-from dlzoo.zoo import build, build_model
 
 FIRST_ORDER = [name for name in OPTIMIZERS.names() if OPTIMIZERS[name].meta.get("clip", True)]
 

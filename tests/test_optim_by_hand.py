@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
 from dlzoo.optim.settings import OptimizerSettings
-from dlzoo.zoo import build
 from tests.test_optim import Problem
 
 LR, DECAY = 0.1, 0.01

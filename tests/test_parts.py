@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build, build_model, make_parts
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import CONVS, DROPS, MODELS
 from dlzoo.layers.conv import ConvNormAct, NormActConv
 from dlzoo.layers.non_local import CrossLayerNonLocal
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import SpatialPyramid
 from dlzoo.models.resnext import _block
-from dlzoo.registry import CONVS, DROPS, MODELS
-from dlzoo.zoo import build, build_model, make_parts
 from tests.small import train, weights
 
 

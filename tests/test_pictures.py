@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlzoo.data.decode import read_picture
-from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
+from dlzoo.core.rng import Streams
 from dlzoo.data.image_set import Split, channel_statistics, fingerprint
-from dlzoo.data.letterbox import open_picture
+from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
-from dlzoo.streams import Streams
-from dlzoo.zoo import build
+from dlzoo.data.storage.decode import read_picture
+from dlzoo.data.transforms.letterbox import open_picture
 from tests.conftest import draw_pictures
 
 
@@ -83,7 +83,7 @@ def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "set" / "a" / "turned.png", exif=exif)
-    from dlzoo.data.decode import read_picture
+    from dlzoo.data.storage.decode import read_picture
 
     assert (read_picture(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
     upright = read_picture(tmp_path / "set" / "a" / "turned.png", 8)
@@ -238,7 +238,7 @@ def test_none_writes_no_file_and_a_file_that_goes_bad_is_one_line(pictures: Path
 def test_auto_takes_the_first_place_that_has_room(
     pictures: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlzoo.data import cache
+    from dlzoo.data.storage import cache
 
     def place() -> str:
         images = Splits.load(section(root=str(pictures))).train.images

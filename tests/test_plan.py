@@ -8,17 +8,17 @@ from rich.console import Console
 
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.errors import UserError
-from dlzoo.executors.local import LocalExecutor
-from dlzoo.executors.settings import LocalSettings, chosen
+from dlzoo.config.executor import LocalSettings, chosen
+from dlzoo.core.errors import UserError
 from dlzoo.runs import table
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.show.diff import diff, text
 from dlzoo.sweep.address import address
-from dlzoo.sweep.asked import Asked
 from dlzoo.sweep.check import existing
-from dlzoo.sweep.feasible import refuse_infeasible
+from dlzoo.sweep.executors.local import LocalExecutor
 from dlzoo.sweep.plan import plan
+from dlzoo.sweep.preflight import refuse_infeasible
+from dlzoo.sweep.request import Asked
 from dlzoo.sweep.sweep import sweep
 from tests.small import SMALL, train
 
@@ -140,7 +140,7 @@ def test_an_address_with_other_settings_is_refused_with_the_difference() -> None
 
 def test_checking_a_wide_sweep_looks_at_each_kind_of_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("dlzoo.sweep.feasible.blueprint", lambda config, data: seen.append(config["optimizer"]["lr"]))
+    monkeypatch.setattr("dlzoo.sweep.preflight.blueprint", lambda config, data: seen.append(config["optimizer"]["lr"]))
     refuse_infeasible(plan(Asked([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"])).runs)
     assert sorted(seen) == [0.1, 0.2, 0.3]
 
@@ -154,7 +154,7 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(capsys: pytest.Captur
 
 
 def test_cores_and_places_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlzoo.executors.local.cores", lambda: 8)
+    monkeypatch.setattr("dlzoo.sweep.executors.local.cores", lambda: 8)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("os.sysconf", lambda name: 2**32)
     config = compose(SMALL)

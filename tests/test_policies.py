@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-from dlzoo.data.colour import coloured
-from dlzoo.data.operations import OPERATIONS, operate
-from dlzoo.zoo import build
+from dlzoo.builder.model import build
+from dlzoo.data.transforms.colour import coloured
+from dlzoo.data.transforms.randaugment_ops import OPERATIONS, operate
 from tests.images import draw, noise, smooth
 
 # Operations, each against torchvision one image at a time

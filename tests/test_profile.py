@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlzoo.builder.model import build_model
+from dlzoo.builder.profile import size as size_of
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.show.field import Line, Reach
 from dlzoo.show.model import layers_of, profile, units
-from dlzoo.size import size as size_of
-from dlzoo.zoo import build_model
 from tests.test_models import REDUCED
 
 

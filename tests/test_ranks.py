@@ -12,22 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlzoo import execute as execution
-from dlzoo import ranks
+from dlzoo.builder import execute as execution
+from dlzoo.builder.evaluate import evaluate
+from dlzoo.builder.launch import RankError
+from dlzoo.builder.model import build
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.data.feed import EvalFeed, Normalise, TrainFeed
+from dlzoo.config.device import hardware, processes
+from dlzoo.config.settings import TrainerSettings
+from dlzoo.core import distributed
+from dlzoo.core.distributed import Rank
+from dlzoo.core.errors import UserError
+from dlzoo.core.rng import Streams
 from dlzoo.data.image_set import Split
-from dlzoo.errors import UserError
-from dlzoo.evaluate import evaluate
-from dlzoo.hardware import hardware, processes
-from dlzoo.launch import RankError
-from dlzoo.ranks import Rank
+from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.settings import TrainerSettings
-from dlzoo.streams import Streams
-from dlzoo.zoo import build
 from tests.small import CONV, logged, same, train, weights
 
 TWO = ["trainer=ddp_cpu", "trainer.threads=1"]
@@ -207,7 +207,7 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UserError, match=r"was begun on 4 devices, and cannot go on on 2"):
         execution._agree(run, compose([*CONV]), 2, 4, Rank(0, 2))
     other = json.dumps({"seed": 1})
-    monkeypatch.setattr(ranks, "gathered", lambda value: [value, other if isinstance(value, str) else value])
+    monkeypatch.setattr(distributed, "gathered", lambda value: [value, other if isinstance(value, str) else value])
     with pytest.raises(UserError, match="not the same for every rank"):
         execution.execute(run)
 
@@ -245,7 +245,8 @@ def test_a_rank_that_breaks_is_a_traceback_once_and_no_file_of_the_users_is_run(
     package.mkdir()
     (package / "sitecustomize.py").write_text(
         "import os\nif os.environ.get('RANK') == '1':\n"
-        "    import dlzoo.ranks\n    def broken(*_): raise ValueError('of rank 1')\n    dlzoo.ranks.gathered = broken\n"
+        "    from dlzoo.core import distributed\n    def broken(*_): raise ValueError('of rank 1')\n"
+        "    distributed.gathered = broken\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(package))
     run = RunDir.create(Path("run"), compose([*CONV[1:], *TWO]))
@@ -258,7 +259,7 @@ def test_a_rank_that_breaks_is_a_traceback_once_and_no_file_of_the_users_is_run(
 def test_a_run_that_another_process_finished_is_left_alone_by_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDir.create(Path("run"), compose([*CONV]))
     run.update(metrics={"test/accuracy": 0.5})
-    monkeypatch.setattr(ranks, "gathered", lambda value: [value, True])
+    monkeypatch.setattr(distributed, "gathered", lambda value: [value, True])
     assert execution.execute(run).metrics == {"test/accuracy": 0.5}
     assert run.read()["state"] == "created"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlzoo import execute as execution
+from dlzoo.builder import execute as execution
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 
 

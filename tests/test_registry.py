@@ -1,8 +1,8 @@
 import pytest
 
-from dlzoo.errors import UserError, did_you_mean
-from dlzoo.knobs import Fraction, PositiveInt, check, describe, knobs_of, schema_of, wiring_of
-from dlzoo.registry import DATASETS, MODELS, REGISTRIES, Registry
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.registry import DATASETS, MODELS, REGISTRIES, Registry
+from dlzoo.core.schema import Fraction, PositiveInt, check, describe, knobs_of, schema_of, wiring_of
 
 
 def make() -> Registry:

@@ -8,12 +8,12 @@ import torch
 from pytorch_lightning import Callback
 
 import dlzoo
+from dlzoo.builder.evaluate import evaluate
 from dlzoo.cli import main
-from dlzoo.errors import Interrupted
-from dlzoo.evaluate import evaluate
-from dlzoo.registry import DATASETS, LOSSES
+from dlzoo.core.errors import Interrupted
+from dlzoo.core.registry import DATASETS, LOSSES
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.regress import Standardise
+from dlzoo.tasks.regression.module import Standardise
 from tests.small import logged, same, train, weights
 
 QUICK = ["trainer=cpu", "trainer.max_epochs=30", "optimizer=adam", "optimizer.lr=0.01", "data.batch_size=32"]

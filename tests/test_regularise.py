@@ -8,10 +8,10 @@ import torch
 from sklearn.linear_model import ElasticNet, Lasso
 from torch import nn
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import OPTIMIZERS, Entry
 from dlzoo.optim.settings import OptimizerSettings
-from dlzoo.registry import OPTIMIZERS, Entry
-from dlzoo.zoo import build
 from tests.test_optim import FIRST_ORDER, Problem
 
 

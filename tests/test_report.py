@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from dlzoo.config import compose
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 from dlzoo.report.analysis import analyse
 from dlzoo.report.html import page
 from dlzoo.report.json_file import as_json

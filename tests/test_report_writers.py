@@ -15,9 +15,9 @@ from markdown_it import MarkdownIt
 
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report import details, html, latex, markdown, numbers, pictures, tables
-from dlzoo.report.arrangement import crossed
 from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
+from dlzoo.report.layout import crossed
 from dlzoo.report.means import _places
 from dlzoo.report.picture import _COLOURS, INK, Picture, window
 from dlzoo.report.table import Table

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlzoo import execute as execution
+from dlzoo.builder import execute as execution
+from dlzoo.builder.evaluate import evaluate
 from dlzoo.cli import main
-from dlzoo.errors import Interrupted, UserError
-from dlzoo.evaluate import evaluate
+from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.engine import checkpoints
+from dlzoo.engine.task_module import Task
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks import checkpoints
-from dlzoo.tasks.task import Task
 from tests.conftest import draw_pictures
 from tests.small import CONV, SMALL, logged, same, train, weights
 

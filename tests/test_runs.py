@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir, fresh_folder, write_atomically

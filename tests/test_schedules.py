@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import SCHEDULES
 from dlzoo.optim.settings import Observer, Span, Warmup
-from dlzoo.registry import SCHEDULES
-from dlzoo.zoo import build
 
 SPAN = Span(steps=1000, steps_per_epoch=10)
 

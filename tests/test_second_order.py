@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
 from dlzoo.optim.settings import OptimizerSettings
-from dlzoo.zoo import build
 from tests.test_optim import Problem
 from tests.test_optim_by_hand import twins
 

@@ -10,11 +10,11 @@ from scipy import stats
 from torchvision.ops import box_iou, masks_to_boxes
 
 from dlzoo.boxes.objects import objects
-from dlzoo.data.forms import FORMS
-from dlzoo.data.scene import Scene, SceneSettings, draw_scene
-from dlzoo.data.shapes import shapes
-from dlzoo.errors import UserError
-from dlzoo.registry import DATASETS
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import DATASETS
+from dlzoo.data.datasets.sdf import FORMS
+from dlzoo.data.datasets.shapes import shapes
+from dlzoo.data.datasets.synthetic_scene import Scene, SceneSettings, draw_scene
 
 USUAL = {name: knob["default"] for name, knob in DATASETS["shapes"].knobs.items() if name not in ("train", "test")}
 CROWD: dict[str, Any] = {"objects": 12, "overlap": 0.7, "crowd": 0.8}

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from dlzoo.streams import Draw, Streams, _mix, key
+from dlzoo.core.rng import Draw, Streams, _mix, key
 
 
 def test_keys_depend_on_every_part_and_on_nothing_else() -> None:

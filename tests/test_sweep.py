@@ -116,7 +116,7 @@ def crashing(tmp_path: Path) -> dict[str, str]:
         "import os, signal\n"
         "import torch\n"
         "from torch import nn\n"
-        "from dlzoo.registry import MODELS\n"
+        "from dlzoo.core.registry import MODELS\n"
         "class Crashing(nn.Module):\n"
         "    def __init__(self, pixels, num_classes, how):\n"
         "        super().__init__()\n"
@@ -264,8 +264,8 @@ def test_a_ray_cluster_carries_a_sweep_out() -> None:
 @pytest.mark.long
 def test_a_job_that_loses_its_place_is_put_into_the_queue_again_and_goes_on() -> None:
     pytest.importorskip("submitit")
-    from dlzoo.executors.settings import SlurmSettings
-    from dlzoo.executors.slurm import SlurmExecutor
+    from dlzoo.config.executor import SlurmSettings
+    from dlzoo.sweep.executors.slurm import SlurmExecutor
 
     words = [*SMALL, "trainer.max_epochs=600", "trainer.threads=1"]
     run = RunDir.create(Path("outputs/preempted"), compose(words))

@@ -13,13 +13,13 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, RobustScaler, StandardScaler
 from torch import Tensor
 
+from dlzoo.builder.model import build
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import DATASETS
 from dlzoo.data.image_set import Split
 from dlzoo.data.table_set import Column, TableSet
-from dlzoo.errors import UserError
-from dlzoo.metrics.regression import regression_metrics
-from dlzoo.metrics.regression_pictures import fitted_curve, predicted_and_true
-from dlzoo.registry import DATASETS
-from dlzoo.zoo import build
+from dlzoo.tasks.regression.metrics import regression_metrics
+from dlzoo.tasks.regression.plots import fitted_curve, predicted_and_true
 
 NAN = float("nan")
 COLOURS = ("blue", "green", "red")

@@ -9,16 +9,16 @@ from PIL import Image
 from pytorch_lightning import Callback
 
 import dlzoo
-from dlzoo.assembly import Assembled
-from dlzoo.blueprint import Blueprint
+from dlzoo.builder.recipe import Blueprint
+from dlzoo.builder.trainer import Assembled
 from dlzoo.cli import main
 from dlzoo.config import compose
+from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.core.registry import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
 from dlzoo.data.splits import Splits
-from dlzoo.data.views import COUNTS
-from dlzoo.errors import Interrupted, UserError
-from dlzoo.registry import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.data.transforms.test_time import COUNTS
+from dlzoo.engine.closure import Closure
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.closure import Closure
 from tests.small import CONV, SMALL, same, train, weights
 
 #: Digits by a small perceptron: eight epochs of 20 steps.

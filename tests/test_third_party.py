@@ -8,13 +8,13 @@ import torch
 import torchvision.models
 from torch import nn
 
-from dlzoo.errors import UserError
-from dlzoo.evaluate import evaluate
+from dlzoo.builder.evaluate import evaluate
+from dlzoo.builder.model import build_model
+from dlzoo.builder.predict import predict
+from dlzoo.core.errors import UserError
 from dlzoo.layers.norm import BatchNorm, GroupNorm
 from dlzoo.models import pretrained, third_party
-from dlzoo.predict import predict
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.zoo import build_model
 from tests.small import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -11,19 +11,19 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from dlzoo import size
+from dlzoo.builder import profile
+from dlzoo.builder.execute import begin
+from dlzoo.builder.weights import below
 from dlzoo.config import compose
-from dlzoo.data.feed import Normalise
+from dlzoo.core.errors import UserError
 from dlzoo.data.image_set import channel_statistics
+from dlzoo.data.loader import Normalise
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
-from dlzoo.execute import begin
+from dlzoo.engine.clock import Plan
+from dlzoo.engine.display import PatientConsole
+from dlzoo.engine.task_module import Task
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.display import PatientConsole
-from dlzoo.tasks.plan import Plan
-from dlzoo.tasks.task import Task
-from dlzoo.weights import below
 from tests.small import CONV, SMALL, same, train, weights
 
 
@@ -88,7 +88,7 @@ def test_how_steps_are_cut_into_ranges_changes_nothing() -> None:
 
 def test_the_same_seed_means_the_same_batches_for_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[Tensor]] = {}
-    from dlzoo.tasks.classify import Classify
+    from dlzoo.tasks.classification.module import Classify
 
     loss = Classify.loss
 
@@ -132,7 +132,7 @@ def test_averaged_weights_follow_their_recurrence_and_are_what_is_tested(monkeyp
     saved = below(weights(run), "ema")
     for key, value in average.items():
         torch.testing.assert_close(saved[key], value)
-    network = size.network_of(
+    network = profile.network_of(
         RunDir.open(run.dir).read()["config"], {"num_classes": 10, "in_channels": 1, "image_size": 8}
     )
     network.load_state_dict(saved)

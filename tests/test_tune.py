@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dlzoo.errors import UserError
-from dlzoo.lr_find import _steepest, lr_find
+from dlzoo.builder.lr_find import _steepest, lr_find
+from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find, rows
 from tests.small import SMALL
@@ -23,7 +23,7 @@ from tests.small import SMALL
 optuna = pytest.importorskip("optuna")
 
 from dlzoo.sweep import tune as tuning  # noqa: E402
-from dlzoo.sweep.space import spelled, split  # noqa: E402
+from dlzoo.sweep.search_space import spelled, split  # noqa: E402
 from dlzoo.sweep.tune import tune  # noqa: E402
 
 TINY = [*SMALL, "trainer.threads=1"]

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dlzoo import execute as execution
+from dlzoo.builder import execute as execution
+from dlzoo.builder.evaluate import evaluate
+from dlzoo.builder.predict import predict
 from dlzoo.cli import main
-from dlzoo.errors import UserError
-from dlzoo.evaluate import evaluate
-from dlzoo.predict import predict
+from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 from tests.small import SMALL, train, weights
 

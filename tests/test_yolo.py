@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from dlzoo.boxes.objects import Matches, objects, padded
-from dlzoo.errors import UserError
+from dlzoo.builder.model import build_loss, build_model
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import NECKS
+from dlzoo.layers.batch_norm_sync import CrossMiniBatchNorm
 from dlzoo.layers.norm import GroupNorm
-from dlzoo.layers.norm_across import CrossMiniBatchNorm
-from dlzoo.models.yolo import PAPER, Yolo
-from dlzoo.models.yolo_boxes import Coding, grid
-from dlzoo.models.yolo_targets import assign, overlaps
-from dlzoo.registry import NECKS
-from dlzoo.zoo import build_loss, build_model
+from dlzoo.tasks.detection.models.yolo import PAPER, Yolo
+from dlzoo.tasks.detection.yolo_assigner import assign, overlaps
+from dlzoo.tasks.detection.yolo_coder import Coding, grid
 
 ANCHORS = torch.tensor([[[8.0, 8], [16, 8]], [[24, 24], [20, 40]], [[60, 60], [90, 50]]])
 STRIDES = (8, 16, 32)
@@ -218,7 +218,7 @@ def test_overlaps_of_many_images_are_those_of_each(monkeypatch: pytest.MonkeyPat
     found = objects(torch.stack([scene(numbers, 5, crowded=False) for _ in range(7)]))
     boxes = torch.stack([scene(numbers, 30, crowded=False)[:, :4] for _ in range(7)])
     expected = overlaps(boxes, found.boxes, found.there)
-    monkeypatch.setattr("dlzoo.models.yolo_targets._PAIRS", 300)
+    monkeypatch.setattr("dlzoo.tasks.detection.yolo_assigner._PAIRS", 300)
     assert torch.equal(overlaps(boxes, found.boxes, found.there), expected)
     for image in range(7):
         pairs = box_iou(boxes[image], found.boxes[image]) * found.there[image]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlzoo.errors import UserError
-from dlzoo.streams import Streams
+from dlzoo.core.errors import UserError
+from dlzoo.core.rng import Streams
 
 #: k-means ends in a local optimum: the best of so many starts is taken.
 _STARTS = 10

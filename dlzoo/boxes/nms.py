@@ -12,10 +12,10 @@ import torch.nn.functional as F
 import torchvision.ops as ops
 from torch import Tensor
 
-from dlzoo.boxes.greedy import greedy_diou
-from dlzoo.boxes.shares import shares
-from dlzoo.knobs import Bounds, Fraction, Positive
-from dlzoo.registry import NMS
+from dlzoo.boxes.diou_nms import greedy_diou
+from dlzoo.boxes.overlap import shares
+from dlzoo.core.registry import NMS
+from dlzoo.core.schema import Bounds, Fraction, Positive
 
 #: boxes (N, A, 4), scores (N, A), classes (N, A) int64 -> scores (N, A).
 Suppressor = Callable[[Tensor, Tensor, Tensor], Tensor]

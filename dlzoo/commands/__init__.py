@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, runtime_checkable
 
 from dlzoo.commands._parser import Parser
-from dlzoo.errors import UserError, did_you_mean, first_line
+from dlzoo.core.errors import UserError, did_you_mean, first_line
 
 #: The entry points with which other packages add commands.
 GROUP = "dlzoo.command"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 #: Columns of a help text.
 _WIDTH = 100

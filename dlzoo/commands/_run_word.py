@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 
 def split_run(words: Sequence[str]) -> tuple[str, list[str]]:

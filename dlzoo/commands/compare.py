@@ -39,7 +39,7 @@ def compare(words: Sequence[str]) -> int:
     Raises:
         UserError: for words that cannot be read, or as `dlzoo.sweep.sweep.sweep` does.
     """
-    from dlzoo.sweep.asked import of_comparison
+    from dlzoo.sweep.request import of_comparison
     from dlzoo.sweep.sweep import sweep
 
     swept = sweep(of_comparison(words))

@@ -32,8 +32,8 @@ def run(arguments: Namespace) -> None:
     path, conditions = split_run(arguments.settings)
     from rich.console import Console
 
-    from dlzoo.evaluate import evaluate, folder
-    from dlzoo.runs.summary import metrics_table
+    from dlzoo.builder.evaluate import evaluate, folder
+    from dlzoo.builder.summary import metrics_table
 
     metrics = evaluate(path, conditions)
     if arguments.json:

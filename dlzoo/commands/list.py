@@ -9,7 +9,7 @@ import json
 from argparse import Namespace
 
 from dlzoo.commands._parser import Parser
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 HELP = "list the names of a choice: dlzoo list model; or the parts of each model: dlzoo list --parts"
 

@@ -27,6 +27,6 @@ def run(arguments: Namespace) -> None:
     words: list[str] = arguments.settings
     # A typo is answered before torch is imported.
     compose([word for word in words if word.partition("=")[0] not in _OF_THE_TEST])
-    from dlzoo.lr_find import lr_find
+    from dlzoo.builder.lr_find import lr_find
 
     lr_find(words)

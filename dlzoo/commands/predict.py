@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> None:
     conditions = [
         word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()
     ]
-    from dlzoo.predict import predict
+    from dlzoo.builder.predict import predict
 
     files = [word for word in rest if word not in conditions]
     answers = predict(path, files, out=arguments.out, conditions=conditions)

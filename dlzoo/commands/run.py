@@ -26,14 +26,14 @@ def resume(path: str) -> None:
     """Run the directory at `path` from its last checkpoint, if it has one.
 
     Raises:
-        UserError: if it is not a run directory, or as `dlzoo.execute.execute` does.
+        UserError: if it is not a run directory, or as `dlzoo.builder.execute.execute` does.
     """
     from dlzoo.runs.run_dir import RunDir
 
     directory = RunDir.open(path)
-    from dlzoo.launch import end_with_parent
+    from dlzoo.builder.launch import end_with_parent
 
     end_with_parent()  # before torch is imported, which takes long enough for the parent to be killed
-    from dlzoo.execute import execute
+    from dlzoo.builder.execute import execute
 
     execute(directory)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlzoo.commands._parser import Parser
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 HELP = "describe an entry and its settings; a model layer by layer, a loss with a plot: dlzoo show loss focal"
 

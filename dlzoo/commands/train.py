@@ -14,7 +14,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from dlzoo.commands._parser import Parser
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 HELP = "train a network: dlzoo train model=densenet121 norm=gn (python train.py is the same)"
 
@@ -32,7 +32,7 @@ def run(arguments: Namespace) -> int | None:
     """Start a new run, resume one, or start a run for each combination of values."""
     settings: list[str] = arguments.settings
     if arguments.multirun:
-        from dlzoo.sweep.asked import of_sweep
+        from dlzoo.sweep.request import of_sweep
         from dlzoo.sweep.sweep import sweep
 
         return 0 if sweep(of_sweep(settings)).ok else 1
@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int | None:
     from dlzoo.config import compose
 
     config = compose(settings)  # a typo is answered before torch is imported
-    from dlzoo.execute import begin
+    from dlzoo.builder.execute import begin
 
     begin(config)
     return None

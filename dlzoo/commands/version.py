@@ -8,7 +8,7 @@ from argparse import Namespace
 from importlib import metadata
 
 from dlzoo.commands._parser import Parser
-from dlzoo.errors import first_line
+from dlzoo.core.errors import first_line
 
 HELP = "print what a bug report needs, versions and hardware: dlzoo --version"
 
@@ -50,7 +50,7 @@ def _seen_by_torch() -> dict[str, str]:
         import torch
         import torchvision  # noqa: F401  one that was not built for this torch fails here
 
-        from dlzoo.ranks import cores
+        from dlzoo.core.distributed import cores
 
         built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
         gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Set
 from functools import cache
 from typing import Any
 
-from dlzoo import index
 from dlzoo.config import DEFAULTS_FROM, settled, stands_for, usual_choices
-from dlzoo.errors import UserError
-from dlzoo.knobs import knobs_of
-from dlzoo.registry import REGISTRIES
+from dlzoo.config.settings import RunSettings, TrainerSettings
+from dlzoo.core import index
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.schema import knobs_of
 from dlzoo.runs.differences import Config, defaults_of
-from dlzoo.settings import RunSettings, TrainerSettings
 
 
 def usual(key: str, config: Config) -> Any:

@@ -13,8 +13,8 @@ from dlzoo.comparison.defaults import shared, usual
 from dlzoo.comparison.dependence import Columns, Dependence, dependence, determines
 from dlzoo.comparison.design import Arm, Design, Factor, belonging
 from dlzoo.comparison.levels import ABSENT, arranged, asked, favourite, is_number, level, present
-from dlzoo.errors import UserError
-from dlzoo.registry import PARTS, REGISTRIES
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import PARTS, REGISTRIES
 from dlzoo.runs.differences import Config, chosen, differing, flat
 
 #: Settings that change how long a run takes or where things lie, and no number that it measures.

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum
 from typing import Any
 
-from dlzoo.errors import UserError
-from dlzoo.registry import REGISTRIES
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import REGISTRIES
 from dlzoo.runs.differences import said
 
 

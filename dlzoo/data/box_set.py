@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dlzoo.data.image_set import Split
-from dlzoo.data.letterbox import Fit
+from dlzoo.data.transforms.letterbox import Fit
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dlzoo.data.stored import Stored
+from dlzoo.data.storage.lazy_images import Stored
 
 #: Values that are worked through at a time.
 _PART = 4_000_000

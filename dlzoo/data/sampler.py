@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlzoo.streams import Streams
+from dlzoo.core.rng import Streams
 
 Sampler = Literal["uniform", "balanced", "bootstrap"]
 

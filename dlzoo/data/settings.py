@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 from torch import Tensor
 
+from dlzoo.core.errors import UserError
+from dlzoo.core.rng import Streams
+from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, PositiveInt
 from dlzoo.data.box_set import BoxSet
-from dlzoo.data.cache import Cache
 from dlzoo.data.image_set import ImageSet, Split
 from dlzoo.data.sampler import Sampler
-from dlzoo.data.shift import Shift
-from dlzoo.errors import UserError
-from dlzoo.knobs import Bounds, Fraction, NonNegativeInt, PositiveInt
-from dlzoo.streams import Streams
+from dlzoo.data.storage.cache import Cache
+from dlzoo.data.transforms.corruptions import Shift
 
 if TYPE_CHECKING:
     from dlzoo.data.table_set import TableSet

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dlzoo.core.registry import DATASETS
 from dlzoo.data.box_set import BoxSet
-from dlzoo.data.cache import in_memory
 from dlzoo.data.image_set import ImageSet, Split, channel_statistics, fingerprint
-from dlzoo.data.letterbox import Fit
 from dlzoo.data.settings import DataSettings
-from dlzoo.registry import DATASETS
+from dlzoo.data.storage.cache import in_memory
+from dlzoo.data.transforms.letterbox import Fit
 
 
 @dataclass

@@ -24,9 +24,9 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from dlzoo.core.errors import UserError
+from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import Split
-from dlzoo.errors import UserError
-from dlzoo.knobs import Bounds
 
 Impute = Literal["mean", "median", "most_frequent"]
 Scale = Literal["standard", "minmax", "robust", "none"]

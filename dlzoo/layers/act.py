@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from dlzoo.knobs import NonNegative, Positive
-from dlzoo.registry import ACTS
+from dlzoo.core.registry import ACTS
+from dlzoo.core.schema import NonNegative, Positive
 
 
 @ACTS.register("relu", source="Nair and Hinton 2010")

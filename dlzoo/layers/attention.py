@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
-from dlzoo.registry import ATTENTIONS
+from dlzoo.core.registry import ATTENTIONS
+from dlzoo.core.schema import PositiveInt
 
 
 @ATTENTIONS.register("none", source="no attention")

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.layers.conv_kinds import conv2d
+from dlzoo.core.errors import UserError
+from dlzoo.layers.convs import conv2d
 from dlzoo.layers.norm import NoNorm
 from dlzoo.layers.parts import Parts
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.knobs import BelowOne, Fraction, PositiveInt
-from dlzoo.registry import DROPS
+from dlzoo.core.registry import DROPS
+from dlzoo.core.schema import BelowOne, Fraction, PositiveInt
 
 
 @dataclass(frozen=True)

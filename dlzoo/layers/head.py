@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import BelowOne, PositiveInt
+from dlzoo.core.registry import HEADS
+from dlzoo.core.schema import BelowOne, PositiveInt
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import SpatialPyramid
-from dlzoo.registry import HEADS
 
 
 class WithAuxiliary(NamedTuple):

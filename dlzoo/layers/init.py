@@ -8,9 +8,9 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import Positive
-from dlzoo.registry import INITS
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import INITS
+from dlzoo.core.schema import Positive
 
 Distribution = Literal["normal", "uniform"]
 

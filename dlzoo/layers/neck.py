@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import NECKS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import SpatialPyramid
-from dlzoo.registry import NECKS
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from dlzoo.core.registry import NECKS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.neck import Enlarge, NeckSettings, conv_set, convolution, meet, pyramid_block
 from dlzoo.layers.parts import Parts
-from dlzoo.registry import NECKS
 
 
 def bare(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:

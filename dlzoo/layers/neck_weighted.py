@@ -7,13 +7,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.registry import NECKS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
-from dlzoo.layers.conv_kinds import conv2d
+from dlzoo.layers.convs import conv2d
 from dlzoo.layers.neck import Enlarge, NeckSettings, conv_set, meet, pyramid_block
 from dlzoo.layers.neck_fpn import FPN
 from dlzoo.layers.parts import Parts
-from dlzoo.registry import NECKS
 
 
 @NECKS.register("bifpn", source="arXiv:1911.09070, section 3.3 and figure 2d")

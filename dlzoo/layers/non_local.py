@@ -10,9 +10,9 @@ from math import gcd
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.registry import ATTENTIONS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.norm import divisor
-from dlzoo.registry import ATTENTIONS
 
 
 @ATTENTIONS.register("non_local", source="arXiv:1711.07971, equations 1, 3 and 6 (embedded Gaussian)")

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import Fraction, NonNegative, Positive, PositiveInt
-from dlzoo.registry import NORMS
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import NORMS
+from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt
 
 
 class _Affine:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 
 @dataclass(frozen=True)

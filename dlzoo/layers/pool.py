@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import POOLS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.registry import POOLS
 
 
 @POOLS.register("max", source="Zhou and Chellappa 1988; torch.nn.MaxPool2d")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from dlzoo.boxes import iou as algebra
-from dlzoo.errors import UserError
-from dlzoo.knobs import NonNegative
-from dlzoo.registry import LOSSES
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import NonNegative
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.knobs import Fraction, NonNegative
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import Fraction, NonNegative
 from dlzoo.losses.targets import classes, full, over_classes
-from dlzoo.registry import LOSSES
 
 
 @LOSSES.register(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import Positive
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import Positive
 from dlzoo.losses.targets import full, over_classes
-from dlzoo.registry import LOSSES
 
 
 @LOSSES.register("dice", source="arXiv:1606.04797, section 3, with a smoothing", kinds=("classification",), soft=True)

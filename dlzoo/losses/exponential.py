@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import Bounds
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import Bounds
 from dlzoo.losses.targets import full, is_binary, one_hot, signs
-from dlzoo.registry import LOSSES
 
 
 @LOSSES.register(

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import Fraction, NonNegative
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import Fraction, NonNegative
 from dlzoo.losses.targets import full, is_binary, over_classes, per_score
-from dlzoo.registry import LOSSES
 
 
 @LOSSES.register("focal", source="arXiv:1708.02002, equation 5", kinds=("classification", "objects"), soft=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlzoo.core.registry import LOSSES
 from dlzoo.losses.targets import classes, full, per_score
-from dlzoo.registry import LOSSES
 
 
 @LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", kinds=("classification", "objects"))

@@ -6,9 +6,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import NonNegative, Positive
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import NonNegative, Positive
 from dlzoo.losses.targets import classes, full, is_binary, one_hot, signs
-from dlzoo.registry import LOSSES
 
 
 @LOSSES.register("perceptron", source="Rosenblatt 1958; Bishop 2006, equation 4.54", kinds=("classification",))

@@ -9,10 +9,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import NonNegative, Positive
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import NonNegative, Positive
 from dlzoo.losses.targets import full, is_binary, per_score
-from dlzoo.registry import LOSSES
 
 Link = Literal["identity", "sigmoid", "softmax"]
 

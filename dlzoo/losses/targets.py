@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 
 def full(values: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import Positive
+from dlzoo.core.registry import LOSSES
+from dlzoo.core.schema import Positive
 from dlzoo.losses.targets import classes, full, is_binary, per_score
-from dlzoo.registry import LOSSES
 
 
 @LOSSES.register(

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, is_small
-from dlzoo.registry import MODELS
 
 
 class Version(NamedTuple):

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
+from dlzoo.layers.ceil_mode import round_up
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.layers.round_up import round_up
-from dlzoo.models.taps import Survey, Tap, blocks
+from dlzoo.models.feature_info import Survey, Tap, blocks
 
 #: The most channels of maps beyond the classifier's own.
 WIDEST = 512

@@ -8,12 +8,12 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, is_small
-from dlzoo.registry import MODELS
 
 #: Blocks of the five stages; each stage is twice as wide as the one before.
 DEPTHS = (1, 2, 8, 8, 4)

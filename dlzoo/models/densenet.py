@@ -8,12 +8,12 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import Fraction, PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import Fraction, PositiveInt
 from dlzoo.layers.conv import NormAct, NormActConv
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, make_stem, stem_stride
-from dlzoo.registry import MODELS
 
 
 class DenseLayer(nn.Module):

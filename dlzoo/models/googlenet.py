@@ -7,13 +7,13 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import BelowOne, NonNegative, PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import BelowOne, NonNegative, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.head import WithAuxiliary
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, is_small
-from dlzoo.registry import MODELS
 
 #: Table 1: channels of #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj; the modules 3a to 5b.
 TABLE = {

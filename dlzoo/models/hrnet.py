@@ -8,13 +8,13 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.resnet import BasicBlock, Bottleneck
 from dlzoo.models.stem import Stem, is_small
-from dlzoo.registry import MODELS
 
 #: Exchanges of the stages with two, three and four branches.
 MODULES = (1, 4, 3)

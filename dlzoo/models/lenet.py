@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlzoo.core.registry import MODELS
 from dlzoo.layers.conv import ConvNormAct, LinearNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.registry import MODELS
 
 #: The paper's images have 28 pixels a side, in a field of 32.
 FIELD = 32

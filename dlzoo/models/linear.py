@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import LinearNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.registry import MODELS
 
 
 @MODELS.register("linear", source="Bishop 2006, sections 3.1 and 4.3.4", init="torch", tables=True, linear=True)

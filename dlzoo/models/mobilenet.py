@@ -7,12 +7,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import BelowOne, Positive, PositiveInt
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import BelowOne, Positive, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, is_small
-from dlzoo.registry import MODELS
 
 
 def round_channels(channels: float) -> int:

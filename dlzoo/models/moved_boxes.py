@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.boxes.iou import iou
-from dlzoo.errors import UserError
-from dlzoo.knobs import PositiveInt
-from dlzoo.registry import MODELS
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 
 
 @MODELS.register("moved_boxes", source="arXiv:1911.08287, algorithm 1", init="torch", tables=True, targets="boxes")

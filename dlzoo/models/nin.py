@@ -6,11 +6,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.registry import MODELS
 
 
 def conv_layer(in_channels: int, widths: tuple[int, ...], kernel_size: int, parts: Parts) -> nn.Sequential:

@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import NormAct, NormActConv, needs_bias
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.resnet import RESIDUAL
 from dlzoo.models.stem import Stem, stem_stride
-from dlzoo.registry import MODELS
 
 #: (in_channels, width, stride, parts, depth) -> a block that knows its `out_channels`.
 Block = Callable[[int, int, int, Parts, float], Any]

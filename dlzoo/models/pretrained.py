@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from dlzoo.errors import UserError, first_line
+from dlzoo.core.errors import UserError, first_line
 from dlzoo.layers.head import of_head
 
 Normalisation = tuple[list[float], list[float]]

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.non_local import CrossLayerNonLocal
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, make_stem, stem_stride
-from dlzoo.registry import MODELS
 
 ShortcutKind = Literal["A", "B", "C", "none"]
 Downsample = Literal["conv", "pool"]

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct, needs_bias
 from dlzoo.layers.parts import Parts
 from dlzoo.models.resnet import RESIDUAL, Bottleneck, Downsample, ResNet, ShortcutKind, make_shortcut
 from dlzoo.models.stem import Stem, make_stem, stem_stride
-from dlzoo.registry import MODELS
 
 Form = Literal["grouped", "concatenated", "split"]
 

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import Positive
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import Positive
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
 from dlzoo.models.stem import Stem, make_light_stem, stem_stride
-from dlzoo.registry import MODELS
 
 #: Units of the three stages, in both papers.
 REPEATS = (4, 8, 4)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError, did_you_mean, first_line
+from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.registry import MODELS
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.replace import replace_parts
 from dlzoo.models.pretrained import download
-from dlzoo.registry import MODELS
 
 
 class ThirdParty(nn.Module):

@@ -6,11 +6,11 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.registry import MODELS
 
 
 class VGG(nn.Module):

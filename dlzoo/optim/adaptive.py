@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch.optim import Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.knobs import BelowOne, NonNegative, Positive
-from dlzoo.registry import OPTIMIZERS
+from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.schema import BelowOne, NonNegative, Positive
 
 
 @OPTIMIZERS.register("adagrad", source="Duchi, Hazan and Singer 2011, figure 1, with diagonal matrices")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch.optim import SGD, Optimizer
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import BelowOne, NonNegative, Positive
-from dlzoo.registry import OPTIMIZERS
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.schema import BelowOne, NonNegative, Positive
 
 
 @OPTIMIZERS.register("sgd", source="Robbins and Monro 1951")

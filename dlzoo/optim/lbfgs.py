@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.optim import LBFGS
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import NonNegative, Positive, PositiveInt
-from dlzoo.registry import OPTIMIZERS
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.schema import NonNegative, Positive, PositiveInt
 
 
 @OPTIMIZERS.register(

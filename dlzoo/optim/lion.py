@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.knobs import BelowOne, NonNegative, Positive
-from dlzoo.registry import OPTIMIZERS
+from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.schema import BelowOne, NonNegative, Positive
 
 
 @OPTIMIZERS.register("lion", source="arXiv:2302.06675, algorithm 2", decoupled=True)

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import NonNegative, Positive
-from dlzoo.registry import OPTIMIZERS
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.schema import NonNegative, Positive
 
 #: A Hessian of so many weights is 512 MB.
 _LARGEST = 8_000

@@ -14,8 +14,8 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.knobs import BelowOne, NonNegative, Positive
-from dlzoo.registry import OPTIMIZERS
+from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.schema import BelowOne, NonNegative, Positive
 
 
 @OPTIMIZERS.register("sam", source="arXiv:2010.01412, algorithm 1 and equation 2 with p = 2", closure=True)

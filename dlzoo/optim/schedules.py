@@ -6,10 +6,10 @@ import math
 from bisect import bisect_right
 from typing import Literal
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import Fraction, NonNegative, NonNegativeInt, Positive
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import SCHEDULES
+from dlzoo.core.schema import Fraction, NonNegative, NonNegativeInt, Positive
 from dlzoo.optim.settings import Observer, Schedule, Span
-from dlzoo.registry import SCHEDULES
 
 
 @SCHEDULES.register("constant", source="the rate as it is")

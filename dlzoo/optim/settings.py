@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from torch import nn
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import Bounds, NonNegative, PositiveInt
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.schema import Bounds, NonNegative, PositiveInt
 from dlzoo.optim.regularise import Regulariser
-from dlzoo.registry import OPTIMIZERS
 
 Schedule = Callable[[int], float]
 

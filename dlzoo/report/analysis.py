@@ -16,11 +16,11 @@ from dlzoo.comparison.factors import design
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.comparison.power import seeds_needed
 from dlzoo.comparison.statistics import Interval, adjusted, effect, mean_interval, verdict
-from dlzoo.errors import UserError, did_you_mean
+from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.metrics import LOWER_IS_BETTER
-from dlzoo.report import gather, words
+from dlzoo.report import collect, words
 from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric
-from dlzoo.report.left_out import left_out, whole
+from dlzoo.report.excluded import left_out, whole
 from dlzoo.report.repeat import commands, environment
 from dlzoo.runs import sweep_file, table
 from dlzoo.runs.differences import flat, said
@@ -72,7 +72,7 @@ def analyse(
         expected=asked.expected,
         answer=[],
         metric=measured,
-        class_metric=gather.class_metric(row for of_arm in runs.values() for row in of_arm.values()),
+        class_metric=collect.class_metric(row for of_arm in runs.values() for row in of_arm.values()),
         factors=[_factor(made, factor) for factor in made.factors],
         seeds=sorted({seed for of_arm in runs.values() for seed in of_arm}),
         cells=list(cells.values()),
@@ -87,7 +87,7 @@ def analyse(
             *fairness.findings(configs, made, records),
             *fairness.noise_findings([(words.compared(each), each.effect, each.verdict) for each in comparisons]),
         ],
-        others=gather.other_metrics(
+        others=collect.other_metrics(
             {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}, measured.key
         ),
         unfinished=left_out(folder, made, rows, readable, runs),
@@ -203,7 +203,7 @@ def _finished(made: Design, rows: Sequence[Row], metric: str) -> Runs:
     found: Runs = {}
     for arm, seeds in made.arms.items():
         for seed, indices in seeds.items():
-            there = [rows[index] for index in indices if gather.value(rows[index], metric) is not None]
+            there = [rows[index] for index in indices if collect.value(rows[index], metric) is not None]
             if there:
                 latest = max(there, key=lambda row: row.record.get("finished") or "")
                 found.setdefault(arm, {})[seed] = latest
@@ -214,7 +214,7 @@ def _cell(made: Design, arm: Arm, runs: Mapping[int, Row], metric: str) -> Cell:
     levels = tuple(f"{factor.key}={said(level)}" for factor, level in zip(made.factors, arm, strict=True))
     of = dict(zip((factor.key for factor in made.factors), arm, strict=True))
     is_baseline = bool(made.compared) and all(of[key] in (made.baseline[key], ABSENT) for key in made.compared)
-    return gather.cell(levels, made.label(arm), is_baseline, runs, metric)
+    return collect.cell(levels, made.label(arm), is_baseline, runs, metric)
 
 
 def _comparisons(
@@ -244,8 +244,8 @@ def _comparisons(
 def _class_differences(runs: Runs, pair: Pair) -> list[ClassDifference]:
     """By class, over the seeds that both arms have."""
     seeds = sorted(runs[pair.arm].keys() & runs[pair.baseline].keys())
-    ours = gather.by_class([runs[pair.arm][seed] for seed in seeds])
-    theirs = gather.by_class([runs[pair.baseline][seed] for seed in seeds])
+    ours = collect.by_class([runs[pair.arm][seed] for seed in seeds])
+    theirs = collect.by_class([runs[pair.baseline][seed] for seed in seeds])
     found = []
     for name in ours.keys() & theirs.keys():
         differences = [one - other for one, other in zip(ours[name], theirs[name], strict=True)]

@@ -8,9 +8,9 @@ from itertools import chain
 
 from matplotlib.figure import Figure
 
-from dlzoo.report.arrangement import evenly, seeds_said
 from dlzoo.report.content import ClassDifference, Comparison, Content
-from dlzoo.report.forest import Row, colours, forest, title
+from dlzoo.report.effects_plot import Row, colours, forest, title
+from dlzoo.report.layout import evenly, seeds_said
 from dlzoo.report.numbers import fixed, plain, short
 from dlzoo.report.picture import WIDTH, Picture, omitted, window
 

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dlzoo.report.arrangement import arm_of, arms, contexts, seeds_said, values
 from dlzoo.report.content import Cell, Content
+from dlzoo.report.layout import arm_of, arms, contexts, seeds_said, values
 from dlzoo.report.numbers import begun, plain, short
 from dlzoo.report.picture import INK, WIDTH, Picture, legend, look
 

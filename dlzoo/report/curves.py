@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from dlzoo.report.arrangement import arm_of, arms, context_of, evenly, seeds_said
 from dlzoo.report.content import Cell, Content, Curve
+from dlzoo.report.layout import arm_of, arms, context_of, evenly, seeds_said
 from dlzoo.report.numbers import plain, short
 from dlzoo.report.picture import WIDTH, Picture, legend, look, omitted
 

@@ -8,9 +8,9 @@ from importlib import resources
 
 from dlzoo.report import details, tables
 from dlzoo.report.content import Content
+from dlzoo.report.glossary import how_to_read
 from dlzoo.report.numbers import NONE, begun, plain
 from dlzoo.report.picture import Picture
-from dlzoo.report.reading import how_to_read
 from dlzoo.report.table import Column, Table
 
 _HEAD = """<!doctype html>

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from dlzoo.report import details, tables
 from dlzoo.report.content import Content
+from dlzoo.report.glossary import how_to_read
 from dlzoo.report.numbers import begun, plain
 from dlzoo.report.picture import Picture
-from dlzoo.report.reading import how_to_read
 from dlzoo.report.table import Table
 
 #: Rows of runs that are left out; there may be hundreds.

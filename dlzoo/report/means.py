@@ -9,8 +9,8 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dlzoo.report.arrangement import arm_of, arms, context_of, evenly, level, seeds_said, values
 from dlzoo.report.content import Cell, Content, Factor
+from dlzoo.report.layout import arm_of, arms, context_of, evenly, level, seeds_said, values
 from dlzoo.report.numbers import begun, mean_digits, plain, short, with_interval
 from dlzoo.report.picture import INK, WIDTH, Picture, legend, look, omitted, window
 

@@ -6,7 +6,7 @@ from dlzoo.report.classes import classes
 from dlzoo.report.content import Content
 from dlzoo.report.cost import cost
 from dlzoo.report.curves import curves
-from dlzoo.report.forest import effects
+from dlzoo.report.effects_plot import effects
 from dlzoo.report.means import means
 from dlzoo.report.picture import Picture, drawing
 

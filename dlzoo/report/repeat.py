@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.comparison.design import Design
-from dlzoo.knobs import knobs_of
+from dlzoo.config.settings import RunSettings, TrainerSettings
+from dlzoo.core.schema import knobs_of
 from dlzoo.runs.differences import chosen, said
-from dlzoo.settings import RunSettings, TrainerSettings
 
 _ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import NonNegative, check, schema_of
+from dlzoo.core.errors import UserError
+from dlzoo.core.schema import NonNegative, check, schema_of
 from dlzoo.report import html, latex, markdown, pictures
 from dlzoo.report.analysis import analyse
 from dlzoo.report.content import Content

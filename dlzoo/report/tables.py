@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dlzoo.report.arrangement import crossed, level, seeds_said
 from dlzoo.report.content import Cell, Comparison, Content, Factor
+from dlzoo.report.layout import crossed, level, seeds_said
 from dlzoo.report.numbers import (
     MINUS,
     NONE,

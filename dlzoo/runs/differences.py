@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from dlzoo import index
-from dlzoo.errors import UserError
+from dlzoo.core import index
+from dlzoo.core.errors import UserError
 
 Config = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 
 #: Files in a run directory that are locked, never read: by who writes to the run, and by who is about to start it.
 _LOCK, _CLAIM = ".lock", ".claim"

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import differing, flat, said
 from dlzoo.runs.run_dir import RunDir
 

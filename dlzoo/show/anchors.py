@@ -9,8 +9,8 @@ from typing import Any
 from dlzoo import config
 from dlzoo.boxes.anchors import kmeans_anchors, mean_iou
 from dlzoo.boxes.objects import sides
+from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
 
 
 def anchors(words: Sequence[str]) -> dict[str, Any]:

@@ -9,19 +9,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dlzoo.combinations import refuse_odd_ones
-from dlzoo.data.augment import Augment
-from dlzoo.data.boxed import BoxMixer
-from dlzoo.data.feed import Normalise, TrainFeed
+from dlzoo.builder.compatibility import refuse_odd_ones
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Streams
 from dlzoo.data.image_set import Split
+from dlzoo.data.loader import Normalise, TrainFeed
 from dlzoo.data.settings import balanced_order
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
-from dlzoo.metrics.detection_pictures import drawn
-from dlzoo.metrics.pictures import image_grid
-from dlzoo.registry import AUGMENTS
+from dlzoo.data.transforms.augment import Augment
+from dlzoo.metrics.plots import image_grid
 from dlzoo.show.curves import title
-from dlzoo.streams import Streams
+from dlzoo.tasks.detection.plots import drawn
+from dlzoo.tasks.detection.transforms import BoxMixer
 
 Config = dict[str, Any]
 

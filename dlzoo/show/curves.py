@@ -9,11 +9,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dlzoo import index
-from dlzoo.errors import UserError, first_line
-from dlzoo.metrics.pictures import QUIET, TRAIN, VAL, quiet
+from dlzoo.core import index
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.registry import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.metrics.plots import QUIET, TRAIN, VAL, quiet
 from dlzoo.optim.settings import Observer, Span
-from dlzoo.registry import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
 
 Config = dict[str, Any]
 Function = Callable[[Tensor], Tensor]

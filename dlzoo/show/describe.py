@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from dlzoo.core.registry import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
 from dlzoo.layers.conv import NormAct
-from dlzoo.layers.conv_kinds import LocallyConnected
-from dlzoo.registry import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
+from dlzoo.layers.convs import LocallyConnected
 
 #: Classes of ours -> the names that they are chosen by.
 _NAMES = {

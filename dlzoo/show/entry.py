@@ -8,12 +8,13 @@ from typing import Any
 
 import yaml
 
-from dlzoo import config, index
-from dlzoo.errors import UserError, did_you_mean
-from dlzoo.executors import settings as executors
-from dlzoo.knobs import describe, knobs_of
-from dlzoo.registry import REGISTRIES
-from dlzoo.settings import TrainerSettings
+from dlzoo import config
+from dlzoo.config import executor as executors
+from dlzoo.config.settings import TrainerSettings
+from dlzoo.core import index
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.schema import describe, knobs_of
 from dlzoo.show.listing import choices
 
 

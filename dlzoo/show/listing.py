@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from textwrap import wrap
 from typing import Any
 
-from dlzoo import config, index
-from dlzoo.errors import UserError, did_you_mean
-from dlzoo.executors import settings as executors
-from dlzoo.knobs import knobs_of
-from dlzoo.registry import REGISTRIES
-from dlzoo.settings import RunSettings, SweepSettings
+from dlzoo import config
+from dlzoo.config import executor as executors
+from dlzoo.config.settings import RunSettings, SweepSettings
+from dlzoo.core import index
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.schema import knobs_of
 
 #: Choices of which `dlzoo show` draws the entries, too (show/picture.py).
 DRAWN = ("loss", "act", "schedule", "augment")

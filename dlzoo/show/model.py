@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlzoo import config, index
-from dlzoo.errors import UserError, did_you_mean, first_line
-from dlzoo.layers.conv_kinds import LocallyConnected
+from dlzoo import config
+from dlzoo.builder.model import accepts
+from dlzoo.builder.profile import built
+from dlzoo.core import index
+from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.registry import PARTS
+from dlzoo.layers.convs import LocallyConnected
 from dlzoo.layers.head import FullyConnected
 from dlzoo.models.reference import SIZES
-from dlzoo.registry import PARTS
 from dlzoo.show.describe import describe, kernels_of
 from dlzoo.show.field import Field, Reach
-from dlzoo.size import built
-from dlzoo.zoo import accepts
 
 #: Words of the command that are no settings of a run.
 WIRING = ("image_size", "num_classes", "in_channels")

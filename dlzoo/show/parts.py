@@ -8,10 +8,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from dlzoo.errors import UserError
-from dlzoo.knobs import unwrapped
-from dlzoo.registry import MODELS, PARTS
-from dlzoo.zoo import accepts
+from dlzoo.builder.model import accepts
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS, PARTS
+from dlzoo.core.schema import unwrapped
 
 
 class Row(NamedTuple):
@@ -37,7 +37,8 @@ def rows(found: dict[str, dict[str, list[str]]]) -> list[Row]:
 
     def key(name: str) -> tuple[str, tuple[str, ...]]:
         builder = unwrapped(MODELS[name].builder)
-        return f"{builder.__module__}.{builder.__name__}", tuple(_cell(found[name], kind) for kind in PARTS)
+        module = builder.__module__.rpartition(".")[2]
+        return f"{module}.{builder.__name__}", tuple(_cell(found[name], kind) for kind in PARTS)
 
     ordered = sorted(found, key=lambda name: (key(name), _numbers(name)))
     return [Row(_together(list(names)), cells) for (_, cells), names in groupby(ordered, key=key)]

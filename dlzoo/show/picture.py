@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlzoo.config import compose
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 from dlzoo.show import augmented, curves
 
 _DRAWN = {

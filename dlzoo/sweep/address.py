@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from dlzoo.overrides import parse
+from dlzoo.config.overrides import parse
 from dlzoo.runs.differences import NAMES, flat, said
 
 Config = dict[str, Any]

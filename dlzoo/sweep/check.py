@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from dlzoo.errors import UserError
+from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import flat, said
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.plan import Config, Planned

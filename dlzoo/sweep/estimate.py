@@ -12,15 +12,15 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.assembly import Assembled
+from dlzoo.builder.profile import without_weights
+from dlzoo.builder.trainer import Assembled
+from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
-from dlzoo.errors import UserError
-from dlzoo.executors.job import Executor
+from dlzoo.engine.timing import Timer
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.size import without_weights
-from dlzoo.sweep.feasible import blueprint, kinds, on_one_cpu, world
+from dlzoo.sweep.executors.job import Executor
 from dlzoo.sweep.plan import Config, Planned
-from dlzoo.tasks.follow import Timer
+from dlzoo.sweep.preflight import blueprint, kinds, on_one_cpu, world
 
 #: Steps that are measured of each kind of run, the first of which does not count.
 _STEPS = 5

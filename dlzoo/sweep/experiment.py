@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from dlzoo import config as configs
-from dlzoo.errors import UserError, did_you_mean
+from dlzoo.core.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)

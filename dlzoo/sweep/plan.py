@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo import config as configs
-from dlzoo.errors import UserError
-from dlzoo.executors import settings as executors
-from dlzoo.knobs import knobs_of
-from dlzoo.overrides import expand, parse
-from dlzoo.settings import SweepSettings
+from dlzoo.config import executor as executors
+from dlzoo.config.overrides import expand, parse
+from dlzoo.config.settings import SweepSettings
+from dlzoo.core.errors import UserError
+from dlzoo.core.schema import knobs_of
 from dlzoo.sweep.address import address
-from dlzoo.sweep.asked import Asked
+from dlzoo.sweep.request import Asked
 
 Config = dict[str, Any]
 

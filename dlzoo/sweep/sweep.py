@@ -15,18 +15,18 @@ from rich.text import Text
 
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings
-from dlzoo.errors import Interrupted, UserError
-from dlzoo.runs import shared, sweep_file, table
+from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.runs import reuse, sweep_file, table
 from dlzoo.runs.differences import differing, flat, said
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.sweep import check
-from dlzoo.sweep.asked import Asked
 from dlzoo.sweep.display import SweepDisplay
-from dlzoo.sweep.parent import carry_out, create
 from dlzoo.sweep.plan import Planned, SweepPlan, plan
+from dlzoo.sweep.request import Asked
+from dlzoo.sweep.scheduler import carry_out, create
 
 if TYPE_CHECKING:
-    from dlzoo.executors.job import Executor
+    from dlzoo.sweep.executors.job import Executor
 
 #: More rows than this are not printed after a sweep: only those that did not finish.
 _FEW = 60
@@ -90,10 +90,10 @@ def sweep(asked: Asked, console: Console | None = None) -> Swept:
 
 def _waves(planned: SweepPlan, missing: Sequence[Planned]) -> list[list[Planned]]:
     """Runs that train, and then those that only test what another of them has trained."""
-    taught_by = shared.elders((run.path, run.config) for run in planned.runs)
+    taught_by = reuse.elders((run.path, run.config) for run in planned.runs)
     heirs = [run for run in missing if run.path in taught_by]
     for run in heirs:
-        shared.point_to(taught_by[run.path], run.path)
+        reuse.point_to(taught_by[run.path], run.path)
     return [[run for run in missing if run.path not in taught_by], heirs]
 
 
@@ -130,8 +130,8 @@ def _ready(console: Console, planned: SweepPlan, missing: Sequence[Planned]) -> 
         UserError: for the first that cannot be.
     """
     # Here, not above: a typo is answered before torch is imported.
-    from dlzoo.executors.start import executor
-    from dlzoo.sweep.feasible import refuse_infeasible
+    from dlzoo.sweep.executors.factory import executor
+    from dlzoo.sweep.preflight import refuse_infeasible
 
     runner = executor(planned.kind, planned.executor, planned.folder, [run.config for run in planned.runs])
     for run in missing:

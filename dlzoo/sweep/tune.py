@@ -12,16 +12,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.errors import Interrupted, UserError
-from dlzoo.executors.start import executor
+from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs.differences import flat
 from dlzoo.runs.run_dir import Lock, RunDir
 from dlzoo.runs.table import Row
-from dlzoo.sweep.asked import Asked
 from dlzoo.sweep.check import existing
 from dlzoo.sweep.display import SweepDisplay
-from dlzoo.sweep.parent import Parent, create
+from dlzoo.sweep.executors.factory import executor
 from dlzoo.sweep.plan import SweepPlan, plan
+from dlzoo.sweep.request import Asked
+from dlzoo.sweep.scheduler import Parent, create
 from dlzoo.sweep.sweep import terminated_as_stopped
 
 try:
@@ -29,7 +29,7 @@ try:
     from optuna.distributions import CategoricalDistribution
     from optuna.trial import FrozenTrial, Trial, TrialState
 
-    from dlzoo.sweep.space import Space, any_of, spelled, split
+    from dlzoo.sweep.search_space import Space, any_of, spelled, split
 except ImportError as error:
     raise UserError(f"tune needs Optuna: pip install 'dlzoo[tune]' ({error})") from error
 
@@ -223,7 +223,7 @@ def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
     if first.settings.dry_run:
         raise UserError("sweep.dry_run is for sweeps: how long a search takes, its trials decide")
     # Here, not above, as the other two that need torch: a typo is answered before it is imported.
-    from dlzoo.sweep.feasible import blueprint, kinds
+    from dlzoo.sweep.preflight import blueprint, kinds
 
     ((_, data),) = kinds(first.runs)
     if data.val is None:
@@ -273,7 +273,7 @@ def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
 
 def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: list[str]) -> Found | None:
     """Print the best trials and draw them all."""
-    from dlzoo.metrics import pictures
+    from dlzoo.metrics import plots
 
     done = study.get_trials(states=(TrialState.COMPLETE,))
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
@@ -290,7 +290,7 @@ def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: li
     everything = study.get_trials(deepcopy=False)
     values = [trial.value if trial.state == TrialState.COMPLETE else None for trial in everything]
     settings = {key: [_place(trial, key) for trial in everything] for key in best[0].params}
-    pictures.trials(values, settings, first.name).savefig(first.folder / "tune.png", dpi=120)
+    plots.trials(values, settings, first.name).savefig(first.folder / "tune.png", dpi=120)
     console.print(Text(f"best        {run}: {tested}"), soft_wrap=True)
     console.print(Text(f"picture     {first.folder / 'tune.png'}"), soft_wrap=True)
     again = [word for word in fixed if word.partition(".")[0].partition("=")[0] not in ("executor", "sweep", "name")]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dlzoo import commands, config
 from dlzoo.cli import main
-from dlzoo.registry import MODELS, NORMS, REGISTRIES
+from dlzoo.core.registry import MODELS, NORMS, REGISTRIES
 from dlzoo.show import parts
 from dlzoo.show.listing import COMPLETION, candidates
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from dlzoo import index
+from dlzoo.core import index
 
 
 def test_nothing_that_answers_a_typo_imports_torch() -> None:

@@ -1,0 +1,138 @@
+"""`dlzoo lr-find`: the learning-rate range test."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf, log
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from dlzoo import config as configs
+from dlzoo.builder.trainer import Assembled
+from dlzoo.core.errors import UserError
+from dlzoo.data.splits import Splits
+from dlzoo.engine.timing import LossCurve
+from dlzoo.metrics.plots import lr_range
+from dlzoo.runs.run_dir import fresh_folder, write_atomically
+
+#: The test ends when the loss is so many times the smallest one.
+_WORST = 4.0
+#: Share of the losses before in the smoothed one; a single batch's loss says little.
+_SMOOTH = 0.9
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a range test found.
+
+    Args:
+        dir: where lr_find.png and lr_find.json lie.
+        rates, losses: per step, the losses smoothed.
+        suggestion: where the loss falls fastest per factor of the rate, and at most a tenth of where it is lowest.
+    """
+
+    dir: Path
+    rates: list[float]
+    losses: list[float]
+    suggestion: float
+
+
+def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
+    """Train for some steps while the rate rises, as in Smith, arXiv:1506.01186, section 3.3.
+
+    The rate is that of the optimizer's first group, and the suggestion is for the optimizer of the config: one of Adam
+    is not one of SGD. Nothing is saved of the network.
+
+    Args:
+        words: settings, and those of the test: low=1e-6, high=10, steps=100.
+
+    Raises:
+        UserError: for a config that cannot be, or a loss that never falls.
+    """
+    console = console or Console()
+    low, high, steps, overrides = _test(words)
+    config = configs.compose(overrides) | {"schedule": {"name": "constant", "warmup": 0.0}}  # the test's own instead
+    data = replace(Splits.load(config["data"]), val=None)
+    epochs = -(-steps // max(1, len(data.train) // data.batch_size))
+    own = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}
+    curve = LossCurve(steps, _WORST)
+    trainer = config["trainer"] | own | {"devices": 1, "nodes": 1}
+    made = Assembled(config | {"trainer": trainer}, data=data, callbacks=[curve])
+    base = made.blueprint.effective_lr
+    made.task.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
+    with torch.random.fork_rng(devices=[]):
+        try:
+            made.fit(None, [])
+        except UserError:  # the loss of the last steps of an epoch is lost, as it has to be at some rate
+            if len(curve.losses) < 20:
+                raise
+    losses = _smoothed(curve.losses)
+    rates = [low * (high / low) ** (step / (steps - 1)) for step in range(len(losses))]
+    lowest = rates[losses.index(min(losses))]
+    # One seed's noise may make the last step before the lowest point the steepest, which is too much for a whole run.
+    suggestion = min(_steepest(rates, losses), lowest / 10)
+    folder = fresh_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
+    found = RangeTest(folder, rates, losses, suggestion)
+    name = f"{config['model']['name']}, {config['optimizer']['name']}, batch {data.batch_size}"
+    lr_range(found.rates, found.losses, found.suggestion, name).savefig(found.dir / "lr_find.png", dpi=120)
+    content = {"config": config, "rates": rates, "losses": losses, "suggestion": found.suggestion}
+    write_atomically(found.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
+    grew = len(losses) < steps
+    for line in (
+        f"suggestion  optimizer.lr={suggestion:.2g}: the loss falls there, and ten times as much is not too much yet",
+        f"lowest      at {lowest:.2g}; "
+        + (f"the loss had grown too far at {rates[-1]:.2g}" if grew else f"tried up to {high:g}"),
+        f"picture     {found.dir / 'lr_find.png'}",
+        f"next        python train.py {shlex.join([*overrides, f'optimizer.lr={suggestion:.2g}'])}",
+    ):
+        console.print(Text(line), soft_wrap=True)
+    return found
+
+
+def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
+    """(low, high, steps, the settings of the training)."""
+    own, overrides = {"low": "1e-6", "high": "10", "steps": "100"}, []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            overrides.append(word)
+    try:
+        low, high, steps = float(own["low"]), float(own["high"]), int(own["steps"])
+    except ValueError:
+        raise UserError("low, high and steps are numbers: dlzoo lr-find low=1e-6 high=10 steps=100") from None
+    if not 0 < low < high < inf or steps < 20:
+        raise UserError(f"lr-find needs 0 < low < high and at least 20 steps, not {low=:g}, {high=:g}, {steps=}")
+    return low, high, steps, overrides
+
+
+def _smoothed(losses: Sequence[float]) -> list[float]:
+    """Exponential means, of which the first ones are as large as the later ones."""
+    mean, smoothed = 0.0, []
+    for count, loss in enumerate(losses, 1):
+        mean = _SMOOTH * mean + (1 - _SMOOTH) * loss
+        smoothed.append(mean / (1 - _SMOOTH**count))
+    return smoothed
+
+
+def _steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate, before the smallest loss, at which the loss falls fastest against the rate's logarithm.
+
+    Raises:
+        UserError: if it never falls.
+    """
+    lowest, wide = losses.index(min(losses)), 2
+    slopes = {
+        step: (losses[step + wide] - losses[step - wide]) / log(rates[step + wide] / rates[step - wide])
+        for step in range(wide, min(lowest, len(losses) - wide))
+    }
+    if not slopes or min(slopes.values()) >= 0:
+        raise UserError("lr-find: the loss does not fall at any rate; try low=1e-8, or another optimizer")
+    return rates[min(slopes, key=slopes.__getitem__)]

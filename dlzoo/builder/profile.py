@@ -1,0 +1,74 @@
+"""How large a network is and what an image costs it, found out without memory."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dlzoo.builder.model import build_model
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.registry import PARTS
+
+Config = dict[str, Any]
+
+
+def without_weights(config: Config) -> Config:
+    """The same run, which takes no weights from elsewhere: for one whose checkpoint has them."""
+    own = {name: config[name] | {"pretrained": False} for name in ("model", "backbone") if "pretrained" in config[name]}
+    return config | {"init_from": None} | own
+
+
+def network_of(config: Config, wiring: dict[str, Any]) -> nn.Module:
+    """The network that a config describes, for so many classes, channels and pixels; and what a detector asks for."""
+    knobs = dict(config["model"])
+    kinds = (*PARTS, "init", "backbone")
+    parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in kinds}
+    return build_model(knobs.pop("name"), **wiring, **parts, **knobs)
+
+
+def built(config: Config, wiring: dict[str, Any]) -> nn.Module:
+    """`network_of`, whose errors say which model they are of.
+
+    Raises:
+        UserError: if it cannot be built.
+    """
+    try:
+        return network_of(config, wiring)
+    except UserError as error:
+        name = f"model={config['model']['name']}"
+        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from None
+
+
+def size(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:
+    """(parameters, multiply-accumulates of one image), from the forward pass of a training step on the meta device.
+
+    Raises:
+        UserError: if the network cannot work on such images or on such a batch.
+    """
+    about = {section: config[section] for section in ("model", *PARTS, "init", "backbone")}
+    return _size(json.dumps(about), tuple(wiring.items()), batch_size)
+
+
+@lru_cache  # a sweep asks this of many runs with few networks
+def _size(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> tuple[int, int]:
+    config, wiring = json.loads(about), dict(wired)
+    counter = FlopCounterMode(display=False)
+    name = config["model"]["name"]
+    where = f"model={name} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
+    with torch.device("meta"):
+        network = built(config, wiring).train()
+        try:
+            images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
+            with counter, torch.no_grad():
+                network(images)
+        except RuntimeError as error:
+            raise UserError(f"{where}: {first_line(error)}") from error
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    # torch counts two floating-point operations for a multiply-accumulate.
+    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2 // batch_size

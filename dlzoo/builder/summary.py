@@ -1,0 +1,112 @@
+"""What a person reads before and after a run; both are written from run.json alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from dlzoo.core.registry import PARTS
+
+Record = dict[str, Any]
+
+#: What makes the data harder than it came, and what each is when it does not.
+_HARDER = {"imbalance": 1.0, "label_noise": 0.0, "sampler": "uniform", "test_shift": "none"}
+
+
+def model_and_parts(config: Record) -> list[str]:
+    """["timm", "convnext_tiny", "norm=gn"]: the model, and the parts that say something of it."""
+    neutral = {kind: registry.neutral for kind, registry in PARTS.items()} | {"backbone": None}
+    named = {kind: config.get(kind, {"name": "default"})["name"] for kind in neutral}
+    parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", neutral[kind])]
+    return [config["model"]["name"], *([config["model"]["arch"]] if "arch" in config["model"] else []), *parts]
+
+
+def before(console: Console, path: Path, record: Record) -> None:
+    """Model, size, data, training, device, and where the run goes."""
+    config, sizes, learn = record["config"], record["data_sizes"], record["trainable"]
+    harder = {key: config["data"][key] for key, off in _HARDER.items() if config["data"][key] != off}
+    lr, used = config["optimizer"]["lr"], record["effective_lr"]
+    rate = f"lr={lr:g}" if used == lr else f"lr={lr:g}, effective {used:g}"
+    processes = f"{record['ranks']} processes, each on " if record["ranks"] > 1 else ""
+    limit = f" (data.limit={config['data']['limit']})" if config["data"]["limit"] else ""
+    _print(
+        console,
+        ("model", "  ".join(model_and_parts(config))),
+        ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates a sample"),
+        (
+            "data",
+            f"{config['data']['name']}, {_shape(record)}, {_targets(record)}: "
+            + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
+            + limit
+            + (f", {record['skipped']:,} bad pictures left out" if record.get("skipped") else "")
+            + "".join(f", data.{key}={value}" for key, value in harder.items()),
+        ),
+        (
+            "training",
+            f"{_losses(config)}, augment={config['augment']['name']}, {config['optimizer']['name']} {rate},"
+            f" {config['schedule']['name']}, batch {record['batch_size']},"
+            f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
+            f" seed {config['seed']}",
+        ),
+        *([("learns", f"{learn:,} of {record['params']:,} parameters")] if learn < record["params"] else []),
+        *([("note", remark) for remark in record.get("remarks", [])]),
+        *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
+        ("device", f"{processes}{record['device']}, {record['precision']}"),
+        ("run", str(path)),
+    )
+
+
+def after(console: Console, path: Path, record: Record) -> None:
+    """The result, time, pictures, and what one may type next."""
+    monitor, zeros = record["monitor"], record["zero_weights"]
+    _print(
+        console,
+        (
+            f"test {monitor}",
+            f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} samples,"
+            f" with the weights of epoch {record['selected_epoch']:g}",
+        ),
+        ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),
+        *([("zeros", f"{_count(zeros, 'weight')} exactly 0, of {record['params']:,} parameters")] if zeros else []),
+        ("pictures", f"{path}/pictures: {', '.join(record['pictures'])}"),
+        ("next", f"dlzoo eval run={path}"),
+        *([("", f"dlzoo predict run={path} <pictures>")] if record["kind"] != "table" else []),
+        ("", f"tensorboard --logdir {path.parent}"),
+    )
+
+
+def metrics_table(console: Console, metrics: dict[str, float]) -> None:
+    """A line a metric."""
+    _print(console, *((name, f"{value:.4f}") for name, value in metrics.items()), width=24)
+
+
+def _shape(record: Record) -> str:
+    if record["kind"] == "table":
+        return _count(record["in_channels"], "feature")
+    return f"{record['in_channels']} x {record['image_size']} x {record['image_size']}"
+
+
+def _targets(record: Record) -> str:
+    names = record["classes"]
+    if record["task"] == "detect":
+        return f"objects of {len(names)} class{'' if len(names) == 1 else 'es'}"
+    return f"{len(names)} classes" if record["task"] == "classify" else f"predicts {', '.join(names)}"
+
+
+def _losses(config: Record) -> str:
+    """What is minimised: of a detector the loss of classes and that of boxes."""
+    names = [config[key]["name"] for key in ("loss", "box_loss") if key in config]
+    return " + ".join(name for name in names if name != "default")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _print(console: Console, *rows: tuple[str, str], width: int = 15) -> None:
+    width = max(width, *(len(name) + 1 for name, _ in rows))
+    for name, value in rows:
+        console.print(Text(f"{name:<{width}}", style="bold") + Text(value), soft_wrap=True)

@@ -1,0 +1,94 @@
+"""Weights in files: of a run's checkpoint, of a state dict, and into a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.layers.head import of_head
+from dlzoo.models.backbone import Backbone
+from dlzoo.runs.run_dir import RunDir
+
+State = dict[str, Tensor]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours: {"state_dict", "task", ...}.
+
+    Raises:
+        UserError: if it is damaged, or something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        content["task"]["clock"]
+    except Exception as error:
+        way_out = "; without it the run goes on from best.ckpt, or begins anew" if path.name == "last.ckpt" else ""
+        raise UserError(f"{path}: not a whole checkpoint of a run{way_out}") from error
+    return content
+
+
+def load_weights(origin: Path) -> tuple[State, State]:
+    """(the network's weights, its normalisation of images or nothing) of a run directory or a file.
+
+    A file is a checkpoint of a run (its averaged weights, if it has them) or a state dict.
+
+    Raises:
+        UserError: if there is none, or it holds anything but weights.
+    """
+    path = RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        why = first_line(error) if isinstance(error, OSError) else "damaged, or no file of weights"
+        raise UserError(f"{path}: cannot be read as weights ({why})") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: holds no weights of a network")
+    network = below(state, "ema") or below(state, "network") or state
+    return network, below(state, "normalise")
+
+
+def below(state: State, name: str) -> State:
+    """The part of a state dict that belongs to the child `name`."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def load_backbone(state: State, backbone: Backbone, origin: str) -> None:
+    """Copy a classifier's weights into the backbone of a detector, all but those behind the maps it looks at.
+
+    Raises:
+        UserError: if they are those of another model.
+    """
+    own = backbone.network.state_dict()
+    wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
+    if wrong:
+        raise UserError(f"{origin}: weights of another model than the backbone: {wrong[0]} does not fit")
+    backbone.network.load_state_dict({key: state[key] for key in own})
+
+
+def transfer(state: State, module: nn.Module, origin: str, new_head: bool = False) -> None:
+    """Copy weights into `module`; with `new_head`, its head stays as it was drawn.
+
+    Raises:
+        UserError: if the weights are those of another model.
+    """
+    own = {key: value for key, value in module.state_dict().items() if not (new_head and of_head(key))}
+    given = {key: value for key, value in state.items() if not (new_head and of_head(key))}
+    # Auxiliary classifiers are for the training: what one network has of them and the other has not is left out.
+    for one, other in ((own, given), (given, own)):
+        for key in [key for key in one if key.startswith("aux") and key not in other]:
+            del one[key]
+    wrong = [key for key in own if key not in given or given[key].shape != own[key].shape]
+    wrong += [key for key in given if key not in own]
+    if wrong:
+        key = wrong[0]
+        sizes = [str(tuple(found[key].shape)) if key in found else "absent" for found in (given, own)]
+        raise UserError(
+            f"{origin}: weights of another model: {len(wrong)} tensors do not fit, such as {key}"
+            f" ({sizes[0]} there, {sizes[1]} here)"
+        )
+    module.load_state_dict(given, strict=False)

@@ -1,0 +1,118 @@
+"""Which executor was asked for, and its settings: a file under conf/executor and what was typed over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from inspect import getdoc
+from typing import Annotated, Any
+
+import yaml
+
+from dlzoo import config
+from dlzoo.config.overrides import parse
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.schema import Bounds, Positive, PositiveInt, knobs_of
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """`workers`: runs at a time; null: as many as there are cores, or GPUs times `runs_per_gpu`.
+    `threads`: cores of each process of a run; null: an equal share.
+    """
+
+    workers: PositiveInt | None = None
+    threads: PositiveInt | None = None
+    runs_per_gpu: PositiveInt = 1
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """`workers`: jobs at a time, waiting ones included; null: all of them (on slurm_local: as many as there are cores).
+    `threads`: cores of each process of a run.
+    `minutes`: the time limit of a job; the run saves before it, and goes on in a new job.
+    `memory`: GB a machine; null: what the cluster gives.
+    `partition`, `account`, `qos`, `constraint`: as Slurm calls them; slurm_local has no use for them.
+    `setup`: shell lines before the run.
+    What a run prints is in its output.txt, what submitit writes in .jobs/ of the sweep.
+    """
+
+    workers: PositiveInt | None = None
+    threads: PositiveInt = 1
+    minutes: Annotated[int, Bounds(minimum=5)] = 240
+    memory: Positive | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    setup: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """`workers`: jobs at a time, waiting ones included; null: all of them.
+    `threads`: cores of each process of a run.
+    `address`: of the cluster's job server, such as http://head:8265; null: the cluster of this machine.
+    """
+
+    workers: PositiveInt | None = None
+    threads: PositiveInt = 1
+    address: str | None = None
+
+
+Settings = LocalSettings | SlurmSettings | RaySettings
+
+KINDS: dict[str, type[LocalSettings] | type[SlurmSettings] | type[RaySettings]] = {
+    "local": LocalSettings,
+    "slurm": SlurmSettings,
+    "slurm_local": SlurmSettings,
+    "ray": RaySettings,
+}
+
+
+def knobs(name: str) -> dict[str, dict[str, Any]]:
+    """The settings of executor=<name>, with the defaults of its file."""
+    kind, written = _file(name)
+    known = knobs_of(KINDS[kind])
+    return {key: schema | ({"default": written[key]} if key in written else {}) for key, schema in known.items()}
+
+
+def meaning(name: str) -> str:
+    """What the settings of executor=<name> mean."""
+    return getdoc(KINDS[_file(name)[0]]) or ""
+
+
+def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
+    """(kind, settings) that executor=<name> and executor.<key>=<value> ask for.
+
+    Raises:
+        UserError: for an unknown name or key, or a value of the wrong type.
+    """
+    name, typed = "local", {}
+    for line in lines:
+        override = parse(line)
+        if override.is_sweep_override():
+            raise UserError(f"{line!r}: a sweep has one executor")
+        key = override.key_or_group.partition(".")[2]
+        if key:
+            typed[key] = override.value()
+        else:
+            name = str(override.value())
+    if name not in config.options("executor"):
+        raise UserError(f"unknown executor {name!r}; {did_you_mean(name, config.options('executor'))}")
+    kind, written = _file(name)
+    known = knobs_of(KINDS[kind])
+    defaults = {key: schema["default"] for key, schema in known.items()}
+    values: dict[str, Any] = config.values("executor", f"executor={name}", defaults | written | typed, "", known)
+    arguments: Any = values | {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return kind, KINDS[kind](**arguments)
+
+
+def _file(name: str) -> tuple[str, dict[str, Any]]:
+    """(kind, the other keys) of conf/executor/<name>.yaml."""
+    path = config.conf_dir() / "executor" / f"{name}.yaml"
+    written = yaml.safe_load(path.read_text()) or {}
+    kind = written.pop("kind", None)
+    if kind not in KINDS:
+        raise UserError(f"{path}: kind must be {' or '.join(KINDS)}, not {kind!r}")
+    return kind, written

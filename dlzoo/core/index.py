@@ -1,0 +1,128 @@
+"""The index: what the registries hold, readable without importing torch.
+
+It is derived from the signatures and cached like bytecode: one JSON file in the user's cache folder, keyed by the
+sources of the package and of the installed plug-ins, and rebuilt by itself when they change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.registry import REGISTRIES, Registry
+from dlzoo.core.schema import knobs_of
+
+_PACKAGE = Path(__file__).parent.parent
+
+Index = dict[str, dict[str, Any]]
+
+
+def available(choice: str) -> list[str]:
+    """The sorted names of a registry: available("model").
+
+    Raises:
+        UserError: if there is no such registry.
+    """
+    return sorted(entries(choice))
+
+
+def entries(choice: str) -> dict[str, dict[str, Any]]:
+    """name -> {"doc", "source", "knobs", "meta"} of one registry.
+
+    Raises:
+        UserError: if there is no such registry.
+    """
+    if choice not in REGISTRIES:
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), REGISTRIES)}")
+    return load()[choice]["entries"]
+
+
+def knobs(choice: str, name: str) -> dict[str, dict[str, Any]]:
+    """The knobs of an entry and those common to its choice: name -> schema."""
+    return load()[choice]["common"] | entries(choice)[name]["knobs"]
+
+
+def kinds(loss: str) -> list[str]:
+    """What a loss is for: "classification" where its registration says nothing, "regression", "boxes"."""
+    return list(entries("loss")[loss]["meta"].get("kinds", ["classification"]))
+
+
+@cache
+def load() -> Index:
+    """choice -> {"common": knobs, "about_common": in words, "entries": ...}, from the cache if it is current."""
+    key = _key()
+    path = user_cache_path("dlzoo") / f"index-{hashlib.sha1(str(_PACKAGE).encode()).hexdigest()[:12]}.json"
+    try:
+        cached = json.loads(path.read_text())
+        if cached["key"] == key:
+            return cached["index"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    if sys.stderr.isatty():
+        print("dlzoo: indexing the zoo (once after a change) ...", file=sys.stderr)
+    index = {choice: _describe(registry) for choice, registry in REGISTRIES.items()}
+    _store(path, {"key": key, "index": index})
+    return index
+
+
+def _describe(registry: Registry) -> dict[str, Any]:
+    common = registry.common_settings()
+    return {
+        "common": knobs_of(common) if common else {},
+        "about_common": (inspect.getdoc(common) or "") if common else "",
+        "entries": {
+            name: {
+                "doc": registry[name].doc,
+                "source": registry[name].source,
+                "knobs": registry[name].knobs,
+                "meta": registry[name].meta,
+            }
+            for name in registry.names()
+        },
+    }
+
+
+def _store(path: Path, content: dict[str, Any]) -> None:
+    """Write aside and rename. A cache that cannot be written is no error: the next start is slow, nothing else."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+            json.dump(content, file)
+        os.replace(file.name, path)
+    except OSError:
+        pass
+
+
+def _key() -> str:
+    stamp = hashlib.sha1()
+    for path in _sources(_PACKAGE):
+        status = os.stat(path)
+        stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for choice in REGISTRIES:
+        for point in entry_points(group=f"dlzoo.{choice}"):
+            stamp.update(f"{choice} {point.value} {point.dist.version if point.dist else ''}\n".encode())
+            spec = find_spec(point.module.partition(".")[0])
+            for folder in (spec.submodule_search_locations if spec else None) or []:
+                for path in _sources(Path(folder)):
+                    status = os.stat(path)
+                    stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return stamp.hexdigest()
+
+
+def _sources(folder: Path) -> Iterator[str]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        yield from (os.path.join(root, name) for name in sorted(files) if name.endswith(".py"))

@@ -1,0 +1,192 @@
+"""One's own table: a CSV file with a header."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.registry import DATASETS
+from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, number_in, read_csv
+from dlzoo.data.image_set import Split
+from dlzoo.data.settings import cut
+from dlzoo.data.table_set import Column, Degree, Encode, Impute, Scale, TableSet
+
+#: Whole numbers with more different values than this are a quantity, with fewer they may be names of classes.
+_NAMES = 20
+#: A column with fewer different words than this share of its different numbers is one of numbers that are damaged.
+_STRAY = 0.1
+#: What float32 can hold.
+_LARGEST = torch.finfo(torch.float32).max
+#: Lines that an error counts up.
+_SHOWN = 5
+
+
+@DATASETS.register("csv", source="RFC 4180, with a header", kind="table", model="mlp")
+def csv_table(
+    *,
+    path: str | None = None,
+    target: str | tuple[str, ...] | None = None,
+    task: Literal["auto", "regress", "classify"] = "auto",
+    test_path: str | None = None,
+    delimiter: Delimiter = "auto",
+    missing: tuple[str, ...] = ("NA", "N/A", "NaN", "null", "?"),
+    drop: tuple[str, ...] = (),
+    impute: Impute = "mean",
+    scale: Scale = "standard",
+    encode: Encode = "one_hot",
+    degree: Degree = 1,
+) -> TableSet:
+    """A table of one's own in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
+
+    A column whose every value is a number holds numbers, any other holds categories. Empty cells and the words in
+    `missing`, in any case, are missing values. `drop` leaves columns out. `delimiter` auto is the one that the header
+    has most of.
+
+    `task` auto is regress for several targets, and for a target of numbers some of which are fractions or of which
+    more than 20 are different; classify otherwise. `test_path` is the test split; without it a fixed fifth is, class
+    by class.
+    """
+    if not path or not target:
+        raise UserError("data=csv needs data.path=<file with a header> and data.target=<column to predict>")
+    train = read_csv(path, "data.path", delimiter, missing)
+    test = None if test_path is None else read_csv(test_path, "data.test_path", delimiter, missing)
+    targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
+    columns = tuple(_column(name, train, test) for name in _inputs(train, test, targets, drop))
+    tables = [table for table in (train, test) if table]
+    for table in tables:
+        _refuse_missing(table, targets)
+    if _task(task, train, targets) == "regress":
+        labels = [torch.stack([_numbers(table, name) for name in targets], 1) for table in tables]
+        classes = targets
+    else:
+        classes, labels = _classes(targets[0], tables)
+    splits = [Split(_coded(table, columns), label) for table, label in zip(tables, labels, strict=True)]
+    if test is None:
+        splits = cut(splits[0], 0.2, seed=0)
+    if not len(splits[1]):
+        raise UserError(f"{path}: {len(train.lines)} rows are too few to cut a test split from; give data.test_path")
+    return TableSet(splits[0], splits[1], columns, classes, impute=impute, scale=scale, encode=encode, degree=degree)
+
+
+def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop: tuple[str, ...]) -> list[str]:
+    """The columns to predict from, after a look at whether every column that is needed is there."""
+    for key, names in (("target", targets), ("drop", drop)):
+        for name in names:
+            if name not in train.cells:
+                raise UserError(f"data.{key}: {train.path} has no column {name!r}; {did_you_mean(name, train.cells)}")
+            if key == "drop" and name in targets:
+                raise UserError(f"data.drop: {name!r} is data.target, and cannot be left out")
+    inputs = [name for name in train.cells if name not in {*targets, *drop}]
+    if not inputs:
+        raise UserError(f"{train.path}: no column is left to predict {targets[0]!r} from")
+    for name in (*inputs, *targets):
+        if test and name not in test.cells:
+            raise UserError(f"data.test_path: {test.path} has no column {name!r}; {did_you_mean(name, test.cells)}")
+    return inputs
+
+
+def _task(task: str, train: CsvFile, targets: tuple[str, ...]) -> str:
+    name, *others = targets
+    if others and task == "classify":
+        raise UserError(f"data.task=classify takes one data.target, not {len(targets)}")
+    if others or task != "auto":
+        return "regress" if others else task
+    if _words(train, name):
+        return "classify"
+    numbers = {float(cell) for cell in train.cells[name]}
+    return "regress" if len(numbers) > _NAMES or not all(map(float.is_integer, numbers)) else "classify"
+
+
+def _refuse_missing(table: CsvFile, targets: tuple[str, ...]) -> None:
+    for name in targets:
+        lines = [str(line) for line, cell in zip(table.lines, table.cells[name], strict=True) if not cell]
+        if lines:
+            shown = ", ".join(lines[:_SHOWN]) + (", ..." if len(lines) > _SHOWN else "")
+            raise UserError(
+                f"{table.path}: {len(lines)} of {len(table.lines)} rows have no {name!r}, which is to be predicted;"
+                f" fill in or remove line {shown}"
+            )
+
+
+def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Tensor]]:
+    """The classes of a target, in the order of their names or numbers, and the labels of each table."""
+    train = tables[0]
+    numeric = all(number_in(cell) is not None for cell in train.cells[name])
+    words = [[_plain(cell) if numeric else cell for cell in table.cells[name]] for table in tables]
+    counts = Counter(words[0])
+    classes = sorted(counts, key=lambda word: (number_in(word) if numeric else 0, word))
+    if len(classes) < 2:
+        raise UserError(f"{train.path}: {name!r} is {classes[0]!r} in every row; classes are two or more")
+    for table, found in zip(tables, words, strict=True):
+        for row, word in enumerate(found):
+            if counts[word] < 2:
+                odd = "in one row only" if counts[word] else f"a class that {train.path} does not have"
+                mend = " (numbers to predict are data.task=regress)" if numeric else ""
+                raise UserError(
+                    f"{table.at(row)}: {name!r} is {word!r}, {odd}; every class needs two rows or more{mend}"
+                )
+    number = {word: index for index, word in enumerate(classes)}
+    return tuple(classes), [torch.tensor([number[word] for word in found]) for found in words]
+
+
+def _plain(cell: str) -> str:
+    """A number in one way of writing it: 1 for 1, 1.0 and 1e0; what is none as it is."""
+    number = number_in(cell)
+    if number is None or not math.isfinite(number):
+        return cell
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _column(name: str, train: CsvFile, test: CsvFile | None) -> Column:
+    """What a column holds, by the training file; words of both files are its categories."""
+    cells = train.cells[name]
+    known = {cell for cell in cells if cell}
+    if not _words(train, name):
+        return Column(name)
+    if len(known) == sum(map(bool, cells)) > 1:
+        raise UserError(f"{train.path}: {name!r} is a new text in each row, as names are; choose data.drop=[{name}]")
+    return Column(name, tuple(sorted(known.union(test.cells[name] if test else ()) - {""})))
+
+
+def _words(table: CsvFile, name: str) -> list[int]:
+    """The rows of a column in which something other than a number is.
+
+    Raises:
+        UserError: if few words are among many numbers: marks of missing values that nobody named.
+    """
+    cells = table.cells[name]
+    rows = [row for row, cell in enumerate(cells) if cell and number_in(cell) is None]
+    words = {cells[row] for row in rows}
+    numbers = set(cells) - words - {""}
+    if words and len(numbers) > _NAMES and len(words) < _STRAY * len(numbers):
+        raise UserError(
+            f"{table.at(rows[0])}: {name!r} is {cells[rows[0]]!r}, among {len(numbers)} different numbers;"
+            f" mend it, add it to data.missing, or leave out the row or the column"
+        )
+    return rows
+
+
+def _coded(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
+    """(N, 1, 1, columns) float64: numbers as they are, categories by their places, nan where a value is missing."""
+    coded = torch.empty(len(table.lines), len(columns), dtype=torch.float64)
+    for place, column in enumerate(columns):
+        if column.categories:
+            code = {"": math.nan} | {word: float(index) for index, word in enumerate(column.categories)}
+            coded[:, place] = torch.tensor([code[cell] for cell in table.cells[column.name]], dtype=torch.float64)
+        else:
+            coded[:, place] = _numbers(table, column.name)
+    return coded.view(len(coded), 1, 1, -1)
+
+
+def _numbers(table: CsvFile, name: str) -> Tensor:
+    """(N,) float64, nan where a value is missing."""
+    numbers = [number_in(cell) if cell else math.nan for cell in table.cells[name]]
+    for row, (number, cell) in enumerate(zip(numbers, table.cells[name], strict=True)):
+        if cell and (number is None or not abs(number) <= _LARGEST):
+            raise UserError(f"{table.at(row)}: {name!r} is {cell!r}, and must be a number of at most 3.4e38")
+    return torch.tensor(numbers, dtype=torch.float64)

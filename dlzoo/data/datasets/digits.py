@@ -1,0 +1,20 @@
+"""The embedded set: handwritten digits of 8 by 8 pixels, no download."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.datasets import load_digits
+
+from dlzoo.core.registry import DATASETS
+from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.settings import cut
+
+
+@DATASETS.register("digits", source="UCI Optical Recognition of Handwritten Digits, as in scikit-learn", augment="crop")
+def digits() -> ImageSet:
+    """1,797 grey images of 8x8 pixels, 10 classes; a fixed fifth of each class is the test split."""
+    pixels, classes = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
+    levels = torch.from_numpy(pixels).view(-1, 8, 8)
+    everything = Split((levels * 255 / 16).round().byte().unsqueeze(-1), torch.from_numpy(classes).long())
+    train, test = cut(everything, 0.2, seed=0)
+    return ImageSet(train, test, tuple(str(digit) for digit in range(10)))

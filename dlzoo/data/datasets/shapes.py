@@ -1,0 +1,58 @@
+"""The embedded set of images with objects: drawn figures, no download."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import torch
+
+from dlzoo.boxes.objects import padded
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import DATASETS
+from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, PositiveInt
+from dlzoo.data.box_set import BoxSet
+from dlzoo.data.datasets.sdf import FORMS
+from dlzoo.data.datasets.synthetic_scene import SceneSettings, draw_scene
+from dlzoo.data.image_set import Split
+
+Size = Annotated[float, Bounds(minimum=0.01, maximum=1)]
+
+
+@DATASETS.register("shapes", source="drawn by dlzoo", model="yolo_tiny", augment="flip", boxes=True)
+def shapes(
+    *,
+    train: PositiveInt = 1000,
+    test: PositiveInt = 200,
+    image_size: Annotated[int, Bounds(minimum=16)] = 96,
+    objects: PositiveInt = 4,
+    smallest: Size = 0.2,
+    largest: Size = 0.5,
+    overlap: Fraction = 0.2,
+    crowd: Fraction = 0.0,
+    clutter: Fraction = 0.15,
+    turn: Fraction = 0.1,
+    seed: NonNegativeInt = 0,
+) -> BoxSet:
+    """Drawn pictures of `image_size` with 1 to `objects` coloured figures of 8 forms, their exact boxes; no download
+
+    `smallest` and `largest` are diameters, in shares of the side. Two boxes have an IoU of at most `overlap`; a share
+    `crowd` of the figures stands beside another one of the same form, with at least half of that. At least three
+    tenths of each figure are in sight. `clutter` is how much there is in the background. Figures are turned by at most
+    `turn` half turns: forms are the harder to tell apart the more they are turned.
+
+    Raises:
+        UserError: if the smallest is larger than the largest.
+    """
+    if smallest > largest:
+        raise UserError(f"data.smallest={smallest:g} is more than data.largest={largest:g}; make it at most that")
+    settings = SceneSettings(seed, image_size, objects, smallest, largest, overlap, crowd, clutter, turn)
+    return BoxSet(_split(settings, "train", train), _split(settings, "test", test), tuple(FORMS))
+
+
+def _split(settings: SceneSettings, name: str, count: int) -> Split:
+    scenes = [draw_scene(settings, name, index) for index in range(count)]
+    images = torch.from_numpy(np.stack([scene.image for scene in scenes]))
+    rows = [np.column_stack((scene.boxes, scene.classes, np.zeros(len(scene.classes)))) for scene in scenes]
+    sizes = torch.tensor([[images.shape[2], images.shape[1]]]).expand(len(images), 2)
+    return Split(images, padded([torch.from_numpy(row).float() for row in rows]), sizes.contiguous())

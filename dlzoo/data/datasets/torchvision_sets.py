@@ -1,0 +1,60 @@
+"""Published sets, through torchvision's downloaders and checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST, VisionDataset
+
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import DATASETS
+from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.storage.decode import alone
+
+
+@DATASETS.register("cifar10", source="Krizhevsky 2009", augment="flip_crop")
+def cifar10(*, root: str = "data", download: bool = False) -> ImageSet:
+    """60,000 colour images of 32x32 pixels, 10 classes; 50,000 to train on."""
+    return _image_set("cifar10", CIFAR10, root, download)
+
+
+@DATASETS.register("cifar100", source="Krizhevsky 2009", augment="flip_crop")
+def cifar100(*, root: str = "data", download: bool = False) -> ImageSet:
+    """60,000 colour images of 32x32 pixels, 100 classes; 50,000 to train on."""
+    return _image_set("cifar100", CIFAR100, root, download)
+
+
+@DATASETS.register("fashion_mnist", source="arXiv:1708.07747", augment="flip_crop")
+def fashion_mnist(*, root: str = "data", download: bool = False) -> ImageSet:
+    """70,000 grey images of 28x28 pixels, 10 classes of clothing; 60,000 to train on."""
+    return _image_set("fashion_mnist", FashionMNIST, root, download)
+
+
+def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, download: bool) -> ImageSet:
+    try:
+        with _downloading(Path(root)) if download else nullcontext():
+            train, test = (dataset(root, train=part, download=download) for part in (True, False))
+        return ImageSet(_split(train), _split(test), tuple(getattr(train, "classes")))  # noqa: B009
+    except Exception as error:
+        # torchvision raises whatever the reading of a damaged file happens to raise.
+        if isinstance(error, URLError):
+            raise UserError(f"data={name}: the download failed ({error.reason}); is there a network?") from error
+        mend = "delete what is there and try again" if download else "say data.download=true, or data.root=<folder>"
+        raise UserError(f"data={name}: no whole copy in {root!r}; {mend}") from error
+
+
+def _downloading(root: Path) -> AbstractContextManager[None]:
+    """Ranks and the runs of a sweep begin at the same moment: one downloads, the others find what it brought."""
+    root.mkdir(parents=True, exist_ok=True)
+    return alone(root / ".lock")
+
+
+def _split(dataset: Any) -> Split:
+    images = torch.as_tensor(np.asarray(dataset.data))
+    return Split(images if images.dim() == 4 else images.unsqueeze(-1), torch.as_tensor(dataset.targets))

@@ -1,0 +1,1 @@
+"""Where images are kept: decoded files, memory, a device."""

@@ -1,0 +1,61 @@
+"""Where decoded images stay between epochs: on the device, in memory, in a file, or nowhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dlzoo.core import distributed
+from dlzoo.data.storage.lazy_images import Ahead, Here, Stored
+
+#: Each place is faster than those after it. "auto" is the first that has room.
+Cache = Literal["auto", "device", "memory", "disk", "none"]
+
+#: The part of each that images may take up: of a GPU's free memory, of the machine's, of a disk's free space.
+_OF_DEVICE, _OF_MEMORY, _OF_DISK = 0.4, 0.25, 0.5
+
+
+def on_disk(cache: Cache, size: int, folder: Path) -> bool:
+    """Whether pictures that take `size` bytes are decoded once, to a file in `folder`."""
+    if cache != "auto":
+        return cache != "none"
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return size <= _OF_DISK * shutil.disk_usage(there).free
+
+
+def in_memory(cache: Cache, size: int) -> bool:
+    """Whether images that take `size` bytes are read into memory."""
+    if cache != "auto":
+        return cache not in ("disk", "none")
+    return size <= _OF_MEMORY * _memory() / distributed.here().local_world
+
+
+def placed(
+    images: Tensor | Stored, cache: Cache, device: torch.device, batches: Callable[[int], Tensor | None]
+) -> Here | Ahead:
+    """Images where batches on `device` can be made of them, `batches` being the indices of each."""
+    if isinstance(images, Stored):
+        return Ahead(images, batches, device)
+    fits = cache == "device" or (cache == "auto" and images.numel() <= _OF_DEVICE * _free(device))
+    return Here(images.to(device)) if device.type == "cpu" or fits else Ahead(images, batches, device)
+
+
+def _free(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or what a container leaves of it."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(Path(name).read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(limits)

@@ -1,0 +1,247 @@
+"""Pictures to uint8 arrays, each folder once where there is room for a file of them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import track
+
+from dlzoo.core import distributed
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.data.storage.cache import Cache, on_disk
+from dlzoo.data.storage.lazy_images import Stored
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+# Of pictures that are read all the same.
+warnings.filterwarnings("ignore", "Palette images with Transparency")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", "Corrupt EXIF data")
+
+#: What pictures of several sizes are brought to when the user names no size.
+_USUAL_SIZE = 224
+
+
+def decoded(
+    root: Path,
+    paths: Sequence[Path],
+    image_size: int | None,
+    cache: Cache,
+    *,
+    read: Callable[[Path, int], np.ndarray] | None = None,
+    key: Sequence[str] = (),
+) -> Stored:
+    """The pictures at `paths`, all under `root`, as (N, S, S, 3) uint8 that are read when they are asked for.
+
+    Where `cache` allows for it they are rows of a file in the cache folder, and otherwise decoded each time. The file
+    is keyed by each picture's path below `root`, its size and its times of change, so a changed folder is decoded
+    again.
+
+    Args:
+        read: a picture's path and S -> (S, S, 3) uint8; `read_picture` where none is given.
+        key: what, beside `root`, makes a file that stays when those of other keys are written.
+
+    Raises:
+        UserError: for a file that is no whole picture (named), or a cache folder that cannot be written.
+    """
+    read = read or read_picture
+    rows = torch.arange(len(paths))
+    prefix = f"{_digest([str(root.resolve()), *key])}-{image_size or 'auto'}"
+    cached = _folder() / f"{prefix}-{_stamps(root, paths)}.npy"
+    if cache == "none" or not cached.exists():
+        size = image_size or _common_size(paths)
+        if not on_disk(cache, len(paths) * size * size * 3, _folder()):
+            return Stored(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
+        with _only_one(prefix, cached) as missing:
+            if missing:
+                _write(cached, progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
+    array = np.load(cached, mmap_mode="r")
+    return Stored(lambda row: array[row], array.shape[1:], rows, "disk")
+
+
+def unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
+    """Which of the files at `paths` are no whole pictures: index -> what is wrong. All are decoded to find out.
+
+    What was found is kept as decoded pictures are, in a small file.
+
+    Raises:
+        UserError: if the cache folder cannot be written.
+    """
+    prefix = f"{_digest([str(root.resolve()), *key])}-unreadable"
+    known = _folder() / f"{prefix}-{_stamps(root, paths)}.json"
+    if cache == "none":
+        return _unreadable(paths)
+    if not known.exists():
+        with _only_one(prefix, known) as missing:
+            if missing:
+                aside = known.with_suffix(".tmp")
+                aside.write_text(json.dumps(_unreadable(paths)))
+                aside.replace(known)
+    return {int(index): problem for index, problem in json.loads(known.read_text()).items()}
+
+
+def _unreadable(paths: Sequence[Path]) -> dict[int, str]:
+    def problem(path: Path) -> str:
+        try:
+            with opened(path) as image:
+                eight_bits(image).load()
+        except UserError as error:
+            return str(error)
+        return ""
+
+    return {index: found for index, found in enumerate(progress(problem, paths, "checking")) if found}
+
+
+def _folder() -> Path:
+    return user_cache_path("dlzoo") / "images"
+
+
+@contextmanager
+def _only_one(prefix: str, path: Path) -> Iterator[bool]:
+    """Inside, no other process writes files of `prefix`; yields whether `path` is to be written. Older ones go."""
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+        with alone(_folder() / f"{prefix}.lock"):
+            yield not path.exists()
+            for old in _folder().glob(f"{prefix}-*{path.suffix}"):
+                if old != path:
+                    old.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write decoded pictures to {_folder()}: {error.strerror or error}; free some space, "
+                        "name another folder in XDG_CACHE_HOME, or say data.cache=none") from error  # fmt: skip
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside with the same lock file: ranks and sweeps begin at the same moment."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def read_picture(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
+    """One picture as (size, size, channels) uint8: turned upright, its shorter side resized to `size`, the middle kept.
+
+    Raises:
+        UserError: if the file is no whole picture.
+    """
+    with opened(path) as image:
+        image = eight_bits(ImageOps.exif_transpose(image)).convert(mode)
+        if image.size != (size, size):
+            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(size, size, -1)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever goes wrong inside is blamed on the file.
+
+    Raises:
+        UserError: if the file is no whole picture.
+    """
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _bad_picture(path, error) from error
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits in the upper eight of them, where PIL would make white of most; others as they are.
+
+    Raises:
+        ValueError: for numbers of 32 bits, which nobody says the range of.
+    """
+    if image.mode.startswith("I"):  # PGM has 16 bits in a mode of 32
+        pixels = np.asarray(image)
+        if pixels.min() >= 0 and pixels.max() < 2**16:
+            return Image.fromarray((pixels >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel; 8 and 16 are read")
+    return image
+
+
+def _common_size(paths: Sequence[Path]) -> int:
+    """The side of pictures that are all square and of one size; 224 where they differ."""
+    sizes = set(progress(_size, paths, "looking"))
+    width, height = next(iter(sizes))
+    return width if len(sizes) == 1 and width == height else _USUAL_SIZE
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with opened(path) as image:
+        return image.size
+
+
+def _bad_picture(path: Path, error: Exception) -> UserError:
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
+        return UserError(f"{path}: cannot be read ({first_line(error)})")
+    return UserError(f"{path}: not a whole picture ({first_line(error)}); remove or replace it")
+
+
+def progress(work: Callable[[Item], T], items: Sequence[Item], verb: str) -> Iterable[T]:
+    """`work` on every picture, in order, by as many threads as there are cores (PIL releases the GIL)."""
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(distributed.cores()) as pool:
+        try:
+            yield from track(
+                pool.map(work, items), f"{verb} pictures", len(items), console=console, disable=not console.is_terminal
+            )
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> None:
+    """Write aside and rename; plain writes, because a full disk under a memory map kills the process."""
+    file = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False)  # noqa: SIM115
+    try:
+        with file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for array in arrays:
+                file.write(array.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, path)
+    except BaseException:
+        os.unlink(file.name)
+        raise
+
+
+def _stamps(root: Path, paths: Sequence[Path]) -> str:
+    return _digest(_stamp(root, path) for path in paths)
+
+
+def _stamp(root: Path, path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: not a file")
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for line in lines:
+        digest.update(line.encode(errors="surrogateescape") + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""Augmentations: the contract, none at all, and several one after the other.
+
+An augmentation is called as augment(images, draw): uint8 images (N, C, H, W), C 1 or 3, and the random numbers of each
+sample -> uint8 images (N, C, h, w) on the same device. What happens to a sample depends on its image and its random
+numbers, not on the samples beside it. One that changes the size of images is `Resizing`.
+
+An augmentation for images with objects is registered with boxes=True: it leaves all pixels in their places, or it is
+`Boxed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Draw
+
+Augment = Callable[[Tensor, Draw], Tensor]
+
+
+@runtime_checkable
+class Resizing(Protocol):
+    """An augmentation that changes the size of images, and so says what evaluation sees of them."""
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
+
+    def size(self, image_size: int) -> int:
+        """The side of what comes out, of an image with the side `image_size`."""
+        ...
+
+    def test(self, images: Tensor) -> Tensor:
+        """What evaluation sees of images (N, C, H, W): (N, C, size(H), size(W))."""
+        ...
+
+
+@runtime_checkable
+class Boxed(Protocol):
+    """An augmentation that moves pixels, and the boxes of objects with them."""
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
+
+    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """The same images, and the labels (N, M, 6) of the objects in them."""
+        ...
+
+
+def size_after(augment: Augment, image_size: int) -> int:
+    """The side of the images that a network sees."""
+    return augment.size(image_size) if isinstance(augment, Resizing) else image_size
+
+
+def in_test(augment: Augment, images: Tensor) -> Tensor:
+    """What evaluation sees of images."""
+    return augment.test(images) if isinstance(augment, Resizing) else images
+
+
+def augmented(augment: Augment, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Images and the labels (N, M, 6) of the objects in them, after one that is registered with boxes=True."""
+    return augment.boxed(images, labels, draw) if isinstance(augment, Boxed) else (augment(images, draw), labels)
+
+
+@AUGMENTS.register("none", source="no augmentation", boxes=True)
+def none() -> Augment:
+    """Images as they are"""
+    return lambda images, draw: images
+
+
+@AUGMENTS.register("several", source="the entries that it is made of", boxes=True)
+def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
+    """The augmentations `steps`, by name, with their usual knobs, one after the other
+
+    Raises:
+        UserError: for a step that is not an augmentation, or that is `several` itself.
+    """
+    known = [name for name in AUGMENTS.names() if name != "several"]
+    for step in steps:
+        if step not in known:
+            raise UserError(f"augment.steps: there is no step {step!r}; {did_you_mean(step, known)}")
+    unfit = [step for step in steps if not AUGMENTS[step].meta.get("boxes")]
+    return _Several([AUGMENTS.build(step) for step in steps], unfit)
+
+
+class _Several:
+    """Each of `parts` after the one before it, with random numbers of its own."""
+
+    def __init__(self, parts: Sequence[Augment], unfit: Sequence[str]) -> None:
+        self._parts, self._unfit = parts, unfit
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        for number, part in enumerate(self._parts):
+            images = part(images, draw.part(number))
+        return images
+
+    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """The same, with the objects.
+
+        Raises:
+            UserError: if one of the steps moves pixels, and no boxes.
+        """
+        if self._unfit:
+            known = [name for name in AUGMENTS.names() if AUGMENTS[name].meta.get("boxes") and name != "several"]
+            raise UserError(f"augment.steps: {self._unfit[0]} leaves boxes behind; there is {', '.join(known)}")
+        for number, part in enumerate(self._parts):
+            images, labels = augmented(part, images, labels, draw.part(number))
+        return images, labels
+
+    def size(self, image_size: int) -> int:
+        return reduce(lambda size, part: size_after(part, size), self._parts, image_size)
+
+    def test(self, images: Tensor) -> Tensor:
+        return reduce(lambda seen, part: in_test(part, seen), self._parts, images)

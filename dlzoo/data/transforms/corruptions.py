@@ -1,0 +1,47 @@
+"""Shifted test sets: brighter, blurred or noisy, by the constants and formulas of CIFAR-10-C (arXiv:1903.12261)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dlzoo.core.rng import Draw
+from dlzoo.data.transforms.augment import Augment
+from dlzoo.data.transforms.filters import blurred
+
+Shift = Literal["none", "brightness", "blur", "noise"]
+
+#: By severity, of images from 0 to 1: what is added to V of HSV; the deviation in pixels; the deviation of the noise.
+_BRIGHTER = (0.05, 0.1, 0.15, 0.2, 0.3)
+_BLUR = (0.4, 0.6, 0.7, 0.8, 1.0)
+_NOISE = (0.04, 0.06, 0.08, 0.09, 0.10)
+
+
+def shifted(kind: Shift, severity: int) -> Augment:
+    """(uint8 images (N, C, H, W), draw) -> the images as a shifted test set has them; `severity` from 1 to 5."""
+    if kind == "brightness":
+        return lambda images, draw: _brighter(images, 255 * _BRIGHTER[severity - 1])
+    if kind == "blur":
+        return lambda images, draw: _bytes(blurred(images, _BLUR[severity - 1]))
+    if kind == "noise":
+        return lambda images, draw: _noisy(images, draw, 255 * _NOISE[severity - 1])
+    return lambda images, draw: images
+
+
+def _brighter(images: Tensor, more: float) -> Tensor:
+    """More to V with hue and saturation as they were: all channels times the same. Black has no hue, and gets grey."""
+    pixels = images.float()
+    value = pixels.amax(1, keepdim=True)
+    brighter = (value + more).clamp(max=255)
+    return _bytes(torch.where(value > 0, pixels * brighter / value.clamp(min=1), brighter))
+
+
+def _noisy(images: Tensor, draw: Draw, deviation: float) -> Tensor:
+    return _bytes((images.float() + draw.normal("noise", *images.shape[1:]) * deviation).clamp(0, 255))
+
+
+def _bytes(pixels: Tensor) -> Tensor:
+    """Cut off, not rounded, as the published sets were made."""
+    return pixels.to(torch.uint8, memory_format=torch.channels_last)

@@ -1,0 +1,162 @@
+"""Augmentations that choose a part of an image: windows, mirrors, and windows that are enlarged."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Draw
+from dlzoo.core.schema import Bounds, Fraction
+from dlzoo.data.transforms.augment import Augment
+
+Padding = Annotated[int, Bounds(minimum=0, maximum=512)]
+
+#: The aspect ratios of enlarged windows, and how often a window that does not fit is drawn again.
+_RATIOS, _TRIES = (3 / 4, 4 / 3), 10
+
+
+@AUGMENTS.register("crop", source="arXiv:1512.03385, section 4.2, without the mirror")
+def crop(*, padding: Padding | None = None) -> Augment:
+    """A random window after padding with zeros; `padding` null is an eighth of the size"""
+    return lambda images, draw: padded_window(images, draw, padding, flip=False)
+
+
+@AUGMENTS.register("flip_crop", source="arXiv:1512.03385, section 4.2")
+def flip_crop(*, padding: Padding | None = None) -> Augment:
+    """A random window after padding with zeros, half of them mirrored; `padding` null is an eighth of the size"""
+    return lambda images, draw: padded_window(images, draw, padding, flip=True)
+
+
+@AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", boxes=True)
+class Mirror:
+    """Half of the images mirrored, left to right"""
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        return torch.where(_mirrored(draw)[:, None, None, None], images.flip(3), images)
+
+    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        left, top, right, bottom, *rest = labels.unbind(-1)
+        width = images.shape[3]
+        flipped = torch.stack([width - right, top, width - left, bottom, *rest], -1)
+        return self(images, draw), torch.where(_mirrored(draw)[:, None, None], flipped, labels)
+
+
+@AUGMENTS.register("alexnet", source="Krizhevsky et al. 2012 (NIPS), section 4.1")
+class SmallerWindow:
+    """A random window of 7/8 of the side (224 of 256), half of them mirrored; in test the middle window"""
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        height, width = images.shape[2:]
+        rows, columns = self.size(height), self.size(width)
+        top, left = draw.integers("row", height - rows + 1), draw.integers("column", width - columns + 1)
+        return _windows(images, top, left, _mirrored(draw), rows, columns)
+
+    def size(self, image_size: int) -> int:
+        return max(1, image_size * 7 // 8)
+
+    def test(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        rows, columns = self.size(height), self.size(width)
+        return images[:, :, (height - rows) // 2 :, (width - columns) // 2 :][:, :, :rows, :columns]
+
+
+@AUGMENTS.register("resized_crop", source="arXiv:1409.4842, section 6")
+def resized_crop(*, smallest_area: Fraction = 0.08, flip: bool = True) -> Augment:
+    """A window of random area (from `smallest_area` of the image to all) and ratio (3:4 to 4:3), enlarged to the image
+
+    Bilinear. `flip` mirrors half of them.
+    """
+
+    def enlarged(images: Tensor, draw: Draw) -> Tensor:
+        height, width = images.shape[2:]
+        rows, columns = box_sides(draw, height, width, smallest_area)
+        top = (draw.uniform("row") * (height - rows + 1)).floor()
+        left = (draw.uniform("column") * (width - columns + 1)).floor()
+        return resized(images, top, left, rows, columns, _mirrored(draw) if flip else None)
+
+    return enlarged
+
+
+def padded_window(images: Tensor, draw: Draw, padding: int | None, *, flip: bool) -> Tensor:
+    """A random window of the size of the image, after `padding` zeros (None: an eighth of the size) on each side."""
+    height, width = images.shape[2:]
+    pad = max(height, width) // 8 if padding is None else padding
+    top, left = draw.integers("row", 2 * pad + 1), draw.integers("column", 2 * pad + 1)
+    padded = F.pad(images, (pad, pad, pad, pad))
+    return _windows(padded, top, left, _mirrored(draw) if flip else None, height, width)
+
+
+def hole(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | int]) -> Tensor:
+    """(N, 1, H, W) bool: true in a rectangle of `sides` (rows, columns) at a random pixel, clipped at the border."""
+    inside = []
+    for name, length, side in zip(("hole row", "hole column"), size, sides, strict=True):
+        start = draw.integers(name, length) - side // 2
+        places = torch.arange(length, device=start.device)
+        inside.append((places >= start[:, None]) & (places < (start + side)[:, None]))
+    rows, columns = inside
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def box_sides(draw: Draw, height: int, width: int, smallest_area: float) -> tuple[Tensor, Tensor]:
+    """Rows and columns, (N,) whole numbers each, of random windows: the first of ten tries that fits into the image."""
+    # In double: vectors and what is left over of them are rounded in different ways by exp.
+    area = height * width * (smallest_area + (1 - smallest_area) * draw.uniform("area", _TRIES).double())
+    low, high = (math.log(ratio) for ratio in _RATIOS)
+    ratio = (low + (high - low) * draw.uniform("ratio", _TRIES).double()).exp()
+    rows, columns = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
+    fits = (rows >= 1) & (rows <= height) & (columns >= 1) & (columns <= width)
+    first = fits.int().argmax(1, keepdim=True)
+    # Where none fits, the largest window of the middle that has a ratio from the range.
+    all_rows, all_columns = min(height, round(width / _RATIOS[0])), min(width, round(height * _RATIOS[1]))
+    rows = torch.where(fits.any(1), rows.gather(1, first)[:, 0], all_rows)
+    return rows, torch.where(fits.any(1), columns.gather(1, first)[:, 0], all_columns)
+
+
+def resized(
+    images: Tensor, top: Tensor, left: Tensor, rows: Tensor, columns: Tensor, mirror: Tensor | None = None
+) -> Tensor:
+    """The window at (top, left) of (rows, columns), (N,) each, of each image, as large as the image; bilinear."""
+    vertical = _places(images.shape[2], top, rows)
+    horizontal = _places(images.shape[3], left, columns)
+    if mirror is not None:
+        horizontal = torch.where(mirror[:, None], horizontal.flip(1), horizontal)
+    grid = torch.stack(torch.broadcast_tensors(horizontal[:, None, :], vertical[:, :, None]), 3)
+    pixels = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return pixels.round_().to(torch.uint8, memory_format=torch.channels_last)
+
+
+def _places(length: int, start: Tensor, side: Tensor) -> Tensor:
+    """(N, length): where in `length` pixels to look, from -1 to 1; a place beyond the window is its border."""
+    start, side = start[:, None].float(), side[:, None].float()
+    places = (torch.arange(length, device=start.device) + 0.5) * (side / length) - 0.5
+    places = start + torch.minimum(places.clamp(min=0), side - 1)
+    return (2 * places + 1) / length - 1
+
+
+def _mirrored(draw: Draw) -> Tensor:
+    return draw.uniform("flip") < 0.5
+
+
+def _windows(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, rows: int, columns: int) -> Tensor:
+    """The window at (top, left) of each image, (N,) each, mirrored where `mirror` (N,) says so.
+
+    Rows, then columns: two gathers of whole lines of memory, several times as fast as one of single pixels.
+    """
+    count, channels, height, _ = images.shape
+    device = images.device
+    down = torch.arange(rows, device=device) + (top + torch.arange(count, device=device) * height)[:, None]
+    across = torch.arange(columns, device=device).expand(count, -1)
+    if mirror is not None:
+        across = torch.where(mirror[:, None], columns - 1 - across, across)
+    across = across + left[:, None]
+    # In the memory order of these images a line is (width, channels).
+    lines = images.permute(0, 2, 3, 1).reshape(count * height, -1)
+    lines = lines.index_select(0, down.flatten()).view(count, rows, -1)
+    places = (across[:, :, None] * channels + torch.arange(channels, device=device)).view(count, 1, columns * channels)
+    picked = lines.gather(2, places.expand(-1, rows, -1))
+    return picked.view(count, rows, columns, channels).permute(0, 3, 1, 2)

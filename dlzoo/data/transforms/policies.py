@@ -1,0 +1,96 @@
+"""Random operations on each image: RandAugment, TrivialAugment, and a recipe with a hole.
+
+The operations come before the window and the mirror, as in the code of both papers for small images: an operation that
+looks at all levels of an image (equalize, contrast) then sees none of the zeros that the window brings in.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Draw
+from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt
+from dlzoo.data.transforms.augment import Augment
+from dlzoo.data.transforms.geometry import hole, padded_window
+from dlzoo.data.transforms.randaugment_ops import OPERATIONS, operate
+
+#: Magnitudes are whole numbers up to this one.
+_LEVELS = 30
+
+Level = Annotated[int, Bounds(minimum=0, maximum=_LEVELS)]
+
+
+@AUGMENTS.register("randaugment", source="arXiv:1909.13719, section 3")
+def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: bool = True) -> Augment:
+    """`operations` of 14 at random, of `magnitude` out of 30, then a random window and, with `flip`, the mirror
+
+    Nearest neighbours, black beyond the border, as torchvision.transforms.v2.RandAugment.
+    """
+
+    def augmented(images: Tensor, draw: Draw) -> Tensor:
+        height, width = images.shape[2:]
+        reach = _reaches("narrow", height, width, images.device)
+        for number in range(operations):
+            images = _random_operation(images, draw.part(number), reach, magnitude)
+        return padded_window(images, draw, None, flip=flip)
+
+    return augmented
+
+
+@AUGMENTS.register("trivialaugment", source="arXiv:2103.10158, algorithm 1, with the wide space")
+def trivialaugment(*, flip: bool = True) -> Augment:
+    """One of 14 operations at random, of a random magnitude, then a random window and, with `flip`, the mirror
+
+    Nearest neighbours, black beyond the border, as torchvision.transforms.v2.TrivialAugmentWide; but an image is never
+    moved by more than its side.
+    """
+    return lambda images, draw: padded_window(_trivial(images, draw), draw, None, flip=flip)
+
+
+@AUGMENTS.register("strong", source="arXiv:2103.10158, as it trains on CIFAR, with the hole of arXiv:1708.04552")
+def strong(*, flip: bool = True, hole_side: Fraction = 0.5) -> Augment:
+    """TrivialAugment, a random window, the mirror, and a square hole of `hole_side` of the side
+
+    The hole is filled with the mean of the image, each channel's own.
+    """
+
+    def augmented(images: Tensor, draw: Draw) -> Tensor:
+        images = padded_window(_trivial(images, draw), draw, None, flip=flip)
+        height, width = images.shape[2:]
+        inside = hole(draw, (height, width), (round(hole_side * height), round(hole_side * width)))
+        mean = images.sum((2, 3), keepdim=True) // (height * width)
+        return torch.where(inside, mean.to(torch.uint8), images)
+
+    return augmented
+
+
+def _trivial(images: Tensor, draw: Draw) -> Tensor:
+    height, width = images.shape[2:]
+    reach = _reaches("wide", height, width, images.device)
+    return _random_operation(images, draw, reach, draw.integers("magnitude", _LEVELS + 1))
+
+
+def _random_operation(images: Tensor, draw: Draw, reach: Tensor, level: Tensor | int) -> Tensor:
+    operation = draw.integers("operation", len(OPERATIONS))
+    sign = torch.where(draw.uniform("sign") < 0.5, -1.0, 1.0)
+    return operate(images, operation, reach[operation] * sign * level / _LEVELS)
+
+
+@lru_cache(maxsize=8)  # to put a table on a device makes the host wait
+def _reaches(space: Literal["narrow", "wide"], height: int, width: int, device: torch.device) -> Tensor:
+    """(14,): the magnitude of each operation at the highest level, for RandAugment or TrivialAugment."""
+    if space == "narrow":
+        shear, angle, factor, bits = 0.3, 30.0, 0.9, 4.0
+        across, down = width * 150 / 331, height * 150 / 331
+    else:
+        shear, angle, factor, bits = 0.99, 135.0, 0.99, 6.0
+        across, down = min(32, width), min(32, height)
+    reach = {"shear_x": shear, "shear_y": shear, "translate_x": across, "translate_y": down, "rotate": angle}
+    reach |= dict.fromkeys(("brightness", "colour", "contrast", "sharpness"), factor)
+    reach |= {"posterize": bits, "solarize": 1.0}
+    return torch.tensor([reach.get(name, 0.0) for name in OPERATIONS], device=device)

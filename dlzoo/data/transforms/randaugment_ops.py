@@ -1,0 +1,125 @@
+"""The operations of RandAugment and TrivialAugment: each image of a batch has its own, in one pass over all of them.
+
+Each operation is one of three things with numbers of its own for each sample: a table of the 256 levels of a channel,
+a mixture with another image (its grey, its blur), or another place for each pixel. All three are done to every image,
+and change nothing where the operation is another one: so nobody has to know which samples have which operation. What
+comes out is what torchvision.transforms.v2.functional makes of one image, with nearest neighbours and black beyond the
+border.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlzoo.data.transforms.colour import blend, greyed, mean_of
+
+#: By number. The magnitude of each is its distance from doing nothing: pixels a pixel for shears, pixels, degrees,
+#: factor - 1 for brightness to sharpness, bits that go, and how far the threshold comes down from 1. The last two and
+#: identity have none.
+OPERATIONS = (
+    *("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate"),
+    *("brightness", "colour", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize"),
+)
+
+
+def operate(images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+    """One operation on each image.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        operation: (N,) int64, numbers of OPERATIONS.
+        magnitude: (N,) float32; of posterize and solarize without its sign.
+    """
+    chosen = _Chosen(operation, magnitude)
+    images = images.contiguous()
+    grey = greyed(images.float())
+    pixels = _looked_up(images, grey, chosen)
+    pixels = _blended(pixels, grey, chosen)
+    return _moved(pixels, chosen).to(torch.uint8, memory_format=torch.channels_last)
+
+
+class _Chosen:
+    """What each sample's operation is, and its magnitude; (N, 1, 1, 1) each."""
+
+    def __init__(self, operation: Tensor, magnitude: Tensor) -> None:
+        self._operation, self._magnitude = operation[:, None, None, None], magnitude[:, None, None, None]
+
+    def where(self, name: str) -> Tensor:
+        return self._operation == OPERATIONS.index(name)
+
+    def magnitude(self, name: str) -> Tensor:
+        """Of the samples that have the operation; of the others 0."""
+        return self._magnitude * self.where(name)
+
+
+def _looked_up(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
+    """Float pixels after the operations that make of each level of a channel another: (N, C, H, W)."""
+    count, channels, height, width = images.shape
+    levels = images.view(count, channels, 1, height * width)
+    places = levels.long()
+    low, high = levels.amin(3, keepdim=True).float(), levels.amax(3, keepdim=True).float()
+    table = torch.arange(256, device=images.device, dtype=torch.float32)
+
+    stretched = (table - low) / ((high - low).clamp(min=1) / 255)
+    table = torch.where(chosen.where("autocontrast") & (high > low), stretched, table)
+    factor = 1 + chosen.magnitude("brightness") + chosen.magnitude("contrast")
+    table = blend(table, mean_of(grey) * chosen.where("contrast"), factor)
+    inverted = chosen.where("solarize") & (table >= 255 * (1 - chosen.magnitude("solarize").abs()))
+    table = torch.where(inverted, 255 - table, table)
+    step = chosen.magnitude("posterize").abs().round().exp2()
+    table = (table / step).floor_() * step
+    table = torch.where(chosen.where("equalize"), _equalized(places, high), table)
+    return table.gather(3, places).view(images.shape)
+
+
+def _equalized(places: Tensor, high: Tensor) -> Tensor:
+    """(N, C, 1, 256): levels that are taken equally often; as they are where a channel has too few of them.
+
+    Args:
+        places: (N, C, 1, H * W) int64, the levels of all pixels.
+        high: (N, C, 1, 1), the highest of them.
+    """
+    ones = torch.ones(1, dtype=torch.int32, device=places.device)
+    counts = torch.zeros((*places.shape[:3], 256), dtype=torch.int32, device=places.device)
+    counts.scatter_add_(3, places, ones.expand_as(places))
+    below = (counts.cumsum(3) - counts).float()
+    step = ((places.shape[3] - counts.gather(3, high.long())) / 255).floor_()
+    table = ((below + step / 2) / step.clamp(min=1)).floor_().clamp_(max=255)
+    return torch.where(step > 0, table, torch.arange(256, device=places.device, dtype=torch.float32))
+
+
+def _blended(pixels: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
+    """After the operations that mix each pixel with its grey or with what is around it."""
+    other = torch.where(chosen.where("colour"), grey, _softened(pixels))
+    return blend(pixels, other, 1 + chosen.magnitude("colour") + chosen.magnitude("sharpness"))
+
+
+def _softened(pixels: Tensor) -> Tensor:
+    """Each pixel five times and the eight around it once; the border as it is."""
+    inner = pixels[:, :, 1:-1, 1:-1]
+    columns = (pixels[:, :, :, :-2] + pixels[:, :, :, 1:-1]).add_(pixels[:, :, :, 2:])
+    total = (columns[:, :, :-2] + columns[:, :, 1:-1]).add_(columns[:, :, 2:])
+    soft = pixels.clone()
+    soft[:, :, 1:-1, 1:-1] = total.add_(4 * inner).mul_(1 / 13).round_()
+    return soft
+
+
+def _moved(pixels: Tensor, chosen: _Chosen) -> Tensor:
+    """After the operations that take each pixel from another place. Shears are about the upper left corner."""
+    height, width = pixels.shape[2:]
+    angle = (chosen.magnitude("rotate").double() * (math.pi / 180))[:, 0]
+    # In double: vectors and what is left over of them are rounded in different ways by cos and sin.
+    cosine, sine = angle.cos().float(), angle.sin().float()
+    shear_x, shear_y, move_x, move_y = (
+        chosen.magnitude(name)[:, 0] for name in ("shear_x", "shear_y", "translate_x", "translate_y")
+    )
+    across = (torch.arange(width, device=pixels.device) - (width - 1) / 2)[None, None, :]
+    down = (torch.arange(height, device=pixels.device) - (height - 1) / 2)[None, :, None]
+    from_x = cosine * across + ((shear_x - sine) * down + (shear_x * (height / 2) - move_x.trunc()))
+    from_y = (shear_y + sine) * across + (cosine * down + (shear_y * (width / 2) - move_y.trunc()))
+    grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], 3)
+    return F.grid_sample(pixels, grid, mode="nearest", align_corners=False)

@@ -1,0 +1,1 @@
+"""The training loop: its clock, passes, checkpoints and callbacks."""

@@ -1,0 +1,151 @@
+"""Checkpoints: written where they are legal, never half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from dlzoo.core import distributed
+from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.engine.task_module import Task
+
+#: Work, in seconds, that is worth a checkpoint of its own: epochs may be as short as some milliseconds.
+_WORTH_SAVING = 1.0
+
+
+class Checkpoints(pl.Callback):
+    """Writes `best` when it is beaten, and `last` (to resume) every `plan.checkpoint_every` steps, at an epoch's end
+    that comes at least a second after the one before, and when the training ends.
+
+    A request to stop is obeyed where a checkpoint is legal: at the end of a range of steps inside an epoch, and at
+    an epoch's end only after validation.
+    """
+
+    def __init__(self, last: Path, best: Path) -> None:
+        self.last, self.best = last, best
+        self._saved = float("-inf")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        task = _task(pl_module)
+        if task.plan.ends_epoch(task.clock):
+            return  # saved in on_train_epoch_end, or a resume would skip the validation
+        stop = task.stops()
+        if stop or task.plan.saves(task.clock):
+            task.training_means()  # weights that are lost must not take the place of good ones
+            self._save(trainer, self.last)
+        if stop:
+            raise _stopped(task)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        task = _task(pl_module)
+        stop, over = task.stops(), task.clock == task.plan.steps or trainer.should_stop
+        if task.best is not None and task.best.clock == task.clock:
+            self._save(trainer, self.best, also=self.last)
+        elif stop or over or distributed.any_of(perf_counter() - self._saved > _WORTH_SAVING, task.device):
+            self._save(trainer, self.last)
+        if stop and not over:
+            raise _stopped(task)
+
+    def _save(self, trainer: pl.Trainer, path: Path, **names: Path) -> None:
+        _task(trainer.lightning_module).refuse_lost_weights()
+        trainer.save_checkpoint(path, storage_options=names)
+        self._saved = perf_counter()
+
+
+def _stopped(task: Task) -> Interrupted:
+    return Interrupted(f"stopped after step {task.clock} of {task.plan.steps}")
+
+
+class WholeFiles(CheckpointIO):
+    """Checkpoints are written aside, synced and renamed: a kill or a full disk leaves the one before it whole.
+
+    A thread does it, from a copy, while the training goes on; `close` waits for it. One checkpoint is under way at a
+    time, and what went wrong with it is raised by the next call.
+
+    Raises:
+        UserError: if one cannot be written.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._under_way: Future[None] | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """`storage_options`: {"also": another name for the file}."""
+        content = BytesIO()
+        torch.save(checkpoint, content)
+        self._wait()
+        names = [Path(path), *(storage_options or {}).values()]  # of one file
+        self._under_way = self._thread.submit(_write, content.getbuffer(), *names)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        self._wait()
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        self._wait()
+        Path(path).unlink()
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self._wait()
+
+    def _wait(self) -> None:
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
+
+
+def _write(content: memoryview, path: Path, *others: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)  # of a user's ModelCheckpoint
+    with _in_place_of(path) as aside, aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    for other in others:
+        with _in_place_of(other) as aside:
+            _second_name(path, aside)
+
+
+@contextmanager
+def _in_place_of(path: Path) -> Iterator[Path]:
+    """Another name to write to; what is there then takes the place of `path`, whole.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    aside = path.with_suffix(".partial")
+    aside.unlink(missing_ok=True)
+    try:
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        kept = "; the checkpoint before it is whole" if path.exists() else ""
+        raise UserError(f"cannot write {path}: {error.strerror}{kept}") from error
+
+
+def _second_name(path: Path, name: Path) -> None:
+    """A second name for a file that is never written to again."""
+    try:
+        os.link(path, name)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, name)
+
+
+def _task(module: pl.LightningModule) -> Task:
+    assert isinstance(module, Task)
+    return module

@@ -1,0 +1,122 @@
+"""What a person sees while a run trains and is tested."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console, ConsoleRenderable, RenderHook
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TimeRemainingColumn
+from rich.progress import Task as Bar
+from rich.table import Column
+from rich.text import Text
+
+from dlzoo.engine.task_module import Task
+
+
+class PatientConsole(Console):
+    """A console that goes on without a reader: `train.py | head -1` must not end a training."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Display(pl.Callback):
+    """One line an epoch, and under them on a terminal a live bar.
+
+    The bar reads plain numbers four times a second from a thread of its own, and takes the lines along: a step costs
+    nothing more for it, and a short epoch no redrawing.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress: Progress | None = None
+        self._lines = _Lines()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        if pl_module.compiled:
+            self.console.print("compiling: the first step may take minutes", soft_wrap=True)
+        self._start(pl_module)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        line = Text(describe(pl_module))
+        if self._progress is None:
+            self.console.print(line, soft_wrap=True)
+        else:
+            self._lines.waiting.append(line)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _start(self, module: pl.LightningModule) -> None:
+        assert isinstance(module, Task)
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            columns: list[Any] = [BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), facts := _Facts(module)]
+            self._progress = facts.progress = Progress(
+                *columns, console=self.console, refresh_per_second=4, expand=True, transient=True
+            )
+            self._progress.add_task("", total=module.plan.steps, completed=module.clock)
+            self.console.push_render_hook(self._lines)  # under the bar's own: the lines come above it
+            self._progress.start()
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self.console.pop_render_hook()
+            self._progress = None
+
+
+class _Lines(RenderHook):
+    """Lines that are printed together with whatever is printed next."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Text] = []
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        waiting, self.waiting = self.waiting, []
+        return [*waiting, *renderables]
+
+
+class _Facts(ProgressColumn):
+    """The latest numbers; also what moves the bar, so that both show the same moment."""
+
+    max_refresh = 0.2
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(Column(no_wrap=True, ratio=1))  # a narrow terminal cuts the end off
+        self.task = task
+        self.progress: Progress | None = None
+
+    def render(self, task: Bar) -> Text:
+        if self.progress is not None and task.completed != self.task.clock:
+            self.progress.update(task.id, completed=self.task.clock)
+        return Text(describe(self.task))
+
+
+def describe(task: Task) -> str:
+    """The latest numbers in a line."""
+    epoch = min(-(-max(task.clock, 1) // task.plan.steps_per_epoch), task.plan.epochs)
+    words = (
+        ("train/loss", "loss {:.3f}"),
+        (f"train/{task.monitor}", f"{task.monitor} {{:.3f}}"),
+        (f"val/{task.monitor}", "val {:.3f}" if task.monitor in task.kept else f"val {task.monitor} {{:.3f}}"),
+        ("lr", "lr {:.2g}"),
+        ("images_per_second", "{:,.0f} img/s"),
+    )
+    latest = dict(task.latest)
+    shown = [text.format(latest[name]) for name, text in words if name in latest]
+    return "  ".join([f"epoch {epoch}/{task.plan.epochs}", *shown, *([task.status] if task.status else [])])

@@ -1,0 +1,95 @@
+"""The runs that the numbers of a report do without, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dlzoo.comparison.design import Arm, Design
+from dlzoo.config.settings import RunSettings, TrainerSettings
+from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.schema import knobs_of
+from dlzoo.report.content import Unfinished
+from dlzoo.runs.differences import defaults_of
+from dlzoo.runs.table import STATES, Row
+
+#: Sections without which a config says too little to be compared.
+_SECTIONS = ("data", "model", "optimizer", "trainer")
+#: Of what a run may say besides: the types that readers rely on.
+_PLAIN = {
+    **dict.fromkeys(("metrics", "versions", "by_class", "data_sizes"), dict),
+    **dict.fromkeys(("error", "monitor", "task", "device", "precision", "git_commit", "data_fingerprint"), str),
+    **{"classes": list, "ranks": int},
+}
+_NOT_A_NUMBER = "its result is no finite number, or it measured something else"
+
+
+def whole(row: Row) -> Row:
+    """The row, as damaged where its run.json is none that a report can read."""
+    record = row.record
+    config = record["config"]
+    good = isinstance(config, Mapping) and type(config.get("seed")) is int and row.state in STATES
+    good = good and all(isinstance(config.get(section), Mapping) for section in _SECTIONS)
+    good = good and all(_is_choice(config.get(choice, {"name": ""})) for choice in REGISTRIES)
+    good = good and all(isinstance(record.get(key) or kind(), kind) for key, kind in _PLAIN.items())
+    if row.state == "damaged":
+        return row
+    if good:
+        return replace(row, record=dict(record) | {"config": _completed(config)})
+    return Row(row.path, {"state": "damaged", "error": "its run.json is not what a run writes", "config": {}}, {})
+
+
+def _is_choice(section: Any) -> bool:
+    return isinstance(section, Mapping) and isinstance(section.get("name"), str)
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with today's defaults for the settings that an older dlzoo did not have."""
+    whole = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()} | dict(config)
+    whole["trainer"] = {key: schema["default"] for key, schema in knobs_of(TrainerSettings).items()} | config["trainer"]
+    for choice in REGISTRIES:
+        given = config.get(choice, {"name": "default"})
+        # A part that the model has no place for has no settings either.
+        known = {} if given.get("name", "default") == "default" else defaults_of(choice, given["name"])
+        whole[choice] = known | given
+    return whole
+
+
+def left_out(
+    folder: Path, made: Design, rows: Sequence[Row], readable: Sequence[Row], runs: Mapping[Arm, Mapping[int, Row]]
+) -> list[Unfinished]:
+    """Those that are not finished, damaged, or do not count, and those that are not there.
+
+    Args:
+        rows: all that are there.
+        readable: those that the design was made of, in its order.
+        runs: those that count.
+    """
+    places = {
+        readable[index].path: (arm, seed)
+        for arm, seeds in made.arms.items()
+        for seed, indices in seeds.items()
+        for index in indices
+    }
+    counted = {row.path for of_arm in runs.values() for row in of_arm.values()}
+    found = []
+    for row in rows:
+        if row.path in counted:
+            continue
+        if row.path not in places:
+            place = str(row.path.relative_to(folder)) if row.path != folder else row.path.name
+            found.append(Unfinished(place, row.word, row.error))
+            continue
+        arm, seed = places[row.path]
+        reason = row.error
+        if row.state == "finished":
+            other = runs.get(arm, {}).get(seed)
+            reason = f"the same run as {other.path.name}, which ended later" if other else _NOT_A_NUMBER
+        found.append(Unfinished(_label(made, arm, seed), row.word, reason))
+    return found + [Unfinished(_label(made, arm, seed), "missing", "") for arm, seed in made.missing]
+
+
+def _label(made: Design, arm: Arm, seed: int) -> str:
+    return f"{made.label(arm)} seed={seed}"

@@ -1,0 +1,29 @@
+"""From the settings of an executor to the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlzoo.config.executor import LocalSettings, RaySettings, Settings, SlurmSettings
+from dlzoo.sweep.executors.job import Config, Executor
+
+
+def executor(kind: str, settings: Settings, folder: Path, configs: Sequence[Config]) -> Executor:
+    """An executor for runs of these configs, which keeps what it has to keep under `folder`.
+
+    Raises:
+        UserError: if it is not installed or cannot be reached.
+    """
+    if isinstance(settings, LocalSettings):
+        from dlzoo.sweep.executors.local import LocalExecutor
+
+        return LocalExecutor(settings, configs)
+    if isinstance(settings, SlurmSettings):
+        from dlzoo.sweep.executors.slurm import SlurmExecutor
+
+        return SlurmExecutor(settings, folder, here=kind == "slurm_local")
+    assert isinstance(settings, RaySettings)
+    from dlzoo.sweep.executors.ray import RayExecutor
+
+    return RayExecutor(settings)

@@ -1,0 +1,106 @@
+"""Runs as jobs of a Ray cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import time
+from typing import Any
+
+from dlzoo.builder.launch import command
+from dlzoo.config.executor import RaySettings
+from dlzoo.config.settings import TrainerSettings
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.runs.run_dir import RunDir, write_atomically
+from dlzoo.sweep.executors.job import Config, Executor, Job, fate_of, wants_gpu
+
+#: Seconds between two questions about a job.
+_ASK = 1.0
+
+
+class RayExecutor(Executor):
+    """One job a run, which reserves its cores and GPUs and outlives us. Every machine sees the run directories."""
+
+    detached = True
+
+    def __init__(self, settings: RaySettings) -> None:
+        try:
+            from ray.job_submission import JobSubmissionClient  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise UserError(f"executor=ray needs Ray: pip install 'dlzoo[ray]' ({error})") from error
+        address = settings.address or os.environ.get("RAY_API_SERVER_ADDRESS") or "http://127.0.0.1:8265"
+        try:
+            self._client = JobSubmissionClient(address)
+        except (ConnectionError, RuntimeError) as error:
+            raise UserError(f"executor=ray: no cluster answers at {address}; `ray start --head` starts one") from error
+        self._address, self.workers, self.threads = address, settings.workers, settings.threads
+
+    def check(self, config: Config) -> None:
+        trainer = TrainerSettings(**config["trainer"])
+        if trainer.nodes > 1 or trainer.devices == "all":
+            raise UserError("executor=ray: a run is one machine's, and says how many devices: trainer.devices=4")
+
+    def has_room(self, config: Config, going: int) -> bool:
+        return self.workers is None or going < self.workers
+
+    def start(self, run: RunDir, config: Config) -> Job:
+        trainer = TrainerSettings(**config["trainer"])
+        assert trainer.devices != "all"
+        threads, output = trainer.threads or self.threads, str(run.output_file.absolute())
+        words = ["env", f"OMP_NUM_THREADS={threads}", *command(run.path.absolute())]
+        name = f"dlzoo-{hashlib.sha1(output.encode()).hexdigest()[:10]}-{time.time_ns()}"
+        # Where we are: a config may hold relative paths. exec: a signal reaches the run itself.
+        line = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)} >> {shlex.quote(output)} 2>&1"
+        try:
+            self._client.submit_job(
+                entrypoint=line,
+                submission_id=name,
+                entrypoint_num_cpus=threads * trainer.devices,
+                entrypoint_num_gpus=trainer.devices if wants_gpu(config) else None,
+                metadata={"run": str(run.path)},
+            )
+        except (RuntimeError, OSError) as error:
+            raise UserError(f"Ray refused {run.path.name}: {first_line(error)}") from error
+        write_atomically(run.job_file, json.dumps({"executor": "ray", "id": name}) + "\n")
+        return _RayJob(self._client, name, run)
+
+    def find(self, run: RunDir, name: dict[str, str]) -> Job | None:
+        if name["executor"] != "ray":
+            return None
+        job = _RayJob(self._client, name["id"], run)
+        return None if job.over() else job
+
+    def describe(self) -> str:
+        many = "all at once" if self.workers is None else f"{self.workers} at a time"
+        return f"ray at {self._address}, {many}"
+
+
+class _RayJob(Job):
+    def __init__(self, client: Any, name: str, run: RunDir) -> None:
+        self._client, self._name, self._run = client, name, run
+        self._asked, self._over = 0.0, False
+
+    def over(self) -> bool:
+        if not self._over and time.monotonic() - self._asked > _ASK:
+            self._asked = time.monotonic()
+            try:
+                self._over = self._client.get_job_status(self._name).is_terminal()
+            except RuntimeError as error:
+                self._over = "status code 404" in str(error)  # a cluster that never knew of it, or forgot
+            except OSError:  # it does not answer now
+                pass
+        return self._over
+
+    def fate(self) -> str | None:
+        try:
+            job = self._client.get_job_info(self._name)
+        except (RuntimeError, OSError) as error:
+            return first_line(error)
+        code = job.driver_exit_code
+        # A shell says 128 + n of a process that signal n ended.
+        return job.message if code is None else fate_of(128 - code if code > 130 else code, self._run)
+
+    def stop(self, at_once: bool = False) -> None:
+        self._client.stop_job(self._name)

@@ -1,0 +1,97 @@
+"""The space of a search, from what was typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from dlzoo import config as configs
+from dlzoo.config.overrides import expand, parse
+from dlzoo.core.errors import UserError
+
+Space = dict[str, BaseDistribution]
+
+_RANGE = re.compile(r"(log|uniform)\((?P<low>[^,()]+),(?P<high>[^,()]+)\)")
+_CALL = re.compile(r"(\w+)\(")
+_KNOWN = ("log", "uniform", "interval", "range", "choice", "glob", "tag", "int", "float", "str", "shuffle", "sort")
+
+
+def split(lines: Sequence[str]) -> tuple[list[str], Space]:
+    """(the settings that are fixed, the space of the others).
+
+    log(a,b), uniform(a,b), interval(a,b), tag(log,interval(a,b)): a number from a to b, a whole one where the setting
+    takes no other; choice(x,y), x,y, range(a,b): one of these.
+
+    Raises:
+        UserError: for what cannot be read, or if nothing is left to search.
+    """
+    fixed, ranges, space = [], {}, Space()
+    for line in lines:
+        key, _, value = line.partition("=")
+        if found := _RANGE.fullmatch(value.strip()):
+            ranges[key] = (_number(found["low"], line), _number(found["high"], line), found[1] == "log")
+            continue
+        if (word := _CALL.match(value)) and word[1] not in _KNOWN:
+            raise UserError(f"{line!r}: unknown {word[1]!r}; there is {', '.join(_KNOWN)}")
+        override = parse(line) if value else None
+        about_all = key.partition(".")[0] in (*configs.SWEEP_ONLY, "name", "run_dir")
+        if override is None or not override.is_sweep_override() or about_all:  # refused as a sweep refuses it
+            fixed.append(line)
+        elif override.is_interval_sweep():
+            interval: Any = override.value()
+            ranges[key] = (interval.start, interval.end, "log" in interval.tags)
+        else:
+            values = [each.partition("=")[2] for (each,) in expand([line], configs.options)[0]]
+            space[key] = CategoricalDistribution(values)
+    for key, (low, high, is_log) in ranges.items():
+        if not -inf < low < high < inf or (is_log and low <= 0):
+            raise UserError(f"{key}: from {low} to {high} is no range{' of a logarithm' if is_log else ''}")
+        # Hydra makes floats of the ends; whether a setting takes them, only the setting knows.
+        whole = low == int(low) and high == int(high) and not _takes(fixed, space, key, low + 0.5)
+        space[key] = IntDistribution(int(low), int(high), is_log) if whole else FloatDistribution(low, high, is_log)
+    if not space:
+        raise UserError("nothing to search: say optimizer.lr='log(0.001,1)' or norm='choice(bn,gn)'")
+    return fixed, space
+
+
+def spelled(values: dict[str, Any]) -> list[str]:
+    """The settings of a trial. Four digits of a rate are as good as seventeen, and can be read."""
+    return [f"{key}={float(f'{value:.4g}')!r}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in values.items()]  # fmt: skip
+
+
+def _number(text: str, line: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            raise UserError(f"cannot read {line!r}: {text.strip()!r} is no number") from None
+
+
+def _takes(fixed: list[str], space: Space, key: str, value: float) -> bool:
+    """Whether a setting may be `value`, with the first of each choice."""
+    first = [f"{name}={kind.choices[0]}" for name, kind in space.items() if isinstance(kind, CategoricalDistribution)]
+    try:
+        configs.compose([*fixed, *first, f"{key}={value}"])
+    except UserError:
+        return False
+    return True
+
+
+def any_of(kind: BaseDistribution) -> Any:
+    """A value of a distribution, to check the rest of a config with."""
+    if isinstance(kind, CategoricalDistribution):
+        return kind.choices[0]
+    assert isinstance(kind, (FloatDistribution, IntDistribution))
+    return kind.high

@@ -1,0 +1,7 @@
+"""Object detection: boxes around objects and their classes."""
+
+from dlzoo.tasks.detection import yolo_augment
+from dlzoo.tasks.detection.datasets import coco_json, voc, yolo_txt
+from dlzoo.tasks.detection.models import faster_rcnn, retinanet, ssd, yolo
+
+__all__ = ["coco_json", "faster_rcnn", "retinanet", "ssd", "voc", "yolo", "yolo_augment", "yolo_txt"]

@@ -1,0 +1,107 @@
+"""A JSON file of lists of objects, whose errors name the line."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+from reprlib import repr
+from typing import Any
+
+from dlzoo.core.errors import UserError
+
+_WORDS = {int: "an integer", str: "a word", list: "a list", bool: "true or false"}
+_SPACE = re.compile(r"[\s,:]*")
+
+
+class JsonFile:
+    """The content of a file: an object of lists of objects.
+
+    Args:
+        path: it is read at once.
+
+    Raises:
+        UserError: if it cannot be read, or is not well-formed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._content = json.loads(_text(path))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not a text in UTF-8") from error
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {error.lineno}: not well-formed JSON ({error.msg})") from error
+        except (RecursionError, ValueError) as error:  # too deep, or an integer of thousands of digits
+            raise UserError(f"{path}: not JSON that can be read ({error})") from error
+        if not isinstance(self._content, dict):
+            raise UserError(f"{path}: not an object of lists")
+
+    def rows(self, section: str) -> list[dict[str, Any]]:
+        """The objects of a list.
+
+        Raises:
+            UserError: if there is no such list.
+        """
+        found = self._content.get(section)
+        if not isinstance(found, list):
+            raise UserError(f"{self.path}: no list {section!r}")
+        return found
+
+    def get(self, section: str, index: int, key: str, *types: type) -> Any:
+        """What an object of a list says under `key`.
+
+        Raises:
+            UserError: if that is missing, or of none of the `types`.
+        """
+        thing = self.rows(section)[index]
+        if not isinstance(thing, dict):
+            raise UserError(f"{self.where(section, index)}: not an object")
+        if key not in thing:
+            raise UserError(f"{self.where(section, index)}: {key} is missing")
+        if type(thing[key]) not in types:
+            raise UserError(f"{self.where(section, index)}: {key} is {repr(thing[key])}, and not {_WORDS[types[0]]}")
+        return thing[key]
+
+    def where(self, section: str, index: int) -> str:
+        """The place of an object of a list: file, line and id."""
+        thing = self.rows(section)[index]
+        called = f"id {repr(thing['id'])}" if isinstance(thing, dict) and "id" in thing else f"number {index + 1}"
+        return f"{self.path}, line {self._lines[section][index]}, {section} {called}"
+
+    @cached_property
+    def _lines(self) -> dict[str, list[int]]:
+        # Nobody who has no error to report waits for this, or keeps the text.
+        return _lines_of_lists(_text(self.path))
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8-sig")
+
+
+def _lines_of_lists(text: str) -> dict[str, list[int]]:
+    """The line in which each element of each list begins, by the list's name, of well-formed JSON."""
+    decoder, lines = json.JSONDecoder(), {}
+    place, counted, line = text.index("{") + 1, 0, 1
+    while text[place := _next(text, place)] != "}":
+        key, place = decoder.raw_decode(text, place)
+        place = _next(text, place)
+        if text[place] != "[":
+            place = decoder.raw_decode(text, place)[1]
+            continue
+        lines[key], place = [], place + 1
+        while text[place := _next(text, place)] != "]":
+            line, counted = line + text.count("\n", counted, place), place
+            lines[key].append(line)
+            place = decoder.raw_decode(text, place)[1]
+        place += 1
+    return lines
+
+
+def _next(text: str, place: int) -> int:
+    """The first place from `place` on that is no space, comma or colon."""
+    found = _SPACE.match(text, place)
+    return found.end() if found else place

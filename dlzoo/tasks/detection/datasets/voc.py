@@ -1,0 +1,214 @@
+"""PASCAL VOC's detection sets, in torchvision's layout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from urllib.error import URLError
+
+from torchvision.datasets import VOCDetection
+
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.registry import DATASETS
+from dlzoo.data.box_set import BoxSet
+from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.storage.cache import Cache
+from dlzoo.data.storage.decode import alone
+from dlzoo.data.transforms.letterbox import Fit
+from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
+from dlzoo.tasks.detection.datasets.voc_xml import Node, read_xml
+
+CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+_LABELS = {name: label for label, name in enumerate(CLASSES)}
+_SOURCE = "Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010"
+
+#: Split -> the years and the lists of ImageSets/Main that it is made of.
+_Wanted = Mapping[str, Sequence[tuple[str, str]]]
+
+
+@DATASETS.register("voc2007", source=_SOURCE, model="yolov3", augment="yolo", boxes=True)
+def voc2007(
+    *,
+    cache: Cache,
+    root: str = "data",
+    download: bool = False,
+    image_size: ImageSize = 416,
+    fit: Fit = "letterbox",
+    on_bad: OnBad = "error",
+    difficult: bool = False,
+) -> BoxSet:
+    """9,963 photos with boxes of 20 classes; 5,011 (trainval) to train on.
+
+    `root` holds VOCdevkit/VOC2007 or VOC2007. `difficult` trains on objects that are marked difficult; they never count
+    in evaluation.
+    """
+    wanted = {"train": [("2007", "trainval")], "test": [("2007", "test")]}
+    return _box_set("voc2007", wanted, root, download, image_size, fit, on_bad, difficult, cache)
+
+
+@DATASETS.register("voc2012", source=_SOURCE, model="yolov3", augment="yolo", boxes=True)
+def voc2012(
+    *,
+    cache: Cache,
+    root: str = "data",
+    download: bool = False,
+    image_size: ImageSize = 416,
+    fit: Fit = "letterbox",
+    on_bad: OnBad = "error",
+    difficult: bool = False,
+) -> BoxSet:
+    """11,540 photos with boxes of 20 classes; 5,717 (train) to train on, and val to test: test is not published."""
+    wanted = {"train": [("2012", "train")], "test": [("2012", "val")]}
+    return _box_set("voc2012", wanted, root, download, image_size, fit, on_bad, difficult, cache)
+
+
+@DATASETS.register("voc0712", source=_SOURCE, model="yolov3", augment="yolo", boxes=True)
+def voc0712(
+    *,
+    cache: Cache,
+    root: str = "data",
+    download: bool = False,
+    image_size: ImageSize = 416,
+    fit: Fit = "letterbox",
+    on_bad: OnBad = "error",
+    difficult: bool = False,
+) -> BoxSet:
+    """21,503 photos with boxes of 20 classes: 16,551 (trainval of 2007 and 2012) to train on, and test of 2007."""
+    wanted = {"train": [("2007", "trainval"), ("2012", "trainval")], "test": [("2007", "test")]}
+    return _box_set("voc0712", wanted, root, download, image_size, fit, on_bad, difficult, cache)
+
+
+def _box_set(
+    name: str,
+    wanted: _Wanted,
+    root: str,
+    download: bool,
+    image_size: int,
+    fit: Fit,
+    on_bad: OnBad,
+    difficult: bool,
+    cache: Cache,
+) -> BoxSet:
+    folder = Path(os.path.expanduser(root))
+    if download:
+        _download(name, folder, wanted)
+    years = {year for lists in wanted.values() for year, _ in lists}
+    devkit = _devkit(folder, years)
+    if devkit is None:
+        missing = " and ".join(f"VOCdevkit/VOC{year}" for year in sorted(years))
+        raise UserError(f"data={name}: no {missing} in {root!r}; say data.download=true, or data.root=<folder>")
+    parts = {part: [reader for one in lists for reader in _readers(devkit, *one)] for part, lists in wanted.items()}
+    return box_set(
+        parts,
+        CLASSES,
+        root=devkit,
+        key=[name],
+        image_size=image_size,
+        fit=fit,
+        on_bad=on_bad,
+        cache=cache,
+        difficult=difficult,
+    )
+
+
+def _devkit(folder: Path, years: set[str]) -> Path | None:
+    """The folder in which all of VOC2007, VOC2012 are that are asked for; `folder` may be the only one itself."""
+    inside = folder.resolve()
+    holders = [
+        folder / "VOCdevkit",
+        folder,
+        *([inside.parent] if {inside.name} == {f"VOC{year}" for year in years} else []),
+    ]
+    return next((one for one in holders if all((one / f"VOC{year}").is_dir() for year in years)), None)
+
+
+def _download(name: str, folder: Path, wanted: _Wanted) -> None:
+    """Ranks and the runs of a sweep begin at the same moment: one downloads what is missing, the others find it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder / ".lock"):
+            for year, part in (one for lists in wanted.values() for one in lists):
+                devkit = _devkit(folder, {year})
+                if devkit is None or not _is_whole(devkit / f"VOC{year}", part):
+                    VOCDetection(folder, year=year, image_set=part, download=True)
+    except Exception as error:
+        # torchvision raises whatever the reading of a damaged archive happens to raise.
+        if isinstance(error, URLError):
+            raise UserError(f"data={name}: the download failed ({error.reason}); is there a network?") from error
+        mend = "delete what is there and try again"
+        raise UserError(f"data={name}: no whole copy in {str(folder)!r}; {mend}") from error
+
+
+def _is_whole(base: Path, part: str) -> bool:
+    """Whether every file of a list is there: an archive may have been unpacked in part."""
+    try:
+        names = _list(base, part).read_text().split()
+    except OSError:
+        return False
+    return all(_picture(base, name).is_file() and _xml(base, name).is_file() for name in names)
+
+
+def _list(base: Path, part: str) -> Path:
+    return base / "ImageSets" / "Main" / f"{part}.txt"
+
+
+def _picture(base: Path, name: str) -> Path:
+    return base / "JPEGImages" / f"{name}.jpg"
+
+
+def _xml(base: Path, name: str) -> Path:
+    return base / "Annotations" / f"{name}.xml"
+
+
+def _readers(devkit: Path, year: str, part: str) -> list[Annotate]:
+    """What reads the annotation of each picture of a list."""
+    base = devkit / f"VOC{year}"
+    path = _list(base, part)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); say data.download=true") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text in UTF-8") from error
+    places: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        name = line.strip()
+        if name in places:
+            raise UserError(f"{path}, line {number}: {name!r} is in line {places[name]} already")
+        if name:
+            places[name] = number
+    if not places:
+        raise UserError(f"{path}: an empty list")
+    return [partial(_annotation, base, name, f"{path}, line {number}") for name, number in places.items()]
+
+
+def _annotation(base: Path, name: str, listed: str) -> Annotation:
+    path = _xml(base, name)
+    if not path.is_file():
+        raise UserError(f"{listed}: there is no annotation {str(path)!r}")
+    annotation = read_xml(path)
+    if annotation.tag != "annotation":
+        raise UserError(f"{annotation.where}: <{annotation.tag}> where <annotation> should be")
+    size = annotation.one("size")
+    said = (int(size.number("width")), int(size.number("height")))
+    things = [_object(node) for node in annotation.all("object")]
+    return Annotation(_picture(base, name), said, things, lambda: size.where)
+
+
+def _object(node: Node) -> Object:
+    name = node.one("name")
+    label = _LABELS.get(name.text.strip())
+    if label is None:
+        raise UserError(
+            f"{name.where}: unknown class {name.text.strip()!r}; {did_you_mean(name.text.strip(), CLASSES)}"
+        )
+    box = node.one("bndbox")
+    x1, y1, x2, y2 = (box.number(tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = bool(node.all("difficult")) and node.number("difficult") != 0  # VOC's own reader takes none for no
+    # The first pixel is 1, and the last one belongs to the box.
+    return Object((x1 - 1, y1 - 1, x2, y2), label, difficult, lambda: box.where)

@@ -1,0 +1,182 @@
+"""One's own detection data as text files, one a picture, as Ultralytics' tools read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.registry import DATASETS
+from dlzoo.data.box_set import BoxSet
+from dlzoo.data.datasets.image_folder import ImageSize, pictures_below
+from dlzoo.data.storage.cache import Cache
+from dlzoo.data.transforms.letterbox import Fit
+from dlzoo.tasks.detection.datasets.annotations import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
+
+#: A class above this is taken for a mistake where nobody names the classes.
+_MOST_CLASSES = 10_000
+
+
+class _Part(NamedTuple):
+    """The pictures of a split, each with the file of its objects."""
+
+    images: Path
+    texts: dict[Path, Path]
+    orphans: list[Path]
+
+
+@DATASETS.register(
+    "yolo_txt", source="docs.ultralytics.com, detection data sets", model="yolov3", augment="yolo", boxes=True
+)
+def yolo_txt(
+    *,
+    cache: Cache,
+    root: str | None = None,
+    image_size: ImageSize = 416,
+    fit: Fit = "letterbox",
+    on_bad: OnBad = "error",
+) -> BoxSet:
+    """Pictures in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
+
+    Positions are in parts of the picture's width and height; a picture without a text file has no objects.
+    root/{train,valid,test}/{images,labels} will do as well. The classes are named in root/classes.txt, one a line, or
+    under names in root/data.yaml; otherwise by their numbers. Without test, val is the test split; without both, or
+    with all pictures right in root/images, a fixed fifth of train.
+    """
+    if not root:
+        raise UserError("data=yolo_txt needs data.root=<folder with images/ and labels/>")
+    folder = Path(os.path.expanduser(root))
+    if not folder.is_dir():
+        raise UserError(f"data.root: no folder {root!r}")
+    parts = _parts(folder)
+    names = _names(folder) or _numbers(text for part in parts.values() for text in part.texts.values())
+    readers = {name: _readers(part, names) for name, part in parts.items()}
+    return box_set(
+        readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, cache=cache
+    )
+
+
+def _parts(folder: Path) -> dict[str, _Part]:
+    found: dict[str, _Part] = {}
+    for part, words in PART_WORDS.items():
+        for word in words:
+            for images, labels in ((f"images/{word}", f"labels/{word}"), (f"{word}/images", f"{word}/labels")):
+                if (folder / images).is_dir() and part not in found:
+                    found[part] = _part(folder / images, folder / labels)
+    if "train" not in found and found:
+        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(found)}, but not images/train")
+    if not found:
+        if not (folder / "images").is_dir():
+            raise UserError(f"data.root: neither images/train nor images in {str(folder)!r}")
+        found["train"] = _part(folder / "images", folder / "labels")
+    return found
+
+
+def _part(images: Path, labels: Path) -> _Part:
+    texts: dict[Path, Path] = {}
+    pictures: dict[Path, Path] = {}
+    for path in pictures_below(str(images)):
+        text = (labels / path.relative_to(images)).with_suffix(".txt")
+        if text in pictures:
+            raise UserError(f"{path}: {pictures[text].name} has the same name, and {text} would be for both")
+        pictures[text], texts[path] = path, text
+    if not texts:
+        raise UserError(f"data.root: no pictures in {str(images)!r}")
+    if not labels.is_dir():
+        raise UserError(f"data.root: there are pictures in {str(images)!r}, and no folder {str(labels)!r}")
+    # Labelling tools put a list of the classes beside the labels.
+    there = sorted(path for path in labels.rglob("*.txt") if path.name != "classes.txt")
+    return _Part(images, texts, [path for path in there if path not in pictures])
+
+
+def _names(folder: Path) -> list[str]:
+    """What the classes are called; nothing where nobody says it."""
+    if (path := folder / "classes.txt").is_file():
+        names = [line.strip() for line in _text(path).splitlines()]
+        while names and not names[-1]:
+            names.pop()
+    elif (path := folder / "data.yaml").is_file():
+        names = _yaml_names(path)
+    else:
+        return []
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise UserError(f"{path}: the names of the classes must be there, each once and none empty")
+    return names
+
+
+def _yaml_names(path: Path) -> list[str]:
+    try:
+        content = yaml.safe_load(_text(path))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # too deep, or a day that there is not
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}" if mark else f"{path}"
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise UserError(f"{place}: not well-formed YAML ({problem})") from error
+    names = content.get("names") if isinstance(content, Mapping) else None
+    if isinstance(names, Mapping) and set(names) == set(range(len(names))):
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not all(type(name) in (str, int, float) for name in names):
+        raise UserError(f"{path}: names must be a list, or a mapping from 0, 1, ... to names (of yes and no in quotes)")
+    return [str(name) for name in names]
+
+
+def _numbers(texts: Iterable[Path]) -> list[str]:
+    """The numbers of the classes as their names; what is no class is for the reader to complain about."""
+    most = 0
+    for text in texts:
+        for line in _lines(text):
+            number = line.split()[0] if line.strip() else ""
+            if number.isdecimal() and len(number) < 10:
+                if int(number) >= _MOST_CLASSES:
+                    raise UserError(f"{text}: class {number}; name so many classes in classes.txt")
+                most = max(most, int(number))
+    return [str(number) for number in range(most + 1)]
+
+
+def _readers(part: _Part, names: list[str]) -> list[Annotate]:
+    return [
+        *(partial(_annotation, path, text, names) for path, text in part.texts.items()),
+        *(partial(_orphan, path, part.images) for path in part.orphans),
+    ]
+
+
+def _orphan(path: Path, images: Path) -> Annotation:
+    raise UserError(f"{path}: there is no picture of this name in {str(images)!r}")
+
+
+def _annotation(path: Path, text: Path, names: list[str]) -> Annotation:
+    lines = enumerate(_lines(text), 1)
+    things = [_object(line, f"{text}, line {number}", names) for number, line in lines if line.strip()]
+    return Annotation(path, None, things, lambda: str(text), relative=True)
+
+
+def _object(line: str, where: str, names: list[str]) -> Object:
+    words = line.split()
+    if len(words) != 5:
+        raise UserError(f"{where}: {len(words)} words where `class cx cy w h` should be")
+    try:
+        cx, cy, width, height = map(float, words[1:])
+    except ValueError:
+        raise UserError(f"{where}: {line.strip()!r} holds what is not a number") from None
+    if not words[0].isdecimal() or len(words[0]) > 9 or int(words[0]) >= len(names):
+        raise UserError(f"{where}: unknown class {words[0]!r}; there are {len(names)}, from 0")
+    box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+    return Object(box, int(words[0]), False, lambda: where)
+
+
+def _lines(path: Path) -> list[str]:
+    return _text(path).splitlines() if path.exists() else []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text in UTF-8") from error

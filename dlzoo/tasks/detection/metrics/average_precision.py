@@ -1,0 +1,61 @@
+"""Average precision of each class as in PASCAL VOC, by 11 points (2007) and by all points (2010 and later)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlzoo.tasks.detection.metrics.matching import Matching
+
+
+class Curve(NamedTuple):
+    """What the surest detections of a class are worth, for each number of them that is kept.
+
+    Attributes:
+        found: (D,) how many of the first 1, 2, ... D detections hit; those that find difficult objects are not here.
+        objects: how many there were to find, difficult ones not counted.
+    """
+
+    found: NDArray[np.int64]
+    objects: int
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """(D,): the share of detections that hit."""
+        return self.found / np.arange(1, len(self.found) + 1)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """(D,): the share of objects that were found."""
+        return self.found / self.objects
+
+    def precision_at(self, points: int) -> NDArray[np.float64]:
+        """The greatest precision with at least each recall 0, 1 / points, ... 1: (points + 1,)."""
+        # In whole numbers: 3 of 10 objects are a recall of 0.3, which 3 * 0.1 in floating point is a little above.
+        first = np.searchsorted(self.found * points, np.arange(points + 1) * self.objects)
+        return np.append(self._greatest(), 0)[first]
+
+    def eleven_points(self) -> float:
+        """Mean of the precision at recalls 0, 0.1, ... 1 (VOC 2007)."""
+        return float(self.precision_at(10).mean())
+
+    def all_points(self) -> float:
+        """The area under the curve after making precision fall with recall (VOC 2010)."""
+        hits = np.diff(self.found, prepend=0) > 0
+        return float(self._greatest()[hits].sum() / self.objects)
+
+    def _greatest(self) -> NDArray[np.float64]:
+        """The greatest precision with as many detections or more: (D,)."""
+        return np.maximum.accumulate(self.precision[::-1])[::-1]
+
+
+def curves(matching: Matching, num_classes: int) -> list[Curve | None]:
+    """The curve of each class, None for one without objects that count."""
+    objects = np.bincount(matching.objects.classes[~matching.difficult], minlength=num_classes)
+    made: list[Curve | None] = []
+    for number, count in enumerate(objects.tolist()):
+        counted = (matching.detections.classes == number) & ~matching.ignored
+        made.append(Curve(matching.hits[counted].cumsum(), count) if count else None)
+    return made

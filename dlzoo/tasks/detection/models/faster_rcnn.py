@@ -1,0 +1,219 @@
+"""Faster R-CNN: one network proposes boxes, another looks at what is inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
+
+from dlzoo.boxes.codecs import delta_decode, delta_encode
+from dlzoo.boxes.objects import Matches, objects
+from dlzoo.core.errors import UserError
+from dlzoo.core.registry import MODELS
+from dlzoo.core.schema import BelowOne, Positive, PositiveInt
+from dlzoo.layers.neck import NoNeck
+from dlzoo.layers.parts import Parts
+from dlzoo.models.backbone import Backbone
+from dlzoo.tasks.detection.matcher import assign
+from dlzoo.tasks.detection.models.anchor_head import one_width, probabilities
+from dlzoo.tasks.detection.models.detector import PARTS, Detector
+from dlzoo.tasks.detection.models.roi import Pooling, RoiHead
+from dlzoo.tasks.detection.models.rpn import Proposed, Proposer, sample, taken, whole
+
+#: Of the maps of a pyramid, and of the only map without one.
+PYRAMID, SINGLE = (4, 8, 16, 32), (16,)
+
+#: What the offsets of the second stage are multiplied by (in the code of arXiv:1504.08083).
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+
+
+class Raw(NamedTuple):
+    """What the second stage needs: maps of one width, fine to coarse, the proposals, and (height, width) of images."""
+
+    maps: list[Tensor]
+    proposed: Proposed
+    size: tuple[int, int]
+
+
+class FasterRCNN(Detector):
+    """Images (N, C, H, W) -> maps and proposals (figure 2); what is inside them is looked at when boxes are known.
+
+    Training needs boxes around objects as well as proposals, so that forward is only what comes before. On the meta
+    device, where costs are counted, it goes on with as many boxes as training looks at.
+
+    Args:
+        strides: of the maps.
+        sizes: sides of the anchors of each map of the first stage; one more than maps for a pyramid.
+        width: channels of the maps where the neck gives different ones.
+        rois: boxes of an image that the second stage learns from.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        parts: Parts,
+        *,
+        strides: Sequence[int],
+        sizes: Sequence[tuple[float, ...]],
+        num_classes: int,
+        exclusive: bool,
+        width: int,
+        proposals: int,
+        rois: int,
+        pooling: Pooling,
+        hidden: tuple[int, ...],
+        drop_rate: float,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.num_classes, self.exclusive = backbone, num_classes, exclusive
+        self.neck = parts.neck(backbone.select(strides, parts))
+        self.laterals, width = one_width(self.neck.out_channels, width)
+        self.coarser = len(sizes) > len(strides)
+        proposing = [*strides, 2 * strides[-1]] if self.coarser else strides
+        self.proposer = Proposer(width, proposing, sizes, parts, proposals=proposals)
+        self.sampler = BalancedPositiveNegativeSampler(rois, 0.25)
+        self.roi = RoiHead(
+            width,
+            strides,
+            parts,
+            num_scores=num_classes + 1 if exclusive else num_classes,
+            pooling=pooling,
+            hidden=hidden,
+            drop_rate=drop_rate,
+        )
+
+    def forward(self, images: Tensor) -> Raw:
+        maps = self.neck(self.backbone(images))
+        maps = [lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)]
+        size = (images.shape[2], images.shape[3])
+        # Every other pixel is a map for the largest anchors (arXiv:1612.03144, section 4.1).
+        coarser = [F.max_pool2d(maps[-1], 1, 2)] if self.coarser else []
+        proposed = self.proposer([*maps, *coarser], size)
+        if images.is_meta:
+            self.roi(maps, list(proposed.boxes[:, : self.sampler.batch_size_per_image]), size)
+        return Raw(maps, proposed, size)
+
+    def matches(self, raw: Raw, labels: Tensor) -> list[Matches]:
+        return [self.proposer.matches(raw.proposed, labels), self._inside(raw, labels)]
+
+    def _inside(self, raw: Raw, labels: Tensor) -> Matches:
+        """What the second stage says of a sample of the proposals, among which are the objects themselves."""
+        given, allowed = _with_objects(raw, labels)
+        found = assign(given, labels, low=0.5, high=0.5)
+        rows, weights = sample(self.sampler, found, allowed)
+        boxes, targets, positive = (taken(values, rows) for values in (given, found.boxes, found.positive))
+        classes = torch.where(positive, taken(found.classes, rows), self.num_classes).flatten()
+        scores, each = (said.float() for said in self.roi([m.float() for m in raw.maps], list(boxes), raw.size))
+        own = classes.clamp(max=self.num_classes - 1)
+        offsets = each.take_along_dim(own[:, None, None], 1).squeeze(1)
+        boxes, targets, nothing = boxes.flatten(0, 1), targets.flatten(0, 1), offsets.new_zeros(0)
+        return Matches(
+            boxes=delta_decode(offsets, boxes, WEIGHTS),
+            box_targets=targets,
+            offsets=offsets,
+            offset_targets=delta_encode(targets, boxes, WEIGHTS),
+            box_weights=(weights * positive).flatten(),
+            scores=scores,
+            classes=classes,
+            class_weights=weights.flatten(),
+            objectness=nothing,
+            objectness_targets=nothing,
+            objectness_weights=nothing,
+            matched=weights.sum().clamp(min=1),
+        )
+
+    def candidates(self, raw: Raw) -> tuple[Tensor, Tensor]:
+        boxes, scores = [], []
+        # Image by image: what is inside a thousand boxes of one takes 50 MB.
+        for image, (proposals, there) in enumerate(zip(raw.proposed.boxes, raw.proposed.there, strict=True)):
+            maps = [level[image : image + 1].float() for level in raw.maps]
+            logits, each = (said.float() for said in self.roi(maps, [proposals], raw.size))
+            boxes.append(delta_decode(each[:, : self.num_classes], proposals[:, None], WEIGHTS))
+            likely = probabilities(logits, self.num_classes, exclusive=self.exclusive)
+            scores.append(torch.where(there[:, None], likely, 0))
+        return torch.stack(boxes), torch.stack(scores)
+
+
+def _with_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Proposals and objects as boxes (N, P + M, 4), and which of them may be learnt from (N, P + M)."""
+    boxes, _, there, difficult = objects(labels)
+    taught = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    boxes = torch.where(taught[..., None], boxes, whole(raw.size, boxes))
+    return torch.cat((raw.proposed.boxes, boxes), 1), torch.cat((raw.proposed.there, taught), 1)
+
+
+@MODELS.register(
+    "faster_rcnn",
+    source="arXiv:1506.01497, figure 2; with a pyramid arXiv:1612.03144, section 4",
+    backbone="resnet50",
+    neck={"name": "fpn", "plain": True},
+    loss="cross_entropy",
+    box_loss="smooth_l1",
+    nms={"name": "nms", "iou": 0.5},
+    **PARTS,
+)
+def faster_rcnn(
+    *,
+    num_classes: int,
+    image_size: int,
+    parts: Parts,
+    backbone: Backbone,
+    exclusive: bool,
+    anchors: tuple[Positive, ...] | None = None,
+    proposals: PositiveInt = 1000,
+    rois: PositiveInt = 512,
+    roi: Pooling | None = None,
+    width: PositiveInt = 256,
+    hidden: tuple[PositiveInt, ...] | None = None,
+    drop_rate: BelowOne | None = None,
+) -> FasterRCNN:
+    """Faster R-CNN: a network proposes boxes, another looks at what is inside them
+
+    neck=none gives the paper's, on one map of stride 16: backbone=vgg16. `anchors`: their sides in pixels, of a pyramid
+    one for each of five maps; null is 32, 64, ... 512, and without a pyramid 128, 256 and 512 of images of 600 px.
+    `proposals`: of an image, in training twice as many, of which `rois` are learnt from. `roi`: null is align, and
+    without a pyramid pool. `width`: channels of the maps where the neck gives different ones. `hidden`: widths of the
+    fully connected layers, null is two of 1024, and without a pyramid of 4096; `drop_rate` after each, null is 0, and
+    without a pyramid 0.5.
+
+    Raises:
+        UserError: for too few or too many anchors, and for RoI pooling of a pyramid.
+    """
+    # Strides must be known before the channels are that a neck is made for.
+    alone = isinstance(parts.neck((1,)), NoNeck)
+    strides = SINGLE if alone else PYRAMID
+    return FasterRCNN(
+        backbone,
+        parts,
+        strides=strides,
+        sizes=_sizes(anchors, image_size, alone=alone),
+        num_classes=num_classes,
+        exclusive=exclusive,
+        width=width,
+        proposals=proposals,
+        rois=rois,
+        pooling=roi or ("pool" if alone else "align"),
+        hidden=hidden if hidden is not None else (4096 if alone else 1024,) * 2,
+        drop_rate=drop_rate if drop_rate is not None else (0.5 if alone else 0.0),
+    )
+
+
+def _sizes(anchors: tuple[float, ...] | None, image_size: int, *, alone: bool) -> list[tuple[float, ...]]:
+    """Of each map of the first stage.
+
+    Raises:
+        UserError: if there are not as many as maps, or none.
+    """
+    if alone:
+        sizes = anchors if anchors is not None else tuple(size * image_size / 600 for size in (128, 256, 512))
+        if not sizes:
+            raise UserError("model.anchors=[] must have at least one side, in pixels")
+        return [sizes]
+    sizes = anchors if anchors is not None else (32, 64, 128, 256, 512)
+    if len(sizes) != len(PYRAMID) + 1:
+        raise UserError(f"model.anchors takes {len(PYRAMID) + 1} sides, one for each map, not {len(sizes)}")
+    return [(size,) for size in sizes]

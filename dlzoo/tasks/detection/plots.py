@@ -1,0 +1,192 @@
+"""Pictures of what a detector found: curves, kinds of errors, classes, and boxes on pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dlzoo.boxes.objects import objects
+from dlzoo.metrics.plots import QUIET, TRAIN, VAL, quiet
+from dlzoo.tasks.detection.metrics.average_precision import Curve
+from dlzoo.tasks.detection.metrics.error_types import ENOUGH, KINDS, SURE, TOUCHING
+
+#: More classes than this have no colours of their own in a plot of curves.
+_READABLE = 20
+#: What an error is, below its name.
+_MEANING = {
+    "classification": f"IoU ≥ {ENOUGH}, wrong class",
+    "localisation": f"IoU {TOUCHING} to {ENOUGH}, right class",
+    "both": f"IoU {TOUCHING} to {ENOUGH}, wrong class",
+    "duplicate": "found before",
+    "background": f"IoU ≤ {TOUCHING} with everything",
+    "missed": "object not found, nor nearly",
+}
+#: The longer side, in pixels, that a small picture is enlarged to for `drawn`, nearly.
+_LONG = 640
+#: Pixels to an inch of `drawn`, where letters have 9 points.
+_DPI = 100
+
+
+def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[str]) -> Figure:
+    """A line for each class with objects and their mean, in the order of their AP; of many classes only the mean.
+
+    Precision is the greatest with at least the recall, which is what AP is the area under.
+    """
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    axes = figure.subplots()
+    there = [
+        (curve.all_points(), place, curve.precision_at(100)) for place, curve in enumerate(curves) if curve is not None
+    ]
+    recalls = np.linspace(0, 1, 101)
+    if there:
+        mean = np.mean([ap for ap, _, _ in there])
+        line = np.mean([line for _, _, line in there], 0)
+        axes.plot(recalls, line, color="black", linewidth=2.5, zorder=3, label=f"{mean:.3f}  mean")
+    for ap, place, line in sorted(there, key=lambda item: -item[0]):
+        if len(there) > _READABLE:
+            axes.plot(recalls, line, color=QUIET, alpha=0.3, linewidth=0.8)
+        else:
+            style = "-" if place % 20 < 10 else "--"
+            axes.plot(recalls, line, style, color=_colour(place % 10), label=f"{ap:.3f}  {classes[place]}")
+    axes.set(xlabel="recall", ylabel="greatest precision with this recall or more", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(f"precision and recall on the test split, IoU ≥ {ENOUGH}")
+    if there:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, title="AP")
+    quiet(axes)
+    return figure
+
+
+def error_types(metrics: Mapping[str, float]) -> Figure:
+    """A bar for each of errors_*: how many there are in a picture."""
+    figure = Figure(figsize=(7.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    counts = [metrics[f"errors_{kind}"] for kind in KINDS]
+    bars = axes.barh(range(len(KINDS)), counts, color=[VAL if kind == "missed" else TRAIN for kind in KINDS])
+    axes.bar_label(bars, fmt="{:.2f}", padding=3)
+    axes.set_yticks(range(len(KINDS)), [f"{kind}\n{_MEANING[kind]}" for kind in KINDS], fontsize=8)
+    axes.invert_yaxis()
+    title = f"errors on the test split, of detections with a score of {SURE} or more"
+    axes.set(xlabel="in a picture", xlim=(0, 1.12 * max(*counts, 0.01)))
+    figure.suptitle(title, fontsize="medium")
+    _bars_only(axes)
+    return figure
+
+
+def class_precisions(
+    precisions: Sequence[float | None], counts: Sequence[float | None], classes: Sequence[str]
+) -> Figure:
+    """A bar for the AP of each class that has objects, the best above, with its number of objects."""
+    there = sorted((ap, place) for place, ap in enumerate(precisions) if ap is not None)
+    figure = Figure(figsize=(7, 1.2 + 0.24 * len(there)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(there)), [ap for ap, _ in there], color=TRAIN)
+    axes.set_yticks(range(len(there)), [f"{classes[place]} ({counts[place]})" for _, place in there], fontsize=8)
+    for height, (ap, _) in enumerate(there):
+        axes.text(1.01, height, f"{ap:.3f}", fontsize=8, va="center")
+    title = f"AP of classes (objects) of the test split, IoU ≥ {ENOUGH}"
+    if there:
+        mean = float(np.mean([ap for ap, _ in there]))
+        axes.axvline(mean, color=VAL, linestyle="--")
+        title += f", mean {mean:.3f} dashed"
+    axes.set(xlabel="AP", xlim=(0, 1), ylim=(-0.6, max(len(there), 1) - 0.4))
+    figure.suptitle(title, fontsize="medium")
+    _bars_only(axes)
+    return figure
+
+
+def predictions(
+    images: Sequence[NDArray[np.uint8]],
+    detections: Sequence[Tensor],
+    labels: Sequence[Tensor] | None,
+    classes: Sequence[str],
+    columns: int = 4,
+) -> Figure:
+    """Pictures (H, W, 3) of any size with detections (D, 6) of a score of 0.3 or more and, dashed, objects (M, 6)."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    shape = float(np.mean([image.shape[0] / image.shape[1] for image in images]))
+    figure = Figure(figsize=(3.2 * columns, 3.2 * min(shape, 2) * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in panels:
+        axes.axis("off")
+    for place, (axes, image, found) in enumerate(zip(panels, images, detections, strict=False)):
+        height, width = image.shape[:2]
+        axes.imshow(image, extent=(0, width, height, 0))
+        if labels is not None:
+            said = objects(labels[place])
+            for x1, y1, x2, y2 in said.boxes[said.there].tolist():
+                axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="black", linewidth=1.6))
+                axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="white", linewidth=1, linestyle=(0, (4, 4))))
+        _draw(axes, found[found[:, 4] >= SURE], classes, letters=7)
+    figure.suptitle(f"detections with a score of {SURE} or more" + (", objects dashed" if labels is not None else ""))
+    return figure
+
+
+def drawn(image: NDArray[np.uint8], detections: Tensor, classes: Sequence[str]) -> Image.Image:
+    """The picture (H, W, 3) with boxes, names and scores of detections (D, 6); a small one is enlarged first."""
+    height, width = image.shape[:2]
+    times = max(1, round(_LONG / max(height, width)))
+    shown = Image.fromarray(image).resize((width * times, height * times), Image.Resampling.BICUBIC)
+    # A hundredth of a pixel more, or rounding may cost a whole one.
+    figure = Figure(figsize=((shown.width + 0.01) / _DPI, (shown.height + 0.01) / _DPI), dpi=_DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    axes.imshow(shown, extent=(0, width, height, 0), interpolation="none", aspect="auto")
+    _draw(axes, detections, classes, letters=9 * max(1.0, max(shown.size) / 1000))
+    canvas = FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], letters: float) -> None:
+    """Boxes with names and scores in letters of so many points, the surest above the others."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()  # low is the greater: rows are counted from above
+    for x1, y1, x2, y2, score, number in sorted(detections.tolist(), key=lambda row: row[4]):
+        if score <= 0:
+            continue
+        colour = _colour(int(number))
+        axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=colour, linewidth=letters / 5))
+        # Near the right edge names end where boxes end, and near the upper one they are below it.
+        at_right, at_top = x1 > 0.6 * right + 0.4 * left, y1 < 0.93 * high + 0.07 * low
+        axes.text(
+            min(x2, right) if at_right else max(x1, left),
+            max(y1, high),
+            f"{classes[int(number)]} {score:.2f}",
+            fontsize=letters,
+            color="white" if np.dot(colour, (0.3, 0.59, 0.11)) < 0.55 else "black",
+            ha="right" if at_right else "left",
+            va="top" if at_top else "bottom",
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
+            clip_on=True,
+            parse_math=False,
+        )
+
+
+def _bars_only(axes: Axes) -> None:
+    """As all plots, with a grid for the values only, and behind the bars."""
+    quiet(axes)
+    axes.grid(False, axis="y")
+    axes.set_axisbelow(True)
+
+
+def _rectangle(x1: float, y1: float, x2: float, y2: float, **style: Any) -> Rectangle:
+    return Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **style)
+
+
+def _colour(number: int) -> tuple[float, float, float]:
+    """Of class `number`: ten strong colours for the first and ten light ones for the next; then from the beginning."""
+    red, green, blue, _ = colormaps["tab20"](2 * (number % 10) + number // 10 % 2)
+    return red, green, blue

@@ -1,0 +1,167 @@
+"""Pictures with objects: both moved together, and several pictures made into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.v2 import functional as V
+
+from dlzoo.boxes.iou import area
+from dlzoo.core.rng import Draw, key
+from dlzoo.data.transforms.geometry import hole
+from dlzoo.data.transforms.letterbox import GREY
+from dlzoo.data.transforms.mixing import beta_quantiles, quantile
+
+#: The part of an object's area that has to be left of it, and its shortest side in pixels.
+_LEAST, _SHORTEST = 0.25, 2.0
+
+
+class BoxMixer:
+    """(uint8 images (N, C, H, W), labels (N, M, 6), draw, step) -> images and labels that a step sees.
+
+    `mosaic` is the share of pictures made of four, `mixup` the alpha of Beta(alpha, alpha) of two pictures that
+    shine through each other, `cutout` the side of a hole; 0 leaves each out. Pictures of a step come out with one of
+    the sides `multi_scale`, another one each step. Mosaics and mixtures have as many rows of labels as the fullest of
+    them has objects.
+
+    As with classes, partners are pictures that were handed over together.
+    """
+
+    def __init__(
+        self, *, mosaic: float = 0.0, mixup: float = 0.0, cutout: int = 0, multi_scale: Sequence[int] = ()
+    ) -> None:
+        self._mosaic, self._side, self._sides = mosaic, cutout, tuple(multi_scale)
+        self._mixes, self._mixup = mixup > 0, beta_quantiles(mixup)
+
+    def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
+        draw = draw.part("mixer")
+        if self._mosaic:
+            images, labels = _mosaic(images, labels, draw.part("mosaic"), self._mosaic)
+        if self._mixes:
+            images, labels = self._blended(images, labels, draw)
+        if self._mosaic or self._mixes:
+            labels = _compact(labels)
+        if self._side:
+            images = images.masked_fill(hole(draw, (images.shape[2], images.shape[3]), (self._side, self._side)), GREY)
+        if self._sides:
+            # Of the key alone: the host knows it, and so does every rank.
+            images, labels = resized(images, labels, self._sides[key(draw.key, "side", step) % len(self._sides)])
+        return images, labels
+
+    def _blended(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        self._mixup = self._mixup.to(images.device)
+        weight = quantile(self._mixup, draw.uniform("mixup"))[:, None, None, None]
+        partner = draw.uniform("partner").argsort(stable=True)
+        mixed = images * weight + images[partner] * (1 - weight)
+        return _bytes(mixed), torch.cat((labels, labels[partner]), 1)
+
+
+def resized(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """uint8 images (N, C, H, W) and labels (N, M, 6) brought to (side, side); bilinear, smoothed where smaller."""
+    height, width = images.shape[2:]
+    left, top, right, bottom, *rest = labels.unbind(-1)
+    across, down = side / width, side / height
+    labels = torch.stack([left * across, top * down, right * across, bottom * down, *rest], -1)
+    return V.resize(images, [side, side]).contiguous(memory_format=torch.channels_last), labels
+
+
+def moved_pixels(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Float pixels (N, C, H, W), each at x from x * scale + offset on, (N, 2) each; bilinear, grey where nothing is.
+
+    Coordinates begin at the outer edge of the first pixel. A negative scale mirrors.
+    """
+    places = []
+    for axis, length in enumerate((pixels.shape[3], pixels.shape[2])):
+        middles = torch.arange(length, device=pixels.device) + 0.5
+        places.append((middles - offset[:, axis, None]) / scale[:, axis, None] * (2 / length) - 1)
+    grid = torch.stack(torch.broadcast_tensors(places[0][:, None, :], places[1][:, :, None]), 3)
+    return F.grid_sample(pixels - GREY, grid, align_corners=False).add_(GREY)
+
+
+def moved_boxes(labels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Labels (N, M, 6) of pictures that were moved so."""
+    corners = labels[..., :4].unflatten(-1, (2, 2)) * scale[:, None, None] + offset[:, None, None]
+    return torch.cat((corners.amin(-2), corners.amax(-2), labels[..., 4:]), -1)
+
+
+def clipped(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
+    """Labels (N, M, 6) clipped to pictures of `size` (N, 2), width and height.
+
+    An object is gone of which less than a share `least` of the area is left, or less than two pixels of a side.
+    """
+    corners = labels[..., :4].unflatten(-1, (2, 2))
+    inside = torch.minimum(corners.clamp(min=0), size[:, None, None])
+    short = (inside[..., 1, :] - inside[..., 0, :]).amin(-1) < _SHORTEST
+    boxes = inside.flatten(-2)
+    gone = short | (area(boxes) < least * area(labels[..., :4]))
+    return _without(torch.cat((boxes, labels[..., 4:]), -1), gone)
+
+
+def extent(images: Tensor) -> Tensor:
+    """(N, 2): the width and the height of images, on their device."""
+    sides = [torch.full((len(images),), float(images.shape[axis]), device=images.device) for axis in (3, 2)]
+    return torch.stack(sides, 1)
+
+
+def _mosaic(images: Tensor, labels: Tensor, draw: Draw, share: float) -> tuple[Tensor, Tensor]:
+    """A `share` of the pictures made of four that meet in a random place, each large enough to fill its quarter."""
+    size = extent(images)
+    centre = (size * (0.25 + 0.5 * draw.uniform("centre", 2))).round()
+    chosen = draw.uniform("chosen") < share
+    canvas, found = torch.full_like(images, GREY, dtype=torch.float32), []
+    edges = (torch.zeros_like(size), centre, size)
+    for number, partner in enumerate(_partners(draw, 4)):
+        right, down = number % 2, number // 2
+        low = torch.stack([edges[right][:, 0], edges[down][:, 1]], 1)
+        high = torch.stack([edges[right + 1][:, 0], edges[down + 1][:, 1]], 1)
+        scale = ((high - low) / size).amax(1, keepdim=True).clamp(min=1e-3).expand(-1, 2)
+        # A picture on the left or above ends where the four meet, the others begin there.
+        before = torch.stack([scale[:, 0] * size[:, 0] * (1 - right), scale[:, 1] * size[:, 1] * (1 - down)], 1)
+        piece = moved_pixels(images[partner].float(), scale, centre - before)
+        canvas = torch.where(_within(images, low, high), piece, canvas)
+        rows = clipped(moved_boxes(labels[partner], scale, centre - before), size)
+        alone = labels if number == 0 else _without(labels, labels[..., 4] >= 0)
+        found.append(torch.where(chosen[:, None, None], rows, alone))
+    return torch.where(chosen[:, None, None, None], _bytes(canvas), images), torch.cat(found, 1)
+
+
+def _partners(draw: Draw, count: int) -> list[Tensor]:
+    """`count` times (N,): each sample itself, then others; all different where the batch is large enough."""
+    order = draw.uniform("partner").argsort(stable=True)
+    place = order.argsort(stable=True)
+    return [order.roll(-number)[place] for number in range(count)]
+
+
+def _within(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """(N, 1, H, W) bool: the pixels between `low` and `high`, (N, 2) each."""
+    inside = []
+    for axis, length in enumerate((images.shape[3], images.shape[2])):
+        middles = torch.arange(length, device=images.device) + 0.5
+        inside.append((middles > low[:, axis, None]) & (middles < high[:, axis, None]))
+    return (inside[1][:, :, None] & inside[0][:, None, :])[:, None]
+
+
+def _without(labels: Tensor, gone: Tensor) -> Tensor:
+    """Labels (N, M, 6), no object where `gone` (N, M) says so."""
+    classes = labels[..., 4].masked_fill(gone, -1)
+    return torch.cat((labels[..., :4], classes[..., None], labels[..., 5:]), -1)
+
+
+def _compact(labels: Tensor) -> Tensor:
+    """Labels (N, M, 6) with as few rows as hold all objects, in their order, and at least one.
+
+    A GPU is waited for here: two to eight times the rows would cost more in every overlap that is computed.
+    """
+    if labels.is_meta:  # nobody can say how many there are
+        return labels
+    empty = labels[..., 4] < 0
+    most = max(1, int((~empty).sum(1).max()))
+    rows = empty.byte().argsort(dim=1, stable=True)[:, :most]
+    return labels.take_along_dim(rows[..., None], 1)
+
+
+def _bytes(pixels: Tensor) -> Tensor:
+    return pixels.round().to(torch.uint8, memory_format=torch.channels_last)

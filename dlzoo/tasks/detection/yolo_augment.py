@@ -1,0 +1,71 @@
+"""What YOLO does to a training picture: another size, another place, the mirror, other colours."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.rng import Draw
+from dlzoo.core.schema import BelowOne, Bounds, Fraction
+from dlzoo.data.transforms.colour import HalfTurn, hue_turned
+from dlzoo.tasks.detection.transforms import clipped, extent, moved_boxes, moved_pixels
+
+Factor = Annotated[float, Bounds(minimum=1)]
+
+
+@AUGMENTS.register("yolo", source="arXiv:1506.02640, section 2.2; hue, saturation and value as in Darknet", boxes=True)
+class Jitter:
+    """A zoom by 1 - `scale` to 1 + `scale`, a move by up to `shift` of the side, half mirrored, hue, saturation, value
+
+    Bilinear, grey beyond the border. The hue turns by up to `hue` of the circle; saturation and value are multiplied or
+    divided by 1 to `saturation`, 1 to `value`. Of objects in the images those are gone of which less than
+    `min_visible` of the area is left.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: BelowOne = 0.5,
+        shift: Fraction = 0.2,
+        flip: bool = True,
+        hue: HalfTurn = 0.1,
+        saturation: Factor = 1.5,
+        value: Factor = 1.5,
+        min_visible: Fraction = 0.25,
+    ) -> None:
+        self._scale, self._shift, self._flip, self._min_visible = scale, shift, flip, min_visible
+        self._hue, self._saturation, self._value = hue, saturation, value
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        pixels = moved_pixels(self._coloured(images, draw), *self._place(images, draw))
+        return pixels.round_().to(torch.uint8, memory_format=torch.channels_last)
+
+    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        moved = moved_boxes(labels, *self._place(images, draw))
+        return self(images, draw), clipped(moved, extent(images), self._min_visible)
+
+    def _place(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Scale and offset, (N, 2) each: the middle of a picture is moved, and the rest is around it."""
+        size = extent(images)
+        scale = 1 + self._scale * (2 * draw.uniform("scale")[:, None] - 1).expand(-1, 2)
+        if self._flip:
+            across = torch.where(draw.uniform("flip") < 0.5, -scale[:, 0], scale[:, 0])
+            scale = torch.stack([across, scale[:, 1]], 1)
+        middle = size * (0.5 + self._shift * (2 * draw.uniform("shift", 2) - 1))
+        return scale, middle - scale * size / 2
+
+    def _coloured(self, images: Tensor, draw: Draw) -> Tensor:
+        """Float pixels of other colours; black, white and grey have neither hue nor saturation."""
+        pixels = hue_turned(images.float(), self._hue * (2 * draw.uniform("hue")[:, None, None, None] - 1))
+        brightest = pixels.amax(1, keepdim=True)
+        pixels = brightest - (brightest - pixels) * _factor(draw, "saturation", self._saturation)
+        return (pixels * _factor(draw, "value", self._value)).clamp_(0, 255)
+
+
+def _factor(draw: Draw, name: str, most: float) -> Tensor:
+    """(N, 1, 1, 1): 1 to `most`, or one divided by that."""
+    factor = 1 + (most - 1) * draw.uniform(name)
+    return torch.where(draw.uniform(f"{name} divides") < 0.5, 1 / factor, factor)[:, None, None, None]

@@ -1,0 +1,66 @@
+"""Regression: numbers to predict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlzoo.data.loader import Batch
+from dlzoo.engine.task_module import Task
+from dlzoo.tasks.regression.metrics import regression_metrics
+
+
+class Standardise(nn.Module):
+    """Numbers (N, D) to numbers of mean 0 and deviation 1, by what the training part says of them; and back.
+
+    Targets are float64: years and identifiers differ by less than float32 can hold. A target that is constant keeps its
+    unit; so do all of them if they are corners of boxes (`as_they_are`), which mean nothing one by one. A module, so
+    that a checkpoint knows it.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, targets: Tensor, *, as_they_are: bool = False) -> None:
+        super().__init__()
+        targets = torch.zeros_like(targets) if as_they_are else targets
+        deviation = targets.double().std(0, correction=0)
+        self.register_buffer("mean", targets.double().mean(0))
+        self.register_buffer("deviation", torch.where(deviation > 0, deviation, 1.0))
+
+    def forward(self, targets: Tensor) -> Tensor:
+        return ((targets - self.mean) / self.deviation).float()
+
+    def back(self, numbers: Tensor) -> Tensor:
+        """Standardised numbers in the unit of the targets, float64."""
+        return numbers.double() * self.deviation + self.mean
+
+
+class Regress(Task):
+    """D numbers a sample. `loss_fn` sees them standardised: loss_fn(predictions (N, D), targets (N, D)).
+
+    Metrics are in the targets' own unit.
+    """
+
+    kept = ("loss", "mae")
+    monitor = "r2"
+
+    def __init__(self, network: nn.Module, *, loss_fn: nn.Module, standardise: Standardise, **rest: Any) -> None:
+        super().__init__(network, **rest)
+        self.loss_fn, self.standardise = loss_fn, standardise
+
+    def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        numbers = self.network(batch.images).float()
+        error = (self.standardise.back(numbers.detach()) - batch.labels).abs().mean()
+        return self.loss_fn(numbers, self.standardise(batch.labels)), (error,)
+
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.standardise.back(self.predictions(batch)), batch.labels
+
+    def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
+        numbers, targets = outputs
+        return {"loss": self.loss_fn(self.standardise(numbers), self.standardise(targets))} | regression_metrics(
+            numbers, targets
+        )
