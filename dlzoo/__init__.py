@@ -5,7 +5,8 @@
 >>> loss = dlzoo.build_loss("cross_entropy", label_smoothing=0.1)
 >>> run = dlzoo.train(["model=densenet121", "norm=gn"])
 
-Importing this package imports no torch: each name below is fetched when it is first used.
+Importing this package imports no torch: each name below is fetched when it is first used. What is not named here is
+internal, and may move.
 """
 
 from __future__ import annotations
@@ -19,14 +20,100 @@ from dlzoo.core.index import available
 if TYPE_CHECKING:
     from dlzoo.builder.execute import train
     from dlzoo.builder.model import build, build_loss, build_model
+    from dlzoo.core.entries import Metric
+    from dlzoo.core.registries import (
+        ACTS,
+        ATTENTIONS,
+        AUGMENTS,
+        CONVS,
+        DATASETS,
+        DROPS,
+        HEADS,
+        INITS,
+        LOSSES,
+        MODELS,
+        NECKS,
+        NMS,
+        NORMS,
+        OPTIMIZERS,
+        POOLS,
+        SCHEDULES,
+        TASKS,
+        UPSAMPLES,
+    )
+    from dlzoo.data.data_set import DataSet, TargetKind
+    from dlzoo.data.image_set import ImageSet
+    from dlzoo.data.loader import Batch
+    from dlzoo.data.split import Split
+    from dlzoo.data.table_set import TableSet
+    from dlzoo.engine.task_module import TaskModule
+    from dlzoo.layers.conv import ConvNormAct
+    from dlzoo.layers.parts import Parts
+    from dlzoo.metrics.evaluation import Evaluation
+    from dlzoo.tasks.base import TaskSpec
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "__version__", "available", "build", "build_loss", "build_model", "train"]
 
-
-_HOMES = {"train": "dlzoo.builder.execute"} | dict.fromkeys(
-    ("build", "build_loss", "build_model"), "dlzoo.builder.model"
+_REGISTRIES = (
+    *("ACTS", "ATTENTIONS", "AUGMENTS", "CONVS", "DATASETS", "DROPS", "HEADS", "INITS", "LOSSES", "MODELS", "NECKS"),
+    *("NMS", "NORMS", "OPTIMIZERS", "POOLS", "SCHEDULES", "TASKS", "UPSAMPLES"),
 )
+#: Public name -> the module that it is fetched from.
+_HOMES = {
+    "train": "dlzoo.builder.execute",
+    **dict.fromkeys(("build", "build_loss", "build_model"), "dlzoo.builder.model"),
+    **dict.fromkeys(_REGISTRIES, "dlzoo.core.registries"),
+    "Metric": "dlzoo.core.entries",
+    **dict.fromkeys(("DataSet", "TargetKind"), "dlzoo.data.data_set"),
+    "ImageSet": "dlzoo.data.image_set",
+    "Batch": "dlzoo.data.loader",
+    "Split": "dlzoo.data.split",
+    "TableSet": "dlzoo.data.table_set",
+    "TaskModule": "dlzoo.engine.task_module",
+    "ConvNormAct": "dlzoo.layers.conv",
+    "Parts": "dlzoo.layers.parts",
+    "Evaluation": "dlzoo.metrics.evaluation",
+    "TaskSpec": "dlzoo.tasks.base",
+}
+__all__ = [
+    "ACTS",
+    "ATTENTIONS",
+    "AUGMENTS",
+    "CONVS",
+    "DATASETS",
+    "DROPS",
+    "HEADS",
+    "INITS",
+    "LOSSES",
+    "MODELS",
+    "NECKS",
+    "NMS",
+    "NORMS",
+    "OPTIMIZERS",
+    "POOLS",
+    "SCHEDULES",
+    "TASKS",
+    "UPSAMPLES",
+    "Batch",
+    "ConvNormAct",
+    "DataSet",
+    "Evaluation",
+    "ImageSet",
+    "Metric",
+    "Parts",
+    "Split",
+    "TableSet",
+    "TargetKind",
+    "TaskModule",
+    "TaskSpec",
+    "UserError",
+    "__version__",
+    "available",
+    "build",
+    "build_loss",
+    "build_model",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -41,16 +41,18 @@ from dlzoo.builder.model import build
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
 from dlzoo.core.rng import Streams
-from dlzoo.data.image_set import Split
-from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.image_set import ImageSet
+from dlzoo.data.loader import EvalLoader, TrainLoader
+from dlzoo.data.split import Split
 from dlzoo.data.splits import Splits
+from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display
 from dlzoo.engine.ema import Ema
 from dlzoo.optim.settings import Span
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.classification.metrics import classification_metrics
+from dlzoo.tasks.classification.metrics import ClassificationEvaluation
 
 CLIP, EMA = 1.0, 0.99
 Row = tuple[str, str]
@@ -68,7 +70,7 @@ def random_splits(count: int, size: int, channels: int, batch_size: int, val: in
         Split(torch.randint(0, 256, (n, size, size, channels), dtype=torch.uint8), torch.randint(0, 10, (n,)))
         for n in (count, val, 10)
     )
-    return Splits(train, validation, test, tuple("0123456789"), batch_size)
+    return Splits(train, validation, test, ImageSet(train, test, tuple("0123456789")), batch_size)
 
 
 class Follower(pl.Callback):
@@ -98,7 +100,7 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     """Seconds of the loop that one would write by hand for the same training."""
     config = compose(overrides)
     made = Assembled(config, data=data)
-    network, feed, device = made.task.network, made.task.train_feed, torch.device("cpu")
+    network, feed, device = made.task.network, made.task.loaders.train, torch.device("cpu")
     if made.accelerator == "gpu":
         device = torch.device("cuda")
         network.to(device)
@@ -107,11 +109,11 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     network.train()
     if compiled:
         network.compile(dynamic=False)
-    optimizer = made.task.make_optimizer(network)
+    optimizer = made.task.recipe.make_optimizer(network)
     averaged = deepcopy(network).requires_grad_(False)
     average = Ema(averaged, network, EMA)
     loss_fn, rates = nn.CrossEntropyLoss(), [group["lr"] for group in optimizer.param_groups]
-    total, evaluation = epochs * feed.steps_per_epoch, made.task.eval_feeds["val"]
+    total, evaluation = epochs * feed.steps_per_epoch, made.task.loaders.val
     evaluation.to(device)
     schedule = build("schedule", "cosine")(Span(total, feed.steps_per_epoch))
     parameters = list(network.parameters())
@@ -120,7 +122,7 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     for step in range(total):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(step)
-        for images, labels, _ in feed.batches(step):
+        for images, labels, *_ in feed.batches(step):
             with torch.autocast(device.type, torch.bfloat16, enabled=made.precision == "bf16-mixed"):
                 logits = network(images)
             loss_fn(logits.float(), labels).backward()
@@ -134,14 +136,16 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     return time.perf_counter() - began
 
 
-def validate(network: nn.Module, feed: EvalFeed) -> dict[str, float]:
+def validate(network: nn.Module, feed: EvalLoader) -> dict[str, float]:
     """The numbers that ours has of the validation split."""
     with torch.inference_mode():
         batches = [batch for number in range(len(feed)) if (batch := feed.batch(number)) is not None]
         logits = torch.cat([network(batch.images).float() for batch in batches])
         labels = torch.cat([batch.labels for batch in batches])
-        metrics = {"loss": nn.functional.cross_entropy(logits, labels)} | classification_metrics(logits, labels)
-    return {name: value.item() for name, value in metrics.items()}
+        evaluation = ClassificationEvaluation(nn.CrossEntropyLoss(), logits.shape[1])
+        evaluation.update(logits, labels, range(len(labels)))
+        evaluation.count = len(labels)
+        return evaluation.compute()
 
 
 def synchronise(device: torch.device) -> None:
@@ -219,7 +223,7 @@ def input_costs(repeats: int, quick: bool) -> list[Row]:
     images = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8)
     split = Split(images, torch.zeros(count, dtype=torch.int64))
     normalise = Normalise(torch.full((3,), 0.5), torch.full((3,), 0.25))
-    feed = TrainFeed(split, normalise, build("augment", "flip_crop"), Streams(0), 128, 1)
+    feed = TrainLoader(split, ImageTransform(build("augment", "flip_crop"), normalise), Streams(0), 128, 1)
     pictures = [Image.fromarray(image.numpy()) for image in images[:single]]
     transform = per_sample_transform()
 

@@ -45,7 +45,7 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
     words += ["data.batch_size=32", "model=yolov3", "augment=yolo", "augment.mosaic=0.5", f"trainer={trainer}"]
     made = Assembled(compose([*words, f"trainer.max_epochs={repeats + 1}"]))
     made.fit(None, [])
-    feed, device = made.task.train_feed, next(made.network.parameters()).device
+    feed, device = made.task.loaders.train, next(made.network.parameters()).device
     feed.to(device)
 
     def batches() -> None:

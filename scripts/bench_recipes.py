@@ -8,10 +8,11 @@ import time
 import torch
 
 from dlzoo.builder.model import section
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Streams
-from dlzoo.data.image_set import Split, channel_statistics
-from dlzoo.data.loader import Normalise, TrainFeed
+from dlzoo.data.loader import TrainLoader
+from dlzoo.data.split import Split, channel_statistics
+from dlzoo.data.transforms.batch import ImageTransform, Normalise
 
 
 def recipe_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
@@ -26,7 +27,7 @@ def recipe_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
 
     def epoch(name: str, **settings: float) -> float:
         common, augment = AUGMENTS.from_section(section(AUGMENTS, {"name": name, **settings}))
-        feed = TrainFeed(split, normalise, augment, Streams(0), 128, mixer=common.mixer(10))
+        feed = TrainLoader(split, ImageTransform(augment, normalise, common.mixer(10)), Streams(0), 128)
         began = time.perf_counter()
         for step in range(feed.steps_per_epoch):
             for _ in feed.batches(step):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from dlzoo.builder.model import build_model
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
-from dlzoo.data.image_set import channel_statistics
+from dlzoo.core.registries import MODELS
 from dlzoo.data.loader import Normalise
+from dlzoo.data.split import channel_statistics
 from dlzoo.data.splits import Splits
 from dlzoo.layers.head import WithAuxiliary
 

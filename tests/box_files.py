@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from dlzoo.boxes.objects import objects
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
-from dlzoo.data.image_set import Split
+from dlzoo.data.split import Split
 from dlzoo.data.transforms.letterbox import Fit, original
 
 

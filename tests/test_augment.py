@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as V
 
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw, Streams
 from dlzoo.data.transforms.augment import Augment, in_test, size_after
 from dlzoo.data.transforms.geometry import box_sides, resized

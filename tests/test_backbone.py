@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo.builder.model import make_parts
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import BACKBONES, POOLS
+from dlzoo.core.registries import BACKBONES, POOLS
 from dlzoo.layers.ceil_mode import round_up
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone

@@ -11,17 +11,18 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Image
 from dlzoo.boxes.objects import objects
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw, Streams
-from dlzoo.data.image_set import Split
-from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.loader import EvalLoader, TrainLoader
+from dlzoo.data.split import Split
 from dlzoo.data.transforms.augment import augmented
+from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.tasks.detection.transforms import clipped, moved_boxes, moved_pixels, resized
+from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform, clipped, moved_boxes, moved_pixels, resized
 from tests.images import draw, noise, smooth
 
 SIDE = 64
-BOXED = [name for name in AUGMENTS.names() if AUGMENTS[name].meta.get("boxes")]
+BOXED = [name for name in AUGMENTS.names() if "boxes" in AUGMENTS[name].marks.moves]
 STEPS = ("flip", "median", "yolo", "flip")
 GEOMETRY_ALONE = {"hue": 0.0, "saturation": 1.0, "value": 1.0}
 COLOURS_ALONE = {"scale": 0.0, "shift": 0.0, "flip": False}
@@ -270,7 +271,7 @@ def test_an_object_is_found_where_an_augmentation_says(name: str, knobs: dict) -
 
 @pytest.mark.parametrize("settings", [{"mosaic": 1.0}, {"mosaic": 0.5}, {"multi_scale": (48, 80, 128)}])
 def test_an_object_is_found_where_a_mixture_says(settings: dict) -> None:
-    mixer, labels, seen = AugmentSettings(**settings).box_mixer(), labels_of(8), 0
+    mixer, labels, seen = BoxMixer.of(AugmentSettings(**settings)), labels_of(8), 0
     for number, (sample, row) in enumerate((sample, row) for sample in range(8) for row in (0, 2, 3)):
         numbers, only_one = draw(8, seed=number), only(labels, sample, row)
         out, found = mixer(painted(labels, sample, row), only_one, numbers, number)
@@ -282,7 +283,7 @@ def test_an_object_is_found_where_a_mixture_says(settings: dict) -> None:
 
 
 def test_a_mixture_of_two_shows_the_objects_of_both() -> None:
-    mixer, labels, weak = AugmentSettings(mixup=1.5).box_mixer(), labels_of(8), 0
+    mixer, labels, weak = BoxMixer.of(AugmentSettings(mixup=1.5)), labels_of(8), 0
     for number, (sample, row) in enumerate((sample, row) for sample in range(8) for row in (0, 3)):
         out, found = mixer(painted(labels, sample, row), only(labels, sample, row), draw(8, seed=number), 0)
         rows, boxes = (found[..., 4] >= 0).sum(1), 0
@@ -305,7 +306,7 @@ def test_the_four_of_a_mosaic_are_different_and_fill_it() -> None:
     labels = labels_of(12)
     levels = torch.arange(12, dtype=torch.uint8) * 20 + 10
     images = levels[:, None, None, None].expand(12, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
-    out, found = AugmentSettings(mosaic=1.0).box_mixer()(images, labels, draw(12), 0)
+    out, found = BoxMixer.of(AugmentSettings(mosaic=1.0))(images, labels, draw(12), 0)
     there = (found[..., 4] >= 0).sum(1)
     assert found.shape == (12, there.max(), 6)
     centres = []
@@ -325,7 +326,7 @@ def test_the_four_of_a_mosaic_are_different_and_fill_it() -> None:
 
 def test_a_share_of_the_pictures_is_a_mosaic_and_the_others_are_as_they_were() -> None:
     images, labels = noise(400, 1, 8, 8), labels_of(400, side=40)
-    out, found = AugmentSettings(mosaic=0.3).box_mixer()(images, labels, draw(400), 0)
+    out, found = BoxMixer.of(AugmentSettings(mosaic=0.3))(images, labels, draw(400), 0)
     untouched = (out == images).flatten(1).all(1)
     assert 0.63 < untouched.float().mean() < 0.77
     assert torch.equal(found[untouched, :3], labels[untouched][:, [0, 2, 3]])  # the second row has no object
@@ -337,10 +338,10 @@ def test_a_share_of_the_pictures_is_a_mosaic_and_the_others_are_as_they_were() -
 def test_a_mixture_is_a_function_of_its_numbers(settings: dict) -> None:
     images, labels = noise(16, 3, SIDE, SIDE), labels_of(16)
     before = images.clone(), labels.clone()
-    mixer = AugmentSettings(**settings).box_mixer()
+    mixer = BoxMixer.of(AugmentSettings(**settings))
     out = mixer(images, labels, draw(16), 3)
     assert same(before, (images, labels))
-    assert same(out, AugmentSettings(**settings).box_mixer()(images, labels, draw(16), 3))
+    assert same(out, BoxMixer.of(AugmentSettings(**settings))(images, labels, draw(16), 3))
     assert out[0].dtype == torch.uint8
     assert out[0].is_contiguous(memory_format=torch.channels_last)
     boxes, _, there, _ = objects(out[1])
@@ -357,7 +358,7 @@ def test_a_mixture_is_a_function_of_its_numbers(settings: dict) -> None:
 
 
 def test_sides_follow_the_step_and_all_of_them_are_drawn() -> None:
-    mixer, images, labels = AugmentSettings(multi_scale=(8, 16, 24)).box_mixer(), noise(4, 3, 16, 16), labels_of(4)
+    mixer, images, labels = BoxMixer.of(AugmentSettings(multi_scale=(8, 16, 24))), noise(4, 3, 16, 16), labels_of(4)
     sides = [mixer(images, labels, draw(4), step)[0].shape[2] for step in range(60)]
     assert sides == [mixer(images[:2], labels[:2], draw(2, first=9), step)[0].shape[2] for step in range(60)]
     assert all(12 <= sides.count(side) <= 30 for side in (8, 16, 24))
@@ -365,8 +366,8 @@ def test_sides_follow_the_step_and_all_of_them_are_drawn() -> None:
 
 def test_nothing_that_is_asked_for_changes_nothing_and_a_hole_is_grey() -> None:
     images, labels = noise(50, 3, SIDE, SIDE), labels_of(50)
-    assert same(AugmentSettings().box_mixer()(images, labels, draw(50), 0), (images, labels))
-    out, found = AugmentSettings(cutout=11).box_mixer()(images, labels, draw(50), 0)
+    assert same(BoxMixer.of(AugmentSettings())(images, labels, draw(50), 0), (images, labels))
+    out, found = BoxMixer.of(AugmentSettings(cutout=11))(images, labels, draw(50), 0)
     assert torch.equal(found, labels)
     changed = (out != images).any(1)
     assert (out.permute(0, 2, 3, 1)[changed] == 128).all()
@@ -389,8 +390,8 @@ def split_of(count: int) -> Split:
 
 def test_a_training_feed_moves_objects_with_their_pixels() -> None:
     split, normalise = split_of(40), Normalise(torch.zeros(3), torch.ones(3))
-    augment, mixer = build("augment", "yolo"), AugmentSettings(mosaic=0.5, multi_scale=(48, 64)).box_mixer()
-    feed = TrainFeed(split, normalise, augment, Streams(0), 8, 2, box_mixer=mixer)
+    augment, mixer = build("augment", "yolo"), BoxMixer.of(AugmentSettings(mosaic=0.5, multi_scale=(48, 64)))
+    feed = TrainLoader(split, BoxTransform(augment, normalise, mixer), Streams(0), 8, 2)
     for step in (0, 3, 7):
         batches = list(feed.batches(step))
         epoch, index = divmod(step, 5)
@@ -406,11 +407,11 @@ def test_a_training_feed_moves_objects_with_their_pixels() -> None:
 
 def test_an_evaluation_feed_says_how_large_pictures_were() -> None:
     split = split_of(10)
-    feed = EvalFeed(split, Normalise(torch.zeros(3), torch.ones(3)), 4)
+    feed = EvalLoader(split, Normalise(torch.zeros(3), torch.ones(3)), 4)
     batches = [batch for number in range(len(feed)) if (batch := feed.batch(number)) is not None]
     assert torch.equal(torch.cat([batch.labels for batch in batches]), split.labels)
     assert split.sizes is not None
     assert torch.equal(torch.cat([batch.sizes for batch in batches if batch.sizes is not None]), split.sizes)
-    plain = EvalFeed(Split(split.images, torch.arange(10)), Normalise(torch.zeros(3), torch.ones(3)), 4).batch(0)
+    plain = EvalLoader(Split(split.images, torch.arange(10)), Normalise(torch.zeros(3), torch.ones(3)), 4).batch(0)
     assert plain is not None
     assert plain.sizes is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from tests.box_files import in_pictures, load, photo, sizes_of
 from tests.small import train
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from dlzoo.boxes.iou import area, ciou, diou, giou, iou
 from dlzoo.builder.model import build_loss
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from tests.test_losses import assert_same, bears, value_and_gradient
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
-BOXES = [name for name in LOSSES.names() if "boxes" in LOSSES[name].meta["kinds"]]
+BOXES = [name for name in LOSSES.names() if "boxes" in LOSSES[name].marks.targets]
 
 MEASURES: list[Measure] = [iou, giou, diou, ciou]
 

@@ -9,7 +9,7 @@ from dlzoo import config
 from dlzoo.config import compose, freeze, read
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import PARTS, REGISTRIES
+from dlzoo.core.registries import PARTS, REGISTRIES
 
 
 def test_a_config_is_complete_and_its_defaults_are_filled_in() -> None:
@@ -82,7 +82,7 @@ WRONG = {
     "trainer.precision=fp61": "must be auto or fp32 or bf16",
     "trainer=gpuu": "did you mean 'gpu'?",
     "experiment=nothing": "unknown experiment",
-    "model=linear norm=gn": "model=linear has no place for norm=gn",
+    "model=linear norm=gn": "model=linear does not support norm=gn",
     "norm=bn,gn": "asks for several runs",
     "~norm": "cannot be taken away",
     "norm": "say it as key=value",

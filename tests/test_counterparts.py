@@ -7,7 +7,7 @@ import torchvision.models
 from torch import nn
 
 from dlzoo.builder.model import build_model
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.layers.head import WithAuxiliary
 
 #: (ours, its parts and knobs, timm's name). timm's Darknets have a slope of 0.01, the paper's and ours 0.1.
@@ -21,9 +21,7 @@ TIMM = [
     ("preact_resnet50", {}, "resnetv2_50"),
 ]
 TORCHVISION = [
-    (name, norm, counterpart)
-    for name in MODELS.names()
-    for norm, counterpart in MODELS[name].meta.get("torchvision", {}).items()
+    (name, norm, counterpart) for name in MODELS.names() for norm, counterpart in MODELS[name].marks.torchvision.items()
 ]
 
 

@@ -13,10 +13,11 @@ from torchvision.datasets import CIFAR10, FashionMNIST
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
-from dlzoo.data.image_set import Split, channel_statistics, fingerprint
-from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.settings import DataSettings, balanced_order, cut
+from dlzoo.data.split import Split, channel_statistics, fingerprint
 from dlzoo.data.splits import Splits
+from dlzoo.data.transforms.batch import ImageTransform, Normalise
 
 
 def section(**knobs: object) -> dict:
@@ -38,17 +39,17 @@ def test_digits() -> None:
 def test_a_cut_takes_its_share_of_each_class_and_every_sample_once() -> None:
     labels = torch.tensor([0] * 50 + [1] * 20 + [2] * 10)
     split = Split(torch.arange(80, dtype=torch.uint8).view(80, 1, 1, 1), labels)
-    rest, part = cut(split, 0.1, seed=0)
+    rest, part = cut(split, 0.1, seed=0, by_class=True)
     assert part.labels.bincount().tolist() == [5, 2, 1]
     both = torch.cat([rest.images, part.images]).flatten().tolist()
     assert sorted(both) == list(range(80))
-    assert torch.equal(cut(split, 0.1, seed=0)[1].images, part.images)
-    assert not torch.equal(cut(split, 0.1, seed=1)[1].images, part.images)
+    assert torch.equal(cut(split, 0.1, seed=0, by_class=True)[1].images, part.images)
+    assert not torch.equal(cut(split, 0.1, seed=1, by_class=True)[1].images, part.images)
 
 
 def test_a_limit_is_balanced_and_a_smaller_one_is_part_of_a_larger() -> None:
     labels = torch.tensor([0] * 50 + [1] * 20 + [2] * 10)
-    order = balanced_order(labels, seed=0)
+    order = balanced_order(labels, seed=0, by_class=True)
     assert sorted(order.tolist()) == list(range(80))
     assert labels[order[:30]].bincount().tolist() == [10, 10, 10]
     assert labels[order[:45]].bincount().tolist() == [18, 17, 10]
@@ -87,12 +88,12 @@ def test_a_fingerprint_sees_a_pixel_and_a_label() -> None:
 # Feeds
 
 
-def feed(batch_size: int = 8, accumulate: int = 1, augment: str = "flip_crop", count: int = 30) -> TrainFeed:
+def feed(batch_size: int = 8, accumulate: int = 1, augment: str = "flip_crop", count: int = 30) -> TrainLoader:
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 8, 8, 3), dtype=torch.uint8, generator=numbers)
     split = Split(images, torch.arange(count))
     normalise = Normalise(torch.zeros(3), torch.ones(3))
-    return TrainFeed(split, normalise, build("augment", augment), Streams(0), batch_size, accumulate)
+    return TrainLoader(split, ImageTransform(build("augment", augment), normalise), Streams(0), batch_size, accumulate)
 
 
 def test_an_epoch_has_every_sample_once_and_drops_the_short_batch() -> None:
@@ -149,7 +150,7 @@ def test_normalised_images_have_mean_zero_and_deviation_one() -> None:
 
 def test_evaluation_sees_every_sample_once_in_order() -> None:
     split = Split(torch.zeros(10, 2, 2, 1, dtype=torch.uint8), torch.arange(10))
-    evaluation = EvalFeed(split, Normalise(torch.zeros(1), torch.ones(1)), 4)
+    evaluation = EvalLoader(split, Normalise(torch.zeros(1), torch.ones(1)), 4)
     assert len(evaluation) == 3
     assert torch.cat([evaluation.batch(i).labels for i in range(3)]).tolist() == list(range(10))
 

@@ -6,10 +6,13 @@ import torch
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
-from dlzoo.data.image_set import ImageSet, Split
-from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.data_set import TargetKind
+from dlzoo.data.image_set import ImageSet
+from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.settings import DataSettings
+from dlzoo.data.split import Split
 from dlzoo.data.splits import Splits
+from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.data.transforms.corruptions import shifted
 from tests.small import SMALL, train
 
@@ -25,12 +28,17 @@ def numbered(labels: torch.Tensor) -> Split:
     return Split(torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1), labels)
 
 
-def feed(labels: torch.Tensor, sampler: str, seed: int = 0, **rest: object) -> TrainFeed:
+CLASSES = TargetKind("classes", single_class=True)
+
+
+def feed(labels: torch.Tensor, sampler: str, seed: int = 0, **rest: object) -> TrainLoader:
     none = Normalise(torch.zeros(1), torch.full((1,), 1 / 255))
-    return TrainFeed(numbered(labels), none, lambda images, draw: images, Streams(seed), 10, sampler=sampler, **rest)
+    return TrainLoader(
+        numbered(labels), ImageTransform(lambda images, draw: images, none), Streams(seed), 10, sampler=sampler, **rest
+    )
 
 
-def epoch(made: TrainFeed, number: int) -> list[int]:
+def epoch(made: TrainLoader, number: int) -> list[int]:
     steps = range(number * made.steps_per_epoch, (number + 1) * made.steps_per_epoch)
     return [int(pixel) for step in steps for batch in made.batches(step) for pixel in batch.images.flatten()]
 
@@ -45,10 +53,10 @@ def test_a_long_tail_falls_exponentially_and_leaves_validation_and_test_alone() 
 
 def test_a_ratio_is_what_was_asked_for_where_classes_are_unequal() -> None:
     split = numbered(torch.tensor([0] * 50 + [1] * 90 + [2] * 200))
-    train, _, _ = DataSettings(imbalance=4.0, val_fraction=0.0).splits(ImageSet(split, split, ("a", "b", "c")))
+    train, _, _ = DataSettings(imbalance=4.0, val_fraction=0.0).splits(ImageSet(split, split, ("a", "b", "c")), CLASSES)
     assert train.labels.bincount().tolist() == [50, 25, 12]
     rare = numbered(torch.tensor([0] * 200 + [1] * 90 + [2] * 10))
-    train, _, _ = DataSettings(imbalance=4.0, val_fraction=0.0).splits(ImageSet(rare, rare, ("a", "b", "c")))
+    train, _, _ = DataSettings(imbalance=4.0, val_fraction=0.0).splits(ImageSet(rare, rare, ("a", "b", "c")), CLASSES)
     assert train.labels.bincount().tolist() == [40, 20, 10]
 
 
@@ -71,7 +79,7 @@ def test_label_noise_changes_its_share_and_nothing_else() -> None:
 def test_noise_is_that_of_an_untouched_generator() -> None:
     split = numbered(torch.arange(100) % 4)
     state = torch.get_rng_state()
-    DataSettings(label_noise=0.5, imbalance=3.0).splits(ImageSet(split, split, ("a", "b", "c", "d")))
+    DataSettings(label_noise=0.5, imbalance=3.0).splits(ImageSet(split, split, ("a", "b", "c", "d")), CLASSES)
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -103,7 +111,7 @@ def test_a_balanced_sampler_sees_each_class_equally_often() -> None:
 def test_a_sample_that_is_drawn_twice_is_augmented_in_two_ways() -> None:
     made = feed(torch.zeros(100, dtype=torch.int64), "bootstrap")
     drawn = len(set(epoch(made, 0)))
-    made.augment = lambda images, draw: draw.integers("x", 250).byte().view(-1, 1, 1, 1)
+    made.transform = lambda images, labels, draw, step: (draw.integers("x", 250).float().view(-1, 1, 1, 1), labels)
     assert len(set(epoch(made, 0))) > drawn + 8
 
 
@@ -125,10 +133,10 @@ def test_a_shifted_test_is_the_same_for_any_batch_size_and_worse_the_more(kind: 
     usual = Normalise(torch.zeros(1), torch.ones(1))
     moved = []
     for severity in (1, 3, 5):
-        large, small = (EvalFeed(split, usual, size, shift=shifted(kind, severity)) for size in (len(split), 50))
+        large, small = (EvalLoader(split, usual, size, shift=shifted(kind, severity)) for size in (len(split), 50))
         images = large.batch(0).images
         assert torch.equal(images, torch.cat([small.batch(number).images for number in range(len(small))]))
-        plain = EvalFeed(split, usual, len(split)).batch(0).images
+        plain = EvalLoader(split, usual, len(split)).batch(0).images
         moved.append(float((images - plain).abs().mean()))
     assert 0 < moved[0] < moved[1] < moved[2]
 

@@ -18,7 +18,7 @@ from dlzoo.builder.weights import load_weights
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.core import index
-from dlzoo.core.registry import BOX_LOSSES, NMS
+from dlzoo.core.registries import BOX_LOSSES, NMS
 from dlzoo.engine.task_module import Task
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
@@ -26,7 +26,7 @@ from tests.conftest import draw_pictures
 from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
 
 YOLO = [*TINY, "model=yolo_tiny"]
-DETECTORS = sorted(name for name, entry in index.entries("model").items() if "backbone" in entry["meta"])
+DETECTORS = sorted(name for name, entry in index.entries("model").items() if entry["meta"].get("backbone"))
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes data.imbalance=2", "data.imbalance is for classes, and this data has objects in its images"),
         ("data=digits augment.mosaic=1", "augment.mosaic is for images with objects"),
         ("data=digits loss=ciou", "loss=ciou is for boxes, and data=digits has classes"),
-        ("data=digits box_loss=ciou", "model=resnet20 has no place for box_loss=ciou"),
-        ("data=digits nms=diou_nms", "model=resnet20 has no place for nms=diou_nms"),
-        ("data=digits backbone=resnet18", "model=resnet20 has no place for backbone=resnet18"),
+        ("data=digits box_loss=ciou", "model=resnet20 does not support box_loss=ciou"),
+        ("data=digits nms=diou_nms", "model=resnet20 does not support nms=diou_nms"),
+        ("data=digits backbone=resnet18", "model=resnet20 does not support backbone=resnet18"),
         ("data=shapes box_loss=cross_entropy", "unknown box_loss 'cross_entropy'"),
         ("data=shapes backbone=yolov3", "unknown backbone 'yolov3'"),
-        ("data=shapes model=yolov3 pool=avg", "has no place for pool=avg"),
+        ("data=shapes model=yolov3 pool=avg", "does not support pool=avg"),
         ("data=shapes data.image_size=64 model.levels=[7]", "a cell of level 7 is 128 px wide, the image 64"),
         ("data=shapes augment.multi_scale=[1]", "augment.multi_scale must be a list, each an integer from 32 to 4096"),
         ("data=shapes augment=several", "augment.steps: crop moves pixels and no boxes"),

@@ -14,8 +14,9 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from dlzoo.boxes.objects import padded
-from dlzoo.metrics import LOWER_IS_BETTER, NAMES
+from dlzoo.core import index
 from dlzoo.tasks.detection.metrics import matching
+from dlzoo.tasks.detection.metrics.error_types import KINDS
 from dlzoo.tasks.detection.metrics.summary import by_class, detection_metrics, precision_recall
 
 CLASSES = 3
@@ -63,7 +64,7 @@ def distinct(detections: Tensor) -> Tensor:
 
 
 def measured(detections: Tensor, labels: Tensor, classes: int = CLASSES) -> dict[str, float]:
-    return {name: value.item() for name, value in detection_metrics(detections, labels, classes).items()}
+    return detection_metrics(detections, labels, classes)
 
 
 def rows_of(pictures: Tensor, column: int, least: float) -> list[tuple[int, list[float]]]:
@@ -89,9 +90,9 @@ def voc(detections: Tensor, labels: Tensor, number: int) -> tuple[float, float] 
     taken, precision, recall, true, false = set(), [Fraction(0)], [Fraction(0)], 0, 0
     for picture, row in sorted(found, key=lambda item: -item[1][4]):
         best, place = Fraction(-1), -1
-        for index, (its, other) in enumerate(objects):
+        for number, (its, other) in enumerate(objects):
             if its == picture and 0 < overlap(row, other) > best:
-                best, place = overlap(row, other), index
+                best, place = overlap(row, other), number
         if best >= Fraction(1, 2):
             if objects[place][1][5] == 0:
                 if place not in taken:
@@ -109,8 +110,8 @@ def voc(detections: Tensor, labels: Tensor, number: int) -> tuple[float, float] 
         for point in range(11)
     )
     precision, recall = [*precision, Fraction(0)], [*recall, Fraction(1)]
-    for index in range(len(precision) - 2, -1, -1):
-        precision[index] = max(precision[index], precision[index + 1])
+    for place in range(len(precision) - 2, -1, -1):
+        precision[place] = max(precision[place], precision[place + 1])
     area = sum((recall[i] - recall[i - 1]) * precision[i] for i in range(1, len(recall)))
     return float(eleven / 11), float(area)
 
@@ -205,7 +206,7 @@ def test_perfect_detections_are_worth_one_and_have_no_error() -> None:
     kept[..., 4] = torch.where(kept[..., 4] >= 0, 0.9, 0)
     kept[..., 5] = labels[..., 4].clamp_min(0)
     metrics = measured(kept, labels)
-    assert set(metrics) == {name for name in NAMES if name.startswith(("map", "errors_"))}
+    assert set(metrics) == {metric.name for metric in index.marks("task", "detect").metrics}
     assert metrics == pytest.approx({name: float(name.startswith("map")) for name in metrics})
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
@@ -320,5 +321,5 @@ def test_every_error_is_counted_once() -> None:
 
 
 def test_errors_are_better_when_they_are_fewer() -> None:
-    assert {name for name in NAMES if name.startswith("errors_")} <= LOWER_IS_BETTER
-    assert not any(name.startswith("map") for name in LOWER_IS_BETTER)
+    metrics = index.marks("task", "detect").metrics
+    assert {metric.name for metric in metrics if not metric.higher_is_better} == {f"errors_{kind}" for kind in KINDS}

@@ -64,7 +64,7 @@ def test_class_precisions_are_sorted_and_classes_without_objects_left_out() -> N
 
 
 def test_each_kind_of_error_has_a_bar() -> None:
-    metrics = {name: value.item() for name, value in detection_metrics(*split(4), 4).items()}
+    metrics = detection_metrics(*split(4), 4)
     figure = error_types(metrics)
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert widths == [value for name, value in metrics.items() if name.startswith("errors_")]

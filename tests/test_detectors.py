@@ -21,7 +21,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from dlzoo.boxes.objects import Matches, padded
 from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import NECKS
+from dlzoo.core.registries import NECKS
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.matcher import assign
 from dlzoo.tasks.detection.models.anchor_head import Said
@@ -57,9 +57,11 @@ def rows(count: int, seed: int = 0, *, size: int = 128, classes: int = 3) -> Ten
     return torch.cat((corner, far, (numbers[:, 4:] * classes).floor(), torch.zeros(count, 1)), 1)
 
 
-def learnt(stages: list[Matches], box_loss: str = "smooth_l1", exclusive: bool = True, **knobs: Any) -> list[Tensor]:
+def learnt(
+    stages: list[Matches], box_loss: str = "smooth_l1", softmax_classes: bool = True, **knobs: Any
+) -> list[Tensor]:
     """The terms of the loss."""
-    loss = build_loss("cross_entropy") if exclusive else build_loss("focal", form="sigmoid", alpha=0.25)
+    loss = build_loss("cross_entropy") if softmax_classes else build_loss("focal", form="sigmoid", alpha=0.25)
     on_offsets = box_loss == "smooth_l1"
     return list(DetectionLoss(build_loss(box_loss, **knobs), loss, on_offsets=on_offsets)(stages))
 
@@ -209,7 +211,7 @@ def test_what_ssd_learns_is_torchvisions() -> None:
 
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
-    net = small("ssd300", exclusive=exclusive)
+    net = small("ssd300", softmax_classes=exclusive)
     said = said_of(net(images(1)).priors, 2, 4 if exclusive else 3)
     (stage,) = net.matches(said, padded([rows(3), rows(0)]))
     weights, positive = stage.class_weights.view(2, -1), stage.box_weights.view(2, -1)
@@ -219,7 +221,7 @@ def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
     negative = stage.classes.view(2, -1)[0] == 3
     kept = negative & (weights[0] > 0)
     assert background[kept].max() <= background[negative & ~kept].min()
-    (stage,) = small("ssd300", exclusive=exclusive, negatives=None).matches(said, padded([rows(3), rows(0)]))
+    (stage,) = small("ssd300", softmax_classes=exclusive, negatives=None).matches(said, padded([rows(3), rows(0)]))
     assert stage.class_weights.all()
 
 
@@ -227,7 +229,7 @@ def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
 def test_what_retinanet_learns_is_torchvisions(image: Tensor) -> None:
     net = small("retinanet")
     said = said_of(net(images(1)).priors, 1, 3)
-    box, classes, _ = learnt(net.matches(said, padded([image])), exclusive=False)
+    box, classes, _ = learnt(net.matches(said, padded([image])), softmax_classes=False)
     head = detection.retinanet.RetinaNetHead(8, 9, 3)
     head.regression_head._loss_type = "smooth_l1"
     theirs: Any = SimpleNamespace(proposal_matcher=Matcher(0.5, 0.4, allow_low_quality_matches=True), head=head)
@@ -345,7 +347,7 @@ def unequal_objects() -> Tensor:
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_matches_and_candidates(name: str, exclusive: bool) -> None:
-    net = small(name, exclusive=exclusive)
+    net = small(name, softmax_classes=exclusive)
     labels = unequal_objects()
     raw = net(images(3))
     for stage in net.matches(raw, labels):
@@ -378,7 +380,7 @@ def test_every_parameter_learns(name: str, box_loss: str) -> None:
     squares = torch.tensor([[36.0, 9], [40, 20], [48, 42], [32, 64], [64, 88], [64, 112]])
     low, high = squares[:, :1] - squares[:, 1:] / 2, squares[:, :1] + squares[:, 1:] / 2
     image = torch.cat((low, low, high, high - 2, torch.ones(6, 1), torch.zeros(6, 1)), 1)
-    sum(learnt(net.matches(net(images()), torch.stack((image, image))), box_loss, net.exclusive)).backward()
+    sum(learnt(net.matches(net(images()), torch.stack((image, image))), box_loss, net.softmax_classes)).backward()
     still = {path for path, p in net.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())}
     assert not still
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
@@ -388,7 +390,7 @@ def test_every_parameter_learns(name: str, box_loss: str) -> None:
 def test_images_without_objects(name: str) -> None:
     net = small(name)
     stages = net.matches(net(images()), padded([rows(0)] * 2))
-    box, classes, objectness = learnt(stages, exclusive=net.exclusive)
+    box, classes, objectness = learnt(stages, softmax_classes=net.softmax_classes)
     assert box == 0
     assert classes.isfinite() and objectness.isfinite()
     assert all((stage.classes[stage.class_weights > 0] == 3).all() for stage in stages)
@@ -421,7 +423,7 @@ def test_the_order_of_objects_does_not_matter(name: str) -> None:
     terms = []
     for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
         torch.manual_seed(0)
-        terms.append(torch.stack(learnt(net.matches(raw, image[order][None]), exclusive=net.exclusive)))
+        terms.append(torch.stack(learnt(net.matches(raw, image[order][None]), softmax_classes=net.softmax_classes)))
     if name == "faster_rcnn":  # which of the objects themselves are drawn as proposals depends on their places
         terms = [term[2:] for term in terms]
     torch.testing.assert_close(*terms)
@@ -432,7 +434,11 @@ def test_other_sizes_than_those_it_was_built_for(name: str) -> None:
     net = small(name, image_size=160)
     for size in (128, 192):
         raw = net(images(2, size))
-        assert torch.stack(learnt(net.matches(raw, padded([rows(3)] * 2)), exclusive=net.exclusive)).isfinite().all()
+        assert (
+            torch.stack(learnt(net.matches(raw, padded([rows(3)] * 2)), softmax_classes=net.softmax_classes))
+            .isfinite()
+            .all()
+        )
     wide = torch.randn(1, 3, 128, 192)
     boxes, scores = net.eval().candidates(net(wide))
     assert boxes.shape[:2] == scores.shape[:2]
@@ -443,7 +449,7 @@ def test_other_sizes_than_those_it_was_built_for(name: str) -> None:
 def test_every_neck(name: str, neck: str) -> None:
     settings = {"hidden": (16, 16), "drop_rate": 0.1} if name == "faster_rcnn" else {}
     net = small(name, neck={"name": neck, "width": 16}, **settings)
-    sum(learnt(net.matches(net(images()), padded([rows(3)] * 2)), exclusive=net.exclusive)).backward()
+    sum(learnt(net.matches(net(images()), padded([rows(3)] * 2)), softmax_classes=net.softmax_classes)).backward()
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
 
@@ -455,7 +461,9 @@ def test_parts_reach_the_head(name: str, part: dict[str, str]) -> None:
 
     def layers(**choices: Any) -> set[str]:
         net = small(name, neck={"name": "fpn", "width": 16}, **settings, **choices)
-        loss = torch.stack(learnt(net.matches(net(images()), padded([rows(3)] * 2)), exclusive=net.exclusive))
+        loss = torch.stack(
+            learnt(net.matches(net(images()), padded([rows(3)] * 2)), softmax_classes=net.softmax_classes)
+        )
         assert loss.isfinite().all()
         own = {path: module for path, module in net.named_modules() if not path.startswith(elsewhere)}
         return {f"{path} {module}" for path, module in own.items() if not list(module.children())}
@@ -465,7 +473,7 @@ def test_parts_reach_the_head(name: str, part: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_retinanet_starts_with_few_objects(exclusive: bool) -> None:
-    net = small("retinanet", exclusive=exclusive, prior=0.02)
+    net = small("retinanet", softmax_classes=exclusive, prior=0.02)
     nn.init.zeros_(net.head.weight)
     _, scores = net.candidates(net(images(1)))
     likely = scores.sum(-1) if exclusive else scores

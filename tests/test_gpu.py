@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from dlzoo.builder.model import build
 from dlzoo.core import distributed
-from dlzoo.core.registry import LOSSES, OPTIMIZERS
+from dlzoo.core.registries import LOSSES, OPTIMIZERS
 from dlzoo.engine.task_module import Task
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
@@ -60,13 +60,13 @@ def test_the_host_never_waits_for_the_device_between_log_steps(
     assert run.metrics["test/accuracy"] > 0.5
 
 
-@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if "classification" in LOSSES[name].meta["kinds"]])
+@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if "classification" in LOSSES[name].marks.targets])
 def test_no_loss_waits(monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
     watched_steps(monkeypatch)
     assert train(*CONV, f"loss={loss}", "optimizer=adam").metrics["test/loss"] >= 0
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS.names() if not OPTIMIZERS[name].meta.get("alone")])
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS.names() if not OPTIMIZERS[name].marks.full_batch])
 def test_no_optimizer_waits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     watched_steps(monkeypatch)
     asked = ["optimizer.l1=1e-4", "optimizer.decoupled=true", "optimizer.layer_decay=0.8", "optimizer.decay=weights"]

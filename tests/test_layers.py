@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dlzoo.builder.model import build, make_parts
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import ACTS, INITS, MODELS, NORMS
+from dlzoo.core.registries import ACTS, INITS, MODELS, NORMS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.norm import divisor

@@ -23,13 +23,13 @@ from tests.small import CONV, SMALL, logged, same, train, weights
 def by_hand(overrides: list[str], *, bf16: bool = False) -> dict[str, torch.Tensor]:
     """The weights after a training that is written out: what the loop must not differ from."""
     made = Assembled(compose(overrides))
-    network, feed, plan = made.task.network.train(), made.task.train_feed, made.task.plan
-    optimizer = made.task.make_optimizer(network)
+    network, feed, plan = made.task.network.train(), made.task.loaders.train, made.task.schedule
+    optimizer = made.task.recipe.make_optimizer(network)
     rates = [group["lr"] for group in optimizer.param_groups]
     for step in range(plan.steps):
-        made.task.reseed(torch.device("cpu"), step)
+        made.task.context.reseed(torch.device("cpu"), step)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * made.task.lr_factor(step)
+            group["lr"] = rate * made.task.recipe.lr_factor(step)
         for batch in feed.batches(step):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = network(batch.images)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from dlzoo.builder.model import build_loss
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-CLASSIFIERS = [name for name in LOSSES.names() if "classification" in LOSSES[name].meta["kinds"]]
-REGRESSORS = [name for name in LOSSES.names() if "regression" in LOSSES[name].meta["kinds"]]
-SOFT = [name for name in LOSSES.names() if LOSSES[name].meta.get("soft")]
+CLASSIFIERS = [name for name in LOSSES.names() if "classification" in LOSSES[name].marks.targets]
+REGRESSORS = [name for name in LOSSES.names() if "regression" in LOSSES[name].marks.targets]
+SOFT = [name for name in LOSSES.names() if LOSSES[name].marks.soft]
 OF_ONE_SCORE = ["bce", "exponential", "hinge", "huber", "l1", "mse", "perceptron", "smooth_l1", "zero_one"]
 
 WEIGHTS = [1.0, 2.0, 0.5, 0.0, 1.5]
@@ -119,7 +119,7 @@ OF_CLASSES: list[tuple[str, dict, Loss]] = [
     ("dice", {"smooth": 0.5}, v_net),
 ]
 
-LEARNING = [name for name in CLASSIFIERS if LOSSES[name].meta.get("learns", True)]
+LEARNING = [name for name in CLASSIFIERS if LOSSES[name].marks.learns]
 
 
 def test_every_loss_of_classes_that_learns_has_a_reference() -> None:

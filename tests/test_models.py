@@ -12,7 +12,7 @@ from dlzoo.builder.model import accepts, build, build_model
 from dlzoo.builder.profile import size as size_of
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS, PARTS
+from dlzoo.core.registries import MODELS, PARTS
 from dlzoo.data.splits import Splits
 from dlzoo.layers.attention import ECA
 from dlzoo.layers.drop import GaussianDropout
@@ -116,14 +116,14 @@ def test_shortcuts_have_the_parameters_of_the_paper() -> None:
 @pytest.mark.parametrize("name", MODELS.names())
 def test_what_a_model_does_not_offer_is_refused(name: str) -> None:
     for kind in PARTS:
-        if kind not in MODELS[name].meta:
+        if getattr(MODELS[name].marks, kind) is None:
             part = PARTS[kind].names()[0]
-            with pytest.raises(UserError, match=f"model={name} has no place for {kind}={part}"):
+            with pytest.raises(UserError, match=f"model={name} does not support {kind}={part}"):
                 on_meta(name, **{kind: part})
 
 
 @pytest.mark.parametrize("size", [32, 40, 224, 255])
-@pytest.mark.parametrize("name", [name for name in REDUCED if "head" in MODELS[name].meta])
+@pytest.mark.parametrize("name", [name for name in REDUCED if MODELS[name].marks.head is not None])
 def test_a_model_knows_the_size_of_its_last_maps(name: str, size: int) -> None:
     """A fully connected head sees each of their pixels, or an average of whole windows (VGG, AlexNet)."""
     knobs = {key: value for key, value in REDUCED[name][0].items() if key != "stem"}
@@ -148,7 +148,7 @@ OTHERS: dict[str, tuple[Any, Callable[[nn.Module], bool]]] = {
 }
 #: Elsewhere: tests/test_third_party.py, and the simulation; detectors, which prune a backbone, in their own tests.
 OTHERS_HAVE = ("timm", "torchvision", "moved_boxes")
-OWN = [name for name in MODELS.names() if name not in OTHERS_HAVE and "backbone" not in MODELS[name].meta]
+OWN = [name for name in MODELS.names() if name not in OTHERS_HAVE and MODELS[name].marks.backbone is None]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -169,7 +169,7 @@ def test_every_model_takes_what_it_offers_everywhere(monkeypatch: pytest.MonkeyP
         found = sum(OTHERS[kind][1](module) for module in changed.modules())
         assert found == asked[kind] > 0, kind
     for kind in offered & {"norm", "act"}:
-        default = MODELS[name].meta[kind]
+        default = getattr(MODELS[name].marks, kind)
         entry = PARTS[kind][default if isinstance(default, str) else default["name"]]
         was = entry.builder if isinstance(entry.builder, type) else type(entry.build())
         assert any(type(module) is was for module in usual.modules())
@@ -179,15 +179,16 @@ def test_every_model_takes_what_it_offers_everywhere(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [(name, kind) for name in REDUCED for kind in PARTS if kind in MODELS[name].meta]
+    ("name", "kind"),
+    [(name, kind) for name in REDUCED for kind in PARTS if getattr(MODELS[name].marks, kind) is not None],
 )
 def test_what_the_table_does_not_say_is_refused(name: str, kind: str) -> None:
     """What it does say is trained below."""
     knobs, image_size = REDUCED[name]
     accepted = accepts(name, image_size=image_size, **knobs)[kind]
     for part in PARTS[kind].names():
-        if part not in (*accepted, MODELS[name].meta[kind]):
-            with pytest.raises(UserError, match=f"model={name} as it is set has no place for {kind}={part}"):
+        if part not in (*accepted, getattr(MODELS[name].marks, kind)):
+            with pytest.raises(UserError, match=f"model={name} as it is set does not support {kind}={part}"):
                 on_meta(name, image_size=image_size, **{kind: part}, **knobs)
 
 
@@ -213,7 +214,7 @@ def test_one_step_of_training(name: str, kind: str, part: str) -> None:
     """The right shape, and a gradient for every parameter that is not all zero."""
     knobs, image_size = REDUCED[name]
     torch.manual_seed(0)
-    chosen = {"head": {"name": "fc", "hidden": [16]}} if MODELS[name].meta.get("head") not in (None, "gap") else {}
+    chosen = {"head": {"name": "fc", "hidden": [16]}} if MODELS[name].marks.head not in (None, "gap") else {}
     chosen[kind] = {"name": part} | LIGHT.get(kind, {}).get(part, {})
     network = build_model(name, num_classes=5, image_size=image_size, in_channels=2, **chosen, **knobs)
     with torch.no_grad():  # what starts as nothing would hide what is behind it
@@ -270,7 +271,7 @@ def test_what_build_returns_is_a_part() -> None:
 
 def test_a_model_without_a_place_as_it_is_set_refuses_what_was_asked_for_and_not_its_default() -> None:
     build_model("mlp", num_classes=2, image_size=8, hidden=())
-    with pytest.raises(UserError, match="as it is set has no place for norm=gn"):
+    with pytest.raises(UserError, match="as it is set does not support norm=gn"):
         build_model("mlp", num_classes=2, image_size=8, hidden=(), norm="gn")
 
 
@@ -281,7 +282,7 @@ def test_an_unused_part_is_refused_even_if_the_registration_promises_it() -> Non
         return nn.Linear(1, num_classes)
 
     try:
-        with pytest.raises(UserError, match="model=forgetful as it is set has no place for norm=gn"):
+        with pytest.raises(UserError, match="model=forgetful as it is set does not support norm=gn"):
             build_model("forgetful", num_classes=2, norm="gn")
     finally:
         del MODELS._entries["forgetful"]

@@ -12,7 +12,7 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from dlzoo.builder.model import make_parts
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import BACKBONES, NECKS
+from dlzoo.core.registries import BACKBONES, NECKS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.neck import NeckSettings
 from dlzoo.layers.parts import Parts

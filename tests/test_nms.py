@@ -13,7 +13,7 @@ import dlzoo
 from dlzoo.boxes import diou_nms, nms
 from dlzoo.boxes.iou import diou, iou
 from dlzoo.boxes.nms import FLOOR, NmsSettings
-from dlzoo.core.registry import NMS
+from dlzoo.core.registries import NMS
 from dlzoo.tasks.detection.postprocess import detections
 
 HARD = ["nms", "diou_nms"]

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from dlzoo.builder.model import build, build_model
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.optim.settings import OptimizerSettings, units
 
-FIRST_ORDER = [name for name in OPTIMIZERS.names() if OPTIMIZERS[name].meta.get("clip", True)]
+FIRST_ORDER = [name for name in OPTIMIZERS.names() if OPTIMIZERS[name].marks.clips]
 
 
 def test_the_rate_can_follow_the_batch() -> None:
@@ -110,7 +110,7 @@ class Problem:
         return loss.detach()
 
     def step(self) -> float:
-        if OPTIMIZERS[self.name].meta.get("closure"):
+        if OPTIMIZERS[self.name].marks.uses_closure:
             self.optimizer.step(self.closure)
         else:
             self.closure()

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import textwrap
 import zipfile
 from pathlib import Path
 
@@ -48,25 +47,6 @@ for _ in range(2):
     assert all(getattr(dlzoo, name) is not None for name in dlzoo.__all__)
 """
     python(code, tmp_path, REPOSITORY)
-
-
-def test_the_recipes_of_contributing_work(tmp_path: Path) -> None:
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
-    model, norm, loss = (textwrap.dedent(block.split("```")[0]) for block in text.split("```python\n")[1:])
-    (tmp_path / "recipes.py").write_text(
-        "import torch\nfrom dlzoo.core.schema import Positive\nfrom dlzoo.layers.norm import _Affine\n"
-        "from dlzoo.core.registry import NORMS\n" + "\n".join((model, norm, loss)).replace("from __future__", "#")
-    )
-    code = """
-import recipes, torch, dlzoo
-network = dlzoo.build_model("my_net", num_classes=3, norm="rms", width=8)
-x = torch.randn(2, 3, 16, 16)
-loss = dlzoo.build_loss("confidence_penalty", beta=0.0)(network(x), torch.tensor([0, 1]))
-torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(network(x), torch.tensor([0, 1])))
-rows = dlzoo.build("norm", "rms")(3)(x).square().mean((1, 2, 3))
-torch.testing.assert_close(rows, torch.ones(2), rtol=1e-3, atol=1e-3)
-"""
-    python(code, tmp_path, tmp_path, REPOSITORY)
 
 
 def test_an_architecture_alone_needs_neither_lightning_nor_hydra(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlzoo.builder.model import build, build_model, make_parts
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import CONVS, DROPS, MODELS
+from dlzoo.core.registries import CONVS, DROPS, MODELS
 from dlzoo.layers.conv import ConvNormAct, NormActConv
 from dlzoo.layers.non_local import CrossLayerNonLocal
 from dlzoo.layers.parts import Parts

@@ -16,11 +16,12 @@ from torch import Tensor
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
-from dlzoo.data.image_set import Split, channel_statistics, fingerprint
-from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.settings import DataSettings
+from dlzoo.data.split import Split, channel_statistics, fingerprint
 from dlzoo.data.splits import Splits
 from dlzoo.data.storage.decode import read_picture
+from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.data.transforms.letterbox import open_picture
 from tests.conftest import draw_pictures
 
@@ -197,10 +198,9 @@ def test_a_cache_changes_no_number(pictures: Path, cache_home: Path, cache: str)
     assert all(map(torch.equal, statistics, channel_statistics(usual.train.images)))
     assert torch.equal(splits.test.images[torch.tensor([3, 1])], usual.test.images[torch.tensor([3, 1])])
     feeds = [
-        TrainFeed(
+        TrainLoader(
             part.train,
-            Normalise(*statistics),
-            build("augment", "flip_crop"),
+            ImageTransform(build("augment", "flip_crop"), Normalise(*statistics)),
             Streams(0),
             12,
             3,
@@ -214,7 +214,7 @@ def test_a_cache_changes_no_number(pictures: Path, cache_home: Path, cache: str)
             assert torch.equal(mine.images, theirs.images)
             assert torch.equal(mine.labels, theirs.labels)
     evaluations = [
-        EvalFeed(part.test, Normalise(*statistics), 8, cache=part.settings.cache) for part in (splits, usual)
+        EvalLoader(part.test, Normalise(*statistics), 8, cache=part.settings.cache) for part in (splits, usual)
     ]
     for number in range(3):
         assert torch.equal(evaluations[0].batch(number).images, evaluations[1].batch(number).images)
@@ -225,7 +225,8 @@ def test_a_cache_changes_no_number(pictures: Path, cache_home: Path, cache: str)
 def test_none_writes_no_file_and_a_file_that_goes_bad_is_one_line(pictures: Path, cache_home: Path) -> None:
     splits = Splits.load(section(root=str(pictures), cache="none"))
     assert list(cache_home.rglob("*.npy")) == []
-    train = TrainFeed(splits.train, Normalise(torch.zeros(3), torch.ones(3)), build("augment", "none"), Streams(0), 24)
+    plain = ImageTransform(build("augment", "none"), Normalise(torch.zeros(3), torch.ones(3)))
+    train = TrainLoader(splits.train, plain, Streams(0), 24)
     next(train.batches(0))
     for path in (pictures / "train").rglob("*.png"):
         path.write_bytes(b"gone bad")
@@ -255,7 +256,7 @@ def test_auto_takes_the_first_place_that_has_room(
 
 
 def test_a_large_set_is_known_by_images_at_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dlzoo.data import image_set
+    from dlzoo.data import split as image_set
 
     images = torch.randint(0, 256, (100, 4, 4, 1), dtype=torch.uint8)
     labels = torch.zeros(100, dtype=torch.int64)

@@ -75,7 +75,7 @@ def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
     [
         ("norm=bn,gm", "unknown norm 'gm'"),
         ("optimizer.lr=0.1,abc", "optimizer.lr must be a number"),
-        ("model=resnet20,linear norm=gn", "model=linear has no place for norm=gn.*in the run model=linear norm=gn"),
+        ("model=resnet20,linear norm=gn", "model=linear does not support norm=gn.*in the run model=linear norm=gn"),
         ("optimizer.lr=interval(0.1,1)", "has no end of values: it is for `dlzoo tune`"),
         ("model=glob(nothing*)", "stands for no value"),
         ("name=a,b", "name has several values"),
@@ -140,7 +140,7 @@ def test_an_address_with_other_settings_is_refused_with_the_difference() -> None
 
 def test_checking_a_wide_sweep_looks_at_each_kind_of_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("dlzoo.sweep.preflight.blueprint", lambda config, data: seen.append(config["optimizer"]["lr"]))
+    monkeypatch.setattr("dlzoo.sweep.preflight.run_recipe", lambda config, data: seen.append(config["optimizer"]["lr"]))
     refuse_infeasible(plan(Asked([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"])).runs)
     assert sorted(seen) == [0.1, 0.2, 0.3]
 

@@ -24,8 +24,9 @@ from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
-from dlzoo.data.image_set import Split
-from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.loader import EvalLoader, TrainLoader
+from dlzoo.data.split import Split
+from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.small import CONV, logged, same, train, weights
@@ -62,9 +63,9 @@ def test_ranks_share_each_batch_and_count_each_sample_once() -> None:
     split = Split(torch.arange(23, dtype=torch.uint8).view(23, 1, 1, 1), torch.arange(23))
     normalise = Normalise(torch.zeros(1), torch.ones(1))
 
-    def feeds(rank: Rank) -> tuple[TrainFeed, EvalFeed]:
-        train = TrainFeed(split, normalise, build("augment", "none"), Streams(0), 12, 2, rank=rank)
-        return train, EvalFeed(split, normalise, 5, rank=rank)
+    def feeds(rank: Rank) -> tuple[TrainLoader, EvalLoader]:
+        train = TrainLoader(split, ImageTransform(build("augment", "none"), normalise), Streams(0), 12, 2, rank=rank)
+        return train, EvalLoader(split, normalise, 5, rank=rank)
 
     whole, _ = feeds(Rank())
     parts = [feeds(Rank(index, 3)) for index in range(3)]

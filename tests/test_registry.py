@@ -1,7 +1,8 @@
 import pytest
 
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registry import DATASETS, MODELS, REGISTRIES, Registry
+from dlzoo.core.registries import DATASETS, MODELS, REGISTRIES, TASKS
+from dlzoo.core.registry import Registry
 from dlzoo.core.schema import Fraction, PositiveInt, check, describe, knobs_of, schema_of, wiring_of
 
 
@@ -49,10 +50,12 @@ def test_every_entry_has_a_source_a_docstring_and_knobs_that_accept_their_defaul
 
 def test_every_default_that_a_registration_names_exists() -> None:
     for name in MODELS.names():
-        for choice, part in MODELS[name].meta.items():
+        for choice, part in MODELS[name].marks.said().items():
             if choice == "torchvision":
                 assert set(part) <= set(REGISTRIES["norm"].names())
-            elif choice not in ("tables", "linear", "targets", "whole", "objectness"):  # facts about the model
+            elif choice == "tasks":
+                assert set(part) <= set(TASKS.names())
+            elif choice in REGISTRIES:  # the others are facts about the model
                 part = {"name": part} if isinstance(part, str) else part
                 assert part["name"] in (*REGISTRIES[choice].names(), "default"), (name, choice)
                 if len(part) > 1:
@@ -61,8 +64,18 @@ def test_every_default_that_a_registration_names_exists() -> None:
                     assert set(part) - {"name"} <= known, (name, choice)
     for name in DATASETS.names():
         for choice in ("model", "loss", "augment"):
-            part = DATASETS[name].meta.get(choice, REGISTRIES[choice].fallback)
+            part = getattr(DATASETS[name].marks, choice)
+            assert part is None or part in REGISTRIES[choice].names(), (name, choice)
+        assert set(DATASETS[name].marks.tasks) <= set(TASKS.names())
+    for name in TASKS.names():
+        for choice, part in TASKS[name].marks.defaults.items():
             assert part in REGISTRIES[choice].names(), (name, choice)
+
+
+def test_a_misspelt_mark_is_an_error_when_its_module_is_imported() -> None:
+    for registry in (*REGISTRIES.values(), TASKS):
+        with pytest.raises(TypeError, match="sofft"):
+            registry.register("new", source="nowhere", sofft=True)
 
 
 def test_schemas() -> None:

@@ -11,7 +11,7 @@ import dlzoo
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.cli import main
 from dlzoo.core.errors import Interrupted
-from dlzoo.core.registry import DATASETS, LOSSES
+from dlzoo.core.registries import DATASETS, LOSSES
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.regression.module import Standardise
 from tests.small import logged, same, train, weights
@@ -19,7 +19,7 @@ from tests.small import logged, same, train, weights
 QUICK = ["trainer=cpu", "trainer.max_epochs=30", "optimizer=adam", "optimizer.lr=0.01", "data.batch_size=32"]
 #: csv is a file of one's own, and box_pairs a simulation: an experiment trains it.
 OTHERS = ("csv", "box_pairs")
-TABLES = [name for name in DATASETS.names() if DATASETS[name].meta.get("kind") == "table" and name not in OTHERS]
+TABLES = [name for name in DATASETS.names() if DATASETS[name].marks.table and name not in OTHERS]
 
 
 @pytest.mark.draws
@@ -38,9 +38,9 @@ def test_every_table_trains_with_what_suits_it(name: str) -> None:
     assert evaluate(str(run.dir)) == pytest.approx(tested, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if "regression" in LOSSES[name].meta["kinds"]])
+@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if "regression" in LOSSES[name].marks.targets])
 def test_every_regression_loss_fits_a_line(loss: str) -> None:
-    if not LOSSES[loss].meta.get("learns", True):
+    if not LOSSES[loss].marks.learns:
         pytest.skip("has no gradient")
     run = train("data=diabetes", "model=linear", f"loss={loss}", *QUICK, "trainer.max_epochs=40")
     assert run.metrics["test/r2"] > 0.3

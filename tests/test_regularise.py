@@ -10,7 +10,8 @@ from torch import nn
 
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import OPTIMIZERS, Entry
+from dlzoo.core.registries import OPTIMIZERS
+from dlzoo.core.registry import Entry
 from dlzoo.optim.settings import OptimizerSettings
 from tests.test_optim import FIRST_ORDER, Problem
 

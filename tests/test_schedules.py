@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import SCHEDULES
+from dlzoo.core.registries import SCHEDULES
 from dlzoo.optim.settings import Observer, Span, Warmup
 
 SPAN = Span(steps=1000, steps_per_epoch=10)
@@ -128,7 +128,7 @@ def test_every_schedule_can_be_warmed_up(name: str, warmup: float, steps: int) -
     for step in (0, 1, 20, 49, 60, 999):
         ramp = min(1, (step + 1) / steps) if steps else 1
         assert math.isclose(warmed(step), bare(step) * ramp)
-    follows = SCHEDULES[name].meta.get("validation", False)
+    follows = SCHEDULES[name].marks.validation
     assert isinstance(bare, Observer) == isinstance(warmed, Observer) == follows
 
 

@@ -11,7 +11,7 @@ from torchvision.ops import box_iou, masks_to_boxes
 
 from dlzoo.boxes.objects import objects
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.data.datasets.sdf import FORMS
 from dlzoo.data.datasets.shapes import shapes
 from dlzoo.data.datasets.synthetic_scene import Scene, SceneSettings, draw_scene

@@ -116,7 +116,7 @@ def crashing(tmp_path: Path) -> dict[str, str]:
         "import os, signal\n"
         "import torch\n"
         "from torch import nn\n"
-        "from dlzoo.core.registry import MODELS\n"
+        "from dlzoo.core.registries import MODELS\n"
         "class Crashing(nn.Module):\n"
         "    def __init__(self, pixels, num_classes, how):\n"
         "        super().__init__()\n"

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import DATASETS
-from dlzoo.data.image_set import Split
+from dlzoo.core.registries import DATASETS
+from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, TableSet
 from dlzoo.tasks.regression.metrics import regression_metrics
 from dlzoo.tasks.regression.plots import fitted_curve, predicted_and_true
@@ -45,7 +45,7 @@ def numbers(count: int, columns: int, seed: int = 0) -> np.ndarray:
 # The entries
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS.names() if DATASETS[name].meta.get("kind") == "table"])
+@pytest.mark.parametrize("name", [name for name in DATASETS.names() if DATASETS[name].marks.table])
 def test_every_table_makes_finite_features_of_the_labels_that_its_registration_says(name: str, tmp_path: Path) -> None:
     knobs = {}
     if name == "csv":

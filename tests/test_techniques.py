@@ -1,6 +1,7 @@
 """Every loss, optimizer, schedule, regulariser and recipe trains digits, through the whole machine."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,21 +10,24 @@ from PIL import Image
 from pytorch_lightning import Callback
 
 import dlzoo
-from dlzoo.builder.recipe import Blueprint
+from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.trainer import Assembled
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.core.registry import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.core.protocols import Stepwise
+from dlzoo.core.registries import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.data.loader import Batch
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.test_time import COUNTS
+from dlzoo.engine.adversarial import SelfAdversarial
 from dlzoo.engine.closure import Closure
 from dlzoo.runs.run_dir import RunDir
 from tests.small import CONV, SMALL, same, train, weights
 
 #: Digits by a small perceptron: eight epochs of 20 steps.
 QUICK = ["trainer=cpu", "model=mlp", "model.hidden=[64]", "trainer.max_epochs=8", "augment=none"]
-CLASSIFICATION = [name for name in LOSSES.names() if "classification" in LOSSES[name].meta["kinds"]]
+CLASSIFICATION = [name for name in LOSSES.names() if "classification" in LOSSES[name].marks.targets]
 #: Rates that suit 160 steps, where the usual one is for more.
 RATES = {"adadelta": 1.0, "adagrad": 0.05, "rmsprop": 0.003, "lion": 0.003, "radam": 0.01, "muon": 0.02}
 
@@ -33,7 +37,7 @@ RATES = {"adadelta": 1.0, "adagrad": 0.05, "rmsprop": 0.003, "lion": 0.003, "rad
 def test_every_classification_loss_trains_classifiers(name: str, data: str) -> None:
     """Of ten classes and of two."""
     run = train(*QUICK, f"loss={name}", f"data={data}", "optimizer=adam", "optimizer.lr=0.01")
-    if LOSSES[name].meta.get("learns", True):
+    if LOSSES[name].marks.learns:
         assert run.metrics["test/accuracy"] > 0.85
     else:
         assert run.metrics["test/accuracy"] < {"digits": 0.3, "breast_cancer": 0.75}[data]
@@ -44,9 +48,9 @@ def test_every_classification_loss_trains_classifiers(name: str, data: str) -> N
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
 def test_every_optimizer_trains_digits(name: str) -> None:
     rate = [f"optimizer.lr={RATES[name]}"] if name in RATES else []
-    model = ["model=linear"] if OPTIMIZERS[name].meta.get("needs") == "linear" else []
+    model = ["model=linear"] if OPTIMIZERS[name].marks.linear else []
     words = [word for word in QUICK if not (model and word.startswith("model"))]
-    few = ["data.batch_size=full", "trainer.max_epochs=3"] if OPTIMIZERS[name].meta.get("alone") else []
+    few = ["data.batch_size=full", "trainer.max_epochs=3"] if OPTIMIZERS[name].marks.full_batch else []
     run = train(*words, *model, *few, f"optimizer={name}", *rate)
     assert run.metrics["test/accuracy"] > 0.85
 
@@ -69,7 +73,7 @@ def test_mixing_trains_digits(asked: str) -> None:
     assert run.metrics["test/accuracy"] > 0.85
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSIFICATION if LOSSES[name].meta.get("soft")])
+@pytest.mark.parametrize("name", [name for name in CLASSIFICATION if LOSSES[name].marks.soft])
 def test_every_soft_loss_takes_mixed_labels(name: str) -> None:
     run = train(*QUICK, "optimizer=adam", "optimizer.lr=0.01", f"loss={name}", "augment.mixup=1", "augment.cutmix=1")
     assert run.metrics["test/accuracy"] > 0.7
@@ -85,10 +89,10 @@ def test_views_change_the_answers_and_not_the_training() -> None:
 def test_alexnets_window_reaches_the_network_the_test_and_the_prediction(capsys: pytest.CaptureFixture) -> None:
     run = train(*CONV, "augment=alexnet", "head=fc", "augment.test=ten_crop")
     made = Assembled(compose([*CONV, "augment=alexnet"]))
-    assert made.blueprint.wiring["image_size"] == 7
-    (batch,) = made.task.train_feed.batches(0)
+    assert made.recipe.wiring["image_size"] == 7
+    (batch,) = made.task.loaders.train.batches(0)
     assert batch.images.shape[2:] == (7, 7)
-    assert made.task.eval_feeds["test"].batch(0).images.shape[2:] == (7, 7)
+    assert made.task.loaders.test.batch(0).images.shape[2:] == (7, 7)
     Image.new("L", (8, 8), 100).save("grey.png")
     assert main(["predict", f"run={run.dir}", "grey.png"]) == 0
     assert "grey.png:" in capsys.readouterr().out
@@ -120,11 +124,10 @@ def test_a_number_freezes_layers_from_the_first_one() -> None:
 def test_self_adversarial_training_moves_images_against_the_network_and_nothing_else() -> None:
     made = Assembled(compose([*CONV, "trainer.self_adversarial=0.05"]))
     task = made.task
-    (batch,) = task.train_feed.batches(0)
+    (batch,) = task.loaders.train.batches(0)
     buffers = {name: buffer.clone() for name, buffer in task.network.named_buffers()}
-    attacked = task.attack(task, batch)
+    attacked = SelfAdversarial(0.05, made.normalise, task.network, task.loss)(batch)
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in task.network.named_buffers())
-    assert task.network.training
     assert all(parameter.grad is None for parameter in task.network.parameters())
     scale = (made.normalise.scale * 255).flatten()
     moved = (attacked.images - batch.images).abs() / scale.view(1, -1, 1, 1)
@@ -143,12 +146,22 @@ def test_self_adversarial_training_moves_images_against_the_network_and_nothing_
 def test_a_closure_answers_the_same_each_time(norm: str) -> None:
     """Dropout draws the same masks, and what a norm keeps from batch to batch is as it was."""
     task = Assembled(compose([*CONV, "drop=dropout", "drop.rate=0.5", f"norm={norm}", "trainer.accumulate=4"])).task
-    task._trainable, task._stepwise = [], [m for m in task.network.modules() if hasattr(m, "begin_step")]
-    task._backward = lambda loss, last: loss.backward()
-    closure = Closure(task, 3, list(task.train_feed.batches(3)))
+    stepwise = [module for module in task.network.modules() if isinstance(module, Stepwise)]
+    reseed: list = [lambda: task.context.reseed(torch.device("cpu"), 3)]
+
+    def begin_pass() -> None:
+        for begin in (*reseed, *(module.begin_step for module in stepwise)):
+            begin()
+
+    def gradients(batches: Sequence[Batch]) -> list[tuple[torch.Tensor, ...]]:
+        losses = [task.loss(batch)[0] for batch in batches]
+        torch.stack(losses).mean().backward()
+        return [(loss.detach(),) for loss in losses]
+
+    closure = Closure(task.network, list(task.loaders.train.batches(3)), task.loss, begin_pass, gradients)
     losses = [closure().item() for _ in range(3)]
     assert losses[0] == losses[1] == losses[2]
-    task.reseed = lambda device, step: None
+    reseed.clear()
     assert closure().item() != losses[0]
 
 
@@ -222,4 +235,4 @@ def test_wrong_combinations_are_one_line_before_training(
 def test_an_optimizer_that_works_alone_is_refused_for_several_processes() -> None:
     config = compose(["model=linear", "optimizer=newton"])
     with pytest.raises(UserError, match="optimizer=newton works in one process"):
-        Blueprint(config, Splits.load(config["data"]), world=2)
+        RunRecipe(config, Splits.load(config["data"]), world=2)

@@ -16,10 +16,10 @@ from dlzoo.builder.execute import begin
 from dlzoo.builder.weights import below
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
-from dlzoo.data.image_set import channel_statistics
 from dlzoo.data.loader import Normalise
+from dlzoo.data.split import channel_statistics
 from dlzoo.data.splits import Splits
-from dlzoo.engine.clock import Plan
+from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.display import PatientConsole
 from dlzoo.engine.task_module import Task
 from dlzoo.runs.logged import read_metrics
@@ -88,15 +88,15 @@ def test_how_steps_are_cut_into_ranges_changes_nothing() -> None:
 
 def test_the_same_seed_means_the_same_batches_for_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[Tensor]] = {}
-    from dlzoo.tasks.classification.module import Classify
+    from dlzoo.tasks.classification.module import ClassificationModule
 
-    loss = Classify.loss
+    loss = ClassificationModule.loss
 
-    def spy(self: Classify, batch: object) -> object:
+    def spy(self: ClassificationModule, batch: object) -> object:
         seen.setdefault(type(self.network).__name__, []).append(batch.images.clone())  # type: ignore[attr-defined]
         return loss(self, batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Classify, "loss", spy)
+    monkeypatch.setattr(ClassificationModule, "loss", spy)
     train(*SMALL)
     train("model=linear", *SMALL[2:])
     assert len(seen["MLP"]) == len(seen["Linear"]) == 15
@@ -203,7 +203,7 @@ def test_every_norm_learns_with_the_defaults(norm: str) -> None:
 
 
 def test_ranges_never_cross_an_epoch_a_log_step_a_checkpoint_or_the_end() -> None:
-    plan = Plan(epochs=3, steps_per_epoch=17, log_every=5, checkpoint_every=7)
+    plan = TrainSchedule(epochs=3, steps_per_epoch=17, log_every=5, checkpoint_every=7)
     for start in range(plan.steps):
         ranges = list(plan.ranges(start))
         steps = [step for steps in ranges for step in steps]

@@ -14,7 +14,7 @@ from torchvision.ops import box_iou
 from dlzoo.boxes.objects import Matches, objects, padded
 from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import NECKS
+from dlzoo.core.registries import NECKS
 from dlzoo.layers.batch_norm_sync import CrossMiniBatchNorm
 from dlzoo.layers.norm import GroupNorm
 from dlzoo.tasks.detection.models.yolo import PAPER, Yolo

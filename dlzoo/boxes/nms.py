@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlzoo.boxes.diou_nms import greedy_diou
 from dlzoo.boxes.overlap import shares
-from dlzoo.core.registry import NMS
+from dlzoo.core.registries import NMS
 from dlzoo.core.schema import Bounds, Fraction, Positive
 
 #: boxes (N, A, 4), scores (N, A), classes (N, A) int64 -> scores (N, A).

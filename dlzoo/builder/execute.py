@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from dlzoo import config as configs
-from dlzoo.builder import plots, summary
+from dlzoo.builder import summary
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.profile import without_weights
 from dlzoo.builder.trainer import Assembled
@@ -29,16 +29,18 @@ from dlzoo.core.distributed import Rank
 from dlzoo.core.errors import Interrupted, UserError, first_line
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
+from dlzoo.engine.recipe import Record
 from dlzoo.engine.signals import Stop, signals
-from dlzoo.engine.task_module import Record
 from dlzoo.runs import checkout, environment
 from dlzoo.runs.differences import flat
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.reuse import take_training
 from dlzoo.runs.run_dir import RunDir, fresh_folder, now
+from dlzoo.tasks.base import Tested
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pytorch_lightning import Callback
 
 Config = dict[str, Any]
@@ -260,7 +262,7 @@ def _carry_out(
     try:
         made = _assembled(run, config, before, log.scalars, callbacks)
         stop.check()
-        task, plan = made.task, made.task.plan
+        task, schedule = made.task, made.task.schedule
         origin = {"init_from": before.get("init_from")} if checkpoint else {}
         run.update(**made.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
         summary.before(console, run.path, run.read())
@@ -271,28 +273,35 @@ def _carry_out(
         distributed.gathered(None)  # the others may load what was written
         stop.check()
         selected = made.load(run.selected_checkpoint())
-        metrics, outputs = made.test([stop, display])
+        metrics = made.test([stop, display])
         stop.check()
-        log.scalars(task.clock, plan.epochs_at(task.clock), metrics)
+        clock = task.state.clock
+        log.scalars(clock, schedule.epochs_at(clock), metrics)
         kept = ("train/",) if "training_taken" in before else ("train/", "val/")  # validation was another run's
+        run.write_predictions(task.tested.predictions())
         run.update(
             metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
-            tested=len(outputs[0]),
-            by_class=made.task.by_class(*outputs),
+            tested=task.tested.count,
+            by_class=task.tested.by_class(),
             zero_weights=made.zero_weights(),
-            selected_epoch=plan.epochs_at(selected["clock"]),
-            steps=task.clock,
-            images_per_second=task.clock * made.data.batch_size / max(task.train_seconds, 1e-9),
+            selected_epoch=schedule.epochs_at(selected["clock"]),
+            steps=clock,
+            images_per_second=clock * made.data.batch_size / max(task.state.train_seconds, 1e-9),
             peak_memory_bytes=environment.peak_memory(made.accelerator),
-            data_cache=task.train_feed.images.place,
+            data_cache=task.loaders.train.images.place,
         )
-        drawn = plots.of_run(made, read_metrics(run.metrics_file), run.path.name, outputs)
+        drawn = draw(made, Tested(task, made.data, read_metrics(run.metrics_file), run.path.name))
         for name, figure in drawn.items():
-            log.picture(name, figure, task.clock)
+            log.picture(name, figure, clock)
         run.update(pictures=list(drawn))
         log.hyperparameters(flat(config), metrics)
     finally:
         log.close()
+
+
+def draw(made: Assembled, tested: Tested) -> dict[str, Figure]:
+    """Return name -> plot of a run after its test."""
+    return made.spec.plots(tested)
 
 
 def _refuse_change(run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback]) -> None:

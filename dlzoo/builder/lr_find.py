@@ -15,6 +15,7 @@ from rich.text import Text
 
 from dlzoo import config as configs
 from dlzoo.builder.trainer import Assembled
+from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import LossCurve
@@ -58,14 +59,14 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     console = console or Console()
     low, high, steps, overrides = _test(words)
     config = configs.compose(overrides) | {"schedule": {"name": "constant", "warmup": 0.0}}  # the test's own instead
-    data = replace(Splits.load(config["data"]), val=None)
+    data = replace(Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks), val=None)
     epochs = -(-steps // max(1, len(data.train) // data.batch_size))
     own = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}
     curve = LossCurve(steps, _WORST)
     trainer = config["trainer"] | own | {"devices": 1, "nodes": 1}
     made = Assembled(config | {"trainer": trainer}, data=data, callbacks=[curve])
-    base = made.blueprint.effective_lr
-    made.task.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
+    base = made.recipe.effective_lr
+    made.task.recipe.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
     with torch.random.fork_rng(devices=[]):
         try:
             made.fit(None, [])

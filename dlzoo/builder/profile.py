@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo.builder.model import build_model
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.registry import PARTS
+from dlzoo.core.registries import PARTS
 
 Config = dict[str, Any]
 

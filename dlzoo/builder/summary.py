@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.core.registry import PARTS
+from dlzoo.core.registries import PARTS, TASKS
 
 Record = dict[str, Any]
 
@@ -38,7 +38,7 @@ def before(console: Console, path: Path, record: Record) -> None:
         ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates a sample"),
         (
             "data",
-            f"{config['data']['name']}, {_shape(record)}, {_targets(record)}: "
+            f"{config['data']['name']}, {_shape(record)}, {TASKS.build(record['task']).describe(record)}: "
             + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
             + limit
             + (f", {record['skipped']:,} bad pictures left out" if record.get("skipped") else "")
@@ -87,13 +87,6 @@ def _shape(record: Record) -> str:
     if record["kind"] == "table":
         return _count(record["in_channels"], "feature")
     return f"{record['in_channels']} x {record['image_size']} x {record['image_size']}"
-
-
-def _targets(record: Record) -> str:
-    names = record["classes"]
-    if record["task"] == "detect":
-        return f"objects of {len(names)} class{'' if len(names) == 1 else 'es'}"
-    return f"{len(names)} classes" if record["task"] == "classify" else f"predicts {', '.join(names)}"
 
 
 def _losses(config: Record) -> str:

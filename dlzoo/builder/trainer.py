@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,33 +15,29 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import nn
 
-from dlzoo.boxes.objects import sides
-from dlzoo.builder.compatibility import full_precision, kind_of_loss, remarks
+from dlzoo.builder.compatibility import full_precision, remarks
 from dlzoo.builder.profile import network_of
-from dlzoo.builder.recipe import Blueprint
-from dlzoo.builder.weights import below, load_backbone, load_checkpoint, load_weights, transfer
+from dlzoo.builder.recipe import RunRecipe
+from dlzoo.builder.weights import below, load_checkpoint, take_weights, transfer
 from dlzoo.config.device import hardware
-from dlzoo.core import distributed
+from dlzoo.core import distributed, index
 from dlzoo.core.errors import UserError
+from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.core.rng import Streams
-from dlzoo.data.loader import EvalFeed, Normalise, TrainFeed
+from dlzoo.data.loader import EvalLoader, Loaders, TrainLoader
 from dlzoo.data.splits import Splits
+from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.corruptions import shifted
 from dlzoo.data.transforms.test_time import COUNTS, views
-from dlzoo.engine.adversarial import SelfAdversarial
 from dlzoo.engine.callbacks import observed_by
 from dlzoo.engine.checkpoints import WholeFiles
-from dlzoo.engine.task_module import Record, Task
-from dlzoo.layers.head import of_head
+from dlzoo.engine.recipe import Context, Observed, Record
+from dlzoo.engine.task_module import TaskModule
 from dlzoo.optim.settings import units
 from dlzoo.runs import environment
-from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.classification.module import Classify
-from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.module import Detect
-from dlzoo.tasks.regression.module import Regress, Standardise
+from dlzoo.tasks.base import Pieces, TaskSpec
 
 Config = dict[str, Any]
 
@@ -68,129 +63,75 @@ class Assembled:
         callbacks: Sequence[pl.Callback] = (),
     ) -> None:
         self.config, self._record, self._callbacks = config, record, list(callbacks)
-        self.rank, self._observed = distributed.here(), observed_by(self._callbacks)
-        self.data = data or Splits.load(config["data"])
+        self.rank = distributed.here()
+        self._observed: Observed | None = observed_by(self._callbacks)
+        self.data = data or Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
         longest = 1 if self._observed == "steps" else None
-        self.blueprint = Blueprint(config, self.data, self.rank.world, longest)
-        self.settings, wiring = self.blueprint.settings, self.blueprint.wiring
-        whole = full_precision(config)
-        self.accelerator, self.precision = hardware(
-            replace(self.settings, precision="fp32") if whole else self.settings
-        )
+        self.recipe = RunRecipe(config, self.data, self.rank.world, longest)
+        self.settings, self.spec = self.recipe.settings, self.recipe.task
+        full = full_precision(config)
+        self.accelerator, self.precision = hardware(replace(self.settings, precision="fp32") if full else self.settings)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
-        if self.data.task == "detect":
-            wiring = wiring | {"sizes": sides(self.data.train.labels)}
         with self.streams.scope("init"):
-            self.network = network_of(config, wiring)
+            self.network = network_of(config, self.recipe.wiring | self.spec.learnt_arguments(self.data))
         # Weights from elsewhere saw images in their own way.
-        known = getattr(self.network, "normalisation", None)
-        statistics = map(torch.tensor, known) if known else self.data.statistics()
-        self.normalise = Normalise(*statistics)
-        self.taken = self._take_weights(config["init_from"]) if config["init_from"] else None
-        self.task = self._task()
-
-    def _take_weights(self, init_from: str) -> str:
-        """Start from other weights, and from how their network saw images; in words, what was taken."""
-        origin = Path(os.path.expanduser(init_from))
-        state, normalisation = load_weights(origin)
-        if isinstance(self.network, Detector) and not any(key.startswith("backbone.") for key in state):
-            load_backbone(state, self.network.backbone, f"init_from={origin}")
-            taken = f"{origin}, for the backbone"
-        else:
-            known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
-            own = {key: value.shape for key, value in self.network.state_dict().items() if of_head(key)}
-            heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be left out
-            other_head = any(key not in state or state[key].shape != own[key] for key in heads)
-            new_head = other_head if known is None else known != list(self.data.classes)
-            self._keep_anchors(state, f"init_from={origin}", new_head=new_head)
-            transfer(state, self.network, f"init_from={origin}", new_head=new_head)
-            taken = f"{origin}, {'with a new head' if new_head else 'head included'}"
-        if normalisation:
-            transfer(normalisation, self.normalise, f"init_from={origin}")
-        return taken
-
-    def _keep_anchors(self, state: dict[str, Tensor], where: str, *, new_head: bool) -> None:
-        """Anchors are what was asked for, and not what the weights were learnt with.
-
-        Raises:
-            UserError: if the head is taken that was.
-        """
-        own, theirs = dict(self.network.named_buffers()).get("anchors"), state.get("anchors")
-        if own is None or theirs is None or own.shape != theirs.shape:
-            return
-        if not new_head and not torch.allclose(own, theirs, rtol=1e-4):
-            raise UserError(f"{where}: its head was trained with other anchors: {theirs.flatten().tolist()}")
-        state["anchors"] = own
-
-    def _task(self) -> Task:
-        config, settings, data = self.config, self.settings, self.data
-        frozen = _freeze(self.network, config["freeze"])
-        # The memory order of the batches that the feeds make.
+        known = normalisation_of(self.network)
+        self.normalise = Normalise(*(map(torch.tensor, known) if known else self.data.statistics()))
+        self.taken = None
+        if config["init_from"]:
+            self.taken = take_weights(config["init_from"], self.network, self.normalise, self.spec, self.data.classes)
+        # The memory order of the batches that the loaders make.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        blueprint, normalise, limit = self.blueprint, self.normalise, settings.limit_batches
-        where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
+        self.task = self._module()
+
+    def _module(self) -> TaskModule:
+        recipe = self.recipe
+        frozen = frozen_modules(self.network, self.config["freeze"], self.spec)
+        # Dropout draws for the samples of a rank: each has a stream of its own.
+        reseed = self.streams.reseeder("dropout", self.rank.index)
+        context = Context(reseed, self._record, self.rank, self._observed)
+        pieces = Pieces(self.network, recipe.loss, self._loaders(), recipe.training(frozen), context)
+        return self.spec.module(pieces, self.config, self.data)
+
+    def _loaders(self) -> Loaders:
+        recipe, data, limit = self.recipe, self.data, self.settings.limit_batches
+        settings, augment = recipe.augmentation, recipe.augment
         # Without gradients there is room for more than a training batch; large images stay few at a time.
-        eval_batch = max(blueprint.micro_batch, min(512, 2_000_000 // data.image_size**2))
-        eval_batch = max(1, eval_batch // COUNTS[blueprint.augmentation.test])
-        seen: dict[str, Any] = where | {"views": views(blueprint.augmentation.test, blueprint.augment)}
+        eval_batch = max(recipe.micro_batch, min(512, 2_000_000 // data.image_size**2))
+        eval_batch = max(1, eval_batch // COUNTS[settings.test])
+        where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
+        seen: dict[str, Any] = where | {"views": views(settings.test, augment)}
         shift = shifted(data.settings.test_shift, data.settings.test_severity)
-        own: dict[str, Any] = {}
-        if data.task == "classify":
-            kind = Classify
-        elif data.task == "detect":
-            kind = Detect
-            own = {"suppress": blueprint.suppress, "num_classes": len(data.classes), "fit": data.fit}
-        else:
-            boxes = kind_of_loss(config, data) == "boxes"
-            kind, own = Regress, {"standardise": Standardise(data.train.labels, as_they_are=boxes)}
-        return kind(
-            self.network,  # pyright: ignore[reportArgumentType]
-            **own,
-            loss_fn=blueprint.loss,  # pyright: ignore[reportArgumentType]
-            normalise=normalise,
-            make_optimizer=blueprint.optimizer_of,
-            asks_again=blueprint.asks_again,
-            regulariser=blueprint.regulariser,
-            lr_factor=blueprint.lr_factor,
-            plan=blueprint.plan,
-            train=TrainFeed(
-                *(data.train, normalise, blueprint.augment, self.streams, data.batch_size, settings.accumulate, limit),
-                sampler=data.settings.sampler,
-                mixer=blueprint.mixer,
-                box_mixer=blueprint.box_mixer,
-                **where,
-            ),
-            val=EvalFeed(data.val, normalise, eval_batch, limit, **seen) if data.val is not None else None,
-            test=EvalFeed(data.test, normalise, eval_batch, limit, shift=shift, **seen),
-            # Dropout draws for the samples of a rank: each has a stream of its own.
-            reseed=self.streams.reseeder("dropout", self.rank.index),
-            record=self._record,
-            clip_norm=settings.clip_norm if blueprint.clips else None,
-            attack=SelfAdversarial(settings.self_adversarial, normalise) if settings.self_adversarial else None,
-            ema=settings.ema,
-            patience=settings.early_stopping,
-            frozen=frozen,
-            rank=self.rank,
-            compiled=settings.compile,
-            observed=self._observed,
+        train = TrainLoader(
+            data.train,
+            self.spec.transform(settings, augment, self.normalise, data),
+            self.streams,
+            data.batch_size,
+            self.settings.accumulate,
+            limit,
+            sampler=data.settings.sampler,
+            **where,
         )
+        val = None if data.val is None else EvalLoader(data.val, self.normalise, eval_batch, limit, **seen)
+        test = EvalLoader(data.test, self.normalise, eval_batch, limit, shift=shift, **seen)
+        return Loaders(self.normalise, train, val, test)
 
     def facts(self) -> dict[str, Any]:
         """What run.json says before the first step."""
         return self.data.facts() | {
             "seed": self.config["seed"],
             "monitor": self.task.monitor,
-            "params": self.blueprint.params,
+            "params": self.recipe.params,
             "trainable": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
-            "macs": self.blueprint.macs,
-            **({"exclusive": self.blueprint.wiring["exclusive"]} if self.data.task == "detect" else {}),
+            "macs": self.recipe.macs,
+            **self.spec.facts(self.recipe.wiring),
             "batch_size": self.data.batch_size,
-            "steps_per_epoch": self.blueprint.plan.steps_per_epoch,
-            "effective_lr": self.blueprint.effective_lr,
+            "steps_per_epoch": self.recipe.schedule.steps_per_epoch,
+            "effective_lr": self.recipe.effective_lr,
             "init_from": self.taken,
-            "remarks": [*getattr(self.network, "remarks", []), *remarks(self.config)],
+            "remarks": [*notes_of(self.network), *remarks(self.config)],
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world,
             "threads": torch.get_num_threads(),
@@ -205,7 +146,7 @@ class Assembled:
         try:
             trainer.fit(self.task, *loaders, ckpt_path=checkpoint, weights_only=True)
         finally:
-            self.task.close_feeds()
+            self.task.loaders.close()
             files.close()
 
     def load(self, checkpoint: Path) -> dict[str, Any]:
@@ -219,13 +160,13 @@ class Assembled:
             transfer(below(state["state_dict"], name), module, str(checkpoint))
         return state["task"]
 
-    def test(self, callbacks: Sequence[pl.Callback] = ()) -> tuple[dict[str, float], tuple[Tensor, ...]]:
-        """({"test/accuracy": ...}, what they were computed from) of the test split."""
+    def test(self, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
+        """Measure the test split: {"test/accuracy": ...}; `task.tested` has what else is known of it."""
         try:
             self._lightning(callbacks).test(self.task, self.task.eval_batches("test"), verbose=False)
         finally:
-            self.task.close_feeds()
-        return self.task.test_metrics, self.task.gathered
+            self.task.loaders.close()
+        return self.task.test_metrics
 
     def zero_weights(self) -> int:
         """How many weights of the network that counts are exactly 0; biases and scales of norms are not looked at."""
@@ -266,8 +207,8 @@ class Assembled:
         }
 
 
-def _freeze(network: nn.Module, what: str | int) -> list[nn.Module]:
-    """Freeze everything but the head, or so many layers from the first one; the frozen modules.
+def frozen_modules(network: nn.Module, what: str | int, task: TaskSpec) -> list[nn.Module]:
+    """Freeze the backbone, or so many layers from the first one, and return the frozen modules.
 
     Raises:
         UserError: if nothing would be frozen, or nothing would learn.
@@ -279,10 +220,8 @@ def _freeze(network: nn.Module, what: str | int) -> list[nn.Module]:
         if what >= len(layers):
             raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layer(s)")
         frozen = layers[:what]
-    elif isinstance(network, Detector):
-        frozen: list[nn.Module] = [network.backbone.network]  # what was added to it was never trained
     else:
-        frozen = [child for name, child in network.named_children() if name != "head"]
+        frozen = task.backbone(network)
     if not frozen:
         raise UserError("freeze=backbone: the model is all head, nothing would be frozen")
     for child in frozen:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.layers.head import of_head
-from dlzoo.models.backbone import Backbone
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.tasks.base import TaskSpec
 
 State = dict[str, Tensor]
 
@@ -57,19 +59,6 @@ def below(state: State, name: str) -> State:
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
-def load_backbone(state: State, backbone: Backbone, origin: str) -> None:
-    """Copy a classifier's weights into the backbone of a detector, all but those behind the maps it looks at.
-
-    Raises:
-        UserError: if they are those of another model.
-    """
-    own = backbone.network.state_dict()
-    wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
-    if wrong:
-        raise UserError(f"{origin}: weights of another model than the backbone: {wrong[0]} does not fit")
-    backbone.network.load_state_dict({key: state[key] for key in own})
-
-
 def transfer(state: State, module: nn.Module, origin: str, new_head: bool = False) -> None:
     """Copy weights into `module`; with `new_head`, its head stays as it was drawn.
 
@@ -92,3 +81,32 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
             f" ({sizes[0]} there, {sizes[1]} here)"
         )
     module.load_state_dict(given, strict=False)
+
+
+def take_weights(
+    init_from: str, network: nn.Module, normalise: nn.Module, task: TaskSpec, classes: Sequence[str]
+) -> str:
+    """Start from the weights of a run or a file, and from how their network saw images; in words, what was taken.
+
+    The head is taken too where it has been trained for the same `classes`.
+
+    Raises:
+        UserError: if they are those of another model.
+    """
+    origin = Path(os.path.expanduser(init_from))
+    state, normalisation = load_weights(origin)
+    where = f"init_from={origin}"
+    if task.load_backbone(state, network, where):
+        taken = f"{origin}, for the backbone"
+    else:
+        known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
+        own = {key: value.shape for key, value in network.state_dict().items() if of_head(key)}
+        heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be left out
+        other_head = any(key not in state or state[key].shape != own[key] for key in heads)
+        new_head = other_head if known is None else known != list(classes)
+        task.refit(state, network, where, new_head=new_head)
+        transfer(state, network, where, new_head=new_head)
+        taken = f"{origin}, {'with a new head' if new_head else 'head included'}"
+    if normalisation:
+        transfer(normalisation, normalise, where)
+    return taken

@@ -10,7 +10,7 @@ from dlzoo.config import DEFAULTS_FROM, settled, stands_for, usual_choices
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import knobs_of
 from dlzoo.runs.differences import Config, defaults_of
 

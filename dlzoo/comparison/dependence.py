@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.registries import REGISTRIES
 
 #: key -> its values, one a run or one an arm.
 Columns = Mapping[str, Sequence[Hashable]]

@@ -14,7 +14,7 @@ from dlzoo.comparison.dependence import Columns, Dependence, dependence, determi
 from dlzoo.comparison.design import Arm, Design, Factor, belonging
 from dlzoo.comparison.levels import ABSENT, arranged, asked, favourite, is_number, level, present
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import PARTS, REGISTRIES
+from dlzoo.core.registries import PARTS, REGISTRIES
 from dlzoo.runs.differences import Config, chosen, differing, flat
 
 #: Settings that change how long a run takes or where things lie, and no number that it measures.

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.registries import REGISTRIES
 from dlzoo.runs.differences import said
 
 

@@ -17,7 +17,7 @@ from dlzoo.config.overrides import parse
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.registry import PARTS, REGISTRIES
+from dlzoo.core.registries import PARTS, REGISTRIES
 from dlzoo.core.schema import check, knobs_of
 
 if TYPE_CHECKING:
@@ -135,9 +135,13 @@ def stands_for(choice: str, names: Mapping[str, str]) -> Any:
         names: origin -> the name of its entry, of each of DEFAULTS_FROM[choice].
     """
     for origin in DEFAULTS_FROM[choice]:
-        meta = index.entries(origin)[names[origin]]["meta"]
-        if choice in meta:
-            return meta[choice]
+        said = getattr(index.marks(origin, names[origin]), choice, None)
+        if said is not None:
+            return said
+    if "data" in names:
+        defaults = index.marks("task", index.task_of(names.get("model"), names["data"])).defaults
+        if choice in defaults:
+            return defaults[choice]
     return REGISTRIES[choice].fallback
 
 
@@ -314,7 +318,7 @@ def _entry(choice: str, given: Config, frozen: Config, where: str) -> Config:
         known = stands_for(choice, {origin: frozen[origin]["name"] for origin in DEFAULTS_FROM[choice]})
         if known is None and name != "default":
             raise UserError(
-                f"{where}{origin}={frozen[origin]['name']} has no place for {choice}={name}; leave {choice} out,"
+                f"{where}{origin}={frozen[origin]['name']} does not support {choice}={name}; leave {choice} out,"
                 f" or choose another {origin}"
             )
         if known is None or (known == "default" and name == "default"):

@@ -18,7 +18,7 @@ _MOST = 100_000
 
 
 def parse(line: str) -> Override:
-    """Hydra's reading of a setting; a value that its grammar has no place for (~/data, josé) is taken as a word.
+    """Hydra's reading of a setting; a value that its grammar does not support (~/data, josé) is taken as a word.
 
     Raises:
         UserError: if it cannot be read.

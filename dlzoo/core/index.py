@@ -12,7 +12,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -21,8 +22,10 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from dlzoo.core.entries import Marks, Metric, TaskMarks
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registry import REGISTRIES, Registry
+from dlzoo.core.registries import REGISTRIES, TASKS
+from dlzoo.core.registry import Registry
 from dlzoo.core.schema import knobs_of
 
 _PACKAGE = Path(__file__).parent.parent
@@ -40,7 +43,7 @@ def available(choice: str) -> list[str]:
 
 
 def entries(choice: str) -> dict[str, dict[str, Any]]:
-    """name -> {"doc", "source", "knobs", "meta"} of one registry.
+    """name -> {"doc", "source", "knobs", "meta"} of one registry; "meta" is what its registration says beside defaults.
 
     Raises:
         UserError: if there is no such registry.
@@ -55,9 +58,43 @@ def knobs(choice: str, name: str) -> dict[str, dict[str, Any]]:
     return load()[choice]["common"] | entries(choice)[name]["knobs"]
 
 
-def kinds(loss: str) -> list[str]:
-    """What a loss is for: "classification" where its registration says nothing, "regression", "boxes"."""
-    return list(entries("loss")[loss]["meta"].get("kinds", ["classification"]))
+@cache
+def marks(choice: str, name: str) -> Any:
+    """What the registration of an entry says, as its registry's dataclass (core/entries.py)."""
+    if choice == "task":
+        found = load()["task"]["entries"][name]["meta"]
+        return TaskMarks(**found | {"metrics": tuple(Metric(**each) for each in found.get("metrics", ()))})
+    return REGISTRIES[choice].marks(**entries(choice)[name]["meta"])
+
+
+def _index_tasks() -> list[str]:
+    return list(load()["task"]["entries"])
+
+
+def serving(data: str, default: str, tasks: Sequence[str] = ()) -> str:
+    """The task that a data set is used for: its default, or the first other one that it serves and the model can learn.
+
+    Args:
+        data: the name of the data set.
+        default: the task that its labels are for.
+        tasks: what the model can learn; () for anything.
+    """
+    if not tasks or default in tasks:
+        return default
+    adapting = [task for task in _index_tasks() if data in marks("task", task).adapts]
+    return next((task for task in (*marks("data", data).tasks, *adapting) if task in tasks), default)
+
+
+def task_of(model: str | None, data: str) -> str:
+    """The task of a model on a data set, as far as their registrations say; without a model the data set's default."""
+    default = marks("data", data).tasks[0]
+    return default if model is None else serving(data, default, marks("model", model).tasks)
+
+
+@cache
+def metrics() -> dict[str, Metric]:
+    """name -> what is measured, of all tasks, in the order in which they say it."""
+    return {metric.name: metric for task in _index_tasks() for metric in marks("task", task).metrics}
 
 
 @cache
@@ -73,7 +110,7 @@ def load() -> Index:
         pass
     if sys.stderr.isatty():
         print("dlzoo: indexing the zoo (once after a change) ...", file=sys.stderr)
-    index = {choice: _describe(registry) for choice, registry in REGISTRIES.items()}
+    index = {choice: _describe(registry) for choice, registry in (REGISTRIES | {"task": TASKS}).items()}
     _store(path, {"key": key, "index": index})
     return index
 
@@ -88,10 +125,20 @@ def _describe(registry: Registry) -> dict[str, Any]:
                 "doc": registry[name].doc,
                 "source": registry[name].source,
                 "knobs": registry[name].knobs,
-                "meta": registry[name].meta,
+                "meta": _plain(registry[name].marks),
             }
             for name in registry.names()
         },
+    }
+
+
+def _plain(said: Marks) -> dict[str, Any]:
+    """The marks that were given, as JSON has them."""
+    return {
+        name: [asdict(item) if isinstance(item, Metric) else item for item in value]
+        if isinstance(value, tuple)
+        else value
+        for name, value in said.said().items()
     }
 
 
@@ -111,7 +158,7 @@ def _key() -> str:
     for path in _sources(_PACKAGE):
         status = os.stat(path)
         stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-    for choice in REGISTRIES:
+    for choice in (*REGISTRIES, "task"):
         for point in entry_points(group=f"dlzoo.{choice}"):
             stamp.update(f"{choice} {point.value} {point.dist.version if point.dist else ''}\n".encode())
             spec = find_spec(point.module.partition(".")[0])

@@ -1,4 +1,4 @@
-"""Names to callables: every technique of the zoo is an entry of one of the registries at the end of this file."""
+"""Names to callables: the class of the registries (core/registries.py) and of their entries."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
+from dlzoo.core.entries import Marks
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.schema import check, knobs_of, unwrapped, wiring_of
 
@@ -20,13 +21,13 @@ Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Entry:
-    """One technique: its builder, where it comes from, and what its registration adds (norm="bn" of a model)."""
+    """One technique: its builder, where it comes from, and what its registration says (norm="bn" of a model)."""
 
     choice: str
     name: str
     builder: Callable[..., Any]
     source: str
-    meta: dict[str, Any] = field(default_factory=dict)
+    marks: Any
 
     @cached_property
     def knobs(self) -> dict[str, dict[str, Any]]:
@@ -76,6 +77,8 @@ class Registry:
         common: "module:class" of a dataclass with settings that go with every entry, as `data.batch_size` does.
         fallback: what `<choice>=default` means where the registration of a model or a data set does not say.
         neutral: the part that a model gets whose registration does not offer the choice.
+        marks: the dataclass of what a registration may say beside the source.
+        after_training: whether the choice matters only for what is made of a network's outputs in evaluation.
     """
 
     def __init__(
@@ -84,27 +87,32 @@ class Registry:
         package: str,
         contract: str,
         *,
+        marks: type[Marks] = Marks,
+        after_training: bool = False,
         common: str | None = None,
         fallback: str | None = None,
         neutral: str | None = None,
     ) -> None:
         self.choice, self.package, self.contract, self.common = choice, package, contract, common
         self.fallback, self.neutral = fallback, neutral
+        self.marks, self.after_training = marks, after_training
         self._entries: dict[str, Entry] = {}
         self._loaded = False
 
-    def register(self, name: str, *, source: str, **meta: Any) -> Callable[[Builder], Builder]:
-        """Decorator: add a builder under `name`. `source` is the paper and its section or equation.
+    def register(self, name: str, *, source: str, **marks: Any) -> Callable[[Builder], Builder]:
+        """Return a decorator that adds a builder under `name`. `source` is the paper and its section or equation.
 
         Raises:
+            TypeError: for a mark that entries of this kind do not have.
             ValueError: if the name is taken.
         """
+        said = self.marks(**marks)
 
         def add(builder: Builder) -> Builder:
             if name in self._entries:
                 taken = self._entries[name].builder
                 raise ValueError(f"{self.choice}={name} is registered already, by {taken.__module__}")
-            self._entries[name] = Entry(self.choice, name, builder, source, meta)
+            self._entries[name] = Entry(self.choice, name, builder, source, said)
             return builder
 
         return add
@@ -157,24 +165,30 @@ class Registry:
     def _load(self) -> None:
         if self._loaded:
             return
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
-            importlib.import_module(module.name)
-        for point in entry_points(group=f"dlzoo.{self.choice}"):
-            try:
-                point.load()
-            except Exception as error:
-                # A broken plug-in must not take the zoo down with it.
-                print(f"dlzoo: plug-in {point.value} was left out: {first_line(error)}", file=sys.stderr)
+        import_modules(self.package)
+        load_plugins(self.choice)
+        # A task brings models, losses and data sets of its own along, which its folder registers.
+        import_modules("dlzoo.tasks")
+        load_plugins("task")
         self._loaded = True
-        _load_tasks()
 
 
-def _load_tasks() -> None:
-    """Import the folders of the tasks: each registers what it brings along."""
-    tasks = importlib.import_module("dlzoo.tasks")
-    for module in pkgutil.iter_modules(tasks.__path__, "dlzoo.tasks."):
+def import_modules(package: str) -> None:
+    """Import the modules and packages in `package`."""
+    found = importlib.import_module(package)
+    for module in pkgutil.iter_modules(found.__path__, f"{package}."):
         importlib.import_module(module.name)
+
+
+@cache
+def load_plugins(choice: str) -> None:
+    """Import what other packages offer as entry points of the group `dlzoo.<choice>`, once."""
+    for point in entry_points(group=f"dlzoo.{choice}"):
+        try:
+            point.load()
+        except Exception as error:
+            # A broken plug-in must not take dlzoo down with it.
+            print(f"dlzoo: plug-in {point.value} was left out: {first_line(error)}", file=sys.stderr)
 
 
 class Selection(Registry):
@@ -182,7 +196,7 @@ class Selection(Registry):
 
     Args:
         of: whose entries they are.
-        admits: what the registration adds -> whether the entry is one of them.
+        admits: marks of a registration -> whether the entry is one of them.
     """
 
     def __init__(
@@ -191,144 +205,16 @@ class Selection(Registry):
         of: Registry,
         contract: str,
         *,
-        admits: Callable[[dict[str, Any]], bool],
+        admits: Callable[[Any], bool],
         common: str | None = None,
     ) -> None:
-        super().__init__(choice, of.package, contract, common=common)
+        super().__init__(choice, of.package, contract, marks=of.marks, common=common)
         self._of, self._admits = of, admits
 
     def _load(self) -> None:
         if not self._loaded:
             every = (self._of[name] for name in self._of.names())
             self._entries = {
-                entry.name: replace(entry, choice=self.choice) for entry in every if self._admits(entry.meta)
+                entry.name: replace(entry, choice=self.choice) for entry in every if self._admits(entry.marks)
             }
             self._loaded = True
-
-
-MODELS = Registry(
-    "model",
-    "dlzoo.models",
-    "an nn.Module: images (N, C, H, W) -> logits (N, num_classes), in training also a layers.head.WithAuxiliary;"
-    " or, where its registration names a backbone, a models.detector.Detector",
-    common="dlzoo.models.settings:ModelSettings",
-    fallback="resnet20",
-)
-NORMS = Registry("norm", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape")
-ACTS = Registry("act", "dlzoo.layers", "an nn.Module: any shape -> the same shape")
-CONVS = Registry(
-    "conv",
-    "dlzoo.layers",
-    "waits for in_channels, out_channels, kernel_size, stride, bias and valid, then an nn.Module:"
-    " (N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))",
-    common="dlzoo.layers.convs:ConvSettings",
-    neutral="standard",
-)
-ATTENTIONS = Registry(
-    "attention", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape", neutral="none"
-)
-POOLS = Registry(
-    "pool",
-    "dlzoo.layers",
-    "waits for channels, window and parts, then an nn.Module that makes maps smaller",
-    neutral="max",
-)
-DROPS = Registry(
-    "drop",
-    "dlzoo.layers",
-    "an nn.Module: any shape -> the same shape, in evaluation the same values",
-    common="dlzoo.layers.drop:DropSettings",
-    neutral="none",
-)
-HEADS = Registry(
-    "head",
-    "dlzoo.layers",
-    "waits for channels, size and parts, then an nn.Module: (N, C, H, W) -> (N, out_features)",
-    neutral="gap",
-)
-UPSAMPLES = Registry(
-    "upsample",
-    "dlzoo.layers",
-    "waits for channels and factor, then an nn.Module: (N, C, H, W) -> (N, C, factor * H, factor * W)",
-    neutral="nearest",
-)
-NECKS = Registry(
-    "neck",
-    "dlzoo.layers",
-    "waits for channels, parts and settings, then an nn.Module with `out_channels`: maps, fine to coarse, each half as"
-    " large as the one before -> as many maps of the same sizes",
-    common="dlzoo.layers.neck:NeckSettings",
-    neutral="none",
-)
-INITS = Registry(
-    "init",
-    "dlzoo.layers",
-    "waits for a weight tensor and fills it in place",
-    common="dlzoo.layers.init:InitSettings",
-    fallback="torch",
-)
-LOSSES = Registry(
-    "loss",
-    "dlzoo.losses",
-    "an nn.Module: (input, target) -> a scalar, the batch's mean; its registration says for what `kinds` of targets",
-    fallback="cross_entropy",
-)
-BOX_LOSSES = Selection(
-    "box_loss",
-    LOSSES,
-    "a loss with `each`: (boxes (R, 4), targets (R, 4)) -> (R,), of boxes in pixels or, as a distance, of offsets",
-    admits=lambda meta: bool({"boxes", "offsets"} & set(meta.get("kinds", ()))),
-    common="dlzoo.losses.boxes:BoxLossSettings",
-)
-BACKBONES = Selection(
-    "backbone",
-    MODELS,
-    "a classifier whose maps a detector looks at",
-    admits=lambda meta: "head" in meta and "backbone" not in meta,
-    common="dlzoo.models.settings:ModelSettings",
-)
-NMS = Registry(
-    "nms",
-    "dlzoo.boxes",
-    "a function: boxes (N, A, 4), scores (N, A), classes (N, A) -> scores (N, A), those of suppressed boxes 0",
-    common="dlzoo.boxes.nms:NmsSettings",
-)
-OPTIMIZERS = Registry(
-    "optimizer",
-    "dlzoo.optim",
-    "waits for params, then a torch Optimizer",
-    common="dlzoo.optim.settings:OptimizerSettings",
-)
-SCHEDULES = Registry(
-    "schedule",
-    "dlzoo.optim",
-    "waits for the run's span, then step -> factor of the rate; one that follows validation is an optim.Observer",
-    common="dlzoo.optim.settings:Warmup",
-)
-DATASETS = Registry(
-    "data",
-    "dlzoo.data.datasets",
-    "an ImageSet, a TableSet or a BoxSet: samples with classes, with numbers to predict, or with objects in them",
-    common="dlzoo.data.settings:DataSettings",
-)
-AUGMENTS = Registry(
-    "augment",
-    "dlzoo.data.transforms",
-    "(uint8 images (N, C, H, W), draw) -> uint8 images; one for images with boxes says so, and where it moves pixels"
-    " has `boxed`",
-    common="dlzoo.data.transforms.settings:AugmentSettings",
-    fallback="none",
-)
-
-REGISTRIES = {
-    registry.choice: registry
-    for registry in (
-        *(MODELS, BACKBONES, NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS, INITS),
-        *(LOSSES, BOX_LOSSES, NMS, OPTIMIZERS, SCHEDULES, DATASETS, AUGMENTS),
-    )
-}
-
-#: What models are made of: each kind is a method of layers.parts.Parts, and a choice that a model may offer.
-PARTS = {
-    registry.choice: registry for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS)
-}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from dlzoo.data.image_set import Split
+from dlzoo.data.data_set import DataSet
+from dlzoo.data.split import Split
 from dlzoo.data.transforms.letterbox import Fit
 
 
 @dataclass(frozen=True)
-class BoxSet:
+class BoxSet(DataSet):
     """A detection set as it is published: splits whose labels are boxes.objects. Without `val`, it is cut from train.
 
     Args:
@@ -26,6 +28,9 @@ class BoxSet:
     fit: Fit = "stretch"
     skipped: int = 0
     difficult: bool = False
+    task: str = "detect"
+
+    kind: ClassVar[str] = "boxes"
 
     def learnt_on(self, train: Split) -> Callable[[Split], Split]:
         """Splits are as they are, but for marks that training is to overlook.
@@ -35,6 +40,9 @@ class BoxSet:
         if not self.difficult:
             return lambda split: split
         return lambda split: _unmarked(split) if split is train else split
+
+    def facts(self) -> dict[str, Any]:
+        return {"fit": self.fit, "skipped": self.skipped}
 
 
 def _unmarked(split: Split) -> Split:

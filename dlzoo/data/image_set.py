@@ -1,95 +1,19 @@
-"""What a data entry of images returns: uint8, in memory or where they can be read from, with labels."""
+"""What a data set of images returns."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from dlzoo.data.storage.lazy_images import Stored
-
-#: Values that are worked through at a time.
-_PART = 4_000_000
-#: Values that are looked at; of a larger set images at equal distances, wherever it is kept.
-_MOST = 200_000_000
+from dlzoo.data.data_set import DataSet
+from dlzoo.data.split import Split
 
 
 @dataclass(frozen=True)
-class Split:
-    """images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C) as numbers; labels (N,) int64 or (N, D) float64.
-
-    Of images with objects labels are (N, M, 6) float32 (boxes.objects), in pixels of these images, and `sizes` (N, 2)
-    int64 the width and the height of the pictures as they came.
-    """
-
-    images: Tensor | Stored
-    labels: Tensor
-    sizes: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: Tensor) -> Split:
-        """The samples at `indices`, in their order."""
-        images = self.images[indices] if isinstance(self.images, Tensor) else self.images.take(indices)
-        return Split(images, self.labels[indices], None if self.sizes is None else self.sizes[indices])
-
-    def in_memory(self) -> Split:
-        """The same with its images read."""
-        return replace(self, images=self.images[:])
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """A classification set as it is published. Without `val`, validation is cut from train."""
+class ImageSet(DataSet):
+    """Images with one class each. Without `val`, validation is split off train."""
 
     train: Split
     test: Split
     classes: tuple[str, ...]
     val: Split | None = None
-
-    def learnt_on(self, train: Split) -> Callable[[Split], Split]:
-        """Nothing is learnt from pixels: images are as they are."""
-        return lambda split: split
-
-
-def fingerprint(*splits: Split | None) -> str:
-    """A hash of all labels and of the pixels, in order: equal on two machines that train on the same data.
-
-    Of a split of more than 200 million values only images at equal distances are looked at: reading them all would take
-    minutes at each start.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    for split in splits:
-        if split is not None:
-            digest.update(_some(split.images).contiguous().numpy().data)
-            digest.update(split.labels.contiguous().numpy().data)
-    return digest.hexdigest()
-
-
-def _some(images: Tensor | Stored) -> Tensor:
-    """The images that stand for all."""
-    step = -(-images.shape.numel() // _MOST)
-    return images[:] if step == 1 else images[::step]
-
-
-def channel_statistics(images: Tensor | Stored) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of uint8 images (N, H, W, C), in units of 0 to 1: (C,), (C,).
-
-    From integer sums; a channel that is constant gets the deviation 1.
-    """
-    count, channels = 0, images.shape[3]
-    images = _some(images)
-    total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
-    for part in images.split(max(1, _PART // images[0].numel())):
-        values = part.reshape(-1, channels).int()
-        total += values.sum(0)
-        squares += (values * values).sum(0)
-        count += len(values)
-    mean = total.double() / count
-    variance = squares.double() / count - mean**2
-    deviation = torch.where(variance > 0, variance.clamp(min=0).sqrt(), 255.0)
-    return (mean / 255).float(), (deviation / 255).float()
+    task: str = "classify"

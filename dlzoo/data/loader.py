@@ -1,66 +1,46 @@
-"""Feeds: batches on the device, each a function of the step alone."""
+"""Loaders: batches on the device, each a function of the step alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlzoo.core.distributed import ALONE, Rank
 from dlzoo.core.rng import Streams
-from dlzoo.data.image_set import Split
 from dlzoo.data.sampler import Sampler, drawn
+from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache, placed
 from dlzoo.data.storage.lazy_images import moved
-from dlzoo.data.transforms.augment import Augment, augmented
-from dlzoo.data.transforms.mixing import Mixer
-from dlzoo.tasks.detection.transforms import BoxMixer
+from dlzoo.data.transforms.augment import Augment
+from dlzoo.data.transforms.batch import BatchTransform, Normalise
 
 
 class Batch(NamedTuple):
-    """images (N, C, H, W) float, normalised; labels (N,) int64 classes, (N, K) probabilities or (N, D) numbers.
+    """images (N, C, H, W) float, normalised; labels (N, ...) as the task has them.
 
-    In evaluation there may be several views of each image: (V * N, C, H, W), all images once, then once more.
-
-    Of images with objects labels are (N, M, 6), and in evaluation `sizes` (N, 2) is the width and the height of the
-    pictures as they came.
+    In evaluation there may be several views of each image: (V * N, C, H, W), all images once, then once more. `sizes`
+    (N, 2) is then the width and the height of images that were brought to another size, and `indices` says which
+    samples of the split they are.
     """
 
     images: Tensor
     labels: Tensor
     sizes: Tensor | None = None
+    indices: range = range(0)
 
 
-class Normalise(nn.Module):
-    """uint8 images (N, C, H, W) to floats of mean 0 and deviation 1 per channel; mean and deviation are (C,), 0 to 1.
-
-    A module, so that a checkpoint knows how its network wants to see images.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("scale", (1 / (255 * deviation)).view(1, -1, 1, 1))
-        self.register_buffer("shift", (-mean / deviation).view(1, -1, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, images.float(), self.scale)
-
-
-class TrainFeed:
+class TrainLoader:
     """The training batches of a run. The order is redrawn every epoch; the last short batch is dropped.
 
     Args:
         split: the training samples.
+        transform: stored images and labels -> what a step sees.
         sampler: which of them an epoch is made of.
-        mixer: what happens to the normalised images of a step and their labels, together.
-        box_mixer: instead of `mixer`, where labels are objects, which go wherever the pixels go: what happens to the
-            uint8 images of a step together.
         batch_size: samples of one optimizer step, over all ranks; a multiple of `accumulate` times the ranks.
         accumulate: micro-batches that one step is made of; a rank has an equal part of each.
         limit: at most so many steps an epoch.
@@ -70,22 +50,18 @@ class TrainFeed:
     def __init__(
         self,
         split: Split,
-        normalise: Normalise,
-        augment: Augment,
+        transform: BatchTransform,
         streams: Streams,
         batch_size: int,
         accumulate: int = 1,
         limit: int | None = None,
         *,
         sampler: Sampler = "uniform",
-        mixer: Mixer | None = None,
-        box_mixer: BoxMixer | None = None,
         rank: Rank = ALONE,
         cache: Cache = "auto",
     ) -> None:
-        self.split, self.normalise, self.augment, self.streams = split, normalise, augment, streams
+        self.split, self.transform, self.streams = split, transform, streams
         self.sampler: Sampler = sampler
-        self.mixer, self.box_mixer = mixer, box_mixer
         self.batch_size, self.accumulate, self.rank = batch_size, accumulate, rank
         self.cache: Cache = cache
         self.steps_per_epoch = min(len(split) // batch_size, limit or len(split))
@@ -106,14 +82,7 @@ class TrainFeed:
         # By the place in the epoch, not by the sample: one that is seen twice is augmented in two ways.
         draw = self.streams.draw(places, "augment", epoch)
         images, labels = self.images.batch(step, samples).permute(0, 3, 1, 2), self._labels[samples]
-        if self.box_mixer is not None:
-            images, labels = augmented(self.augment, images, labels, draw)
-            images, labels = self.box_mixer(images, labels, draw, step)
-            images = self.normalise(images)
-        else:
-            images = self.normalise(self.augment(images, draw))
-            if self.mixer is not None:
-                images, labels = self.mixer(images, labels, draw)
+        images, labels = self.transform(images, labels, draw, step)
         size = len(samples) // self.accumulate
         yield from map(Batch, images.split(size), labels.split(size))
 
@@ -136,7 +105,7 @@ class TrainFeed:
         return step.reshape(2, self.accumulate, self.rank.world, -1)[:, :, self.rank.index].reshape(2, -1)
 
 
-class EvalFeed:
+class EvalLoader:
     """Every sample of a split once, in order, without augmentation; or the first `limit` batches.
 
     Of images `shift` changes the pixels first, given the samples' draw, and `views` then says what is looked at.
@@ -181,7 +150,8 @@ class EvalFeed:
             return None
         views = self.views(self.shifted(self.images.batch(number, part), part))
         images = self.normalise(views[0] if len(views) == 1 else torch.cat(views))
-        return Batch(images, self._labels[part], None if self._sizes is None else self._sizes[part])
+        sizes = None if self._sizes is None else self._sizes[part]
+        return Batch(images, self._labels[part], sizes, range(part.start, part.stop))
 
     def shifted(self, images: Tensor, part: slice | Tensor) -> Tensor:
         """The samples `part` of the split as they are tested: (n, H, W, C) -> (n, C, H, W)."""
@@ -196,3 +166,23 @@ class EvalFeed:
     def _indices(self, number: int) -> Tensor | None:
         part = self._part(number)
         return None if part is None else torch.arange(part.start, part.stop)
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Where the batches of a run come from, and how images are normalised in all of them."""
+
+    normalise: Normalise
+    train: TrainLoader
+    val: EvalLoader | None
+    test: EvalLoader
+
+    @property
+    def evaluated(self) -> dict[str, EvalLoader]:
+        """split -> its loader."""
+        return {"test": self.test} | ({} if self.val is None else {"val": self.val})
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        for loader in (self.train, *self.evaluated.values()):
+            loader.images.close()

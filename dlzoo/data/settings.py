@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -11,14 +11,11 @@ from torch import Tensor
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
 from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, PositiveInt
-from dlzoo.data.box_set import BoxSet
-from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.data_set import DataSet, TargetKind
 from dlzoo.data.sampler import Sampler
+from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.corruptions import Shift
-
-if TYPE_CHECKING:
-    from dlzoo.data.table_set import TableSet
 
 
 @dataclass(frozen=True)
@@ -49,27 +46,28 @@ class DataSettings:
     test_severity: Annotated[int, Bounds(minimum=1, maximum=5)] = 3
     cache: Cache = "auto"
 
-    def splits(self, images: ImageSet | TableSet | BoxSet) -> tuple[Split, Split | None, Split]:
-        """(train, val, test).
+    def splits(self, images: DataSet, target: TargetKind) -> tuple[Split, Split | None, Split]:
+        """(train, val, test), cut class by class where the target is a single class.
 
         Raises:
             UserError: if nothing is left to train or to validate on, or what is asked for does not suit the data.
         """
-        self._refuse(images)
-        train, val = self._train_and_val(images)
+        self._refuse(images, target)
+        by_class = target.single_class
+        train, val = self._train_and_val(images, by_class)
         if self.imbalance > 1:  # else not a second time: taking copies the images
             train = train.take(self._long_tailed(train.labels))
-        return self._noisy(train), val, images.test.take(self._limited(images.test.labels))
+        return self._noisy(train), val, images.test.take(self._limited(images.test.labels, by_class))
 
-    def _train_and_val(self, images: ImageSet | TableSet | BoxSet) -> tuple[Split, Split | None]:
+    def _train_and_val(self, images: DataSet, by_class: bool) -> tuple[Split, Split | None]:
         # Indices are cut, and samples taken once: the images may be a file larger than the memory.
         everything = torch.arange(len(images.train))
         if images.val is not None:
-            val = images.val.take(self._limited(images.val.labels))
-            return images.train.take(self._limited(images.train.labels)), val
+            val = images.val.take(self._limited(images.val.labels, by_class))
+            return images.train.take(self._limited(images.train.labels, by_class)), val
         if self.val_fraction == 0:
-            return images.train.take(self._limited(images.train.labels)), None
-        chosen = chosen_of_each_class(images.train.labels, self.val_fraction, self.split_seed)
+            return images.train.take(self._limited(images.train.labels, by_class)), None
+        chosen = chosen_of_each_class(images.train.labels, self.val_fraction, self.split_seed, by_class=by_class)
         rest, part = everything[~chosen], everything[chosen]
         if not len(rest) or not len(part):
             raise UserError(
@@ -77,23 +75,23 @@ class DataSettings:
                 f" and {len(part)} to validate on; choose another share, or 0"
             )
         labels = images.train.labels
-        rest, part = rest[self._limited(labels[rest])], part[self._limited(labels[part])]
+        rest, part = rest[self._limited(labels[rest], by_class)], part[self._limited(labels[part], by_class)]
         return images.train.take(rest), images.train.take(part)
 
-    def _refuse(self, images: ImageSet | TableSet | BoxSet) -> None:
+    def _refuse(self, images: DataSet, target: TargetKind) -> None:
         """Look at whether this data can be made as hard as is asked for.
 
         Raises:
             UserError: for what needs classes, or pixels.
         """
-        if images.train.labels.is_floating_point():
-            what = "numbers to predict" if images.train.sizes is None else "objects in its images"
+        if not target.single_class:
+            what = target.words
             for key, unset in (("imbalance", 1.0), ("label_noise", 0.0)):
                 if getattr(self, key) != unset:
                     raise UserError(f"data.{key} is for classes, and this data has {what}")
             if self.sampler == "balanced":
                 raise UserError(f"data.sampler=balanced is for classes, and this data has {what}")
-        if self.test_shift != "none" and not isinstance(images, (ImageSet, BoxSet)):
+        if self.test_shift != "none" and images.kind == "table":
             raise UserError(f"data.test_shift={self.test_shift} is for images, and this data is a table")
 
     def _long_tailed(self, labels: Tensor) -> Tensor:
@@ -119,11 +117,11 @@ class DataSettings:
         labels[wrong] = (labels[wrong] + by) % classes
         return Split(split.images, labels)
 
-    def _limited(self, labels: Tensor) -> Tensor:
+    def _limited(self, labels: Tensor, by_class: bool) -> Tensor:
         """Indices of what `limit` leaves of a split."""
         if self.limit is None or self.limit >= len(labels):
             return torch.arange(len(labels))
-        return balanced_order(labels, self.split_seed)[: self.limit].sort().values
+        return balanced_order(labels, self.split_seed, by_class=by_class)[: self.limit].sort().values
 
     def global_batch(self, train: Split) -> int:
         """The batch size as a number.
@@ -141,29 +139,29 @@ class DataSettings:
         return self.batch_size
 
 
-def cut(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """(rest, part): the part has `fraction` of each class, chosen by `seed`; both keep their order."""
-    chosen = chosen_of_each_class(split.labels, fraction, seed)
+def cut(split: Split, fraction: float, seed: int, *, by_class: bool) -> tuple[Split, Split]:
+    """(rest, part): the part has `fraction` of all or of each class, chosen by `seed`; both keep their order."""
+    chosen = chosen_of_each_class(split.labels, fraction, seed, by_class=by_class)
     return split.take((~chosen).nonzero().flatten()), split.take(chosen.nonzero().flatten())
 
 
-def chosen_of_each_class(labels: Tensor, fraction: float, seed: int) -> Tensor:
-    """(N,) bool: a random `fraction` of each class, rounded, fixed by `seed`; of numbers, a fraction of all."""
-    labels = _strata(labels)
+def chosen_of_each_class(labels: Tensor, fraction: float, seed: int, *, by_class: bool) -> Tensor:
+    """(N,) bool: a random `fraction` of all or of each class, rounded, fixed by `seed`."""
+    labels = _strata(labels, by_class)
     size = labels.bincount().double().mul(fraction).round().long()
     return rank_in_class(labels, seed) < size[labels]
 
 
-def balanced_order(labels: Tensor, seed: int) -> Tensor:
+def balanced_order(labels: Tensor, seed: int, *, by_class: bool) -> Tensor:
     """An order of the samples, fixed by `seed`, each prefix of which holds the classes as evenly as it can."""
-    labels = _strata(labels)
+    labels = _strata(labels, by_class)
     rank = rank_in_class(labels, seed)
     return (rank * (labels.max() + 1) + labels).argsort()
 
 
-def _strata(labels: Tensor) -> Tensor:
-    """What is cut class by class: the classes; numbers to predict are all of one."""
-    return labels.new_zeros(len(labels), dtype=torch.int64) if labels.is_floating_point() else labels
+def _strata(labels: Tensor, by_class: bool) -> Tensor:
+    """The class of each sample, or one class for all: (N,) int64."""
+    return labels if by_class else labels.new_zeros(len(labels), dtype=torch.int64)
 
 
 def rank_in_class(labels: Tensor, seed: int) -> Tensor:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import comb
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,10 +23,12 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.schema import Bounds
-from dlzoo.data.image_set import Split
+from dlzoo.data.data_set import DataSet
+from dlzoo.data.split import Split
 
 Impute = Literal["mean", "median", "most_frequent"]
 Scale = Literal["standard", "minmax", "robust", "none"]
@@ -55,7 +57,7 @@ class Column:
 class Features:
     """Turns any split of a table into features, by what was learnt on one of them."""
 
-    feature_names: tuple[str, ...]
+    names: tuple[str, ...]
     transformer: ColumnTransformer
 
     def __call__(self, split: Split) -> Split:
@@ -70,7 +72,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class TableSet:
+class TableSet(DataSet):
     """A table as it is published: images are float64 (N, 1, 1, columns), nan where a value is missing.
 
     A row is an image of one pixel with a channel a column, so models need not know that it is none. Labels are
@@ -85,11 +87,27 @@ class TableSet:
     test: Split
     columns: tuple[Column, ...]
     classes: tuple[str, ...]
+    task: str
     val: Split | None = None
     impute: Impute = "mean"
     scale: Scale = "standard"
     encode: Encode = "one_hot"
     degree: int = 1
+
+    kind: ClassVar[str] = "table"
+
+    @property
+    def one_input(self) -> bool:
+        return len(self.columns) == 1
+
+    def feature_names(self, prepare: Features) -> tuple[str, ...]:
+        """The names of the features of each row."""
+        return prepare.names
+
+    def statistics(self, train: Split) -> tuple[Tensor, Tensor]:
+        """Those that leave features as they are: they are scaled already."""
+        channels = train.images.shape[3]
+        return torch.zeros(channels), torch.full((channels,), 1 / 255)
 
     def learnt_on(self, train: Split) -> Features:
         """What makes features of any split, fitted on `train` alone.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import pytorch_lightning as pl
 
 from dlzoo.core.errors import UserError
+from dlzoo.engine.recipe import Observed
 
 #: The hooks that Lightning calls for each batch, backward pass or optimizer step.
 _OF_STEPS = (
@@ -20,7 +20,7 @@ _OF_STEPS = (
 )
 
 
-def observed_by(callbacks: Sequence[pl.Callback]) -> Literal["steps", "epochs"] | None:
+def observed_by(callbacks: Sequence[pl.Callback]) -> Observed | None:
     """How closely the callbacks follow a training.
 
     With a hook that Lightning would call for each step, the training runs in ranges of one step and through Lightning's

@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 
 #: Work, in seconds, that is worth a checkpoint of its own: epochs may be as short as some milliseconds.
 _WORTH_SAVING = 1.0
@@ -40,10 +40,10 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         task = _task(pl_module)
-        if task.plan.ends_epoch(task.clock):
+        if task.schedule.ends_epoch(task.state.clock):
             return  # saved in on_train_epoch_end, or a resume would skip the validation
         stop = task.stops()
-        if stop or task.plan.saves(task.clock):
+        if stop or task.schedule.saves(task.state.clock):
             task.training_means()  # weights that are lost must not take the place of good ones
             self._save(trainer, self.last)
         if stop:
@@ -51,8 +51,8 @@ class Checkpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task = _task(pl_module)
-        stop, over = task.stops(), task.clock == task.plan.steps or trainer.should_stop
-        if task.best is not None and task.best.clock == task.clock:
+        stop, over = task.stops(), task.state.clock == task.schedule.steps or trainer.should_stop
+        if task.state.best is not None and task.state.best.clock == task.state.clock:
             self._save(trainer, self.best, also=self.last)
         elif stop or over or distributed.any_of(perf_counter() - self._saved > _WORTH_SAVING, task.device):
             self._save(trainer, self.last)
@@ -65,8 +65,8 @@ class Checkpoints(pl.Callback):
         self._saved = perf_counter()
 
 
-def _stopped(task: Task) -> Interrupted:
-    return Interrupted(f"stopped after step {task.clock} of {task.plan.steps}")
+def _stopped(task: TaskModule) -> Interrupted:
+    return Interrupted(f"stopped after step {task.state.clock} of {task.schedule.steps}")
 
 
 class WholeFiles(CheckpointIO):
@@ -146,6 +146,6 @@ def _second_name(path: Path, name: Path) -> None:
         shutil.copyfile(path, name)
 
 
-def _task(module: pl.LightningModule) -> Task:
-    assert isinstance(module, Task)
+def _task(module: pl.LightningModule) -> TaskModule:
+    assert isinstance(module, TaskModule)
     return module

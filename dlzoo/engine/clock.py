@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainSchedule:
     """When a run ends, logs and saves, and how long a range may be at most; all in optimizer steps."""
 
     epochs: int
@@ -50,11 +50,11 @@ class Plan:
 class Ranges:
     """The training "dataloader" that Lightning sees: it yields ranges of steps from where the clock stands."""
 
-    def __init__(self, plan: Plan, clock: Callable[[], int]) -> None:
-        self.plan, self.clock = plan, clock
+    def __init__(self, schedule: TrainSchedule, clock: Callable[[], int]) -> None:
+        self.schedule, self.clock = schedule, clock
 
     def __iter__(self) -> Iterator[range]:
-        return self.plan.ranges(self.clock())
+        return self.schedule.ranges(self.clock())
 
 
 class Indices:

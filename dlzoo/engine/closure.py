@@ -1,50 +1,64 @@
-"""The loss of a step's batch, for optimizers that ask for it more than once."""
+"""The loss of a step's batch, for optimizers that evaluate it more than once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlzoo.data.loader import Batch
+from dlzoo.engine.adversarial import LossFunction
 
-if TYPE_CHECKING:
-    from dlzoo.engine.task_module import Task
+#: What is logged of each micro-batch.
+Logged = list[tuple[Tensor, ...]]
 
 
 class Closure:
-    """What SAM, L-BFGS and Newton's method call, as often as they like in one step.
+    """What SAM, L-BFGS and Newton's method call any number of times in one step.
 
     Every call draws the same dropout masks, and running statistics move in the first one only.
+
+    Args:
+        network: what is trained.
+        batches: the micro-batches of the step.
+        loss: of the network on a batch.
+        begin_pass: called before each pass through the network.
+        gradients: batches -> what is logged of each; adds the gradients to the parameters.
     """
 
-    def __init__(self, task: Task, step: int, batches: Sequence[Batch]) -> None:
-        self._task, self._step, self._batches = task, step, batches
+    def __init__(
+        self,
+        network: nn.Module,
+        batches: Sequence[Batch],
+        loss: LossFunction,
+        begin_pass: Callable[[], None],
+        gradients: Callable[[Sequence[Batch]], Logged],
+    ) -> None:
+        self._network, self._batches, self._loss = network, batches, loss
+        self._begin_pass, self._gradients = begin_pass, gradients
         self._statistics: list[Tensor] = []
-        #: What the task keeps of each micro-batch, at the weights that the step began with.
-        self.kept: list[tuple[Tensor, ...]] = []
+        #: What is logged of each micro-batch, at the weights that the step began with.
+        self.logged: Logged = []
 
     def __call__(self, create_graph: bool = False) -> Tensor:
         """The mean loss, with gradients in the parameters; with `create_graph` a loss to be differentiated instead."""
-        task = self._task
-        task.begin_pass(self._step)
+        self._begin_pass()
         if create_graph:
-            given = [task.loss(batch) for batch in self._batches]
-            kept = [(part.detach(), *others) for part, others in given]
-            loss = torch.stack([part for part, _ in given]).mean()
+            results = [self._loss(batch) for batch in self._batches]
+            logged = [(part.detach(), *others) for part, others in results]
+            loss = torch.stack([part for part, _ in results]).mean()
         else:
-            task.network.zero_grad()
-            kept = task.gradients(self._batches)
-            loss = torch.stack([part[0] for part in kept]).mean()
+            self._network.zero_grad()
+            logged = self._gradients(self._batches)
+            loss = torch.stack([part[0] for part in logged]).mean()
         self._keep_statistics()
-        self.kept = self.kept or kept
+        self.logged = self.logged or logged
         return loss
 
     def _keep_statistics(self) -> None:
-        buffers = list(self._task.network.buffers())
-        if not self.kept:
+        buffers = list(self._network.buffers())
+        if not self.logged:
             self._statistics = [buffer.clone() for buffer in buffers]
         else:
             for buffer, before in zip(buffers, self._statistics, strict=True):

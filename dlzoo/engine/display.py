@@ -13,7 +13,7 @@ from rich.progress import Task as Bar
 from rich.table import Column
 from rich.text import Text
 
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 
 
 class PatientConsole(Console):
@@ -37,8 +37,8 @@ class Display(pl.Callback):
         self._lines = _Lines()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Task)
-        if pl_module.compiled:
+        assert isinstance(pl_module, TaskModule)
+        if pl_module.recipe.compiled:
             self.console.print("compiling: the first step may take minutes", soft_wrap=True)
         self._start(pl_module)
 
@@ -46,7 +46,7 @@ class Display(pl.Callback):
         self._start(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Task)
+        assert isinstance(pl_module, TaskModule)
         line = Text(describe(pl_module))
         if self._progress is None:
             self.console.print(line, soft_wrap=True)
@@ -63,13 +63,13 @@ class Display(pl.Callback):
         self._stop()
 
     def _start(self, module: pl.LightningModule) -> None:
-        assert isinstance(module, Task)
+        assert isinstance(module, TaskModule)
         if self.console.is_terminal and not self.console.is_dumb_terminal:
             columns: list[Any] = [BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), facts := _Facts(module)]
             self._progress = facts.progress = Progress(
                 *columns, console=self.console, refresh_per_second=4, expand=True, transient=True
             )
-            self._progress.add_task("", total=module.plan.steps, completed=module.clock)
+            self._progress.add_task("", total=module.schedule.steps, completed=module.state.clock)
             self.console.push_render_hook(self._lines)  # under the bar's own: the lines come above it
             self._progress.start()
 
@@ -96,27 +96,27 @@ class _Facts(ProgressColumn):
 
     max_refresh = 0.2
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: TaskModule) -> None:
         super().__init__(Column(no_wrap=True, ratio=1))  # a narrow terminal cuts the end off
         self.task = task
         self.progress: Progress | None = None
 
     def render(self, task: Bar) -> Text:
-        if self.progress is not None and task.completed != self.task.clock:
-            self.progress.update(task.id, completed=self.task.clock)
+        if self.progress is not None and task.completed != self.task.state.clock:
+            self.progress.update(task.id, completed=self.task.state.clock)
         return Text(describe(self.task))
 
 
-def describe(task: Task) -> str:
+def describe(task: TaskModule) -> str:
     """The latest numbers in a line."""
-    epoch = min(-(-max(task.clock, 1) // task.plan.steps_per_epoch), task.plan.epochs)
+    epoch = min(-(-max(task.state.clock, 1) // task.schedule.steps_per_epoch), task.schedule.epochs)
     words = (
         ("train/loss", "loss {:.3f}"),
         (f"train/{task.monitor}", f"{task.monitor} {{:.3f}}"),
-        (f"val/{task.monitor}", "val {:.3f}" if task.monitor in task.kept else f"val {task.monitor} {{:.3f}}"),
+        (f"val/{task.monitor}", "val {:.3f}" if task.monitor in task.logged_names else f"val {task.monitor} {{:.3f}}"),
         ("lr", "lr {:.2g}"),
         ("images_per_second", "{:,.0f} img/s"),
     )
-    latest = dict(task.latest)
+    latest = dict(task.state.latest)
     shown = [text.format(latest[name]) for name, text in words if name in latest]
-    return "  ".join([f"epoch {epoch}/{task.plan.epochs}", *shown, *([task.status] if task.status else [])])
+    return "  ".join([f"epoch {epoch}/{task.schedule.epochs}", *shown, *([task.status] if task.status else [])])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 
 
 class Timer(pl.Callback):
@@ -40,7 +40,7 @@ class LossCurve(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, Task)
+        assert isinstance(pl_module, TaskModule)
         loss = float(outputs["loss"])
         lost = not isfinite(loss) or (len(self.losses) > 10 and loss > self.worst * min(self.losses))
         if isfinite(loss):

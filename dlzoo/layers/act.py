@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from dlzoo.core.registry import ACTS
+from dlzoo.core.registries import ACTS
 from dlzoo.core.schema import NonNegative, Positive
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlzoo.core.registry import ATTENTIONS
+from dlzoo.core.registries import ATTENTIONS
 from dlzoo.core.schema import PositiveInt
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
-from dlzoo.core.registry import NORMS
+from dlzoo.core.registries import NORMS
 from dlzoo.layers.norm import BatchNorm
 
 

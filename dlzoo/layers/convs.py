@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import CONVS
+from dlzoo.core.registries import CONVS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.norm import divisor
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.core.registry import DROPS
+from dlzoo.core.registries import DROPS
 from dlzoo.core.schema import BelowOne, Fraction, PositiveInt
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from dlzoo.core.registry import HEADS
+from dlzoo.core.registries import HEADS
 from dlzoo.core.schema import BelowOne, PositiveInt
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import SpatialPyramid

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import INITS
+from dlzoo.core.registries import INITS
 from dlzoo.core.schema import Positive
 
 Distribution = Literal["normal", "uniform"]

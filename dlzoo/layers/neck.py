@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import NECKS
+from dlzoo.core.registries import NECKS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dlzoo.core.registry import NECKS
+from dlzoo.core.registries import NECKS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.neck import Enlarge, NeckSettings, conv_set, convolution, meet, pyramid_block
 from dlzoo.layers.parts import Parts

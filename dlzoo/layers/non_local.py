@@ -10,7 +10,7 @@ from math import gcd
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.core.registry import ATTENTIONS
+from dlzoo.core.registries import ATTENTIONS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.norm import divisor
 

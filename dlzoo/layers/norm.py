@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import NORMS
+from dlzoo.core.registries import NORMS
 from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt
 
 

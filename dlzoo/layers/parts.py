@@ -153,4 +153,4 @@ class Parts:
         for kind, words in self._asked.items():
             if kind not in self.taken:
                 why = f" ({'. '.join(remarks)})" if remarks else ""
-                raise UserError(f"model={model} as it is set has no place for {words}{why}")
+                raise UserError(f"model={model} as it is set does not support {words}{why}")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import POOLS
+from dlzoo.core.registries import POOLS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dlzoo.core.registry import UPSAMPLES
+from dlzoo.core.registries import UPSAMPLES
 
 
 @UPSAMPLES.register("nearest", source="torch.nn.Upsample")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlzoo.boxes import iou as algebra
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import NonNegative
 
 
@@ -20,25 +20,25 @@ class BoxLossSettings:
     weight: NonNegative = 1.0
 
 
-@LOSSES.register("iou", source="arXiv:1902.09630, algorithm 2", kinds=("boxes",))
+@LOSSES.register("iou", source="arXiv:1902.09630, algorithm 2", targets=("boxes",))
 def iou() -> nn.Module:
     """1 - IoU: boxes (N, 4) and targets (N, 4), both x1, y1, x2, y2 -> (); without a gradient where they are apart"""
     return BoxLoss(algebra.iou)
 
 
-@LOSSES.register("giou", source="arXiv:1902.09630, algorithms 1 and 2", kinds=("boxes",))
+@LOSSES.register("giou", source="arXiv:1902.09630, algorithms 1 and 2", targets=("boxes",))
 def giou() -> nn.Module:
     """1 - IoU + (hull - union) / hull, hull the smallest box around both: boxes (N, 4), targets (N, 4) -> ()"""
     return BoxLoss(algebra.giou)
 
 
-@LOSSES.register("diou", source="arXiv:1911.08287, equation 7", kinds=("boxes",))
+@LOSSES.register("diou", source="arXiv:1911.08287, equation 7", targets=("boxes",))
 def diou() -> nn.Module:
     """1 - IoU + (distance of the centres / diagonal of the hull)^2: boxes (N, 4), targets (N, 4) -> ()"""
     return BoxLoss(algebra.diou)
 
 
-@LOSSES.register("ciou", source="arXiv:1911.08287, equations 8 to 11", kinds=("boxes",))
+@LOSSES.register("ciou", source="arXiv:1911.08287, equations 8 to 11", targets=("boxes",))
 def ciou() -> nn.Module:
     """DIoU's loss + alpha v, v = 4 / pi^2 (atan w_t / h_t - atan w / h)^2, alpha = v / (1 - IoU + v) constant"""
     return BoxLoss(algebra.ciou)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Fraction, NonNegative
 from dlzoo.losses.targets import classes, full, over_classes
 
@@ -14,7 +14,7 @@ from dlzoo.losses.targets import classes, full, over_classes
 @LOSSES.register(
     "cross_entropy",
     source="Goodfellow et al. 2016, section 6.2.2; smoothing arXiv:1512.00567, section 7",
-    kinds=("classification", "objects"),
+    targets=("classification", "objects"),
     soft=True,
 )
 class CrossEntropy(nn.Module):
@@ -46,6 +46,21 @@ class CrossEntropy(nn.Module):
         # torch divides by N here, which would weight a class index and its one-hot row differently.
         total = F.cross_entropy(input, target, weights, reduction="sum", label_smoothing=self.label_smoothing)
         return total / (target.movedim(1, -1) * weights).sum()
+
+    def sums(self, input: Tensor, target: Tensor) -> Tensor:
+        """(2,): the weighted losses of all samples, and the weights of their classes."""
+        losses = self.each(input, target)
+        if self.class_weights is None:
+            weight = torch.full_like(losses.sum(), losses.numel())
+        elif target.is_floating_point():
+            weight = (target.movedim(1, -1) * self.class_weights).sum()
+        else:
+            weight = self.class_weights[target].sum()
+        return torch.stack([losses.double().sum(), weight.double()])
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss of all batches whose sums these are."""
+        return sums[0] / sums[1]
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss of each sample, weighted by its class where classes have weights: (N, ...)."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Positive
 from dlzoo.losses.targets import full, over_classes
 
 
-@LOSSES.register("dice", source="arXiv:1606.04797, section 3, with a smoothing", kinds=("classification",), soft=True)
+@LOSSES.register("dice", source="arXiv:1606.04797, section 3, with a smoothing", targets=("classification",), soft=True)
 class Dice(nn.Module):
     """1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth), averaged over the classes: logits (N, K, ...) -> ().
 
@@ -23,9 +24,16 @@ class Dice(nn.Module):
         self.smooth = smooth
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return self.from_sums(self.sums(input, target))
+
+    def sums(self, input: Tensor, target: Tensor) -> Tensor:
+        """(2, K): sum p t, and sum p^2 + sum t^2, of each class."""
         input = full(input)
         target = over_classes(input, target).transpose(0, 1).flatten(1)
         p = input.softmax(1).transpose(0, 1).flatten(1)
-        overlap = (p * target).sum(1)
-        sizes = p.square().sum(1) + target.square().sum(1)
+        return torch.stack([(p * target).sum(1), p.square().sum(1) + target.square().sum(1)])
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss of all batches whose sums these are."""
+        overlap, sizes = sums
         return 1 - ((2 * overlap + self.smooth) / (sizes + self.smooth)).mean()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Bounds
 from dlzoo.losses.targets import full, is_binary, one_hot, signs
 
@@ -15,7 +15,7 @@ from dlzoo.losses.targets import full, is_binary, one_hot, signs
 @LOSSES.register(
     "exponential",
     source="Friedman et al. 2000, section 4; AdaBoost.MH: Schapire and Singer 1999; SAMME: Zhu et al. 2009",
-    kinds=("classification",),
+    targets=("classification",),
 )
 class Exponential(nn.Module):
     """exp(-y f), y = 1 for the class and -1 for the rest, averaged: logits (N, K, ...), target (N, ...) -> ().

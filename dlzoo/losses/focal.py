@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Fraction, NonNegative
 from dlzoo.losses.targets import full, is_binary, over_classes, per_score
 
 
-@LOSSES.register("focal", source="arXiv:1708.02002, equation 5", kinds=("classification", "objects"), soft=True)
+@LOSSES.register("focal", source="arXiv:1708.02002, equation 5", targets=("classification", "objects"), soft=True)
 class Focal(nn.Module):
     """-alpha (1 - p)^gamma log p of the target's probability p: logits (N, K, ...), target (N, ...) -> ().
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.losses.targets import classes, full, per_score
 
 
-@LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", kinds=("classification", "objects"))
+@LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", targets=("classification", "objects"))
 class NegativeLogLikelihood(nn.Module):
     """-log P(target), P the softmax, averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
 
@@ -28,7 +28,7 @@ class NegativeLogLikelihood(nn.Module):
         return F.nll_loss(F.log_softmax(input, 1), classes(input, target), reduction="none")
 
 
-@LOSSES.register("bce", source="Bishop 2006, equation 4.90", kinds=("classification", "objects"), soft=True)
+@LOSSES.register("bce", source="Bishop 2006, equation 4.90", targets=("classification", "objects"), soft=True)
 class BinaryCrossEntropy(nn.Module):
     """-t log sigmoid(f) - (1 - t) log(1 - sigmoid(f)), averaged over all scores: logits (N, K, ...) -> ().
 

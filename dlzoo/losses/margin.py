@@ -6,12 +6,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import NonNegative, Positive
 from dlzoo.losses.targets import classes, full, is_binary, one_hot, signs
 
 
-@LOSSES.register("perceptron", source="Rosenblatt 1958; Bishop 2006, equation 4.54", kinds=("classification",))
+@LOSSES.register("perceptron", source="Rosenblatt 1958; Bishop 2006, equation 4.54", targets=("classification",))
 class Perceptron(nn.Module):
     """max(0, largest wrong score - right score - tolerance): logits (N, K, ...), target (N, ...) -> ().
 
@@ -34,7 +34,7 @@ class Perceptron(nn.Module):
 @LOSSES.register(
     "hinge",
     source="Crammer and Singer 2001; Weston and Watkins 1999; one_vs_rest: arXiv:1306.0239, section 2",
-    kinds=("classification",),
+    targets=("classification",),
 )
 class Hinge(nn.Module):
     """max(0, margin + largest wrong score - right score): logits (N, K, ...), target (N, ...) -> ().

@@ -10,16 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import NonNegative, Positive
 from dlzoo.losses.targets import full, is_binary, per_score
 
 Link = Literal["identity", "sigmoid", "softmax"]
 
-_KINDS = ("classification", "regression", "offsets")
+_TARGETS = ("classification", "regression", "offsets")
 
 
-@LOSSES.register("mse", source="Bishop 2006, equation 3.12; classes: section 4.1.3", kinds=_KINDS, soft=True)
+@LOSSES.register("mse", source="Bishop 2006, equation 3.12; classes: section 4.1.3", targets=_TARGETS, soft=True)
 def mse(*, link: Link = "identity") -> nn.Module:
     """(link(f) - y)^2, averaged over all elements: numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> ()
 
@@ -28,7 +28,7 @@ def mse(*, link: Link = "identity") -> nn.Module:
     return Difference(F.mse_loss, link)
 
 
-@LOSSES.register("l1", source="Bishop 2006, section 1.5.5; classes: arXiv:1712.09482", kinds=_KINDS)
+@LOSSES.register("l1", source="Bishop 2006, section 1.5.5; classes: arXiv:1712.09482", targets=_TARGETS)
 def l1(*, link: Link | None = None) -> nn.Module:
     """|link(f) - y|, averaged over all elements: numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> ()
 
@@ -39,7 +39,7 @@ def l1(*, link: Link | None = None) -> nn.Module:
     return Difference(F.l1_loss, link)
 
 
-@LOSSES.register("smooth_l1", source="arXiv:1504.08083, equation 3, where beta = 1", kinds=_KINDS, soft=True)
+@LOSSES.register("smooth_l1", source="arXiv:1504.08083, equation 3, where beta = 1", targets=_TARGETS, soft=True)
 def smooth_l1(*, beta: NonNegative = 1.0, link: Link = "identity") -> nn.Module:
     """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2; d = link(f) - y, averaged over all elements
 
@@ -48,7 +48,7 @@ def smooth_l1(*, beta: NonNegative = 1.0, link: Link = "identity") -> nn.Module:
     return Difference(partial(F.smooth_l1_loss, beta=beta), link)
 
 
-@LOSSES.register("huber", source="Huber 1964", kinds=_KINDS, soft=True)
+@LOSSES.register("huber", source="Huber 1964", targets=_TARGETS, soft=True)
 def huber(*, delta: Positive = 1.0, link: Link = "identity") -> nn.Module:
     """d^2 / 2 where |d| < delta, else delta (|d| - delta / 2); d = link(f) - y, averaged over all elements
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlzoo.core.registry import LOSSES
+from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Positive
 from dlzoo.losses.targets import classes, full, is_binary, per_score
 
@@ -12,7 +12,7 @@ from dlzoo.losses.targets import classes, full, is_binary, per_score
 @LOSSES.register(
     "zero_one",
     source="Hastie et al. 2009, section 2.4",
-    kinds=("classification", "regression"),
+    targets=("classification", "regression"),
     learns=False,
 )
 class ZeroOne(nn.Module):

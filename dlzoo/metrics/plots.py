@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,6 @@ from torch import Tensor
 
 #: Two colours that differ for every kind of sight (Okabe and Ito), and a grey for what stands back.
 TRAIN, VAL, QUIET = "#0072B2", "#D55E00", "#767676"
-
-#: More classes than this, and names and numbers in a confusion matrix would be specks.
-_READABLE = 20
 
 
 def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accuracy") -> Figure:
@@ -41,44 +38,6 @@ def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accurac
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     return figure
-
-
-def confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
-    """Rows are the true classes, columns what they were taken for; colours are shares of a row."""
-    counts = matrix.cpu().numpy()
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = 7 if len(classes) <= _READABLE else 9
-    figure = Figure(figsize=(size, size * 0.9), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true", title="confusion matrix of the test split")
-    if len(classes) <= _READABLE:
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), classes)
-        for row, column in np.argwhere(counts > 0):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    figure.colorbar(image, label="share of the true class", shrink=0.8)
-    return figure
-
-
-def worst_mistakes(
-    images: Callable[[Tensor], Tensor], logits: Tensor, labels: Tensor, classes: Sequence[str], most: int = 24
-) -> Figure:
-    """The images that were taken for something else with the greatest confidence.
-
-    `images` gives those at some indices: (n, H, W, C) uint8.
-    """
-    confidence, predicted = logits.softmax(1).cpu().max(1)
-    labels = labels.cpu()
-    wrong = (predicted != labels).nonzero().flatten()
-    wrong = wrong[confidence[wrong].argsort(descending=True)][:most]
-    mistakes = f"the {len(wrong)} most confident mistakes" if len(wrong) else "no mistake"
-    names = [
-        f"{classes[int(labels[index])]}, taken for\n{classes[int(predicted[index])]} ({confidence[index]:.0%})"
-        for index in wrong.tolist()
-    ]
-    return image_grid(images(wrong), names, f"{mistakes} on the test split", columns=6)
 
 
 def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int) -> Figure:

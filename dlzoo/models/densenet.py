@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Fraction, PositiveInt
 from dlzoo.layers.conv import NormAct, NormActConv
 from dlzoo.layers.parts import Parts

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.layers.conv import ConvNormAct, LinearNormAct
 from dlzoo.layers.parts import Parts
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import NormAct, NormActConv, needs_bias
 from dlzoo.layers.drop import depths_of

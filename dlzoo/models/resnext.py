@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct, needs_bias
 from dlzoo.layers.parts import Parts

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Positive
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.replace import replace_parts
 from dlzoo.models.pretrained import download

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.optim import Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.schema import BelowOne, NonNegative, Positive
 
 

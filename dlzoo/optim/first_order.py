@@ -6,7 +6,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.optimizer import ParamsT
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.schema import BelowOne, NonNegative, Positive
 
 

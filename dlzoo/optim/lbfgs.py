@@ -14,14 +14,14 @@ from torch.optim import LBFGS
 from torch.optim.optimizer import ParamsT
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.schema import NonNegative, Positive, PositiveInt
 
 
 @OPTIMIZERS.register(
     "lbfgs",
     source="Liu and Nocedal 1989, algorithm 2.1; line search Nocedal and Wright 2006, algorithms 3.5 and 3.6",
-    **{"closure": True, "clip": False, "alone": True, "groups": False},
+    **{"uses_closure": True, "clips": False, "full_batch": True, "groups": False},
 )
 class Lbfgs(LBFGS):
     """w -= t * H g, where H approximates the inverse Hessian from the last `history` steps and a line search finds t.

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.schema import NonNegative, Positive
 
 #: A Hessian of so many weights is 512 MB.
@@ -25,7 +25,7 @@ _DECREASE, _SHORTEN, _TRIALS = 0.1, 0.5, 60
 @OPTIMIZERS.register(
     "newton",
     source="Boyd and Vandenberghe 2004, algorithms 9.5 and 9.2; damping Levenberg 1944",
-    **{"closure": True, "clip": False, "alone": True, "needs": "linear"},
+    **{"uses_closure": True, "clips": False, "full_batch": True, "linear": True},
 )
 class Newton(Optimizer):
     """w -= t * (H + damping * I)^-1 g, with the whole Hessian H, and t halved from lr until the loss falls enough.

@@ -14,11 +14,11 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.schema import BelowOne, NonNegative, Positive
 
 
-@OPTIMIZERS.register("sam", source="arXiv:2010.01412, algorithm 1 and equation 2 with p = 2", closure=True)
+@OPTIMIZERS.register("sam", source="arXiv:2010.01412, algorithm 1 and equation 2 with p = 2", uses_closure=True)
 class Sam(Optimizer):
     """g = gradient at w + rho * g0 / |g0|, where g0 is the gradient at w; then a step of momentum at w with g.
 

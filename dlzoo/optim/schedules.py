@@ -7,7 +7,7 @@ from bisect import bisect_right
 from typing import Literal
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import SCHEDULES
+from dlzoo.core.registries import SCHEDULES
 from dlzoo.core.schema import Fraction, NonNegative, NonNegativeInt, Positive
 from dlzoo.optim.settings import Observer, Schedule, Span
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from torch import nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import OPTIMIZERS
+from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.schema import Bounds, NonNegative, PositiveInt
 from dlzoo.optim.regularise import Regulariser
 
@@ -85,11 +85,11 @@ class OptimizerSettings:
         """
         entry = OPTIMIZERS[optimizer]
         asked = [f"optimizer.{key}" for key, off in (("decoupled", None), ("l1", 0.0)) if getattr(self, key) != off]
-        if asked and not entry.meta.get("clip", True):
+        if asked and not entry.marks.clips:
             raise UserError(f"optimizer={optimizer} minimises loss and weight decay as one: leave {asked[0]} out")
         if self.decoupled is not None and "weight_decay" not in entry.knobs:
             raise UserError(f"optimizer={optimizer} has no weight_decay: leave optimizer.decoupled out")
-        decoupled = None if self.decoupled == entry.meta.get("decoupled", False) else self.decoupled
+        decoupled = None if self.decoupled == entry.marks.decoupled else self.decoupled
         return None if decoupled is None and not self.l1 else Regulariser(self.l1, decoupled)
 
 

@@ -16,8 +16,8 @@ from dlzoo.comparison.factors import design
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.comparison.power import seeds_needed
 from dlzoo.comparison.statistics import Interval, adjusted, effect, mean_interval, verdict
+from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.metrics import LOWER_IS_BETTER
 from dlzoo.report import collect, words
 from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric
 from dlzoo.report.excluded import left_out, whole
@@ -139,7 +139,8 @@ def _metric(rows: Sequence[Row], asked: str | None) -> Metric:
     if key not in known:
         raise UserError(f"no finished run has measured {key} (--metric); {did_you_mean(key, known)}")
     split, _, name = key.partition("/")
-    return Metric(key, f"{split} {name.replace('_', ' ')}", name not in LOWER_IS_BETTER)
+    measured = index.metrics().get(name)
+    return Metric(key, f"{split} {name.replace('_', ' ')}", measured is None or measured.higher_is_better)
 
 
 def _recipe(configs: Sequence[Mapping[str, Any]], made: Design) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlzoo.comparison.design import Arm, Design
 from dlzoo.config.settings import RunSettings, TrainerSettings
-from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import knobs_of
 from dlzoo.report.content import Unfinished
 from dlzoo.runs.differences import defaults_of
@@ -51,7 +51,7 @@ def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
     whole["trainer"] = {key: schema["default"] for key, schema in knobs_of(TrainerSettings).items()} | config["trainer"]
     for choice in REGISTRIES:
         given = config.get(choice, {"name": "default"})
-        # A part that the model has no place for has no settings either.
+        # A part that the model does not support has no settings either.
         known = {} if given.get("name", "default") == "default" else defaults_of(choice, given["name"])
         whole[choice] = known | given
     return whole

@@ -16,13 +16,14 @@ from typing import Any
 
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
+from dlzoo.core.registries import REGISTRIES
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir, write_atomically
 
 Config = Mapping[str, Any]
 
 #: Sections of a config that no training step looks at.
-_AFTER_TRAINING = ("nms",)
+_AFTER_TRAINING = tuple(choice for choice, registry in REGISTRIES.items() if registry.after_training)
 
 #: What run.json of a training says that its heirs rely on when they go on.
 _RELIED_ON = ("data_fingerprint", "threads", "ranks", "wall_seconds", "init_from")
@@ -82,7 +83,7 @@ def _of_training(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _validation_decides(config: Config) -> bool:
     trainer, schedule = config["trainer"], config["schedule"]["name"]
-    follows = index.entries("schedule")[schedule]["meta"].get("validation", False)
+    follows = index.marks("schedule", schedule).validation
     return trainer["select"] != "last" or trainer["early_stopping"] is not None or follows
 
 

@@ -10,9 +10,10 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class RunDir:
         self.config_file = path / "config.yaml"
         self.state_file = path / "run.json"
         self.metrics_file = path / "metrics.jsonl"
+        self.predictions_file = path / "test_predictions.npz"
         self.pictures = path / "pictures"
         self.output_file = path / "output.txt"
         self.job_file = path / "job.json"
@@ -123,6 +125,14 @@ class RunDir:
         """Change fields of run.json, all at once or not at all."""
         content = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
         write_atomically(self.state_file, json.dumps(strict(content | fields), indent=1) + "\n")
+
+    def write_predictions(self, columns: Mapping[str, Any]) -> None:
+        """Write test_predictions.npz: an array for each name, a row for each test sample."""
+        import numpy as np  # opening a run needs none
+
+        content = BytesIO()
+        np.savez_compressed(content, **columns)
+        write_atomically(self.predictions_file, content.getvalue())
 
     def has_begun(self) -> bool:
         """Whether anything was measured or saved."""

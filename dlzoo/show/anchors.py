@@ -9,6 +9,7 @@ from typing import Any
 from dlzoo import config
 from dlzoo.boxes.anchors import kmeans_anchors, mean_iou
 from dlzoo.boxes.objects import sides
+from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 
@@ -33,7 +34,7 @@ def anchors(words: Sequence[str]) -> dict[str, Any]:
     settings = settings or ["data=shapes"]
     section = config.compose(settings)["data"]
     data = Splits.load(section | {"batch_size": "full"})
-    if data.task != "detect":
+    if "boxes" not in index.marks("task", data.task).moves:
         raise UserError(f"data={section['name']} has no boxes")
     sizes = sides(data.train.labels)
     found = kmeans_anchors(sizes, int(count))

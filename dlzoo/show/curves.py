@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.registry import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.core.registries import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
 from dlzoo.metrics.plots import QUIET, TRAIN, VAL, quiet
 from dlzoo.optim.settings import Observer, Span
 
@@ -32,7 +32,7 @@ def of_loss(config: Config) -> Figure:
     distance of two equal boxes in widths.
     """
     section = config["loss"]
-    kinds = index.kinds(section["name"])
+    kinds = index.marks("loss", section["name"]).targets
     linked = section.get("link") not in (None, "identity")  # which is for classes
     order = ("classification",) if linked else ("regression", "boxes", "classification")
     kind = next(kind for kind in order if kind in kinds)

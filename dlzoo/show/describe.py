@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from dlzoo.core.registry import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
+from dlzoo.core.registries import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
 from dlzoo.layers.conv import NormAct
 from dlzoo.layers.convs import LocallyConnected
 

@@ -13,7 +13,7 @@ from dlzoo.config import executor as executors
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import describe, knobs_of
 from dlzoo.show.listing import choices
 

@@ -12,7 +12,7 @@ from dlzoo.config import executor as executors
 from dlzoo.config.settings import RunSettings, SweepSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registry import REGISTRIES
+from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import knobs_of
 
 #: Choices of which `dlzoo show` draws the entries, too (show/picture.py).
@@ -44,7 +44,7 @@ def lines(choice: str) -> list[str]:
     found = list(names(choice))
     if choice != "loss":
         return found
-    kinds = {name: ", ".join(index.kinds(name)) for name in found}
+    kinds = {name: ", ".join(index.marks("loss", name).targets) for name in found}
     return [f"{name:<{max(map(len, found))}}  {kinds[name]}" for name in found]
 
 

@@ -18,7 +18,7 @@ from dlzoo.builder.model import accepts
 from dlzoo.builder.profile import built
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.registry import PARTS
+from dlzoo.core.registries import PARTS
 from dlzoo.layers.convs import LocallyConnected
 from dlzoo.layers.head import FullyConnected
 from dlzoo.models.reference import SIZES
@@ -89,8 +89,7 @@ def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]
     else:
         knobs = index.knobs("model", name)
         made_for = (224, 1000) if "stem" in knobs or "arch" in knobs else (32, 10)
-        if "backbone" in index.entries("model")[name]["meta"]:
-            made_for = (416, 20)  # as VOC is read
+        made_for = index.marks("task", index.marks("model", name).tasks[0]).example or made_for
     wiring: dict[str, int] = dict(zip(WIRING, (*made_for, 3), strict=True))
     settings = []
     for word in words:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dlzoo.builder.model import accepts
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS, PARTS
+from dlzoo.core.registries import MODELS, PARTS
 from dlzoo.core.schema import unwrapped
 
 

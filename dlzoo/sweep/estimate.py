@@ -20,7 +20,7 @@ from dlzoo.engine.timing import Timer
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor
 from dlzoo.sweep.plan import Config, Planned
-from dlzoo.sweep.preflight import blueprint, kinds, on_one_cpu, world
+from dlzoo.sweep.preflight import kinds, on_one_cpu, run_recipe, world
 
 #: Steps that are measured of each kind of run, the first of which does not count.
 _STEPS = 5
@@ -68,8 +68,8 @@ def estimate(
 
 def _seconds(config: Config, data: Splits) -> float | None:
     """What a run takes, by a few of its steps in this process; None if it loses its loss in them."""
-    plan = blueprint(config, data).plan
-    short = {"max_epochs": 1 if plan.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
+    schedule = run_recipe(config, data).schedule
+    short = {"max_epochs": 1 if schedule.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
     alone = on_one_cpu(config) if world(config) > 1 else config
     timer = Timer()
     try:
@@ -82,10 +82,10 @@ def _seconds(config: Config, data: Splits) -> float | None:
     except UserError:
         return None
     step = median(after - before for before, after in pairwise(timer.steps))
-    val = made.task.eval_feeds.get("val")
+    val = made.task.loaders.val
     # A validation was of a few batches as well.
     validation = 0.0 if val is None else timer.validation * len(made.data.val or ()) / val.samples
-    return _AROUND + plan.steps * step + plan.epochs * validation
+    return _AROUND + schedule.steps * step + schedule.epochs * validation
 
 
 def said(seconds: float) -> str:

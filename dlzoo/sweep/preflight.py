@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from dlzoo.builder.recipe import Blueprint
+from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.trainer import Assembled
+from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.runs.differences import NAMES
@@ -23,7 +24,7 @@ def refuse_infeasible(runs: Sequence[Planned]) -> None:
     for same, data in kinds(runs):
         config = same[0].config
         try:
-            blueprint(config, data)
+            run_recipe(config, data)
             if config["init_from"] or config["freeze"] != "none":
                 # Weights are known to fit when they have been loaded.
                 Assembled(on_one_cpu(config), data=data)
@@ -37,19 +38,19 @@ def kinds(runs: Sequence[Planned]) -> Iterator[tuple[list[Planned], Splits]]:
     Raises:
         UserError: if the data is not there.
     """
-    for section, sharing in groupby(sorted(runs, key=_data), key=_data):
+    for _, sharing in groupby(sorted(runs, key=_data), key=_data):
         sharing = list(sharing)
         try:
-            data = Splits.load(json.loads(section))
+            data = Splits.load(*_loaded(sharing[0]))
         except UserError as error:
             raise in_the_run(sharing[0], error) from None
         for _, same in groupby(sorted(sharing, key=_settings), key=_settings):
             yield list(same), data
 
 
-def blueprint(config: Config, data: Splits) -> Blueprint:
-    """The blueprint of a run on as many devices as it says; `all` is known only where it runs."""
-    return Blueprint(config, data, world(config))
+def run_recipe(config: Config, data: Splits) -> RunRecipe:
+    """The recipe of a run on as many devices as it says; `all` is known only where it runs."""
+    return RunRecipe(config, data, world(config))
 
 
 def world(config: Config) -> int:
@@ -69,8 +70,13 @@ def in_the_run(run: Planned, error: UserError) -> UserError:
     return UserError(f"{error} (in the run {' '.join(run.overrides)})" if run.overrides else str(error))
 
 
+def _loaded(run: Planned) -> tuple[Config, list[str]]:
+    """The data section of a run, and what its model can learn: they decide which data is loaded."""
+    return run.config["data"], list(index.marks("model", run.config["model"]["name"]).tasks)
+
+
 def _data(run: Planned) -> str:
-    return json.dumps(run.config["data"], sort_keys=True)
+    return json.dumps(_loaded(run), sort_keys=True)
 
 
 def _settings(run: Planned) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from dlzoo.config import COMPARE_ONLY, choices
 from dlzoo.config.overrides import parse
+from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.schema import NonNegative, PositiveInt, check, schema_of
-from dlzoo.metrics import NAMES
 from dlzoo.runs.differences import said
 from dlzoo.sweep.experiment import Written, at_scale, head, named, read, settings
 
@@ -120,8 +120,10 @@ def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], own: Mapp
         raise UserError("two arms are the same")
     if own["seeds"] is not None and "seed" in _keys([words, *arms]):
         raise UserError("seeds=... and seed=... both say which seeds; say one of them")
-    if own["metric"] is not None and own["metric"].rpartition("/")[2] not in NAMES:
-        raise UserError(f"metric={own['metric']}: nothing measures that; {did_you_mean(own['metric'], NAMES)}")
+    if own["metric"] is not None and own["metric"].rpartition("/")[2] not in index.metrics():
+        raise UserError(
+            f"metric={own['metric']}: nothing measures that; {did_you_mean(own['metric'], index.metrics())}"
+        )
 
 
 def _keys(arms: Sequence[Sequence[str]]) -> set[str]:

@@ -223,12 +223,12 @@ def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
     if first.settings.dry_run:
         raise UserError("sweep.dry_run is for sweeps: how long a search takes, its trials decide")
     # Here, not above, as the other two that need torch: a typo is answered before it is imported.
-    from dlzoo.sweep.preflight import blueprint, kinds
+    from dlzoo.sweep.preflight import kinds, run_recipe
 
     ((_, data),) = kinds(first.runs)
     if data.val is None:
         raise UserError("tune selects on the validation split, and there is none: data.val_fraction > 0")
-    return first, blueprint(first.runs[0].config, data).plan.epochs
+    return first, run_recipe(first.runs[0].config, data).schedule.epochs
 
 
 def _refuse_another(study: optuna.Study, fixed: Sequence[str], space: Space, first: SweepPlan) -> None:

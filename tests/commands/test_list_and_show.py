@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dlzoo import commands, config
 from dlzoo.cli import main
-from dlzoo.core.registry import MODELS, NORMS, REGISTRIES
+from dlzoo.core.registries import MODELS, NORMS, REGISTRIES
 from dlzoo.show import parts
 from dlzoo.show.listing import COMPLETION, candidates
 
@@ -83,11 +83,12 @@ def test_completion(line: str, some: list[str]) -> None:
     assert sorted(candidates(line, commands.names())) == sorted(some)
 
 
-def test_the_table_of_parts_and_the_one_in_the_readme(capsys: pytest.CaptureFixture) -> None:
-    """Every cell was found out by building; here that the README is not behind, and that the words agree."""
+def test_the_table_of_parts_and_the_one_in_the_docs(capsys: pytest.CaptureFixture) -> None:
+    """Every cell was found out by building; here that the page is not behind, and that the words agree."""
     found = parts.matrix()
     assert set(found) == set(MODELS.names()) - {"moved_boxes"}  # which is for one data set alone
-    assert parts.markdown(found) in (Path(__file__).parents[2] / "README.md").read_text()
+    page = Path(__file__).parents[2] / "docs" / "models_and_parts.md"
+    assert parts.markdown(found) in page.read_text(), "run python scripts/doc_tables.py"
     parts.show(found, Console(width=150))
     printed = capsys.readouterr().out
     assert all(line in printed for line in parts.legend(found))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dlzoo.cli import main
-from dlzoo.core.registry import ACTS, AUGMENTS, LOSSES, SCHEDULES
+from dlzoo.core.registries import ACTS, AUGMENTS, LOSSES, SCHEDULES
 from dlzoo.show import listing, picture
 
 

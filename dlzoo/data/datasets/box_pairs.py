@@ -7,10 +7,10 @@ from typing import Annotated
 
 import torch
 
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.core.rng import Streams
 from dlzoo.core.schema import Bounds, NonNegativeInt
-from dlzoo.data.image_set import Split
+from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, TableSet
 
 #: Widths over heights of the targets and of the boxes that start, and areas of the latter; the targets' is 1.
@@ -23,7 +23,7 @@ _CENTRE, _RADIUS = 10.0, 3.0
 
 @DATASETS.register(
     "box_pairs", source="arXiv:1911.08287, section 3.1",
-    kind="table", task="regress", targets="boxes", model="moved_boxes", loss="ciou",
+    table=True, tasks=("regress",), target="boxes", model="moved_boxes", loss="ciou",
 )  # fmt: skip
 def box_pairs(*, points: Annotated[int, Bounds(minimum=1, maximum=5000)] = 100, draw: NonNegativeInt = 0) -> TableSet:
     """`points` places x 7 areas x 7 shapes of a box that starts x 7 shapes of the target at (10, 10)
@@ -49,7 +49,9 @@ def box_pairs(*, points: Annotated[int, Bounds(minimum=1, maximum=5000)] = 100, 
     corners = torch.cat([target[:, :2] - target[:, 2:] / 2, target[:, :2] + target[:, 2:] / 2], 1)
     names = ["pair", *(f"{which} {side}" for which in ("start", "target") for side in ("x", "y", "width", "height"))]
     split = Split(rows, corners)
-    return TableSet(split, split, tuple(map(Column, names)), ("x1", "y1", "x2", "y2"), val=split, scale="none")
+    return TableSet(
+        split, split, tuple(map(Column, names)), ("x1", "y1", "x2", "y2"), "regress", val=split, scale="none"
+    )
 
 
 def _sides(area: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, number_in, read_csv
-from dlzoo.data.image_set import Split
 from dlzoo.data.settings import cut
+from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Encode, Impute, Scale, TableSet
 
 #: Whole numbers with more different values than this are a quantity, with fewer they may be names of classes.
@@ -26,7 +26,7 @@ _LARGEST = torch.finfo(torch.float32).max
 _SHOWN = 5
 
 
-@DATASETS.register("csv", source="RFC 4180, with a header", kind="table", model="mlp")
+@DATASETS.register("csv", source="RFC 4180, with a header", table=True, tasks=("classify", "regress"), model="mlp")
 def csv_table(
     *,
     path: str | None = None,
@@ -60,17 +60,21 @@ def csv_table(
     tables = [table for table in (train, test) if table]
     for table in tables:
         _refuse_missing(table, targets)
-    if _task(task, train, targets) == "regress":
+    by_class = _task(task, train, targets) == "classify"
+    if not by_class:
         labels = [torch.stack([_numbers(table, name) for name in targets], 1) for table in tables]
         classes = targets
     else:
         classes, labels = _classes(targets[0], tables)
     splits = [Split(_coded(table, columns), label) for table, label in zip(tables, labels, strict=True)]
     if test is None:
-        splits = cut(splits[0], 0.2, seed=0)
+        splits = cut(splits[0], 0.2, seed=0, by_class=by_class)
     if not len(splits[1]):
         raise UserError(f"{path}: {len(train.lines)} rows are too few to cut a test split from; give data.test_path")
-    return TableSet(splits[0], splits[1], columns, classes, impute=impute, scale=scale, encode=encode, degree=degree)
+    settled = "classify" if by_class else "regress"
+    return TableSet(
+        splits[0], splits[1], columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree
+    )
 
 
 def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop: tuple[str, ...]) -> list[str]:

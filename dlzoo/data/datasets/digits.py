@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from sklearn.datasets import load_digits
 
-from dlzoo.core.registry import DATASETS
-from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.core.registries import DATASETS
+from dlzoo.data.image_set import ImageSet
 from dlzoo.data.settings import cut
+from dlzoo.data.split import Split
 
 
 @DATASETS.register("digits", source="UCI Optical Recognition of Handwritten Digits, as in scikit-learn", augment="crop")
@@ -16,5 +17,5 @@ def digits() -> ImageSet:
     pixels, classes = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
     levels = torch.from_numpy(pixels).view(-1, 8, 8)
     everything = Split((levels * 255 / 16).round().byte().unsqueeze(-1), torch.from_numpy(classes).long())
-    train, test = cut(everything, 0.2, seed=0)
+    train, test = cut(everything, 0.2, seed=0, by_class=True)
     return ImageSet(train, test, tuple(str(digit) for digit in range(10)))

@@ -9,10 +9,11 @@ from typing import Annotated
 import torch
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds
-from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.data.image_set import ImageSet
 from dlzoo.data.settings import cut
+from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import decoded
 from dlzoo.data.storage.lazy_images import Stored
@@ -69,7 +70,7 @@ def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     everything = Split(images, labels)
     if len(parts) == 1:
-        train, test = cut(everything, TEST_FRACTION, seed=0)
+        train, test = cut(everything, TEST_FRACTION, seed=0, by_class=True)
         if not len(test):
             raise UserError(f"data.root: {len(labels)} pictures are too few to cut a test split from {str(folder)!r}")
         return ImageSet(train, test, tuple(classes))

@@ -9,17 +9,17 @@ import torch
 
 from dlzoo.boxes.objects import padded
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, PositiveInt
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.sdf import FORMS
 from dlzoo.data.datasets.synthetic_scene import SceneSettings, draw_scene
-from dlzoo.data.image_set import Split
+from dlzoo.data.split import Split
 
 Size = Annotated[float, Bounds(minimum=0.01, maximum=1)]
 
 
-@DATASETS.register("shapes", source="drawn by dlzoo", model="yolo_tiny", augment="flip", boxes=True)
+@DATASETS.register("shapes", source="drawn by dlzoo", model="yolo_tiny", augment="flip", tasks=("detect",))
 def shapes(
     *,
     train: PositiveInt = 1000,

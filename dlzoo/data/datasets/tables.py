@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.core.rng import Streams
 from dlzoo.core.schema import Bounds, Fraction, NonNegative, NonNegativeInt
-from dlzoo.data.image_set import Split
 from dlzoo.data.settings import cut
+from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Scale, TableSet
 
 #: Validation and test samples of a set that can be drawn at will.
@@ -23,14 +23,14 @@ _FAR = 5.0
 
 @DATASETS.register(
     "diabetes", source="Efron et al. 2004, Least angle regression, as in scikit-learn",
-    kind="table", task="regress", model="mlp", loss="mse",
+    table=True, tasks=("regress",), model="mlp", loss="mse",
 )  # fmt: skip
 def diabetes(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
     """442 patients x 10 measurements -> progression after a year, 25 to 346; a fixed fifth is the test split."""
     return _published(load_diabetes(scaled=False), scale, degree, targets=("progression",))
 
 
-@DATASETS.register("wine", source="UCI Wine, as in scikit-learn", kind="table", task="classify", model="mlp")
+@DATASETS.register("wine", source="UCI Wine, as in scikit-learn", table=True, tasks=("classify",), model="mlp")
 def wine(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
     """178 wines x 13 chemical measurements -> 3 growers; a fixed fifth of each class is the test split."""
     return _published(load_wine(), scale, degree)
@@ -38,7 +38,7 @@ def wine(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
 
 @DATASETS.register(
     "breast_cancer", source="UCI Breast Cancer Wisconsin (Diagnostic), as in scikit-learn",
-    kind="table", task="classify", model="mlp",
+    table=True, tasks=("classify",), model="mlp",
 )  # fmt: skip
 def breast_cancer(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
     """569 biopsies x 30 measurements of cell nuclei -> malignant or benign; a fixed fifth of each is the test split."""
@@ -47,7 +47,7 @@ def breast_cancer(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
 
 @DATASETS.register(
     "sine", source="Bishop 2006, section 1.1, over two periods",
-    kind="table", task="regress", model="mlp", loss="mse",
+    table=True, tasks=("regress",), model="mlp", loss="mse",
 )  # fmt: skip
 def sine(
     *,
@@ -69,7 +69,7 @@ def sine(
     )
     far = streams.permutation(samples, "outliers")[: round(outliers * samples)]
     train.labels[far] += _FAR
-    return TableSet(train, test, (Column("x"),), ("y",), val, scale=scale, degree=degree)
+    return TableSet(train, test, (Column("x"),), ("y",), "regress", val, scale=scale, degree=degree)
 
 
 def _noisy_sine(streams: Streams, part: str, count: int, noise: float) -> Split:
@@ -83,6 +83,7 @@ def _published(bunch: Any, scale: Scale, degree: int, targets: tuple[str, ...] =
     """A table of scikit-learn, to predict `targets`, or classes without; a fixed fifth of it is the test split."""
     rows, labels = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)
     labels = labels.double().unsqueeze(1) if targets else labels.long()
-    train, test = cut(Split(rows.view(len(rows), 1, 1, -1), labels), 0.2, seed=0)
+    train, test = cut(Split(rows.view(len(rows), 1, 1, -1), labels), 0.2, seed=0, by_class=not targets)
     columns = tuple(Column(str(name)) for name in bunch.feature_names)
-    return TableSet(train, test, columns, targets or tuple(map(str, bunch.target_names)), scale=scale, degree=degree)
+    classes, task = (targets, "regress") if targets else (tuple(map(str, bunch.target_names)), "classify")
+    return TableSet(train, test, columns, classes, task, scale=scale, degree=degree)

@@ -13,8 +13,9 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST, VisionDataset
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import DATASETS
-from dlzoo.data.image_set import ImageSet, Split
+from dlzoo.core.registries import DATASETS
+from dlzoo.data.image_set import ImageSet
+from dlzoo.data.split import Split
 from dlzoo.data.storage.decode import alone
 
 

@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 
 Augment = Callable[[Tensor, Draw], Tensor]
@@ -64,13 +64,13 @@ def augmented(augment: Augment, images: Tensor, labels: Tensor, draw: Draw) -> t
     return augment.boxed(images, labels, draw) if isinstance(augment, Boxed) else (augment(images, draw), labels)
 
 
-@AUGMENTS.register("none", source="no augmentation", boxes=True)
+@AUGMENTS.register("none", source="no augmentation", moves=("boxes",))
 def none() -> Augment:
     """Images as they are"""
     return lambda images, draw: images
 
 
-@AUGMENTS.register("several", source="the entries that it is made of", boxes=True)
+@AUGMENTS.register("several", source="the entries that it is made of", moves=("boxes",))
 def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
     """The augmentations `steps`, by name, with their usual knobs, one after the other
 
@@ -81,7 +81,7 @@ def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
     for step in steps:
         if step not in known:
             raise UserError(f"augment.steps: there is no step {step!r}; {did_you_mean(step, known)}")
-    unfit = [step for step in steps if not AUGMENTS[step].meta.get("boxes")]
+    unfit = [step for step in steps if "boxes" not in AUGMENTS[step].marks.moves]
     return _Several([AUGMENTS.build(step) for step in steps], unfit)
 
 
@@ -103,7 +103,7 @@ class _Several:
             UserError: if one of the steps moves pixels, and no boxes.
         """
         if self._unfit:
-            known = [name for name in AUGMENTS.names() if AUGMENTS[name].meta.get("boxes") and name != "several"]
+            known = [name for name in AUGMENTS.names() if "boxes" in AUGMENTS[name].marks.moves and name != "several"]
             raise UserError(f"augment.steps: {self._unfit[0]} leaves boxes behind; there is {', '.join(known)}")
         for number, part in enumerate(self._parts):
             images, labels = augmented(part, images, labels, draw.part(number))

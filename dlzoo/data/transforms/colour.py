@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Bounds, NonNegative
 from dlzoo.data.transforms.augment import Augment
@@ -22,7 +22,7 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
 
 @AUGMENTS.register(
-    "colour_jitter", source="torchvision.transforms.v2.ColorJitter; arXiv:1312.5402, section 2", boxes=True
+    "colour_jitter", source="torchvision.transforms.v2.ColorJitter; arXiv:1312.5402, section 2", moves=("boxes",)
 )
 def colour_jitter(
     *,

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Fraction, Positive
 from dlzoo.data.transforms.augment import Augment
@@ -18,13 +18,17 @@ from dlzoo.data.transforms.augment import Augment
 Size = Literal[3, 5, 7]
 
 
-@AUGMENTS.register("median", source="Gonzalez and Woods, Digital Image Processing, order-statistic filters", boxes=True)
+@AUGMENTS.register(
+    "median", source="Gonzalez and Woods, Digital Image Processing, order-statistic filters", moves=("boxes",)
+)
 def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: each pixel is the median of the `size` x `size` around it"""
     return _sometimes(p, lambda images: median_of(_neighbours(images, size // 2)))
 
 
-@AUGMENTS.register("mean", source="Gonzalez and Woods, Digital Image Processing, smoothing linear filters", boxes=True)
+@AUGMENTS.register(
+    "mean", source="Gonzalez and Woods, Digital Image Processing, smoothing linear filters", moves=("boxes",)
+)
 def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: each pixel is the mean of the `size` x `size` around it"""
     ones = [1.0] * size
@@ -32,14 +36,14 @@ def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
 
 
 @AUGMENTS.register(
-    "gaussian", source="Gonzalez and Woods, Digital Image Processing, Gaussian lowpass filter kernels", boxes=True
+    "gaussian", source="Gonzalez and Woods, Digital Image Processing, Gaussian lowpass filter kernels", moves=("boxes",)
 )
 def gaussian(*, sigma: Positive = 1.0, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: weights exp(-(x^2 + y^2) / (2 sigma^2)), cut at 4 sigma"""
     return _sometimes(p, lambda images: blurred(images, sigma).round_())
 
 
-@AUGMENTS.register("sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators", boxes=True)
+@AUGMENTS.register("sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators", moves=("boxes",))
 def sobel(*, p: Fraction = 0.5) -> Augment:
     """A share `p` of the images filtered: sqrt((gx^2 + gy^2) / 2) / 4, the slopes by Sobel's 3 x 3 kernels"""
     smooth, slope = [1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]

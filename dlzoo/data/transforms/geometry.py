@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Bounds, Fraction
 from dlzoo.data.transforms.augment import Augment
@@ -32,7 +32,7 @@ def flip_crop(*, padding: Padding | None = None) -> Augment:
     return lambda images, draw: padded_window(images, draw, padding, flip=True)
 
 
-@AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", boxes=True)
+@AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", moves=("boxes",))
 class Mirror:
     """Half of the images mirrored, left to right"""
 

@@ -9,7 +9,6 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.schema import Bounds, Fraction, NonNegative
 from dlzoo.data.transforms.mixing import Mixer
 from dlzoo.data.transforms.test_time import Views
-from dlzoo.tasks.detection.transforms import BoxMixer
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,3 @@ class AugmentSettings:
         if not (self.cutout or self.mixup or self.cutmix):
             return None
         return Mixer(num_classes, cutout=self.cutout, mixup=self.mixup, cutmix=self.cutmix)
-
-    def box_mixer(self) -> BoxMixer:
-        """What happens to the images of a training step and the objects in them, together."""
-        return BoxMixer(mosaic=self.mosaic, mixup=self.mixup, cutout=self.cutout, multi_scale=self.multi_scale)

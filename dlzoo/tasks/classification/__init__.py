@@ -1,1 +1,5 @@
 """Classification: one class a sample."""
+
+from dlzoo.tasks.classification.spec import ClassificationSpec
+
+__all__ = ["ClassificationSpec"]

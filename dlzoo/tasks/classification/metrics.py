@@ -1,40 +1,91 @@
-"""Metrics of a classifier, each from the logits of a whole split."""
+"""Metrics of a classifier, accumulated over the batches of a split."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_recall,
-)
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dlzoo.metrics.accumulators import Largest, Sum, Table, small_tensor
+from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
+
+#: Bins of the calibration error, and classes among which the right one counts for accuracy_top5.
+_BINS, _TOP = 15, 5
+#: Mistakes that are kept.
+_MISTAKES = 24
 
 
-def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """logits (N, K), labels (N,) -> accuracy, accuracy_top5 (where K > 5), f1_macro, calibration_error; each ().
+class ClassificationEvaluation(Evaluation):
+    """Loss, accuracy, accuracy_top5 (where K > 5), f1_macro and calibration_error of logits (N, K), labels (N,).
 
     The calibration error is the expected one with 15 bins (arXiv:1706.04599, equation 3).
+
+    Args:
+        loss_fn: (logits, labels) -> the batch's loss.
+        num_classes: K.
+        details: whether predictions and mistakes are kept too.
     """
-    classes = logits.shape[1]
-    given: dict[str, Any] = {"target": labels, "num_classes": classes, "validate_args": False}
-    metrics = {"accuracy": multiclass_accuracy(logits, average="micro", **given)}
-    if classes > 5:
-        metrics["accuracy_top5"] = multiclass_accuracy(logits, average="micro", top_k=5, **given)
-    metrics["f1_macro"] = multiclass_f1_score(logits, average="macro", **given)
-    metrics["calibration_error"] = multiclass_calibration_error(logits.softmax(1), n_bins=15, **given)
-    return metrics
+
+    def __init__(self, loss_fn: nn.Module, num_classes: int, *, details: bool = False) -> None:
+        super().__init__()
+        self.loss_fn, self.classes, self.details = loss_fn, num_classes, details
+        self.losses, self.confusion, self.top = Sum(), Sum(), Sum()
+        self.bins = Sum()
+        self.mistakes, self.table = Largest(_MISTAKES), Table()
+
+    def update(self, logits: Tensor, labels: Tensor, indices: range) -> None:
+        """Take in a batch: logits (n, K) and labels (n,) of the samples `indices`."""
+        predicted = logits.argmax(1)
+        confidence = logits.softmax(1).amax(1)
+        add_loss(self.losses, self.loss_fn, logits, labels)
+        cells = (labels * self.classes + predicted).bincount(minlength=self.classes**2)
+        self.confusion.update(cells.view(self.classes, self.classes))
+        self.bins.update(_calibration(confidence, predicted == labels))
+        if self.classes > _TOP:
+            self.top.update((logits.topk(_TOP).indices == labels[:, None]).sum())
+        if self.details:
+            wrong = torch.where(predicted != labels, confidence, -1.0).double()
+            places = torch.arange(indices.start, indices.stop, device=labels.device)
+            self.mistakes.update(wrong, torch.stack([places, labels, predicted], 1).double())
+            columns = {"label": labels, "prediction": predicted}
+            self.table.update(indices, **{key: small_tensor(value, self.classes) for key, value in columns.items()})
+
+    def compute(self) -> dict[str, float]:
+        confusion = self.confusion.total()
+        hits, labels, predicted = confusion.diagonal().float(), confusion.sum(1).float(), confusion.sum(0).float()
+        metrics = {
+            "loss": loss_of_split(self.losses, self.loss_fn, self.count),
+            "accuracy": float(hits.sum() / self.count),
+        }
+        if self.classes > _TOP:
+            metrics["accuracy_top5"] = float(self.top.total().float() / self.count)
+        there = labels + predicted > 0  # what is neither there nor predicted counts nothing
+        metrics["f1_macro"] = float((2 * hits / (labels + predicted))[there].mean())
+        count, sure, right = self.bins.total()
+        metrics["calibration_error"] = float((right - sure).abs().sum() / count.sum())
+        return metrics
+
+    def by_class(self) -> dict[str, list[float | None]]:
+        """The share of each class's samples that is recognised."""
+        confusion = self.confusion.total()
+        shares = (confusion.diagonal().float() / confusion.sum(1).float()).tolist()
+        return {"recall": [share if share == share else None for share in shares]}
+
+    def predictions(self) -> dict[str, NDArray[Any]]:
+        return self.table.arrays()
+
+    def worst(self) -> list[tuple[int, int, int, float]]:
+        """(sample, label, prediction, confidence) of the most confident mistakes, the surest first."""
+        assert self.mistakes.keys is not None
+        pairs = zip(self.mistakes.keys.tolist(), self.mistakes.rows.long().tolist(), strict=True)
+        return [(sample, label, predicted, sure) for sure, (sample, label, predicted) in pairs if sure >= 0]
 
 
-def recall(logits: Tensor, labels: Tensor) -> Tensor:
-    """(K,): the share of each class's samples that is recognised; NaN for a class without samples."""
-    shares = multiclass_recall(logits, labels, logits.shape[1], average="none", validate_args=False)
-    return shares.where(labels.bincount(minlength=logits.shape[1]) > 0, float("nan"))
-
-
-def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """(K, K) int64: row i, column j counts samples of class i that were taken for j."""
-    return multiclass_confusion_matrix(logits, labels, logits.shape[1])
+def _calibration(confidence: Tensor, right: Tensor) -> Tensor:
+    """(3, 15) float64: samples, their confidence, and how many are right, of each bin of the confidence."""
+    edges = torch.linspace(0, 1, _BINS + 1, dtype=confidence.dtype, device=confidence.device)
+    bins = (torch.bucketize(confidence, edges, right=True) - 1).clamp(0, _BINS - 1)
+    columns = torch.stack([torch.ones_like(confidence), confidence, right.to(confidence.dtype)]).double()
+    return torch.zeros(3, _BINS, dtype=torch.float64, device=confidence.device).index_add_(1, bins, columns)

@@ -1,7 +1,18 @@
-"""Object detection: boxes around objects and their classes."""
+"""Object detection: boxes around objects and their classes. Importing it registers all that it brings along."""
 
 from dlzoo.tasks.detection import yolo_augment
 from dlzoo.tasks.detection.datasets import coco_json, voc, yolo_txt
 from dlzoo.tasks.detection.models import faster_rcnn, retinanet, ssd, yolo
+from dlzoo.tasks.detection.spec import DetectionSpec
 
-__all__ = ["coco_json", "faster_rcnn", "retinanet", "ssd", "voc", "yolo", "yolo_augment", "yolo_txt"]
+__all__ = [
+    "DetectionSpec",
+    "coco_json",
+    "faster_rcnn",
+    "retinanet",
+    "ssd",
+    "voc",
+    "yolo",
+    "yolo_augment",
+    "yolo_txt",
+]

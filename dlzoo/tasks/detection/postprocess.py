@@ -1,12 +1,16 @@
-"""From what a detector says to what is found."""
+"""Decode and suppress a detector's outputs."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dlzoo.boxes.nms import NmsSettings, Suppressor
+from dlzoo.data.transforms.letterbox import Fit, original
 
 
 @torch.no_grad()
@@ -37,3 +41,17 @@ def _from(least: float, scores: Tensor) -> Tensor:
 
 def _at(boxes: Tensor, places: Tensor) -> Tensor:
     return boxes.gather(1, places[..., None].expand(-1, -1, 4))
+
+
+def described(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Detections (D, 6) of one image as {"name", "score", "box"}; rows of score 0 are none."""
+    return [
+        {"name": classes[int(index)], "score": round(score, 4), "box": [round(side, 2) for side in box]}
+        for *box, score, index in rows.tolist()
+        if score > 0
+    ]
+
+
+def in_original(rows: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
+    """Boxes of detections or labels (N, M, 6), in pixels of images, as pixels of the images that they came from."""
+    return torch.cat([original(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)

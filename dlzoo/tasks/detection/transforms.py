@@ -11,9 +11,12 @@ from torchvision.transforms.v2 import functional as V
 
 from dlzoo.boxes.iou import area
 from dlzoo.core.rng import Draw, key
+from dlzoo.data.transforms.augment import Augment, augmented
+from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.geometry import hole
 from dlzoo.data.transforms.letterbox import GREY
 from dlzoo.data.transforms.mixing import beta_quantiles, quantile
+from dlzoo.data.transforms.settings import AugmentSettings
 
 #: The part of an object's area that has to be left of it, and its shortest side in pixels.
 _LEAST, _SHORTEST = 0.25, 2.0
@@ -36,6 +39,13 @@ class BoxMixer:
         self._mosaic, self._side, self._sides = mosaic, cutout, tuple(multi_scale)
         self._mixes, self._mixup = mixup > 0, beta_quantiles(mixup)
 
+    @classmethod
+    def of(cls, settings: AugmentSettings) -> BoxMixer:
+        """What the settings ask for."""
+        return cls(
+            mosaic=settings.mosaic, mixup=settings.mixup, cutout=settings.cutout, multi_scale=settings.multi_scale
+        )
+
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
         draw = draw.part("mixer")
         if self._mosaic:
@@ -57,6 +67,18 @@ class BoxMixer:
         partner = draw.uniform("partner").argsort(stable=True)
         mixed = images * weight + images[partner] * (1 - weight)
         return _bytes(mixed), torch.cat((labels, labels[partner]), 1)
+
+
+class BoxTransform:
+    """Augment images and the objects in them together, mix them, and normalise the images."""
+
+    def __init__(self, augment: Augment, normalise: Normalise, mixer: BoxMixer) -> None:
+        self._augment, self._normalise, self._mixer = augment, normalise, mixer
+
+    def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
+        images, labels = augmented(self._augment, images, labels, draw)
+        images, labels = self._mixer(images, labels, draw, step)
+        return self._normalise(images), labels
 
 
 def resized(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from dlzoo.core.registry import AUGMENTS
+from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import BelowOne, Bounds, Fraction
 from dlzoo.data.transforms.colour import HalfTurn, hue_turned
@@ -16,7 +16,9 @@ from dlzoo.tasks.detection.transforms import clipped, extent, moved_boxes, moved
 Factor = Annotated[float, Bounds(minimum=1)]
 
 
-@AUGMENTS.register("yolo", source="arXiv:1506.02640, section 2.2; hue, saturation and value as in Darknet", boxes=True)
+@AUGMENTS.register(
+    "yolo", source="arXiv:1506.02640, section 2.2; hue, saturation and value as in Darknet", moves=("boxes",)
+)
 class Jitter:
     """A zoom by 1 - `scale` to 1 + `scale`, a move by up to `shift` of the side, half mirrored, hue, saturation, value
 

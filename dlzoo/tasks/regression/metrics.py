@@ -1,31 +1,76 @@
-"""Metrics of numbers that were predicted, each from a whole split."""
+"""Metrics of numbers that were predicted, accumulated over the batches of a split."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
-from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dlzoo.metrics.accumulators import Moments, Sum, Table
+from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
+
+#: Samples that plots show, in double precision.
+_SHOWN = 5_000
 
 
-def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """predictions (N, D), targets (N, D) -> rmse, mae in the unit of the targets, r2; each (), the mean over the D."""
-    predictions, targets = predictions.double(), targets.double()
-    count = targets.shape[1]
-    return {
-        "rmse": mean_squared_error(predictions, targets, squared=False, num_outputs=count).mean(),
-        "mae": mean_absolute_error(predictions, targets, num_outputs=count).mean(),
-        "r2": _r2(predictions, targets).mean(),
-    }
+class RegressionEvaluation(Evaluation):
+    """Loss, rmse and mae in the unit of the targets, and r2, each the mean over the D targets.
+
+    Args:
+        loss_fn: (standardised predictions, standardised targets) -> the batch's loss.
+        details: whether predictions are kept too.
+    """
+
+    def __init__(self, loss_fn: nn.Module | None = None, *, details: bool = False) -> None:
+        super().__init__()
+        self.loss_fn, self.details = loss_fn, details
+        self.losses, self.squares, self.distances = Sum(), Sum(), Sum()
+        self.targets, self.table, self.shown = Moments(), Table(), Table(_SHOWN)
+
+    def update(self, predictions: Tensor, targets: Tensor, indices: range = range(0)) -> None:
+        """Take in a batch: predictions (n, D) and targets (n, D) of the samples `indices`, in the targets' unit."""
+        errors = predictions.double() - targets.double()
+        self.squares.update(errors.square().sum(0))
+        self.distances.update(errors.abs().sum(0))
+        self.targets.update(targets)
+        if self.details:
+            self.table.update(indices, label=targets.float(), prediction=predictions.float())
+            self.shown.update(indices, label=targets, prediction=predictions)
+
+    def add_loss(self, predictions: Tensor, targets: Tensor) -> None:
+        """Take in the loss of a batch, given standardised."""
+        assert self.loss_fn is not None
+        add_loss(self.losses, self.loss_fn, predictions, targets)
+
+    def compute(self) -> dict[str, float]:
+        squares, distances, moments = self.squares.total(), self.distances.total(), self.targets.cpu()
+        metrics = {} if self.loss_fn is None else {"loss": loss_of_split(self.losses, self.loss_fn, self.count)}
+        return metrics | {
+            "rmse": float((squares / self.count).sqrt().mean()),
+            "mae": float((distances / self.count).mean()),
+            "r2": float(_r2(squares, moments).mean()),
+        }
+
+    def predictions(self) -> dict[str, NDArray[Any]]:
+        return self.table.arrays()
 
 
-def _r2(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The share of each target's variance that is explained: (N, D), (N, D) -> (D,).
+def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    """predictions (N, D), targets (N, D) -> rmse, mae and r2, each the mean over the D."""
+    evaluation = RegressionEvaluation()
+    evaluation.update(predictions, targets)
+    evaluation.count = len(targets)
+    return evaluation.compute()
+
+
+def _r2(unexplained: Tensor, targets: Moments) -> Tensor:
+    """The share of each target's variance that is explained: (D,), from sums of squared errors (D,).
 
     Of a target that is constant it is 1 if the predictions are exact and 0 otherwise, as in scikit-learn.
     """
     # Not by torchmetrics 1.9: it subtracts sums of squares, which cancels far from 0, takes sums below 1e-4 for 0, and
     # refuses a single sample.
-    unexplained = (targets - predictions).square().sum(0)
-    total = (targets - targets.mean(0)).square().sum(0)
-    constant = (targets == targets[0]).all(0)
-    return torch.where(constant, (unexplained == 0).double(), 1 - unexplained / total)
+    constant = targets.low == targets.high
+    return torch.where(constant, (unexplained == 0).double(), 1 - unexplained / targets.deviations)

@@ -1,4 +1,4 @@
-"""Regression: numbers to predict."""
+"""Training and evaluation of models that predict numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.data.loader import Batch
-from dlzoo.engine.task_module import Task
-from dlzoo.tasks.regression.metrics import regression_metrics
+from dlzoo.engine.task_module import TaskModule
+from dlzoo.tasks.regression.metrics import RegressionEvaluation
 
 
 class Standardise(nn.Module):
@@ -38,13 +38,13 @@ class Standardise(nn.Module):
         return numbers.double() * self.deviation + self.mean
 
 
-class Regress(Task):
+class RegressionModule(TaskModule):
     """D numbers a sample. `loss_fn` sees them standardised: loss_fn(predictions (N, D), targets (N, D)).
 
     Metrics are in the targets' own unit.
     """
 
-    kept = ("loss", "mae")
+    logged_names = ("loss", "mae")
     monitor = "r2"
 
     def __init__(self, network: nn.Module, *, loss_fn: nn.Module, standardise: Standardise, **rest: Any) -> None:
@@ -56,11 +56,10 @@ class Regress(Task):
         error = (self.standardise.back(numbers.detach()) - batch.labels).abs().mean()
         return self.loss_fn(numbers, self.standardise(batch.labels)), (error,)
 
-    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return self.standardise.back(self.predictions(batch)), batch.labels
+    def evaluation(self, *, details: bool) -> RegressionEvaluation:
+        return RegressionEvaluation(self.loss_fn, details=details)
 
-    def metrics(self, *outputs: Tensor) -> dict[str, Tensor]:
-        numbers, targets = outputs
-        return {"loss": self.loss_fn(self.standardise(numbers), self.standardise(targets))} | regression_metrics(
-            numbers, targets
-        )
+    def evaluate(self, batch: Batch, evaluation: RegressionEvaluation) -> None:
+        numbers = self.standardise.back(self.predictions(batch))
+        evaluation.add_loss(self.standardise(numbers), self.standardise(batch.labels))
+        evaluation.update(numbers, batch.labels, batch.indices)

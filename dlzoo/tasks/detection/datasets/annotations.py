@@ -15,8 +15,8 @@ from dlzoo.boxes.objects import objects, padded
 from dlzoo.core.errors import Remark, UserError
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import TEST_FRACTION
-from dlzoo.data.image_set import Split
 from dlzoo.data.settings import cut
+from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import decoded, opened, progress, unreadable
 from dlzoo.data.transforms.letterbox import Fit, fitted_picture, open_picture, placed, upright_size
@@ -196,7 +196,7 @@ def _split(
 def _cut(everything: Split, sizes: Mapping[str, int], root: Path) -> tuple[Split, Split, Split | None]:
     """(train, test, val) of pictures that lie part by part."""
     if len(sizes) == 1:
-        train, test = cut(everything, TEST_FRACTION, seed=0)
+        train, test = cut(everything, TEST_FRACTION, seed=0, by_class=False)
         if not len(test):
             raise UserError(f"data.root: {len(everything)} pictures are too few to cut a test split from {str(root)!r}")
         return train, test, None

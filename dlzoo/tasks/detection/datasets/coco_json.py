@@ -10,7 +10,7 @@ from reprlib import repr
 from typing import Any
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
@@ -26,7 +26,7 @@ _FAR = 1e9
 
 @DATASETS.register(
     "coco_json", source="Lin et al., arXiv:1405.0312; cocodataset.org, data format", model="yolov3", augment="yolo",
-    boxes=True,
+    tasks=("detect",),
 )  # fmt: skip
 def coco_json(
     *,

@@ -11,7 +11,7 @@ from urllib.error import URLError
 from torchvision.datasets import VOCDetection
 
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
@@ -31,7 +31,7 @@ _SOURCE = "Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, 
 _Wanted = Mapping[str, Sequence[tuple[str, str]]]
 
 
-@DATASETS.register("voc2007", source=_SOURCE, model="yolov3", augment="yolo", boxes=True)
+@DATASETS.register("voc2007", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
 def voc2007(
     *,
     cache: Cache,
@@ -51,7 +51,7 @@ def voc2007(
     return _box_set("voc2007", wanted, root, download, image_size, fit, on_bad, difficult, cache)
 
 
-@DATASETS.register("voc2012", source=_SOURCE, model="yolov3", augment="yolo", boxes=True)
+@DATASETS.register("voc2012", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
 def voc2012(
     *,
     cache: Cache,
@@ -67,7 +67,7 @@ def voc2012(
     return _box_set("voc2012", wanted, root, download, image_size, fit, on_bad, difficult, cache)
 
 
-@DATASETS.register("voc0712", source=_SOURCE, model="yolov3", augment="yolo", boxes=True)
+@DATASETS.register("voc0712", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
 def voc0712(
     *,
     cache: Cache,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.registry import DATASETS
+from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize, pictures_below
 from dlzoo.data.storage.cache import Cache
@@ -31,7 +31,7 @@ class _Part(NamedTuple):
 
 
 @DATASETS.register(
-    "yolo_txt", source="docs.ultralytics.com, detection data sets", model="yolov3", augment="yolo", boxes=True
+    "yolo_txt", source="docs.ultralytics.com, detection data sets", model="yolov3", augment="yolo", tasks=("detect",)
 )
 def yolo_txt(
     *,

@@ -9,29 +9,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dlzoo.tasks.detection.metrics.average_precision import Curve, curves
 from dlzoo.tasks.detection.metrics.coco import coco_metrics
 from dlzoo.tasks.detection.metrics.error_types import error_types
-from dlzoo.tasks.detection.metrics.matching import matching
+from dlzoo.tasks.detection.metrics.matching import Matching, matching
 
 
-def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
-    """map50_voc10, map50_voc07, those of coco_metrics, and errors_* of error_types; each () float64.
+def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
+    """map50_voc10, map50_voc07, those of coco_metrics, and errors_* of error_types.
 
     What has no objects is left out.
     """
-    matched = matching(detections, labels)
+    return metrics_of(matching(detections, labels), detections, labels, num_classes)
+
+
+def metrics_of(matched: Matching, detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
+    """`detection_metrics` of detections that are matched already."""
     there = [curve for curve in curves(matched, num_classes) if curve is not None]
     metrics: dict[str, float] = {}
     if there:
         metrics["map50_voc10"] = float(np.mean([curve.all_points() for curve in there]))
         metrics["map50_voc07"] = float(np.mean([curve.eleven_points() for curve in there]))
     metrics |= coco_metrics(detections, labels, num_classes)
-    metrics |= {f"errors_{kind}": count for kind, count in error_types(matched).items()}
-    return {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+    return metrics | {f"errors_{kind}": count for kind, count in error_types(matched).items()}
 
 
 def by_class(found: Sequence[Curve | None]) -> dict[str, list[float | None]]:

@@ -44,14 +44,14 @@ class OneStage(Detector):
     """What SSD and RetinaNet have in common: each prior finds an object, or is background, or is left alone.
 
     Args:
-        exclusive: a prior has one class, or background; else each class is told from the rest.
+        softmax_classes: a prior has one class, or background; else each class is told from the rest.
         weights: what offsets are multiplied by.
     """
 
-    def __init__(self, *, num_classes: int, exclusive: bool, weights: Weights) -> None:
+    def __init__(self, *, num_classes: int, softmax_classes: bool, weights: Weights) -> None:
         super().__init__()
-        self.num_classes, self.exclusive, self.weights = num_classes, exclusive, weights
-        self.num_scores = num_classes + 1 if exclusive else num_classes
+        self.num_classes, self.softmax_classes, self.weights = num_classes, softmax_classes, weights
+        self.num_scores = num_classes + 1 if softmax_classes else num_classes
 
     @abstractmethod
     def assigned(self, priors: Tensor, labels: Tensor) -> Assignment:
@@ -84,12 +84,12 @@ class OneStage(Detector):
 
     def candidates(self, raw: Said) -> tuple[Tensor, Tensor]:
         boxes = delta_decode(raw.offsets.float(), raw.priors, self.weights)
-        return boxes, probabilities(raw.scores.float(), self.num_classes, exclusive=self.exclusive)
+        return boxes, probabilities(raw.scores.float(), self.num_classes, softmax_classes=self.softmax_classes)
 
 
-def probabilities(scores: Tensor, num_classes: int, *, exclusive: bool) -> Tensor:
+def probabilities(scores: Tensor, num_classes: int, *, softmax_classes: bool) -> Tensor:
     """Logits (..., K) or (..., K + 1) -> how probable each class is: (..., K)."""
-    return scores.softmax(-1)[..., :num_classes] if exclusive else scores.sigmoid()
+    return scores.softmax(-1)[..., :num_classes] if softmax_classes else scores.sigmoid()
 
 
 def by_prior(maps: Sequence[Tensor], columns: int) -> Tensor:

@@ -11,7 +11,8 @@ from dlzoo.boxes.objects import Matches
 from dlzoo.models.backbone import Backbone
 
 #: What a detector asks its parts for in neck and head, and what it gets if nothing is said.
-PARTS = {
+PARTS: dict[str, Any] = {
+    "tasks": ("detect",),
     **{"norm": "bn", "act": "relu", "init": "he", "pool": "max", "conv": "standard"},
     **{"attention": "none", "drop": "none", "upsample": "nearest"},
 }

@@ -13,7 +13,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from dlzoo.boxes.codecs import delta_decode, delta_encode
 from dlzoo.boxes.objects import Matches, objects
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import BelowOne, Positive, PositiveInt
 from dlzoo.layers.neck import NoNeck
 from dlzoo.layers.parts import Parts
@@ -60,7 +60,7 @@ class FasterRCNN(Detector):
         strides: Sequence[int],
         sizes: Sequence[tuple[float, ...]],
         num_classes: int,
-        exclusive: bool,
+        softmax_classes: bool,
         width: int,
         proposals: int,
         rois: int,
@@ -69,7 +69,7 @@ class FasterRCNN(Detector):
         drop_rate: float,
     ) -> None:
         super().__init__()
-        self.backbone, self.num_classes, self.exclusive = backbone, num_classes, exclusive
+        self.backbone, self.num_classes, self.softmax_classes = backbone, num_classes, softmax_classes
         self.neck = parts.neck(backbone.select(strides, parts))
         self.laterals, width = one_width(self.neck.out_channels, width)
         self.coarser = len(sizes) > len(strides)
@@ -80,7 +80,7 @@ class FasterRCNN(Detector):
             width,
             strides,
             parts,
-            num_scores=num_classes + 1 if exclusive else num_classes,
+            num_scores=num_classes + 1 if softmax_classes else num_classes,
             pooling=pooling,
             hidden=hidden,
             drop_rate=drop_rate,
@@ -133,7 +133,7 @@ class FasterRCNN(Detector):
             maps = [level[image : image + 1].float() for level in raw.maps]
             logits, each = (said.float() for said in self.roi(maps, [proposals], raw.size))
             boxes.append(delta_decode(each[:, : self.num_classes], proposals[:, None], WEIGHTS))
-            likely = probabilities(logits, self.num_classes, exclusive=self.exclusive)
+            likely = probabilities(logits, self.num_classes, softmax_classes=self.softmax_classes)
             scores.append(torch.where(there[:, None], likely, 0))
         return torch.stack(boxes), torch.stack(scores)
 
@@ -162,7 +162,7 @@ def faster_rcnn(
     image_size: int,
     parts: Parts,
     backbone: Backbone,
-    exclusive: bool,
+    softmax_classes: bool,
     anchors: tuple[Positive, ...] | None = None,
     proposals: PositiveInt = 1000,
     rois: PositiveInt = 512,
@@ -192,7 +192,7 @@ def faster_rcnn(
         strides=strides,
         sizes=_sizes(anchors, image_size, alone=alone),
         num_classes=num_classes,
-        exclusive=exclusive,
+        softmax_classes=softmax_classes,
         width=width,
         proposals=proposals,
         rois=rois,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Bounds, Fraction, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
@@ -42,7 +42,7 @@ class RetinaNet(OneStage):
         parts: Parts,
         *,
         num_classes: int,
-        exclusive: bool,
+        softmax_classes: bool,
         width: int,
         depth: int,
         head_norm: bool,
@@ -50,7 +50,7 @@ class RetinaNet(OneStage):
         thresholds: tuple[float, float],
         prior: float,
     ) -> None:
-        super().__init__(num_classes=num_classes, exclusive=exclusive, weights=(1.0, 1.0, 1.0, 1.0))
+        super().__init__(num_classes=num_classes, softmax_classes=softmax_classes, weights=(1.0, 1.0, 1.0, 1.0))
         self.backbone, self.thresholds = backbone, thresholds
         self.neck = parts.neck(backbone.select(STRIDES[:3], parts))
         self.laterals, width = one_width(self.neck.out_channels, width)
@@ -73,7 +73,7 @@ class RetinaNet(OneStage):
         assert bias is not None
         odds = math.log((1 - prior) / prior)
         with torch.no_grad():
-            if self.exclusive:
+            if self.softmax_classes:
                 bias.view(-1, self.num_scores)[:, -1] = odds + math.log(self.num_classes)
             else:
                 bias.fill_(-odds)
@@ -119,7 +119,7 @@ def retinanet(
     num_classes: int,
     parts: Parts,
     backbone: Backbone,
-    exclusive: bool,
+    softmax_classes: bool,
     width: PositiveInt = 256,
     depth: PositiveInt = 4,
     head_norm: bool = False,
@@ -144,7 +144,7 @@ def retinanet(
         backbone,
         parts,
         num_classes=num_classes,
-        exclusive=exclusive,
+        softmax_classes=softmax_classes,
         width=width,
         depth=depth,
         head_norm=head_norm,

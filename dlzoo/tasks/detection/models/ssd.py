@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Fraction, Positive, PositiveInt
 from dlzoo.layers.conv import ConvNormAct, NormAct, needs_bias
 from dlzoo.layers.convs import conv2d
@@ -51,13 +51,13 @@ class SSD(OneStage):
         parts: Parts,
         *,
         num_classes: int,
-        exclusive: bool,
+        softmax_classes: bool,
         width: int,
         scales: tuple[float, ...],
         iou: float,
         negatives: float | None,
     ) -> None:
-        super().__init__(num_classes=num_classes, exclusive=exclusive, weights=(10.0, 10.0, 5.0, 5.0))
+        super().__init__(num_classes=num_classes, softmax_classes=softmax_classes, weights=(10.0, 10.0, 5.0, 5.0))
         self.backbone, self.iou, self.negatives = backbone, iou, negatives
         fine, coarse = backbone.select(STRIDES[:2], parts)
         self.rescale = Rescale(fine)
@@ -92,7 +92,7 @@ class SSD(OneStage):
         """Those of background that look least like it, so many a positive one (section 2.2), and the positive ones."""
         if self.negatives is None:
             return (assignment.positive | assignment.negative).float()
-        surprise = -scores.log_softmax(-1)[..., -1] if self.exclusive else F.softplus(scores).sum(-1)
+        surprise = -scores.log_softmax(-1)[..., -1] if self.softmax_classes else F.softplus(scores).sum(-1)
         order = surprise.masked_fill(~assignment.negative, float("-inf")).argsort(dim=1, descending=True, stable=True)
         rank = order.argsort(1)
         wanted = self.negatives * assignment.positive.sum(1, keepdim=True)
@@ -185,7 +185,7 @@ def ssd300(
     num_classes: int,
     parts: Parts,
     backbone: Backbone,
-    exclusive: bool,
+    softmax_classes: bool,
     width: PositiveInt = 1024,
     scales: tuple[Positive, ...] = _SCALES,
     iou: Fraction = 0.5,
@@ -209,7 +209,7 @@ def ssd300(
         backbone,
         parts,
         num_classes=num_classes,
-        exclusive=exclusive,
+        softmax_classes=softmax_classes,
         width=width,
         scales=scales,
         iou=iou,

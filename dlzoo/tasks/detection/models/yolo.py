@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dlzoo.boxes.anchors import kmeans_anchors
 from dlzoo.boxes.objects import Matches, Objects, objects
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import MODELS
+from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Bounds, Fraction, Positive
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
@@ -61,7 +61,7 @@ class Yolo(Detector):
         strides: pixels a side of the cells of each map.
         anchors: (maps, A, 2) widths and heights in pixels.
         start: (maps, A, 2), the w and h that are the anchors themselves: a fresh network says them.
-        exclusive: an object has one class (softmax), or each class is told from the rest.
+        softmax_classes: an object has one class (softmax), or each class is told from the rest.
     """
 
     anchors: Tensor
@@ -77,11 +77,11 @@ class Yolo(Detector):
         strides: Sequence[int],
         anchors: Tensor,
         start: Tensor,
-        exclusive: bool,
+        softmax_classes: bool,
     ) -> None:
         super().__init__()
         self.backbone, self.coding, self.rules = backbone, coding, rules
-        self.strides, self.exclusive = tuple(strides), exclusive
+        self.strides, self.softmax_classes = tuple(strides), softmax_classes
         self.neck = parts.neck(backbone.select(strides, parts))
         widths = self.neck.out_channels
         self.mix = nn.ModuleList(
@@ -105,7 +105,7 @@ class Yolo(Detector):
 
     def candidates(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         said, slots = self._slots(raw)
-        classes = said[..., 5:].softmax(-1) if self.exclusive else said[..., 5:].sigmoid()
+        classes = said[..., 5:].softmax(-1) if self.softmax_classes else said[..., 5:].sigmoid()
         return self.coding.decode(self.coding.read(said), slots), said[..., 4:5].sigmoid() * classes
 
     def matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[Matches]:
@@ -170,7 +170,7 @@ def yolo(
     image_size: int,
     parts: Parts,
     backbone: Backbone,
-    exclusive: bool,
+    softmax_classes: bool,
     sizes: Tensor | None,
     levels: tuple[Level, ...] = (3, 4, 5),
     anchors: Literal["paper", "kmeans"] | tuple[Positive, ...] = "paper",
@@ -212,7 +212,7 @@ def yolo(
         strides=[2**level for level in levels],
         anchors=pixels,
         start=start[offsets],
-        exclusive=exclusive,
+        softmax_classes=softmax_classes,
     )
 
 
@@ -242,13 +242,13 @@ def _register() -> None:
     own = {"backbone": "darknet53", "neck": fpn, "act": leaky, "box_loss": "mse", "nms": "nms"}
     MODELS.register("yolov3", source="arXiv:1804.02767", **parts | own)(yolo)
     own = {"backbone": "cspdarknet53", "neck": fpn | {"name": "pan", "spp": True}, "act": leaky, "norm": "cmbn"}
-    own |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms", "whole": ("norm", "drop")}
+    own |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms", "shared_parts": ("norm", "drop")}
     MODELS.register("yolov4", source="arXiv:2004.10934", **parts | own)(
         partial(yolo, assign="all", ignore_iou=0.7, small_weight=False, grid_scale=1.1)
     )
     # The stem of a ResNet would leave figures of 15 px with 4.
     own = {"backbone": {"name": "vgg11", "width": 12}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}
-    own |= {"act": "relu", "box_loss": "ciou", "nms": "nms", "whole": ("norm",)}
+    own |= {"act": "relu", "box_loss": "ciou", "nms": "nms", "shared_parts": ("norm",)}
     MODELS.register("yolo_tiny", source="arXiv:1804.02767, made small", **parts | own)(
         partial(yolo, levels=(3, 4), anchors="kmeans", assign="all")
     )

@@ -1,0 +1,102 @@
+"""The weights that a network starts with, and the backbone of a model that has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from dlzoo.builder.parts import Choice, label, make_parts, section
+from dlzoo.core.errors import UserError
+from dlzoo.core.registries import BACKBONES, INITS, PARTS
+from dlzoo.core.registry import Entry
+from dlzoo.layers.init import InitSettings, initialise
+from dlzoo.layers.parts import Parts
+from dlzoo.models.backbone import Backbone
+from dlzoo.models.pretrained import counterpart_of, load_pretrained
+
+
+def filled(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool, norm: Choice) -> nn.Module:
+    """Give the network the weights that it starts with, and return it.
+
+    Raises:
+        UserError: for weights that are not there, or an initialisation beside them.
+    """
+    name = entry.name
+    own = pretrained and "pretrained" not in entry.knobs
+    counterpart = counterpart_of(name, _norm_of(entry, norm), entry.marks.torchvision) if own else ""
+    if pretrained and init != "default" and not _is_default_init(init, entry):
+        raise UserError(f"model={name}: pretrained weights are an initialisation; leave init out")
+    if next(network.parameters()).is_meta:
+        return network
+    settings, fill = _initialisation(init, _usual_init(entry))
+    initialise(network, fill, settings)
+    if own:
+        network.normalisation = load_pretrained(network, name, counterpart)  # pyright: ignore[reportArgumentType]
+    return network
+
+
+def make_backbone(
+    entry: Entry,
+    backbone: str | Mapping[str, Any],
+    chosen: Mapping[str, Choice],
+    init: Choice,
+    wiring: Mapping[str, Any],
+    parts: Parts,
+) -> Backbone:
+    """Build the backbone of the model `entry`: with the parts that were chosen for both, and with its own otherwise.
+
+    A registration's `shared_parts` names kinds that are the same in both also where nobody chose. What the backbone
+    takes counts as taken by the model.
+    """
+    backbone = entry.marks.backbone if backbone == "default" else backbone
+    knobs = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
+    inner = BACKBONES[knobs.pop("name")]
+    pretrained = bool(knobs.pop("pretrained", False))
+    shared = entry.marks.shared_parts
+    own = {
+        kind: part if part != "default" or kind not in shared else getattr(entry.marks, kind)
+        for kind, part in chosen.items()
+        if getattr(inner.marks, kind) is not None and (kind in shared or not _is_usual(kind, part, entry))
+    }
+    if not pretrained:
+        own["head"] = "gap"  # nobody asks it for classes, and the other heads are large
+    own_parts = make_parts(inner, own)
+    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **knobs)
+    parts.taken |= own_parts.taken
+    for kind, offers in own_parts.offered.items():
+        parts.offered.setdefault(kind, set()).update(offers)
+    usual_init = init == "default" or _is_default_init(init, entry)
+    norm = own.get("norm", "default")
+    filled(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
+    network.keeps_init = True  # pyright: ignore[reportAttributeAccessIssue]
+    return Backbone(network, in_channels=wiring["in_channels"], image_size=wiring["image_size"])
+
+
+def _is_usual(kind: str, part: Choice, entry: Entry) -> bool:
+    """Whether a part is what the registration of a model says."""
+    said = getattr(entry.marks, kind)
+    usual = PARTS[kind].neutral if said is None else said
+    if part == "default" or usual is None:
+        return part == "default"
+    return isinstance(part, str | Mapping) and section(PARTS[kind], part) == section(PARTS[kind], usual)
+
+
+def _norm_of(entry: Entry, norm: Choice) -> str:
+    return label((entry.marks.norm or "none") if norm == "default" else norm)
+
+
+def _usual_init(entry: Entry) -> Any:
+    return entry.marks.init or INITS.fallback
+
+
+def _is_default_init(init: Choice, entry: Entry) -> bool:
+    """Whether the section of a config is what the model's registration says."""
+    return isinstance(init, Mapping) and dict(init) == section(INITS, _usual_init(entry))
+
+
+def _initialisation(init: Choice, default: str) -> tuple[InitSettings, Callable[..., None]]:
+    if isinstance(init, str):
+        init = {"name": default if init == "default" else init}
+    return INITS.from_section(init) if isinstance(init, Mapping) else (InitSettings(), init)

@@ -1,0 +1,126 @@
+"""The parts that a model is made with: what was chosen of each kind, or what its registration says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from dlzoo.core.errors import UserError
+from dlzoo.core.registries import PARTS
+from dlzoo.core.registry import Entry, Registry
+from dlzoo.core.schema import knobs_of, unwrapped, wiring_of
+from dlzoo.layers.parts import Maker, Parts
+
+#: A part as it may be asked for: its name, its section of a config, or what `build` returned for it.
+Choice = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
+
+
+def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
+    """What the model `entry` asks for its parts: what was chosen of each kind, or what its registration says.
+
+    Raises:
+        UserError: for a part that the model does not support, or that cannot be one.
+    """
+    makers, asked = {}, {}
+    for kind, registry in PARTS.items():
+        part, usual_part = chosen.get(kind, "default"), getattr(entry.marks, kind)
+        refuse_odd(kind, part)
+        if usual_part is None and part != "default":
+            raise UserError(f"model={entry.name} does not support {kind}={label(part)}")
+        default = registry.neutral if usual_part is None else usual_part
+        if default is None or part == default == "default":
+            continue
+        usual: dict[str, Any] = {"name": "its own"} if default == "default" else section(registry, default)
+        if part in ("default", usual["name"]):
+            part = usual  # also by its name it is as the registration says
+        elif isinstance(part, str | Mapping):
+            part = section(registry, part)
+        makers[kind] = _maker(registry, part)
+        if part != usual:
+            asked[kind] = _difference(kind, part, usual)
+    neutral = {
+        kind: _maker(registry, {"name": registry.neutral}).make for kind, registry in PARTS.items() if registry.neutral
+    }
+    return Parts(makers, neutral, asked)
+
+
+def section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A part as the section of a config: its name and all its knobs."""
+    given = {"name": part} if isinstance(part, str) else dict(part)
+    common = registry.common_settings()
+    known = (knobs_of(common) if common else {}) | registry[given["name"]].knobs
+    return {key: schema["default"] for key, schema in known.items()} | given
+
+
+def refuse_odd(kind: str, part: Any) -> None:
+    """Refuse what can be no part.
+
+    Raises:
+        UserError: if it is neither a name, nor a mapping with a name, nor callable.
+    """
+    if not (isinstance(part, str) or callable(part) or (isinstance(part, Mapping) and "name" in part)):
+        raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
+
+
+def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..., Any]) -> Maker:
+    """What makes the part, anew at each call."""
+    common = registry.common_settings()
+    if not isinstance(part, Mapping):
+        settings = common() if common else None
+        return Maker(partial(_make_given, registry.choice, part), _needs_of(registry, part), settings)
+    settings, _ = registry.from_section(part)  # a wrong knob is an error now, not in the middle of a network
+    entry = registry[part["name"]]
+    knobs = {name: value for name, value in part.items() if name in entry.knobs}
+    return Maker(lambda **place: entry.build(wiring=place, **knobs), entry.marks.needs, settings)
+
+
+def _needs_of(registry: Registry, part: nn.Module | Callable[..., Any]) -> str:
+    """What the entry needs of a place that `build` made the part from."""
+    made = part.func if isinstance(part, partial) else type(part)
+    entries = [registry[name] for name in registry.names()]
+    return next((entry.marks.needs for entry in entries if unwrapped(entry.builder) is made), "")
+
+
+def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -> Any:
+    """A copy of a module; what `build` returned, called with what it waits for; any other callable, with the channels.
+
+    Raises:
+        UserError: if it waits for something that the place does not say.
+    """
+    if isinstance(part, nn.Module):
+        return deepcopy(part)
+    if isinstance(part, partial):
+        wiring = wiring_of(part)
+        missing = [name for name in wiring if name not in place]
+        if missing:
+            raise UserError(f"{kind}={label(part)} waits for {missing[0]}, which nobody says here")
+        return part(**{name: place[name] for name in wiring})
+    if kind in ("norm", "act", "attention"):
+        try:
+            made = part(place["channels"]) if "channels" in place else part()
+        except TypeError:
+            made = None
+        if isinstance(made, nn.Module):
+            return made
+    raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
+
+
+def _difference(kind: str, part: Choice, usual: Mapping[str, Any]) -> str:
+    """What was asked for, in the words of an override."""
+    if not isinstance(part, Mapping) or part["name"] != usual["name"]:
+        return f"{kind}={label(part)}"
+    return ", ".join(f"{kind}.{key}={value}" for key, value in part.items() if value != usual.get(key))
+
+
+def label(part: Choice) -> str:
+    """A part as a user would type it."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Mapping):
+        return str(part["name"])
+    made = part.func if isinstance(part, partial) else part
+    return getattr(made, "__name__", type(made).__name__)

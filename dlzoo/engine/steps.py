@@ -1,0 +1,107 @@
+"""Optimizer steps: forward and backward passes over a batch, and what is done to weights around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dlzoo.data.loader import Batch, TrainLoader
+from dlzoo.engine.adversarial import LossFunction, SelfAdversarial
+from dlzoo.engine.closure import Closure, Logged
+from dlzoo.engine.ema import Ema
+from dlzoo.engine.recipe import Recipe
+
+
+@dataclass
+class Steps:
+    """Carries out the steps of a training, each a function of its number and of the weights before it.
+
+    Args:
+        network: what is trained.
+        loss: of the network on a batch.
+        recipe: how it is trained.
+        loader: where batches come from.
+        optimizer: of the network's parameters.
+        take_step: the optimizer's step, with a closure if the recipe uses one.
+        backward: (loss, whether it is the last micro-batch of the step) -> None.
+        begin_pass: number of the step -> None; before each pass through the network.
+        adversarial: perturbs a batch first.
+        restore_mode: puts the network into training mode, but for what is frozen.
+        average: of the weights.
+    """
+
+    network: nn.Module
+    loss: LossFunction
+    recipe: Recipe
+    loader: TrainLoader
+    optimizer: Optimizer
+    take_step: Callable[..., Any]
+    backward: Callable[[Tensor, bool], None]
+    begin_pass: Callable[[int], None]
+    adversarial: SelfAdversarial | None
+    restore_mode: Callable[[], Any]
+    average: Ema | None
+
+    def __post_init__(self) -> None:
+        self.trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def gradients_of(self, step: int, base_rates: Iterable[float]) -> Logged:
+        """Set the rates of a step, compute its gradients and move the weights; what is logged of each micro-batch."""
+        factor = self.recipe.lr_factor(step)
+        for group, rate in zip(self.optimizer.param_groups, base_rates, strict=True):
+            group["lr"] = rate * factor
+        batches: Iterable[Batch] = self.loader.batches(step)
+        if self.adversarial is not None:
+            batches = [self._perturbed(batch) for batch in batches]
+        if self.recipe.uses_closure:
+            closure = Closure(
+                self.network, list(batches), self.loss, partial(self.begin_pass, step), self.accumulate_gradients
+            )
+            self.take_step(closure)
+            logged = closure.logged
+        else:
+            self.begin_pass(step)
+            logged = self.accumulate_gradients(batches)
+            self.take_step()
+        if self.recipe.regulariser is not None:
+            self.recipe.regulariser.after_step()
+        return logged
+
+    def finish(self, step: int) -> None:
+        """Clear the gradients, and take the weights into their average."""
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(first=step == 0)
+
+    def accumulate_gradients(self, batches: Iterable[Batch]) -> Logged:
+        """Add the gradients of a step's micro-batches to the parameters, clipped, with the weight decay that is ours.
+
+        Returns what is logged of each micro-batch.
+        """
+        logged, parts = [], self.loader.accumulate
+        for part, batch in enumerate(batches, 1):
+            loss, others = self.loss(batch)
+            self.backward(loss if parts == 1 else loss / parts, part == parts)
+            logged.append((loss.detach(), *others))
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.trainable, self.recipe.clip_norm, foreach=True)
+        if self.recipe.regulariser is not None:
+            self.recipe.regulariser.before_step()
+        return logged
+
+    def weights_are_finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        norms = torch._foreach_norm(self.trainable)  # pyright: ignore[reportPrivateImportUsage]
+        return bool(torch.stack(norms).isfinite().all())
+
+    def _perturbed(self, batch: Batch) -> Batch:
+        assert self.adversarial is not None
+        batch = self.adversarial(batch)
+        self.restore_mode()
+        return batch

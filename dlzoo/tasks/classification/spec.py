@@ -1,0 +1,135 @@
+"""The task of classification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from dlzoo.core import index
+from dlzoo.core.entries import Metric
+from dlzoo.core.errors import UserError
+from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
+from dlzoo.data.data_set import TargetKind
+from dlzoo.data.splits import Splits
+from dlzoo.data.storage.decode import read_picture
+from dlzoo.data.transforms.test_time import views
+from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, tried
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dlzoo.tasks.classification.metrics import ClassificationEvaluation
+    from dlzoo.tasks.classification.module import ClassificationModule
+
+
+@TASKS.register(
+    "classify",
+    source="Bishop 2006, chapter 4",
+    target="classification",
+    targets_are="classes",
+    defaults={"model": "resnet20", "loss": "cross_entropy"},
+    metrics=(
+        Metric("loss", higher_is_better=False),
+        Metric("accuracy"),
+        Metric("accuracy_top5"),
+        Metric("f1_macro"),
+        Metric("calibration_error", higher_is_better=False),
+    ),
+)
+class ClassificationSpec(TaskSpec):
+    """One class a sample: labels (N,) int64."""
+
+    name = "classify"
+    target = TargetKind("classes", single_class=True)
+
+    def refuse(self, config: Config, data: Splits) -> None:
+        mixing = _mixing(config)
+        if mixing and not index.marks("loss", config["loss"]["name"]).soft:
+            losses = [f"loss={name}" for name in index.entries("loss") if _takes_probabilities(name)]
+            raise UserError(
+                f"loss={config['loss']['name']} needs one class a sample, and augment.{mixing} mixes them; choose"
+                f" {' or '.join(losses)}"
+            )
+
+    def loss(self, config: Config, data: Splits) -> nn.Module:
+        _, loss = LOSSES.from_section(config["loss"])
+        count = len(data.classes)
+        target = torch.eye(count) if _mixing(config) else torch.arange(count)
+        tried(config["loss"], loss, torch.zeros(count, count), target, f"{count} classes")
+        return loss
+
+    def module(self, pieces: Pieces, config: Config, data: Splits) -> ClassificationModule:
+        from dlzoo.tasks.classification.module import ClassificationModule
+
+        return ClassificationModule(**vars(pieces), num_classes=len(data.classes))
+
+    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+        """The class of an image as it is; of a mixture the classes and their shares."""
+        if label.dim() == 0:
+            return pixels, "" if mixed else classes[int(label)]
+        shares, names = label.topk(2)
+        pairs = zip(shares.tolist(), names.tolist(), strict=True)
+        return pixels, "\n".join(f"{share:.2f} {classes[name]}" for share, name in pairs if share > 0.005)
+
+    def describe(self, record: Record) -> str:
+        return f"{len(record['classes'])} classes"
+
+    def plots(self, tested: Tested) -> dict[str, Figure]:
+        from dlzoo.metrics import plots
+        from dlzoo.tasks.classification.plots import confusion, worst_mistakes
+
+        module, data = tested.module, tested.data
+        evaluation = cast("ClassificationEvaluation", module.tested)
+        drawn = {
+            "curves": plots.curves(tested.records, tested.title, module.logged_names[1]),
+            "confusion": confusion(evaluation.confusion.total(), data.classes),
+        }
+        if not data.is_table:
+
+            def seen(indices: Tensor) -> Tensor:
+                """The images as they were tested: (n, H, W, C)."""
+                return module.loaders.test.shifted(data.test.images[indices], indices).permute(0, 2, 3, 1)
+
+            drawn["mistakes"] = worst_mistakes(seen, evaluation.worst(), data.classes)
+        return drawn
+
+    def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
+        if conditions:
+            raise UserError(f"{conditions[0]}: {path} finds no objects, and has no suppression")
+        if record.get("kind", "images") == "table":
+            raise UserError(f"{path} was trained on a table, and dlzoo predict is for images")
+        if out is not None:
+            raise UserError(f"--out: {path} finds no objects that could be drawn; it says classes, and --json as JSON")
+
+    def predict(self, request: Prediction) -> list[Answer]:
+        """{"file", "classes": [{"name", "probability"}, ...]} of each file, the likeliest first."""
+        record, classes = request.record, request.record["classes"]
+        settings, augment = AUGMENTS.from_section(request.config["augment"])
+        mode = "RGB" if record["in_channels"] == 3 else "L"
+        answers = []
+        for file in request.files:
+            pixels = torch.from_numpy(read_picture(Path(file), record["image_size"], mode).copy())
+            seen = torch.cat(views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
+            logits = request.network(request.normalise(seen)).mean(0)
+            top = logits.softmax(0).topk(min(request.most, len(classes)))
+            pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
+            found = [{"name": classes[number], "probability": probability} for probability, number in pairs]
+            answers.append({"file": file, "classes": found})
+        return answers
+
+    def answer(self, answer: Answer) -> str:
+        return ", ".join(f"{found['name']} {found['probability']:.1%}" for found in answer["classes"][:3])
+
+
+def _mixing(config: Config) -> str:
+    """The mixture that makes probabilities of labels, if one does."""
+    return next((key for key in ("mixup", "cutmix") if config["augment"][key] > 0), "")
+
+
+def _takes_probabilities(loss: str) -> bool:
+    marks = index.marks("loss", loss)
+    return "classification" in marks.targets and marks.soft and marks.learns

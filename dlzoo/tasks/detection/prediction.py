@@ -1,0 +1,97 @@
+"""Objects in image files, by the network of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dlzoo.core.errors import UserError
+from dlzoo.core.registries import NMS
+from dlzoo.data.transforms.letterbox import fitted_picture, open_picture
+from dlzoo.runs.run_dir import write_atomically
+from dlzoo.tasks.base import Answer, Prediction
+from dlzoo.tasks.detection.metrics.error_types import SURE
+from dlzoo.tasks.detection.models.detector import Detector
+from dlzoo.tasks.detection.plots import drawn
+from dlzoo.tasks.detection.postprocess import described, detections, in_original
+
+#: The file of all that was found.
+_ALL = "predictions.json"
+
+
+def predict_objects(request: Prediction) -> list[Answer]:
+    """{"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"} of each file.
+
+    Boxes are in pixels of the image, and drawn on a copy of it in the folder `request.out` (None: the run's
+    `predictions`), where all that was found, however unlikely, stands in predictions.json.
+
+    Raises:
+        UserError: if a file is no image, or the folder cannot be written or has such files already.
+    """
+    record, files, detector = request.record, request.files, request.network
+    own, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
+    side, classes, fit = record["image_size"], record["classes"], record["fit"]
+    assert isinstance(detector, Detector)
+    settings, suppress = NMS.from_section(request.config["nms"])
+    names, answers = _names(files), []
+    _refuse_lost(out, names, [] if own else [*names, _ALL], files)
+    for file in files:  # a bad one is known before anything is drawn
+        open_picture(Path(file))
+    for file, name in zip(files, names, strict=True):
+        picture = open_picture(Path(file))
+        pixels = torch.from_numpy(fitted_picture(picture, side, fit).copy()).permute(2, 0, 1)[None]
+        candidates = detector.candidates(detector(request.normalise(pixels)))
+        found = detections(*candidates, suppress=suppress, settings=settings)
+        (rows,) = in_original(found, torch.tensor([picture.size]), side, fit)
+        path = _draw(picture, rows, classes, out / name)
+        answers.append({"file": file, "objects": described(rows, classes), "picture": path})
+    with _written(out / _ALL):
+        write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
+    return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= SURE]} for answer in answers]
+
+
+def _names(files: Sequence[str]) -> list[str]:
+    """A name for the drawn copy of each file; two pictures of one name get a number."""
+    names: list[str] = []
+    for file in files:
+        stem, number = f"{Path(file).stem}-found", 1
+        name = stem
+        while f"{name}.png" in names:
+            number += 1
+            name = f"{stem}-{number}"
+        names.append(f"{name}.png")
+    return names
+
+
+def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Sequence[str]) -> None:
+    """Nothing of the user's is written over: no picture, and in a folder of theirs, `kept`, no file at all."""
+    given = [Path(file).resolve() for file in files]
+    for name in names:
+        if (out / name).resolve() in given:
+            raise UserError(f"--out: {out / name} is one of the pictures; choose another folder")
+    for name in kept:
+        if (out / name).exists():
+            raise UserError(f"--out: {out / name} is there already; choose another folder, or move it away")
+
+
+def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
+    """Draw what is likely on a copy of the picture; where that lies."""
+    with _written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn(np.asarray(picture), rows[rows[:, 4] >= SURE], classes).save(path)
+    return str(path)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--out: {path} cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,213 @@
+"""The task of object detection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dlzoo.boxes.objects import objects, sides
+from dlzoo.core import index
+from dlzoo.core.entries import Metric, ModelMarks
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.registries import BOX_LOSSES, LOSSES, NMS, TASKS
+from dlzoo.data.data_set import TargetKind
+from dlzoo.data.splits import Splits
+from dlzoo.data.transforms.augment import Augment
+from dlzoo.data.transforms.batch import Normalise
+from dlzoo.data.transforms.letterbox import placed
+from dlzoo.data.transforms.settings import AugmentSettings
+from dlzoo.runs.run_dir import write_atomically
+from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested
+from dlzoo.tasks.detection.losses import DetectionLoss, is_independent
+from dlzoo.tasks.detection.models.detector import Detector
+from dlzoo.tasks.detection.postprocess import described, detections
+from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
+from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dlzoo.tasks.detection.metrics.evaluation import DetectionEvaluation
+    from dlzoo.tasks.detection.module import DetectionModule
+
+#: Kinds of errors (metrics/error_types.py).
+_ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
+#: Images of the test split that are shown with the boxes that were found in them.
+_SHOWN = 12
+
+
+@TASKS.register(
+    "detect",
+    source="Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010",
+    target="objects",
+    targets_are="objects",
+    moves=("boxes",),
+    example=(416, 20),  # as VOC is read
+    metrics=(
+        *map(Metric, ("map50_voc10", "map50_voc07", "map_coco", "map50_coco", "map75_coco")),
+        *map(Metric, ("map_small_coco", "map_medium_coco", "map_large_coco")),
+        *(Metric(f"errors_{kind}", higher_is_better=False, unit="an image") for kind in _ERRORS),
+    ),
+)
+class DetectionSpec(TaskSpec):
+    """Boxes around objects and their classes: labels (N, M, 6) float32 (boxes.objects)."""
+
+    name = "detect"
+    target = TargetKind("objects in its images")
+
+    def refuse(self, config: Config, data: Splits) -> None:
+        augment, of = config["augment"], config["data"]["name"]
+        used = ["augment.cutmix"] if augment["cutmix"] else []
+        used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
+        if used:
+            raise UserError(f"{used[0]} is for images of one class, and data={of} has objects")
+        for name, part in (("val", data.val), ("test", data.test)):
+            found = None if part is None else objects(part.labels)
+            if part is not None and found is not None and not (found.there & ~found.difficult).any():
+                raise UserError(
+                    f"none of the {len(part)} images of {name} has an object that counts: choose other data"
+                    " (data.val_fraction, data.limit)"
+                )
+
+    def loss(self, config: Config, data: Splits) -> DetectionLoss:
+        """The losses of boxes, classes and objectness, tried on a row of scores."""
+        _, classes = LOSSES.from_section(config["loss"])
+        settings, boxes = BOX_LOSSES.from_section(config["box_loss"])
+        on_offsets = "offsets" in index.marks("box_loss", config["box_loss"]["name"]).targets
+        loss = DetectionLoss(boxes, classes, on_offsets=on_offsets, weight=settings.weight)
+        softmax, count = not is_independent(classes), len(data.classes)
+        background = softmax and not index.marks("model", config["model"]["name"]).objectness
+        scores = count + background
+        target = torch.zeros(1, dtype=torch.int64) if softmax else torch.zeros(1, scores)
+        try:
+            classes.each(torch.zeros(1, scores), target)
+        except (RuntimeError, UserError) as error:
+            chosen = ", ".join(f"{name}={value}" for name, value in config["loss"].items() if value is not None)
+            names = f"{count} classes" + (" and background" if background else "")
+            raise UserError(f"loss: {chosen} does not work for {names}: {first_line(error)}") from error
+        return loss
+
+    def model_arguments(self, config: Config, data: Splits) -> dict[str, Any]:
+        _, classes = LOSSES.from_section(config["loss"])
+        return {"softmax_classes": not is_independent(classes)}
+
+    def usual_arguments(self, marks: ModelMarks) -> dict[str, Any]:
+        usual: dict[str, Any] = {"name": marks.loss} if isinstance(marks.loss, str) else dict(marks.loss or {})
+        loss = LOSSES[usual.pop("name")].build(**usual)
+        return {"softmax_classes": not is_independent(loss), "sizes": None}
+
+    def learnt_arguments(self, data: Splits) -> dict[str, Any]:
+        return {"sizes": sides(data.train.labels)}
+
+    def transform(
+        self, settings: AugmentSettings, augment: Augment, normalise: Normalise, data: Splits
+    ) -> BoxTransform:
+        return BoxTransform(augment, normalise, BoxMixer.of(settings))
+
+    def module(self, pieces: Pieces, config: Config, data: Splits) -> DetectionModule:
+        from dlzoo.tasks.detection.module import DetectionModule
+
+        settings, suppress = NMS.from_section(config["nms"])
+        return DetectionModule(
+            **vars(pieces),
+            suppress=partial(detections, suppress=suppress, settings=settings),
+            num_classes=len(data.classes),
+            fit=data.source.facts()["fit"],
+        )
+
+    def backbone(self, network: nn.Module) -> list[nn.Module]:
+        assert isinstance(network, Detector)
+        return [network.backbone.network]  # what was added to it was never trained
+
+    def load_backbone(self, state: dict[str, Tensor], network: nn.Module, origin: str) -> bool:
+        assert isinstance(network, Detector)
+        if any(key.startswith("backbone.") for key in state):
+            return False
+        load_classifier(state, network.backbone, origin)
+        return True
+
+    def refit(self, state: dict[str, Tensor], network: nn.Module, origin: str, *, new_head: bool) -> None:
+        keep_anchors(state, network, origin, new_head=new_head)
+
+    def facts(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"exclusive": arguments["softmax_classes"]}
+
+    def recorded_arguments(self, record: Record) -> dict[str, Any]:
+        return {"softmax_classes": record["exclusive"]}
+
+    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+        """The image with its objects (M, 6) drawn."""
+        from dlzoo.tasks.detection.plots import drawn
+
+        there = label[label[:, 4] >= 0]
+        sure = torch.cat([there[:, :4], torch.ones(len(there), 1), there[:, 4:5]], 1)
+        return torch.from_numpy(np.asarray(drawn(pixels.numpy(), sure, classes)).copy()), ""
+
+    def describe(self, record: Record) -> str:
+        count = len(record["classes"])
+        return f"objects of {count} class{'' if count == 1 else 'es'}"
+
+    def plots(self, tested: Tested) -> dict[str, Figure]:
+        from dlzoo.metrics import plots
+
+        curves = plots.curves(tested.records, tested.title, tested.module.monitor)
+        return {"curves": curves} | _plots_of_objects(tested)
+
+    def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:
+        """The numbers, every box by the number of its image in the test split, and plots of them."""
+        found, classes = _evaluation(tested).rows[0], tested.data.classes
+        every = [{"image": place, "objects": described(rows, classes)} for place, rows in enumerate(found)]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "metrics.json", json.dumps(dict(metrics), indent=1) + "\n")
+            write_atomically(folder / "detections.json", json.dumps(every) + "\n")
+            for name, figure in _plots_of_objects(tested).items():
+                figure.savefig(folder / f"{name}.png", dpi=120)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written ({error.strerror or error})") from error
+
+    def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
+        """Nothing to refuse: boxes can be suppressed in another way, and drawn."""
+
+    def predict(self, request: Prediction) -> list[Answer]:
+        from dlzoo.tasks.detection.prediction import predict_objects
+
+        return predict_objects(request)
+
+    def answer(self, answer: Answer) -> str:
+        found = ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"]) or "nothing"
+        return f"{found}; drawn in {answer['picture']}"
+
+
+def _evaluation(tested: Tested) -> DetectionEvaluation:
+    return cast("DetectionEvaluation", tested.module.tested)
+
+
+def _plots_of_objects(tested: Tested) -> dict[str, Figure]:
+    """What a detector found in the test split: on images, as curves, by class and by kind of error."""
+    from dlzoo.tasks.detection import plots
+
+    data, evaluation = tested.data, _evaluation(tested)
+    rows, classes = evaluation.rows, data.classes
+    few = list(range(min(_SHOWN, len(rows[0]))))
+    images = data.test.images[torch.tensor(few)]
+    assert data.test.sizes is not None
+    sizes, side, fit = data.test.sizes[few], data.image_size, data.source.facts()["fit"]
+    seen, labels = (
+        list(torch.cat([placed(each[few, :, :4], sizes, side, fit), each[few, :, 4:]], -1)) for each in rows
+    )
+    curves, measured = evaluation.curves(), evaluation.by_class()
+    errors = {name.removeprefix("test/"): value for name, value in tested.module.test_metrics.items()}
+    return {
+        "predictions": plots.predictions([image.numpy() for image in images], seen, labels, classes),
+        "precision_recall": plots.precision_recall_curves(curves, classes),
+        "classes": plots.class_precisions(measured["ap50_voc10"], measured["objects"], classes),
+        "errors": plots.error_types(errors),
+    }

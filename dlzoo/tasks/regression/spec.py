@@ -1,0 +1,76 @@
+"""The task of predicting numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+
+from dlzoo.core import index
+from dlzoo.core.entries import Metric
+from dlzoo.core.errors import UserError
+from dlzoo.core.registries import LOSSES, TASKS
+from dlzoo.data.data_set import TargetKind
+from dlzoo.data.splits import Splits
+from dlzoo.tasks.base import Config, Pieces, TaskSpec, Tested, tried
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dlzoo.tasks.regression.metrics import RegressionEvaluation
+    from dlzoo.tasks.regression.module import RegressionModule
+
+
+@TASKS.register(
+    "regress",
+    source="Bishop 2006, chapter 3",
+    target="regression",
+    targets_are="numbers",
+    defaults={"loss": "mse"},
+    metrics=(
+        Metric("loss", higher_is_better=False),
+        Metric("rmse", higher_is_better=False, unit="the target's"),
+        Metric("mae", higher_is_better=False, unit="the target's"),
+        Metric("r2"),
+    ),
+)
+class RegressionSpec(TaskSpec):
+    """D numbers a sample: labels (N, D) float64."""
+
+    name = "regress"
+    target = TargetKind("numbers to predict")
+
+    def refuse(self, config: Config, data: Splits) -> None:
+        of, link = config["data"]["name"], config["loss"].get("link")
+        if link not in (None, "identity"):
+            raise UserError(f"loss.link={link} is for classes, and data={of} has numbers; leave it out")
+        mixing = [key for key in ("mixup", "cutmix") if config["augment"][key] > 0]
+        if mixing:
+            raise UserError(f"augment.{mixing[0]} mixes classes, and data={of} has numbers to predict")
+
+    def loss(self, config: Config, data: Splits) -> nn.Module:
+        _, loss = LOSSES.from_section(config["loss"])
+        count = len(data.classes)
+        tried(config["loss"], loss, torch.zeros(count, count), torch.eye(count), f"{count} classes")
+        return loss
+
+    def module(self, pieces: Pieces, config: Config, data: Splits) -> RegressionModule:
+        from dlzoo.tasks.regression.module import RegressionModule, Standardise
+
+        boxes = index.marks("data", config["data"]["name"]).target == "boxes"
+        standardise = Standardise(data.train.labels, as_they_are=boxes)
+        return RegressionModule(**vars(pieces), standardise=standardise)
+
+    def plots(self, tested: Tested) -> dict[str, Figure]:
+        from dlzoo.metrics import plots
+        from dlzoo.tasks.regression.plots import fitted_curve, predicted_and_true
+
+        module, data = tested.module, tested.data
+        drawn = {"curves": plots.curves(tested.records, tested.title, module.logged_names[1])}
+        shown = cast("RegressionEvaluation", module.tested).shown.columns()
+        drawn["predictions"] = predicted_and_true(shown["prediction"], shown["label"], data.classes)
+        if data.source.one_input:
+            features = data.test.images[shown["id"]]  # of a polynomial the first is the column itself
+            drawn["fit"] = fitted_curve(features[..., 0].flatten(), shown["prediction"], shown["label"])
+        return drawn

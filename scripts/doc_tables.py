@@ -1,0 +1,153 @@
+"""Write the tables of docs/ that list what the registries hold.
+
+    python scripts/doc_tables.py
+
+Each goes between the lines `<!-- table: NAME -->` and `<!-- end of table -->` of a page. Run it after an entry was
+added, renamed or given another setting; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlzoo import config
+from dlzoo.core import index
+from dlzoo.show import parts
+
+PAGES = Path(__file__).parents[1] / "docs"
+
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+#: What Hydra's grammar reads as a word, and words that it reads as values.
+_WORD, _NOT_WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*"), ("null", "true", "false", "nan", "inf")
+#: Choices whose names have tables of their own; of these the table of names says how many there are.
+_COUNTED = {"model": "see the table below", "backbone": "each classifier that has convolutions and a head"}
+
+
+def choice_names() -> str:
+    """Every choice with its names."""
+    rows = []
+    for choice in config.choices():
+        names = [name for name in config.options(choice) if name != "default"]
+        words = f"{len(names)} names: {_COUNTED[choice]}" if choice in _COUNTED else ", ".join(names)
+        rows.append((f"`{choice}`", words))
+    return table(("choice", "names"), rows)
+
+
+def part_support() -> str:
+    """Which model takes which parts, as `dlzoo list --parts` prints it. It builds every model: about ten seconds."""
+    return parts.markdown(parts.matrix())
+
+
+def part_settings() -> str:
+    """The settings and sources of every part."""
+    kinds = ("norm", "act", "conv", "attention", "pool", "drop", "head", "upsample", "neck", "init")
+    return settings_table(kinds)
+
+
+def losses() -> str:
+    """The losses, with the targets that each is for."""
+    rows = [
+        (f"`{name}`", ", ".join(index.marks("loss", name).targets), settings("loss", entry), entry["source"])
+        for name, entry in sorted(index.entries("loss").items())
+    ]
+    return table(("loss", "targets", "settings", "source"), rows)
+
+
+def data_sets() -> str:
+    """The data sets, with what each one changes of the defaults."""
+    rows = []
+    for name, entry in sorted(index.entries("data").items()):
+        meta = entry["meta"]
+        defaults = " ".join(f"{choice}={meta[choice]}" for choice in ("model", "loss", "augment") if choice in meta)
+        rows.append((f"`{name}`", f"`{defaults}`" if defaults else "", settings("data", entry), entry["source"]))
+    return table(("data", "defaults", "settings", "source"), rows)
+
+
+def settings_table(choices: Sequence[str]) -> str:
+    """Name, settings and source of every entry of some choices."""
+    rows = [
+        (f"`{choice}={name}`", settings(choice, entry), entry["source"])
+        for choice in choices
+        for name, entry in sorted(index.entries(choice).items())
+    ]
+    return table(("entry", "settings", "source"), rows)
+
+
+def settings(choice: str, entry: dict[str, Any]) -> str:
+    """The settings of an entry with their defaults, as they are typed."""
+    return ", ".join(f"`{choice}.{name}={_typed(schema['default'])}`" for name, schema in entry["knobs"].items())
+
+
+def _typed(value: Any) -> str:
+    """A value as one types it; words that would be read as something else are in quotes."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    if not isinstance(value, str) or (_WORD.fullmatch(value) and value.lower() not in _NOT_WORDS):
+        return json.dumps(value).strip('"')
+    return json.dumps(value)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; bars inside a cell are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def detectors() -> str:
+    """The detectors, with what each takes where nothing else is named."""
+    choices = ("backbone", "neck", "loss", "box_loss", "nms")
+    rows = [
+        (f"`{name}`", *(_name(choice, entry["meta"][choice]) for choice in choices), entry["source"])
+        for name, entry in sorted(index.entries("model").items())
+        if entry["meta"].get("backbone")
+    ]
+    return table(("model", *choices, "source"), rows)
+
+
+def _name(choice: str, known: Any) -> str:
+    """The entry that a registration names, with the settings that it changes of it."""
+    if isinstance(known, str):
+        return f"`{known}`"
+    changed = ", ".join(f"`{choice}.{key}={_typed(value)}`" for key, value in known.items() if key != "name")
+    return f"`{known['name']}` ({changed})"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "names": choice_names,
+    "part_support": part_support,
+    "part_settings": part_settings,
+    "losses": losses,
+    "optimizers": lambda: settings_table(["optimizer"]),
+    "schedules": lambda: settings_table(["schedule"]),
+    "augmentations": lambda: settings_table(["augment"]),
+    "suppressors": lambda: settings_table(["nms"]),
+    "detectors": detectors,
+    "data_sets": data_sets,
+}
+
+
+def blocks(text: str) -> dict[str, str]:
+    """Table name -> what a page has between its markers."""
+    return {found[2]: found[0][len(found[1]) : -len(found[3])].strip("\n") for found in _BLOCK.finditer(text)}
+
+
+def written(text: str) -> str:
+    """A page with its tables as they should be."""
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", text)
+
+
+def main() -> None:
+    """Write every page that has tables."""
+    for page in sorted(PAGES.glob("*.md")):
+        before = page.read_text()
+        if _BLOCK.search(before):
+            page.write_text(written(before))
+            print(f"{page.name}: {', '.join(blocks(before))}")
+
+
+if __name__ == "__main__":
+    main()
