@@ -1,6 +1,5 @@
 """Every loss, optimizer, schedule, regulariser and recipe trains digits, through the whole machine."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +16,13 @@ from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.core.protocols import Stepwise
-from dlzoo.core.registries import ACTS, AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
+from dlzoo.core.registries import AUGMENTS, LOSSES, OPTIMIZERS, SCHEDULES
 from dlzoo.data.loader import Batch
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.test_time import COUNTS
 from dlzoo.engine.adversarial import SelfAdversarial
 from dlzoo.engine.closure import Closure
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.show import listing, picture
 from tests.small import CONV, SMALL, same, train, weights
 
 #: Digits by a small perceptron: eight epochs of 20 steps.
@@ -238,57 +236,3 @@ def test_an_optimizer_that_works_alone_is_refused_for_several_processes() -> Non
     config = compose(["model=linear", "optimizer=newton"])
     with pytest.raises(UserError, match="optimizer=newton works in one process"):
         RunRecipe(config, Splits.load(config["data"]), world=2)
-
-
-@pytest.mark.parametrize(
-    ("choice", "names"),
-    [("loss", LOSSES.names()), ("act", ACTS.names()), ("schedule", SCHEDULES.names()), ("augment", AUGMENTS.names())],
-)
-def test_every_entry_is_shown_as_a_picture(choice: str, names: list[str], capsys: pytest.CaptureFixture) -> None:
-    assert set(picture._DRAWN) == set(listing.DRAWN)
-    for name in names:
-        assert main(["show", choice, name]) == 0
-        words = capsys.readouterr().out
-        assert words.startswith(f"{choice}={name}\n")
-        assert "\nsource " in words
-        path = Path(words.strip().splitlines()[-1].split()[-1])
-        assert path.name == f"{choice}_{name}.png"
-        with Image.open(path) as drawn:
-            assert len(drawn.convert("L").getcolors(1 << 20)) > 20  # not an empty page
-
-
-def test_a_picture_is_of_what_was_asked_for(capsys: pytest.CaptureFixture) -> None:
-    assert main(["show", "loss", "focal", "loss.gamma=5", "--json"]) == 0
-    sharp = Path(json.loads(capsys.readouterr().out)["picture"]).read_bytes()
-    assert main(["show", "loss", "focal", "--json"]) == 0
-    assert sharp != Path(json.loads(capsys.readouterr().out)["picture"]).read_bytes()
-    assert main(["show", "augment", "none", "data=wine"]) == 2
-    assert "is a table" in capsys.readouterr().err
-    assert main(["show", "loss", "focal", "loss.gama=5"]) == 2
-    assert "did you mean" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["loss", "cross_entropy", "loss.class_weights=[1,1,1]"], "cannot be drawn for two classes"),
-        (["loss", "cross_entropy", "loss.class_weights=[0,0]"], "cannot be drawn for two classes: it is nan"),
-        (["schedule", "cosine", "trainer.max_epochs=1000000000"], "too long for a picture"),
-        (["augment", "none", "augment.cutout=99999999999999999999999"], "augment.cutout must be"),
-    ],
-)
-def test_what_cannot_be_drawn_is_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture) -> None:
-    assert main(["show", *words]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert says in line
-
-
-def test_a_picture_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture) -> None:
-    assert main(["show", "schedule", "cosine", "data.batch_size=full", "optimizer.lr_reference_batch=256"]) == 0
-    Path("outputs/show/schedule_cosine.png").unlink()
-    Path("outputs/show").rmdir()
-    Path("outputs").rmdir()
-    Path("outputs").write_text("a file")
-    capsys.readouterr()
-    assert main(["show", "loss", "focal"]) == 2
-    assert "cannot write outputs/show/loss_focal.png" in capsys.readouterr().err

@@ -15,7 +15,6 @@ import pytest
 from rich.console import Console
 
 from dlzoo.builder.lr_find import _steepest, lr_find
-from dlzoo.cli import main
 from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find, rows
@@ -166,9 +165,3 @@ def test_the_steepest_fall_is_that_of_a_known_curve() -> None:
     assert abs(math.log10(_steepest(rates, losses)) + 2) < 0.08
     with pytest.raises(UserError, match="does not fall at any rate"):
         _steepest(rates, [1 + rate for rate in rates])
-
-
-def test_lr_find_answers_mistakes_in_one_line(capsys: pytest.CaptureFixture) -> None:
-    for words in (["steps=five"], ["low=1", "high=0.1"], ["steps=3"], ["model=resnet21"]):
-        assert main(["lr-find", *SMALL, *words]) == 2
-        assert capsys.readouterr().err.count("\n") == 1

@@ -31,7 +31,7 @@ from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.recipe import Record
 from dlzoo.engine.signals import Stop, signals
-from dlzoo.runs import environment
+from dlzoo.runs import checkout, environment
 from dlzoo.runs.differences import flat
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
@@ -169,9 +169,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
         if run.read()["state"] == "finished" and not distributed.several():
             return  # by another process, between our look and our lock
         try:
-            run.update(
-                state="running", error=None, versions=environment.versions(), git_commit=environment.git_commit()
-            )
+            run.update(state="running", error=None, versions=environment.versions(), git_commit=checkout.git_commit())
             with _plain_errors(run):
                 _carry_out(run, config, before, console, stop, callbacks)
             run.update(state="finished", finished=now(), wall_seconds=wall_seconds())

@@ -1,13 +1,10 @@
-"""What a run was made with: versions, commit, device, memory."""
+"""What a run was made with: versions, device, memory."""
 
 from __future__ import annotations
 
 import platform
 import resource
-import subprocess
-from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
@@ -18,19 +15,6 @@ def versions() -> dict[str, str]:
     """Of Python and of the packages that decide a result."""
     found = {name: version(name) for name in _PACKAGES}
     return {"python": platform.python_version()} | found | {"torch": torch.__version__}  # with its CUDA
-
-
-def git_commit() -> str | None:
-    """The commit that the code is at, with "-dirty" after it if the code was changed since; None outside a checkout."""
-    checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():  # an installed package may lie inside somebody else's repository
-        return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
-    with suppress(OSError):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return done.stdout.strip()
-    return None
 
 
 def device_name(accelerator: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from textwrap import wrap
 from typing import Any
 
 from dlzoo import config
@@ -55,9 +56,21 @@ def _first_line(choice: str, name: str) -> str:
 
 def help_text(commands: Mapping[str, str]) -> str:
     """What `--help` prints: commands (name -> what it does), choices, settings with their defaults."""
-    lines = ["dlzoo: the training framework for people who compare deep-learning techniques", "", "Commands"]
-    lines += [f"  {name:<11} {what}" for name, what in commands.items()]
-    lines += ["", "Choices of train (choice=name; `dlzoo list <choice>` for all)"]
+    width = max(11, *map(len, commands))
+    lines = ["dlzoo: the training framework for people who compare deep-learning techniques", ""]
+    lines += ["Commands (`dlzoo <command> --help` for more)"]
+    lines += [f"  {name:<{width}} {what}" for name, what in commands.items()]
+    return "\n".join([*lines, "", settings_text()])
+
+
+def choices_text() -> str:
+    """The choices, in lines of a help text."""
+    return "\n".join(["choices:", *wrap(", ".join(choices()), 100, initial_indent="  ", subsequent_indent="  ")])
+
+
+def settings_text() -> str:
+    """What a training takes: choices, settings with their defaults, examples."""
+    lines = ["Choices of train (choice=name; `dlzoo list <choice>` for all)"]
     for choice in choices():
         found = [name for name in config.options(choice) if name != "default"]
         some = ", ".join(found[:8]) + (f", ... ({len(found)})" if len(found) > 8 else "")
@@ -95,7 +108,7 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
         words = [f"{words[1]}={words[2]}", *words[3:]]
     elif command in ("list", "show"):
         return _starting(word, choices() if len(words) == 1 else _names_or_none(words[1]))
-    if command in ("eval", "predict", "run", "runs", "report", "diff", "completion"):
+    if command in ("eval", "predict", "run", "runs", "report", "diff", "completion", "version"):
         return _starting(word, ["run="]) if command in ("eval", "predict") else []
     chosen = config.usual_choices() | dict(item.split("=", 1) for item in words if "=" in item)
     several = command in ("compare", "tune") or {"-m", "--multirun"} & set(words)

@@ -1,0 +1,106 @@
+"""The commands of `dlzoo`: one module each, and those that other packages add.
+
+`dlzoo lr-find` is lr_find.py; a module whose name begins with an underscore is not a command. Another package adds a
+command by an entry point of the group `dlzoo.command`: its name is the command, its value a module like those here.
+
+A module is imported when its command is called, and all of them for `dlzoo --help`: it imports what takes long (torch,
+scipy, Hydra) inside `run`.
+"""
+
+# A submodule becomes an attribute of its package: in this file `list` and `eval` are commands, not the builtins.
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import sys
+from argparse import Namespace
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol, runtime_checkable
+
+from dlzoo.commands._parser import Parser
+from dlzoo.core.errors import UserError, did_you_mean, first_line
+
+#: The entry points with which other packages add commands.
+GROUP = "dlzoo.command"
+
+#: What the list of commands begins with; the others follow in alphabetical order.
+_FIRST = ("train", "run", "runs", "compare", "report")
+
+
+@runtime_checkable
+class Command(Protocol):
+    """A module that is a command. Its docstring is the description that `dlzoo <command> --help` prints."""
+
+    #: One line for `dlzoo --help`: what the command does, and an example.
+    HELP: str
+
+    def arguments(self, parser: Parser) -> None:
+        """Add the arguments of the command."""
+        ...
+
+    def run(self, arguments: Namespace) -> int | None:
+        """Run the command; the exit code, None for 0."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """The names of all commands, those of other packages included. Imports none of them."""
+    found = {*_modules(), *_plug_ins()}
+    return *(name for name in _FIRST if name in found), *sorted(found - {*_FIRST})
+
+
+def find(name: str) -> Command:
+    """The command called `name`.
+
+    Raises:
+        UserError: for an unknown name, with the closest ones; or if the command of another package cannot be imported.
+    """
+    if name in _modules():
+        return _checked(import_module(_modules()[name]))
+    if name not in _plug_ins():
+        raise UserError(f"unknown command {name!r}; {did_you_mean(name, names())}")
+    point = _plug_ins()[name]
+    try:
+        return _checked(point.load())
+    except Exception as error:
+        raise UserError(f"the command {name} of the plug-in {point.value} failed: {first_line(error)}") from error
+
+
+def summaries() -> dict[str, str]:
+    """Command -> its line of help. A plug-in that cannot be imported is left out, with a line on stderr."""
+    found: dict[str, str] = {}
+    for name in names():
+        try:
+            found[name] = find(name).HELP
+        except UserError as error:
+            print(f"dlzoo: {error}; it is left out", file=sys.stderr)
+    for point in entry_points(group=GROUP):
+        if point.name in _modules():
+            print(f"dlzoo: the plug-in {point.value} is left out: {point.name} is a command of dlzoo", file=sys.stderr)
+    return found
+
+
+def parser_of(name: str, command: Command) -> Parser:
+    """The parser of a command's words."""
+    parser = Parser(prog=f"dlzoo {name}", description=inspect.getdoc(command))
+    command.arguments(parser)
+    return parser
+
+
+def _modules() -> dict[str, str]:
+    """Command -> module, of our own commands."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return {name.replace("_", "-"): f"{__name__}.{name}" for name in found if not name.startswith("_")}
+
+
+def _plug_ins() -> dict[str, EntryPoint]:
+    """Command -> entry point, of other packages."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _checked(found: object) -> Command:
+    if not isinstance(found, Command):
+        raise TypeError("a command has HELP, arguments(parser) and run(arguments)")
+    return found

@@ -1,0 +1,103 @@
+"""Parse the words of a command with argparse; an error is one line that says what to type instead."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from dlzoo.core.errors import UserError
+
+#: Columns of a help text.
+_WIDTH = 100
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises UserError. Options may stand anywhere among the other words.
+
+    Attributes:
+        takes_settings: whether the words that are not options are settings (key=value).
+        undashed: options that may be written without dashes, too: "baseline", for baseline=norm=bn.
+        details: returns what `--help` prints at the end. It is called for `--help` only, and so may be slow.
+    """
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(prog=prog, description=description, formatter_class=_Formatter, allow_abbrev=False)
+        self.color = False  # Python 3.14: a usage line is part of our errors
+        self.register("action", None, _StoreOnce)
+        self.register("action", "store", _StoreOnce)
+        self.takes_settings = False
+        self.undashed: Collection[str] = ()
+        self.details: Callable[[], str] | None = None
+
+    def add_settings(self, about: str) -> None:
+        """Add the argument `settings`: a list of key=value words."""
+        self.takes_settings = True
+        self.add_argument("settings", nargs="*", default=[], metavar="key=value", help=about)
+
+    def add_json(self) -> None:
+        """Add the option --json."""
+        self.add_argument("--json", action="store_true", help="print JSON")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The arguments in `words`.
+
+        Raises:
+            UserError: for an unknown option, with the closest one; for words that are missing or too many.
+        """
+        spelled = [f"--{word}" if "=" in word and word.partition("=")[0] in self.undashed else word for word in words]
+        self._refuse_unknown(spelled)
+        return self.parse_intermixed_args(spelled)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UserError with the message and the usage."""
+        raise UserError(f"{message}; {self.format_usage()}")
+
+    def format_help(self) -> str:
+        """Return the help text, `details` included."""
+        return super().format_help() + (f"\n{self.details()}\n" if self.details else "")
+
+    def _refuse_unknown(self, words: Sequence[str]) -> None:
+        # Not left to argparse: it would first say which other words are missing, and then suggest nothing.
+        for word in words:
+            option = word.partition("=")[0]
+            if option.startswith("-") and option not in (*self._option_string_actions, "-") and not _is_number(word):
+                raise UserError(f"unknown option {option!r}; {self._instead(word)}")
+
+    def _instead(self, word: str) -> str:
+        """What to type instead of an unknown option."""
+        known = {option.lstrip("-"): option for option in self._option_string_actions}
+        name, equals, value = word.lstrip("-").partition("=")
+        if close := get_close_matches(name.lower(), known, n=1):
+            return f"did you mean {known[close[0]]!r}?"
+        if self.takes_settings:
+            setting = f"{name}={value if equals else '...'}"
+            return f"settings have no dashes ({setting}), and `{self.prog} --help` lists the options"
+        return f"available: {', '.join(option for option in known.values() if option.startswith('--'))}"
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=_WIDTH)
+
+
+class _StoreOnce(argparse.Action):
+    """Store a value. An option that is given twice is an error: argparse would drop the first value."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Set the attribute of the namespace."""
+        if option is not None and getattr(namespace, self.dest, self.default) is not self.default:
+            parser.error(f"{option} is given twice")
+        setattr(namespace, self.dest, values)
+
+
+def _is_number(word: str) -> bool:
+    """Whether a word that begins with a dash is the value of an option, as in `--margin -1`."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

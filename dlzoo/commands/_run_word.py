@@ -1,0 +1,20 @@
+"""The word that names a run, of the commands that use one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dlzoo.core.errors import UserError
+
+
+def split_run(words: Sequence[str]) -> tuple[str, list[str]]:
+    """(the directory of run=DIR or of the first word, the other words).
+
+    Raises:
+        UserError: if there is none, or more than one run=DIR.
+    """
+    named = [word for word in words if word.startswith("run=")] or [*words[:1]]
+    path = named[0].removeprefix("run=") if len(named) == 1 else ""
+    if not path:
+        raise UserError("name one run: run=DIR")
+    return path, [word for word in words if word is not named[0]]

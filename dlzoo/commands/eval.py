@@ -1,0 +1,44 @@
+"""Measure a run's test metrics again, also under other conditions than those of its training:
+
+  data.test_shift=noise data.test_severity=5   corrupted images
+  augment.test=flip                            test-time augmentation
+  nms=diou_nms nms.iou=0.6                     other non-maximum suppression, for a detector
+
+For a detector, images with the boxes drawn and a file with all boxes, detections.json, are written
+to DIR/eval.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from dlzoo.commands._parser import Parser
+
+HELP = "measure a run's test metrics again, also on corrupted images: dlzoo eval run=DIR data.test_shift=noise"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the run, the conditions and --json."""
+    parser.usage = "%(prog)s [-h] [--json] run=DIR [key=value ...]"
+    parser.add_settings("run=DIR, the run directory, and the settings above")
+    parser.add_json()
+
+
+def run(arguments: Namespace) -> None:
+    """Measure and print the metrics."""
+    from dlzoo.commands._run_word import split_run
+
+    path, conditions = split_run(arguments.settings)
+    from rich.console import Console
+
+    from dlzoo.builder.evaluate import evaluate, folder
+    from dlzoo.builder.summary import metrics_table
+
+    metrics = evaluate(path, conditions)
+    if arguments.json:
+        print(json.dumps(metrics))
+        return
+    metrics_table(Console(), metrics)
+    if (drawn := folder(path, conditions)).is_dir():
+        print(f"pictures and boxes  {drawn}")

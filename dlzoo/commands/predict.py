@@ -1,0 +1,54 @@
+"""Classify images with the network of a run, or detect the objects in them.
+
+For a detector, copies of the images with the boxes drawn that have a score of 0.3 or more, and a
+file with all boxes (x1, y1, x2, y2 in pixels), predictions.json, are written to DIR/predictions,
+where they replace those of the last time, or to --out. Settings such as nms=diou_nms nms.iou=0.6
+choose other non-maximum suppression.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from dlzoo.commands._parser import Parser
+
+HELP = "classify images, or detect objects in them: dlzoo predict run=DIR FILE ..."
+
+
+def arguments(parser: Parser) -> None:
+    """Add the run, the files, --out and --json."""
+    parser.usage = "%(prog)s [-h] [--json] [--out FOLDER] run=DIR FILE ... [nms=NAME]"
+    parser.add_argument(
+        "words", nargs="*", default=[], metavar="run=DIR FILE ...", help="the run directory, and image files"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="where to write the images with boxes (default: DIR/predictions)"
+    )
+    parser.add_json()
+
+
+def run(arguments: Namespace) -> None:
+    """Predict and print what was found."""
+    from dlzoo.commands._run_word import split_run
+
+    path, rest = split_run(arguments.words)
+    conditions = [
+        word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()
+    ]
+    from dlzoo.builder.predict import predict
+
+    files = [word for word in rest if word not in conditions]
+    answers = predict(path, files, out=arguments.out, conditions=conditions)
+    print(json.dumps(answers, indent=1) if arguments.json else "\n".join(map(_line, answers)))
+
+
+def _line(answer: dict[str, Any]) -> str:
+    """The answer for a file in words."""
+    if "objects" in answer:
+        found = ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"]) or "nothing"
+        return f"{answer['file']}: {found}; drawn in {answer['picture']}"
+    classes = ", ".join(f"{found['name']} {found['probability']:.1%}" for found in answer["classes"][:3])
+    return f"{answer['file']}: {classes}"

@@ -1,0 +1,76 @@
+"""Describe an entry: what it is, its source and its settings.
+
+A model is shown layer by layer. Settings are image_size=224, num_classes=1000, in_channels=3, and
+those of the model and its parts, such as norm=gn.
+
+A loss, an activation (act), a schedule or an augmentation (augment) is plotted too, with the given
+settings: dlzoo show loss focal loss.gamma=5. The plot is written to outputs/show.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from dlzoo.commands._parser import Parser
+from dlzoo.core.errors import UserError
+
+HELP = "describe an entry and its settings; a model layer by layer, a loss with a plot: dlzoo show loss focal"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the choice, the name, the settings and --json."""
+    parser.add_argument("choice", metavar="CHOICE", help="model, norm, ...: one of those listed below")
+    parser.add_argument("name", metavar="NAME", help="one of the names that `dlzoo list CHOICE` prints")
+    parser.add_settings("settings of a model, or of what is plotted")
+    parser.add_json()
+    parser.details = _choices
+
+
+def run(arguments: Namespace) -> None:
+    """Print what there is to know of the entry."""
+    from dlzoo.show import entry, listing
+
+    found = entry.entry(arguments.choice, arguments.name)
+    if arguments.choice == "model":
+        _model(found, arguments.settings, arguments.json)
+    elif arguments.choice in listing.DRAWN:
+        _plotted(found, arguments.settings, arguments.json)
+    elif arguments.settings:
+        raise UserError(
+            f"{arguments.choice}={arguments.name} is shown without settings: they are for model,"
+            f" {', '.join(listing.DRAWN)}; usage: dlzoo show {arguments.choice} {arguments.name} [--json]"
+        )
+    else:
+        print(json.dumps(found, indent=1) if arguments.json else entry.text(found))
+
+
+def _model(found: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
+    from rich.console import Console
+
+    from dlzoo.show import entry, model
+
+    profile = model.profile(found["name"], settings)
+    if as_json:
+        print(json.dumps({**found, **profile}, indent=1))
+    else:
+        print(entry.text({**found, "asked": settings}) + "\n")
+        model.show(profile, Console())
+
+
+def _plotted(found: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
+    from dlzoo.show import entry, picture
+
+    path = str(picture.draw(found["choice"], found["name"], settings))
+    if as_json:
+        print(json.dumps({**found, "picture": path}, indent=1))
+    else:
+        print(entry.text({**found, "asked": settings}) + f"\n\npicture  {path}")
+
+
+def _choices() -> str:
+    from dlzoo.show.listing import choices_text
+
+    return choices_text()
