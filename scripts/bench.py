@@ -114,6 +114,7 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     average = Ema(averaged, network, EMA)
     loss_fn, rates = nn.CrossEntropyLoss(), [group["lr"] for group in optimizer.param_groups]
     total, evaluation = epochs * feed.steps_per_epoch, made.task.loaders.val
+    assert evaluation is not None
     evaluation.to(device)
     schedule = build("schedule", "cosine")(Span(total, feed.steps_per_epoch))
     parameters = list(network.parameters())
@@ -364,9 +365,9 @@ def start_costs(repeats: int) -> list[Row]:
             return time.perf_counter() - began
 
     first = (
-        "import os; from dlzoo.engine.task_module import Task; step = Task._step\n"
+        "import os; from dlzoo.engine.task_module import TaskModule; step = TaskModule._step\n"
         "def stop(self, number): step(self, number); os._exit(0)\n"
-        "Task._step = stop\n"
+        "TaskModule._step = stop\n"
         "from dlzoo.cli import main; main(['train'])"
     )
     imported, stepped = interleaved(repeats, lambda: seconds("-c", imports), lambda: seconds("-c", first))

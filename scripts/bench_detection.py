@@ -57,7 +57,7 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
 
     batches()
     alone = statistics.median(_seconds(batches) for _ in range(repeats))
-    whole = made.task.train_seconds / (repeats + 1)
+    whole = made.task.state.train_seconds / (repeats + 1)
     return [
         ("yolov3 at 416 px, batch 32, with augmentation and mosaic: images/s", f"{count / whole:.0f}"),
         ("the same: batches alone / a step", f"{alone / whole:.3f}"),

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from dlzoo.builder.model import section
+from dlzoo.builder.parts import section
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Streams
 from dlzoo.data.loader import TrainLoader

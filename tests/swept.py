@@ -4,6 +4,7 @@ from dlzoo import config as configs
 from dlzoo.config import Config
 from dlzoo.config.overrides import expand
 from dlzoo.core import index
+from dlzoo.core.registries import REGISTRIES
 
 RESNET = "model=resnet20"
 
@@ -36,7 +37,7 @@ def with_entries(choice: str, names: list[str], **base: str) -> list[Config]:
             | {key: of["default"] for key, of in index.knobs(section, given[section]).items()}
             if section in given
             else ({"name": "default"} if section in configs.DEFAULTS_FROM else usual[section])
-            for section in configs.REGISTRIES
+            for section in REGISTRIES
         }
         made += [configs.freeze({**usual, **sections, "seed": seed}) for seed in (0, 1)]
     return made

@@ -19,7 +19,7 @@ from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.core import index
 from dlzoo.core.registries import BOX_LOSSES, NMS
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
@@ -42,14 +42,14 @@ def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypa
     assert 0 <= record["metrics"]["test/map50_voc10"] <= 1 and "test/errors_missed" in record["metrics"]
     assert len(record["by_class"]["ap50_voc10"]) == len(record["classes"])
 
-    ends = Task.on_train_epoch_end
+    ends = TaskModule.on_train_epoch_end
 
-    def stop(task: Task) -> None:
+    def stop(task: TaskModule) -> None:
         task.stop_requested = True
         ends(task)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Task, "on_train_epoch_end", stop)
+        patched.setattr(TaskModule, "on_train_epoch_end", stop)
         with pytest.raises(BaseException, match="go on with"):
             train(*small, "augment.mosaic=0.5", "run_dir=parts")
     parts = train("resume=parts")

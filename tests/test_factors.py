@@ -13,6 +13,7 @@ from dlzoo.comparison.factors import design
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
+from dlzoo.core.registries import REGISTRIES
 from tests.swept import RESNET, each, home, sweep, with_entries
 
 
@@ -47,7 +48,7 @@ def test_a_sweep_of_norms_and_batch_sizes() -> None:
     assert not {"norm", "act", "seed", "trainer.max_epochs", "data.batch_size"} & found.constants.keys()
 
 
-@pytest.mark.parametrize("choice", [choice for choice in configs.REGISTRIES if choice not in ("loss", "data")])
+@pytest.mark.parametrize("choice", [choice for choice in REGISTRIES if choice not in ("loss", "data")])
 def test_every_choice_alone_is_one_factor_held_against_what_is_usual(choice: str) -> None:
     names, base = index.available(choice), home(choice)
     made = with_entries(choice, names, **base)

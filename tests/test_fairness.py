@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlzoo import config as configs
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings, noise_findings
 from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect
 from dlzoo.config import Config
 from dlzoo.core import index
+from dlzoo.core.registries import REGISTRIES
 from tests.swept import RESNET, each, home, sweep, with_entries
 
 FAIR = ["norm=bn,gn", "data.batch_size=2,8", "optimizer.lr_reference_batch=128"]
@@ -68,7 +68,7 @@ def test_nothing_is_said_of_a_fair_sweep(words: list[str]) -> None:
     assert found(made, recorded(made)) == []
 
 
-@pytest.mark.parametrize("choice", [choice for choice in configs.REGISTRIES if choice not in ("loss", "data")])
+@pytest.mark.parametrize("choice", [choice for choice in REGISTRIES if choice not in ("loss", "data")])
 def test_an_entry_as_it_comes_is_a_fair_opponent(choice: str) -> None:
     said = found(with_entries(choice, index.available(choice), **home(choice)))
     assert {finding.kind for finding in said} == ({"own settings"} if choice == "optimizer" else set())

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from dlzoo.builder.model import build
 from dlzoo.core import distributed
 from dlzoo.core.registries import LOSSES, OPTIMIZERS
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, train, weights
@@ -35,16 +35,16 @@ def no_waiting() -> Iterator[None]:
 
 def watched_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make waiting for the device an error in every step but the first three, which allocate and choose kernels."""
-    step = Task._step
+    step = TaskModule._step
 
-    def watched(self: Task, number: int) -> None:
+    def watched(self: TaskModule, number: int) -> None:
         if number < 3:
             step(self, number)
         else:
             with no_waiting():
                 step(self, number)
 
-    monkeypatch.setattr(Task, "_step", watched)
+    monkeypatch.setattr(TaskModule, "_step", watched)
 
 
 @pytest.mark.parametrize("norm", ["bn", "gn"])

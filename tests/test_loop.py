@@ -15,7 +15,7 @@ from dlzoo.config import compose
 from dlzoo.config.device import hardware
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
 from tests.small import CONV, SMALL, logged, same, train, weights
 
@@ -78,7 +78,7 @@ def test_compile_without_a_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch)
     def none(*_: object) -> None:
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found in cpp.cxx")
 
-    monkeypatch.setattr(Task, "_step", none)
+    monkeypatch.setattr(TaskModule, "_step", none)
     with pytest.raises(UserError, match=r"trainer.compile=true needs a C\+\+ compiler"):
         train(*SMALL, "trainer.compile=true")
 
@@ -125,14 +125,14 @@ def test_a_lambda_callback_is_called_for_each_step_as_well(hook: str) -> None:
 
 
 def test_a_run_goes_on_with_the_callbacks_that_it_was_begun_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = Task.on_validation_epoch_end
+    measure = TaskModule.on_validation_epoch_end
 
-    def stopping(self: Task) -> None:
+    def stopping(self: TaskModule) -> None:
         measure(self)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "on_validation_epoch_end", stopping)
+        patch.setattr(TaskModule, "on_validation_epoch_end", stopping)
         with pytest.raises(Interrupted):
             dlzoo.train([*SMALL, "run_dir=run"], quiet=True, callbacks=[AtEpochs()])
     with pytest.raises(UserError, match=r"begun with callbacks=\['AtEpochs'\], not \[\]; .*train\(\['resume=run'\]"):
@@ -154,13 +154,13 @@ class AtEpochs(pl.Callback):
 
 
 def test_a_callback_that_does_not_follow_steps_leaves_the_ranges_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    ranges, step = [], Task.training_step
+    ranges, step = [], TaskModule.training_step
 
-    def spy(self: Task, steps: range, index: int) -> None:
+    def spy(self: TaskModule, steps: range, index: int) -> None:
         ranges.append(steps)
         step(self, steps, index)
 
-    monkeypatch.setattr(Task, "training_step", spy)
+    monkeypatch.setattr(TaskModule, "training_step", spy)
     callback = AtEpochs()
     dlzoo.train(SMALL, quiet=True, callbacks=[callback])
     assert callback.seen == [(0, 5), (1, 10), (2, 15)]

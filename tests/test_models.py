@@ -265,7 +265,7 @@ def test_what_build_returns_is_a_part() -> None:
     assert len(acts) == kinds(on_meta("resnet20"))["ReLU"]
     slopes = build_model("resnet20", num_classes=2, act=build("act", "prelu")).modules()
     assert len({id(module.weight) for module in slopes if isinstance(module, nn.PReLU)}) == len(acts)
-    with pytest.raises(UserError, match="no place for norm=GroupNorm"):
+    with pytest.raises(UserError, match="does not support norm=GroupNorm"):
         build_model("linear", num_classes=2, norm=build("norm", "gn"))
 
 

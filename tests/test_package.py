@@ -67,7 +67,7 @@ def test_a_plug_in_adds_entries_and_a_broken_one_takes_nothing_down(tmp_path: Pa
         "[dlzoo.act]\nmine = myzoo\n[dlzoo.model]\nbroken = myzoo_broken\n"
     )
     (plugin / "myzoo.py").write_text(
-        "from torch import nn\nfrom dlzoo.core.registry import ACTS\n"
+        "from torch import nn\nfrom dlzoo.core.registries import ACTS\n"
         "@ACTS.register('double', source='here')\ndef double(*, slope: float = 2.0) -> nn.Module:\n"
         "    '''Twice.'''\n    return nn.Identity()\n"
     )

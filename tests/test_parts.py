@@ -137,7 +137,7 @@ def test_the_kernel_size_of_every_convolution_that_conv_reaches() -> None:
     kernels = [m.kernel_size[0] for m in network.modules() if isinstance(m, nn.Conv2d)]
     assert kernels == [3] + [4] * 18  # the stem is not reached
     assert network(torch.randn(2, 3, 32, 32)).shape == (2, 2)
-    with pytest.raises(UserError, match="no place for conv=standard"):  # it has no such convolutions
+    with pytest.raises(UserError, match="does not support conv=standard"):  # it has no such convolutions
         build_model("mobilenet_v2", num_classes=2, conv={"name": "standard", "kernel_size": 5})
 
 
@@ -519,9 +519,9 @@ def test_the_three_forms_of_resnext_compute_the_same(form: str, norm: str) -> No
 @pytest.mark.parametrize(
     ("kind", "part", "model", "match"),
     [
-        ("drop", "stochastic_depth", "vgg11", "no place for drop"),
-        ("drop", "dropblock", "mlp", "no place for drop"),
-        ("conv", "locally_connected", "resnet20", "no place for conv"),
+        ("drop", "stochastic_depth", "vgg11", "does not support drop"),
+        ("drop", "dropblock", "mlp", "does not support drop"),
+        ("conv", "locally_connected", "resnet20", "does not support conv"),
     ],
 )
 def test_what_build_returned_needs_the_same_places(kind: str, part: str, model: str, match: str) -> None:

@@ -267,7 +267,7 @@ def test_a_large_set_is_known_by_images_at_equal_distances(monkeypatch: pytest.M
 
 def test_two_processes_that_want_the_same_pictures_decode_them_once(pictures: Path, cache_home: Path) -> None:
     code = (
-        "import sys; from dlzoo.data import decode; from dlzoo.data.splits import Splits\n"
+        "import sys; from dlzoo.data.storage import decode; from dlzoo.data.splits import Splits\n"
         "write = decode._write\n"
         "def spy(*words): print('decoded'); return write(*words)\n"
         "decode._write = spy\n"

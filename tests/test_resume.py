@@ -17,7 +17,7 @@ from dlzoo.builder.evaluate import evaluate
 from dlzoo.cli import main
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine import checkpoints
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
@@ -32,15 +32,15 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(
 ) -> None:
     overrides = [*CONV, "trainer.ema=0.9", "trainer.log_every=3"]
     whole = train(*overrides)
-    step = Task._step
+    step = TaskModule._step
 
-    def stopping(self: Task, at: int) -> None:
+    def stopping(self: TaskModule, at: int) -> None:
         step(self, at)
         if at + 1 == stop_at:
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "_step", stopping)
+        patch.setattr(TaskModule, "_step", stopping)
         with pytest.raises(Interrupted, match=f"stopped after step {stop_at} of 10; go on with: dlzoo run stopped"):
             train(*overrides, "run_dir=stopped")
     run = RunDir.open("stopped")
@@ -59,7 +59,7 @@ def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice
     monkeypatch: pytest.MonkeyPatch, number: int, capsys: pytest.CaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "test_step", lambda *_: os.kill(os.getpid(), number))
+        patch.setattr(TaskModule, "test_step", lambda *_: os.kill(os.getpid(), number))
         assert main(["train", *SMALL, "run_dir=run"]) == 130
     errors = capsys.readouterr().err.strip().splitlines()
     assert errors == ["dlzoo: stopped; go on with: dlzoo run run"]
@@ -82,7 +82,7 @@ def test_a_signal_whose_exception_is_dropped_stops_the_run_all_the_same(monkeypa
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "on_test_epoch_start", dropped)
+        patch.setattr(TaskModule, "on_test_epoch_start", dropped)
         with pytest.raises(Interrupted):
             train(*SMALL, "run_dir=run")
     assert RunDir.open("run").read()["state"] == "interrupted"
@@ -114,13 +114,13 @@ def test_a_reader_that_goes_away_does_not_end_the_training() -> None:
 def interrupted(*overrides: str) -> RunDir:
     """A run that was stopped after its first epoch."""
     with pytest.MonkeyPatch.context() as patch:
-        on_end = Task.on_validation_epoch_end
+        on_end = TaskModule.on_validation_epoch_end
 
-        def stop(self: Task) -> None:
+        def stop(self: TaskModule) -> None:
             on_end(self)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        patch.setattr(Task, "on_validation_epoch_end", stop)
+        patch.setattr(TaskModule, "on_validation_epoch_end", stop)
         with pytest.raises(Interrupted):
             train(*overrides, "run_dir=run")
     return RunDir.open("run")

@@ -78,12 +78,12 @@ def test_what_could_not_be_replaced_is_said() -> None:
     network = build_model("torchvision", arch="densenet121", act="mish", **SMALL)
     assert network.remarks == ["activation: 120 replaced; not replaced: 1 x call of relu"]
     with pytest.raises(
-        UserError, match=r"no place for act=mish \(activation: 0 replaced; not replaced: 57 x call of relu"
+        UserError, match=r"does not support act=mish \(activation: 0 replaced; not replaced: 57 x call of relu"
     ):
         build_model("torchvision", arch="googlenet", act="mish", **SMALL)
-    with pytest.raises(UserError, match="no place for norm=gn"):
+    with pytest.raises(UserError, match="does not support norm=gn"):
         build_model("torchvision", arch="alexnet", norm="gn", **SMALL)
-    with pytest.raises(UserError, match="no place for attention=se"):
+    with pytest.raises(UserError, match="does not support attention=se"):
         build_model("timm", arch="resnet18", attention="se", **SMALL)
 
 

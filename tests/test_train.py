@@ -21,7 +21,7 @@ from dlzoo.data.split import channel_statistics
 from dlzoo.data.splits import Splits
 from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.display import PatientConsole
-from dlzoo.engine.task_module import Task
+from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.small import CONV, SMALL, same, train, weights
@@ -117,13 +117,13 @@ def test_full_batch_is_one_step_an_epoch() -> None:
 
 def test_averaged_weights_follow_their_recurrence_and_are_what_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     states: list[dict[str, Tensor]] = []
-    step = Task._step
+    step = TaskModule._step
 
-    def spy(self: Task, number: int) -> None:
+    def spy(self: TaskModule, number: int) -> None:
         step(self, number)
         states.append({key: value.clone() for key, value in self.network.state_dict().items()})
 
-    monkeypatch.setattr(Task, "_step", spy)
+    monkeypatch.setattr(TaskModule, "_step", spy)
     run = train(*CONV, "trainer.ema=0.8", "trainer.select=last")
     average = states[0]
     for state in states[1:]:
@@ -145,15 +145,15 @@ def test_averaged_weights_follow_their_recurrence_and_are_what_is_tested(monkeyp
 
 def test_gradients_are_clipped_to_the_norm(monkeypatch: pytest.MonkeyPatch) -> None:
     first = {}
-    step = Task._step
+    step = TaskModule._step
 
-    def spy(self: Task, number: int) -> None:
+    def spy(self: TaskModule, number: int) -> None:
         before = torch.cat([p.detach().flatten() for p in self.network.parameters()]).clone()
         step(self, number)
         after = torch.cat([p.detach().flatten() for p in self.network.parameters()])
         first.setdefault("moved", (after - before).norm().item())
 
-    monkeypatch.setattr(Task, "_step", spy)
+    monkeypatch.setattr(TaskModule, "_step", spy)
     train(*SMALL, "trainer.clip_norm=0.01", "optimizer.lr=1", "optimizer.weight_decay=0", "optimizer.momentum=0")
     assert first["moved"] == pytest.approx(0.01, rel=1e-3)
 

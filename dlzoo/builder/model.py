@@ -80,13 +80,14 @@ def build_model(
     chosen = {"norm": norm, "act": act, "conv": conv, "attention": attention}
     chosen |= {"pool": pool, "drop": drop, "head": head, "upsample": upsample, "neck": neck}
     entry = MODELS[name]
-    given = {key: settings.pop(key) for key in list(settings) if key in entry.wiring and settings[key] is not None}
+    usual = _usual_arguments(entry)
+    given = {key: settings.pop(key) for key in list(settings) if key in usual or key in entry.wiring}
     for key in settings:
         if key not in entry.knobs:
             raise UserError(f"model={name} has no setting {key!r}; {did_you_mean(key, entry.knobs)}")
     parts = make_parts(entry, chosen)
     wiring: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    wiring |= _usual_arguments(entry) | given
+    wiring |= usual | {key: value for key, value in given.items() if value is not None}
     refuse_odd("init", init)
     if entry.marks.backbone is not None:
         if pretrained:

@@ -60,3 +60,9 @@ def predict(
 def task_of(record: dict[str, Any]) -> TaskSpec:
     """The task of a run, from its run.json."""
     return TASKS.build(record["task"])
+
+
+def in_words(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
+    """What `predict` returned for the run at `path`, a line for each file."""
+    task = task_of(RunDir.open(path).read())
+    return [f"{answer['file']}: {task.answer(answer)}" for answer in answers]

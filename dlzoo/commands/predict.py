@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from dlzoo.commands._parser import Parser
 
@@ -38,17 +37,8 @@ def run(arguments: Namespace) -> None:
     conditions = [
         word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()
     ]
-    from dlzoo.builder.predict import predict
+    from dlzoo.builder.predict import in_words, predict
 
     files = [word for word in rest if word not in conditions]
     answers = predict(path, files, out=arguments.out, conditions=conditions)
-    print(json.dumps(answers, indent=1) if arguments.json else "\n".join(map(_line, answers)))
-
-
-def _line(answer: dict[str, Any]) -> str:
-    """The answer for a file in words."""
-    if "objects" in answer:
-        found = ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"]) or "nothing"
-        return f"{answer['file']}: {found}; drawn in {answer['picture']}"
-    classes = ", ".join(f"{found['name']} {found['probability']:.1%}" for found in answer["classes"][:3])
-    return f"{answer['file']}: {classes}"
+    print(json.dumps(answers, indent=1) if arguments.json else "\n".join(in_words(path, answers)))

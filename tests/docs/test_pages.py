@@ -163,11 +163,11 @@ def test_keys_in_sentences_exist(page: Page, schemas: Mapping[str, list[dict[str
 
 
 def test_metrics_that_are_named_are_measured() -> None:
-    from dlzoo.metrics import NAMES
+    from dlzoo.core import index
 
     (page,) = [page for page in PAGES if page.name == "docs/detection.md"]
     named = {span for _, span in page.spans if span.startswith(("map_", "map5", "map7", "errors_"))}
-    assert named == {name for name in NAMES if name.startswith(("map", "errors_"))}
+    assert named == {name for name in index.metrics() if name.startswith(("map", "errors_"))}
 
 
 def test_the_experiments_of_the_table_are_those_of_the_folder() -> None:

@@ -41,8 +41,8 @@ configs.conf_dir = lambda: Path(sys.argv[1])
 from dlzoo.sweep.executors.local import LocalExecutor
 from tests.docs.workspace import start_here
 LocalExecutor.start = start_here
-from dlzoo import gallery
-gallery.of_run = lambda *of_run: {}
+from dlzoo.builder import execute
+execute.draw = lambda *made: {}
 
 network = dlzoo.build_model("my_net", num_classes=3, norm="rms", width=8)
 x = torch.randn(2, 3, 16, 16)
