@@ -275,8 +275,10 @@ BOX_LOSSES = Selection(
 BACKBONES = Selection(
     "backbone",
     MODELS,
-    "a classifier whose maps a detector looks at",
-    admits=lambda meta: "head" in meta and "backbone" not in meta,
+    "a classifier whose feature maps a detector looks at: a models.feature_maps.FeatureNetwork, or any nn.Module whose"
+    " feature maps are the outputs of its blocks",
+    # Convolutional: it has a head, or what it has is its own (timm, torchvision).
+    admits=lambda meta: "backbone" not in meta and ("head" in meta or meta.get("norm") == "default"),
     common="dlzoo.models.settings:ModelSettings",
 )
 NMS = Registry(

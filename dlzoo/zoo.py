@@ -103,6 +103,7 @@ def build_model(
     parts.refuse_unused(name, getattr(network, "remarks", ()))
     if "backbone" in wiring:
         network.normalisation = getattr(wiring["backbone"].network, "normalisation", None)
+        network.remarks = getattr(wiring["backbone"].network, "remarks", [])
     return _filled(network, entry, init, pretrained=pretrained, norm=norm)
 
 
@@ -138,20 +139,23 @@ def _backbone(
 ) -> Backbone:
     """The backbone of the detector `entry`: with the parts that were chosen for both, and with its own otherwise.
 
-    A registration's `whole` names kinds that are the same in both also where nobody chose. What the backbone takes
-    counts as taken by the detector.
+    A registration's `whole` names kinds that are the same in both also where nobody chose, unless the backbone is from
+    elsewhere. What the backbone takes counts as taken by the detector.
     """
     backbone = entry.meta["backbone"] if backbone == "default" else backbone
-    knobs = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
+    knobs: dict[str, Any] = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
     inner = BACKBONES[knobs.pop("name")]
     pretrained = bool(knobs.pop("pretrained", False))
     shared = entry.meta.get("whole", ())
     own = {
         kind: part if part != "default" or kind not in shared else entry.meta[kind]
         for kind, part in chosen.items()
-        if kind in inner.meta and (kind in shared or not _is_usual(kind, part, entry))
+        if kind in inner.meta
+        and ((kind in shared and inner.meta[kind] != "default") or not _is_usual(kind, part, entry))
     }
-    if not pretrained:
+    if "pretrained" in inner.knobs:
+        knobs["pretrained"] = pretrained
+    if "head" in inner.meta and not pretrained:
         own["head"] = "gap"  # nobody asks it for classes, and the other heads are large
     own_parts = make_parts(inner, own)
     network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **knobs)
