@@ -1,6 +1,7 @@
-"""Every family of classifiers as a backbone: sizes, gradients, copies, and that it computes what it did before."""
+"""Every family of classifiers as a backbone: stages, sizes, gradients, copies. Others: tests/test_feature_info.py."""
 
 from copy import deepcopy
+from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -16,6 +17,8 @@ from dlzoo.core.registries import BACKBONES, POOLS
 from dlzoo.layers.ceil_mode import round_up
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
+from dlzoo.models.feature_info import FeatureInfo, HookedFeatures
+from dlzoo.models.feature_maps import FeatureNetwork
 
 #: A small form of each family, and the stride at which it ends.
 SMALL: dict[str, tuple[dict[str, Any], int]] = {
@@ -41,6 +44,8 @@ SMALL: dict[str, tuple[dict[str, Any], int]] = {
     "wrn_16_4": ({"widen": 2, "width": 4}, 4),
 }
 STRIDES = (8, 16, 32)
+#: The classifiers that name their feature maps.
+OWN = [name for name in BACKBONES.names() if name not in ("timm", "torchvision")]
 
 
 def classifier(name: str, *, image_size: int = 96, **knobs: Any) -> tuple[nn.Module, Parts]:
@@ -62,7 +67,73 @@ def test_every_family_is_tried() -> None:
         builder = BACKBONES[name].builder
         return getattr(builder, "func", builder)
 
-    assert {family(name) for name in SMALL} == {family(name) for name in BACKBONES.names()}
+    assert {family(name) for name in SMALL} == {family(name) for name in OWN}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_stages_say_what_the_feature_maps_are(name: str) -> None:
+    with torch.device("meta"):
+        network, _ = classifier(name)
+        assert isinstance(network, FeatureNetwork)
+        round_up(network)
+        maps = list(network.eval().feature_maps(torch.empty(1, 3, 75, 101)))
+    said = [(1, channels, ceil(75 / stride), ceil(101 / stride)) for _, stride, channels in network.feature_stages]
+    assert [tuple(x.shape) for x in maps] == said
+    assert all(network.get_submodule(stage.name) for stage in network.feature_stages)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_stages_of_small_images_are_those_that_hooks_find(name: str) -> None:
+    with torch.device("meta"):
+        network, _ = classifier(name, image_size=32)
+    round_up(network)
+    found = FeatureInfo(network, 3, 32).feature_maps
+    assert [stage[1:] for stage in network.feature_stages] == [each.stage[1:] for each in found]
+
+
+@pytest.mark.parametrize(("name", "knobs"), [*((name, {}) for name in SMALL), ("resnet18", {"cross_layer": True})])
+@torch.no_grad()
+def test_feature_maps_and_what_they_need_are_those_that_hooks_find(name: str, knobs: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    network, _ = classifier(name, **knobs)
+    round_up(network)
+    images, hooked = torch.randn(1, 3, 75, 101), HookedFeatures(deepcopy(network.eval()), 3, 96)
+    for index, (own, found) in enumerate(zip(network.feature_stages, hooked.feature_stages, strict=True)):
+        assert own[1:] == found[1:]
+        mine, theirs = deepcopy((network, hooked))
+        mine.remove_after(own)
+        theirs.remove_after(found)
+        assert mine.state_dict().keys() == theirs.network.state_dict().keys()
+        maps = list(islice(mine.feature_maps(images), index + 1))
+        assert all(torch.equal(x, y) for x, y in zip(maps, theirs.feature_maps(images), strict=True))
+        assert maps[-1].shape[1] == own.channels
+
+
+@pytest.mark.parametrize("name", SMALL)
+@torch.no_grad()
+def test_nothing_is_computed_after_the_last_feature_map_that_is_asked_for(name: str) -> None:
+    network, _ = classifier(name)
+    network.eval()
+
+    def fail(module: nn.Module, inputs: Any) -> None:
+        raise AssertionError("the last block is called")
+
+    for module in network.get_submodule(network.feature_stages[-1].name).modules():
+        module.register_forward_pre_hook(fail)
+    maps, images = [], torch.randn(1, 3, 96, 96)
+    for _, x in zip(network.feature_stages[:-1], network.feature_maps(images), strict=False):
+        maps.append(x)
+    assert len(maps) == len(network.feature_stages) - 1
+    with pytest.raises(AssertionError, match="the last block is called"):
+        list(network.feature_maps(images))
+
+
+def test_a_backbone_compiles_as_one_graph() -> None:
+    network, _ = backbone("resnet18")
+    images = torch.randn(1, 3, 64, 64)
+    expected = network.eval()(images)
+    network.compile(backend="eager", dynamic=False, fullgraph=True)
+    assert all(torch.equal(x, y) for x, y in zip(expected, network(images), strict=True))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -192,9 +263,9 @@ def test_maps_between_blocks() -> None:
 
 
 def test_a_stride_in_between_is_refused() -> None:
-    with pytest.raises(UserError, match=r"no maps at stride 12, but at 2, 4, 8, 16, 32"):
+    with pytest.raises(UserError, match=r"no feature maps at stride 12, but at 2, 4, 8, 16, 32"):
         backbone("resnet18", (8, 12))
-    with pytest.raises(UserError, match=r"no maps at stride 48, but at 2, 4, 8, 16, 32, 64"):
+    with pytest.raises(UserError, match=r"no feature maps at stride 48, but at 2, 4, 8, 16, 32, 64"):
         backbone("resnet18", (32, 48))
 
 
@@ -202,8 +273,8 @@ def test_a_stride_in_between_is_refused() -> None:
     ("network", "why"),
     [
         (nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.Linear(4 * 64, 8)), "cannot work on images of 17 px"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(3 * 17**2, 4)), "has no maps"),
-        (nn.Sequential(nn.ZeroPad2d(-1)), "has no maps"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(3 * 17**2, 4)), "has no feature maps"),
+        (nn.Sequential(nn.ZeroPad2d(-1)), "has no feature maps"),
     ],
 )
 def test_a_network_without_maps_is_refused(network: nn.Module, why: str) -> None:

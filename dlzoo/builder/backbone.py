@@ -47,20 +47,23 @@ def make_backbone(
 ) -> Backbone:
     """Build the backbone of the model `entry`: with the parts that were chosen for both, and with its own otherwise.
 
-    A registration's `shared_parts` names kinds that are the same in both also where nobody chose. What the backbone
-    takes counts as taken by the model.
+    A registration's `shared_parts` names kinds that are the same in both also where nobody chose, unless the backbone
+    is from elsewhere. What the backbone takes counts as taken by the model.
     """
     backbone = entry.marks.backbone if backbone == "default" else backbone
-    knobs = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
+    knobs: dict[str, Any] = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
     inner = BACKBONES[knobs.pop("name")]
     pretrained = bool(knobs.pop("pretrained", False))
     shared = entry.marks.shared_parts
     own = {
         kind: part if part != "default" or kind not in shared else getattr(entry.marks, kind)
         for kind, part in chosen.items()
-        if getattr(inner.marks, kind) is not None and (kind in shared or not _is_usual(kind, part, entry))
+        if getattr(inner.marks, kind) is not None
+        and ((kind in shared and getattr(inner.marks, kind) != "default") or not _is_usual(kind, part, entry))
     }
-    if not pretrained:
+    if "pretrained" in inner.knobs:
+        knobs["pretrained"] = pretrained
+    if inner.marks.head is not None and not pretrained:
         own["head"] = "gap"  # nobody asks it for classes, and the other heads are large
     own_parts = make_parts(inner, own)
     network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **knobs)

@@ -101,6 +101,7 @@ def build_model(
     parts.refuse_unused(name, notes_of(network))
     if entry.marks.backbone is not None:
         network.normalisation = normalisation_of(wiring["backbone"].network)
+        network.remarks = list(notes_of(wiring["backbone"].network))
     return filled(network, entry, init, pretrained=pretrained, norm=norm)
 
 

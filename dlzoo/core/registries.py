@@ -105,8 +105,10 @@ BOX_LOSSES = Selection(
 BACKBONES = Selection(
     "backbone",
     MODELS,
-    "a classifier whose maps a detector looks at",
-    admits=lambda marks: marks.head is not None,
+    "a classifier whose feature maps another model uses: a models.feature_maps.FeatureNetwork, or any nn.Module whose"
+    " feature maps are the outputs of its blocks",
+    # Convolutional: it has a head, or what it has is its own (timm, torchvision).
+    admits=lambda marks: marks.backbone is None and (marks.head is not None or marks.norm == "default"),
     common="dlzoo.models.settings:ModelSettings",
 )
 NMS = Registry(

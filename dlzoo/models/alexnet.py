@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Classifier, Stage
 from dlzoo.models.stem import Stem, is_small
 
 
@@ -34,11 +35,13 @@ ONE_COLUMN = Version((64, 192, 384, 256, 256), groups=1, padding=2, all_norms=Tr
 TWO_COLUMNS = Version((96, 256, 384, 384, 256), groups=2, padding=2, all_norms=False)
 
 
-class AlexNet(nn.Module):
+class AlexNet(Classifier):
     """Five convolutions, the first, second and fifth with a 3x3 pooling behind, then fully connected layers.
 
     Small images get a first convolution of 5x5 with stride 1.
     """
+
+    trunk = ("layers",)
 
     def __init__(
         self,
@@ -71,11 +74,14 @@ class AlexNet(nn.Module):
             ConvNormAct(four, five, 3, parts, groups=groups, norm=norm, drop=True),
             parts.pool(five, 3),
         )
+        self.feature_stages = [
+            Stage("layers.0", stride, one),
+            Stage("layers.2", 2 * stride, two),
+            Stage("layers.6", 4 * stride, five),
+            Stage("layers.7", 8 * stride, five),
+        ]
         self.pool = parts.head(five, size)
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.layers(x)))
 
 
 def _register() -> None:

@@ -1,112 +1,99 @@
-"""A classifier of the zoo as the backbone of a detector: its maps, and not its answer."""
+"""A classifier as the backbone of a detector: its feature maps, and not its logits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import UserError, first_line
 from dlzoo.layers.ceil_mode import round_up
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.models.feature_info import Survey, Tap, blocks
+from dlzoo.models.feature_info import HookedFeatures
+from dlzoo.models.feature_maps import FeatureNetwork, Stage
+from dlzoo.models.meta import odd_image, on_meta, unused
 
-#: The most channels of maps beyond the classifier's own.
+#: The most channels of feature maps beyond the classifier's own.
 WIDEST = 512
 
 
-class Enough(Exception):  # noqa: N818 - nothing went wrong
-    """All maps are there, and what the classifier would do with them is of no use."""
-
-
 class Backbone(nn.Module):
-    """Images (N, in_channels, H, W) -> their maps at the strides of `select`, fine to coarse.
+    """Images (N, in_channels, H, W) -> their feature maps at the strides of `select`, fine to coarse.
 
-    A map at stride s has ceil(H / s) pixels (layers.round_up): poolings round up, as in torchvision's SSD300, whose 75
-    pixels become 38. The network loses its last pooling and its head, and with `select` what else the maps do not need.
+    A feature map at stride s has ceil(H / s) pixels (layers.round_up): poolings round up, as in torchvision's SSD300,
+    whose 75 pixels become 38. With `select` the network loses what the feature maps do not need, its head among it.
 
     Args:
-        network: a classifier of BACKBONES; it is changed.
+        network: a classifier of BACKBONES; it is changed. The feature maps of one that does not name them
+            (models.feature_maps.FeatureNetwork) are found by hooks.
         in_channels: of the images.
         image_size: pixels a side of the images that it was built for; others will do.
     """
 
+    _feature_maps: Callable[[Tensor], Iterator[Tensor]]
+
     def __init__(self, network: nn.Module, *, in_channels: int, image_size: int) -> None:
         super().__init__()
-        # The names that these parts have in every classifier of the zoo.
-        vector = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        for name, instead in (("pool", vector), ("drop", nn.Identity()), ("head", nn.Identity())):
-            if hasattr(network, name):
-                setattr(network, name, instead)
         round_up(network)
         self.network, self.deeper = network, nn.ModuleList()
         self._images = in_channels, image_size
-        self._maps: dict[int, Tensor] = {}
-        self._taps, self._chosen = 0, []
+        self._stages: list[Stage] = []
+        self._own, self._strides = 0, []
 
     def select(self, strides: Sequence[int], parts: Parts) -> list[int]:
-        """From now on give the last map at each of `strides` (ascending); their channels. To be called once.
+        """From now on give the feature maps at `strides` (ascending); their channels. To be called once.
 
-        Maps are taken between the blocks of the network, never inside one. Strides beyond its own come from 3x3
-        convolutions with stride 2, of twice the channels and at most 512. Blocks that begin when all maps are there are
-        removed, auxiliary classifiers too; what else has no influence on the maps does not learn.
+        Strides beyond the network's own come from 3x3 convolutions with stride 2, of twice the channels and at most
+        512. Blocks after the last feature map are removed, auxiliary classifiers too; what else has no influence on the
+        feature maps does not learn.
 
         Raises:
-            UserError: for a stride that the network jumps over, and for a network whose maps cannot serve.
+            UserError: for a stride that the network does not have, and for a network without feature maps.
         """
-        survey = Survey(self.network, *self._images)
-        own = sorted(survey.taps)
-        channels = {stride: survey.taps[stride].map.shape[1] for stride in own}
-        stride = own[-1]
+        features = self._features()
+        channels = dict(sorted((stage.stride, stage.channels) for stage in features.feature_stages))
+        stride = self._own = max(channels)
         while stride < max(strides):
             channels[2 * stride] = min(2 * channels[stride], WIDEST)
             self.deeper.append(ConvNormAct(channels[stride], channels[2 * stride], 3, parts, stride=2))
             stride *= 2
         for wanted in strides:
             if wanted not in channels:
-                raise UserError(f"the backbone has no maps at stride {wanted}, but at {', '.join(map(str, channels))}")
-        used = [stride for stride in channels if stride in strides or (self.deeper and stride >= own[-1])]
-        self._chosen = [used.index(stride) for stride in strides]
-        self._tap([survey.taps[stride] for stride in used if stride in survey.taps], survey)
+                known = ", ".join(map(str, channels))
+                raise UserError(f"the backbone has no feature maps at stride {wanted}, but at {known}")
+        needed = {*strides, self._own} if self.deeper else {*strides}
+        last = max(index for index, stage in enumerate(features.feature_stages) if stage.stride in needed)
+        self._stages, self._strides = features.feature_stages[: last + 1], list(strides)
+        self._feature_maps = features.feature_maps
+        features.remove_after(self._stages[-1])
+        self._freeze_unused()
         return [channels[stride] for stride in strides]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        try:
-            self.network(images)
-        except Enough:
-            pass
-        finally:
-            # The network must not hold on to them: it could not be copied.
-            kept, self._maps = self._maps, {}
-        maps = [kept[level] for level in range(self._taps)]
+        # The stages come first: when they end, nothing more is computed.
+        found = zip(self._stages, self._feature_maps(images), strict=False)
+        maps = {stage.stride: x for stage, x in found if stage.stride in self._strides or stage.stride == self._own}
+        stride = self._own
         for layer in self.deeper:
-            maps.append(layer(maps[-1]))
-        return [maps[level] for level in self._chosen]
+            maps[2 * stride] = layer(maps[stride])
+            stride *= 2
+        return [maps[stride] for stride in self._strides]
 
-    def _tap(self, taps: list[Tap], survey: Survey) -> None:
-        """Keep these maps in every forward pass, end it when all are there, and remove what would come after."""
-        for path in survey.without_influence(tap.map for tap in taps):
+    def _features(self) -> FeatureNetwork:
+        """The network itself if it names its feature maps, else what finds them."""
+        network = self.network
+        return network if isinstance(network, FeatureNetwork) else HookedFeatures(network, *self._images)
+
+    def _freeze_unused(self) -> None:
+        """Let parameters that no selected feature map depends on not learn."""
+        image, copy = odd_image(*self._images), on_meta(self).eval()
+        try:
+            with torch.enable_grad():
+                maps = copy(image)
+        except RuntimeError as error:
+            size = image.shape[-1]
+            raise UserError(f"the backbone cannot work on images of {size} px: {first_line(error)}") from error
+        for path in unused(copy.network, maps):
             self.network.get_parameter(path).requires_grad_(False)
-        last = max(tap.moment for tap in taps)
-        for path, _ in list(blocks(self.network, whole=True)):
-            if survey.begins.get(path, last) >= last:
-                self.network.set_submodule(path, nn.Identity())
-        self._taps = len(taps)
-        for level, tap in enumerate(taps):
-            block = self.network.get_submodule(tap.path)
-            # Partials of bound methods, unlike closures, belong to the copy in a copy of the network.
-            if tap.given:
-                block.register_forward_pre_hook(partial(self._keep_given, level))
-            else:
-                block.register_forward_hook(partial(self._keep, level))
-
-    def _keep(self, level: int, block: nn.Module, given: Any, output: Tensor) -> None:
-        self._maps[level] = output
-        if len(self._maps) == self._taps:
-            raise Enough
-
-    def _keep_given(self, level: int, block: nn.Module, given: tuple[Tensor, ...]) -> None:
-        self._keep(level, block, None, given[0])

@@ -13,6 +13,7 @@ from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride
 from dlzoo.models.stem import Stem, is_small
 
 #: Blocks of the five stages; each stage is twice as wide as the one before.
@@ -73,11 +74,13 @@ class CrossStage(nn.Module):
         return self.merge(torch.cat([around, self.transition(self.blocks(through))], dim=1))
 
 
-class Darknet(nn.Module):
+class Darknet(Classifier):
     """A 3x3 convolution, five stages, pooling, head. On small images the first two stages keep the size.
 
     The stem is `width` wide, the last stage 32 times as wide.
     """
+
+    trunk = ("stem", "stages")
 
     def __init__(
         self,
@@ -94,16 +97,16 @@ class Darknet(nn.Module):
         super().__init__()
         strides = (1, 1, 2, 2, 2) if is_small(stem, image_size) else (2,) * 5
         self.stem = ConvNormAct(in_channels, width, 3, parts, fixed=True)
-        stages = []
+        stages, outputs, reduction = [], [Stage("stem", 1, width)], 1
         for index, (depths, stride) in enumerate(zip(depths_of(DEPTHS), strides, strict=True)):
             channels = width << index
             stages.append(stage(channels, 2 * channels, depths, parts, stride=stride, first=index == 0))
+            reduction *= stride
+            outputs.append(Stage(f"stages.{index}", reduction, 2 * channels))
         self.stages = nn.Sequential(*stages)
-        self.pool = parts.head(32 * width, ceil(image_size / (8 if strides[0] == 1 else 32)))
+        self.feature_stages = last_at_each_stride(outputs)
+        self.pool = parts.head(32 * width, ceil(image_size / reduction))
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.stages(self.stem(x))))
 
 
 def _register() -> None:

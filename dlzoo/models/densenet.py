@@ -13,7 +13,8 @@ from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Fraction, PositiveInt
 from dlzoo.layers.conv import NormAct, NormActConv
 from dlzoo.layers.parts import Parts
-from dlzoo.models.stem import Stem, make_stem, stem_stride
+from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride
+from dlzoo.models.stem import Stem, make_stem, stem_outputs, stem_stride
 
 
 class DenseLayer(nn.Module):
@@ -33,15 +34,17 @@ class DenseLayer(nn.Module):
         return torch.cat([x, self.attention(self.grow(self.reduce(x)))], dim=1)
 
 
-class DenseNet(nn.Module):
+class DenseNet(Classifier):
     """Stem, dense blocks with a transition (1x1 convolution, 2x2 average pooling) between, norm, pooling, head."""
+
+    trunk = ("stem", "blocks", "last")
 
     def __init__(
         self,
         depths: tuple[int, ...],
         *,
         stem: nn.Module,
-        stem_channels: int,
+        stem_outputs: list[Stage],
         growth_rate: int,
         bottleneck: bool,
         compression: float,
@@ -51,7 +54,8 @@ class DenseNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = stem
-        channels = stem_channels
+        _, stride, channels = stem_outputs[-1]
+        outputs = list(stem_outputs)
         blocks: list[nn.Module] = []
         for index, depth in enumerate(depths):
             for _ in range(depth):
@@ -61,15 +65,15 @@ class DenseNet(nn.Module):
                 kept = int(channels * compression)
                 if kept < 1:
                     raise UserError(f"model.compression={compression:g} leaves no channel of {channels}")
-                blocks += [NormActConv(channels, kept, 1, parts), parts.pool(kept)]
-                channels = kept
+                blocks.append(NormActConv(channels, kept, 1, parts))
+                outputs.append(Stage(f"blocks.{len(blocks) - 1}", stride, kept))
+                blocks.append(parts.pool(kept))
+                stride, channels = 2 * stride, kept
         self.blocks = nn.Sequential(*blocks)
         self.last = NormAct(channels, parts)
+        self.feature_stages = last_at_each_stride([*outputs, Stage("last", stride, channels)])
         self.pool = parts.head(channels, size)
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.last(self.blocks(self.stem(x)))))
 
 
 def imagenet_densenet(
@@ -92,7 +96,7 @@ def imagenet_densenet(
     return DenseNet(
         depths,
         stem=make_stem(stem, in_channels, 2 * growth_rate, image_size, parts),
-        stem_channels=2 * growth_rate,
+        stem_outputs=stem_outputs(stem, image_size, 2 * growth_rate),
         growth_rate=growth_rate,
         bottleneck=bottleneck,
         compression=compression,
@@ -124,7 +128,7 @@ def cifar_densenet(
         ((depth - 4) // (6 if bottleneck else 3),) * 3,
         # No bias: as in the paper, and the first layer after it is a norm or has a bias.
         stem=nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False),
-        stem_channels=stem_channels,
+        stem_outputs=[Stage("stem", 1, stem_channels)],
         growth_rate=growth_rate,
         bottleneck=bottleneck,
         compression=compression,

@@ -1,114 +1,218 @@
-"""Where a network has its maps, found out without memory."""
+"""The feature maps of networks from elsewhere, which do not name them: found and kept by hooks.
+
+Networks of timm, of torchvision and of plug-ins are such; the classifiers of this package name their own
+(models.feature_maps).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from copy import deepcopy
-from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.models.feature_maps import Stage
+from dlzoo.models.meta import odd_image, on_meta
 
-Network = TypeVar("Network", bound=nn.Module)
+
+class FeaturesReady(Exception):  # noqa: N818 - nothing went wrong
+    """All feature maps that are wanted are computed: the rest of the forward pass is not needed."""
 
 
-class Tap(NamedTuple):
-    """Where a map can be had.
+class Call(NamedTuple):
+    """What a module takes, or returns, when it is called once.
 
     Attributes:
-        path: of a block, whose output it is.
-        given: whether it is the block's input instead, which no other block put out.
-        moment: when; comparable with that at which a block begins.
-        map: as it was on the meta device, (1, C, H, W).
+        path: of the module.
+        is_input: whether `value` is its input, and not its output.
+        value: usually a tensor, on the meta device.
+        version: of the tensor; operations in place make a new one.
     """
 
     path: str
-    given: bool
-    moment: int
-    map: Tensor
+    is_input: bool
+    value: Any
+    version: int
 
 
-class Survey:
-    """What one pass through a network shows of it, between its blocks.
-
-    Args:
-        network: any; it stays as it is.
-        in_channels: of its images.
-        image_size: pixels a side of its images; it is tried on a size at which maps that round up have a pixel more.
+class FeatureMap(NamedTuple):
+    """A feature map, and where a hook finds it.
 
     Attributes:
-        taps: stride -> the last map with ceil(H / stride) pixels of images with H.
-        begins: path -> when the block begins; without those that were not called.
+        stage: named by the block.
+        is_input: whether it is the block's input, because no block returns it.
+        time: when it is computed; comparable with `FeatureInfo.blocks`.
+        channels_last: whether it is (N, H, W, channels).
+    """
+
+    stage: Stage
+    is_input: bool
+    time: int
+    channels_last: bool
+
+
+class FeatureInfo:
+    """The feature maps between the blocks of a network, found by a pass on the meta device.
+
+    Blocks are the children of the network. Sequences, lists, and modules that take a feature map and return something
+    else (as the body of a classifier does) are no blocks, but their children are.
+
+    Args:
+        network: stays as it is. Its poolings and strides are expected to round up (layers.round_up).
+        in_channels: of its images.
+        image_size: pixels a side of its images.
+
+    Attributes:
+        feature_maps: the last one at each stride, in the order in which they are computed.
+        blocks: path of a block -> when it is called first, None if never.
 
     Raises:
-        UserError: if there is no map, and if the network cannot work on images of another size.
+        UserError: if there are no feature maps, or the network cannot work on images of another size.
     """
 
     def __init__(self, network: nn.Module, in_channels: int, image_size: int) -> None:
-        self._side = 1 << (image_size - 1).bit_length()
-        self._clock = count()
-        images = torch.empty(1, in_channels, self._side + 1, self._side + 1, device="meta")
-        self._known = [images]
-        self._network = without_memory(network).eval()
-        self.taps: dict[int, Tap] = {}
-        self.begins: dict[str, int] = {}
-        for path, block in blocks(self._network):
-            self._watch(path, block)
+        image = odd_image(in_channels, image_size)
+        copy, calls = on_meta(network).eval(), []
+        for path, module in copy.named_modules():
+            # Before the hooks of layers.round_up, which enlarge what some blocks take.
+            module.register_forward_pre_hook(partial(_note_input, calls, path), prepend=True)
+            module.register_forward_hook(partial(_note_output, calls, path))
         try:
             with torch.enable_grad():
-                self._network(images)
-        except RuntimeError as error:
-            size = self._side + 1
-            raise UserError(f"the backbone cannot work on images of {size} px: {first_line(error)}") from error
-        if not self.taps:
-            raise UserError("the backbone has no maps of which a pixel stands for a square of 2, 4, 8, ... pixels")
-
-    def without_influence(self, maps: Iterable[Tensor]) -> list[str]:
-        """The paths of the parameters on which `maps` of the taps do not depend."""
-        reached, seen, todo = set(), set(), [x.grad_fn for x in maps]
-        while todo:
-            node = todo.pop()
-            if node is not None and node not in seen:
-                seen.add(node)
-                reached.add(id(getattr(node, "variable", None)))  # the leaves of autograd's graph have one
-                todo += [before for before, _ in node.next_functions]
-        return [path for path, parameter in self._network.named_parameters() if id(parameter) not in reached]
-
-    def _watch(self, path: str, block: nn.Module) -> None:
-        block.register_forward_pre_hook(lambda _, given: self._see(path, True, given[0]))
-        block.register_forward_hook(lambda _, given, output: self._see(path, False, output))
-
-    def _see(self, path: str, given: bool, maps: Any) -> None:
-        moment = next(self._clock)
-        if given:
-            self.begins[path] = moment
-        # What comes out of one block goes into another: it is the same map.
-        if isinstance(maps, Tensor) and maps.dim() == 4 and not any(maps is other for other in self._known):
-            self._known.append(maps)
-            side = maps.shape[-1] - 1
-            if side > 0 and self._side % side == 0:
-                self.taps[self._side // side] = Tap(path, given, moment, maps)
+                copy(image)
+        except Exception as error:  # whatever code from elsewhere raises
+            raise UserError(
+                f"the backbone cannot work on images of {image.shape[-1]} px ({first_line(error)}); choose a"
+                " convolutional network, such as resnet18, which takes images of any size"
+            ) from error
+        times: dict[str, list[int]] = {path: [] for path, _ in copy.named_modules()}
+        for time, call in enumerate(calls):
+            times[call.path].append(time)
+        opened = {path for path, of_module in times.items() if _returns_something_else([calls[t] for t in of_module])}
+        paths = dict(_blocks(copy, opened))
+        self.blocks = {path: min(times[path], default=None) for path, is_block in paths.items() if is_block}
+        # Of a block that is called twice a hook would not know which call it is.
+        once = {path for path in paths if len(times[path]) == 2}
+        self.feature_maps = _last_at_each_stride(calls, once, image)
+        if not self.feature_maps:
+            raise UserError(
+                "the backbone has no feature maps at strides 2, 4, 8, ...; choose a convolutional network, such as"
+                " resnet18"
+            )
 
 
-def blocks(network: nn.Module, *, whole: bool = False, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """(path, module) of what a network is put together from: its children, sequences and lists opened.
+class HookedFeatures:
+    """Any network as a FeatureNetwork: hooks keep its feature maps, and an exception ends the pass behind the last one.
 
-    `whole`: without those sequences and lists themselves.
+    Feature maps can be computed when `remove_after` was called, and all that are left are computed at once.
+
+    Args:
+        network: it is changed by `remove_after`.
+        in_channels: of its images.
+        image_size: pixels a side of its images.
+
+    Raises:
+        UserError: as FeatureInfo.
     """
+
+    def __init__(self, network: nn.Module, in_channels: int, image_size: int) -> None:
+        self.network = network
+        self._info = FeatureInfo(network, in_channels, image_size)
+        self.feature_stages = [found.stage for found in self._info.feature_maps]
+        self._wanted = 0
+        self._kept: dict[int, Tensor] = {}
+
+    def feature_maps(self, images: Tensor) -> Iterator[Tensor]:
+        try:
+            self.network(images)
+        except FeaturesReady:
+            pass
+        finally:
+            # Nothing must hold on to them: a network that did could not be copied.
+            kept, self._kept = self._kept, {}
+        return iter([kept[index] for index in range(self._wanted)])
+
+    def remove_after(self, stage: Stage) -> None:
+        """Replace by nn.Identity all blocks that are called later, or never; set the hooks."""
+        index = self.feature_stages.index(stage)
+        last = self._info.feature_maps[index]
+        for path, begins in self._info.blocks.items():
+            if begins is None or begins >= last.time:
+                self.network.set_submodule(path, nn.Identity())
+        self._wanted = index + 1
+        for level, found in enumerate(self._info.feature_maps[: self._wanted]):
+            block = self.network.get_submodule(found.stage.name)
+            # Partials of bound methods, unlike closures, belong to the copy in a copy of the network.
+            if found.is_input:
+                block.register_forward_pre_hook(partial(self._keep_input, level, found.channels_last), prepend=True)
+            else:
+                block.register_forward_hook(partial(self._keep, level, found.channels_last))
+
+    def _keep(self, level: int, channels_last: bool, block: nn.Module, inputs: Any, output: Tensor) -> None:
+        self._kept[level] = output.permute(0, 3, 1, 2) if channels_last else output
+        if len(self._kept) == self._wanted:
+            raise FeaturesReady
+
+    def _keep_input(self, level: int, channels_last: bool, block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._keep(level, channels_last, block, None, inputs[0])
+
+
+def _note_input(calls: list[Call], path: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    _note(calls, path, True, inputs[0] if inputs else None)
+
+
+def _note_output(calls: list[Call], path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    _note(calls, path, False, output)
+
+
+def _note(calls: list[Call], path: str, is_input: bool, value: Any) -> None:
+    calls.append(Call(path, is_input, value, value._version if isinstance(value, Tensor) else 0))
+
+
+def _returns_something_else(calls: list[Call]) -> bool:
+    """Whether a module takes an image or a feature map and does not return a feature map."""
+    given, returned = (next((call.value for call in calls if call.is_input is kind), None) for kind in (True, False))
+    return isinstance(given, Tensor) and given.dim() == 4 and not (isinstance(returned, Tensor) and returned.dim() == 4)
+
+
+def _blocks(network: nn.Module, opened: set[str], path: str = "") -> Iterator[tuple[str, bool]]:
+    """(path, whether it is a block) of the blocks of a network and of what holds them."""
     for name, child in network.named_children():
-        opened = isinstance(child, nn.Sequential | nn.ModuleList)
-        if not (opened and whole):
-            yield path + name, child
-        if opened:
-            yield from blocks(child, whole=whole, path=f"{path}{name}.")
+        is_open = isinstance(child, nn.Sequential | nn.ModuleList) or (
+            path + name in opened and any(True for _ in child.children())
+        )
+        if is_open:
+            yield from _blocks(child, opened, f"{path}{name}.")
+        # A sequence may do more than its blocks: what it returns can be a feature map of its own.
+        yield path + name, not is_open
 
 
-def without_memory(network: Network) -> Network:
-    """A copy on the meta device, made without copying a weight."""
-    memo: dict[int, Any] = {id(buffer): torch.empty_like(buffer, device="meta") for buffer in network.buffers()}
-    for parameter in network.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"))
-    return deepcopy(network, memo)
+def _last_at_each_stride(calls: list[Call], paths: set[str], image: Tensor) -> list[FeatureMap]:
+    """The last feature map at each stride among what the modules at `paths` take and return."""
+    found: dict[int, FeatureMap] = {}
+    # What one block returns another takes: it is the same feature map, unless it was changed in place.
+    known = {id(image): image._version}
+    for time, call in enumerate(calls):
+        if call.path not in paths or not isinstance(call.value, Tensor) or known.get(id(call.value)) == call.version:
+            continue
+        known[id(call.value)] = call.version
+        place = _place(call.value, image.shape[-1] - 1)
+        if place:
+            stride, channels, channels_last = place
+            stage = Stage(call.path, stride, channels)
+            found.pop(stride, None)  # so that the order is that of their times
+            found[stride] = FeatureMap(stage, call.is_input, time, channels_last)
+    return list(found.values())
+
+
+def _place(value: Tensor, side: int) -> tuple[int, int, bool] | None:
+    """(stride, channels, whether channels are last) of a feature map of images of `side` + 1 px; None for others."""
+    for channels_last, dims in ((False, (1, 2, 3)), (True, (3, 1, 2))):
+        if value.dim() == 4:
+            channels, height, width = (value.shape[dim] for dim in dims)
+            if height == width > 1 and side % (height - 1) == 0:
+                return side // (height - 1), channels, channels_last
+    return None

@@ -13,6 +13,7 @@ from dlzoo.core.schema import BelowOne, NonNegative, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.head import WithAuxiliary
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride
 from dlzoo.models.stem import Stem, is_small
 
 #: Table 1: channels of #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj; the modules 3a to 5b.
@@ -86,13 +87,15 @@ class AuxiliaryHead(nn.Module):
     **{"head": "gap"},
     torchvision={"bn": "googlenet"},
 )
-class GoogLeNet(nn.Module):
+class GoogLeNet(Classifier):
     """Stem, nine Inception modules in three stages, pooling, dropout, head. On small images the stem keeps their size.
 
     `kernels`: of the three convolutions of a module; torchvision's weights have 3 where the paper has 1,3,5; 3,3,3 is
     one size only. `reduction` false leaves the 1x1 reductions out. `aux` adds the two auxiliary classifiers, whose
     losses count `aux_weight` in training.
     """
+
+    trunk = ("stem", "stage3", "pool3", "stage4", "pool4", "stage5")
 
     def __init__(
         self,
@@ -113,6 +116,8 @@ class GoogLeNet(nn.Module):
             raise UserError(f"model.kernels are three numbers, such as [1,3,5], not {list(kernels)}")
         small = is_small(stem, image_size)
         self.stem = small_stem(in_channels, parts) if small else photo_stem(in_channels, parts)
+        outputs = [Stage("stem", 1, 192)] if small else list(PHOTO_STEM)
+        stride = outputs[-1].stride
 
         def stage(number: int, channels: int) -> tuple[nn.Sequential, list[int]]:
             """The modules of a stage, and the channels that come out of each."""
@@ -120,6 +125,7 @@ class GoogLeNet(nn.Module):
             for row in TABLE[number]:
                 modules.append(Inception(widths[-1], row, kernels, reduction, parts))
                 widths.append(modules[-1].out_channels)
+            outputs.append(Stage(f"stage{number}", stride << (number - 3), widths[-1]))
             return nn.Sequential(*modules), widths[1:]
 
         self.stage3, widths3 = stage(3, 192)
@@ -127,6 +133,7 @@ class GoogLeNet(nn.Module):
         self.stage4, widths4 = stage(4, widths3[-1])
         self.pool4 = parts.pool(widths4[-1], 2, ceil_mode=True)
         self.stage5, widths5 = stage(5, widths4[-1])
+        self.feature_stages = last_at_each_stride(outputs)
         self.aux_weight = aux_weight
         self.aux1 = AuxiliaryHead(widths4[0], num_classes, parts) if aux else None
         self.aux2 = AuxiliaryHead(widths4[3], num_classes, parts) if aux else None
@@ -147,6 +154,10 @@ class GoogLeNet(nn.Module):
                 auxiliary.append(head(x))
         logits = self.head(self.drop(self.pool(self.stage5(self.pool4(x)))))
         return WithAuxiliary(logits, tuple(auxiliary), self.aux_weight) if auxiliary else logits
+
+
+#: What comes out of the blocks of `photo_stem`.
+PHOTO_STEM = [Stage("stem.0", 2, 64), Stage("stem.3", 4, 192), Stage("stem", 8, 192)]
 
 
 def photo_stem(in_channels: int, parts: Parts) -> nn.Sequential:

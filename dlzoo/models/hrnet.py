@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from math import ceil
 from typing import cast
@@ -13,7 +14,8 @@ from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
-from dlzoo.models.resnet import BasicBlock, Bottleneck
+from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride, run
+from dlzoo.models.residual import BasicBlock, Bottleneck
 from dlzoo.models.stem import Stem, is_small
 
 #: Exchanges of the stages with two, three and four branches.
@@ -74,7 +76,7 @@ class Exchange(nn.Module):
         return self.fuse([branch(x) for branch, x in zip(self.branches, maps, strict=True)])
 
 
-class Stage(nn.Module):
+class BranchStage(nn.Module):
     """One branch more, half as fine as the last, and several exchanges: maps of n branches -> of n + 1."""
 
     def __init__(self, before: list[int], widths: list[int], depths: list[list[float]], parts: Parts) -> None:
@@ -91,7 +93,7 @@ class Stage(nn.Module):
         return maps
 
 
-class HRNet(nn.Module):
+class HRNet(Classifier):
     """Stem, four bottlenecks, stages with two, three and four branches, and the head for classification (appendix).
 
     The branches are `width`, 2 * width, ... wide. Small images get a stem that keeps their size.
@@ -122,7 +124,7 @@ class HRNet(nn.Module):
         self.stages = nn.ModuleList()
         for branches, modules in enumerate(MODULES, 2):
             widths = [width << branch for branch in range(branches)]
-            self.stages.append(Stage(before, widths, module_depths[:modules], parts))
+            self.stages.append(BranchStage(before, widths, module_depths[:modules], parts))
             before, module_depths = widths, module_depths[modules:]
         self.widen = nn.ModuleList(Bottleneck(c, wide, 1, parts) for c, wide in zip(before, HEAD_WIDTHS, strict=True))
         # As in the reference these have biases beside their norms.
@@ -130,18 +132,35 @@ class HRNet(nn.Module):
             ConvNormAct(4 * wide, 8 * wide, 3, parts, stride=2, bias=True) for wide in HEAD_WIDTHS[:-1]
         )
         self.last = ConvNormAct(4 * HEAD_WIDTHS[-1], FEATURES, 1, parts, bias=True)
+        self.feature_stages = last_at_each_stride(
+            [
+                Stage("stem.0", stride, 64),
+                Stage("widen.0", stride**2, 4 * HEAD_WIDTHS[0]),
+                *(Stage(f"down.{i}", stride**2 << (i + 1), 4 * wide) for i, wide in enumerate(HEAD_WIDTHS[1:])),
+                Stage("last", 8 * stride**2, FEATURES),
+            ]
+        )
         self.pool = parts.head(FEATURES, ceil(image_size / (8 * stride**2)))
         self.head = nn.Linear(self.pool.out_features, num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        maps = [self.first(self.stem(x))]
+    def features(self, images: Tensor) -> Tensor:
+        x = images
+        for _, x in self.outputs(images):  # noqa: B007 - the last one is returned
+            pass
+        return x
+
+    def outputs(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The outputs of `down` are those after the finer branch is added."""
+        x = yield from run("stem", self.stem, images)
+        maps = [self.first(x)]
         for stage in self.stages:
             maps = stage(maps)
-        wide = [widen(x) for widen, x in zip(self.widen, maps, strict=True)]
-        merged = wide[0]
-        for down, finer in zip(self.down, wide[1:], strict=True):
-            merged = down(merged) + finer
-        return self.head(self.pool(self.last(merged)))
+        merged, *coarser = [widen(x) for widen, x in zip(self.widen, maps, strict=True)]
+        yield "widen.0", merged
+        for index, (down, x) in enumerate(zip(self.down, coarser, strict=True)):
+            merged = down(merged) + x
+            yield f"down.{index}", merged
+        yield "last", self.last(merged)
 
 
 def _register() -> None:

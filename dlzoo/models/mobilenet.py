@@ -12,6 +12,7 @@ from dlzoo.core.schema import BelowOne, Positive, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride
 from dlzoo.models.stem import Stem, is_small
 
 
@@ -39,11 +40,13 @@ class SeparableBlock(nn.Module):
     source="arXiv:1704.04861, table 1",
     **{"norm": "bn", "act": "relu", "init": "he", "attention": "none", "drop": "none", "head": "gap"},
 )
-class MobileNetV1(nn.Module):
+class MobileNetV1(Classifier):
     """Depthwise-separable convolutions, `width` times as wide as in table 1.
 
     Small images keep their size in the stem and where the maps are halved first.
     """
+
+    trunk = ("stem", "blocks")
 
     def __init__(
         self,
@@ -59,17 +62,17 @@ class MobileNetV1(nn.Module):
         stride = 1 if is_small(stem, image_size) else 2
         channels = round_channels(32 * width)
         self.stem = ConvNormAct(in_channels, channels, 3, parts, stride=stride, fixed=True)
-        blocks = []
+        blocks, outputs, reduction = [], [Stage("stem", stride, channels)], stride
         rows = [(64, 1), (128, stride), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
         for wide, block_stride in rows:
             before, channels = channels, round_channels(wide * width)
+            reduction *= block_stride
+            outputs.append(Stage(f"blocks.{len(blocks)}", reduction, channels))
             blocks.append(SeparableBlock(before, channels, block_stride, parts))
         self.blocks = nn.Sequential(*blocks)
+        self.feature_stages = last_at_each_stride(outputs)
         self.pool = parts.head(channels, ceil(image_size / (8 * stride**2)))
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.blocks(self.stem(x))))
 
 
 class InvertedResidual(nn.Module):
@@ -104,13 +107,15 @@ class InvertedResidual(nn.Module):
     **{"norm": "bn", "act": "relu6", "init": "he", "attention": "none", "drop": "none", "head": "gap"},
     torchvision={"bn": "mobilenet_v2"},
 )
-class MobileNetV2(nn.Module):
+class MobileNetV2(Classifier):
     """Inverted residuals with linear bottlenecks, `width` times as wide as in table 2.
 
     `linear` false puts an activation at the end of each block. bottleneck=ordinary turns the blocks inside out, as in
     ResNet: `expansion` times as wide between them, narrow in their middle, where the depthwise convolution is; a block
     costs about the same. Small images keep their size in the stem and where the maps are halved first.
     """
+
+    trunk = ("stem", "blocks", "last")
 
     def __init__(
         self,
@@ -133,7 +138,7 @@ class MobileNetV2(nn.Module):
         # Expansion, channels, blocks and stride of table 2.
         rows = [(1, 16, 1, 1), (expansion, 24, 2, stride), (expansion, 32, 3, 2), (expansion, 64, 4, 2)]
         rows += [(expansion, 96, 3, 1), (expansion, 160, 3, 2), (expansion, 320, 1, 1)]
-        blocks = []
+        blocks, outputs, reduction = [], [Stage("stem", stride, channels)], stride
         places = depths_of([row[2] for row in rows])
         for (factor, wide, repeats, row_stride), depths in zip(rows, places, strict=True):
             for index in range(repeats):
@@ -143,19 +148,17 @@ class MobileNetV2(nn.Module):
                     hidden = before * factor
                 else:
                     before, channels, hidden = channels, narrow * factor, narrow
-                blocks.append(
-                    InvertedResidual(
-                        *(before, channels, hidden, row_stride if index == 0 else 1, parts),
-                        linear=linear,
-                        depth=depths[index],
-                    )
-                )
+                place = (before, channels, hidden, row_stride if index == 0 else 1, parts)
+                blocks.append(InvertedResidual(*place, linear=linear, depth=depths[index]))
+            reduction *= row_stride
+            outputs.append(Stage(f"blocks.{len(blocks) - 1}", reduction, channels))
         self.blocks = nn.Sequential(*blocks)
         features = round_channels(1280 * max(1.0, width))
         self.last = ConvNormAct(channels, features, 1, parts)
+        self.feature_stages = last_at_each_stride([*outputs, Stage("last", reduction, features)])
         self.pool = parts.head(features, ceil(image_size / (8 * stride**2)))
         self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(self.pool.out_features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.drop(self.pool(self.last(self.blocks(self.stem(x))))))
+        return self.head(self.drop(self.pool(self.features(x))))

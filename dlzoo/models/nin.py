@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Classifier, Stage
 
 
 def conv_layer(in_channels: int, widths: tuple[int, ...], kernel_size: int, parts: Parts) -> nn.Sequential:
@@ -26,13 +27,15 @@ def conv_layer(in_channels: int, widths: tuple[int, ...], kernel_size: int, part
     **{"norm": "none", "act": "relu", "init": "he", "conv": "standard", "pool": "max", "head": "gap"},
     drop={"name": "dropout", "rate": 0.5},
 )
-class NIN(nn.Module):
+class NIN(Classifier):
     """Three mlpconv layers, pooling and dropout between them, and global average pooling.
 
     The paper ends with a map a class, whose mean is the logit; averaging first and then weighing, as here, is the same
     without the ReLU on those maps. `mlpconv` false leaves the 1x1 convolutions out. The third layer is `width` wide,
     the others in proportion.
     """
+
+    trunk = ("layers",)
 
     def __init__(
         self,
@@ -61,8 +64,10 @@ class NIN(nn.Module):
             parts.drop(),
             conv_layer(second[-1], third, 3, parts),
         )
+        self.feature_stages = [
+            Stage("layers.0", 1, first[-1]),
+            Stage("layers.3", 2, second[-1]),
+            Stage("layers.6", 4, third[-1]),
+        ]
         self.pool = parts.head(third[-1], max(image_size // 4, 1))
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.layers(x)))

@@ -14,8 +14,9 @@ from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import NormAct, NormActConv, needs_bias
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride
 from dlzoo.models.resnet import RESIDUAL
-from dlzoo.models.stem import Stem, stem_stride
+from dlzoo.models.stem import Stem, stem_outputs, stem_stride
 
 #: (in_channels, width, stride, parts, depth) -> a block that knows its `out_channels`.
 Block = Callable[[int, int, int, Parts, float], Any]
@@ -72,11 +73,13 @@ def make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Modu
     return nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
 
 
-class PreActResNet(nn.Module):
+class PreActResNet(Classifier):
     """Stem, stages of pre-activation blocks, a last norm and activation, pooling, head.
 
     The first block is as all others; the paper activates its input before the two paths part (appendix), WRN does not.
     """
+
+    trunk = ("stem", "stages", "last")
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class PreActResNet(nn.Module):
         depths: tuple[int, ...],
         *,
         stem: nn.Module,
-        stem_channels: int,
+        stem_outputs: list[Stage],
         width: int,
         size: int,
         num_classes: int,
@@ -92,8 +95,8 @@ class PreActResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = stem
-        channels = stem_channels
-        stages = []
+        _, first_stride, channels = stem_outputs[-1]
+        stages, outputs = [], list(stem_outputs)
         for stage, of_stage in enumerate(depths_of(depths)):
             blocks = []
             for index, depth in enumerate(of_stage):
@@ -101,13 +104,13 @@ class PreActResNet(nn.Module):
                 blocks.append(block(channels, width << stage, stride, parts, depth))
                 channels = blocks[-1].out_channels
             stages.append(nn.Sequential(*blocks))
+            outputs.append(Stage(f"stages.{stage}", first_stride << stage, channels))
         self.stages = nn.Sequential(*stages)
         self.last = NormAct(channels, parts)
+        outputs.append(Stage("last", outputs[-1].stride, channels))
+        self.feature_stages = last_at_each_stride(outputs)
         self.pool = parts.head(channels, size)
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.last(self.stages(self.stem(x)))))
 
 
 def imagenet_preact_resnet(
@@ -133,7 +136,7 @@ def imagenet_preact_resnet(
         block,
         depths,
         stem=first,
-        stem_channels=width,
+        stem_outputs=stem_outputs(stem, image_size, width),
         width=width,
         size=ceil(image_size / (8 * stride)),
         num_classes=num_classes,
@@ -157,7 +160,7 @@ def cifar_preact_resnet(
         block,
         (depth,) * 3,
         stem=bare_conv(in_channels, width),
-        stem_channels=width,
+        stem_outputs=[Stage("stem", 1, width)],
         width=width,
         size=ceil(image_size / 4),
         num_classes=num_classes,
@@ -184,7 +187,7 @@ def wide_resnet(
         PreActBasic,
         (depth,) * 3,
         stem=bare_conv(in_channels, width),
-        stem_channels=width,
+        stem_outputs=[Stage("stem", 1, width)],
         width=width * widen,
         size=ceil(image_size / 4),
         num_classes=num_classes,

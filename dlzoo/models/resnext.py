@@ -14,8 +14,10 @@ from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct, needs_bias
 from dlzoo.layers.parts import Parts
-from dlzoo.models.resnet import RESIDUAL, Bottleneck, Downsample, ResNet, ShortcutKind, make_shortcut
-from dlzoo.models.stem import Stem, make_stem, stem_stride
+from dlzoo.models.feature_maps import Stage
+from dlzoo.models.residual import Bottleneck, Downsample, ShortcutKind, make_shortcut
+from dlzoo.models.resnet import RESIDUAL, ResNet
+from dlzoo.models.stem import Stem, make_stem, stem_outputs, stem_stride
 
 Form = Literal["grouped", "concatenated", "split"]
 
@@ -149,6 +151,7 @@ def imagenet_resnext(
         partial(_block, groups=groups, width_per_group=width_per_group, form=form),
         depths,
         stem=make_stem(stem, in_channels, width, image_size, parts),
+        stem_outputs=stem_outputs(stem, image_size, width),
         width=width,
         size=ceil(image_size / (8 * stem_stride(stem, image_size))),
         num_classes=num_classes,
@@ -182,6 +185,7 @@ def cifar_resnext(
         partial(_block, groups=groups, width_per_group=width_per_group, form=form),
         (3, 3, 3),
         stem=make_stem("small", in_channels, width, 32, parts),
+        stem_outputs=[Stage("stem", 1, width)],
         width=width,
         size=ceil(image_size / 4),
         num_classes=num_classes,

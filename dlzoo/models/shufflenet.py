@@ -15,7 +15,8 @@ from dlzoo.core.schema import Positive
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
-from dlzoo.models.stem import Stem, make_light_stem, stem_stride
+from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride
+from dlzoo.models.stem import Stem, make_light_stem, stem_outputs, stem_stride
 
 #: Units of the three stages, in both papers.
 REPEATS = (4, 8, 4)
@@ -68,8 +69,10 @@ class ShuffleUnit(nn.Module):
     source="arXiv:1707.01083, table 1",
     **{"norm": "bn", "act": "relu", "init": "he", "attention": "none", "drop": "none", "head": "gap"},
 )
-class ShuffleNetV1(nn.Module):
+class ShuffleNetV1(Classifier):
     """Pointwise convolutions in `groups` and channel shuffle, `width` times as wide as in table 1."""
+
+    trunk = ("stem", "units")
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class ShuffleNetV1(nn.Module):
         super().__init__()
         channels = max(int(24 * width), 1)
         self.stem = make_light_stem(stem, in_channels, channels, image_size, parts)
+        outputs = stem_outputs(stem, image_size, channels)
         wide = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}[groups] * width
         # Groups divide the quarter that a unit reduces to.
         unit = 4 * groups
@@ -101,12 +105,11 @@ class ShuffleNetV1(nn.Module):
                 place = (2 if index == 0 else 1, groups, first_groups, parts, depth)
                 units.append(ShuffleUnit(channels, wide << stage, *place))
                 channels = wide << stage
+            outputs.append(Stage(f"units.{len(units) - 1}", 2 * outputs[-1].stride, channels))
         self.units = nn.Sequential(*units)
+        self.feature_stages = last_at_each_stride(outputs)
         self.pool = parts.head(channels, ceil(image_size / (8 * stem_stride(stem, image_size))))
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.units(self.stem(x))))
 
 
 class SplitUnit(nn.Module):
@@ -153,8 +156,10 @@ class Branch(nn.Module):
         return self.attention(self.pointwise2(self.depthwise(self.pointwise1(x))))
 
 
-class ShuffleNetV2(nn.Module):
+class ShuffleNetV2(Classifier):
     """Channel split and shuffle; `widths` are those of stem, stages and last convolution (table 5)."""
+
+    trunk = ("stem", "units", "last")
 
     def __init__(
         self,
@@ -170,18 +175,19 @@ class ShuffleNetV2(nn.Module):
         super().__init__()
         channels, *stages, features = widths
         self.stem = make_light_stem(stem, in_channels, channels, image_size, parts)
+        outputs = stem_outputs(stem, image_size, channels)
         units: list[nn.Module] = []
         for repeats, wide in zip(REPEATS, stages, strict=True):
             units.append(DownUnit(channels, wide, parts))
             units += [SplitUnit(wide, parts) for _ in range(repeats - 1)]
             channels = wide
+            outputs.append(Stage(f"units.{len(units) - 1}", 2 * outputs[-1].stride, channels))
         self.units = nn.Sequential(*units)
         self.last = ConvNormAct(channels, features, 1, parts)
+        outputs.append(Stage("last", outputs[-1].stride, features))
+        self.feature_stages = last_at_each_stride(outputs)
         self.pool = parts.head(features, ceil(image_size / (8 * stem_stride(stem, image_size))))
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.last(self.units(self.stem(x)))))
 
 
 def _register() -> None:

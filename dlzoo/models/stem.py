@@ -8,6 +8,7 @@ from torch import nn
 
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Stage
 
 Stem = Literal["auto", "small", "imagenet"]
 
@@ -26,6 +27,13 @@ def make_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, 
 def stem_stride(kind: Stem, image_size: int) -> int:
     """How many pixels of an image become one, a side."""
     return 1 if is_small(kind, image_size) else 4
+
+
+def stem_outputs(kind: Stem, image_size: int, channels: int) -> list[Stage]:
+    """What comes out of the convolution and the pooling of a child `stem` made by `make_stem` or `make_light_stem`."""
+    if is_small(kind, image_size):
+        return [Stage("stem", 1, channels)]
+    return [Stage("stem.0", 2, channels), Stage("stem", 4, channels)]
 
 
 def is_small(kind: Stem, image_size: int) -> bool:

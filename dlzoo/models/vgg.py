@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
+from dlzoo.models.feature_maps import Classifier, Stage
 
 
-class VGG(nn.Module):
+class VGG(Classifier):
     """Five stages of 3x3 convolutions, each with a 2x2 pooling at its end, then fully connected layers.
 
     `depths`: convolutions of each stage (table 1); the first stage is `width` wide, each next one twice as wide up to
     8 * width. Convolutions keep their bias beside a norm, as in torchvision.
     """
+
+    trunk = ("layers",)
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class VGG(nn.Module):
         if image_size < 32:
             raise UserError(f"images of {image_size} px vanish in five poolings: choose data of at least 32 px")
         layers: list[nn.Module] = []
-        channels = in_channels
+        channels, self.feature_stages = in_channels, []
         for stage, depth in enumerate(depths):
             for _ in range(depth):
                 before, channels = channels, width * min(2**stage, 8)
@@ -43,13 +46,13 @@ class VGG(nn.Module):
                     ConvNormAct(before, channels, 3, parts, bias=True, drop=True),
                     parts.attention(channels),
                 ]
+            # Of each stage the feature map before its pooling.
+            self.feature_stages.append(Stage(f"layers.{len(layers) - 1}", 1 << stage, channels))
             layers.append(parts.pool(channels))
+        self.feature_stages.append(Stage(f"layers.{len(layers) - 1}", 1 << len(depths), channels))
         self.layers = nn.Sequential(*layers)
         self.pool = parts.head(channels, min(image_size // 32, 7))
         self.head = nn.Linear(self.pool.out_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.layers(x)))
 
 
 def _register() -> None:

@@ -164,7 +164,8 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
     handles = [m.register_forward_hook(pass_by) for m in network.modules() if isinstance(m, LocallyConnected)]
     for name, module in units(network):
         handles.append(module.register_forward_pre_hook(begin(name, module)))
-        handles.append(module.register_forward_hook(end(name, module)))
+        # Also where another hook ends the pass, as behind the last feature map of a backbone from elsewhere.
+        handles.append(module.register_forward_hook(end(name, module), always_call=True))
     # The image itself is kept by the first layer, and is nobody's activation.
     seen[images.untyped_storage()._cdata] = images
     try:
