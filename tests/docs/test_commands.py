@@ -39,7 +39,7 @@ def workspace(furnished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.chdir(furnished)
     monkeypatch.setenv("XDG_CACHE_HOME", str(furnished / "cache"))
     monkeypatch.setattr("dlzoo.sweep.executors.local.LocalExecutor.start", start_here)
-    # The models of the whole zoo take ten seconds; tests/test_show.py looks at them.
+    # The models of the whole zoo take ten seconds; tests/commands/test_list_and_show.py looks at them.
     monkeypatch.setattr("dlzoo.show.parts.matrix", lambda: {name: accepts(name) for name in ("mlp", "resnet20")})
     return Workspace(furnished, capsys)
 
@@ -202,7 +202,7 @@ def why_composed(command: Command) -> str:
     if any(word.startswith("executor=") for word in command.words):
         return "it needs a cluster"
     if any(word.startswith("experiment=") for word in command.words):
-        return "tests/test_experiments.py trains a run of every experiment"
+        return "tests/sweep/test_experiment.py trains a run of every experiment"
     others = [shlex.split(text) for text in (*TRAININGS, *SWEEPS) if shlex.split(text)[:2] == command.words[:2]]
     same = [words for words in others if keys <= {word.partition("=")[0] for word in words[2:]}]
     return f"it differs in values from {shlex.join(same[0])}" if same else ""

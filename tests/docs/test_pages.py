@@ -20,7 +20,7 @@ from dlzoo.core.schema import check, knobs_of
 from tests.docs.pages import PAGES, REPOSITORY, Page
 
 TABLES = runpy.run_path(str(REPOSITORY / "scripts" / "doc_tables.py"))
-#: Compared by tests/test_show.py, which builds every model anyway.
+#: Compared by tests/commands/test_list_and_show.py, which builds every model anyway.
 ELSEWHERE = {"part_support"}
 
 #: Phrases that native readers stumbled over.
@@ -179,7 +179,7 @@ def test_the_experiments_of_the_table_are_those_of_the_folder() -> None:
 
 
 def test_files_that_are_named_exist() -> None:
-    """Paths of the repository in code spans: dlzoo/registry.py, tests/test_models.py."""
+    """Paths of the repository in code spans: dlzoo/registry.py, tests/models/test_models.py."""
     for page in PAGES:
         for line, span in page.spans:
             if re.fullmatch(r"(dlzoo|tests|scripts|conf)/[\w/]+\.(py|yaml)", span) and "my_" not in span:

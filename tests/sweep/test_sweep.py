@@ -19,7 +19,7 @@ from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find
 from tests.small import SMALL, train
 
-TRAIN = Path(__file__).parents[1] / "train.py"
+TRAIN = Path(__file__).parents[2] / "train.py"
 #: Runs of a second or so of steps, with checkpoints to go on from.
 RUNS = [*SMALL, "trainer.max_epochs=40", "trainer.checkpoint_every=3", "trainer.threads=1"]
 

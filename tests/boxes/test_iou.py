@@ -12,7 +12,7 @@ from dlzoo.boxes.iou import area, ciou, diou, giou, iou
 from dlzoo.builder.model import build_loss
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES
-from tests.test_losses import assert_same, bears, value_and_gradient
+from tests.losses.test_losses import assert_same, bears, value_and_gradient
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 

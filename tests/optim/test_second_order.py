@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
 from dlzoo.optim.settings import OptimizerSettings
-from tests.test_optim import Problem
-from tests.test_optim_by_hand import twins
+from tests.optim.test_by_hand import twins
+from tests.optim.test_optimizers import Problem
 
 
 def solve(name: str, params: Any, loss: Callable[[], Tensor], steps: int, **knobs: object) -> list[float]:

@@ -213,7 +213,7 @@ def test_epochs_of_milliseconds_do_not_each_write_a_checkpoint(monkeypatch: pyte
 @pytest.mark.long
 def test_kill_9_at_random_moments_and_the_weights_are_those_of_an_undisturbed_run() -> None:
     """The script does any number, over all its configurations; here, one kill of the one that has most to restore."""
-    script = Path(__file__).parents[1] / "scripts" / "prove_resume.py"
+    script = Path(__file__).parents[2] / "scripts" / "prove_resume.py"
     words = ["--kills", "1", "--only", "bn adam ema"]
     done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.registry import Entry
 from dlzoo.optim.settings import OptimizerSettings
-from tests.test_optim import FIRST_ORDER, Problem
+from tests.optim.test_optimizers import FIRST_ORDER, Problem
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)

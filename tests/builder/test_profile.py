@@ -13,7 +13,7 @@ from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.show.field import Line, Reach
 from dlzoo.show.model import layers_of, profile, units
-from tests.test_models import REDUCED
+from tests.models.test_models import REDUCED
 
 
 def overrides_of(name: str) -> list[str]:

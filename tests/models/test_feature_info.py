@@ -25,8 +25,8 @@ from dlzoo.models.backbone import Backbone
 from dlzoo.models.feature_info import HookedFeatures
 from dlzoo.runs.run_dir import RunDir
 from tests.small import SMALL_PARTS, TINY, same, train, weights
-from tests.test_detectors import SMALL, learnt, rows
-from tests.test_detectors import images as random_images
+from tests.tasks.detection.models.test_detectors import SMALL, learnt, rows
+from tests.tasks.detection.models.test_detectors import images as random_images
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

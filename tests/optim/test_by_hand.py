@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
 from dlzoo.optim.settings import OptimizerSettings
-from tests.test_optim import Problem
+from tests.optim.test_optimizers import Problem
 
 LR, DECAY = 0.1, 0.01
 W0 = np.array([[0.5, -1.0, 2.0], [0.3, 0.0, -0.7]])
