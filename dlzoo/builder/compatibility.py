@@ -64,8 +64,6 @@ def _refuse_model(config: Config, data: Splits, task: TaskMarks) -> None:
             f"model={name} is for {_targets_of(marks.tasks)}, and data={of} has {task.targets_are}; choose {models},"
             f" or {sets}"
         )
-    if marks.target == "boxes" and config["model"]["pairs"] < len(data.train):
-        raise UserError(f"model.pairs={config['model']['pairs']} is less than the {len(data.train)} pairs of data={of}")
     if data.is_table and not marks.tables:
         tables = _named("model", lambda other: other.tables)
         raise UserError(f"model={name} is for images, and data={of} is a table; choose {tables}")
@@ -108,12 +106,11 @@ def _refuse_pixels(config: Config) -> None:
 
 def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
     name, marks = config["loss"]["name"], _marks("loss", config)
-    wanted = _marks("data", config).target or task.target
-    fits = wanted in marks.targets or (wanted == "boxes" and "regression" in marks.targets)
-    if not fits:
+    kinds = _marks("data", config).targets or (task.target,)
+    if not set(kinds) & set(marks.targets):
         takes = " and ".join(_WORDS[kind] for kind in marks.targets if kind in _WORDS and kind != "objects")
-        losses = _named("loss", lambda other: wanted in other.targets and other.learns)
-        has = _WORDS.get(wanted, task.targets_are)
+        losses = _named("loss", lambda other: kinds[0] in other.targets and other.learns)
+        has = _WORDS.get(kinds[0], task.targets_are)
         raise UserError(
             f"loss={name} is for {takes or ' and '.join(marks.targets)}, and data={config['data']['name']} has {has};"
             f" choose {losses}"

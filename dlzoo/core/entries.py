@@ -43,7 +43,6 @@ class ModelMarks(Marks):
     `tasks`: names of the tasks whose targets its outputs fit.
     `tables`: whether it takes the rows of a table as well as images.
     `linear`: whether it is linear in its parameters.
-    `target`: where it fits one kind of numbers only, which: "boxes".
     `torchvision`: norm -> the model of torchvision that computes the same.
     `backbone`, `loss`, `box_loss`, `nms`: defaults of choices that belong to detectors and the like.
     `shared_parts`: kinds of parts that backbone, neck and head share by default.
@@ -53,7 +52,6 @@ class ModelMarks(Marks):
     tasks: tuple[str, ...] = ("classify", "regress")
     tables: bool = False
     linear: bool = False
-    target: str | None = None
     torchvision: Mapping[str, str] = field(default_factory=dict)
     norm: Choice | None = None
     act: Choice | None = None
@@ -101,13 +99,13 @@ class DatasetMarks(Marks):
 
     `tasks`: names of the tasks that it serves, the default first.
     `table`: whether its samples are rows of a table.
-    `target`: where its numbers are of one kind, which: "boxes".
+    `targets`: what a loss may take them for (LossMarks.targets), where that is more than its task says.
     `model`, `augment`, `loss`: defaults of these choices.
     """
 
     tasks: tuple[str, ...] = ("classify",)
     table: bool = False
-    target: str | None = None
+    targets: tuple[str, ...] = ()
     model: Choice | None = None
     augment: Choice | None = None
     loss: Choice | None = None

@@ -11,9 +11,7 @@ from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import PositiveInt
 
 
-@MODELS.register(
-    "moved_boxes", source="arXiv:1911.08287, algorithm 1", init="torch", tasks=("regress",), tables=True, target="boxes"
-)
+@MODELS.register("moved_boxes", source="arXiv:1911.08287, algorithm 1", init="torch", tasks=("regress",), tables=True)
 class MovedBoxes(nn.Module):
     """Each pair of data=box_pairs has a centre, a width and a height to learn: features (N, 9) -> corners (N, 4).
 

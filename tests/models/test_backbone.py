@@ -1,4 +1,4 @@
-"""Every family of classifiers as a backbone: stages, sizes, gradients, copies. Others: tests/models/test_feature_info.py."""
+"""Every family of classifiers as a backbone: stages, sizes, gradients, copies. Others: test_feature_info.py."""
 
 from copy import deepcopy
 from itertools import islice

@@ -23,7 +23,7 @@ _CENTRE, _RADIUS = 10.0, 3.0
 
 @DATASETS.register(
     "box_pairs", source="arXiv:1911.08287, section 3.1",
-    table=True, tasks=("regress",), target="boxes", model="moved_boxes", loss="ciou",
+    table=True, tasks=("regress",), targets=("boxes", "regression"), model="moved_boxes", loss="ciou",
 )  # fmt: skip
 def box_pairs(*, points: Annotated[int, Bounds(minimum=1, maximum=5000)] = 100, draw: NonNegativeInt = 0) -> TableSet:
     """`points` places x 7 areas x 7 shapes of a box that starts x 7 shapes of the target at (10, 10)

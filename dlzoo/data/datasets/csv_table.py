@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registries import DATASETS
+from dlzoo.core.registries import DATASETS, TASKS
 from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, number_in, read_csv
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
@@ -60,7 +60,8 @@ def csv_table(
     tables = [table for table in (train, test) if table]
     for table in tables:
         _refuse_missing(table, targets)
-    by_class = _task(task, train, targets) == "classify"
+    settled = _task(task, train, targets)
+    by_class = _is_of_classes(settled)
     if not by_class:
         labels = [torch.stack([_numbers(table, name) for name in targets], 1) for table in tables]
         classes = targets
@@ -71,7 +72,6 @@ def csv_table(
         splits = cut(splits[0], 0.2, seed=0, by_class=by_class)
     if not len(splits[1]):
         raise UserError(f"{path}: {len(train.lines)} rows are too few to cut a test split from; give data.test_path")
-    settled = "classify" if by_class else "regress"
     return TableSet(
         splits[0], splits[1], columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree
     )
@@ -96,7 +96,7 @@ def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop
 
 def _task(task: str, train: CsvFile, targets: tuple[str, ...]) -> str:
     name, *others = targets
-    if others and task == "classify":
+    if others and task != "auto" and _is_of_classes(task):
         raise UserError(f"data.task=classify takes one data.target, not {len(targets)}")
     if others or task != "auto":
         return "regress" if others else task
@@ -104,6 +104,10 @@ def _task(task: str, train: CsvFile, targets: tuple[str, ...]) -> str:
         return "classify"
     numbers = {float(cell) for cell in train.cells[name]}
     return "regress" if len(numbers) > _NAMES or not all(map(float.is_integer, numbers)) else "classify"
+
+
+def _is_of_classes(task: str) -> bool:
+    return TASKS.build(task).target.single_class
 
 
 def _refuse_missing(table: CsvFile, targets: tuple[str, ...]) -> None:

@@ -45,6 +45,9 @@ class RegressionSpec(TaskSpec):
         of, link = config["data"]["name"], config["loss"].get("link")
         if link not in (None, "identity"):
             raise UserError(f"loss.link={link} is for classes, and data={of} has numbers; leave it out")
+        pairs = config["model"].get("pairs")  # of the simulation of boxes, which learns one for each row
+        if pairs is not None and pairs < len(data.train):
+            raise UserError(f"model.pairs={pairs} is less than the {len(data.train)} pairs of data={of}")
         mixing = [key for key in ("mixup", "cutmix") if config["augment"][key] > 0]
         if mixing:
             raise UserError(f"augment.{mixing[0]} mixes classes, and data={of} has numbers to predict")
@@ -58,7 +61,7 @@ class RegressionSpec(TaskSpec):
     def module(self, pieces: Pieces, config: Config, data: Splits) -> RegressionModule:
         from dlzoo.tasks.regression.module import RegressionModule, Standardise
 
-        boxes = index.marks("data", config["data"]["name"]).target == "boxes"
+        boxes = "boxes" in index.marks("data", config["data"]["name"]).targets
         standardise = Standardise(data.train.labels, as_they_are=boxes)
         return RegressionModule(**vars(pieces), standardise=standardise)
 
