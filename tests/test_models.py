@@ -345,7 +345,7 @@ def test_dense_forms() -> None:
         ({"name": "resnet20", "norm": None}, "norm must be a name"),
         ({"name": "resnet20", "norm": {"num_groups": 3}}, "norm must be a name, a mapping with a name"),
         ({"name": "resnet20", "num_classes": True}, "num_classes must be an integer"),
-        ({"name": "resnet20", "parts": 3}, "has no knob 'parts'"),
+        ({"name": "resnet20", "parts": 3}, "has no setting 'parts'"),
         ({"name": 5}, "unknown model 5"),
         ({"name": "resnext50_32x4d", "width": 8}, "leaves a group no channel; choose at least 16"),
     ],

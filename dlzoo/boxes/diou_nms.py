@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlzoo.boxes.iou import diou
-from dlzoo.boxes.overlap import shares
+from dlzoo.boxes.overlap import pairwise_overlaps
 
 #: So many pairs of boxes are looked at in one go: four bytes of each fit into a core's cache.
 _PAIRS = 2**18
@@ -34,10 +34,10 @@ def greedy_diou(boxes: Tensor, there: Tensor, threshold: float) -> Tensor:
         block = min(max(16, _PAIRS // rows.numel()), 128)
         head, rows = rows[:, :block], rows[:, block:]
         at_head = _at(boxes, head)
-        group, one, other = (shares(at_head, at_head).triu(1) > low).nonzero(as_tuple=True)
+        group, one, other = (pairwise_overlaps(at_head, at_head).triu(1) > low).nonzero(as_tuple=True)
         left &= ~_beaten(*_confirmed(boxes, head[group, one], head[group, other], threshold), nobody)
         head = _packed(head, left)
-        overlaps = shares(_at(boxes, head), _at(boxes, rows))
+        overlaps = pairwise_overlaps(_at(boxes, head), _at(boxes, rows))
         most = overlaps.amax(1)
         left[rows.masked_fill(~(most >= sure), nobody)] = False
         group, column = ((most > low) & (most < sure)).nonzero(as_tuple=True)

@@ -13,7 +13,7 @@ import torchvision.ops as ops
 from torch import Tensor
 
 from dlzoo.boxes.diou_nms import greedy_diou
-from dlzoo.boxes.overlap import shares
+from dlzoo.boxes.overlap import pairwise_overlaps
 from dlzoo.core.registries import NMS
 from dlzoo.core.schema import Bounds, Fraction, Positive
 
@@ -154,6 +154,6 @@ def _soft(groups: Groups, decay: Callable[[Tensor], Tensor]) -> Tensor:
             break
         # Added: where nothing is left but zeros, the best is one that was taken before.
         taken[: len(scores)].scatter_add_(1, place, best)
-        share = shares(boxes.gather(2, place.expand(4, -1, -1)), boxes)[:, 0]
+        share = pairwise_overlaps(boxes.gather(2, place.expand(4, -1, -1)), boxes)[:, 0]
         scores.mul_(decay(share / (1 - share))).scatter_(1, place, 0)
     return taken.masked_fill(taken < FLOOR, 0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def shares(first: Tensor, second: Tensor) -> Tensor:
+def pairwise_overlaps(first: Tensor, second: Tensor) -> Tensor:
     """Intersection / sum of areas, all pairs of (4, G, A) and (4, G, B) boxes: (G, A, B), from 0 to 0.5.
 
     It is IoU / (1 + IoU); 0 of a box without an area. Rows are x1, y1, x2, y2: numbers of a kind lie side by side.

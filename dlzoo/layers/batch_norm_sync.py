@@ -17,11 +17,11 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        return distributed.total(values)
+        return distributed.all_reduce(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return distributed.total(gradients[0])
+        return distributed.all_reduce(gradients[0])
 
 
 @NORMS.register("sync_bn", source="arXiv:1502.03167; statistics over all processes")
@@ -32,7 +32,7 @@ class SyncBatchNorm(BatchNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not (self.training and distributed.several()):
+        if not (self.training and distributed.is_distributed()):
             return super().forward(input)
         x = input.float()
         pixels = [0, *range(2, x.dim())]

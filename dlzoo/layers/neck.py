@@ -44,13 +44,13 @@ class NeckSettings:
 Conv = Callable[[int, int, int, Parts], nn.Module]
 
 
-def convolution(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
+def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
     """With norm and activation; the user's noise is in those that see more than a pixel."""
     return ConvNormAct(in_channels, out_channels, kernel_size, parts, drop=kernel_size > 1)
 
 
 def conv_set(
-    in_channels: int, out_channels: int, settings: NeckSettings, parts: Parts, conv: Conv = convolution
+    in_channels: int, out_channels: int, settings: NeckSettings, parts: Parts, conv: Conv = conv_norm_act
 ) -> nn.Module:
     """What follows a merge: `settings.depth` convolutions and the user's attention.
 
@@ -67,7 +67,7 @@ def conv_set(
     return nn.Sequential(*layers, parts.attention(out_channels))
 
 
-def pyramid_block(in_channels: int, out_channels: int, parts: Parts, conv: Conv = convolution) -> nn.Module:
+def pyramid_block(in_channels: int, out_channels: int, parts: Parts, conv: Conv = conv_norm_act) -> nn.Module:
     """YOLOv4's SPP between convolutions, 1x1 and 3x3 in turns: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
     wide = 2 * out_channels
     layers: list[nn.Module] = []
@@ -77,18 +77,18 @@ def pyramid_block(in_channels: int, out_channels: int, parts: Parts, conv: Conv 
     return nn.Sequential(*layers[:3], SpatialPyramid(), *layers[3:])
 
 
-def meet(settings: NeckSettings, *maps: Tensor) -> Tensor:
+def merge(settings: NeckSettings, *maps: Tensor) -> Tensor:
     """Maps of one size as one: their sum, or side by side."""
     return sum(maps[1:], maps[0]) if settings.merge == "add" else torch.cat(maps, dim=1)
 
 
-class Enlarge(nn.Module):
+class UpsampleLike(nn.Module):
     """(N, in_channels, H, W) -> (N, out_channels, as `like`), which is twice as large, or a pixel less where it is odd.
 
     Where the channels differ a 1x1 convolution comes first (arXiv:1804.02767).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, parts: Parts, conv: Conv = convolution) -> None:
+    def __init__(self, in_channels: int, out_channels: int, parts: Parts, conv: Conv = conv_norm_act) -> None:
         super().__init__()
         self.reduce = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, 1, parts)
         self.upsample = parts.upsample(out_channels, 2)

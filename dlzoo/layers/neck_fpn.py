@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import NECKS
 from dlzoo.layers.conv import ConvNormAct
-from dlzoo.layers.neck import Enlarge, NeckSettings, conv_set, convolution, meet, pyramid_block
+from dlzoo.layers.neck import UpsampleLike, NeckSettings, conv_set, conv_norm_act, merge, pyramid_block
 from dlzoo.layers.parts import Parts
 
 
-def bare(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
+def plain_conv(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
     """A convolution with a bias and nothing behind it."""
     return ConvNormAct(in_channels, out_channels, kernel_size, parts, norm=False, act=False)
 
@@ -37,7 +37,7 @@ class FPN(nn.Module):
         lateral: bool = False,
     ) -> None:
         super().__init__()
-        conv = bare if plain else convolution
+        conv = plain_conv if plain else conv_norm_act
         self.settings, self.adds = settings, settings.merge == "add"
         self.out_channels = widths = settings.widths(channels)
         self.laterals, self.convs = nn.ModuleList(), nn.ModuleList()
@@ -55,14 +55,14 @@ class FPN(nn.Module):
             self.convs.append(conv_set(width if self.adds else before, width, settings, parts, conv))
         else:
             self.convs.append(nn.Identity())  # those around the SPP are YOLOv4's at this level
-        self.enlarge = nn.ModuleList(Enlarge(coarse, fine, parts, conv) for fine, coarse in pairwise(widths))
+        self.enlarge = nn.ModuleList(UpsampleLike(coarse, fine, parts, conv) for fine, coarse in pairwise(widths))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         met = self.laterals[-1](maps[-1])
         found = [self.convs[-1](met)]
         for level in reversed(range(len(maps) - 1)):
             own = self.laterals[level](maps[level])
-            met = meet(self.settings, own, self.enlarge[level](met if self.adds else found[0], own))
+            met = merge(self.settings, own, self.enlarge[level](met if self.adds else found[0], own))
             found.insert(0, self.convs[level](met))
         return found
 
@@ -82,5 +82,5 @@ class PAN(nn.Module):
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         found = self.top_down(maps)
         for level, (shrink, convs) in enumerate(zip(self.shrink, self.convs, strict=True), 1):
-            found[level] = convs(meet(self.settings, shrink(found[level - 1]), found[level]))
+            found[level] = convs(merge(self.settings, shrink(found[level - 1]), found[level]))
         return found

@@ -11,7 +11,7 @@ from dlzoo.core.registries import NECKS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.convs import conv2d
-from dlzoo.layers.neck import Enlarge, NeckSettings, conv_set, meet, pyramid_block
+from dlzoo.layers.neck import UpsampleLike, NeckSettings, conv_set, merge, pyramid_block
 from dlzoo.layers.neck_fpn import FPN
 from dlzoo.layers.parts import Parts
 
@@ -34,7 +34,7 @@ class BiFPN(nn.Module):
         )
         if settings.spp:
             self.laterals[-1] = pyramid_block(channels[-1], widths[-1], parts)
-        self.layers = nn.ModuleList(_BothWays(widths, parts, settings) for _ in range(repeats))
+        self.layers = nn.ModuleList(_BiFPNLayer(widths, parts, settings) for _ in range(repeats))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         maps = [lateral(x) for lateral, x in zip(self.laterals, maps, strict=True)]
@@ -43,18 +43,18 @@ class BiFPN(nn.Module):
         return maps
 
 
-class _BothWays(nn.Module):
+class _BiFPNLayer(nn.Module):
     """One layer of BiFPN. On the way back, what came in at a level meets it again, except at both ends."""
 
     def __init__(self, widths: list[int], parts: Parts, settings: NeckSettings) -> None:
         super().__init__()
 
         levels = len(widths)
-        self.enlarge = nn.ModuleList(Enlarge(coarse, fine, parts) for fine, coarse in pairwise(widths))
+        self.enlarge = nn.ModuleList(UpsampleLike(coarse, fine, parts) for fine, coarse in pairwise(widths))
         self.shrink = nn.ModuleList(_shrink(fine, coarse, parts) for fine, coarse in pairwise(widths))
-        self.down = nn.ModuleList(_Meeting(2, width, settings, parts) for width in widths[:-1])
+        self.down = nn.ModuleList(_WeightedFusion(2, width, settings, parts) for width in widths[:-1])
         self.up = nn.ModuleList(
-            _Meeting(2 if level == levels - 1 else 3, widths[level], settings, parts) for level in range(1, levels)
+            _WeightedFusion(2 if level == levels - 1 else 3, widths[level], settings, parts) for level in range(1, levels)
         )
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
@@ -69,7 +69,7 @@ class _BothWays(nn.Module):
         return found
 
 
-class _Meeting(nn.Module):
+class _WeightedFusion(nn.Module):
     """Fast normalised fusion of `maps` maps of `width` channels, and the convolutions after it."""
 
     def __init__(self, maps: int, width: int, settings: NeckSettings, parts: Parts) -> None:
@@ -82,7 +82,7 @@ class _Meeting(nn.Module):
     def forward(self, *maps: Tensor) -> Tensor:
         shares = self.shares.relu()
         shares = shares / (shares.sum() + 1e-4)
-        return self.convs(meet(self.settings, *(share * x for share, x in zip(shares, maps, strict=True))))
+        return self.convs(merge(self.settings, *(share * x for share, x in zip(shares, maps, strict=True))))
 
 
 def _separable(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:

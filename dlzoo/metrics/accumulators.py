@@ -152,17 +152,17 @@ class Table:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """`columns` in the smallest types."""
-        return {name: small(values.numpy()) for name, values in self.columns().items()}
+        return {name: smallest_dtype(values.numpy()) for name, values in self.columns().items()}
 
 
-def small(values: NDArray[Any]) -> NDArray[Any]:
+def smallest_dtype(values: NDArray[Any]) -> NDArray[Any]:
     """Floats as float32, whole numbers from 0 on in the smallest unsigned type."""
     if values.dtype.kind == "f":
         return values.astype(np.float32)
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
-def small_tensor(values: Tensor, count: int) -> Tensor:
+def smallest_int(values: Tensor, count: int) -> Tensor:
     """Whole numbers from 0 to `count` - 1 in the smallest type of torch that holds them."""
     return values.to(next(kind for kind, limit in _SIZES.items() if count <= limit))
 

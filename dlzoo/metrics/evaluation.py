@@ -41,7 +41,7 @@ class Evaluation(ABC):
     def merge_ranks(self) -> None:
         """Take in what the other ranks have accumulated; every rank calls this, and has the same afterwards."""
         own = {name: part.cpu() for name, part in vars(self).items() if isinstance(part, Accumulator)}
-        (self.count, merged), *others = distributed.gathered((self.count, own))
+        (self.count, merged), *others = distributed.all_gather((self.count, own))
         for count, parts in others:
             self.count += count
             for name, part in parts.items():

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 #: Two colours that differ for every kind of sight (Okabe and Ito), and a grey for what stands back.
-TRAIN, VAL, QUIET = "#0072B2", "#D55E00", "#767676"
+TRAIN, VAL, GREY = "#0072B2", "#D55E00", "#767676"
 
 
 def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accuracy") -> Figure:
@@ -31,10 +31,10 @@ def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accurac
             axes.legend(frameon=False)
     points = [(r["epoch"], r["lr"]) for r in records if r.get("lr") is not None]
     if points:
-        rate.plot(*zip(*points, strict=True), color=QUIET)
+        rate.plot(*zip(*points, strict=True), color=GREY)
     rate.set(title="learning rate", xlabel="epoch", ylim=(0, None))
     for axes in (loss, second, rate):
-        quiet(axes)
+        style_axes(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     return figure
@@ -69,7 +69,7 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     low, first = min(losses), losses[0]
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=title)
     axes.set_ylim(low - 0.1 * (first - low), first + 0.6 * (first - low))
-    quiet(axes)
+    style_axes(axes)
     return figure
 
 
@@ -94,12 +94,12 @@ def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]]
         each.set(xlabel=name)
         each.margins(x=0.15)
     for each in axes:
-        quiet(each)
+        style_axes(each)
     figure.suptitle(title)
     return figure
 
 
-def quiet(axes: Any) -> None:
+def style_axes(axes: Any) -> None:
     """A faint grid, and no frame above and on the right."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
