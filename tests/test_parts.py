@@ -563,7 +563,7 @@ def test_locally_connected_weights_start_as_those_of_a_convolution(init: str) ->
         ({"conv": {"name": "standard", "kernel_size": "x"}}, "kernel_size must be"),
         ({"drop": {"name": "dropout", "place": "foo"}}, "place must be after_norm or before_norm"),
         ({"init": {"name": "he", "zero_last_norm": "no"}}, "zero_last_norm must be true or false"),
-        ({"head": nn.Flatten()}, "does not say its out_features"),
+        ({"head": nn.Flatten()}, "has no attribute out_features"),
         ({"act": torch.relu}, "act must be a name"),
     ],
 )

@@ -273,8 +273,8 @@ def test_rank_variables_that_make_no_sense_are_one_line(
         monkeypatch.setenv(name, value)
     assert main(["train", *CONV]) == 2
     assert capsys.readouterr().err == (
-        f"dlzoo: invalid torchrun variables in the environment: RANK={rank}, WORLD_SIZE=1, LOCAL_RANK=0, LOCAL_WORLD_SIZE=1;"
-        " start the ranks with torchrun\n"
+        f"dlzoo: invalid torchrun variables in the environment: RANK={rank}, WORLD_SIZE=1, LOCAL_RANK=0,"
+        " LOCAL_WORLD_SIZE=1; start the ranks with torchrun\n"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from functools import cache
 from typing import Any
 
-from dlzoo.config import DEFAULTS_FROM, resolved_name, default_entry, default_choices
+from dlzoo.config import DEFAULTS_FROM, default_choices, default_entry, resolved_name
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError

@@ -175,9 +175,7 @@ def _parsed(line: str) -> Override:
 def unknown_name(choice: str, name: object) -> UserError:
     """Return the error for an unknown name of a choice."""
     if choice in REGISTRIES and str(name) in index.load()[choice]["common"]:
-        return UserError(
-            f"unknown {choice} {name!r}; it is a setting of every {choice}: type {choice}.{name}=..."
-        )
+        return UserError(f"unknown {choice} {name!r}; it is a setting of every {choice}: type {choice}.{name}=...")
     return UserError(f"unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
 
 
@@ -353,7 +351,8 @@ def values(
     for key in given:
         if key not in known:
             raise UserError(
-                f"{where}unknown key '{section}.{key}': {owner} has no such setting; {_suggest_entry(section, key, known)}"
+                f"{where}unknown key '{section}.{key}': {owner} has no such setting;"
+                f" {_suggest_entry(section, key, known)}"
             )
     return {key: _value(f"{section}.{key}", schema, given, where) for key, schema in known.items()}
 

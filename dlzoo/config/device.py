@@ -27,7 +27,10 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
     if gpu and requested > gpus:
         raise UserError(f"trainer.devices={settings.devices}: torch sees {gpus} GPU(s) here; set at most that many")
     if not gpu and requested > 4 * distributed.available_cores():
-        raise UserError(f"trainer.devices={settings.devices}: too many processes for {distributed.available_cores()} cores; set fewer")
+        raise UserError(
+            f"trainer.devices={settings.devices}: too many processes for {distributed.available_cores()} cores;"
+            " set fewer"
+        )
     if gpu:
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

@@ -88,7 +88,9 @@ def _listed(override: Override, line: str) -> list[str]:
         found = list(islice(override.sweep_string_iterator(), _MOST + 1))
     except (ValueError, ZeroDivisionError, AssertionError, OmegaConfBaseException) as error:
         # For example range(1,2,0), or range(3),7.
-        raise UserError(f"cannot list the values of {line!r}: type each value, or one range ({first_line(error)})") from error
+        raise UserError(
+            f"cannot list the values of {line!r}: type each value, or one range ({first_line(error)})"
+        ) from error
     if len(found) > _MOST:
         raise UserError(f"{line!r} has more values than a sweep may have runs ({_MOST:,})")
     return found

@@ -21,8 +21,8 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """`dir`: folder of the runs (null: outputs/<name>). `dry_run`: only print what would be run. `strict`: raise an error
-    for an unfair comparison, instead of a warning.
+    """`dir`: folder of the runs (null: outputs/<name>). `dry_run`: only print what would be run. `strict`: an unfair
+    comparison is an error, not a warning.
     """
 
     dir: str | None = None

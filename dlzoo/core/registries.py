@@ -24,7 +24,10 @@ MODELS = Registry(
     marks=ModelMarks,
 )
 NORMS = Registry(
-    "norm", "dlzoo.layers", "a function of channels that returns an nn.Module: (N, C, H, W) -> the same shape", marks=PartMarks
+    "norm",
+    "dlzoo.layers",
+    "a function of channels that returns an nn.Module: (N, C, H, W) -> the same shape",
+    marks=PartMarks,
 )
 ACTS = Registry("act", "dlzoo.layers", "an nn.Module: any shape -> the same shape", marks=PartMarks)
 CONVS = Registry(
@@ -126,7 +129,7 @@ OPTIMIZERS = Registry(
 SCHEDULES = Registry(
     "schedule",
     "dlzoo.optim",
-    "a function of the run's span that returns step -> factor of the rate; an optim.Observer if it depends on validation",
+    "a function of the run's span that returns step -> factor of the rate, or an optim.Observer to follow validation",
     common="dlzoo.optim.settings:Warmup",
     marks=ScheduleMarks,
 )

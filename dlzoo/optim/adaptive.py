@@ -93,7 +93,7 @@ def nadam(
 ) -> Optimizer:
     """w -= lr * (mu' * m + (1 - mu) * g) / (sqrt(v) + eps), bias-corrected: Adam with Nesterov's look-ahead.
 
-    mu = beta1 (1 - 0.96^(0.004 t) / 2) rises from beta1 / 2 towards beta1, and mu' is its value at the next step. Weight
+    mu = beta1 (1 - 0.96^(0.004 t) / 2) rises from beta1 / 2 towards beta1, and mu' is that of the next step. Weight
     decay is added to the gradient.
     """
     return NAdam(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)

@@ -28,8 +28,8 @@ class Muon(Optimizer):
 
     This applies to weights of two or more dimensions; the kernel of a convolution is the matrix (out, in * k * k).
     U V^T is approximated by five Newton-Schulz iterations, in bfloat16 on a GPU. Its entries have the root mean square
-    1 / sqrt(max(rows, columns)); the scale makes that 0.2 for every shape, about that of Adam's update, so the same rate
-    and weight decay, those of AdamW, suit all parameters. Biases and scales are updated by AdamW, with the rate
+    1 / sqrt(max(rows, columns)); the scale makes that 0.2 for every shape, about that of Adam's update, so AdamW's rate
+    and weight decay suit all parameters. Biases and scales are updated by AdamW, with the rate
     lr * adamw_lr_scale and the `adamw_` settings. (The papers use AdamW for the last layer too; here Muon updates it.)
     """
 
@@ -129,7 +129,7 @@ def _by_shape(params: Iterable[Tensor]) -> Iterable[list[int]]:
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
-    """Return approximately U V^T of each U S V^T, with singular values from 0.7 to 1.2: (N, rows, columns) -> the same."""
+    """Return about U V^T of each U S V^T, with singular values from 0.7 to 1.2: (N, rows, columns) -> the same."""
     a, b, c = _COEFFICIENTS
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     tall = x.shape[1] > x.shape[2]

@@ -49,7 +49,7 @@ class Newton(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[..., Tensor]) -> Tensor:  # pyright: ignore
-        """Make one step and return the loss before it, without weight decay; the loss is `closure(create_graph=True)`."""
+        """Make one step; return the loss `closure(create_graph=True)` before it, without weight decay."""
         params = [parameter for group in self.param_groups for parameter in group["params"]]
         decay, rates = self._each("weight_decay"), self._each("lr")
         loss, gradient, hessian = _derivatives(closure, params)

@@ -17,8 +17,8 @@ class Regulariser:
 
     Args:
         l1: weights of two and more dimensions are soft-thresholded by lr * l1 after each step.
-        decoupled: True subtracts lr * weight_decay * w from the weights, False adds weight_decay * w to the gradient; None
-            leaves weight decay to the optimizer.
+        decoupled: True subtracts lr * weight_decay * w from the weights, False adds weight_decay * w to the gradient;
+            None leaves weight decay to the optimizer.
     """
 
     def __init__(self, l1: float, decoupled: bool | None) -> None:

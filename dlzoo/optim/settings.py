@@ -65,7 +65,9 @@ class OptimizerSettings:
         """
         layers = units(network) if self.layer_decay < 1 else []
         if len(layers) == 1:
-            raise UserError("optimizer.layer_decay needs several layers, and the model has one; set optimizer.layer_decay=1")
+            raise UserError(
+                "optimizer.layer_decay needs several layers, and the model has one; set optimizer.layer_decay=1"
+            )
         above = {id(p): place for place, layer in enumerate(reversed(layers)) for p in layer.parameters()}
         groups: dict[tuple[int, bool], dict[str, Any]] = {}
         for parameter in network.parameters():
