@@ -16,7 +16,7 @@ class Objects(NamedTuple):
 
     Attributes:
         boxes: (N, M, 4) x1, y1, x2, y2 in pixels, from the outer edge of the first pixel to that of the last.
-        classes: (N, M) int64, -1 where there is no object.
+        classes: (N, M) int64, -1 for padding.
         there: (N, M) bool, whether a row is an object.
         difficult: (N, M) bool: in evaluation neither a hit nor a miss counts (VOC's difficult, COCO's crowds).
     """

@@ -1,26 +1,23 @@
 """Compose the settings that a user typed to a complete, checked config: a plain dict of names and numbers."""
 
-from dlzoo.config.compose import (
+from dlzoo.config.compose import compose, with_changes
+from dlzoo.config.defaults import (
     COMPARE_ONLY,
     DEFAULTS_FROM,
     SECTIONS,
     SWEEP_ONLY,
     Config,
     choices,
-    compose,
     conf_dir,
     default_choices,
     default_entry,
-    finalise,
     head_comment,
     knobs,
     options,
-    read,
     resolved_name,
     unknown_name,
-    values,
-    with_changes,
 )
+from dlzoo.config.finalise import finalise, read, values
 
 __all__ = [
     "COMPARE_ONLY",

@@ -71,26 +71,26 @@ def _values(line: str, names: Callable[[str], Sequence[str]]) -> list[str]:
         return [line]
     key = override.get_key_element()
     if isinstance(glob := override.value(), Glob):
-        found = glob.filter([name for name in names(override.key_or_group) if name != "default"])
+        expanded = glob.filter([name for name in names(override.key_or_group) if name != "default"])
     elif override.is_discrete_sweep():
-        found = _listed(override, line)
+        expanded = _enumerate(override, line)
     else:
         raise UserError(f"{line!r} is continuous; use dlzoo tune, or list values, as in {key}=0.1,0.01")
-    if not found:
+    if not expanded:
         raise UserError(f"{line!r} is an empty range or matches no name; list the values")
-    return list(dict.fromkeys(f"{key}={value}" for value in found))
+    return list(dict.fromkeys(f"{key}={value}" for value in expanded))
 
 
-def _listed(override: Override, line: str) -> list[str]:
+def _enumerate(override: Override, line: str) -> list[str]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        found = list(islice(override.sweep_string_iterator(), _MOST + 1))
+        values = list(islice(override.sweep_string_iterator(), _MOST + 1))
     except (ValueError, ZeroDivisionError, AssertionError, OmegaConfBaseException) as error:
         # For example range(1,2,0), or range(3),7.
         raise UserError(
             f"cannot list the values of {line!r}: type each value, or one range ({first_line(error)})"
         ) from error
-    if len(found) > _MOST:
+    if len(values) > _MOST:
         raise UserError(f"{line!r} has more values than a sweep may have runs ({_MOST:,})")
-    return found
+    return values

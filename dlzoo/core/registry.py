@@ -52,19 +52,19 @@ class Entry:
             UserError: for a setting that the entry does not have, or a value of the wrong type or range.
         """
         where = f"{self.choice}={self.name}"
-        given = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
+        arguments = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
         for name, value in knobs.items():
             if name in self.wiring:
-                given[name] = value
+                arguments[name] = value
             elif name not in self.knobs:
                 raise UserError(f"{where} has no setting {name!r}; {did_you_mean(name, self.knobs)}")
             else:
                 try:
-                    given[name] = check(self.knobs[name], value)
+                    arguments[name] = check(self.knobs[name], value)
                 except ValueError as error:
                     raise UserError(f"{where}: {name} {error}") from None
-        waiting = partial(self.builder, **given)
-        return waiting() if set(self.wiring) <= set(given) else waiting
+        bound = partial(self.builder, **arguments)
+        return bound() if set(self.wiring) <= set(arguments) else bound
 
 
 class Registry:
@@ -145,14 +145,14 @@ class Registry:
         knobs = dict(section)
         entry, common, settings = self[knobs.pop("name")], self.common_settings(), None
         if common is not None:
-            given = {}
+            values = {}
             for name, schema in knobs_of(common).items():
                 if name in knobs:
                     try:
-                        given[name] = check(schema, knobs.pop(name))
+                        values[name] = check(schema, knobs.pop(name))
                     except ValueError as error:
                         raise UserError(f"{self.choice}={section['name']}: {name} {error}") from None
-            settings = common(**given)
+            settings = common(**values)
         return settings, entry.build(wiring=wiring, **knobs)
 
     def common_settings(self) -> Callable[..., Any] | None:
@@ -175,8 +175,8 @@ class Registry:
 
 def import_modules(package: str) -> None:
     """Import all modules and packages in `package`."""
-    found = importlib.import_module(package)
-    for module in pkgutil.iter_modules(found.__path__, f"{package}."):
+    root = importlib.import_module(package)
+    for module in pkgutil.iter_modules(root.__path__, f"{package}."):
         importlib.import_module(module.name)
 
 

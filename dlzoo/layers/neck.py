@@ -54,8 +54,8 @@ def conv_set(
 ) -> nn.Module:
     """Return the layers after a merge: `settings.depth` convolutions and the chosen attention.
 
-    A single one is 3x3 (arXiv:1612.03144, section 3); several alternate 1x1 and 3x3, where inner 3x3 ones have twice the
-    channels (arXiv:1804.02767).
+    A single one is 3x3 (arXiv:1612.03144, section 3); several alternate 1x1 and 3x3, where inner 3x3 ones have
+    twice the channels (arXiv:1804.02767).
     """
     layers: list[nn.Module] = []
     before, last = in_channels, settings.depth - 1

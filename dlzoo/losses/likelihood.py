@@ -16,7 +16,7 @@ class NegativeLogLikelihood(nn.Module):
     It is cross_entropy without settings. (torch's nll_loss takes log-probabilities, which no network here returns.)
     """
 
-    def __init__(self) -> None:  # the registry reads the knobs from it: nn.Module's own takes anything
+    def __init__(self) -> None:  # the registry reads the settings from this signature; nn.Module's accepts anything
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class BinaryCrossEntropy(nn.Module):
 
     independent = True
 
-    def __init__(self) -> None:  # the registry reads the knobs from it: nn.Module's own takes anything
+    def __init__(self) -> None:  # the registry reads the settings from this signature; nn.Module's accepts anything
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

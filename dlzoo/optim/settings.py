@@ -101,13 +101,13 @@ def units(network: nn.Module) -> list[nn.Module]:
 
     A residual block is one unit, and so is the body of a third-party model before its head.
     """
-    found = []
+    layers = []
     for child in network.children():
         if type(child) is nn.Sequential:  # a subclass is a block, and not flattened
-            found += units(child)
+            layers += units(child)
         elif any(parameter.requires_grad for parameter in child.parameters()):
-            found.append(child)
-    return found
+            layers.append(child)
+    return layers
 
 
 @dataclass(frozen=True)
