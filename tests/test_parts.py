@@ -462,7 +462,7 @@ def test_stochastic_depth_drops_deeper_branches_more_often() -> None:
     network = build_model("resnet20", num_classes=2, image_size=32, drop={"name": "stochastic_depth", "rate": 0.5})
     rates = [block.branch_drop.rate for stage in network.stages for block in stage]
     assert rates == pytest.approx([0.5 * block / 9 for block in range(1, 10)])
-    with pytest.raises(UserError, match="takes whole branches"):
+    with pytest.raises(UserError, match="removes whole branches"):
         build_model("resnet20", num_classes=2, drop={"name": "stochastic_depth", "place": "before_norm"})
     out = DROPS.build("stochastic_depth", wiring={"depth": 1.0}, rate=0.5)(torch.ones(2000, 2, 2, 2))
     assert torch.equal(out.amax((1, 2, 3)), out.amin((1, 2, 3)))  # a sample at a time
