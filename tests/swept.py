@@ -39,5 +39,5 @@ def with_entries(choice: str, names: list[str], **base: str) -> list[Config]:
             else ({"name": "default"} if section in configs.DEFAULTS_FROM else usual[section])
             for section in REGISTRIES
         }
-        made += [configs.freeze({**usual, **sections, "seed": seed}) for seed in (0, 1)]
+        made += [configs.finalise({**usual, **sections, "seed": seed}) for seed in (0, 1)]
     return made

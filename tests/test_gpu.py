@@ -109,7 +109,7 @@ def test_a_gpu_and_a_cpu_train_the_same() -> None:
 def test_sync_bn_over_nccl_is_batch_norm_and_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """On one GPU the sum over ranks is that of one; the collectives are NCCL's all the same."""
     dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=1)
-    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(distributed, "is_distributed", lambda: True)
     try:
         x = torch.randn(8, 4, 5, 5, device="cuda")
         mine, theirs = (build("norm", name)(4).cuda() for name in ("sync_bn", "bn"))

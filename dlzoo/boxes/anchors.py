@@ -1,4 +1,4 @@
-"""Anchors: the shapes that boxes are relative to, learnt from the data."""
+"""Anchor sizes, learnt from the data by k-means."""
 
 from __future__ import annotations
 
@@ -8,48 +8,50 @@ from torch import Tensor
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
 
-#: k-means ends in a local optimum: the best of so many starts is taken.
+#: Number of starts of k-means, of which the best is taken: each ends in a local optimum.
 _STARTS = 10
 _ROUNDS = 300
 
 
 def kmeans_anchors(sizes: Tensor, count: int, seed: int = 0) -> Tensor:
-    """`count` anchors (count, 2) sorted by area: k-means of sizes (B, 2), whose distance is 1 - IoU around one centre.
+    """Return `count` anchors (count, 2) sorted by area: k-means of sizes (B, 2) with distance 1 - IoU, centres aligned.
 
-    The order of the sizes does not matter (arXiv:1612.08242, section 2, "Dimension Clusters"). Where there are fewer
+    The order of the sizes does not matter (arXiv:1612.08242, section 2, "Dimension Clusters"). If there are fewer
     distinct sizes than anchors, some anchors are equal.
 
     Args:
-        sizes: widths and heights; those without an area are left out.
+        sizes: widths and heights; those with area 0 are ignored.
         count: at least 1.
-        seed: of the starts (k-means++: each next one is drawn in proportion to its distance).
+        seed: seed of the starts (k-means++: each next anchor is drawn with probability proportional to its distance).
 
     Raises:
-        UserError: where there is no size.
+        UserError: if there are no sizes with a positive area.
     """
     sizes, times = sizes[(sizes > 0).all(1)].double().unique(dim=0, return_counts=True)
     if not len(sizes):
-        raise UserError("anchors=kmeans needs boxes to learn shapes from, and the training split has none")
+        raise UserError(
+            "anchors=kmeans needs boxes, and the training split has none; set model.anchors=paper, or use other data"
+        )
     starts = Streams(seed).draw(torch.arange(_STARTS), "anchors").uniform("start", count).to(sizes)
-    found = [_refined(sizes, times, _start(sizes, times, chances)) for chances in starts]
-    fits = torch.stack([(_overlaps(sizes, anchors).amax(1) * times).sum() for anchors in found])
-    anchors = found[int(fits.argmax())]
+    candidates = [_lloyd(sizes, times, _start(sizes, times, chances)) for chances in starts]
+    fits = torch.stack([(_overlaps(sizes, anchors).amax(1) * times).sum() for anchors in candidates])
+    anchors = candidates[int(fits.argmax())]
     return anchors[anchors.prod(1).argsort(stable=True)].float()
 
 
 def mean_iou(sizes: Tensor, anchors: Tensor) -> float:
-    """How well anchors (A, 2) fit sizes (B, 2), B > 0: the mean IoU of each size with its best anchor, from 0 to 1."""
+    """Return the mean IoU, from 0 to 1, of sizes (B, 2), B > 0, with their best anchors of (A, 2)."""
     return _overlaps(sizes.double(), anchors.double()).amax(1).mean().item()
 
 
 def _overlaps(sizes: Tensor, anchors: Tensor) -> Tensor:
-    """IoU of boxes around one centre: (B, 2), (A, 2) -> (B, A)."""
+    """Return the IoU of boxes with aligned centres: (B, 2), (A, 2) -> (B, A)."""
     intersection = torch.minimum(sizes[:, None], anchors).prod(-1)
     return intersection / (sizes.prod(1)[:, None] + anchors.prod(1) - intersection)
 
 
 def _start(sizes: Tensor, times: Tensor, chances: Tensor) -> Tensor:
-    """A start of k-means++ for each of `chances` (count,) in [0, 1)."""
+    """Return the initial anchors of k-means++, drawn with the random numbers `chances` (count,) in [0, 1)."""
     distances, chosen = times.double(), sizes[:0]
     for chance in chances:
         mass = distances.cumsum(0)
@@ -59,8 +61,8 @@ def _start(sizes: Tensor, times: Tensor, chances: Tensor) -> Tensor:
     return chosen
 
 
-def _refined(sizes: Tensor, times: Tensor, anchors: Tensor) -> Tensor:
-    """Lloyd's rounds until nothing changes; an anchor without sizes stays where it is."""
+def _lloyd(sizes: Tensor, times: Tensor, anchors: Tensor) -> Tensor:
+    """Run Lloyd's algorithm until the assignment is stable; an anchor without sizes is kept."""
     nearest = None
     for _ in range(_ROUNDS):
         before, nearest = nearest, _overlaps(sizes, anchors).argmax(1)

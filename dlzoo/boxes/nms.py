@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of several boxes around one object one is to be left."""
+"""Non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torchvision.ops as ops
 from torch import Tensor
 
 from dlzoo.boxes.diou_nms import greedy_diou
-from dlzoo.boxes.overlap import shares
+from dlzoo.boxes.overlap import pairwise_overlaps
 from dlzoo.core.registries import NMS
 from dlzoo.core.schema import Bounds, Fraction, Positive
 
 #: boxes (N, A, 4), scores (N, A), classes (N, A) int64 -> scores (N, A).
 Suppressor = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-#: Below it soft-NMS gives a box up (`threshold` in the authors' code).
+#: Score below which soft-NMS discards a box (`threshold` in the authors' code).
 FLOOR = 0.001
 
-#: So many boxes at most are looked at together, unless one group has more.
+#: Maximal number of boxes processed at once, unless one group has more.
 _CELLS = 2**16
 
 
@@ -32,10 +32,10 @@ _Count = Annotated[int, Bounds(minimum=1, maximum=100_000)]
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """What is suppressed, and what is kept of the rest.
+    """Filters before and after suppression.
 
-    `min_score`: boxes below it are nothing. `candidates`: so many of the best pairs of box and class of an image are
-    looked at. `detections`: so many of an image are kept at most.
+    `min_score`: boxes with a lower score are discarded. `candidates`: number of the best pairs of box and class per
+    image that enter suppression. `detections`: maximal number of detections per image.
     """
 
     min_score: Fraction = 0.01
@@ -45,19 +45,19 @@ class NmsSettings:
 
 @NMS.register("nms", source="arXiv:1311.2524, section 2.2; torchvision.ops.nms")
 def nms(*, iou: Fraction = 0.5) -> Suppressor:
-    """s_i = 0 if IoU(M, b_i) > iou, M the best box that is left, again and again; of each image and class by itself"""
+    """s_i = 0 if IoU(M, b_i) > iou, M the best remaining box, repeatedly, per image and class"""
     return partial(_suppress, rule=partial(_hard, threshold=iou))
 
 
 @NMS.register("diou_nms", source="arXiv:1911.08287, section 3.4 (DIoU-NMS)")
 def diou_nms(*, iou: Fraction = 0.5) -> Suppressor:
-    """s_i = 0 if IoU - (distance of centres / diagonal of hull)^2 >= iou: near centres are one object, far ones two"""
+    """s_i = 0 if IoU - (distance of centres / diagonal of hull)^2 >= iou: boxes with distant centres are both kept"""
     return partial(_suppress, rule=partial(_diou, threshold=iou))
 
 
 @NMS.register("soft_nms_linear", source="arXiv:1704.04503, section 3; iou = 0.3 as in section 5")
 def soft_nms_linear(*, iou: Fraction = 0.3) -> Suppressor:
-    """s_i = s_i (1 - IoU(M, b_i)) if IoU(M, b_i) >= iou, M the best box that is left, again and again"""
+    """s_i = s_i (1 - IoU(M, b_i)) if IoU(M, b_i) >= iou, M the best remaining box, repeatedly"""
 
     def decay(overlap: Tensor) -> Tensor:
         return torch.where(overlap >= iou, 1 - overlap, 1)
@@ -67,7 +67,7 @@ def soft_nms_linear(*, iou: Fraction = 0.3) -> Suppressor:
 
 @NMS.register("soft_nms_gaussian", source="arXiv:1704.04503, section 3; sigma = 0.5 as in section 5")
 def soft_nms_gaussian(*, sigma: Positive = 0.5) -> Suppressor:
-    """s_i = s_i exp(-IoU(M, b_i)^2 / sigma), M the best box that is left, again and again"""
+    """s_i = s_i exp(-IoU(M, b_i)^2 / sigma), M the best remaining box, repeatedly"""
 
     def decay(overlap: Tensor) -> Tensor:
         return (-overlap.square() / sigma).exp()
@@ -76,12 +76,12 @@ def soft_nms_gaussian(*, sigma: Positive = 0.5) -> Suppressor:
 
 
 class Groups(NamedTuple):
-    """The boxes of some images and classes of one each, which alone can suppress each other, the best first.
+    """Boxes in groups of one image and class, within which they suppress each other, sorted by score.
 
     Attributes:
         boxes: (G, M, 4).
-        scores: (G, M), 0 behind the last box of a group.
-        sizes: of the groups, falling.
+        scores: (G, M), 0 for padding after the last box of a group.
+        sizes: number of boxes of each group, in descending order.
     """
 
     boxes: Tensor
@@ -91,8 +91,8 @@ class Groups(NamedTuple):
 
 @torch.no_grad()
 def _suppress(boxes: Tensor, scores: Tensor, classes: Tensor, *, rule: Callable[[Groups], Tensor]) -> Tensor:
-    """The scores that `rule` (groups -> (G, M)) leaves; a box that is not finite is nothing."""
-    # In what is computed, and one row for nobody: the rest of a group that is shorter than others.
+    """Return the scores (N, A) after `rule` (groups -> (G, M)); boxes that are not finite get 0."""
+    # At least float32, and one row more: the padding of groups that are shorter than others.
     dtype = torch.float64 if boxes.dtype == torch.float64 else torch.float32
     all_boxes = F.pad(boxes.reshape(-1, 4).to(dtype), (0, 0, 0, 1))
     all_scores = F.pad(scores.flatten().to(dtype), (0, 1))
@@ -104,8 +104,8 @@ def _suppress(boxes: Tensor, scores: Tensor, classes: Tensor, *, rule: Callable[
 
 
 def _keys(classes: Tensor) -> Tensor:
-    """(N, A): a number for each pair of image and class."""
-    # Coordinates moved apart by the class, the usual way to keep classes apart, lose the last bits of large ones.
+    """Return a key for each pair of image and class: (N, A) int64."""
+    # The usual trick, an offset of the coordinates per class, loses the last bits of large coordinates.
     if not classes.numel():
         return classes
     lowest, highest = classes.aminmax()
@@ -113,7 +113,7 @@ def _keys(classes: Tensor) -> Tensor:
 
 
 def _parts(keys: Tensor, scores: Tensor, there: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
-    """Groups of equal keys, those of like sizes together: places (G, M), the best first, and the sizes."""
+    """Yield groups of equal keys, batched by similar size: indices (G, M) sorted by score, and the sizes."""
     order = there[scores[there].argsort(descending=True, stable=True)]
     keys, by_key = keys[order].sort(stable=True)
     order, sizes = order[by_key], keys.unique_consecutive(return_counts=True)[1]
@@ -142,18 +142,18 @@ def _diou(groups: Groups, threshold: float) -> Tensor:
 
 
 def _soft(groups: Groups, decay: Callable[[Tensor], Tensor]) -> Tensor:
-    """One round for all groups at once: each has its best box taken, and its others decayed."""
+    """Take the best box of each group and decay the scores of the others, repeatedly, for all groups at once."""
     boxes, scores = groups.boxes.movedim(-1, 0).contiguous(), groups.scores.clone()
     taken = torch.zeros_like(scores)
     for done in range(groups.sizes[0]):
-        # The groups that have boxes left: they come first.
+        # Drop the groups without remaining boxes, which are the last.
         while groups.sizes[len(scores) - 1] <= done:
             boxes, scores = boxes[:, :-1], scores[:-1]
         best, place = scores.max(1, keepdim=True)
         if not (best >= FLOOR).any():
             break
-        # Added: where nothing is left but zeros, the best is one that was taken before.
+        # Added, not set: if only zeros are left, the best box is one that was taken before.
         taken[: len(scores)].scatter_add_(1, place, best)
-        share = shares(boxes.gather(2, place.expand(4, -1, -1)), boxes)[:, 0]
-        scores.mul_(decay(share / (1 - share))).scatter_(1, place, 0)
+        overlap = pairwise_overlaps(boxes.gather(2, place.expand(4, -1, -1)), boxes)[:, 0]
+        scores.mul_(decay(overlap / (1 - overlap))).scatter_(1, place, 0)
     return taken.masked_fill(taken < FLOOR, 0)

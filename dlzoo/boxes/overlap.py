@@ -1,4 +1,4 @@
-"""Overlaps of very many pairs of boxes: iou.py's measure, ten times as fast, in the form that suppression needs."""
+"""Overlaps of many pairs of boxes: a measure equivalent to IoU, ten times as fast, for NMS."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 
-def shares(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection / sum of areas, all pairs of (4, G, A) and (4, G, B) boxes: (G, A, B), from 0 to 0.5.
+def pairwise_overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """Return intersection / sum of areas of all pairs: (4, G, A), (4, G, B) -> (G, A, B), from 0 to 0.5.
 
-    It is IoU / (1 + IoU); 0 of a box without an area. Rows are x1, y1, x2, y2: numbers of a kind lie side by side.
+    It is IoU / (1 + IoU), and 0 for a box with area 0. The first axis is x1, y1, x2, y2, for contiguous memory.
     """
     x1, y1, x2, y2 = first[..., None]
     u1, v1, u2, v2 = second[:, :, None]

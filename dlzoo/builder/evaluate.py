@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlzoo.builder.profile import without_weights
 from dlzoo.builder.trainer import Assembled
-from dlzoo.config import changed, read
+from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.engine.signals import signals
@@ -34,7 +34,7 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     """
     run = RunDir.open(path)
     checkpoint = run.selected_checkpoint()
-    config = without_weights(changed(read(run.config_file), conditions, CONDITIONS))
+    config = without_weights(with_changes(read(run.config_file), conditions, CONDITIONS))
     config["trainer"] |= {"accelerator": "auto", "devices": 1, "compile": False}
     with signals() as stop:
         made = Assembled(config)

@@ -75,7 +75,7 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
 
 def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
     """`train`, of a config that is frozen already."""
-    if distributed.here().world > 1:
+    if distributed.current_rank().world > 1:
         raise UserError("a rank carries out a run that is there: torchrun ... -m dlzoo.cli run DIR; or leave torchrun"
                         " out and say trainer.devices=2, which starts the ranks by itself")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
@@ -102,7 +102,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     """
     console = console or PatientConsole()
     config, before = configs.read(run.config_file), run.read()
-    finished, alone = before["state"] == "finished", distributed.here().world == 1
+    finished, alone = before["state"] == "finished", distributed.current_rank().world == 1
     if finished and alone:
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
@@ -118,8 +118,8 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
             raise UserError("callbacks are objects of this process, and trainer.devices > 1 trains in others")
         _launch(run, settings, wanted, quiet=console.quiet)
     else:
-        with distributed.joined(hardware(settings)[0] if wanted > 1 else "cpu") as rank:
-            if any(distributed.gathered(finished)):  # by another process, before one of us looked
+        with distributed.process_group(hardware(settings)[0] if wanted > 1 else "cpu") as rank:
+            if any(distributed.all_gather(finished)):  # by another process, before one of us looked
                 return Run(run.path, run.read()["metrics"])
             _agree(run, config, wanted, before.get("ranks", rank.world), rank)
             if rank.leads:
@@ -154,7 +154,7 @@ def _agree(run: RunDir, config: Config, wanted: int, begun: int, rank: Rank) -> 
         raise UserError(f"{run.config_file} says {said}, and there are {rank.world} ranks for {wanted} devices")
     if rank.world != begun:
         raise UserError(f"{run.path} was begun on {begun} devices, and cannot go on on {rank.world}: start a new run")
-    if len(set(distributed.gathered(json.dumps(config, sort_keys=True)))) > 1:
+    if len(set(distributed.all_gather(json.dumps(config, sort_keys=True)))) > 1:
         raise UserError(f"{run.config_file} is not the same for every rank; is {run.path} a folder that all share?")
 
 
@@ -166,7 +166,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
         return before.get("wall_seconds", 0.0) + perf_counter() - started
 
     with _plain_errors(run), run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
-        if run.read()["state"] == "finished" and not distributed.several():
+        if run.read()["state"] == "finished" and not distributed.is_distributed():
             return  # by another process, between our look and our lock
         try:
             run.update(state="running", error=None, versions=environment.versions(), git_commit=checkout.git_commit())
@@ -211,7 +211,7 @@ def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
         made = _assembled(run, config, before)
         with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
             made.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
-        distributed.gathered(None)  # the one that leads has written what is loaded now
+        distributed.all_gather(None)  # the one that leads has written what is loaded now
         stop.check()
         made.load(run.selected_checkpoint())
         made.test([stop])
@@ -238,7 +238,7 @@ def _assembled(
             raise UserError(f"{run.path}: the data is not what the run began with; start a new run")
         made.load(checkpoint)
         torch.set_num_threads(before["threads"])  # as many as it began with: they decide how sums are rounded
-    if distributed.several() and len(set(distributed.gathered(made.data.fingerprint))) > 1:
+    if distributed.is_distributed() and len(set(distributed.all_gather(made.data.fingerprint))) > 1:
         raise UserError(f"{run.path}: the data is not the same for every rank")
     return made
 
@@ -253,7 +253,7 @@ def _carry_out(
 ) -> None:
     """Train, test, write down and draw."""
     _refuse_change(run, config, before, callbacks)
-    if not distributed.several():
+    if not distributed.is_distributed():
         take_training(run)
         before = run.read()
     checkpoint = run.resume_checkpoint()
@@ -270,7 +270,7 @@ def _carry_out(
         display = Display(console)
         with stop.listening(lambda: setattr(task, "stop_requested", True)):
             made.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
-        distributed.gathered(None)  # the others may load what was written
+        distributed.all_gather(None)  # the others may load what was written
         stop.check()
         selected = made.load(run.selected_checkpoint())
         metrics = made.test([stop, display])

@@ -46,7 +46,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
     # Here, not above: a rank asks to end with its parent before it imports torch.
     from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-    from dlzoo.core.distributed import cores
+    from dlzoo.core.distributed import available_cores
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -59,7 +59,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
                 subprocess.Popen(
                     command(run_dir),
                     env=_environment(rank, ranks, store.port, folder)
-                    | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // ranks)))},
+                    | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))},
                     stdin=subprocess.DEVNULL,
                     stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
                     stderr=None if rank == 0 else errors,

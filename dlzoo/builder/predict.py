@@ -9,7 +9,7 @@ import torch
 
 from dlzoo.builder.profile import network_of, without_weights
 from dlzoo.builder.weights import load_weights, transfer
-from dlzoo.config import changed, read
+from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, REGISTRIES, TASKS
 from dlzoo.data.transforms.augment import size_after
@@ -40,7 +40,7 @@ def predict(
     task = task_of(record)
     task.refuse_prediction(record, path, conditions, out)
     if conditions:
-        config = changed(config, conditions, [name for name, found in REGISTRIES.items() if found.after_training])
+        config = with_changes(config, conditions, [name for name, found in REGISTRIES.items() if found.after_training])
     state, normalisation = load_weights(run.path)
     channels, (_, augment) = record["in_channels"], AUGMENTS.from_section(config["augment"])
     wiring = {

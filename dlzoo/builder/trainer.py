@@ -63,7 +63,7 @@ class Assembled:
         callbacks: Sequence[pl.Callback] = (),
     ) -> None:
         self.config, self._record, self._callbacks = config, record, list(callbacks)
-        self.rank = distributed.here()
+        self.rank = distributed.current_rank()
         self._observed: Observed | None = observed_by(self._callbacks)
         self.data = data or Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
         longest = 1 if self._observed == "steps" else None

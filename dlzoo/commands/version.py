@@ -50,13 +50,13 @@ def _seen_by_torch() -> dict[str, str]:
         import torch
         import torchvision  # noqa: F401  one that was not built for this torch fails here
 
-        from dlzoo.core.distributed import cores
+        from dlzoo.core.distributed import available_cores
 
         built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
         gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         return {
             "torch": f"{torch.__version__} ({built_for})",
-            "threads": f"torch computes with {torch.get_num_threads()}; this process may use {cores()} cores",
+            "threads": f"torch computes with {torch.get_num_threads()}; this process may use {available_cores()} cores",
             "GPU": ", ".join(gpus) or "none that torch can use",
         }
     except Exception as error:

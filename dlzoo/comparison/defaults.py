@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from functools import cache
 from typing import Any
 
-from dlzoo.config import DEFAULTS_FROM, settled, stands_for, usual_choices
+from dlzoo.config import DEFAULTS_FROM, default_choices, default_entry, resolved_name
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
@@ -26,7 +26,7 @@ def usual(key: str, config: Config) -> Any:
             return shared()[key]
         if not knob:
             # A model without a place for a part has it as "default".
-            return settled(section, {**config, section: {"name": _usual_choices()[section]}}) or "default"
+            return resolved_name(section, {**config, section: {"name": _usual_choices()[section]}}) or "default"
         name = config[section]["name"]
         return {**defaults_of(section, name), **_changed(section, name, config)}[knob]
     except (UserError, KeyError):
@@ -37,7 +37,7 @@ def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
     """What the default of a choice has other than its entry has it: GoogLeNet's batch norm has its eps."""
     if choice not in DEFAULTS_FROM:
         return {}
-    known = stands_for(choice, {origin: config[origin]["name"] for origin in DEFAULTS_FROM[choice]})
+    known = default_entry(choice, {origin: config[origin]["name"] for origin in DEFAULTS_FROM[choice]})
     return known if isinstance(known, Mapping) and known["name"] == name else {}
 
 
@@ -65,4 +65,4 @@ def own(choice: str, name: str) -> Set[str]:
 
 @cache
 def _usual_choices() -> Mapping[str, str]:
-    return usual_choices()
+    return default_choices()

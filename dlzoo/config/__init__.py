@@ -1,26 +1,23 @@
-"""From what a user typed to a config that is complete, checked and plain: a dict of names and numbers."""
+"""Compose the settings that a user typed to a complete, checked config: a plain dict of names and numbers."""
 
-from dlzoo.config.compose import (
+from dlzoo.config.compose import compose, with_changes
+from dlzoo.config.defaults import (
     COMPARE_ONLY,
     DEFAULTS_FROM,
     SECTIONS,
     SWEEP_ONLY,
     Config,
-    changed,
     choices,
-    compose,
     conf_dir,
-    freeze,
-    head,
+    default_choices,
+    default_entry,
+    head_comment,
     knobs,
     options,
-    read,
-    settled,
-    stands_for,
-    unknown,
-    usual_choices,
-    values,
+    resolved_name,
+    unknown_name,
 )
+from dlzoo.config.finalise import finalise, read, values
 
 __all__ = [
     "COMPARE_ONLY",
@@ -28,18 +25,18 @@ __all__ = [
     "SECTIONS",
     "SWEEP_ONLY",
     "Config",
-    "changed",
     "choices",
     "compose",
     "conf_dir",
-    "freeze",
-    "head",
+    "default_choices",
+    "default_entry",
+    "finalise",
+    "head_comment",
     "knobs",
     "options",
     "read",
-    "settled",
-    "stands_for",
-    "unknown",
-    "usual_choices",
+    "resolved_name",
+    "unknown_name",
     "values",
+    "with_changes",
 ]

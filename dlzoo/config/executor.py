@@ -1,4 +1,4 @@
-"""Which executor was asked for, and its settings: a file under conf/executor and what was typed over it."""
+"""The executor of a sweep and its settings: a file under conf/executor, overridden by what the user typed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dlzoo.core.schema import Bounds, Positive, PositiveInt, knobs_of
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """`workers`: runs at a time; null: as many as there are cores, or GPUs times `runs_per_gpu`.
-    `threads`: cores of each process of a run; null: an equal share.
+    """`workers`: number of parallel runs; null: the number of cores, or of GPUs times `runs_per_gpu`.
+    `threads`: cores per process of a run; null: an equal share.
     """
 
     workers: PositiveInt | None = None
@@ -28,13 +28,13 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """`workers`: jobs at a time, waiting ones included; null: all of them (on slurm_local: as many as there are cores).
-    `threads`: cores of each process of a run.
-    `minutes`: the time limit of a job; the run saves before it, and goes on in a new job.
-    `memory`: GB a machine; null: what the cluster gives.
-    `partition`, `account`, `qos`, `constraint`: as Slurm calls them; slurm_local has no use for them.
+    """`workers`: number of jobs in the queue at a time; null: all (for slurm_local: the number of cores).
+    `threads`: cores per process of a run.
+    `minutes`: time limit of a job; the run saves a checkpoint before it and resumes in a new job.
+    `memory`: GB per machine; null: the cluster's default.
+    `partition`, `account`, `qos`, `constraint`: Slurm's options of these names; slurm_local ignores them.
     `setup`: shell lines before the run.
-    What a run prints is in its output.txt, what submitit writes in .jobs/ of the sweep.
+    The output of a run is in its output.txt, the files of submitit are in .jobs/ of the sweep.
     """
 
     workers: PositiveInt | None = None
@@ -50,9 +50,9 @@ class SlurmSettings:
 
 @dataclass(frozen=True)
 class RaySettings:
-    """`workers`: jobs at a time, waiting ones included; null: all of them.
-    `threads`: cores of each process of a run.
-    `address`: of the cluster's job server, such as http://head:8265; null: the cluster of this machine.
+    """`workers`: number of jobs in the queue at a time; null: all.
+    `threads`: cores per process of a run.
+    `address`: address of the cluster's job server, such as http://head:8265; null: the cluster of this machine.
     """
 
     workers: PositiveInt | None = None
@@ -71,19 +71,19 @@ KINDS: dict[str, type[LocalSettings] | type[SlurmSettings] | type[RaySettings]] 
 
 
 def knobs(name: str) -> dict[str, dict[str, Any]]:
-    """The settings of executor=<name>, with the defaults of its file."""
+    """Return the settings of executor=<name>, with the defaults of its file."""
     kind, written = _file(name)
     known = knobs_of(KINDS[kind])
     return {key: schema | ({"default": written[key]} if key in written else {}) for key, schema in known.items()}
 
 
 def meaning(name: str) -> str:
-    """What the settings of executor=<name> mean."""
+    """Return the description of the settings of executor=<name>."""
     return getdoc(KINDS[_file(name)[0]]) or ""
 
 
 def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
-    """(kind, settings) that executor=<name> and executor.<key>=<value> ask for.
+    """Return (kind, settings) from the words executor=<name> and executor.<key>=<value>.
 
     Raises:
         UserError: for an unknown name or key, or a value of the wrong type.
@@ -92,7 +92,7 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
     for line in lines:
         override = parse(line)
         if override.is_sweep_override():
-            raise UserError(f"{line!r}: a sweep has one executor")
+            raise UserError(f"{line!r} has several values, but a sweep has one executor")
         key = override.key_or_group.partition(".")[2]
         if key:
             typed[key] = override.value()
@@ -109,7 +109,7 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
 
 
 def _file(name: str) -> tuple[str, dict[str, Any]]:
-    """(kind, the other keys) of conf/executor/<name>.yaml."""
+    """Return (kind, the other keys) of conf/executor/<name>.yaml."""
     path = config.conf_dir() / "executor" / f"{name}.yaml"
     written = yaml.safe_load(path.read_text()) or {}
     kind = written.pop("kind", None)

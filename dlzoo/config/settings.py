@@ -1,4 +1,4 @@
-"""Settings that belong to no registry: the run's own and the trainer's. Each field is a knob of the config."""
+"""Settings that belong to no registry: those of the run, of a sweep and of the trainer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, Positive, Positi
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What stands at the top of a config."""
+    """Top-level settings of a config."""
 
     seed: NonNegativeInt = 0
     name: str | None = None
@@ -21,8 +21,8 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """How many runs are carried out: `dir` holds them (null: outputs/<name>); `dry_run` only says what would happen;
-    `strict` refuses what is no fair comparison, which is otherwise only said.
+    """`dir`: folder of the runs (null: outputs/<name>). `dry_run`: only print what would be run. `strict`: an unfair
+    comparison is an error, not a warning.
     """
 
     dir: str | None = None
@@ -32,19 +32,19 @@ class SweepSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How a run is trained.
+    """Training of a run.
 
-    `accumulate`: micro-batches that an optimizer step's batch is worked through in; the batch stays data.batch_size
-    (batch norm sees the micro-batch).
-    `devices`: processes a machine that share each batch, one a GPU or, on the CPU, so many; "all" is every GPU of this
-    machine. `nodes`: machines; beyond one, torchrun or executor=slurm starts the processes.
-    `compile`: torch.compile for the training; slow first steps, faster ones after them.
-    `clip_norm`: the gradient's largest norm; one by default, because without it some pairs of model and norm diverge at
-    the usual rate. `ema`: decay of the averaged weights that are then evaluated.
+    `accumulate`: number of micro-batches per optimizer step; the batch stays data.batch_size (batch norm sees the
+    micro-batch).
+    `devices`: number of processes per machine that share each batch, one per GPU, or on the CPU; "all" is every GPU of
+    this machine. `nodes`: number of machines; for more than one, start the processes by torchrun or executor=slurm.
+    `compile`: train with torch.compile; the first steps are slow, later ones faster.
+    `clip_norm`: largest norm of the gradient; 1 by default, because without it some pairs of model and norm diverge at
+    the default rate. `ema`: decay of the averaged weights, which are then evaluated.
     `early_stopping`: epochs without a better validation score. `select`: which weights are tested.
-    `self_adversarial`: how far the network may move each pixel against itself before it learns from the image, as a
-    share of the pixels' range (SAT, arXiv:2004.10934, section 3.4).
-    `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: so many batches of each epoch and split.
+    `self_adversarial`: largest adversarial change of a pixel before each training step, as a fraction of the pixels'
+    range (SAT, arXiv:2004.10934, section 3.4).
+    `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: maximal number of batches per epoch and split.
     """
 
     max_epochs: PositiveInt = 20

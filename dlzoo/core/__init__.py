@@ -1,1 +1,1 @@
-"""The ground: errors, registries, schemas, the index, random streams and what the ranks agree about."""
+"""Errors, registries, schemas, the index, random streams and the processes of a distributed run."""

@@ -1,6 +1,6 @@
-"""The processes of a distributed run, as torchrun's environment names them, and what they have to agree about.
+"""The ranks of a distributed run, read from torchrun's environment variables, and their collective operations.
 
-Outside a distributed run there is one rank, and every function here returns what it was given.
+Without torchrun's variables there is one rank, and the collectives do not communicate.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dlzoo.core.errors import UserError
 
 T = TypeVar("T")
 
-#: Ranks wait for each other for so long: one of them may be reading a large set for the first time.
-_PATIENCE = timedelta(hours=6)
+#: Timeout of collectives: a rank may be reading a large data set for the first time while the others wait.
+_TIMEOUT = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which of `world` processes this is, over all machines and on this one."""
+    """Index of this process among all `world` processes, and among those on this machine."""
 
     index: int = 0
     world: int = 1
@@ -35,90 +35,90 @@ class Rank:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the rank that writes, prints and saves."""
+        """Whether this rank writes, prints and saves."""
         return self.index == 0
 
 
-#: The one process of a run that is not distributed.
-ALONE = Rank()
+#: The rank of a run that is not distributed.
+SINGLE_PROCESS = Rank()
 
 
-#: What torchrun calls the fields of a Rank.
+#: torchrun's variables for the fields of Rank, in order.
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
-def here() -> Rank:
-    """This process, by the variables that torchrun sets.
+def current_rank() -> Rank:
+    """Return the rank of this process, from the variables that torchrun sets.
 
     Raises:
-        UserError: if they make no sense.
+        UserError: if the variables are not integers, or an index is not below its world size.
     """
     if not launched():
-        return ALONE
+        return SINGLE_PROCESS
     values = [os.environ[name] for name in _VARIABLES]
     numbers = [int(value) if value.isdecimal() else -1 for value in values]
     if min(numbers) < 0 or numbers[0] >= numbers[1] or numbers[2] >= numbers[3]:
-        said = ", ".join(f"{name}={value}" for name, value in zip(_VARIABLES, values, strict=True))
-        raise UserError(f"the environment has {said}: no rank")
+        settings = ", ".join(f"{name}={value}" for name, value in zip(_VARIABLES, values, strict=True))
+        raise UserError(f"invalid torchrun variables in the environment: {settings}; start the ranks with torchrun")
     return Rank(*numbers)
 
 
 def launched() -> bool:
-    """Whether somebody started this process as a rank: torchrun, or a run with trainer.devices > 1."""
+    """Return whether this process was started as a rank, by torchrun or by a run with trainer.devices > 1."""
     return all(name in os.environ for name in _VARIABLES)
 
 
-def cores() -> int:
-    """The cores that the processes of this job may use, fewer than the machine's where a scheduler shares it out."""
+def available_cores() -> int:
+    """Return the number of CPU cores that this job may use; a scheduler may assign fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def joined(accelerator: str) -> Iterator[Rank]:
-    """Inside, the ranks can talk to each other: over NCCL between GPUs, over gloo between processes on CPUs."""
-    rank = here()
+def process_group(accelerator: str) -> Iterator[Rank]:
+    """Initialise the process group inside the context: NCCL for GPUs, gloo for CPUs."""
+    rank = current_rank()
     if rank.world == 1:
         yield rank
         return
     if accelerator == "gpu":
         torch.cuda.set_device(rank.local_index)
-    dist.init_process_group("nccl" if accelerator == "gpu" else "gloo", timeout=_PATIENCE)
+    dist.init_process_group("nccl" if accelerator == "gpu" else "gloo", timeout=_TIMEOUT)
     yield rank
-    # Not after an error: the others may be waiting in a collective, and whoever started us ends them.
+    # Skipped after an error: other ranks may be waiting in a collective, and the launcher ends them.
     dist.barrier()
     dist.destroy_process_group()
 
 
-def gathered(value: T) -> list[T]:
-    """Every rank's value, in the order of the ranks."""
-    if not several():
+def all_gather(value: T) -> list[T]:
+    """Return the values of all ranks, in rank order."""
+    if not is_distributed():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
 
 
-def total(values: Tensor) -> Tensor:
-    """The sum over the ranks, of the same shape; without others it is `values` itself."""
-    if not several():
+def all_reduce(values: Tensor) -> Tensor:
+    """Return the sum over the ranks, of the same shape; `values` itself if there is one rank."""
+    if not is_distributed():
         return values
     summed = values.clone()
     dist.all_reduce(summed)
     return summed
 
 
-def any_of(flag: bool, device: torch.device) -> bool:
-    """Whether it is true on one of the ranks at least."""
-    return bool(total(torch.tensor(float(flag), device=device))) if several() else flag
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Return whether `flag` is true on at least one rank."""
+    return bool(all_reduce(torch.tensor(float(flag), device=device))) if is_distributed() else flag
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give every rank the buffers (running statistics) of rank 0."""
-    if several():
+    """Broadcast the buffers (running statistics) of rank 0 to every rank."""
+    if is_distributed():
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)
 
 
-def several() -> bool:
-    """Whether this process has others to talk to."""
+def is_distributed() -> bool:
+    """Return whether a process group with more than one rank is initialised."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

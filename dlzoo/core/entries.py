@@ -1,7 +1,7 @@
-"""What a registration may say of an entry: one frozen dataclass for each kind of registry.
+"""Metadata of a registration: one frozen dataclass for each kind of registry.
 
-A registration that says something else is a TypeError when its module is imported. The classes import no torch: the
-index holds them for the command line.
+An unknown field in a registration raises TypeError when its module is imported. This module does not import torch,
+because the command line reads the metadata from the index.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-#: An entry of another registry: its name, or its name and what is changed of its settings.
+#: An entry of another registry: its name, or a mapping with its name and the settings that differ from its defaults.
 Choice = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Nothing beside the source: acts, norms, heads and the other registries without a class of their own."""
+    """No metadata beside the source: for registries without a class of their own, such as heads."""
 
-    def said(self) -> dict[str, Any]:
-        """The fields that differ from their defaults."""
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
-        usual = type(self)()
-        return {name: value for name, value in given.items() if value != getattr(usual, name)}
+    def non_defaults(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        defaults = type(self)()
+        return {name: value for name, value in values.items() if value != getattr(defaults, name)}
 
 
 @dataclass(frozen=True)
 class PartMarks(Marks):
     """A part of a network.
 
-    `needs`: what not every place offers: "size" (of the feature maps, in pixels), "maps" (feature maps, not vectors) or
-    "branch" (a whole residual branch); "" goes anywhere.
+    `needs`: what the part requires of its place in the network: "size" (of the feature maps, in pixels), "maps"
+    (feature maps, not vectors) or "branch" (a whole residual branch); "" fits anywhere.
     """
 
     needs: str = ""
@@ -38,7 +38,7 @@ class PartMarks(Marks):
 
 @dataclass(frozen=True)
 class ModelMarks(Marks):
-    """A model: what it is for, and the default of each kind of part; a kind that is None has no place in it.
+    """A model: its tasks, and the default of each kind of part; None means that the model does not use that kind.
 
     `tasks`: names of the tasks whose targets its outputs fit.
     `tables`: whether it takes the rows of a table as well as images.
@@ -46,7 +46,7 @@ class ModelMarks(Marks):
     `torchvision`: norm -> the model of torchvision that computes the same.
     `backbone`, `loss`, `box_loss`, `nms`: defaults of choices that belong to detectors and the like.
     `shared_parts`: kinds of parts that backbone, neck and head share by default.
-    `objectness`: whether it scores objects apart from their classes, and so has no background class.
+    `objectness`: whether it scores objects separately from their classes, and so has no background class.
     """
 
     tasks: tuple[str, ...] = ("classify", "regress")
@@ -75,10 +75,10 @@ class ModelMarks(Marks):
 class LossMarks(Marks):
     """A loss.
 
-    `targets`: what it compares with: "classification" (one class a sample), "regression" (numbers), "objects" (classes
-    of boxes), "boxes" or "offsets" (of a detector's boxes), or a kind that a task brings along.
-    `soft`: whether a target may be probabilities.
-    `learns`: whether it has a gradient.
+    `targets`: kinds of targets that it takes: "classification" (one class per sample), "regression" (numbers),
+    "objects" (classes of boxes), "boxes" or "offsets" (of a detector's boxes), or a kind that a task defines.
+    `soft`: whether targets may be probabilities.
+    `learns`: whether its gradient is not zero everywhere.
     """
 
     targets: tuple[str, ...] = ("classification",)
@@ -88,7 +88,7 @@ class LossMarks(Marks):
 
 @dataclass(frozen=True)
 class AugmentMarks(Marks):
-    """An augmentation. `moves`: what follows the pixels where they go: "boxes", "mask"; () for images alone."""
+    """An augmentation. `moves`: targets that it transforms with the image: "boxes", "mask"; () for the image only."""
 
     moves: tuple[str, ...] = ()
 
@@ -97,7 +97,7 @@ class AugmentMarks(Marks):
 class DatasetMarks(Marks):
     """A data set.
 
-    `tasks`: names of the tasks that it serves, the default first.
+    `tasks`: names of the tasks that it can be used for, the default first.
     `table`: whether its samples are rows of a table.
     `targets`: what a loss may take them for (LossMarks.targets), where that is more than its task says.
     `model`, `augment`, `loss`: defaults of these choices.
@@ -116,11 +116,11 @@ class OptimizerMarks(Marks):
     """An optimizer.
 
     `decoupled`: whether its own weight decay is decoupled from the gradient.
-    `uses_closure`: whether its step evaluates the loss itself.
+    `uses_closure`: whether its step takes a closure that evaluates the loss.
     `clips`: whether gradients may be clipped before its step.
-    `full_batch`: whether the loss has to be the same function in each step, in one process and in full precision.
+    `full_batch`: whether it needs a deterministic loss: the whole data set each step, one process, full precision.
     `linear`: whether it is for linear models only.
-    `groups`: whether it takes groups of parameters with rates of their own.
+    `groups`: whether it supports parameter groups with different learning rates.
     """
 
     decoupled: bool = False
@@ -133,14 +133,14 @@ class OptimizerMarks(Marks):
 
 @dataclass(frozen=True)
 class ScheduleMarks(Marks):
-    """A schedule. `validation`: whether it follows the score of the validation split."""
+    """A schedule. `validation`: whether it depends on the score of the validation split."""
 
     validation: bool = False
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that a task measures of a split: its name, its direction, and its unit ("" for a share or a count)."""
+    """A metric of a task: its name, its direction, and its unit ("" for a fraction or a count)."""
 
     name: str
     higher_is_better: bool = True
@@ -151,13 +151,13 @@ class Metric:
 class TaskMarks(Marks):
     """A task.
 
-    `metrics`: what it measures of a split.
-    `target`: what its losses have to take (LossMarks.targets).
-    `moves`: what has to move with the pixels of its images (AugmentMarks.moves).
-    `targets_are`: what the targets are, in words that go behind "has": "objects".
-    `defaults`: choice -> entry, where neither the model nor the data set names one.
-    `adapts`: names of data sets that serve other tasks, and that the task can use all the same.
-    `example`: image size and classes with which `dlzoo show model` shows a model that says nothing of them.
+    `metrics`: the metrics of a split.
+    `target`: the kind of target that its losses must take (LossMarks.targets).
+    `moves`: targets that augmentations must transform with the image (AugmentMarks.moves).
+    `targets_are`: a noun for the targets in messages, used after "has": "objects".
+    `defaults`: choice -> entry, used if neither the model nor the data set names one.
+    `adapts`: names of data sets of other tasks that this task can convert and use.
+    `example`: default image size and number of classes with which `dlzoo show model` builds a model.
     """
 
     metrics: tuple[Metric, ...] = ()

@@ -1,7 +1,7 @@
-"""The index: what the registries hold, readable without importing torch.
+"""The index: the contents of the registries, readable without importing torch.
 
 It is derived from the signatures and cached like bytecode: one JSON file in the user's cache folder, keyed by the
-sources of the package and of the installed plug-ins, and rebuilt by itself when they change.
+sources of the package and of the installed plug-ins, and rebuilt automatically when they change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Index = dict[str, dict[str, Any]]
 
 
 def available(choice: str) -> list[str]:
-    """The sorted names of a registry: available("model").
+    """Return the sorted names of a registry: available("model").
 
     Raises:
         UserError: if there is no such registry.
@@ -43,7 +43,7 @@ def available(choice: str) -> list[str]:
 
 
 def entries(choice: str) -> dict[str, dict[str, Any]]:
-    """name -> {"doc", "source", "knobs", "meta"} of one registry; "meta" is what its registration says beside defaults.
+    """Return name -> {"doc", "source", "knobs", "meta"} of a registry; "meta" holds the marks that are not defaults.
 
     Raises:
         UserError: if there is no such registry.
@@ -54,16 +54,16 @@ def entries(choice: str) -> dict[str, dict[str, Any]]:
 
 
 def knobs(choice: str, name: str) -> dict[str, dict[str, Any]]:
-    """The knobs of an entry and those common to its choice: name -> schema."""
+    """Return the settings of an entry and those common to its choice: name -> schema."""
     return load()[choice]["common"] | entries(choice)[name]["knobs"]
 
 
 @cache
 def marks(choice: str, name: str) -> Any:
-    """What the registration of an entry says, as its registry's dataclass (core/entries.py)."""
+    """Return the metadata of an entry, as its registry's dataclass (core/entries.py)."""
     if choice == "task":
-        found = load()["task"]["entries"][name]["meta"]
-        return TaskMarks(**found | {"metrics": tuple(Metric(**each) for each in found.get("metrics", ()))})
+        meta = load()["task"]["entries"][name]["meta"]
+        return TaskMarks(**meta | {"metrics": tuple(Metric(**each) for each in meta.get("metrics", ()))})
     return REGISTRIES[choice].marks(**entries(choice)[name]["meta"])
 
 
@@ -72,12 +72,12 @@ def _index_tasks() -> list[str]:
 
 
 def serving(data: str, default: str, tasks: Sequence[str] = ()) -> str:
-    """The task that a data set is used for: its default, or the first other one that it serves and the model can learn.
+    """Return the task for a data set: its default, or the first other one that both it and the model support.
 
     Args:
-        data: the name of the data set.
-        default: the task that its labels are for.
-        tasks: what the model can learn; () for anything.
+        data: name of the data set.
+        default: the task of its labels.
+        tasks: tasks that the model supports; () for any.
     """
     if not tasks or default in tasks:
         return default
@@ -86,20 +86,20 @@ def serving(data: str, default: str, tasks: Sequence[str] = ()) -> str:
 
 
 def task_of(model: str | None, data: str) -> str:
-    """The task of a model on a data set, as far as their registrations say; without a model the data set's default."""
+    """Return the task of a model on a data set, from their registrations; without a model, the data set's default."""
     default = marks("data", data).tasks[0]
     return default if model is None else serving(data, default, marks("model", model).tasks)
 
 
 @cache
 def metrics() -> dict[str, Metric]:
-    """name -> what is measured, of all tasks, in the order in which they say it."""
+    """Return name -> metric of all tasks, in the order of their registration."""
     return {metric.name: metric for task in _index_tasks() for metric in marks("task", task).metrics}
 
 
 @cache
 def load() -> Index:
-    """choice -> {"common": knobs, "about_common": in words, "entries": ...}, from the cache if it is current."""
+    """Return choice -> {"common": schemas, "about_common": text, "entries": ...}, from the cache if it is current."""
     key = _key()
     path = user_cache_path("dlzoo") / f"index-{hashlib.sha1(str(_PACKAGE).encode()).hexdigest()[:12]}.json"
     try:
@@ -109,7 +109,7 @@ def load() -> Index:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if sys.stderr.isatty():
-        print("dlzoo: indexing the zoo (once after a change) ...", file=sys.stderr)
+        print("dlzoo: building the index (once after a change) ...", file=sys.stderr)
     index = {choice: _describe(registry) for choice, registry in (REGISTRIES | {"task": TASKS}).items()}
     _store(path, {"key": key, "index": index})
     return index
@@ -132,18 +132,18 @@ def _describe(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _plain(said: Marks) -> dict[str, Any]:
-    """The marks that were given, as JSON has them."""
+def _plain(marks: Marks) -> dict[str, Any]:
+    """Return the marks that are not defaults, as JSON values."""
     return {
         name: [asdict(item) if isinstance(item, Metric) else item for item in value]
         if isinstance(value, tuple)
         else value
-        for name, value in said.said().items()
+        for name, value in marks.non_defaults().items()
     }
 
 
 def _store(path: Path, content: dict[str, Any]) -> None:
-    """Write aside and rename. A cache that cannot be written is no error: the next start is slow, nothing else."""
+    """Write to a temporary file and rename it. A cache that cannot be written only makes the next start slow."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:

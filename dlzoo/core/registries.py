@@ -1,4 +1,4 @@
-"""The registries: every technique is an entry of one of them."""
+"""The registries. Every technique is an entry of one of them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ MODELS = Registry(
     "model",
     "dlzoo.models",
     "an nn.Module: images (N, C, H, W) -> logits (N, num_classes), in training also a layers.head.WithAuxiliary;"
-    " or, where its registration names a backbone, a models.detector.Detector",
+    " or, if its registration names a backbone, a tasks.detection.models.detector.Detector",
     common="dlzoo.models.settings:ModelSettings",
     fallback="resnet20",
     marks=ModelMarks,
 )
 NORMS = Registry(
-    "norm", "dlzoo.layers", "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape", marks=PartMarks
+    "norm",
+    "dlzoo.layers",
+    "a function of channels that returns an nn.Module: (N, C, H, W) -> the same shape",
+    marks=PartMarks,
 )
 ACTS = Registry("act", "dlzoo.layers", "an nn.Module: any shape -> the same shape", marks=PartMarks)
 CONVS = Registry(
     "conv",
     "dlzoo.layers",
-    "waits for in_channels, out_channels, kernel_size, stride, bias and valid, then an nn.Module:"
+    "a function of in_channels, out_channels, kernel_size, stride, bias and valid that returns an nn.Module:"
     " (N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))",
     common="dlzoo.layers.convs:ConvSettings",
     neutral="standard",
@@ -39,21 +42,21 @@ CONVS = Registry(
 ATTENTIONS = Registry(
     "attention",
     "dlzoo.layers",
-    "waits for channels, then an nn.Module: (N, C, H, W) -> the same shape",
+    "a function of channels that returns an nn.Module: (N, C, H, W) -> the same shape",
     neutral="none",
     marks=PartMarks,
 )
 POOLS = Registry(
     "pool",
     "dlzoo.layers",
-    "waits for channels, window and parts, then an nn.Module that makes maps smaller",
+    "a function of channels, window and parts that returns an nn.Module that downsamples feature maps",
     neutral="max",
     marks=PartMarks,
 )
 DROPS = Registry(
     "drop",
     "dlzoo.layers",
-    "an nn.Module: any shape -> the same shape, in evaluation the same values",
+    "an nn.Module: any shape -> the same shape; the identity in evaluation",
     common="dlzoo.layers.drop:DropSettings",
     neutral="none",
     marks=PartMarks,
@@ -61,22 +64,22 @@ DROPS = Registry(
 HEADS = Registry(
     "head",
     "dlzoo.layers",
-    "waits for channels, size and parts, then an nn.Module: (N, C, H, W) -> (N, out_features)",
+    "a function of channels, size and parts that returns an nn.Module: (N, C, H, W) -> (N, out_features)",
     neutral="gap",
     marks=PartMarks,
 )
 UPSAMPLES = Registry(
     "upsample",
     "dlzoo.layers",
-    "waits for channels and factor, then an nn.Module: (N, C, H, W) -> (N, C, factor * H, factor * W)",
+    "a function of channels and factor that returns an nn.Module: (N, C, H, W) -> (N, C, factor * H, factor * W)",
     neutral="nearest",
     marks=PartMarks,
 )
 NECKS = Registry(
     "neck",
     "dlzoo.layers",
-    "waits for channels, parts and settings, then an nn.Module with `out_channels`: maps, fine to coarse, each half as"
-    " large as the one before -> as many maps of the same sizes",
+    "a function of channels, parts and settings that returns an nn.Module with `out_channels`: feature maps, fine to"
+    " coarse, each half as large as the one before -> as many feature maps of the same sizes",
     common="dlzoo.layers.neck:NeckSettings",
     neutral="none",
     marks=PartMarks,
@@ -84,21 +87,21 @@ NECKS = Registry(
 INITS = Registry(
     "init",
     "dlzoo.layers",
-    "waits for a weight tensor and fills it in place",
+    "a function that fills a weight tensor in place",
     common="dlzoo.layers.init:InitSettings",
     fallback="torch",
 )
 LOSSES = Registry(
     "loss",
     "dlzoo.losses",
-    "an nn.Module: (input, target) -> a scalar, the batch's mean; its registration says for what `kinds` of targets",
+    "an nn.Module: (input, target) -> a scalar, the mean over the batch; its registration lists the `targets` it takes",
     fallback="cross_entropy",
     marks=LossMarks,
 )
 BOX_LOSSES = Selection(
     "box_loss",
     LOSSES,
-    "a loss with `each`: (boxes (R, 4), targets (R, 4)) -> (R,), of boxes in pixels or, as a distance, of offsets",
+    "a loss with `each`: (boxes (R, 4), targets (R, 4)) -> (R,), for boxes in pixels or for offsets",
     admits=lambda marks: bool({"boxes", "offsets"} & set(marks.targets)),
     common="dlzoo.losses.boxes:BoxLossSettings",
 )
@@ -114,36 +117,36 @@ BACKBONES = Selection(
 NMS = Registry(
     "nms",
     "dlzoo.boxes",
-    "a function: boxes (N, A, 4), scores (N, A), classes (N, A) -> scores (N, A), those of suppressed boxes 0",
+    "a function: boxes (N, A, 4), scores (N, A), classes (N, A) -> scores (N, A), 0 for suppressed boxes",
     common="dlzoo.boxes.nms:NmsSettings",
     after_training=True,
 )
 OPTIMIZERS = Registry(
     "optimizer",
     "dlzoo.optim",
-    "waits for params, then a torch Optimizer",
+    "a function of params that returns a torch Optimizer",
     common="dlzoo.optim.settings:OptimizerSettings",
     marks=OptimizerMarks,
 )
 SCHEDULES = Registry(
     "schedule",
     "dlzoo.optim",
-    "waits for the run's span, then step -> factor of the rate; one that follows validation is an optim.Observer",
+    "a function of the run's span that returns step -> factor of the rate, or an optim.Observer to follow validation",
     common="dlzoo.optim.settings:Warmup",
     marks=ScheduleMarks,
 )
 DATASETS = Registry(
     "data",
     "dlzoo.data.datasets",
-    "an ImageSet, a TableSet or a BoxSet: samples with classes, with numbers to predict, or with objects in them",
+    "an ImageSet, a TableSet or a BoxSet: samples with class labels, with numbers to predict, or with objects",
     common="dlzoo.data.settings:DataSettings",
     marks=DatasetMarks,
 )
 AUGMENTS = Registry(
     "augment",
     "dlzoo.data.transforms",
-    "(uint8 images (N, C, H, W), draw) -> uint8 images; one for images with boxes says so, and where it moves pixels"
-    " has `boxed`",
+    "(uint8 images (N, C, H, W), draw) -> uint8 images; one that supports boxes declares it, and has `boxed` if it"
+    " moves pixels",
     common="dlzoo.data.transforms.settings:AugmentSettings",
     fallback="none",
     marks=AugmentMarks,
@@ -159,7 +162,7 @@ REGISTRIES = {
     )
 }
 
-#: What models are made of: each kind is a method of layers.parts.Parts, and a choice that a model may offer.
+#: The parts of models: each kind is a method of layers.parts.Parts, and a choice that a model may support.
 PARTS = {
     registry.choice: registry for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS)
 }

@@ -1,4 +1,4 @@
-"""Names to callables: the class of the registries (core/registries.py) and of their entries."""
+"""The registry class, which maps names to callables, and its entries. The instances are in core/registries.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Entry:
-    """One technique: its builder, where it comes from, and what its registration says (norm="bn" of a model)."""
+    """A technique: its builder, its source, and the metadata of its registration (norm="bn" of a model)."""
 
     choice: str
     name: str
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def doc(self) -> str:
-        """The docstring of the builder, or of the function under a partial."""
+        """The docstring of the builder, or of the function that a partial wraps."""
         return inspect.getdoc(unwrapped(self.builder)) or ""
 
     @cached_property
@@ -43,42 +43,42 @@ class Entry:
         return wiring_of(self.builder)
 
     def build(self, /, *, wiring: dict[str, Any] | None = None, **knobs: Any) -> Any:
-        """Call the builder with `knobs` and with as much of `wiring` as it takes.
+        """Call the builder with the settings `knobs`, and with the arguments in `wiring` that it takes.
 
-        While wiring is missing, what comes back is the builder waiting for it: a norm waits for its channels, an
-        optimizer for its parameters.
+        If injected arguments are missing, return a partial of the builder that takes them: a norm still needs its
+        channels, an optimizer its parameters.
 
         Raises:
-            UserError: for a knob that the entry does not have, or a value of the wrong type or range.
+            UserError: for a setting that the entry does not have, or a value of the wrong type or range.
         """
         where = f"{self.choice}={self.name}"
-        given = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
+        arguments = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
         for name, value in knobs.items():
             if name in self.wiring:
-                given[name] = value
+                arguments[name] = value
             elif name not in self.knobs:
-                raise UserError(f"{where} has no knob {name!r}; {did_you_mean(name, self.knobs)}")
+                raise UserError(f"{where} has no setting {name!r}; {did_you_mean(name, self.knobs)}")
             else:
                 try:
-                    given[name] = check(self.knobs[name], value)
+                    arguments[name] = check(self.knobs[name], value)
                 except ValueError as error:
                     raise UserError(f"{where}: {name} {error}") from None
-        waiting = partial(self.builder, **given)
-        return waiting() if set(self.wiring) <= set(given) else waiting
+        bound = partial(self.builder, **arguments)
+        return bound() if set(self.wiring) <= set(arguments) else bound
 
 
 class Registry:
-    """Entries of one kind. The modules of `package` (and of plug-ins) are imported at the first look-up.
+    """Entries of one kind. The modules of `package` (and of plug-ins) are imported on first look-up.
 
     Args:
         choice: the word that a user types, as in `norm=gn`; also the entry-point group `dlzoo.<choice>`.
         package: the package whose modules register the entries.
         contract: what an entry returns.
-        common: "module:class" of a dataclass with settings that go with every entry, as `data.batch_size` does.
-        fallback: what `<choice>=default` means where the registration of a model or a data set does not say.
-        neutral: the part that a model gets whose registration does not offer the choice.
-        marks: the dataclass of what a registration may say beside the source.
-        after_training: whether the choice matters only for what is made of a network's outputs in evaluation.
+        common: "module:class" of a dataclass with settings that every entry has, such as `data.batch_size`.
+        fallback: meaning of `<choice>=default` if the registration of the model or data set does not define it.
+        neutral: the part given to a model whose registration does not support the choice.
+        marks: the dataclass of the metadata that a registration may have beside the source.
+        after_training: whether the choice affects only the post-processing of outputs in evaluation.
     """
 
     def __init__(
@@ -103,16 +103,16 @@ class Registry:
         """Return a decorator that adds a builder under `name`. `source` is the paper and its section or equation.
 
         Raises:
-            TypeError: for a mark that entries of this kind do not have.
+            TypeError: for an unknown mark.
             ValueError: if the name is taken.
         """
-        said = self.marks(**marks)
+        metadata = self.marks(**marks)
 
         def add(builder: Builder) -> Builder:
             if name in self._entries:
                 taken = self._entries[name].builder
-                raise ValueError(f"{self.choice}={name} is registered already, by {taken.__module__}")
-            self._entries[name] = Entry(self.choice, name, builder, source, said)
+                raise ValueError(f"{self.choice}={name} is already registered by {taken.__module__}")
+            self._entries[name] = Entry(self.choice, name, builder, source, metadata)
             return builder
 
         return add
@@ -122,7 +122,7 @@ class Registry:
         return sorted(self._entries)
 
     def __getitem__(self, name: str) -> Entry:
-        """The entry called `name`.
+        """Return the entry `name`.
 
         Raises:
             UserError: for an unknown name, with the closest ones.
@@ -133,30 +133,30 @@ class Registry:
         return self._entries[name]
 
     def build(self, name: str, *, wiring: dict[str, Any] | None = None, **knobs: Any) -> Any:
-        """`registry[name].build(...)`."""
+        """Return `registry[name].build(...)`."""
         return self[name].build(wiring=wiring, **knobs)
 
     def from_section(self, section: Mapping[str, Any], **wiring: Any) -> tuple[Any, Any]:
-        """(the settings common to the choice, what the entry builds) of a section of a config.
+        """Return (the common settings of the choice, the result of the entry's builder) for a section of a config.
 
         Raises:
-            UserError: as `Entry.build`.
+            UserError: see `Entry.build`.
         """
         knobs = dict(section)
         entry, common, settings = self[knobs.pop("name")], self.common_settings(), None
         if common is not None:
-            given = {}
+            values = {}
             for name, schema in knobs_of(common).items():
                 if name in knobs:
                     try:
-                        given[name] = check(schema, knobs.pop(name))
+                        values[name] = check(schema, knobs.pop(name))
                     except ValueError as error:
                         raise UserError(f"{self.choice}={section['name']}: {name} {error}") from None
-            settings = common(**given)
+            settings = common(**values)
         return settings, entry.build(wiring=wiring, **knobs)
 
     def common_settings(self) -> Callable[..., Any] | None:
-        """The class of the settings that every entry shares, if there is one."""
+        """Return the class of the settings that every entry shares, or None."""
         if self.common is None:
             return None
         module, _, name = self.common.partition(":")
@@ -167,36 +167,36 @@ class Registry:
             return
         import_modules(self.package)
         load_plugins(self.choice)
-        # A task brings models, losses and data sets of its own along, which its folder registers.
+        # The folder of a task also registers its own models, losses and data sets.
         import_modules("dlzoo.tasks")
         load_plugins("task")
         self._loaded = True
 
 
 def import_modules(package: str) -> None:
-    """Import the modules and packages in `package`."""
-    found = importlib.import_module(package)
-    for module in pkgutil.iter_modules(found.__path__, f"{package}."):
+    """Import all modules and packages in `package`."""
+    root = importlib.import_module(package)
+    for module in pkgutil.iter_modules(root.__path__, f"{package}."):
         importlib.import_module(module.name)
 
 
 @cache
 def load_plugins(choice: str) -> None:
-    """Import what other packages offer as entry points of the group `dlzoo.<choice>`, once."""
+    """Import the entry points of the group `dlzoo.<choice>` from other packages, once."""
     for point in entry_points(group=f"dlzoo.{choice}"):
         try:
             point.load()
         except Exception as error:
-            # A broken plug-in must not take dlzoo down with it.
-            print(f"dlzoo: plug-in {point.value} was left out: {first_line(error)}", file=sys.stderr)
+            # A broken plug-in must not make dlzoo unusable.
+            print(f"dlzoo: plug-in {point.value} was skipped: {first_line(error)}", file=sys.stderr)
 
 
 class Selection(Registry):
-    """Entries of another registry under a word of their own: box_loss=ciou names a loss, backbone=resnet18 a model.
+    """A subset of another registry as a choice of its own: box_loss=ciou names a loss, backbone=resnet18 a model.
 
     Args:
-        of: whose entries they are.
-        admits: marks of a registration -> whether the entry is one of them.
+        of: the registry to select from.
+        admits: marks of a registration -> whether the entry is included.
     """
 
     def __init__(

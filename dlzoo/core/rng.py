@@ -1,8 +1,8 @@
 """Named, counter-based random streams.
 
-Every random number of a run is a function of (seed, stream name, counters), never of how many numbers were drawn
-before: the same seed gives the same batches to every model, and a resumed run draws what an uninterrupted one would.
-The streams are "init", "bootstrap", "order" and "balanced" (by epoch), "augment" (by epoch and place in it) and
+Every random number of a run is a function of (seed, stream name, counters), and never of how many numbers were drawn
+before: the same seed gives every model the same batches, and a resumed run draws the same numbers as an uninterrupted
+one. The streams are "init", "bootstrap", "order" and "balanced" (by epoch), "augment" (by epoch and position in it) and
 "dropout" (by step); those of the data itself ("split", "noisy labels", "shift") do not depend on the run's seed.
 """
 
@@ -17,12 +17,12 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-#: What a generator takes as its seed.
+#: The largest seed that a generator takes.
 _LARGEST = 2**63 - 1
 
 
 def key(seed: int, *path: str | int) -> int:
-    """A 63-bit integer that depends on all of `path`; equal on every machine."""
+    """Return a 63-bit hash of `seed` and `path`, equal on every machine."""
     text = "/".join(str(part) for part in (seed, *path))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
@@ -34,26 +34,26 @@ class Streams:
     seed: int
 
     def permutation(self, length: int, *path: str | int) -> Tensor:
-        """A random order of range(length), (length,) int64, on the CPU."""
+        """Return a random permutation of range(length): (length,) int64, on the CPU."""
         return torch.randperm(length, generator=self.generator(*path))
 
     def generator(self, *path: str | int) -> torch.Generator:
-        """A generator at the beginning of a stream, on the CPU."""
+        """Return a CPU generator at the beginning of a stream."""
         return torch.Generator().manual_seed(key(self.seed, *path))
 
     def draw(self, samples: Tensor, *path: str | int) -> Draw:
-        """Random numbers for each of `samples` (indices into a data set)."""
+        """Return random numbers for each of `samples` (indices into a data set)."""
         return Draw(key(self.seed, *path), samples)
 
     @contextmanager
     def scope(self, *path: str | int) -> Iterator[None]:
-        """torch's global CPU generator is this stream inside, and what it was before after it."""
+        """Seed torch's global CPU generator with this stream inside the context, and restore its state afterwards."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(key(self.seed, *path))
             yield
 
     def reseeder(self, *path: str | int) -> Callable[[torch.device, int], None]:
-        """(device, step) -> None: point the generator that `device` draws from (dropout's) at a step of this stream."""
+        """Return (device, step) -> None, which seeds the default generator of `device` (dropout's) for a step."""
         base = key(self.seed, *path)
 
         def reseed(device: torch.device, step: int) -> None:
@@ -67,17 +67,17 @@ class Streams:
 
 @dataclass(frozen=True)
 class Draw:
-    """Random numbers of a batch, one row a sample: they do not depend on how samples are put into batches."""
+    """Random numbers of a batch, one row per sample; they do not depend on how samples are batched."""
 
     key: int
     samples: Tensor  # (N,) int64
 
     def part(self, name: str | int) -> Draw:
-        """Other numbers for the same samples: whoever is handed a part of a draw may use any names in it."""
+        """Return an independent draw for the same samples, so that names in it cannot clash with those of this one."""
         return Draw(key(self.key, "part", name), self.samples)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
-        """(N, *shape) float32 in [0, 1), on the device of the samples."""
+        """Return uniform numbers in [0, 1): (N, *shape) float32, on the device of the samples."""
         bits = _mix(self.samples + key(self.key, name))
         if shape:
             counter = torch.arange(math.prod(shape), device=bits.device)
@@ -85,12 +85,12 @@ class Draw:
         return ((bits >> 40) & 0xFFFFFF).float() / 2**24
 
     def integers(self, name: str, high: int) -> Tensor:
-        """(N,) int64 in range(high). The bias of the product is below 2**-24."""
+        """Return integers in range(high): (N,) int64. Their bias is below 2**-24."""
         return (self.uniform(name) * high).long()
 
     def normal(self, name: str, *shape: int) -> Tensor:
-        """(N, *shape) float32 of mean 0 and deviation 1, at most 5.8 (Box and Muller 1958)."""
-        # In double: vectors and what is left over of them are rounded in different ways by log and cos.
+        """Return standard normal numbers, at most 5.8 in absolute value: (N, *shape) float32 (Box and Muller 1958)."""
+        # In float64: log and cos round differently in the vectorised loop and in its remainder.
         radius = (-2 * (1 - self.uniform(f"{name} radius", *shape).double()).log()).sqrt()
         angle = 2 * math.pi * self.uniform(f"{name} angle", *shape).double()
         return (radius * angle.cos()).float()
@@ -105,5 +105,5 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """x >> bits without the sign: torch shifts int64 arithmetically."""
+    """Return the logical shift x >> bits; torch shifts int64 arithmetically."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,8 +1,8 @@
-"""Knobs and wiring: what a signature says about the settings of an entry.
+"""Schemas of settings, derived from the signature of an entry.
 
-A parameter with a default is a knob: it appears in the config, typed by its annotation. A parameter without a
-default is wiring, which the assembly supplies. The types are written down in a small part of JSON Schema's
-vocabulary, so that the index can hold them.
+A parameter with a default is a setting: it appears in the config, typed by its annotation. A parameter without a
+default is injected when the entry is built. The types are stored in a subset of JSON Schema, so that the index can
+hold them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of a number, as JSON Schema spells them."""
+    """Limits of a number, with the keys of JSON Schema."""
 
     minimum: float | None = None
     maximum: float | None = None
-    exclusiveMinimum: float | None = None  # noqa: N815 - the schema's spelling
+    exclusiveMinimum: float | None = None  # noqa: N815 - JSON Schema's spelling
     exclusiveMaximum: float | None = None  # noqa: N815
 
 
@@ -46,10 +46,10 @@ _WORDS = {
 
 
 def schema_of(annotation: Any) -> Schema:
-    """The schema of one annotation.
+    """Return the schema of an annotation.
 
     Raises:
-        TypeError: for a type that a config cannot hold; a knob needs int, float, bool, str, None, Literal,
+        TypeError: for a type that a config cannot hold; a setting needs int, float, bool, str, None, Literal,
             tuple[X, ...] or a union of them.
     """
     if annotation in _SCALARS:
@@ -66,11 +66,11 @@ def schema_of(annotation: Any) -> Schema:
         return {"anyOf": [schema_of(arg) for arg in args]}
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return {"type": "array", "items": schema_of(args[0])}
-    raise TypeError(f"a knob cannot have the type {annotation!r}")
+    raise TypeError(f"a setting cannot have the type {annotation!r}")
 
 
 def knobs_of(function: Callable[..., object]) -> dict[str, Schema]:
-    """The knobs of a signature: name -> schema, with its "default"."""
+    """Return the settings of a signature: name -> schema with its "default"."""
     signed = unwrapped(function)
     hints = get_type_hints(signed.__init__ if inspect.isclass(signed) else signed, include_extras=True)
     knobs = {}
@@ -82,20 +82,20 @@ def knobs_of(function: Callable[..., object]) -> dict[str, Schema]:
 
 
 def wiring_of(function: Callable[..., object]) -> list[str]:
-    """The parameters without a default."""
+    """Return the names of the parameters without a default: the injected arguments."""
     parameters = inspect.signature(function).parameters.values()
     return [parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty]
 
 
 def unwrapped(function: Callable[..., Any]) -> Any:
-    """The function under its partials."""
+    """Return the function that partials wrap."""
     while isinstance(function, partial):
         function = function.func
     return function
 
 
 def describe(schema: Mapping[str, Any]) -> str:
-    """`schema` in words: "an integer >= 1 or null"."""
+    """Return `schema` in words: "an integer >= 1 or null"."""
     if "enum" in schema:
         return " or ".join(str(choice) for choice in schema["enum"])
     if "anyOf" in schema:
@@ -115,7 +115,7 @@ def describe(schema: Mapping[str, Any]) -> str:
 
 
 def check(schema: Mapping[str, Any], value: Any) -> Any:
-    """`value` as the type that `schema` says (an int becomes a float where a float is meant).
+    """Return `value` converted to the type of `schema` (an int becomes a float if the schema is a number).
 
     Raises:
         ValueError: "must be an integer >= 1, not 0".

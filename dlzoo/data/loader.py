@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dlzoo.core.distributed import ALONE, Rank
+from dlzoo.core.distributed import SINGLE_PROCESS, Rank
 from dlzoo.core.rng import Streams
 from dlzoo.data.sampler import Sampler, drawn
 from dlzoo.data.split import Split
@@ -57,7 +57,7 @@ class TrainLoader:
         limit: int | None = None,
         *,
         sampler: Sampler = "uniform",
-        rank: Rank = ALONE,
+        rank: Rank = SINGLE_PROCESS,
         cache: Cache = "auto",
     ) -> None:
         self.split, self.transform, self.streams = split, transform, streams
@@ -123,7 +123,7 @@ class EvalLoader:
         *,
         views: Callable[[Tensor], list[Tensor]] = lambda images: [images],
         shift: Augment = lambda images, draw: images,
-        rank: Rank = ALONE,
+        rank: Rank = SINGLE_PROCESS,
         cache: Cache = "auto",
     ) -> None:
         self.split, self.normalise, self.rank = split, normalise, rank

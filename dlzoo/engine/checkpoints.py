@@ -54,7 +54,7 @@ class Checkpoints(pl.Callback):
         stop, over = task.stops(), task.state.clock == task.schedule.steps or trainer.should_stop
         if task.state.best is not None and task.state.best.clock == task.state.clock:
             self._save(trainer, self.best, also=self.last)
-        elif stop or over or distributed.any_of(perf_counter() - self._saved > _WORTH_SAVING, task.device):
+        elif stop or over or distributed.any_rank(perf_counter() - self._saved > _WORTH_SAVING, task.device):
             self._save(trainer, self.last)
         if stop and not over:
             raise _stopped(task)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from dlzoo.core.distributed import ALONE, Rank
+from dlzoo.core.distributed import SINGLE_PROCESS, Rank
 from dlzoo.engine.clock import TrainSchedule
 from dlzoo.optim.regularise import Regulariser
 
@@ -64,5 +64,5 @@ class Context:
 
     reseed: Callable[[torch.device, int], None]
     record: Record
-    rank: Rank = ALONE
+    rank: Rank = SINGLE_PROCESS
     observed: Observed | None = None

@@ -66,7 +66,7 @@ class TrainState:
         columns = [torch.stack(column).cpu() for column in zip(*self.window, strict=True)]
         return {
             "clock": self.clock,
-            "window": distributed.gathered(columns),
+            "window": distributed.all_gather(columns),
             "logged": self.logged,
             "latest": self.latest,
             "best": None if self.best is None else tuple(self.best),

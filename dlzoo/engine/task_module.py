@@ -188,7 +188,7 @@ class TaskModule(pl.LightningModule, ABC):
 
     def stops(self) -> bool:
         """Whether somebody asked one of the ranks to stop. Every rank asks this at the same moments."""
-        return distributed.any_of(self.stop_requested, self.device)
+        return distributed.any_rank(self.stop_requested, self.device)
 
     def training_means(self) -> dict[str, float]:
         """The mean of each of `logged_names` since the last log, over all ranks, each of which calls this.
@@ -198,7 +198,7 @@ class TaskModule(pl.LightningModule, ABC):
         """
         if not self.state.window:
             return {}
-        return self._named(distributed.total(self.state.window_means()) / self.context.rank.world)
+        return self._named(distributed.all_reduce(self.state.window_means()) / self.context.rank.world)
 
     def _named(self, values: Tensor) -> dict[str, float]:
         means = values.tolist()

@@ -58,7 +58,7 @@ def hard_swish() -> nn.Module:
 
 @ACTS.register("gelu", source="arXiv:1606.08415")
 def gelu() -> nn.Module:
-    """x * Phi(x), with the distribution function of the normal distribution"""
+    """x * Phi(x), Phi the distribution function of the standard normal distribution"""
     return nn.GELU()
 
 
@@ -70,7 +70,7 @@ def elu(*, alpha: Positive = 1.0) -> nn.Module:
 
 @ACTS.register("prelu", source="arXiv:1502.01852, equation 1")
 def prelu(*, init: NonNegative = 0.25) -> nn.Module:
-    """leaky_relu with a learnt slope, one for the layer, which starts at `init`"""
+    """leaky_relu with a learnt slope, one per layer, initialised to `init`"""
     return nn.PReLU(init=init)
 
 

@@ -1,4 +1,4 @@
-"""Attention that weighs channels or pixels by gates between 0 and 1: (N, C, H, W) -> the same shape."""
+"""Channel and spatial attention, by gates between 0 and 1: (N, C, H, W) -> the same shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def none() -> nn.Module:
 
 
 def _squeezed(channels: int, reduction: int, min_channels: int) -> int:
-    """The width of the hidden layer: little can be learnt through a channel or two."""
+    """Return the width of the hidden layer, at least `min_channels`: one or two channels can learn little."""
     return min(channels, max(channels // reduction, min_channels))
 
 
@@ -27,7 +27,7 @@ def _squeezed(channels: int, reduction: int, min_channels: int) -> int:
 class SqueezeExcitation(nn.Module):
     """Squeeze: the mean of each channel. Excitation: two linear layers. Scale: each channel by its gate.
 
-    The hidden layer has channels / reduction features, and not less than `min_channels`.
+    The hidden layer has channels / reduction features, at least `min_channels`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """What matters (equation 2): one multi-layer perceptron for the mean and the maximum of each channel."""
+    """Channel attention (equation 2): one shared multi-layer perceptron on the mean and the maximum of each channel."""
 
     def __init__(self, channels: int, reduction: int, min_channels: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Where it is (equation 3): a convolution over the mean and the maximum of the channels."""
+    """Spatial attention (equation 3): a convolution over the mean and the maximum of the channels."""
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class SpatialGate(nn.Module):
 
 @ATTENTIONS.register("cbam", source="arXiv:1807.06521, equations 1 to 3")
 class CBAM(nn.Module):
-    """Channels, then pixels; `kind` leaves one of the two out. `min_channels`: least features of the hidden layer."""
+    """Channel, then spatial attention, or one of them by `kind`. `min_channels`: minimal width of the hidden layer."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class CBAM(nn.Module):
 
 @ATTENTIONS.register("eca", source="arXiv:1910.03151, equations 9 and 12")
 class ECA(nn.Module):
-    """The gate of a channel depends on the means of its neighbours: a 1-D convolution along the channels.
+    """Channel gates by a 1-D convolution along the channels, over the mean of each channel.
 
     Its kernel is the odd number nearest to log2(C) / gamma + b / gamma, or `kernel_size`.
     """

@@ -1,4 +1,4 @@
-"""Batch normalisation with statistics of more than one batch: of all processes, and of all micro-batches of a step."""
+"""Batch normalisation over more than the local batch: over all processes, or over the micro-batches of a step."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from dlzoo.layers.norm import BatchNorm
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The sum over the ranks; its gradient is the sum of theirs."""
+    """Sum over the ranks; the backward pass sums the gradients over the ranks."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        return distributed.total(values)
+        return distributed.all_reduce(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return distributed.total(gradients[0])
+        return distributed.all_reduce(gradients[0])
 
 
 @NORMS.register("sync_bn", source="arXiv:1502.03167; statistics over all processes")
 class SyncBatchNorm(BatchNorm):
-    """Batch normalisation whose training statistics are those of the global batch; on one process it is `bn`.
+    """Batch normalisation with the training statistics of the global batch; in a single process it equals `bn`.
 
-    torch's own refuses the CPU; this one is two all-reduces, and works on gloo as on NCCL.
+    torch's SyncBatchNorm does not support the CPU; this one needs two all-reduces, and works with gloo and NCCL.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not (self.training and distributed.several()):
+        if not (self.training and distributed.is_distributed()):
             return super().forward(input)
         x = input.float()
         pixels = [0, *range(2, x.dim())]
@@ -41,7 +41,7 @@ class SyncBatchNorm(BatchNorm):
         sums, count = total[:-1], total[-1]
         mean = sums / count
         shape = [1, -1] + [1] * (x.dim() - 2)
-        # Squares of the centred values: E[x^2] - E[x]^2 would cancel.
+        # Squares of the centred values, because E[x^2] - E[x]^2 would suffer from cancellation.
         squares = cast(Tensor, _SumOverRanks.apply((x - mean.view(shape)).square().sum(pixels)))
         variance = squares / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
@@ -62,16 +62,16 @@ class SyncBatchNorm(BatchNorm):
 class CrossMiniBatchNorm(BatchNorm):
     """Batch normalisation with the statistics of all micro-batches of a step so far (trainer.accumulate).
 
-    The weights stand still within a step, so nothing has to be corrected for: the last micro-batch is normalised as
-    `bn` would the whole batch. Gradients go through the micro-batch's own statistics only. A run calls `begin_step()`
-    before each step; a loop that never does has `bn`.
+    The weights do not change within a step, so the paper's correction is not needed: the last micro-batch is normalised
+    as `bn` normalises the full batch. Gradients flow only through the statistics of the current micro-batch. A run
+    calls `begin_step()` before each step; in a loop that never calls it, this is `bn`.
     """
 
     _follows_steps = False
     _start: tuple[Tensor, Tensor] | None = None
 
     def begin_step(self) -> None:
-        """Say that the next batch is the first micro-batch of an optimizer step."""
+        """Start an optimizer step: the next batch is its first micro-batch."""
         self._follows_steps, self._start = True, None
 
     def forward(self, input: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class CrossMiniBatchNorm(BatchNorm):
             self._start = self.running_mean.clone(), self.running_var.clone()
             self._count, self._mean, self._squares = 0, 0.0, 0.0
             self.num_batches_tracked.add_(1)
-        # Two sets of values become one (Chan et al. 1979): sums of squares about a mean do not cancel.
+        # Merge two sets of values (Chan et al. 1979): sums of squares about a mean avoid cancellation.
         count = x.numel() // x.shape[1]
         total = self._count + count
         mean = x.mean(pixels)

@@ -13,12 +13,12 @@ from dlzoo.layers.parts import Parts
 
 
 class ConvNormAct(nn.Module):
-    """(N, in_channels, H, W) -> (N, out_channels, H', W'): convolution, norm if `norm`, activation if `act`.
+    """Convolution, norm if `norm`, activation if `act`: (N, in_channels, H, W) -> (N, out_channels, H', W').
 
-    A convolution of more than one pixel and one group is of the kind that the user chose (`conv=separable`), unless it
-    is `fixed` or has a `padding` of its own; it keeps the size at stride 1. It has a bias only where no norm replaces
-    it; `bias` says otherwise. `valid` and the `size` of the maps are as in Parts.conv. With `drop` the user's noise
-    follows the activation, or comes before the norm. LRN comes after the activation.
+    The convolution is of the kind that the user chose (`conv=separable`), except for 1x1 kernels, groups, `fixed`, or a
+    given `padding`; it keeps the size at stride 1. It has a bias only if no norm replaces it; `bias` overrides this.
+    `valid` and the `size` of the feature maps are as in Parts.conv. `drop` adds the chosen dropout, after the
+    activation or before the norm. LRN comes after the activation.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class ConvNormAct(nn.Module):
         return _finish(self, self.conv(x))
 
     def zero_norm_(self) -> None:
-        """Make the output zero, by the norm's scale; for the end of a residual branch.
+        """Set the norm's scale to zero, and so the output of a residual branch that ends here.
 
         Raises:
             UserError: if the norm has no scale.
         """
         zero = getattr(self.norm, "zero_", None)
         if not callable(zero):
-            raise UserError(f"init.zero_last_norm: {type(self.norm).__name__} has no scale that could be zero")
+            raise UserError(f"init.zero_last_norm needs a norm with a scale: {type(self.norm).__name__} has none")
         zero()
 
 
 class NormAct(nn.Module):
-    """(N, channels, H, W) -> the same shape: norm and activation, and the user's noise with `drop`."""
+    """Norm and activation, and with `drop` the chosen dropout: (N, channels, H, W) -> the same shape."""
 
     def __init__(self, channels: int, parts: Parts, *, drop: bool = False) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class NormAct(nn.Module):
 
 
 class NormActConv(NormAct):
-    """(N, in_channels, H, W) -> (N, out_channels, H', W'): norm, activation, convolution (pre-activation).
+    """Norm, activation, convolution (pre-activation): (N, in_channels, H, W) -> (N, out_channels, H', W').
 
     Kinds of convolution and `drop` are as in ConvNormAct.
     """
@@ -108,7 +108,7 @@ class NormActConv(NormAct):
 
 
 def _finish(block: Any, x: Tensor) -> Tensor:
-    """Norm, activation and noise of a block, in the order that the norm and the user ask for."""
+    """Apply norm, activation and dropout of a block, in the order that the norm and drop.place require."""
     x = block.drop(x) if block.drop_first else x
     follows = getattr(block.norm, "follows_act", False)
     x = block.norm(block.act(x)) if follows else block.act(block.norm(x))
@@ -116,12 +116,12 @@ def _finish(block: Any, x: Tensor) -> Tensor:
 
 
 def needs_bias(norm: nn.Module) -> bool:
-    """Whether a layer beside `norm` has a bias of its own; a plug-in's norm that does not say replaces it."""
+    """Return whether a layer before `norm` needs a bias; a norm without `replaces_bias` is taken to replace it."""
     return not getattr(norm, "replaces_bias", True)
 
 
 class LinearNormAct(nn.Module):
-    """(N, in_features) -> (N, out_features): linear layer, norm, activation, and the user's noise as in ConvNormAct."""
+    """Linear layer, norm, activation, and dropout as in ConvNormAct: (N, in_features) -> (N, out_features)."""
 
     def __init__(self, in_features: int, out_features: int, parts: Parts) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Kinds of convolution: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
 
-Every entry takes any kernel size, odd or even, and costs what its docstring says for K x K kernels.
+Every entry supports odd and even kernel sizes. Docstrings give the number of weights for K x K kernels.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dlzoo.layers.norm import divisor
 
 @dataclass(frozen=True)
 class ConvSettings:
-    """`kernel_size`: in place of the model's own, wherever `conv` reaches."""
+    """`kernel_size`: kernel size of all convolutions that `conv` replaces; null keeps the model's."""
 
     kernel_size: PositiveInt | None = None
 
 
-#: Strided 1x1 convolutions of fewer channels are computed in another way.
+#: Strided 1x1 convolutions with fewer input channels use PickedConv.
 _NARROW = 16
 
 
@@ -41,9 +41,9 @@ def conv2d(
     bias: bool = True,
     valid: bool = False,
 ) -> nn.Module:
-    """A convolution that keeps the size at stride 1: zeros around, one more at the end where they are odd.
+    """Return a convolution that keeps the size at stride 1: zero padding, with one more at the end if it is odd.
 
-    `valid` pads nothing: the maps lose dilation * (kernel_size - 1) pixels.
+    `valid`: no padding, so that feature maps lose dilation * (kernel_size - 1) pixels.
     """
     kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     around = [0 if valid else dilation * (k - 1) for k in kernel]
@@ -56,10 +56,10 @@ def conv2d(
 
 
 class PickedConv(nn.Conv2d):
-    """A 1x1 convolution of every other pixel: they are picked first.
+    """A strided 1x1 convolution, computed on the pixels selected beforehand.
 
     oneDNN of torch 2.15 writes out of bounds in the backward pass of strided 1x1 convolutions with few channels (8 to
-    16 of maps of 64 px), in the memory order of our batches.
+    16, for feature maps of 64 px), in the memory format of our batches.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class PickedConv(nn.Conv2d):
 
 
 class PaddedConv(nn.Conv2d):
-    """A convolution with an even kernel, for which padding is lopsided."""
+    """A convolution with an even kernel, whose padding is asymmetric."""
 
     def forward(self, input: Tensor) -> Tensor:
         height, width = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
@@ -80,7 +80,7 @@ class PaddedConv(nn.Conv2d):
 def standard(
     *, in_channels: int, out_channels: int, kernel_size: int, stride: int, bias: bool, valid: bool
 ) -> nn.Module:
-    """Every output channel sees every input channel: K^2 * in * out weights."""
+    """Every output channel depends on every input channel: K^2 * in * out weights."""
     return conv2d(in_channels, out_channels, kernel_size, stride=stride, bias=bias, valid=valid)
 
 
@@ -95,7 +95,7 @@ def grouped(
     valid: bool,
     groups: PositiveInt = 2,
 ) -> nn.Module:
-    """Channels in groups that do not see each other: K^2 * in * out / groups weights.
+    """Independent groups of channels: K^2 * in * out / groups weights.
 
     The number of groups is the largest divisor of both channels that is at most `groups`.
     """
@@ -107,12 +107,12 @@ def grouped(
 def depthwise(
     *, in_channels: int, out_channels: int, kernel_size: int, stride: int, bias: bool, valid: bool
 ) -> nn.Module:
-    """Every channel for itself: K^2 * out weights if `out` is a multiple of `in`; else as many groups as divide both"""
+    """One group per channel: K^2 * out weights if `out` is a multiple of `in`; otherwise gcd(in, out) groups"""
     groups = gcd(in_channels, out_channels)
     return conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias, valid=valid)
 
 
-@CONVS.register("separable", source="arXiv:1704.04861, section 3.1, without the norm and activation between")
+@CONVS.register("separable", source="arXiv:1704.04861, section 3.1, without the norm and activation in between")
 def separable(
     *, in_channels: int, out_channels: int, kernel_size: int, stride: int, bias: bool, valid: bool
 ) -> nn.Module:
@@ -146,20 +146,20 @@ def dilated(
     number: int,
     rates: tuple[PositiveInt, ...] = (2,),
 ) -> nn.Module:
-    """Taps `rate` pixels apart: spans rate * (K - 1) + 1 pixels with the weights of a standard convolution.
+    """Kernel elements `rate` pixels apart: spans rate * (K - 1) + 1 pixels with the weights of a standard convolution.
 
-    `rates` are taken in turn, over and over, by the network's convolutions: [1,2,5] avoids the gaps (gridding) that
-    [2,2,2] leaves (arXiv:1702.08502, section 3.2).
+    The convolutions of the network cycle through `rates`: [1,2,5] avoids the gaps (gridding) of [2,2,2]
+    (arXiv:1702.08502, section 3.2).
     """
     if not rates:
-        raise UserError("conv.rates needs at least one rate")
+        raise UserError("conv.rates needs at least one rate, such as conv.rates=[2]")
     rate = rates[number % len(rates)]
     return conv2d(in_channels, out_channels, kernel_size, stride=stride, dilation=rate, bias=bias, valid=valid)
 
 
 @CONVS.register("locally_connected", source="LeCun 1989, 'Generalization and network design strategies'", needs="size")
 class LocallyConnected(nn.Module):
-    """A convolution whose weights every output pixel has for itself: K^2 * in * out weights for each of them."""
+    """A convolution with separate weights for each output pixel: K^2 * in * out weights per output pixel."""
 
     def __init__(
         self, *, in_channels: int, out_channels: int, kernel_size: int, stride: int, bias: bool, valid: bool, size: int
@@ -174,7 +174,7 @@ class LocallyConnected(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def fill_(self, init: Callable[[Tensor], None]) -> None:
-        """Fill the weights of each output pixel as those of a convolution, (out, in, K, K); biases become zero."""
+        """Initialise the weights of each output pixel as a convolution, (out, in, K, K), and set biases to zero."""
         for pixel in range(self.weight.shape[2]):
             init(self.weight.data[:, :, pixel].unflatten(1, (-1, self.kernel_size, self.kernel_size)))
         if self.bias is not None:

@@ -1,6 +1,6 @@
-"""The dropout family: noise in training, the same values in evaluation. Modules of any shape to the same shape.
+"""Dropout and its variants: noise in training, the identity in evaluation. Modules of any shape to the same shape.
 
-`rate` is the part that is dropped. The layers draw from torch's generator, which a run points at its step.
+`rate` is the fraction that is dropped. The layers draw from torch's default generator, which a run seeds at each step.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from dlzoo.core.schema import BelowOne, Fraction, PositiveInt
 
 @dataclass(frozen=True)
 class DropSettings:
-    """`place`: whether a block's noise follows its norm and activation, or comes before them (arXiv:1801.05134).
+    """`place`: whether a block's dropout comes after its norm and activation, or before them (arXiv:1801.05134).
 
-    Noise on whole branches has its own place, at the branch's end.
+    Dropout of residual branches is always at the end of the branch.
     """
 
     place: Literal["after_norm", "before_norm"] = "after_norm"
 
 
 def depths_of(repeats: Sequence[int]) -> list[list[float]]:
-    """Of each block its number over the number of all, by stage: depths_of([1, 3]) is [[0.25], [0.5, 0.75, 1.0]]."""
+    """Return l / L for block l of L, by stage: depths_of([1, 3]) is [[0.25], [0.5, 0.75, 1.0]]."""
     numbers, total = count(1), sum(repeats)
     return [[next(numbers) / total for _ in range(blocks)] for blocks in repeats]
 
 
-@DROPS.register("none", source="no noise")
+@DROPS.register("none", source="no dropout")
 def none() -> nn.Module:
-    """No noise in the blocks; that of fully connected heads is head.drop_rate, or model.drop_rate"""
+    """No dropout in the blocks; that of fully connected heads is head.drop_rate or model.drop_rate"""
     return nn.Identity()
 
 
 @DROPS.register("dropout", source="Srivastava et al. 2014, section 4")
 class Dropout(nn.Module):
-    """Each value is zero with probability `rate`.
+    """Set each value to zero with probability `rate`.
 
-    `scaling`: "train" divides what is kept by 1 - rate in training, "test" multiplies by 1 - rate in evaluation, as in
-    the paper's section 4: in expectation both are the same.
+    `scaling`: "train" divides the kept values by 1 - rate in training, "test" multiplies by 1 - rate in evaluation, as
+    in the paper's section 4; the expectations are equal.
     """
 
     def __init__(self, *, rate: BelowOne = 0.1, scaling: Literal["train", "test"] = "train") -> None:
@@ -62,7 +62,7 @@ class Dropout(nn.Module):
 
 @DROPS.register("spatial", source="arXiv:1411.4280, section 3.2", needs="maps")
 class SpatialDropout(nn.Module):
-    """Each channel of each sample is zero, as a whole, with probability `rate`."""
+    """Set each channel of each sample to zero with probability `rate`."""
 
     def __init__(self, *, rate: BelowOne = 0.1) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class SpatialDropout(nn.Module):
 
 @DROPS.register("gaussian", source="Srivastava et al. 2014, section 10")
 class GaussianDropout(nn.Module):
-    """Each value times a normal number of mean 1 and variance rate / (1 - rate), dropout's own."""
+    """Multiply each value by a normal number of mean 1 and variance rate / (1 - rate), as dropout has."""
 
     def __init__(self, *, rate: BelowOne = 0.1) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class GaussianDropout(nn.Module):
 
 @DROPS.register("uniform", source="arXiv:1801.05134, section 5.2 (Uout)")
 class UniformDropout(nn.Module):
-    """Each value times 1 + r, r uniform from -beta to beta: the variance shifts by beta^2 / 3 only."""
+    """Multiply each value by 1 + r, r uniform in [-beta, beta]: the variance shift is only beta^2 / 3."""
 
     def __init__(self, *, beta: Fraction = 0.1) -> None:
         super().__init__()
@@ -110,9 +110,9 @@ class UniformDropout(nn.Module):
 
 @DROPS.register("dropblock", source="arXiv:1810.12890, algorithm 1", needs="maps")
 class DropBlock(nn.Module):
-    """Squares of `block_size` pixels of each map are zero, about `rate` of the pixels; what is kept is scaled up.
+    """Set squares of `block_size` pixels of each feature map to zero, about `rate` of the pixels; scale up the rest.
 
-    On smaller maps a square is the whole map. The rate stays the same through the training; the paper raises it.
+    In smaller feature maps a square covers the full map. The rate is constant in training; the paper increases it.
     """
 
     def __init__(self, *, rate: BelowOne = 0.1, block_size: PositiveInt = 7) -> None:
@@ -124,13 +124,13 @@ class DropBlock(nn.Module):
             return x
         block = [min(self.block_size, side) for side in x.shape[2:]]
         free = [side - size + 1 for side, size in zip(x.shape[2:], block, strict=True)]
-        # Equation 1: how often a square must begin, so that `rate` of the pixels are inside one.
+        # Equation 1: the probability that a square starts at a pixel, so that `rate` of the pixels are dropped.
         gamma = self.rate * x[0, 0].numel() / (block[0] * block[1] * free[0] * free[1])
         begins = torch.empty(*x.shape[:2], *free, device=x.device).uniform_() < min(gamma, 1.0)
         corners = F.pad(begins.float(), (block[1] - 1, block[1] - 1, block[0] - 1, block[0] - 1))
         kept = 1 - F.max_pool2d(corners, block, stride=1)
-        # Over the whole batch, as in the paper; a batch of which nothing is kept stays zero.
-        scale = kept.numel() / kept.sum().clamp(min=1)  # in float32: half precision cannot count so far
+        # Over the full batch, as in the paper; a batch of which nothing is kept stays zero.
+        scale = kept.numel() / kept.sum().clamp(min=1)  # in float32: half precision cannot represent such counts
         return x * (kept * scale).to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -139,10 +139,10 @@ class DropBlock(nn.Module):
 
 @DROPS.register("stochastic_depth", source="arXiv:1603.09382, equations 4 and 5", needs="branch")
 class StochasticDepth(nn.Module):
-    """The whole residual branch of a sample is zero with probability `rate` * depth; what is kept is scaled up.
+    """Set the residual branch of a sample to zero with probability `rate` * depth, and scale up the kept ones.
 
-    `depth` is l / L at block l of L (the linear decay of equation 4); `decay` false drops all alike. The paper drops a
-    branch for all samples of a batch at once, this one for each sample by itself.
+    `depth` is l / L at block l of L (the linear decay of equation 4); with decay=false the probability is `rate`. The
+    paper drops a branch for all samples of a batch at once, this layer for each sample independently.
     """
 
     def __init__(self, *, depth: float, rate: BelowOne = 0.2, decay: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Heads: the last maps (N, channels, size, size) become a vector (N, out_features), which a linear layer classifies."""
+"""Heads: last feature maps (N, channels, size, size) -> a vector (N, out_features), which a linear layer classifies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlzoo.layers.pool import SpatialPyramid
 
 
 class WithAuxiliary(NamedTuple):
-    """What a network with auxiliary classifiers gives in training: their losses count `weight` each."""
+    """Output of a network with auxiliary classifiers in training; `weight` is the weight of each auxiliary loss."""
 
     logits: Tensor
     auxiliary: tuple[Tensor, ...]
@@ -22,13 +22,13 @@ class WithAuxiliary(NamedTuple):
 
 
 def of_head(key: str) -> bool:
-    """Whether a key of a state dict is of a layer that is as wide as there are classes, auxiliary ones included."""
+    """Return whether a state-dict key belongs to a classification layer (main or auxiliary), as wide as the classes."""
     return "head" in key.split(".")
 
 
 @HEADS.register("gap", source="arXiv:1312.4400, section 3.2")
 class GlobalAverage(nn.Module):
-    """Global average pooling: a feature a channel."""
+    """Global average pooling: one feature per channel."""
 
     def __init__(self, *, channels: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class GlobalAverage(nn.Module):
 
 @HEADS.register("fc", source="arXiv:1409.1556, table 1")
 class FullyConnected(nn.Module):
-    """All pixels, then (linear, activation, dropout) for each width in `hidden`. Larger maps are averaged to `size`."""
+    """(Linear, activation, dropout) for each width in `hidden`, on all pixels; larger inputs are averaged to `size`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class FullyConnected(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(size)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            # torchvision's AlexNet drops what a layer sees, the papers what it gives.
+            # torchvision's AlexNet has dropout on the input of a layer, the papers on its output.
             linear, drop = [nn.Linear(before, after), parts.act()], [nn.Dropout(drop_rate)]
             layers += drop + linear if drop_inputs else linear + drop
         self.hidden = nn.Sequential(*layers)
@@ -70,7 +70,7 @@ class FullyConnected(nn.Module):
 
 @HEADS.register("spp", source="arXiv:1406.4729, section 2.2, with the windows of arXiv:2004.10934")
 class PyramidAverage(nn.Module):
-    """Spatial pyramid pooling, windows of 1, 5, 9 and 13 pixels, then the average: four features a channel."""
+    """Spatial pyramid pooling, windows of 1, 5, 9 and 13 pixels, then the average: four features per channel."""
 
     def __init__(self, *, channels: int, sizes: tuple[PositiveInt, ...] = (1, 5, 9, 13)) -> None:
         super().__init__()

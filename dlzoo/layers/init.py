@@ -1,4 +1,4 @@
-"""Initialisations. An entry fills a weight (out, in, ...) in place; `initialise` applies one to a network."""
+"""Initialisations. An entry fills a weight (out, in, ...) in place; `initialise` applies it to a network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dlzoo.core.schema import Positive
 Distribution = Literal["normal", "uniform"]
 
 
-@INITS.register("torch", source="torch's own: uniform, bound 1 / sqrt(fan_in)")
+@INITS.register("torch", source="torch's default: uniform, bound 1 / sqrt(fan_in)")
 def leave(weight: Tensor) -> None:
-    """What torch's layers start with"""
+    """The default of torch's layers"""
 
 
 @INITS.register("he", source="arXiv:1502.01852, equations 10 and 14")
@@ -60,44 +60,44 @@ def uniform(weight: Tensor, *, gain: Positive = 1.0) -> None:
 
 @runtime_checkable
 class Residual(Protocol):
-    """A block that can make its residual branch start as zero."""
+    """A block that can initialise its residual branch to zero."""
 
     def zero_residual_(self) -> None: ...
 
 
 @runtime_checkable
 class FillsItself(Protocol):
-    """A layer whose weight is not (out, in, ...): it knows which parts of it are."""
+    """A layer whose weight is not (out, in, ...), and which initialises it itself."""
 
     def fill_(self, init: Callable[[Tensor], None]) -> None: ...
 
 
 @dataclass(frozen=True)
 class InitSettings:
-    """`zero_last_norm`: residual branches start as zero (arXiv:1706.02677, section 5.1)."""
+    """`zero_last_norm`: initialise residual branches to zero (arXiv:1706.02677, section 5.1)."""
 
     zero_last_norm: bool = False
 
 
 def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: InitSettings) -> None:
-    """Fill every weight of two or more dimensions by `init`; the biases beside them become zero.
+    """Fill every weight of two or more dimensions with `init`, and set the biases of the same layers to zero.
 
-    A `head` keeps what torch gives it, as in torchvision's models: what it feeds is the loss and no activation, and
-    logits that start large make the first steps explode. So does, with all that is in it, a module that says
-    `keeps_init`. `init=torch` leaves everything as it is.
+    A `head` keeps torch's initialisation, as in torchvision's models: no activation follows it, and large initial
+    logits make the first steps diverge. A module with `keeps_init` and its children keep theirs too. `init=torch`
+    changes nothing.
 
     Raises:
-        UserError: if zero_last_norm is asked of a network without residual branches.
+        UserError: if zero_last_norm is set and the network has no residual branches.
     """
     if getattr(init, "func", init) is not leave:
-        left = {
+        kept = {
             part
             for name, module in network.named_modules()
             if name.rpartition(".")[2] == "head" or getattr(module, "keeps_init", False)
             for part in module.modules()
         }
         for module in network.modules():
-            if module in left:
+            if module in kept:
                 continue
             weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
             if isinstance(module, FillsItself):
@@ -110,7 +110,8 @@ def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: Ini
         blocks = [module for module in network.modules() if isinstance(module, Residual)]
         if not blocks:
             raise UserError(
-                "init.zero_last_norm=true has no place: the model has no residual branches that end with a norm"
+                "init.zero_last_norm=true needs residual branches that end with a norm, and the model has none;"
+                " set init.zero_last_norm=false"
             )
         for block in blocks:
             block.zero_residual_()

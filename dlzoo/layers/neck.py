@@ -1,4 +1,4 @@
-"""Necks: what mixes maps of several sizes before a detector looks at them."""
+"""Necks: modules that fuse feature maps of several sizes for a detector."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dlzoo.layers.pool import SpatialPyramid
 
 @dataclass(frozen=True)
 class NeckSettings:
-    """How maps meet.
+    """Fusion of feature maps.
 
-    `merge`: two maps are added, or put side by side (concat). `width`: channels of every map that comes out; null is
-    half of those that came in. `depth`: convolutions after each merge. `spp`: maxima over windows of 1, 5, 9 and 13
-    pixels of the coarsest map come first (arXiv:2004.10934, section 3.4).
+    `merge`: add two feature maps, or concatenate them (concat). `width`: channels of every output; null is half of
+    those of the input. `depth`: convolutions after each merge. `spp`: spatial pyramid pooling of the coarsest feature
+    map first, with windows of 1, 5, 9 and 13 pixels (arXiv:2004.10934, section 3.4).
     """
 
     merge: Literal["add", "concat"] = "add"
@@ -32,30 +32,30 @@ class NeckSettings:
     spp: bool = False
 
     def widths(self, channels: Sequence[int]) -> list[int]:
-        """Channels of the maps that come out, for `channels` that came in."""
+        """Return the channels of the outputs, for inputs with `channels`."""
         return [max(before // 2, 1) if self.width is None else self.width for before in channels]
 
-    def merged(self, width: int, maps: int) -> int:
-        """Channels of as many maps that have met, each `width` wide."""
-        return width if self.merge == "add" else maps * width
+    def merged(self, width: int, count: int) -> int:
+        """Return the channels of `count` merged feature maps, each with `width` channels."""
+        return width if self.merge == "add" else count * width
 
 
-#: (in_channels, out_channels, kernel_size, parts) -> a convolution of the kind that a neck is made of.
+#: (in_channels, out_channels, kernel_size, parts) -> a convolution block of a neck.
 Conv = Callable[[int, int, int, Parts], nn.Module]
 
 
-def convolution(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
-    """With norm and activation; the user's noise is in those that see more than a pixel."""
+def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
+    """Return convolution, norm and activation, with the chosen dropout for kernels larger than 1x1."""
     return ConvNormAct(in_channels, out_channels, kernel_size, parts, drop=kernel_size > 1)
 
 
 def conv_set(
-    in_channels: int, out_channels: int, settings: NeckSettings, parts: Parts, conv: Conv = convolution
+    in_channels: int, out_channels: int, settings: NeckSettings, parts: Parts, conv: Conv = conv_norm_act
 ) -> nn.Module:
-    """What follows a merge: `settings.depth` convolutions and the user's attention.
+    """Return the layers after a merge: `settings.depth` convolutions and the chosen attention.
 
-    One is 3x3 (arXiv:1612.03144, section 3); several are 1x1 and 3x3 in turns, those of 3x3 between others twice as
-    wide (arXiv:1804.02767).
+    A single one is 3x3 (arXiv:1612.03144, section 3); several alternate 1x1 and 3x3, where inner 3x3 ones have
+    twice the channels (arXiv:1804.02767).
     """
     layers: list[nn.Module] = []
     before, last = in_channels, settings.depth - 1
@@ -67,8 +67,8 @@ def conv_set(
     return nn.Sequential(*layers, parts.attention(out_channels))
 
 
-def pyramid_block(in_channels: int, out_channels: int, parts: Parts, conv: Conv = convolution) -> nn.Module:
-    """YOLOv4's SPP between convolutions, 1x1 and 3x3 in turns: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
+def pyramid_block(in_channels: int, out_channels: int, parts: Parts, conv: Conv = conv_norm_act) -> nn.Module:
+    """Return YOLOv4's SPP between 1x1 and 3x3 convolutions: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
     wide = 2 * out_channels
     layers: list[nn.Module] = []
     for before in (in_channels, 4 * out_channels):
@@ -77,18 +77,18 @@ def pyramid_block(in_channels: int, out_channels: int, parts: Parts, conv: Conv 
     return nn.Sequential(*layers[:3], SpatialPyramid(), *layers[3:])
 
 
-def meet(settings: NeckSettings, *maps: Tensor) -> Tensor:
-    """Maps of one size as one: their sum, or side by side."""
-    return sum(maps[1:], maps[0]) if settings.merge == "add" else torch.cat(maps, dim=1)
+def merge(settings: NeckSettings, *features: Tensor) -> Tensor:
+    """Merge feature maps of equal size: their sum, or their concatenation."""
+    return sum(features[1:], features[0]) if settings.merge == "add" else torch.cat(features, dim=1)
 
 
-class Enlarge(nn.Module):
-    """(N, in_channels, H, W) -> (N, out_channels, as `like`), which is twice as large, or a pixel less where it is odd.
+class UpsampleLike(nn.Module):
+    """Upsample by 2 and crop to the size of `like`: (N, in_channels, H, W) -> (N, out_channels, 2 H or 2 H - 1, ...).
 
-    Where the channels differ a 1x1 convolution comes first (arXiv:1804.02767).
+    If the channels differ, a 1x1 convolution comes first (arXiv:1804.02767).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, parts: Parts, conv: Conv = convolution) -> None:
+    def __init__(self, in_channels: int, out_channels: int, parts: Parts, conv: Conv = conv_norm_act) -> None:
         super().__init__()
         self.reduce = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, 1, parts)
         self.upsample = parts.upsample(out_channels, 2)
@@ -97,31 +97,31 @@ class Enlarge(nn.Module):
         return self.upsample(self.reduce(x))[:, :, : like.shape[2], : like.shape[3]]
 
 
-@NECKS.register("none", source="arXiv:1512.02325, figure 2: every map for itself")
+@NECKS.register("none", source="arXiv:1512.02325, figure 2: no fusion")
 class NoNeck(nn.Module):
-    """The maps as they are
+    """The identity
 
-    neck.merge, width and depth have no meaning here.
+    neck.merge, width and depth are ignored.
 
     Raises:
-        UserError: for neck.spp, which neck=spp is.
+        UserError: for neck.spp=true; neck=spp is the neck for it.
     """
 
     def __init__(self, *, channels: tuple[int, ...], settings: NeckSettings) -> None:
         super().__init__()
         if settings.spp:
-            raise UserError("neck.spp=true is for necks that mix maps: choose neck=spp")
+            raise UserError("neck=none does not support neck.spp=true; set neck=spp instead")
         self.out_channels = list(channels)
 
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        return maps
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        return features
 
 
 @NECKS.register("spp", source="arXiv:2004.10934, section 3.4")
 class PyramidNeck(nn.Module):
-    """The coarsest map becomes conv1x1([x, max5(x), max9(x), max13(x)]); the others stay as they are
+    """conv1x1([x, max5(x), max9(x), max13(x)]) of the coarsest feature map; the others are unchanged
 
-    neck.merge, width and depth have no meaning here.
+    neck.merge, width and depth are ignored.
     """
 
     def __init__(self, *, channels: tuple[int, ...], parts: Parts) -> None:
@@ -130,5 +130,5 @@ class PyramidNeck(nn.Module):
         self.pyramid = SpatialPyramid()
         self.reduce = ConvNormAct(4 * channels[-1], channels[-1], 1, parts)
 
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        return [*maps[:-1], self.reduce(self.pyramid(maps[-1]))]
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        return [*features[:-1], self.reduce(self.pyramid(features[-1]))]

@@ -1,4 +1,4 @@
-"""Necks that learn how much each map counts: BiFPN for whole maps, ASFF for every pixel."""
+"""Necks with learnt fusion weights: one per feature map (BiFPN), or per pixel (ASFF)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dlzoo.core.registries import NECKS
 from dlzoo.core.schema import PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.convs import conv2d
-from dlzoo.layers.neck import Enlarge, NeckSettings, conv_set, meet, pyramid_block
+from dlzoo.layers.neck import NeckSettings, UpsampleLike, conv_set, merge, pyramid_block
 from dlzoo.layers.neck_fpn import FPN
 from dlzoo.layers.parts import Parts
 
 
 @NECKS.register("bifpn", source="arXiv:1911.09070, section 3.3 and figure 2d")
 class BiFPN(nn.Module):
-    """Top-down and bottom-up, `repeats` times: maps meet as sum(w(i) * x(i)) / (sum(w(i)) + 0.0001), w = relu(learnt)
+    """Top-down and bottom-up, `repeats` times, with fusion sum(w(i) * x(i)) / (sum(w(i)) + 0.0001), w = relu(learnt)
 
-    Depthwise-separable convolutions follow each meeting; merge=concat puts the weighted maps side by side.
+    Depthwise-separable convolutions follow each fusion; merge=concat concatenates the weighted feature maps.
     """
 
     def __init__(
@@ -34,55 +34,56 @@ class BiFPN(nn.Module):
         )
         if settings.spp:
             self.laterals[-1] = pyramid_block(channels[-1], widths[-1], parts)
-        self.layers = nn.ModuleList(_BothWays(widths, parts, settings) for _ in range(repeats))
+        self.layers = nn.ModuleList(_BiFPNLayer(widths, parts, settings) for _ in range(repeats))
 
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        maps = [lateral(x) for lateral, x in zip(self.laterals, maps, strict=True)]
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        features = [lateral(x) for lateral, x in zip(self.laterals, features, strict=True)]
         for layer in self.layers:
-            maps = layer(maps)
-        return maps
+            features = layer(features)
+        return features
 
 
-class _BothWays(nn.Module):
-    """One layer of BiFPN. On the way back, what came in at a level meets it again, except at both ends."""
+class _BiFPNLayer(nn.Module):
+    """One layer of BiFPN. The bottom-up path also fuses the input of each level, except at the ends of the path."""
 
     def __init__(self, widths: list[int], parts: Parts, settings: NeckSettings) -> None:
         super().__init__()
 
         levels = len(widths)
-        self.enlarge = nn.ModuleList(Enlarge(coarse, fine, parts) for fine, coarse in pairwise(widths))
+        self.enlarge = nn.ModuleList(UpsampleLike(coarse, fine, parts) for fine, coarse in pairwise(widths))
         self.shrink = nn.ModuleList(_shrink(fine, coarse, parts) for fine, coarse in pairwise(widths))
-        self.down = nn.ModuleList(_Meeting(2, width, settings, parts) for width in widths[:-1])
+        self.down = nn.ModuleList(_WeightedFusion(2, width, settings, parts) for width in widths[:-1])
         self.up = nn.ModuleList(
-            _Meeting(2 if level == levels - 1 else 3, widths[level], settings, parts) for level in range(1, levels)
+            _WeightedFusion(2 if level == levels - 1 else 3, widths[level], settings, parts)
+            for level in range(1, levels)
         )
 
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        found = list(maps)
-        for level in reversed(range(len(maps) - 1)):
-            coarser = self.enlarge[level](found[level + 1], maps[level])
-            found[level] = self.down[level](maps[level], coarser)
-        for level in range(1, len(maps)):
-            finer = self.shrink[level - 1](found[level - 1])
-            own = (maps[level],) if level == len(maps) - 1 else (maps[level], found[level])
-            found[level] = self.up[level - 1](*own, finer)
-        return found
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        outputs = list(features)
+        for level in reversed(range(len(features) - 1)):
+            coarser = self.enlarge[level](outputs[level + 1], features[level])
+            outputs[level] = self.down[level](features[level], coarser)
+        for level in range(1, len(features)):
+            finer = self.shrink[level - 1](outputs[level - 1])
+            own = (features[level],) if level == len(features) - 1 else (features[level], outputs[level])
+            outputs[level] = self.up[level - 1](*own, finer)
+        return outputs
 
 
-class _Meeting(nn.Module):
-    """Fast normalised fusion of `maps` maps of `width` channels, and the convolutions after it."""
+class _WeightedFusion(nn.Module):
+    """Fast normalised fusion of `count` feature maps with `width` channels, and the convolutions after it."""
 
-    def __init__(self, maps: int, width: int, settings: NeckSettings, parts: Parts) -> None:
+    def __init__(self, count: int, width: int, settings: NeckSettings, parts: Parts) -> None:
         super().__init__()
 
         self.settings = settings
-        self.shares = nn.Parameter(torch.ones(maps))
-        self.convs = conv_set(settings.merged(width, maps), width, settings, parts, _separable)
+        self.shares = nn.Parameter(torch.ones(count))
+        self.convs = conv_set(settings.merged(width, count), width, settings, parts, _separable)
 
-    def forward(self, *maps: Tensor) -> Tensor:
-        shares = self.shares.relu()
-        shares = shares / (shares.sum() + 1e-4)
-        return self.convs(meet(self.settings, *(share * x for share, x in zip(shares, maps, strict=True))))
+    def forward(self, *features: Tensor) -> Tensor:
+        weights = self.shares.relu()
+        weights = weights / (weights.sum() + 1e-4)
+        return self.convs(merge(self.settings, *(weight * x for weight, x in zip(weights, features, strict=True))))
 
 
 def _separable(in_channels: int, out_channels: int, kernel_size: int, parts: Parts) -> nn.Module:
@@ -93,7 +94,7 @@ def _separable(in_channels: int, out_channels: int, kernel_size: int, parts: Par
 
 
 def _shrink(in_channels: int, out_channels: int, parts: Parts) -> nn.Module:
-    """(N, in_channels, H, W) -> (N, out_channels, ceil(H / 2), ceil(W / 2)), by a pooling."""
+    """Return a pooling: (N, in_channels, H, W) -> (N, out_channels, ceil(H / 2), ceil(W / 2))."""
     pool = parts.pool(out_channels, 3, padding=1)
     return (
         pool if in_channels == out_channels else nn.Sequential(ConvNormAct(in_channels, out_channels, 1, parts), pool)
@@ -102,7 +103,7 @@ def _shrink(in_channels: int, out_channels: int, parts: Parts) -> nn.Module:
 
 @NECKS.register("asff", source="arXiv:1911.09516, section 3.2")
 class ASFF(nn.Module):
-    """FPN, then each level is sum(a(n) * x(n)) of all levels, resized: a(n) a map, softmax over n of 1x1 convolutions
+    """FPN, then each level is sum(a(n) * x(n)) over all levels, resized; a(n) per pixel, softmax of 1x1 convolutions
 
     Convolutions follow each sum, as many as after each merge of the FPN.
     """
@@ -111,16 +112,16 @@ class ASFF(nn.Module):
         super().__init__()
         self.pyramid = FPN(channels=channels, parts=parts, settings=settings)
         self.out_channels = widths = self.pyramid.out_channels
-        targets = range(len(widths)) if len(widths) > 1 else ()  # a map alone has nothing to weigh
+        targets = range(len(widths)) if len(widths) > 1 else ()  # a single level needs no fusion
         self.levels = nn.ModuleList(_Adaptive(target, widths, parts, settings) for target in targets)
 
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        maps = self.pyramid(maps)
-        return [level(maps) for level in self.levels] if self.levels else maps
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        features = self.pyramid(features)
+        return [level(features) for level in self.levels] if self.levels else features
 
 
 class _Adaptive(nn.Module):
-    """Adaptively spatial feature fusion for level `target`: maps of all levels -> one map of its size and width."""
+    """Adaptively spatial feature fusion for level `target`: feature maps of all levels -> one of its size and width."""
 
     def __init__(self, target: int, widths: list[int], parts: Parts, settings: NeckSettings) -> None:
         super().__init__()
@@ -130,16 +131,16 @@ class _Adaptive(nn.Module):
         self.scores = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in widths)
         self.convs = conv_set(width, width, settings, parts)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        height, width = maps[self.target].shape[2:]
-        resized = [path(x)[:, :, :height, :width] for path, x in zip(self.paths, maps, strict=True)]
+    def forward(self, features: list[Tensor]) -> Tensor:
+        height, width = features[self.target].shape[2:]
+        resized = [path(x)[:, :, :height, :width] for path, x in zip(self.paths, features, strict=True)]
         scores = torch.cat([score(x) for score, x in zip(self.scores, resized, strict=True)], dim=1)
-        shares = scores.softmax(dim=1).split(1, dim=1)
-        return self.convs(sum(share * x for share, x in zip(shares, resized, strict=True)))
+        weights = scores.softmax(dim=1).split(1, dim=1)
+        return self.convs(sum(weight * x for weight, x in zip(weights, resized, strict=True)))
 
 
 def _path(source: int, target: int, widths: list[int], parts: Parts) -> nn.Module:
-    """Coarser maps: 1x1 convolution, upsampling. Finer ones: poolings, and a 3x3 convolution with stride 2 at last."""
+    """Resize level `source` to `target`: 1x1 convolution and upsampling, or poolings and a 3x3 stride-2 convolution."""
     before, after = widths[source], widths[target]
     if source == target:
         return nn.Identity()

@@ -1,7 +1,7 @@
-"""Normalisation layers. Every entry waits for `channels` and normalises (N, C), (N, C, L) or (N, C, H, W).
+"""Normalisation layers. Every entry takes `channels` and normalises (N, C), (N, C, L) or (N, C, H, W).
 
-A norm knows two things about itself that others must not guess from its class: `replaces_bias` (a bias in the layer
-before it would be redundant) and `zero_()` (make a residual branch start as zero).
+A norm declares `replaces_bias` (a bias in the layer before it is redundant) and `zero_()` (set the scale to zero, to
+initialise a residual branch to zero), so that no other code needs to check its class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt
 
 
 class _Affine:
-    """What norms with a weight and a bias per channel have in common."""
+    """Mixin of norms with a weight and a bias per channel."""
 
     weight: Any
     bias: Any
@@ -27,17 +27,17 @@ class _Affine:
 
     @property
     def replaces_bias(self) -> bool:
-        """Whether a bias before the norm would change nothing, or nothing that the norm's own could not."""
+        """Whether a bias before the norm is redundant: it is subtracted, or the norm has its own."""
         return self.subtracts_channel_mean or self.bias is not None
 
     def zero_(self) -> None:
-        """Set the scale to zero, so that a residual branch that ends here starts as zero.
+        """Set the scale to zero, to initialise a residual branch that ends here to zero.
 
         Raises:
             UserError: if the norm has no scale (affine=false).
         """
         if self.weight is None:
-            raise UserError("init.zero_last_norm needs a norm with a scale: norm.affine=true")
+            raise UserError("init.zero_last_norm needs a norm with a scale; set norm.affine=true")
         nn.init.zeros_(self.weight)
 
 
@@ -46,7 +46,9 @@ class BatchNorm(_Affine, _BatchNorm):
     """Batch normalisation: each channel over the batch and its pixels; running statistics in evaluation.
 
     `momentum` is torch's: running = (1 - momentum) * running + momentum * batch. The running variance is unbiased.
-    Training on one value per channel raises UserError.
+
+    Raises:
+        UserError: in training with one value per channel.
     """
 
     subtracts_channel_mean = True
@@ -55,11 +57,11 @@ class BatchNorm(_Affine, _BatchNorm):
         super().__init__(channels, eps=eps, momentum=momentum, affine=affine)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of pixel dimensions will do, if there is a variance to measure."""
+        """Accept any number of dimensions, if each channel has at least two values in training."""
         if self.training and input.numel() == input.shape[1]:
             raise UserError(
-                "batch norm cannot train on one value a channel (one image, one pixel):"
-                " choose a larger data.batch_size, larger images, or norm=gn"
+                "batch norm cannot train with one value per channel (one image, one pixel);"
+                " set a larger data.batch_size, larger images, or norm=gn"
             )
 
 
@@ -68,8 +70,8 @@ class GroupNorm(_Affine, nn.GroupNorm):
     """Group normalisation: each sample over groups of channels.
 
     The number of groups is the largest divisor of the channels that is at most `num_groups` and leaves at least
-    `min_channels` in a group; with `channels_per_group`, the largest divisor that leaves at least that many, and the
-    other two do not count.
+    `min_channels` per group; with `channels_per_group`, it is the largest divisor that leaves at least that many, and
+    the other two are ignored.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class GroupNorm(_Affine, nn.GroupNorm):
 
 
 def divisor(channels: int, num_groups: int, min_channels: int) -> int:
-    """The largest divisor of `channels` that is <= num_groups and leaves >= min_channels in a group, or 1."""
+    """Return the largest divisor of `channels` that is <= num_groups and leaves >= min_channels per group, or 1."""
     fitting = [
         g for g in range(1, min(num_groups, channels) + 1) if channels % g == 0 and channels // g >= min_channels
     ]
@@ -107,7 +109,11 @@ class LayerNorm(_Affine, nn.GroupNorm):
 
 @NORMS.register("in", source="arXiv:1607.08022, equation 4")
 class InstanceNorm(_Affine, nn.Module):
-    """Instance normalisation: each channel of each sample over its pixels. One pixel raises UserError."""
+    """Instance normalisation: each channel of each sample over its pixels.
+
+    Raises:
+        UserError: for feature maps of one pixel.
+    """
 
     subtracts_channel_mean = True
 
@@ -119,7 +125,9 @@ class InstanceNorm(_Affine, nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input[0, 0].numel() == 1:
-            raise UserError("instance norm cannot work on maps of one pixel: choose larger images, norm=gn or norm=ln")
+            raise UserError(
+                "instance norm does not support feature maps of one pixel; set larger images, norm=gn or norm=ln"
+            )
         return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -130,8 +138,8 @@ class InstanceNorm(_Affine, nn.Module):
 class LocalResponseNorm(nn.LocalResponseNorm):
     """Local response normalisation: each value divided by (k + alpha / size * the squares of `size` channels)^beta.
 
-    As in the paper it comes after the activation, and has nothing to learn. (The paper's alpha is not divided by
-    size: its 1e-4 is 5e-4 here, as in torch.)
+    As in the paper it comes after the activation and has no parameters. (The paper's alpha is not divided by size: its
+    1e-4 is 5e-4 here, as in torch.)
     """
 
     replaces_bias = False
@@ -149,7 +157,7 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         super().__init__(size, alpha, beta, k)
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.dim() == 2:  # features without pixels: channels all the same
+        if input.dim() == 2:  # vectors: add a pixel dimension
             return super().forward(input.unsqueeze(2)).squeeze(2)
         return super().forward(input)
 

@@ -1,4 +1,4 @@
-"""Parts: what the user chose, handed to a model that was written once with holes where techniques go."""
+"""Parts: builders of the layers that the user chose, which a model calls wherever a technique can be exchanged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dlzoo.core.errors import UserError
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes a part of one kind.
+    """Builder of the parts of one kind.
 
     Attributes:
-        make: called with what a model says of the place; what it takes no parameter for, it is not given.
-        needs: what not every place offers: "size" (of the maps, in pixels), "maps" (pixels, not vectors) or "branch"
-            (a whole residual branch); "" goes anywhere.
-        settings: what is common to the kind, as `drop.place`.
+        make: called with the arguments of the place; those that the part does not take are dropped.
+        needs: requirement on the place: "size" (of the feature maps, in pixels), "maps" (feature maps, not vectors) or
+            "branch" (a whole residual branch); "" fits anywhere.
+        settings: settings common to the kind, such as `drop.place`.
     """
 
     make: Callable[..., Any]
@@ -28,33 +28,33 @@ class Maker:
 
 
 class Parts:
-    """Makes the parts that a model asks for, and remembers which kinds it took.
+    """Builds the parts of a model, and records which kinds it used.
 
     Args:
-        makers: kind -> what the user chose, or the model's own default.
-        neutral: kind -> what goes where the choice cannot.
-        asked: what the user named beside the model's own defaults, such as {"norm": "norm=gn"}.
+        makers: kind -> builder of the user's choice, or of the model's default.
+        neutral: kind -> builder for places where the choice does not fit.
+        requested: choices of the user that are not the model's defaults, such as {"norm": "norm=gn"}.
     """
 
     def __init__(
-        self, makers: Mapping[str, Maker], neutral: Mapping[str, Callable[..., Any]], asked: Mapping[str, str]
+        self, makers: Mapping[str, Maker], neutral: Mapping[str, Callable[..., Any]], requested: Mapping[str, str]
     ) -> None:
-        self._makers, self._neutral, self._asked = makers, neutral, asked
+        self._makers, self._neutral, self._requested = makers, neutral, requested
         self._convs = 0
         self.taken: set[str] = set()
-        #: kind -> what its places offered; "" if anything goes there.
+        #: kind -> the `needs` that its places satisfied.
         self.offered: dict[str, set[str]] = {}
 
     def chosen(self, kind: str) -> bool:
-        """Whether anything of the kind is to be made; a network from elsewhere keeps its own where nobody chose."""
+        """Return whether a kind was chosen; otherwise a third-party network keeps its own."""
         return kind in self._makers
 
     def norm(self, channels: int) -> nn.Module:
-        """A norm layer for `channels`."""
+        """Return a norm layer for `channels`."""
         return self._take("norm", channels=channels)
 
     def act(self) -> nn.Module:
-        """An activation."""
+        """Return an activation."""
         return self._take("act")
 
     def conv(
@@ -68,10 +68,10 @@ class Parts:
         valid: bool = False,
         size: int | None = None,
     ) -> nn.Module:
-        """A convolution: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
+        """Return a convolution: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
 
-        `valid`: without zeros around, so that the maps lose kernel_size - 1 pixels before the stride. Say the `size` of
-        the maps that come in where it is known: layers without weight sharing need it.
+        `valid`: without zero padding, so that feature maps lose kernel_size - 1 pixels before the stride. Pass the
+        `size` of the input in pixels if it is known: layers without weight sharing need it.
         """
         self._convs += 1
         place = {
@@ -85,53 +85,55 @@ class Parts:
         return self._take("conv", {"", "size"} if size else {""}, **place, size=size, number=self._convs - 1)
 
     def attention(self, channels: int) -> nn.Module:
-        """What weighs features: (N, channels, H, W) -> the same shape."""
+        """Return an attention layer: (N, channels, H, W) -> the same shape."""
         return self._take("attention", channels=channels)
 
     def pool(
         self, channels: int, kernel_size: int = 2, *, stride: int = 2, padding: int = 0, ceil_mode: bool = False
     ) -> nn.Module:
-        """What makes maps smaller: (N, channels, H, W) -> (N, channels, H / stride, W / stride)."""
+        """Return a pooling layer: (N, channels, H, W) -> (N, channels, H / stride, W / stride)."""
         window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
         return self._take("pool", channels=channels, parts=self, **window)
 
     def drop(self, *, maps: bool = True) -> nn.Module:
-        """Noise on features in training; `maps`: whether they are (N, C, H, W)."""
+        """Return a dropout layer; `maps`: whether its input is feature maps (N, C, H, W), not vectors."""
         return self._take("drop", {"", "maps"} if maps else {""})
 
     @property
     def drop_before_norm(self) -> bool:
-        """Where a block that has a norm puts its drop."""
+        """Whether blocks apply dropout before their norm."""
         return self._makers["drop"].settings.place == "before_norm"
 
     def branch_drop(self, depth: float) -> nn.Module:
-        """Noise on a whole residual branch, at `depth` l / L of block l of L.
+        """Return dropout for a whole residual branch, at `depth` l / L of block l of L.
 
         Raises:
-            UserError: if noise on branches was asked for, before norms.
+            UserError: if a drop of whole branches is combined with drop.place=before_norm.
         """
         if self._makers["drop"].needs == "branch" and self.drop_before_norm:
-            raise UserError("drop.place=before_norm is for noise inside a block; this drop takes whole branches")
+            raise UserError("drop.place=before_norm needs a drop inside blocks; this drop removes whole branches")
         return self._take("drop", {"branch"}, depth=depth)
 
     def head(self, channels: int, size: int) -> Any:
-        """What turns the last maps, `size` pixels a side, into the vector (N, out_features) that is classified.
+        """Return a head: the last feature maps (N, channels, size, size) -> a vector (N, out_features) to classify.
 
-        The module knows its `out_features`.
+        The module has the attribute `out_features`.
         """
         head = self._take("head", channels=channels, size=size, parts=self)
         if not hasattr(head, "out_features"):
-            raise UserError(f"head: {type(head).__name__} does not say its out_features")
+            raise UserError(
+                f"head: {type(head).__name__} has no attribute out_features; set it to the length of its output"
+            )
         return head
 
     def upsample(self, channels: int, factor: int) -> nn.Module:
-        """(N, channels, H, W) -> (N, channels, factor * H, factor * W)."""
+        """Return an upsampling layer: (N, channels, H, W) -> (N, channels, factor * H, factor * W)."""
         return self._take("upsample", channels=channels, factor=factor)
 
     def neck(self, channels: Sequence[int]) -> Any:
-        """What mixes the maps of several sizes, `channels` of each, fine to coarse: a list -> a list of the same sizes.
+        """Return a neck for feature maps with `channels`, fine to coarse: a list -> a list of the same sizes.
 
-        The module knows the `out_channels` of each.
+        The module has the attribute `out_channels`, the channels of each output.
         """
         return self._take("neck", channels=tuple(channels), parts=self, settings=self._makers["neck"].settings)
 
@@ -145,12 +147,12 @@ class Parts:
         return maker.make(**place)
 
     def refuse_unused(self, model: str, remarks: Sequence[str] = ()) -> None:
-        """Call when the model is built, with what is to be said of parts that could not be replaced.
+        """Check, after the model is built, that it used every requested part; `remarks` explain parts not replaced.
 
         Raises:
-            UserError: if the user asked for a part that the model never took.
+            UserError: if the user requested a part that the model never used.
         """
-        for kind, words in self._asked.items():
+        for kind, words in self._requested.items():
             if kind not in self.taken:
                 why = f" ({'. '.join(remarks)})" if remarks else ""
-                raise UserError(f"model={model} as it is set does not support {words}{why}")
+                raise UserError(f"model={model} with these settings does not support {words}{why}")

@@ -1,4 +1,4 @@
-"""What makes maps smaller. An entry takes the window of the pooling that a model has: kernel, stride, padding."""
+"""Pooling layers. An entry takes the window of the model's pooling: kernel size, stride, padding, ceil_mode."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def max_pool(*, kernel_size: int, stride: int, padding: int, ceil_mode: bool) ->
 
 @POOLS.register("avg", source="LeCun et al. 1998, section II.B; torch.nn.AvgPool2d")
 def avg_pool(*, kernel_size: int, stride: int, padding: int, ceil_mode: bool) -> nn.Module:
-    """The mean of each window; pixels outside do not count"""
+    """The mean of each window, without padded pixels"""
     return nn.AvgPool2d(kernel_size, stride, padding, ceil_mode=ceil_mode, count_include_pad=False)
 
 
 @POOLS.register("conv", source="arXiv:1412.6806, section 2")
 class ConvPool(nn.Module):
-    """A convolution with the window of the pooling in its place, norm and activation."""
+    """A convolution with the window of the pooling, norm and activation."""
 
     def __init__(
         self, *, channels: int, parts: Parts, kernel_size: int, stride: int, padding: int, ceil_mode: bool
@@ -41,18 +41,18 @@ class ConvPool(nn.Module):
 
 
 class SpatialPyramid(nn.Module):
-    """Maxima over windows of several sizes, side by side: (N, C, H, W) -> (N, len(sizes) * C, H, W).
+    """Concatenated max pooling over windows of several sizes: (N, C, H, W) -> (N, len(sizes) * C, H, W).
 
-    arXiv:2004.10934 (YOLOv4); 1 is the map itself.
+    arXiv:2004.10934 (YOLOv4); size 1 is the identity.
 
     Raises:
-        UserError: for a window without a middle.
+        UserError: for no window, or one of even size.
     """
 
     def __init__(self, sizes: tuple[PositiveInt, ...] = (1, 5, 9, 13)) -> None:
         super().__init__()
         if not sizes or any(size % 2 == 0 for size in sizes):
-            raise UserError(f"windows of a spatial pyramid are odd numbers, not {list(sizes)}")
+            raise UserError(f"windows of a spatial pyramid must be odd numbers, not {list(sizes)}")
         self.pools = nn.ModuleList(nn.MaxPool2d(size, stride=1, padding=size // 2) for size in sizes)
 
     def forward(self, x: Tensor) -> Tensor:

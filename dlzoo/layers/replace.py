@@ -1,7 +1,7 @@
-"""Norms and activations of a network that was written elsewhere, replaced by those that the user chose.
+"""Replacement of norms and activations of a third-party network by those that the user chose.
 
-Only modules can be replaced. Activations that a network calls as functions, and norms of a kind that is not known here,
-stay; `replace_parts` says so.
+Only modules can be replaced. Activations that a network calls as functions, and unknown kinds of norms, are kept;
+`replace_parts` reports them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.overrides import TorchFunctionMode
 
 from dlzoo.layers.parts import Parts
 
-#: Activations between layers. Gates (sigmoid, hard sigmoid, softmax) are part of what a layer is and stay.
+#: Activations between layers. Gates (sigmoid, hard sigmoid, softmax) are part of a layer and are kept.
 _ACTS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Hardswish, nn.Softplus),
 )
-#: Classes of timm that are none of torch's, by name.
+#: Activation classes of timm, by name.
 _NAMED_ACTS = {
     *("Swish", "Mish", "HardSwish", "HardMish", "GELU", "GELUTanh", "QuickGELU", "PReLU", "SwishMe", "MishMe"),
     *("HardSwishMe", "HardMishMe"),
@@ -36,7 +36,7 @@ _FUNCTIONS = {
 
 
 class ChannelsLast(nn.Module):
-    """A norm of ours, (N, C, ...), where another expects channels at the end: (N, ..., C) -> the same shape."""
+    """Wrap a norm for (N, C, ...) to take channels last: (N, ..., C) -> the same shape."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -47,32 +47,32 @@ class ChannelsLast(nn.Module):
 
 
 def replace_parts(network: nn.Module, parts: Parts, run: Callable[[], Any]) -> list[str]:
-    """Put the chosen norm and activation into every place of `network`, in place; in words, what was and was not done.
+    """Replace norms and activations of `network` in place, and return sentences on what was and was not replaced.
 
     Args:
         network: any module.
-        parts: what the user chose; a kind that nobody chose stays as it is.
-        run: one forward pass of the network, to find activations that are functions.
+        parts: the parts that the user chose; other kinds are kept.
+        run: one forward pass of the network, to find activations that are called as functions.
     """
-    said = []
+    notes = []
     if parts.chosen("norm"):
         done, left = _replace(network, lambda module: _norm(module, parts), _is_norm)
-        said.append(_sentence("norm", done, left) + (_differences(parts.norm(8)) if done else ""))
+        notes.append(_sentence("norm", done, left) + (_differences(parts.norm(8)) if done else ""))
     if parts.chosen("act"):
         done, left = _replace(network, lambda module: parts.act() if _is_act(module) else None, _is_act)
         left += _functional_acts(network, run)
-        said.append(_sentence("activation", done, left))
-    return said
+        notes.append(_sentence("activation", done, left))
+    return notes
 
 
 def _differences(norm: nn.Module) -> str:
-    """What cannot be as in our own models, where a block knows its norm."""
+    """Return how the result differs from dlzoo's own models, in which a block knows its norm."""
     bare = "" if getattr(norm, "replaces_bias", True) else "; the layers before them stay without a bias"
     return bare + ("; before the activations, not after them" if getattr(norm, "follows_act", False) else "")
 
 
 def _norm(module: nn.Module, parts: Parts) -> nn.Module | None:
-    """A norm in place of `module`, with the activation that some of timm's bring along; None if there can be none."""
+    """Return a norm for `module`, with the activation that some of timm's norms include; None if it is unknown."""
     if isinstance(module, (_NormBase, nn.GroupNorm)):
         channels = module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features
         norm = parts.norm(channels)
@@ -96,13 +96,13 @@ def _is_act(module: nn.Module) -> bool:
 
 
 def _replace(
-    network: nn.Module, make: Callable[[nn.Module], nn.Module | None], wanted: Callable[[nn.Module], bool]
+    network: nn.Module, make: Callable[[nn.Module], nn.Module | None], matches: Callable[[nn.Module], bool]
 ) -> tuple[int, Counter[str]]:
-    """(how many were replaced, class -> how many were wanted and could not be)."""
+    """Return (number of replaced modules, class -> number of matching modules that could not be replaced)."""
     done, left = 0, Counter[str]()
     places = [(parent, name, child) for parent in network.modules() for name, child in parent.named_children()]
     for parent, name, child in places:
-        if not wanted(child):
+        if not matches(child):
             continue
         other = make(child)
         if other is None:
@@ -114,14 +114,14 @@ def _replace(
 
 
 def _functional_acts(network: nn.Module, run: Callable[[], Any]) -> Counter[str]:
-    """Function -> how often a pass calls it outside of an activation module."""
+    """Return function -> number of calls in a forward pass outside of activation modules."""
     inside = 0
-    found = Counter[str]()
+    calls = Counter[str]()
 
     class Watch(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func in _FUNCTIONS and not inside:
-                found[f"call of {func.__name__}"] += 1
+                calls[f"call of {func.__name__}"] += 1
             return func(*args, **(kwargs or {}))
 
     def enter(*_: Any) -> None:
@@ -134,12 +134,12 @@ def _functional_acts(network: nn.Module, run: Callable[[], Any]) -> Counter[str]
 
     with _hooks(network, enter, leave), Watch():
         run()
-    return found
+    return calls
 
 
 @contextmanager
 def _hooks(network: nn.Module, enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
-    """Call `enter` and `leave` around every module that has no children: an activation's own calls are its own."""
+    """Call `enter` and `leave` around every module without children, to exclude calls inside activation modules."""
     leaves = [module for module in network.modules() if not any(True for _ in module.children())]
     handles = [module.register_forward_pre_hook(enter) for module in leaves]
     handles += [module.register_forward_hook(leave) for module in leaves]

@@ -10,19 +10,19 @@ from dlzoo.core.registries import UPSAMPLES
 
 @UPSAMPLES.register("nearest", source="torch.nn.Upsample")
 def nearest(*, factor: int) -> nn.Module:
-    """Each pixel becomes a square"""
+    """Nearest neighbour: each pixel becomes a square"""
     return nn.Upsample(scale_factor=factor, mode="nearest")
 
 
 @UPSAMPLES.register("bilinear", source="torch.nn.Upsample, align_corners=False")
 def bilinear(*, factor: int) -> nn.Module:
-    """Linear between the centres of pixels"""
+    """Bilinear interpolation between the centres of pixels"""
     return nn.Upsample(scale_factor=factor, mode="bilinear")
 
 
 @UPSAMPLES.register("transposed", source="arXiv:1411.4038, section 3.3")
 class Transposed(nn.Module):
-    """A transposed convolution, each channel for itself, which starts as bilinear interpolation and is learnt.
+    """A depthwise transposed convolution, initialised as bilinear interpolation and learnt.
 
     Kernel 2 * factor (factor even) or 2 * factor - 1 (odd), stride factor.
     """

@@ -1,4 +1,4 @@
-"""Losses of boxes: 1 minus a measure of the IoU family."""
+"""Losses for boxes: 1 minus a measure of the IoU family."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dlzoo.core.schema import NonNegative
 
 @dataclass(frozen=True)
 class BoxLossSettings:
-    """`weight`: how much the boxes of a detector count beside its classes."""
+    """`weight`: weight of the box loss of a detector, relative to the loss of its classes."""
 
     weight: NonNegative = 1.0
 
 
 @LOSSES.register("iou", source="arXiv:1902.09630, algorithm 2", targets=("boxes",))
 def iou() -> nn.Module:
-    """1 - IoU: boxes (N, 4) and targets (N, 4), both x1, y1, x2, y2 -> (); without a gradient where they are apart"""
+    """1 - IoU: boxes (N, 4) and targets (N, 4), both x1, y1, x2, y2 -> (); gradient is zero for disjoint boxes"""
     return BoxLoss(algebra.iou)
 
 
 @LOSSES.register("giou", source="arXiv:1902.09630, algorithms 1 and 2", targets=("boxes",))
 def giou() -> nn.Module:
-    """1 - IoU + (hull - union) / hull, hull the smallest box around both: boxes (N, 4), targets (N, 4) -> ()"""
+    """1 - IoU + (hull - union) / hull, hull is the smallest box around both: boxes (N, 4), targets (N, 4) -> ()"""
     return BoxLoss(algebra.giou)
 
 
@@ -45,10 +45,10 @@ def ciou() -> nn.Module:
 
 
 class BoxLoss(nn.Module):
-    """1 - measure(boxes, targets), averaged; 0 for no boxes. `each` is that of each box: (N, 4), (N, 4) -> (N,).
+    """1 - measure(boxes, targets), averaged; 0 for no boxes. `each` is the loss of each box: (N, 4), (N, 4) -> (N,).
 
     Raises:
-        UserError: where boxes and targets are not both (N, 4).
+        UserError: if boxes and targets are not both (N, 4).
     """
 
     def __init__(self, measure: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -60,7 +60,7 @@ class BoxLoss(nn.Module):
         return losses.sum() / max(losses.numel(), 1)
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of each box."""
+        """Return the loss of each box: (N,)."""
         if input.shape != target.shape or input.shape[-1:] != (4,):
             raise UserError(f"boxes {tuple(input.shape)} and targets {tuple(target.shape)} must both be (N, 4)")
         return 1 - self.measure(input, target)

@@ -22,8 +22,8 @@ class CrossEntropy(nn.Module):
 
     With probabilities t (N, K, ...) as the target: -sum over k of t_k log softmax(logits)_k.
 
-    `class_weights` has K numbers; the average is then weighted by them, as torch does, within each part that a batch is
-    worked through in: with trainer.accumulate or several devices the parts count the same whatever is in them.
+    `class_weights` has K numbers; the average is then weighted by them, as in torch, within each micro-batch: with
+    trainer.accumulate or several devices every micro-batch has the same weight, whatever its classes.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class CrossEntropy(nn.Module):
         target = over_classes(input, target)
         if weights is None:
             return F.cross_entropy(input, target, label_smoothing=self.label_smoothing)
-        # torch divides by N here, which would weight a class index and its one-hot row differently.
+        # torch divides by N here, so that a class index and its one-hot row would have different weights.
         total = F.cross_entropy(input, target, weights, reduction="sum", label_smoothing=self.label_smoothing)
         return total / (target.movedim(1, -1) * weights).sum()
 
     def sums(self, input: Tensor, target: Tensor) -> Tensor:
-        """(2,): the weighted losses of all samples, and the weights of their classes."""
+        """Return (2,): the sum of the weighted losses, and the sum of the class weights of the samples."""
         losses = self.each(input, target)
         if self.class_weights is None:
             weight = torch.full_like(losses.sum(), losses.numel())
@@ -59,11 +59,11 @@ class CrossEntropy(nn.Module):
         return torch.stack([losses.double().sum(), weight.double()])
 
     def from_sums(self, sums: Tensor) -> Tensor:
-        """The loss of all batches whose sums these are."""
+        """Return the loss from the sums added over all batches."""
         return sums[0] / sums[1]
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of each sample, weighted by its class where classes have weights: (N, ...)."""
+        """Return the loss of each sample, times the weight of its class if given: (N, ...)."""
         input = full(input)
         weights = None if self.class_weights is None else self.class_weights.to(input.dtype)
         target = over_classes(input, target) if target.is_floating_point() else classes(input, target)

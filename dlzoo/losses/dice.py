@@ -10,13 +10,13 @@ from dlzoo.core.schema import Positive
 from dlzoo.losses.targets import full, over_classes
 
 
-@LOSSES.register("dice", source="arXiv:1606.04797, section 3, with a smoothing", targets=("classification",), soft=True)
+@LOSSES.register("dice", source="arXiv:1606.04797, section 3, with smoothing", targets=("classification",), soft=True)
 class Dice(nn.Module):
     """1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth), averaged over the classes: logits (N, K, ...) -> ().
 
     p is the softmax, t the one-hot row of a class index or a probability; for each class the sums run over the batch
-    and all its pixels. The squares below, V-Net's, make p = t the best answer for probabilities too; sum p + sum t
-    would not. A class that is neither there nor predicted costs nothing.
+    and all its pixels. The squares in the denominator, as in V-Net, make p = t the minimum for probabilities too;
+    sum p + sum t would not. The loss of a class that is neither present nor predicted is 0.
     """
 
     def __init__(self, *, smooth: Positive = 1.0) -> None:
@@ -27,13 +27,13 @@ class Dice(nn.Module):
         return self.from_sums(self.sums(input, target))
 
     def sums(self, input: Tensor, target: Tensor) -> Tensor:
-        """(2, K): sum p t, and sum p^2 + sum t^2, of each class."""
+        """Return (2, K): sum p t, and sum p^2 + sum t^2, for each class."""
         input = full(input)
         target = over_classes(input, target).transpose(0, 1).flatten(1)
         p = input.softmax(1).transpose(0, 1).flatten(1)
         return torch.stack([(p * target).sum(1), p.square().sum(1) + target.square().sum(1)])
 
     def from_sums(self, sums: Tensor) -> Tensor:
-        """The loss of all batches whose sums these are."""
+        """Return the loss from the sums added over all batches."""
         overlap, sizes = sums
         return 1 - ((2 * overlap + self.smooth) / (sizes + self.smooth)).mean()

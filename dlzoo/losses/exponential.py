@@ -21,11 +21,11 @@ class Exponential(nn.Module):
     """exp(-y f), y = 1 for the class and -1 for the rest, averaged: logits (N, K, ...), target (N, ...) -> ().
 
     `form` is one_vs_rest as above, averaged over all scores, or samme: exp(-(f_right - mean of the wrong scores) / K),
-    averaged over the samples. A network can bring samme's to 0 without telling two classes apart: both score high, and
-    the many others low. For one score a sample both are exp(-y f).
+    averaged over the samples. samme can approach 0 without separating two classes, if both scores are high and those of
+    the many other classes low. For one score per sample both are exp(-y f).
 
-    Beyond `max_exponent` the loss goes on as a straight line with the slope that it has there: one outlier cannot
-    overflow, and the slope exp(10) of the default fits half precision.
+    Beyond `max_exponent` the loss continues linearly with its slope there, so that an outlier cannot overflow; the
+    default's slope exp(10) fits half precision.
     """
 
     def __init__(

@@ -18,12 +18,13 @@ from dlzoo.losses.targets import full, is_binary, over_classes, per_score
 class Focal(nn.Module):
     """-alpha (1 - p)^gamma log p of the target's probability p: logits (N, K, ...), target (N, ...) -> ().
 
-    `form` is softmax: p is the class's among K, `alpha` has K weights; averaged over the samples. Or sigmoid: p is that
-    of each score's own answer (the class against the rest, or 0 or 1 for one score a sample), `alpha` weights the ones
-    and 1 - alpha the zeros; averaged over all scores. Targets may be probabilities t: each class then counts by its t.
+    form=softmax: p is the probability of the class among K, `alpha` has K weights; averaged over the samples.
+    form=sigmoid: each score is a binary problem (the class against the rest, or 0 or 1 for one score per sample),
+    `alpha` weights the ones and 1 - alpha the zeros; averaged over all scores. Targets may be probabilities t: each
+    class is then weighted by its t.
 
     Raises:
-        UserError: for an `alpha` of the other form.
+        UserError: if `alpha` does not fit `form`.
     """
 
     def __init__(
@@ -40,20 +41,20 @@ class Focal(nn.Module):
         weights = None
         if isinstance(alpha, tuple):
             if form == "sigmoid":
-                raise UserError("loss.alpha is a list: loss.form=sigmoid takes one number, such as loss.alpha=0.25")
+                raise UserError("loss.alpha is a list, but loss.form=sigmoid takes one number, such as loss.alpha=0.25")
             weights = torch.tensor(alpha)
         elif alpha is not None:
             if form == "softmax":
                 raise UserError(
-                    f"loss.alpha={alpha:g} is one number: loss.form=softmax takes a list, a weight for each class;"
-                    " a number goes with loss.form=sigmoid"
+                    f"loss.alpha={alpha:g} is one number, but loss.form=softmax takes a weight for each class;"
+                    " for a number set loss.form=sigmoid"
                 )
             self.share = alpha
         self.register_buffer("class_weights", weights, persistent=False)
 
     @property
     def independent(self) -> bool:
-        """Whether each class is told from the rest, and not from the others."""
+        """Whether classes are independent binary problems, and not exclusive."""
         return self.form == "sigmoid"
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class Focal(nn.Module):
         return self._sigmoid(input, target).mean() if self.independent else self._softmax(input, target).mean()
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of each sample, of the sigmoid form the sum over its classes: (N, ...)."""
+        """Return the loss of each sample, for form=sigmoid the sum over its classes: (N, ...)."""
         input = full(input)
         return self._sigmoid(input, target).sum(1) if self.independent else self._softmax(input, target)
 
@@ -75,29 +76,33 @@ class Focal(nn.Module):
 
     def _softmax(self, input: Tensor, target: Tensor) -> Tensor:
         if is_binary(input, target):
-            raise UserError("0 or 1 for each score needs loss.form=sigmoid; loss.form=softmax takes class indices")
+            raise UserError(
+                "targets of 0 or 1 for each score need loss.form=sigmoid; loss.form=softmax takes class indices"
+            )
         target = over_classes(input, target)
         if self.class_weights is not None:
             target = target * self._weights(input)
         log_p = F.log_softmax(input, 1)
-        return (target * self._term(log_p, _log_of_the_rest(input, log_p))).sum(1)
+        return (target * self._term(log_p, _log_one_minus_p(input, log_p))).sum(1)
 
     def _term(self, log_p: Tensor, log_q: Tensor) -> Tensor:
-        """-(1 - p)^gamma log p; a power of 1 - p itself has an infinite slope at p = 1 for gamma < 1."""
+        """Return -(1 - p)^gamma log p from logarithms: (1 - p)^gamma has an infinite slope at p = 1 for gamma < 1."""
         return -(self.gamma * log_q).exp() * log_p
 
     def _weights(self, input: Tensor) -> Tensor:
         weights = self.class_weights
         assert weights is not None
         if len(weights) != input.shape[1]:
-            raise UserError(f"loss.alpha has {len(weights)} weights for {input.shape[1]} classes")
+            raise UserError(
+                f"loss.alpha has {len(weights)} weights for {input.shape[1]} classes; give one for each class"
+            )
         return weights.to(input.dtype).view(-1, *[1] * (input.dim() - 2))
 
 
-def _log_of_the_rest(input: Tensor, log_p: Tensor) -> Tensor:
-    """log(1 - p) of each class, from the logits (N, K, ...) and the log of their softmax.
+def _log_one_minus_p(input: Tensor, log_p: Tensor) -> Tensor:
+    """Return log(1 - p) of each class, from the logits (N, K, ...) and the log of their softmax.
 
-    The likeliest class may have p = 1 in floating point: for it the others are summed. The rest have at most 1/2.
+    The most probable class may have p = 1 in floating point, so the others are summed for it; these have p <= 1/2.
     """
     largest = input.argmax(1, keepdim=True)
     is_largest = torch.zeros_like(input, dtype=torch.bool).scatter_(1, largest, True)

@@ -1,4 +1,4 @@
-"""The negative log-likelihoods of one class and of each class against the rest."""
+"""Negative log-likelihoods: of one class among K, and of each class against the rest."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dlzoo.losses.targets import classes, full, per_score
 class NegativeLogLikelihood(nn.Module):
     """-log P(target), P the softmax, averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
 
-    It is cross_entropy without settings. (torch's nll_loss wants log-probabilities, which no network here returns.)
+    It is cross_entropy without settings. (torch's nll_loss takes log-probabilities, which no network here returns.)
     """
 
-    def __init__(self) -> None:  # the registry reads the knobs from it: nn.Module's own takes anything
+    def __init__(self) -> None:  # the registry reads the settings from this signature; nn.Module's accepts anything
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return self.each(input, target).mean()
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of each sample: (N, ...)."""
+        """Return the loss of each sample: (N, ...)."""
         input = full(input)
         return F.nll_loss(F.log_softmax(input, 1), classes(input, target), reduction="none")
 
@@ -32,13 +32,13 @@ class NegativeLogLikelihood(nn.Module):
 class BinaryCrossEntropy(nn.Module):
     """-t log sigmoid(f) - (1 - t) log(1 - sigmoid(f)), averaged over all scores: logits (N, K, ...) -> ().
 
-    Each class is told from the rest: t is the one-hot row of a class index, a probability (N, K, ...), or 0 or 1 for
-    one score a sample.
+    Each class is a binary problem: t is the one-hot row of a class index, a probability (N, K, ...), or 0 or 1 for one
+    score per sample.
     """
 
     independent = True
 
-    def __init__(self) -> None:  # the registry reads the knobs from it: nn.Module's own takes anything
+    def __init__(self) -> None:  # the registry reads the settings from this signature; nn.Module's accepts anything
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -46,6 +46,6 @@ class BinaryCrossEntropy(nn.Module):
         return F.binary_cross_entropy_with_logits(input, per_score(input, target))
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
-        """The sum over the classes of each sample: (N, ...)."""
+        """Return the loss of each sample, the sum over its classes: (N, ...)."""
         input = full(input)
         return F.binary_cross_entropy_with_logits(input, per_score(input, target), reduction="none").sum(1)

@@ -1,4 +1,4 @@
-"""Losses of the margin between the right score and the wrong ones: the perceptron's and the hinge losses."""
+"""Losses on the margin between the right score and the wrong ones: perceptron and hinge losses."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dlzoo.losses.targets import classes, full, is_binary, one_hot, signs
 class Perceptron(nn.Module):
     """max(0, largest wrong score - right score - tolerance): logits (N, K, ...), target (N, ...) -> ().
 
-    For one score a sample: max(0, -y f - tolerance), y = 1 or -1. Equal scores count as a mistake, as in Rosenblatt's
-    rule: the loss is 0 there and its gradient is not, so that a network of zeros starts to learn.
+    For one score per sample: max(0, -y f - tolerance), y = 1 or -1. Equal scores count as a mistake, as in Rosenblatt's
+    rule: the loss is 0 there but its gradient is not, so that a network of zeros can learn.
     """
 
     def __init__(self, *, tolerance: NonNegative = 0.0) -> None:
@@ -27,7 +27,7 @@ class Perceptron(nn.Module):
         input = full(input)
         lack = -signs(input, target) * input if is_binary(input, target) else _lack(input, target)
         lack = lack - self.tolerance
-        # Not relu or clamp_min: they have no gradient at 0.
+        # Not relu or clamp_min: their gradient at 0 is 0.
         return lack.masked_fill(lack < 0, 0).mean()
 
 
@@ -41,7 +41,7 @@ class Hinge(nn.Module):
 
     `form` is crammer_singer as above, weston_watkins: the sum over wrong k of max(0, margin + f_k - f_right), or
     one_vs_rest: max(0, margin - y f), y = 1 for the class and -1 for the rest, averaged over all scores. With `squared`
-    each max(0, .) is squared. For one score a sample all are max(0, margin - y f).
+    each max(0, .) is squared. For one score per sample all are max(0, margin - y f).
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Hinge(nn.Module):
 
 
 def _right(input: Tensor, target: Tensor) -> Tensor:
-    """The score of the right class, (N, ...)."""
+    """Return the score of the right class: (N, ...)."""
     return input.gather(1, classes(input, target).unsqueeze(1)).squeeze(1)
 
 
 def _lack(input: Tensor, target: Tensor) -> Tensor:
-    """By how much the right score is below the largest wrong one, (N, ...)."""
+    """Return the largest wrong score minus the right one: (N, ...)."""
     wrong = input.masked_fill(one_hot(input, target).bool(), float("-inf"))
     return wrong.amax(1) - _right(input, target)

@@ -1,4 +1,4 @@
-"""Losses of the difference between a number and what it should be; classes are numbers too, 1 for the right one."""
+"""Losses on the difference between input and target numbers; for classes the target is a one-hot row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TARGETS = ("classification", "regression", "offsets")
 def mse(*, link: Link = "identity") -> nn.Module:
     """(link(f) - y)^2, averaged over all elements: numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> ()
 
-    link=sigmoid is the classifier that starts slowly: the slope of a saturated sigmoid is next to 0.
+    A classifier with link=sigmoid may start slowly: the slope of a saturated sigmoid is almost 0.
     """
     return Difference(F.mse_loss, link)
 
@@ -32,9 +32,9 @@ def mse(*, link: Link = "identity") -> nn.Module:
 def l1(*, link: Link | None = None) -> nn.Module:
     """|link(f) - y|, averaged over all elements: numbers (N, D), or logits (N, K, ...) and classes (N, ...) -> ()
 
-    Without a link, numbers are compared as they are and classes after a softmax (a sigmoid for one score a sample): the
-    median of a one-hot row is 0, so that link=identity tends to answer 0 for every class. As a floating target is
-    numbers, probabilities need link=softmax.
+    With link=null, numbers are compared directly and classes after a softmax (a sigmoid for one score per sample): the
+    median of a one-hot row is 0, so that link=identity tends to predict 0 for every class. Floating targets are
+    numbers by default, so probabilities need link=softmax.
     """
     return Difference(F.l1_loss, link)
 
@@ -58,10 +58,10 @@ def huber(*, delta: Positive = 1.0, link: Link = "identity") -> nn.Module:
 
 
 class Difference(nn.Module):
-    """distance(link(input), target). Class indices become one-hot rows; 0 or 1 for one score a sample stay as they are.
+    """distance(link(input), target). Class indices become one-hot rows; 0 or 1 for one score per sample is kept.
 
     Raises:
-        UserError: where the shapes do not fit, and for link=softmax with one score a sample.
+        UserError: if the shapes do not match, or for link=softmax with one score per sample.
     """
 
     def __init__(self, distance: Callable[..., Tensor], link: Link | None) -> None:
@@ -73,7 +73,7 @@ class Difference(nn.Module):
         return self.distance(self._linked(input, target), per_score(input, target))
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
-        """The sum over the numbers of each sample, without the link: (N, D), (N, D) -> (N,)."""
+        """Return the sum over the numbers of each sample, without the link: (N, D), (N, D) -> (N,)."""
         return self.distance(full(input), full(target), reduction="none").sum(1)
 
     def _linked(self, input: Tensor, target: Tensor) -> Tensor:
@@ -82,7 +82,9 @@ class Difference(nn.Module):
         if link is None:
             link = "identity" if target.is_floating_point() else "sigmoid" if binary else "softmax"
         if link == "softmax" and binary:
-            raise UserError("loss.link=softmax needs a score for each class; one a sample takes loss.link=sigmoid")
+            raise UserError(
+                "loss.link=softmax needs a score for each class; for one score per sample set loss.link=sigmoid"
+            )
         if link == "softmax":
             return input.softmax(1)
         return input.sigmoid() if link == "sigmoid" else input

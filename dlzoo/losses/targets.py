@@ -1,4 +1,4 @@
-"""What a target means to a loss: class indices become one-hot rows, half precision becomes float32."""
+"""Conversion of targets for losses: class indices to one-hot rows, half precision to float32."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from dlzoo.core.errors import UserError
 
 
 def full(values: Tensor) -> Tensor:
-    """`values` in float32, or in float64 if they are: sums and exponents of half precision overflow."""
+    """Return `values` in float32, or unchanged in float64: sums and exponentials of half precision overflow."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def is_binary(input: Tensor, target: Tensor) -> bool:
-    """Whether the target says 0 or 1 to each score: integers in the shape of the input."""
+    """Return whether the target is 0 or 1 for each score: integers in the shape of the input."""
     return not target.is_floating_point() and target.shape == input.shape
 
 
 def classes(input: Tensor, target: Tensor) -> Tensor:
-    """Class indices (N, ...) int64 for scores (N, K, ...).
+    """Return class indices (N, ...) int64 for scores (N, K, ...).
 
     Raises:
-        UserError: for floating targets, and where the shapes do not fit.
+        UserError: for floating targets, or if the shapes do not match.
     """
     if target.is_floating_point():
-        raise UserError(f"this loss takes class indices, not a target of {target.dtype}; targets.argmax(1) gives them")
+        raise UserError(
+            f"this loss takes class indices, not a target of {target.dtype}; convert it with target.argmax(1)"
+        )
     if input.dim() < 2 or target.shape != input.shape[:1] + input.shape[2:]:
-        raise _misfit(input, target, f"need class indices {tuple(input.shape[:1] + input.shape[2:])}")
+        raise _misfit(input, target, f"expected class indices {tuple(input.shape[:1] + input.shape[2:])}")
     return target.long()
 
 
 def one_hot(input: Tensor, target: Tensor) -> Tensor:
-    """Class indices (N, ...) as rows (N, K, ...) of the input's type: 1 for the class, 0 for the others.
+    """Return class indices (N, ...) as one-hot rows (N, K, ...) in the dtype of the input.
 
     Raises:
         UserError: as `classes`.
@@ -41,7 +43,7 @@ def one_hot(input: Tensor, target: Tensor) -> Tensor:
 
 
 def signs(input: Tensor, target: Tensor) -> Tensor:
-    """1 or -1 for each score, in its type: for 1 or 0, or for the class of a sample and the rest.
+    """Return 1 or -1 for each score, in its dtype: for targets 1 or 0, or for the class of a sample and the rest.
 
     Raises:
         UserError: as `classes`.
@@ -50,23 +52,23 @@ def signs(input: Tensor, target: Tensor) -> Tensor:
 
 
 def over_classes(input: Tensor, target: Tensor) -> Tensor:
-    """Class indices as one-hot rows, probabilities (N, K, ...) as they are: (N, K, ...) of the input's type.
+    """Return class indices as one-hot rows, and probabilities unchanged: (N, K, ...) in the dtype of the input.
 
     Raises:
-        UserError: where the shapes do not fit.
+        UserError: if the shapes do not match.
     """
     if not target.is_floating_point():
         return one_hot(input, target)
     if target.shape != input.shape:
-        raise _misfit(input, target, "need their shape, or class indices")
+        raise _misfit(input, target, "expected the shape of the scores, or class indices")
     return target.to(input.dtype)
 
 
 def per_score(input: Tensor, target: Tensor) -> Tensor:
-    """What each score should be: numbers as they are, 0 or 1 for one score a sample, one-hot rows for class indices.
+    """Return the target of each score: numbers and 0 or 1 unchanged, class indices as one-hot rows.
 
     Raises:
-        UserError: where the shapes do not fit.
+        UserError: if the shapes do not match.
     """
     return target.to(input.dtype) if is_binary(input, target) else over_classes(input, target)
 

@@ -1,4 +1,4 @@
-"""The zero-one loss: what the other losses of classification stand in for."""
+"""Zero-one loss, for which the other classification losses are surrogates."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dlzoo.losses.targets import classes, full, is_binary, per_score
     learns=False,
 )
 class ZeroOne(nn.Module):
-    """1 where the answer is wrong, else 0: logits (N, K, ...), target (N, ...) -> the share of wrong answers.
+    """1 if the prediction is wrong, else 0: logits (N, K, ...), target (N, ...) -> (), the error rate.
 
-    An answer is the class of the largest logit, or 1 for a single score above 0. A number is wrong if it is `tolerance`
-    or more off: |y - f| >= tolerance. The gradient is zero everywhere: nothing learns from this loss.
+    The prediction is the class of the largest logit, or 1 for a single score above 0. A number is wrong if
+    |y - f| >= tolerance. The gradient is zero everywhere, so no model can be trained with this loss.
     """
 
     def __init__(self, *, tolerance: Positive = 0.5) -> None:
@@ -34,5 +34,5 @@ class ZeroOne(nn.Module):
             wrong = (input > 0) != (target > 0)
         else:
             wrong = input.argmax(1) != classes(input, target)
-        # The sign has a gradient, zero, and is finite whatever the input: so backward works.
+        # Adds zero with a gradient of zero, so that backward works; sign is finite for every input.
         return wrong.to(input.dtype).mean() + 0 * input.sign().mean()

@@ -1,1 +1,1 @@
-"""What measures a split, whatever the task: accumulators, evaluations and plots that tasks share."""
+"""Accumulators, evaluations and plots that tasks share."""

@@ -1,4 +1,4 @@
-"""What an evaluation adds up: updated batch by batch on the device, merged with that of other ranks on the host."""
+"""Accumulators of an evaluation: updated batch by batch on the device, merged over the ranks on the host."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 @runtime_checkable
 class Accumulator(Protocol):
-    """Numbers that grow with the batches of a split, and whose memory does not but where the class says so."""
+    """Statistics accumulated over the batches of a split, in constant memory unless the class says otherwise."""
 
     def merge(self, other: Self) -> None:
-        """Take in what another rank has accumulated."""
+        """Add the accumulator of another rank."""
         ...
 
     def cpu(self) -> Self:
-        """Return the same on the host."""
+        """Return a copy on the host."""
         ...
 
 
 class Sum:
-    """The sum of tensors of one shape: floats in float64, whole numbers in int64."""
+    """Sum of tensors of one shape: floats in float64, integers in int64."""
 
     def __init__(self) -> None:
         self.value: Tensor | None = None
@@ -45,14 +45,14 @@ class Sum:
         return copy
 
     def total(self) -> Tensor:
-        """The sum on the host; 0 where nothing was added."""
+        """Return the sum on the host; 0 if nothing was added."""
         return torch.zeros((), dtype=torch.int64) if self.value is None else self.value.cpu()
 
 
 class Moments:
     """Mean, sum of squared deviations from it, and range of each column of the rows so far: (D,) each, float64.
 
-    Parts are put together as in Chan, Golub and LeVeque 1983, equation 2.1, which does not cancel far from 0.
+    Parts are merged as in Chan, Golub and LeVeque 1983, equation 2.1, which avoids cancellation far from 0.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Moments:
         self.deviations = self.low = self.high = torch.zeros(0, dtype=torch.float64)
 
     def update(self, rows: Tensor) -> None:
-        """Take in rows (n, D)."""
+        """Add rows (n, D)."""
         rows = rows.detach().double()
         part = Moments()
         part.count, part.mean = len(rows), rows.mean(0)
@@ -76,9 +76,9 @@ class Moments:
             self.count, self.mean, self.deviations = other.count, other.mean, other.deviations
             self.low, self.high = other.low, other.high
             return
-        count, apart = self.count + other.count, other.mean - self.mean
-        self.mean = self.mean + apart * (other.count / count)
-        self.deviations = self.deviations + other.deviations + apart.square() * (self.count * other.count / count)
+        count, difference = self.count + other.count, other.mean - self.mean
+        self.mean = self.mean + difference * (other.count / count)
+        self.deviations = self.deviations + other.deviations + difference.square() * (self.count * other.count / count)
         self.low, self.high = torch.minimum(self.low, other.low), torch.maximum(self.high, other.high)
         self.count = count
 
@@ -98,7 +98,7 @@ class Largest:
         self.rows = torch.zeros(0, 0, dtype=torch.float64)
 
     def update(self, keys: Tensor, rows: Tensor) -> None:
-        """Take in keys (n,) and their rows (n, D); equal keys keep the order in which they came."""
+        """Add keys (n,) and their rows (n, D); rows with equal keys stay in the order in which they were added."""
         if self.keys is not None:
             keys, rows = torch.cat([self.keys, keys]), torch.cat([self.rows, rows])
         order = keys.argsort(descending=True, stable=True)[: self.most]
@@ -116,12 +116,12 @@ class Largest:
 
 
 class Table:
-    """Columns with a row for each sample, kept as they come and put in the order of the samples at the end.
+    """Columns with a row per sample, kept as they are added and sorted by sample at the end.
 
-    Its memory grows with the split, by what a row takes.
+    Memory grows with the split.
 
     Args:
-        most: samples beyond the first so many are left out.
+        most: keep only the first `most` samples of the split.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -129,7 +129,7 @@ class Table:
         self._parts: list[tuple[range, dict[str, Tensor]]] = []
 
     def update(self, indices: range, **columns: Tensor) -> None:
-        """Take in columns (n, ...) of the samples `indices`."""
+        """Add columns (n, ...) of the samples `indices`."""
         kept = indices if self.most is None else range(indices.start, max(indices.start, min(indices.stop, self.most)))
         if len(kept):
             self._parts.append((kept, {name: column[: len(kept)] for name, column in columns.items()}))
@@ -143,7 +143,7 @@ class Table:
         return copy
 
     def columns(self) -> dict[str, Tensor]:
-        """{"id": (N,), and each column (N, ...)} on the host, in the order of the samples; {} without samples."""
+        """Return {"id": (N,), column: (N, ...)} on the host, in the order of the samples; {} without samples."""
         parts = sorted(self._parts, key=lambda part: part[0].start)
         if not parts:
             return {}
@@ -151,19 +151,19 @@ class Table:
         return {"id": ids} | {name: torch.cat([cells[name].cpu() for _, cells in parts]) for name in parts[0][1]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """`columns` in the smallest types."""
-        return {name: small(values.numpy()) for name, values in self.columns().items()}
+        """Return `columns` as arrays of the smallest dtypes."""
+        return {name: smallest_dtype(values.numpy()) for name, values in self.columns().items()}
 
 
-def small(values: NDArray[Any]) -> NDArray[Any]:
-    """Floats as float32, whole numbers from 0 on in the smallest unsigned type."""
+def smallest_dtype(values: NDArray[Any]) -> NDArray[Any]:
+    """Return floats as float32, and integers >= 0 in the smallest unsigned dtype."""
     if values.dtype.kind == "f":
         return values.astype(np.float32)
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
-def small_tensor(values: Tensor, count: int) -> Tensor:
-    """Whole numbers from 0 to `count` - 1 in the smallest type of torch that holds them."""
+def smallest_int(values: Tensor, count: int) -> Tensor:
+    """Return integers from 0 to `count` - 1 in the smallest torch dtype that holds them."""
     return values.to(next(kind for kind, limit in _SIZES.items() if count <= limit))
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a split: updated batch by batch, merged over the ranks, computed once."""
+"""Evaluation of a split: updated batch by batch, merged over the ranks, computed once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dlzoo.metrics.accumulators import Accumulator, Sum
 
 
 class Evaluation(ABC):
-    """Accumulates the numbers of a split.
+    """Base class of an evaluation, which accumulates the statistics of a split.
 
     Attributes:
-        count: samples so far.
+        count: number of samples so far.
 
-    A child has its accumulators as attributes.
+    A subclass has its accumulators as attributes.
     """
 
     def __init__(self) -> None:
@@ -28,20 +28,20 @@ class Evaluation(ABC):
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """Return name -> value of every metric; after the last batch, and after `merge_ranks`."""
+        """Return name -> value of every metric. Call it after the last batch and after `merge_ranks`."""
 
     def by_class(self) -> Mapping[str, Sequence[float | None]]:
-        """What is measured of each class; None for a class that the split does not have."""
+        """Return metric -> value of each class; None for a class that is not in the split."""
         return {}
 
     def predictions(self) -> dict[str, NDArray[Any]]:
-        """What test_predictions.npz holds: an array for each name, a row for each sample in the order of the split."""
+        """Return the arrays of test_predictions.npz by name, with a row per sample in the order of the split."""
         return {}
 
     def merge_ranks(self) -> None:
-        """Take in what the other ranks have accumulated; every rank calls this, and has the same afterwards."""
+        """Merge the accumulators of all ranks. Every rank calls this, and has the same result."""
         own = {name: part.cpu() for name, part in vars(self).items() if isinstance(part, Accumulator)}
-        (self.count, merged), *others = distributed.gathered((self.count, own))
+        (self.count, merged), *others = distributed.all_gather((self.count, own))
         for count, parts in others:
             self.count += count
             for name, part in parts.items():
@@ -50,9 +50,9 @@ class Evaluation(ABC):
 
 
 def add_loss(sums: Sum, loss_fn: nn.Module, input: Tensor, target: Tensor) -> None:
-    """Add what the loss of a batch contributes to that of its split.
+    """Add the contribution of a batch to the loss of its split.
 
-    A loss is a mean over its samples unless it says otherwise (core.protocols.Summed), as Dice and class weights do.
+    A loss is the mean over its samples unless it implements core.protocols.Summed, as Dice and cross_entropy do.
     """
     if isinstance(loss_fn, Summed):
         sums.update(loss_fn.sums(input, target))
@@ -61,5 +61,5 @@ def add_loss(sums: Sum, loss_fn: nn.Module, input: Tensor, target: Tensor) -> No
 
 
 def loss_of_split(sums: Sum, loss_fn: nn.Module, count: int) -> float:
-    """The loss of the `count` samples of a split."""
+    """Return the loss of the `count` samples of a split."""
     return float(loss_fn.from_sums(sums.total()) if isinstance(loss_fn, Summed) else sums.total() / count)

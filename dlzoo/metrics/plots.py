@@ -1,4 +1,4 @@
-"""Pictures of a run: curves, the confusion matrix, the worst mistakes."""
+"""Plots of a run that tasks share: curves, grids of images, the learning-rate range test, trials of a search."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-#: Two colours that differ for every kind of sight (Okabe and Ito), and a grey for what stands back.
-TRAIN, VAL, QUIET = "#0072B2", "#D55E00", "#767676"
+#: Two colours for all kinds of colour vision (Okabe and Ito), and a grey for the background.
+TRAIN, VAL, GREY = "#0072B2", "#D55E00", "#767676"
 
 
 def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accuracy") -> Figure:
-    """Loss and a metric of train and validation, and the learning rate, against epochs."""
+    """Draw loss and a metric of train and validation, and the learning rate, against epochs."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     loss, second, rate = figure.subplots(1, 3)
     for axes, name in ((loss, "loss"), (second, metric)):
@@ -25,26 +25,26 @@ def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accurac
                 axes.plot(*zip(*points, strict=True), color=colour, label=part, marker="o" if len(points) < 3 else "")
         axes.set(title=name, xlabel="epoch")
         largest = max((r["train/loss"] for r in records if r.get("train/loss") is not None), default=0)
-        if name == "loss" and largest > 0:  # a validation loss of the first epochs may be huge, and flatten the rest
+        if name == "loss" and largest > 0:  # a huge validation loss of the first epochs must not flatten the rest
             axes.set_ylim(0, min(axes.get_ylim()[1], 1.5 * largest))
         if axes.lines:
             axes.legend(frameon=False)
     points = [(r["epoch"], r["lr"]) for r in records if r.get("lr") is not None]
     if points:
-        rate.plot(*zip(*points, strict=True), color=QUIET)
+        rate.plot(*zip(*points, strict=True), color=GREY)
     rate.set(title="learning rate", xlabel="epoch", ylim=(0, None))
     for axes in (loss, second, rate):
-        quiet(axes)
+        style_axes(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     return figure
 
 
 def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int) -> Figure:
-    """Images, each (H, W, C) uint8, row by row with names of up to two lines above them."""
+    """Draw images, each (H, W, C) uint8, row by row with names of up to two lines above them."""
     rows = max(1, -(-len(names) // columns))
     figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.5), layout="constrained")
-    axes = figure.subplots()  # one for all: one each would take most of the time that a short run needs
+    axes = figure.subplots()  # one for all: axes for each image would take most of the time of a short run
     axes.set(title=title)
     axes.axis("off")
     for place, (pixels, name) in enumerate(zip(images, names, strict=True)):
@@ -57,7 +57,7 @@ def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: s
 
 
 def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float, title: str) -> Figure:
-    """The loss against the learning rate of a range test, with the rate that it suggests."""
+    """Draw the loss against the learning rate of a range test, and the suggested rate."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(rates, losses, color=TRAIN)
@@ -69,12 +69,12 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     low, first = min(losses), losses[0]
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=title)
     axes.set_ylim(low - 0.1 * (first - low), first + 0.6 * (first - low))
-    quiet(axes)
+    style_axes(axes)
     return figure
 
 
 def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]], title: str) -> Figure:
-    """The result of each trial of a search (None: it failed or was given up) in time, and against each setting."""
+    """Draw the result of each trial of a search (None: failed or stopped), in order and against each setting."""
     columns = 1 + len(settings)
     figure = Figure(figsize=(3.8 * columns, 3.6), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
@@ -94,12 +94,12 @@ def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]]
         each.set(xlabel=name)
         each.margins(x=0.15)
     for each in axes:
-        quiet(each)
+        style_axes(each)
     figure.suptitle(title)
     return figure
 
 
-def quiet(axes: Any) -> None:
-    """A faint grid, and no frame above and on the right."""
+def style_axes(axes: Any) -> None:
+    """Draw a faint grid, and remove the top and right spines."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,1 +1,1 @@
-"""Optimizers, learning-rate schedules, and what is done to weights beside an optimizer's step."""
+"""Optimizers, learning-rate schedules and regularisation."""

@@ -1,4 +1,4 @@
-"""Optimizers with a rate of its own for each weight."""
+"""Optimizers with adaptive learning rates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlzoo.core.schema import BelowOne, NonNegative, Positive
 def adagrad(
     params: ParamsT, *, lr: Positive = 0.01, eps: Positive = 1e-10, weight_decay: NonNegative = 0.0
 ) -> Optimizer:
-    """s += g^2; w -= lr * g / (sqrt(s) + eps): rates that only fall. Weight decay is added to the gradient."""
+    """s += g^2; w -= lr * g / (sqrt(s) + eps): the rates only decrease. Weight decay is added to the gradient."""
     return Adagrad(params, lr=lr, eps=eps, weight_decay=weight_decay)
 
 
@@ -43,7 +43,7 @@ def rmsprop(
     momentum: BelowOne = 0.0,
     weight_decay: NonNegative = 0.0,
 ) -> Optimizer:
-    """s = rho * s + (1 - rho) * g^2; w -= lr * g / (sqrt(s) + eps), with momentum if asked for.
+    """s = rho * s + (1 - rho) * g^2; w -= lr * g / (sqrt(s) + eps), optionally with momentum.
 
     Weight decay is added to the gradient.
     """
@@ -77,7 +77,7 @@ def adamw(
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.01,
 ) -> Optimizer:
-    """w -= lr * (m / (sqrt(v) + eps) + weight_decay * w): Adam with weight decay apart from the gradient."""
+    """w -= lr * (m / (sqrt(v) + eps) + weight_decay * w): Adam with decoupled weight decay."""
     return AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
 
 

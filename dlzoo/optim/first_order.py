@@ -1,4 +1,4 @@
-"""Gradient descent, plain and with two kinds of momentum."""
+"""Gradient descent, without momentum and with two kinds of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dlzoo.core.schema import BelowOne, NonNegative, Positive
 def sgd(params: ParamsT, *, lr: Positive = 0.1, weight_decay: NonNegative = 5e-4) -> Optimizer:
     """w -= lr * g: gradient descent; g is the gradient + weight_decay * w.
 
-    On the whole data set at a time (data.batch_size=full) it is batch gradient descent, with one sample at a time
-    stochastic gradient descent, with any other batch the mini-batch kind.
+    With data.batch_size=full it is batch gradient descent, with a batch size of 1 stochastic gradient descent, and
+    otherwise mini-batch gradient descent.
     """
     return SGD(params, lr=lr, weight_decay=weight_decay, fused=True)
 
@@ -32,12 +32,12 @@ def momentum(
 def nesterov(
     params: ParamsT, *, lr: Positive = 0.1, momentum: BelowOne = 0.9, weight_decay: NonNegative = 5e-4
 ) -> Optimizer:
-    """v = momentum * v + g; w -= lr * (g + momentum * v): the gradient is that of where momentum leads.
+    """v = momentum * v + g; w -= lr * (g + momentum * v): the gradient is evaluated at the look-ahead point.
 
-    The weights that are kept are those of the look-ahead. g is the gradient + weight_decay * w.
+    The stored weights are those of the look-ahead point. g is the gradient + weight_decay * w.
 
     Raises:
-        UserError: for momentum 0, with which there is nowhere to look ahead to.
+        UserError: for momentum 0, which has no look-ahead point.
     """
     if momentum == 0:
         raise UserError("optimizer=nesterov needs optimizer.momentum > 0; without momentum it is optimizer=sgd")

@@ -1,7 +1,7 @@
 """Limited-memory BFGS."""
 
 # pyright: reportPrivateImportUsage=false
-# torch counts its foreach functions, one kernel for many tensors, as private.
+# torch's foreach functions (one kernel for many tensors) are private names.
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from dlzoo.core.schema import NonNegative, Positive, PositiveInt
 class Lbfgs(LBFGS):
     """w -= t * H g, where H approximates the inverse Hessian from the last `history` steps and a line search finds t.
 
-    For losses without noise: the whole data set a step (data.batch_size=full), of which `iterations` make one step of
-    the run. The search first tries t = lr; with line_search=none it is what is taken. weight_decay / 2 * |w|^2 is part
-    of what is minimised.
+    For losses without noise: each step uses the full data set (data.batch_size=full) and makes `iterations` iterations.
+    The line search first tries t = lr; with line_search=none, t is lr. The objective includes
+    weight_decay / 2 * |w|^2.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class Lbfgs(LBFGS):
         line_search: Literal["strong_wolfe", "none"] = "strong_wolfe",
         weight_decay: NonNegative = 0.0,
     ) -> None:
-        given: list[Any] = list(params)
-        if given and isinstance(given[0], dict) and len(given) > 1:
+        groups: list[Any] = list(params)
+        if groups and isinstance(groups[0], dict) and len(groups) > 1:
             raise UserError(
-                "optimizer=lbfgs takes all parameters alike: it needs optimizer.decay=all and optimizer.layer_decay=1"
+                "optimizer=lbfgs does not support parameter groups: set optimizer.decay=all and optimizer.layer_decay=1"
             )
         searches = {"strong_wolfe": "strong_wolfe", "none": None}
-        # torch's own limit, a quarter more evaluations than iterations, would leave a single iteration no search.
+        # torch's default, max_iter * 1.25, would leave no evaluations for the line search of a single iteration.
         super().__init__(
-            given,
+            groups,
             lr=lr,
             max_iter=iterations,
             max_eval=iterations + 25,
@@ -61,9 +61,9 @@ class Lbfgs(LBFGS):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # pyright: ignore
-        """`iterations` steps; the loss before them, weight decay included.
+        """Make `iterations` iterations and return the loss before them, weight decay included.
 
-        `closure` leaves gradients in the parameters and returns the loss.
+        `closure` computes the gradients of the parameters and returns the loss.
         """
         (group,) = self.param_groups
         decay = group["weight_decay"]
@@ -72,14 +72,14 @@ class Lbfgs(LBFGS):
             loss = closure()
             with torch.no_grad():
                 params = [parameter for parameter in group["params"] if parameter.grad is not None]
-                for parameter in params:  # torch flattens gradients, and refuses those with the channels last in memory
+                for parameter in params:  # torch flattens gradients with view, which fails for channels_last memory
                     parameter.grad = parameter.grad.contiguous()
                 if decay and params:
                     torch._foreach_add_([parameter.grad for parameter in params], params, alpha=decay)
                     loss = loss + decay / 2 * torch.stack(torch._foreach_norm(params)).square().sum()
             return loss
 
-        if group["lr"] == 0:  # a search that starts with no step never finds one
+        if group["lr"] == 0:  # a line search from a step of length 0 finds no step
             with torch.enable_grad():
                 return objective()
         return super().step(objective)

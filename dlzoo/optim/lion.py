@@ -1,7 +1,7 @@
-"""Lion: the sign of a momentum."""
+"""Lion: updates by the sign of a momentum."""
 
 # pyright: reportPrivateImportUsage=false
-# torch counts its foreach functions, one kernel for many tensors, as private.
+# torch's foreach functions (one kernel for many tensors) are private names.
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from dlzoo.core.schema import BelowOne, NonNegative, Positive
 class Lion(Optimizer):
     """w -= lr * (sign(beta1 * m + (1 - beta1) * g) + weight_decay * w); m = beta2 * m + (1 - beta2) * g.
 
-    Every weight moves by `lr`, so the paper (section 5) takes a third to a tenth of AdamW's rate, and as many times its
-    weight decay.
+    Every weight moves by `lr`, so the paper (section 5) uses 1/3 to 1/10 of AdamW's rate, and 3 to 10 times its weight
+    decay.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Lion(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore
-        """One step, from the gradients that are there or that `closure` makes; what `closure` returns."""
+        """Make one step, after evaluating `closure` if given, and return its loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,7 +1,7 @@
-"""Muon: a momentum that is made orthogonal."""
+"""Muon: updates by an orthogonalised momentum."""
 
 # pyright: reportPrivateImportUsage=false
-# torch counts its foreach functions, one kernel for many tensors, as private.
+# torch's foreach functions (one kernel for many tensors) are private names.
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ITERATIONS = 5
 class Muon(Optimizer):
     """W -= lr * (0.2 * sqrt(max(rows, columns)) * U V^T + weight_decay * W), where U S V^T is the Nesterov momentum.
 
-    That is for matrices: weights of two and more dimensions, the kernel of a convolution as (out, in * k * k). U V^T is
-    approximate: five Newton-Schulz iterations, in bfloat16 on a GPU. Its entries have the root mean square
-    1 / sqrt(max(rows, columns)); the scale makes that 0.2 for every shape, about what Adam's update has, so one rate
-    and one weight decay, those of AdamW, suit all parameters. Biases and scales are left to AdamW, with the rate
-    lr * adamw_lr_scale and the `adamw_` knobs. (The papers leave the last layer to AdamW too; here it is a matrix.)
+    This applies to weights of two or more dimensions; the kernel of a convolution is the matrix (out, in * k * k).
+    U V^T is approximated by five Newton-Schulz iterations, in bfloat16 on a GPU. Its entries have the root mean square
+    1 / sqrt(max(rows, columns)); the scale makes that 0.2 for every shape, about that of Adam's update, so AdamW's rate
+    and weight decay suit all parameters. Biases and scales are updated by AdamW, with the rate
+    lr * adamw_lr_scale and the `adamw_` settings. (The papers use AdamW for the last layer too; here Muon updates it.)
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class Muon(Optimizer):
     ) -> None:
         defaults = {"lr": lr, "weight_decay": weight_decay}
         matrices = {"momentum": momentum}
-        # `fused` is what load_state_dict looks at: the count of steps has to be on the device.
+        # load_state_dict checks `fused`, which requires the step count to be on the device.
         others = {"betas": (adamw_beta1, adamw_beta2), "eps": adamw_eps, "fused": True}
         groups: list[dict[str, Any]] = []
         for group in _as_groups(params):
             members = list(group["params"])
-            if of_muon := [parameter for parameter in members if parameter.dim() >= 2]:
-                groups.append(group | matrices | {"params": of_muon})
-            if of_adamw := [parameter for parameter in members if parameter.dim() < 2]:
+            if for_muon := [parameter for parameter in members if parameter.dim() >= 2]:
+                groups.append(group | matrices | {"params": for_muon})
+            if for_adamw := [parameter for parameter in members if parameter.dim() < 2]:
                 rate = group.get("lr", lr) * adamw_lr_scale
-                groups.append(group | others | {"params": of_adamw, "lr": rate})
+                groups.append(group | others | {"params": for_adamw, "lr": rate})
         super().__init__(groups, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore
-        """One step, from the gradients that are there or that `closure` makes; what `closure` returns."""
+        """Make one step, after evaluating `closure` if given, and return its loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -69,11 +69,11 @@ class Muon(Optimizer):
         for group in self.param_groups:
             params = [parameter for parameter in group["params"] if parameter.grad is not None]
             if params:
-                (self._turn if "momentum" in group else self._adamw)(params, group)
+                (self._muon if "momentum" in group else self._adamw)(params, group)
         return loss
 
-    def _turn(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        """The step of matrices."""
+    def _muon(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        """Update the matrices of a group."""
         gradients: list[Any] = [parameter.grad for parameter in params]
         for parameter in params:
             if not self.state[parameter]:
@@ -89,7 +89,7 @@ class Muon(Optimizer):
                 params[index].add_(update.view(params[index].shape))
 
     def _adamw(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        """The step of everything else."""
+        """Update the biases and scales of a group."""
         for parameter in params:
             if not self.state[parameter]:
                 step = torch.zeros((), dtype=torch.float32, device=parameter.device)
@@ -116,12 +116,12 @@ class Muon(Optimizer):
 
 
 def _as_groups(params: ParamsT) -> Iterator[dict[str, Any]]:
-    given: list[Any] = list(params)
-    yield from given if given and isinstance(given[0], dict) else [{"params": given}]
+    groups: list[Any] = list(params)
+    yield from groups if groups and isinstance(groups[0], dict) else [{"params": groups}]
 
 
 def _by_shape(params: Iterable[Tensor]) -> Iterable[list[int]]:
-    """Places of matrices of one shape: they are multiplied together, for which a GPU needs no longer than for one."""
+    """Return the indices of matrices of equal shape, grouped so that a GPU can multiply them as one batch."""
     places: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for index, parameter in enumerate(params):
         places[parameter.shape[0], parameter.shape[1:].numel()].append(index)
@@ -129,7 +129,7 @@ def _by_shape(params: Iterable[Tensor]) -> Iterable[list[int]]:
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
-    """U V^T of each U S V^T, about: the singular values end between 0.7 and 1.2: (N, rows, columns) -> the same."""
+    """Return about U V^T of each U S V^T, with singular values from 0.7 to 1.2: (N, rows, columns) -> the same."""
     a, b, c = _COEFFICIENTS
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     tall = x.shape[1] > x.shape[2]

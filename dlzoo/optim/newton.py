@@ -14,11 +14,11 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.schema import NonNegative, Positive
 
-#: A Hessian of so many weights is 512 MB.
+#: Maximal number of weights; their Hessian takes 512 MB.
 _LARGEST = 8_000
-#: Rows of the Hessian that are computed at once.
+#: Rows of the Hessian computed at once.
 _ROWS = 64
-#: Boyd and Vandenberghe's alpha and beta: the decrease asked for, against the slope's, and how much a search shortens.
+#: Backtracking line search: Boyd and Vandenberghe's alpha and beta, and the maximal number of trials.
 _DECREASE, _SHORTEN, _TRIALS = 0.1, 0.5, 60
 
 
@@ -28,10 +28,11 @@ _DECREASE, _SHORTEN, _TRIALS = 0.1, 0.5, 60
     **{"uses_closure": True, "clips": False, "full_batch": True, "linear": True},
 )
 class Newton(Optimizer):
-    """w -= t * (H + damping * I)^-1 g, with the whole Hessian H, and t halved from lr until the loss falls enough.
+    """w -= t * (H + damping * I)^-1 g, with the full Hessian H, and t halved from lr until the loss falls enough.
 
-    The damping is what rounding makes of H, and grows until H + damping * I is positive definite. For losses without
-    noise: the whole data set a step (data.batch_size=full). weight_decay / 2 * |w|^2 is part of what is minimised.
+    The damping starts at the rounding error of H and grows until H + damping * I is positive definite. For losses
+    without noise: each step uses the full data set (data.batch_size=full). The objective includes
+    weight_decay / 2 * |w|^2.
 
     Raises:
         UserError: for more than 8,000 weights.
@@ -42,20 +43,20 @@ class Newton(Optimizer):
         size = sum(parameter.numel() for group in self.param_groups for parameter in group["params"])
         if size > _LARGEST:
             raise UserError(
-                f"optimizer=newton solves for all weights at once, at most {_LARGEST:,}, and here are {size:,};"
-                " optimizer=lbfgs takes any number"
+                f"optimizer=newton supports at most {_LARGEST:,} weights, and the model has {size:,};"
+                " optimizer=lbfgs supports any number"
             )
 
     @torch.no_grad()
     def step(self, closure: Callable[..., Tensor]) -> Tensor:  # pyright: ignore
-        """One step; the loss before it, without weight decay. `closure(create_graph=True)` returns a loss."""
+        """Make one step; return the loss `closure(create_graph=True)` before it, without weight decay."""
         params = [parameter for group in self.param_groups for parameter in group["params"]]
         decay, rates = self._each("weight_decay"), self._each("lr")
         loss, gradient, hessian = _derivatives(closure, params)
         start = torch.cat([parameter.flatten() for parameter in params]).double()
         gradient += decay * start
         hessian.diagonal().add_(decay)
-        # Rates from both sides: where they differ, the direction still leads downhill.
+        # Scaled by sqrt(rates) from both sides: still a descent direction if rates differ.
         roots = rates.sqrt()
         direction = -roots * _solve(hessian, roots * gradient, torch.finfo(loss.dtype).eps)
 
@@ -63,7 +64,7 @@ class Newton(Optimizer):
             return (decay * weights.square()).sum() / 2
 
         value, slope = loss.double() + penalty(start), gradient @ direction
-        # A loss is known to its rounding only; without this the last steps before the optimum would not be taken.
+        # Tolerance for rounding of the loss, without which the last steps before the optimum would be rejected.
         value += 4 * torch.finfo(loss.dtype).eps * value.abs()
         length = 1.0
         for _ in range(_TRIALS):
@@ -76,7 +77,7 @@ class Newton(Optimizer):
         return loss
 
     def _each(self, key: str) -> Tensor:
-        """What the groups say of `key`, once a weight."""
+        """Return the value of `key` for each weight: (n,) float64."""
         pairs = ((group[key], parameter) for group in self.param_groups for parameter in group["params"])
         return torch.cat(
             [torch.full_like(parameter, value, dtype=torch.float64).flatten() for value, parameter in pairs]
@@ -84,7 +85,7 @@ class Newton(Optimizer):
 
 
 def _derivatives(closure: Callable[..., Tensor], params: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss, gradient (n,), Hessian (n, n)), the derivatives in float64."""
+    """Return (loss, gradient (n,), Hessian (n, n)), the derivatives in float64."""
     with torch.enable_grad():
         loss = closure(create_graph=True)
         slopes = torch.autograd.grad(loss, params, create_graph=True, materialize_grads=True)
@@ -99,15 +100,15 @@ def _derivatives(closure: Callable[..., Tensor], params: list[Tensor]) -> tuple[
             parts = torch.autograd.grad(
                 gradient, params, units, retain_graph=True, is_grads_batched=True, allow_unused=True
             )
-            given = zip(rows.split([parameter.numel() for parameter in params], 1), parts, strict=True)
-            for columns, part in given:
+            pairs = zip(rows.split([parameter.numel() for parameter in params], 1), parts, strict=True)
+            for columns, part in pairs:
                 if part is not None:
                     columns.copy_(part.flatten(1))
     return loss.detach(), gradient.detach().double(), (hessian + hessian.T) / 2
 
 
 def _solve(hessian: Tensor, right: Tensor, rounding: float) -> Tensor:
-    """(hessian + damping)^-1 right, with the least damping that makes it positive definite; nan if there is none."""
+    """Return (hessian + damping)^-1 right, with damping raised until positive definite; nan if it never is."""
     diagonal = hessian.diagonal().clone()
     scale = diagonal.abs().max()
     damping = 10 * rounding * torch.where(scale > 0, scale, 1)

@@ -1,7 +1,7 @@
 """Sharpness-aware minimisation."""
 
 # pyright: reportPrivateImportUsage=false
-# torch counts its foreach functions, one kernel for many tensors, as private.
+# torch's foreach functions (one kernel for many tensors) are private names.
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dlzoo.core.schema import BelowOne, NonNegative, Positive
 class Sam(Optimizer):
     """g = gradient at w + rho * g0 / |g0|, where g0 is the gradient at w; then a step of momentum at w with g.
 
-    Two forward and backward passes a step. Weight decay is added to g, not to g0: in the paper's objective it stands
+    Each step has two forward and backward passes. Weight decay is added to g, not to g0: in the paper's objective it is
     outside the maximum. With rho 0 it is optimizer=momentum at twice the cost.
     """
 
@@ -39,24 +39,24 @@ class Sam(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # pyright: ignore
-        """One step; the loss before it. `closure` leaves gradients in the parameters and returns the loss."""
+        """Make one step and return the loss before it; `closure` computes the gradients and returns the loss."""
         with torch.enable_grad():
             loss = closure()
-        self._climb(closure)
+        self._ascend(closure)
         for group in self.param_groups:
             params = [parameter for parameter in group["params"] if parameter.grad is not None]
             if params:
                 self._descend(params, group)
         return loss
 
-    def _climb(self, closure: Callable[[], Tensor]) -> None:
-        """Leave the gradients of the sharpest point nearby, and the weights as they are."""
+    def _ascend(self, closure: Callable[[], Tensor]) -> None:
+        """Compute the gradients at w + rho * g0 / |g0|, and restore the weights w."""
         groups = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
         params = [parameter for _, some in groups for parameter in some]
         if not params:
             return
         norm = get_total_norm([parameter.grad for parameter in params], foreach=True).clamp(min=1e-12)
-        before = torch._foreach_mul(params, 1.0)  # copies: w + e - e is not w
+        before = torch._foreach_mul(params, 1.0)  # copies, because w + e - e differs from w by rounding
         for group, some in groups:
             if some:
                 torch._foreach_add_(some, torch._foreach_mul([p.grad for p in some], group["rho"] / norm))

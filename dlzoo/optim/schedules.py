@@ -1,4 +1,4 @@
-"""Learning-rate schedules. An entry waits for the run's `span` and returns step -> factor of the rate."""
+"""Learning-rate schedules. An entry takes the run's `span` and returns step -> factor of the rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlzoo.core.schema import Fraction, NonNegative, NonNegativeInt, Positive
 from dlzoo.optim.settings import Observer, Schedule, Span
 
 
-@SCHEDULES.register("constant", source="the rate as it is")
+@SCHEDULES.register("constant", source="a constant rate")
 def constant(span: Span) -> Schedule:
     """1"""
     return lambda step: 1.0
@@ -34,7 +34,7 @@ def multi_step(span: Span, *, milestones: tuple[NonNegative, ...] = (0.5, 0.75),
 
 @SCHEDULES.register("exponential", source="arXiv:1801.04381, section 6.1")
 def exponential(span: Span, *, gamma: Fraction = 0.98) -> Schedule:
-    """gamma^t, t in epochs and their fractions: a little at each step"""
+    """gamma^t, t in epochs, continuous within an epoch"""
     return lambda step: gamma ** (step / span.steps_per_epoch)
 
 
@@ -50,7 +50,7 @@ def cosine(span: Span, *, final: Fraction = 0.0) -> Schedule:
     return lambda step: final + (1 - final) * 0.5 * (1 + math.cos(math.pi * step / span.steps))
 
 
-@SCHEDULES.register("one_cycle", source="arXiv:1708.07120, section 4; two phases and the cosine as fastai has them")
+@SCHEDULES.register("one_cycle", source="arXiv:1708.07120, section 4; two phases and cosine annealing as in fastai")
 def one_cycle(
     span: Span,
     *,
@@ -62,18 +62,18 @@ def one_cycle(
 ) -> Schedule:
     """start -> 1 until `peak`, then -> final at the end; in three phases 1 -> start -> final
 
-    `peak` is a fraction of the run below 1, epochs from 1 on. Three phases are the paper's: down as fast as it went up,
-    then far below `start`; it has them with anneal=linear.
+    `peak` is a fraction of the run below 1, epochs from 1 on. Three phases are the paper's, with anneal=linear: down at
+    the same slope as up, then far below `start`.
 
     Raises:
-        UserError: if the run ends before the rate is down.
+        UserError: if `peak` is too late for the rate to fall within the run.
     """
     top, last = max(0, span.at(peak) - 1), span.steps - 1
     rise, fall = [(0, start)] if top else [], [(2 * top, start)] if top and three_phase else []
     turns = [*rise, (top, 1.0), *fall, (last, final)]
     if turns[-2][0] > last:
         most = "half of the run" if three_phase else "the run"
-        raise UserError(f"schedule.peak={peak:g} has to lie within {most}, which is {span.steps} steps")
+        raise UserError(f"schedule.peak={peak:g} must lie within {most}; the run has {span.steps} steps")
     shape = (lambda share: (1 - math.cos(math.pi * share)) / 2) if anneal == "cos" else (lambda share: share)
 
     def factor(step: int) -> float:
@@ -87,7 +87,7 @@ def one_cycle(
 
 
 class Plateau:
-    """Multiplied by gamma, down to `least`, when `patience` + 1 validations in a row were not better by `threshold`."""
+    """A factor multiplied by gamma, down to `least`, after `patience` + 1 validations without a gain of `threshold`."""
 
     def __init__(self, gamma: float, patience: int, threshold: float, least: float) -> None:
         self._gamma, self._patience, self._threshold, self._least = gamma, patience, threshold, least
@@ -118,5 +118,5 @@ def plateau(
     threshold: NonNegative = 1e-4,
     least: Fraction = 0.0,
 ) -> Observer:
-    """max(least, gamma^k), k the times that validation stood still: `patience` epochs without `threshold` more"""
+    """max(least, gamma^k), k the number of plateaus: more than `patience` epochs without a gain of `threshold`"""
     return Plateau(gamma, patience, threshold, least)

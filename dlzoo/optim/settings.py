@@ -1,4 +1,4 @@
-"""Settings that every optimizer and every schedule shares, and the span of a run that schedules are laid over."""
+"""Settings common to every optimizer and every schedule, and the length of a run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dlzoo.optim.regularise import Regulariser
 
 Schedule = Callable[[int], float]
 
-#: Above 0, up to 1.
+#: A number in (0, 1].
 Share = Annotated[float, Bounds(exclusiveMinimum=0, maximum=1)]
 
 
 @runtime_checkable
 class Observer(Protocol):
-    """A schedule that follows validation: step -> factor, changed by the scores that it is told of."""
+    """A schedule that depends on validation: step -> factor, updated by `observe`."""
 
     def __call__(self, step: int) -> float: ...
     def observe(self, score: float) -> None:
-        """Take the score of a validation; larger is better."""
+        """Update with the score of a validation; larger is better."""
 
     def state_dict(self) -> dict[str, float]: ...
     def load_state_dict(self, state: dict[str, float]) -> None: ...
@@ -33,19 +33,19 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Which rate is meant, and what keeps weights small.
+    """Scaling of the learning rate, and regularisation.
 
     `lr_reference_batch`: the batch size that `lr` was tuned for; the rate used is lr * batch_size / reference
-    (the linear scaling of arXiv:1706.02677). null uses `lr` as it is.
-    `layer_decay`: the last layer learns with `lr`, each one before it with so many times the rate of the next
-    (arXiv:2003.10555, appendix B, where the head is a layer of its own; for images arXiv:2106.08254).
-    `decay`: "weights" leaves biases and the scales of norms out of weight decay.
-    `decoupled`: weight decay as w -= lr * weight_decay * w apart from the gradient (arXiv:1711.05101, algorithm 2), or
-    with false as weight_decay * w added to the gradient (L2). null is as the optimizer's paper has it.
+    (the linear scaling of arXiv:1706.02677). null uses `lr` unchanged.
+    `layer_decay`: the rate of the last layer is `lr`; that of each earlier layer is `layer_decay` times the next one's
+    (arXiv:2003.10555, appendix B, where the head is a separate layer; for images arXiv:2106.08254).
+    `decay`: "weights" excludes biases and the scales of norms from weight decay.
+    `decoupled`: true subtracts lr * weight_decay * w from the weights (arXiv:1711.05101, algorithm 2); false adds
+    weight_decay * w to the gradient (L2); null does what the optimizer's paper does.
     `l1`: after each step weights of two and more dimensions are soft-thresholded by lr * l1: exact zeros. With
     optimizer=sgd that is proximal gradient descent on loss + l1 * |w|_1 (Beck and Teboulle 2009, equation 1.4): the
-    lasso, and with weight_decay the elastic net. Momentum multiplies what the gradient does by 1 / (1 - momentum), and
-    neither this nor decoupled weight decay.
+    lasso, and with weight_decay the elastic net. Momentum multiplies the effect of the gradient by 1 / (1 - momentum),
+    but not that of l1 or of decoupled weight decay.
     """
 
     lr_reference_batch: PositiveInt | None = None
@@ -58,35 +58,38 @@ class OptimizerSettings:
         return lr if self.lr_reference_batch is None else lr * batch_size / self.lr_reference_batch
 
     def groups(self, network: nn.Module, lr: float) -> list[dict[str, Any]]:
-        """Parameter groups of what is trainable, the last layer's first; `lr` is the optimizer's.
+        """Return the groups of trainable parameters, the last layer's first; `lr` is the optimizer's.
 
-        Weights have two dimensions or more; biases and scales have one. What belongs to no unit learns like the first.
+        Weights have two dimensions or more; biases and scales have one. A parameter outside `units` has the rate of the
+        first unit.
         """
         layers = units(network) if self.layer_decay < 1 else []
         if len(layers) == 1:
-            raise UserError("optimizer.layer_decay needs several layers, and the model has one; leave it out")
+            raise UserError(
+                "optimizer.layer_decay needs several layers, and the model has one; set optimizer.layer_decay=1"
+            )
         above = {id(p): place for place, layer in enumerate(reversed(layers)) for p in layer.parameters()}
         groups: dict[tuple[int, bool], dict[str, Any]] = {}
         for parameter in network.parameters():
             if parameter.requires_grad:
                 place = above.get(id(parameter), max(0, len(layers) - 1))
-                spared = self.decay == "weights" and parameter.dim() < 2
-                own = {"weight_decay": 0.0} if spared else {}
+                no_decay = self.decay == "weights" and parameter.dim() < 2
+                own = {"weight_decay": 0.0} if no_decay else {}
                 if layers:
                     own["lr"] = lr * self.layer_decay**place
-                groups.setdefault((place, spared), {"params": [], **own})["params"].append(parameter)
+                groups.setdefault((place, no_decay), {"params": [], **own})["params"].append(parameter)
         return [groups[key] for key in sorted(groups)]
 
     def regulariser(self, optimizer: str) -> Regulariser | None:
-        """What works beside the optimizer of this name; None if nothing is asked for that it does not do itself.
+        """Return the regulariser for an optimizer, by name; None if the optimizer's own weight decay is enough.
 
         Raises:
-            UserError: if it cannot be had with this optimizer.
+            UserError: if the optimizer does not support `decoupled` or `l1`.
         """
         entry = OPTIMIZERS[optimizer]
-        asked = [f"optimizer.{key}" for key, off in (("decoupled", None), ("l1", 0.0)) if getattr(self, key) != off]
-        if asked and not entry.marks.clips:
-            raise UserError(f"optimizer={optimizer} minimises loss and weight decay as one: leave {asked[0]} out")
+        changed = [f"optimizer.{key}" for key, off in (("decoupled", None), ("l1", 0.0)) if getattr(self, key) != off]
+        if changed and not entry.marks.clips:
+            raise UserError(f"optimizer={optimizer} minimises loss and weight decay jointly: leave {changed[0]} out")
         if self.decoupled is not None and "weight_decay" not in entry.knobs:
             raise UserError(f"optimizer={optimizer} has no weight_decay: leave optimizer.decoupled out")
         decoupled = None if self.decoupled == entry.marks.decoupled else self.decoupled
@@ -94,17 +97,17 @@ class OptimizerSettings:
 
 
 def units(network: nn.Module) -> list[nn.Module]:
-    """The layers of a network in their order: its children that can learn, nn.Sequential opened.
+    """Return the layers of a network in order: its children with trainable parameters, nn.Sequential flattened.
 
-    A residual block is one, and so is what a model from elsewhere has before its head.
+    A residual block is one unit, and so is the body of a third-party model before its head.
     """
-    found = []
+    layers = []
     for child in network.children():
-        if type(child) is nn.Sequential:  # a class of its own is a block with a name
-            found += units(child)
+        if type(child) is nn.Sequential:  # a subclass is a block, and not flattened
+            layers += units(child)
         elif any(parameter.requires_grad for parameter in child.parameters()):
-            found.append(child)
-    return found
+            layers.append(child)
+    return layers
 
 
 @dataclass(frozen=True)
@@ -115,26 +118,26 @@ class Span:
     steps_per_epoch: int
 
     def at(self, time: float) -> int:
-        """A point in time as a step: a number below 1 is a fraction of the run, any other counts epochs."""
+        """Return the step at `time`: below 1 a fraction of the run, otherwise a number of epochs."""
         return round(min(time, 1e12) * (self.steps if time < 1 else self.steps_per_epoch))
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """`warmup`: a ramp from 0 to 1 that multiplies the schedule, for a fraction of the run (below 1) or for epochs."""
+    """`warmup`: length of a linear ramp from 0 to 1 that multiplies the schedule: a fraction of the run, or epochs."""
 
     warmup: NonNegative = 0.0
 
     def before(self, schedule: Schedule, span: Span) -> Schedule:
-        """`schedule`, multiplied by the ramp; an Observer stays one."""
+        """Return `schedule` multiplied by the ramp; for an Observer, return an Observer."""
         steps = span.at(self.warmup)
         if not steps:
             return schedule
-        return WarmedObserver(schedule, steps) if isinstance(schedule, Observer) else Warmed(schedule, steps)
+        return WarmupObserver(schedule, steps) if isinstance(schedule, Observer) else WarmupSchedule(schedule, steps)
 
 
-class Warmed:
-    """A schedule behind a linear ramp of so many steps."""
+class WarmupSchedule:
+    """A schedule multiplied by a linear ramp of `steps` steps."""
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
         self._schedule, self._steps = schedule, steps
@@ -143,8 +146,8 @@ class Warmed:
         return self._schedule(step) * min(1.0, (step + 1) / self._steps)
 
 
-class WarmedObserver(Warmed):
-    """An Observer behind a linear ramp, during which it observes too."""
+class WarmupObserver(WarmupSchedule):
+    """An Observer multiplied by a linear ramp, during which it observes too."""
 
     def __init__(self, schedule: Observer, steps: int) -> None:
         super().__init__(schedule, steps)

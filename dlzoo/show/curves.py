@@ -12,7 +12,7 @@ from torch import Tensor
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
-from dlzoo.metrics.plots import QUIET, TRAIN, VAL, quiet
+from dlzoo.metrics.plots import GREY, TRAIN, VAL, style_axes
 from dlzoo.optim.settings import Observer, Span
 
 Config = dict[str, Any]
@@ -83,13 +83,13 @@ def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, l
     xs = torch.linspace(low, high, _POINTS, dtype=torch.float64)
     curves = {name: _curve(function, xs) for name, function in drawn.items()}
     for place, (name, (values, slopes)) in reversed(list(enumerate(curves.items()))):
-        style: dict[str, Any] = {"color": QUIET, "lw": 1.2, "ls": "--"} if place else {"color": TRAIN, "lw": 2}
+        style: dict[str, Any] = {"color": GREY, "lw": 1.2, "ls": "--"} if place else {"color": TRAIN, "lw": 2}
         for axes, heights in zip(panels, (values, slopes), strict=True):
             axes.plot(xs, heights, label=name, **style)
     for axes, name in zip(panels, (what, "derivative"), strict=True):
         axes.set(title=name, xlabel=label)
         axes.axhline(0, color="black", lw=0.6)
-        quiet(axes)
+        style_axes(axes)
     panels[0].legend(frameon=False)
     shown, _ = next(iter(curves.values()))
     top, bottom = float(shown.max()), float(shown.min())
@@ -144,7 +144,7 @@ def of_schedule(config: Config) -> Figure:
                       rotation=90, ha="right", va="center")  # fmt: skip
     axes.set(title=title("schedule", section), xlabel="epoch", ylabel=f"learning rate of {config['optimizer']['name']}")
     axes.set_ylim(0, None)
-    quiet(axes)
+    style_axes(axes)
     return figure
 
 

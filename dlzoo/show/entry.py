@@ -27,7 +27,7 @@ def entry(choice: str, name: str) -> dict[str, Any]:
     if choice not in choices():
         raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
     if name not in config.options(choice) or name == "default":
-        raise config.unknown(choice, name)
+        raise config.unknown_name(choice, name)
     if choice not in REGISTRIES:
         return _written(choice, name)
     found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
@@ -37,7 +37,7 @@ def entry(choice: str, name: str) -> dict[str, Any]:
 def _written(choice: str, name: str) -> dict[str, Any]:
     """What is known of a file under conf/: its head, and for a trainer its settings."""
     content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
-    head = config.head(choice, name)
+    head = config.head_comment(choice, name)
     if choice == "executor":
         doc = "\n".join([*head, "", executors.meaning(name)])
         knobs = executors.knobs(name)

@@ -51,7 +51,7 @@ def lines(choice: str) -> list[str]:
 def _first_line(choice: str, name: str) -> str:
     if choice in REGISTRIES:
         return index.entries(choice)[name]["doc"].partition("\n")[0].rstrip(".")
-    return config.head(choice, name)[0].rstrip(".")
+    return config.head_comment(choice, name)[0].rstrip(".")
 
 
 def help_text(commands: Mapping[str, str]) -> str:
@@ -110,7 +110,7 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
         return _starting(word, choices() if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "runs", "report", "diff", "completion", "version"):
         return _starting(word, ["run="]) if command in ("eval", "predict") else []
-    chosen = config.usual_choices() | dict(item.split("=", 1) for item in words if "=" in item)
+    chosen = config.default_choices() | dict(item.split("=", 1) for item in words if "=" in item)
     several = command in ("compare", "tune") or {"-m", "--multirun"} & set(words)
     keys = _keys(chosen) | (_of_sweeps(chosen) if several else {})
     keys |= {key: {} for key in config.COMPARE_ONLY} if command == "compare" else {}
@@ -136,7 +136,7 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     for section in config.SECTIONS:
         name = chosen.get(section, "default")
         if name == "default" and chosen["data"] in config.options("data"):
-            name = config.settled(section, {choice: {"name": other} for choice, other in chosen.items()})
+            name = config.resolved_name(section, {choice: {"name": other} for choice, other in chosen.items()})
         known = config.knobs(section, name if name in config.options(section) else "default")
         keys |= {f"{section}.{knob}": schema for knob, schema in known.items()}
     return keys

@@ -89,7 +89,7 @@ def read(name: str) -> Written:
 def head(name: str) -> dict[str, str]:
     """{"question": ..., "expected": ...}: the lines "Question: ..." of a file's head; a line without a word goes on."""
     found, last = dict[str, str](), None
-    for line in configs.head("experiment", name):
+    for line in configs.head_comment("experiment", name):
         word, colon, text = line.partition(":")
         if colon and word.istitle() and " " not in word:
             last = word.lower()

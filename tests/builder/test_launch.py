@@ -208,7 +208,7 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UserError, match=r"was begun on 4 devices, and cannot go on on 2"):
         execution._agree(run, compose([*CONV]), 2, 4, Rank(0, 2))
     other = json.dumps({"seed": 1})
-    monkeypatch.setattr(distributed, "gathered", lambda value: [value, other if isinstance(value, str) else value])
+    monkeypatch.setattr(distributed, "all_gather", lambda value: [value, other if isinstance(value, str) else value])
     with pytest.raises(UserError, match="not the same for every rank"):
         execution.execute(run)
 
@@ -247,7 +247,7 @@ def test_a_rank_that_breaks_is_a_traceback_once_and_no_file_of_the_users_is_run(
     (package / "sitecustomize.py").write_text(
         "import os\nif os.environ.get('RANK') == '1':\n"
         "    from dlzoo.core import distributed\n    def broken(*_): raise ValueError('of rank 1')\n"
-        "    distributed.gathered = broken\n"
+        "    distributed.all_gather = broken\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(package))
     run = RunDir.create(Path("run"), compose([*CONV[1:], *TWO]))
@@ -260,7 +260,7 @@ def test_a_rank_that_breaks_is_a_traceback_once_and_no_file_of_the_users_is_run(
 def test_a_run_that_another_process_finished_is_left_alone_by_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDir.create(Path("run"), compose([*CONV]))
     run.update(metrics={"test/accuracy": 0.5})
-    monkeypatch.setattr(distributed, "gathered", lambda value: [value, True])
+    monkeypatch.setattr(distributed, "all_gather", lambda value: [value, True])
     assert execution.execute(run).metrics == {"test/accuracy": 0.5}
     assert run.read()["state"] == "created"
 
@@ -273,7 +273,8 @@ def test_rank_variables_that_make_no_sense_are_one_line(
         monkeypatch.setenv(name, value)
     assert main(["train", *CONV]) == 2
     assert capsys.readouterr().err == (
-        f"dlzoo: the environment has RANK={rank}, WORLD_SIZE=1, LOCAL_RANK=0, LOCAL_WORLD_SIZE=1: no rank\n"
+        f"dlzoo: invalid torchrun variables in the environment: RANK={rank}, WORLD_SIZE=1, LOCAL_RANK=0,"
+        " LOCAL_WORLD_SIZE=1; start the ranks with torchrun\n"
     )
 
 

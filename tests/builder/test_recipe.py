@@ -216,7 +216,7 @@ def test_a_stopped_run_goes_on_to_the_bit(words: list[str]) -> None:
         (["optimizer=newton"], "optimizer=newton is for linear models (model=linear), and model=resnet20 is none"),
         (["schedule=plateau", "data.val_fraction=0"], "schedule=plateau follows validation, and there is none"),
         (["freeze=100"], "freeze=100 leaves nothing to learn"),
-        (["augment=mixup"], "it is a setting that goes with every augment: augment.mixup="),
+        (["augment=mixup"], "it is a setting of every augment: type augment.mixup="),
         (["augment=several", "augment.steps=[crop,twist]"], "twist"),
         (["loss=focal", "loss.alpha=0.25"], "alpha"),
         (["loss=focal", "loss.alpha=[1,2]"], "loss.alpha has 2 weights for 10 classes"),

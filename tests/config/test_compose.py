@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from dlzoo import config
-from dlzoo.config import compose, freeze, read
+from dlzoo.config import compose, finalise, read
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS, REGISTRIES
@@ -48,7 +48,7 @@ def test_a_value_that_hydra_cannot_read_is_a_word() -> None:
 def test_freezing_is_idempotent_and_survives_yaml() -> None:
     for overrides in ([], ["model=linear"], ["norm=none", "trainer=debug", "seed=7"]):
         made = compose(overrides)
-        assert freeze(yaml.safe_load(yaml.safe_dump(made))) == made
+        assert finalise(yaml.safe_load(yaml.safe_dump(made))) == made
 
 
 @pytest.mark.parametrize("choice", [*REGISTRIES, "trainer"])
@@ -68,7 +68,7 @@ WRONG = {
     "model=resnet21": "unknown model 'resnet21'; did you mean",
     "model=3": "unknown model 3",
     "norm=batchnorm": "unknown norm 'batchnorm'",
-    "norm.num_groups=8": "norm=bn has none",
+    "norm.num_groups=8": "norm=bn has no such setting",
     "norm=gn norm.num_groups=0": "norm.num_groups must be an integer >= 1, not 0",
     "lr=0.1": "did you mean optimizer.lr?",
     "batch_size=4": "did you mean data.batch_size?",
@@ -83,9 +83,9 @@ WRONG = {
     "trainer=gpuu": "did you mean 'gpu'?",
     "experiment=nothing": "unknown experiment",
     "model=linear norm=gn": "model=linear does not support norm=gn",
-    "norm=bn,gn": "asks for several runs",
-    "~norm": "cannot be taken away",
-    "norm": "say it as key=value",
+    "norm=bn,gn": "has several values: add -m",
+    "~norm": "cannot be removed",
+    "norm": "type key=value",
     "optimizer.lr=[": "optimizer.lr must be a number > 0, not '['",
     "=3": "key=value",
     "hydra.run.dir=x": "unknown key 'hydra.run.dir'",
@@ -97,7 +97,7 @@ WRONG = {
     "a.b.c=1": "unknown key 'a'",
     "optimizer.lr.x=1": "optimizer.lr is a single value",
     "data={a: 1}": "unknown data",
-    "model.name=resnet32": "say model=resnet32",
+    "model.name=resnet32": "type model=resnet32",
 }
 
 

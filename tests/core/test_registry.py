@@ -30,7 +30,7 @@ def test_an_entry_waits_for_its_wiring_and_checks_its_knobs() -> None:
 
 def test_a_duplicate_raises_and_an_unknown_name_names_the_closest() -> None:
     registry = make()
-    with pytest.raises(ValueError, match="pair is registered already"):
+    with pytest.raises(ValueError, match="pair is already registered"):
         registry.register("pair", source="there")(lambda: None)
     with pytest.raises(UserError, match="did you mean 'pair'"):
         registry["pairs"]
@@ -50,7 +50,7 @@ def test_every_entry_has_a_source_a_docstring_and_knobs_that_accept_their_defaul
 
 def test_every_default_that_a_registration_names_exists() -> None:
     for name in MODELS.names():
-        for choice, part in MODELS[name].marks.said().items():
+        for choice, part in MODELS[name].marks.non_defaults().items():
             if choice == "torchvision":
                 assert set(part) <= set(REGISTRIES["norm"].names())
             elif choice == "tasks":
@@ -94,4 +94,4 @@ def test_schemas() -> None:
 
 def test_did_you_mean() -> None:
     assert did_you_mean("GN", ["gn", "bn"]) == "did you mean 'gn'?"
-    assert did_you_mean("zzz", ["gn", "bn"]) == "there is bn, gn"
+    assert did_you_mean("zzz", ["gn", "bn"]) == "available: bn, gn"

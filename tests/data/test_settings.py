@@ -148,5 +148,5 @@ def test_a_shift_reaches_the_test_and_only_the_test() -> None:
     assert usual.metrics["test/loss"] != shifted_run.metrics["test/loss"]
     again = evaluate(str(usual.dir), ["data.test_shift=noise", "data.test_severity=5"])
     assert again["test/loss"] == pytest.approx(shifted_run.metrics["test/loss"])
-    with pytest.raises(UserError, match=r"cannot be changed here; what can: data\.test_shift"):
+    with pytest.raises(UserError, match=r"cannot be changed here; these can: data\.test_shift"):
         evaluate(str(usual.dir), ["data.limit=3"])

@@ -171,8 +171,8 @@ def test_every_initialisation_fills_weights_and_leaves_norms(name: str) -> None:
 
 
 def test_norms_refuse_what_they_cannot_normalise() -> None:
-    with pytest.raises(UserError, match="maps of one pixel: choose larger images, norm=gn"):
+    with pytest.raises(UserError, match="maps of one pixel; set larger images, norm=gn"):
         build("norm", "in")(3)(torch.randn(2, 3, 1, 1))
-    with pytest.raises(UserError, match=r"one value a channel.*choose a larger data\.batch_size"):
+    with pytest.raises(UserError, match=r"one value per channel.*set a larger data\.batch_size"):
         build("norm", "bn")(3)(torch.randn(1, 3, 1, 1))
     assert F.relu(build("norm", "gn")(3)(torch.randn(1, 3, 1, 1))).shape == (1, 3, 1, 1)

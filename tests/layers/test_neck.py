@@ -84,7 +84,7 @@ def test_parts_reach_the_neck(name: str, merge: str, spp: bool) -> None:
 def test_none_gives_what_it_gets() -> None:
     maps = maps_of(CHANNELS)
     assert all(x is y for x, y in zip(make("none", CHANNELS)(maps), maps, strict=True))
-    with pytest.raises(UserError, match="choose neck=spp"):
+    with pytest.raises(UserError, match="set neck=spp"):
         make("none", CHANNELS, spp=True)
 
 

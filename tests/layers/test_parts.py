@@ -462,7 +462,7 @@ def test_stochastic_depth_drops_deeper_branches_more_often() -> None:
     network = build_model("resnet20", num_classes=2, image_size=32, drop={"name": "stochastic_depth", "rate": 0.5})
     rates = [block.branch_drop.rate for stage in network.stages for block in stage]
     assert rates == pytest.approx([0.5 * block / 9 for block in range(1, 10)])
-    with pytest.raises(UserError, match="takes whole branches"):
+    with pytest.raises(UserError, match="removes whole branches"):
         build_model("resnet20", num_classes=2, drop={"name": "stochastic_depth", "place": "before_norm"})
     out = DROPS.build("stochastic_depth", wiring={"depth": 1.0}, rate=0.5)(torch.ones(2000, 2, 2, 2))
     assert torch.equal(out.amax((1, 2, 3)), out.amin((1, 2, 3)))  # a sample at a time
@@ -563,7 +563,7 @@ def test_locally_connected_weights_start_as_those_of_a_convolution(init: str) ->
         ({"conv": {"name": "standard", "kernel_size": "x"}}, "kernel_size must be"),
         ({"drop": {"name": "dropout", "place": "foo"}}, "place must be after_norm or before_norm"),
         ({"init": {"name": "he", "zero_last_norm": "no"}}, "zero_last_norm must be true or false"),
-        ({"head": nn.Flatten()}, "does not say its out_features"),
+        ({"head": nn.Flatten()}, "has no attribute out_features"),
         ({"act": torch.relu}, "act must be a name"),
     ],
 )

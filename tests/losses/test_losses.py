@@ -375,7 +375,7 @@ def test_extreme_numbers(name: str) -> None:
         ("mse", {}, scores(2, 1), scores(2), r"target of shape \(2,\) does not fit scores \(2, 1\)"),
         ("hinge", {}, scores(2, 3), scores(2, 3), "takes class indices"),
         ("exponential", {}, scores(2, 3), scores(2, 3), "takes class indices"),
-        ("exponential", {}, scores(2, 3), labels(3, 2, 3)[:, :2], r"need class indices \(2,\)"),
+        ("exponential", {}, scores(2, 3), labels(3, 2, 3)[:, :2], r"expected class indices \(2,\)"),
     ],
 )
 def test_refusals(name: str, knobs: dict, input: Tensor, target: Tensor, says: str) -> None:

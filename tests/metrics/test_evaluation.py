@@ -95,7 +95,7 @@ def test_ranks_together_measure_what_one_process_does(monkeypatch: pytest.Monkey
     logits, labels = noise(200, 6)
     parts = [evaluated(logits[part], labels[part], start=part.start) for part in (slice(0, 90), slice(90, 200))]
     states = [pickle.loads(pickle.dumps((part.count, accumulators(part)))) for part in parts]
-    monkeypatch.setattr(distributed, "gathered", lambda _: states)
+    monkeypatch.setattr(distributed, "all_gather", lambda _: states)
     parts[1].merge_ranks()
     whole = evaluated(logits, labels)
     assert parts[1].compute() == pytest.approx(whole.compute(), rel=1e-6)

@@ -188,7 +188,7 @@ def test_what_the_table_does_not_say_is_refused(name: str, kind: str) -> None:
     accepted = accepts(name, image_size=image_size, **knobs)[kind]
     for part in PARTS[kind].names():
         if part not in (*accepted, getattr(MODELS[name].marks, kind)):
-            with pytest.raises(UserError, match=f"model={name} as it is set does not support {kind}={part}"):
+            with pytest.raises(UserError, match=f"model={name} with these settings does not support {kind}={part}"):
                 on_meta(name, image_size=image_size, **{kind: part}, **knobs)
 
 
@@ -271,7 +271,7 @@ def test_what_build_returns_is_a_part() -> None:
 
 def test_a_model_without_a_place_as_it_is_set_refuses_what_was_asked_for_and_not_its_default() -> None:
     build_model("mlp", num_classes=2, image_size=8, hidden=())
-    with pytest.raises(UserError, match="as it is set does not support norm=gn"):
+    with pytest.raises(UserError, match="with these settings does not support norm=gn"):
         build_model("mlp", num_classes=2, image_size=8, hidden=(), norm="gn")
 
 
@@ -282,7 +282,7 @@ def test_an_unused_part_is_refused_even_if_the_registration_promises_it() -> Non
         return nn.Linear(1, num_classes)
 
     try:
-        with pytest.raises(UserError, match="model=forgetful as it is set does not support norm=gn"):
+        with pytest.raises(UserError, match="model=forgetful with these settings does not support norm=gn"):
             build_model("forgetful", num_classes=2, norm="gn")
     finally:
         del MODELS._entries["forgetful"]
@@ -345,7 +345,7 @@ def test_dense_forms() -> None:
         ({"name": "resnet20", "norm": None}, "norm must be a name"),
         ({"name": "resnet20", "norm": {"num_groups": 3}}, "norm must be a name, a mapping with a name"),
         ({"name": "resnet20", "num_classes": True}, "num_classes must be an integer"),
-        ({"name": "resnet20", "parts": 3}, "has no knob 'parts'"),
+        ({"name": "resnet20", "parts": 3}, "has no setting 'parts'"),
         ({"name": 5}, "unknown model 5"),
         ({"name": "resnext50_32x4d", "width": 8}, "leaves a group no channel; choose at least 16"),
     ],

@@ -134,7 +134,7 @@ def test_newton_keeps_direction_downhill_where_rates_differ() -> None:
 
 def test_newton_refuses_what_it_cannot_hold() -> None:
     build("optimizer", "newton")([torch.zeros(8000, requires_grad=True)])
-    with pytest.raises(UserError, match=r"at most 8,000, and here are 8,001; optimizer=lbfgs"):
+    with pytest.raises(UserError, match=r"at most 8,000 weights, and the model has 8,001; optimizer=lbfgs"):
         build("optimizer", "newton")([torch.zeros(8000, requires_grad=True), torch.zeros(1, requires_grad=True)])
 
 

@@ -43,7 +43,7 @@ def arms(found: SweepPlan) -> list[Config]:
 
 def commands(name: str) -> list[list[str]]:
     """The lines of a head that one can type, without `python train.py`."""
-    lines = [line.removeprefix("Command:").strip() for line in configs.head("experiment", name)]
+    lines = [line.removeprefix("Command:").strip() for line in configs.head_comment("experiment", name)]
     return [shlex.split(line)[2:] for line in lines if line.startswith("python train.py ")]
 
 

@@ -76,18 +76,18 @@ def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
         ("norm=bn,gm", "unknown norm 'gm'"),
         ("optimizer.lr=0.1,abc", "optimizer.lr must be a number"),
         ("model=resnet20,linear norm=gn", "model=linear does not support norm=gn.*in the run model=linear norm=gn"),
-        ("optimizer.lr=interval(0.1,1)", "has no end of values: it is for `dlzoo tune`"),
-        ("model=glob(nothing*)", "stands for no value"),
+        ("optimizer.lr=interval(0.1,1)", "is continuous; use dlzoo tune"),
+        ("model=glob(nothing*)", "is an empty range or matches no name"),
         ("name=a,b", "name has several values"),
         ("run_dir=x norm=bn,gn", "sweep.dir=PATH is that of a sweep"),
         ("sweep.dri=x", "unknown key 'sweep.dri'"),
         ("executor=locl", "unknown executor 'locl'; did you mean 'local'"),
-        ("executor.partition=x", "executor=local has none"),
+        ("executor.partition=x", "executor=local has no such setting"),
         ("executor=local,ray", "a sweep has one executor"),
         ("seed=range(1,2,0)", "cannot list the values"),
-        ("seed=range(3),7", "say each, or one range"),
-        ("seed=range(1000000000)", "more values than a sweep can have"),
-        ("seed=range(1000) data.batch_size=range(1,1001)", "1,000,000 runs are more"),
+        ("seed=range(3),7", "type each value, or one range"),
+        ("seed=range(1000000000)", "more values than a sweep may have runs"),
+        ("seed=range(1000) data.batch_size=range(1,1001)", "a sweep of 1,000,000 runs is larger"),
         ("name=.. seed=0,1", "is no name of a folder in outputs/"),
         ("name=/tmp/x seed=0,1", "is no name of a folder in outputs/"),
         (f"name={300 * 'x'} seed=0,1", "is no name of a folder"),
@@ -121,9 +121,9 @@ def test_a_run_that_cannot_be_is_reported_before_the_first_starts(line: str, sai
 
 
 def test_one_run_is_told_from_several() -> None:
-    with pytest.raises(UserError, match="say -m before it"):
+    with pytest.raises(UserError, match="add -m for a sweep"):
         compose(["norm=bn,gn"])
-    with pytest.raises(UserError, match="say -m before it"):
+    with pytest.raises(UserError, match="is a setting of a sweep: add -m"):
         compose(["executor=slurm"])
 
 
@@ -154,7 +154,7 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(capsys: pytest.Captur
 
 
 def test_cores_and_places_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlzoo.sweep.executors.local.cores", lambda: 8)
+    monkeypatch.setattr("dlzoo.sweep.executors.local.available_cores", lambda: 8)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("os.sysconf", lambda name: 2**32)
     config = compose(SMALL)

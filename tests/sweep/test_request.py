@@ -71,7 +71,7 @@ def test_a_sweep_takes_an_experiment_that_compares():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["experiment=bn_vs_gn", "scale=tyni"], "there is tiny"),
+        (["experiment=bn_vs_gn", "scale=tyni"], "available: tiny"),
         (["norm=bn,gn", "scale=tiny"], "experiment=NAME"),
         (["norm=bn,gn", "seeds=0"], "seeds must be an integer >= 1, not 0"),
         (["norm=bn,gn", "seeds=x"], "seeds must be an integer >= 1"),

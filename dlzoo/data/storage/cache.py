@@ -33,7 +33,7 @@ def in_memory(cache: Cache, size: int) -> bool:
     """Whether images that take `size` bytes are read into memory."""
     if cache != "auto":
         return cache not in ("disk", "none")
-    return size <= _OF_MEMORY * _memory() / distributed.here().local_world
+    return size <= _OF_MEMORY * _memory() / distributed.current_rank().local_world
 
 
 def placed(

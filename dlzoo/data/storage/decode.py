@@ -199,7 +199,7 @@ def _bad_picture(path: Path, error: Exception) -> UserError:
 def progress(work: Callable[[Item], T], items: Sequence[Item], verb: str) -> Iterable[T]:
     """`work` on every picture, in order, by as many threads as there are cores (PIL releases the GIL)."""
     console = Console(stderr=True)
-    with ThreadPoolExecutor(distributed.cores()) as pool:
+    with ThreadPoolExecutor(distributed.available_cores()) as pool:
         try:
             yield from track(
                 pool.map(work, items), f"{verb} pictures", len(items), console=console, disable=not console.is_terminal

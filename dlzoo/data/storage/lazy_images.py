@@ -136,4 +136,4 @@ def _cancel(futures: list[Future]) -> None:
 @cache
 def _pool() -> ThreadPoolExecutor:
     """As many threads as this process has cores to itself: decoders and copies let go of Python's lock."""
-    return ThreadPoolExecutor(max(1, distributed.cores() // distributed.here().local_world), "reader")
+    return ThreadPoolExecutor(max(1, distributed.available_cores() // distributed.current_rank().local_world), "reader")

@@ -13,7 +13,7 @@ from dlzoo.builder.launch import bound, command
 from dlzoo.config.device import hardware, processes
 from dlzoo.config.executor import LocalSettings
 from dlzoo.config.settings import TrainerSettings
-from dlzoo.core.distributed import cores
+from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Config, Executor, Job, fate_of
@@ -34,12 +34,12 @@ class LocalExecutor(Executor):
     def __init__(self, settings: LocalSettings, configs: Sequence[Config]) -> None:
         self._gpus = list(range(torch.cuda.device_count())) * settings.runs_per_gpu
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        fitting = max(1, min(cores() // (settings.threads or 1), int(memory / _MEMORY)))
+        fitting = max(1, min(available_cores() // (settings.threads or 1), int(memory / _MEMORY)))
         if self._gpus and all(self._on_gpu(TrainerSettings(**config["trainer"])) for config in configs):
             fitting = len(self._gpus)
         self.workers = workers = settings.workers or min(len(configs), fitting)
         # Of all runs that were asked for, not of those that are left: a sweep that goes on goes on as it began.
-        self.threads = settings.threads or max(1, cores() // workers)
+        self.threads = settings.threads or max(1, available_cores() // workers)
         self._places, self._cores = workers, workers * self.threads
         self._free_cores, self._free_gpus = self._cores, list(self._gpus)
 

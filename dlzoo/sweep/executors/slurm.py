@@ -13,7 +13,7 @@ from typing import Any
 from dlzoo.builder.launch import bound, command
 from dlzoo.config.executor import SlurmSettings
 from dlzoo.config.settings import TrainerSettings
-from dlzoo.core.distributed import cores
+from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.sweep.executors.job import Config, Executor, Job, fate_of, wants_gpu
@@ -37,7 +37,7 @@ class SlurmExecutor(Executor):
         self._folder = folder.absolute() / ".jobs"
         self._cluster = "local" if here else "slurm"
         self.detached, self.threads = not here, settings.threads
-        self.workers = settings.workers or (max(1, cores() // settings.threads) if here else None)
+        self.workers = settings.workers or (max(1, available_cores() // settings.threads) if here else None)
         try:
             submitit.AutoExecutor(self._folder / "%j", cluster=self._cluster)
         except RuntimeError as error:

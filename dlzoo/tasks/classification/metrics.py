@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlzoo.metrics.accumulators import Largest, Sum, Table, small_tensor
+from dlzoo.metrics.accumulators import Largest, Sum, Table, smallest_int
 from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
 
 #: Bins of the calibration error, and classes among which the right one counts for accuracy_top5.
@@ -50,7 +50,7 @@ class ClassificationEvaluation(Evaluation):
             places = torch.arange(indices.start, indices.stop, device=labels.device)
             self.mistakes.update(wrong, torch.stack([places, labels, predicted], 1).double())
             columns = {"label": labels, "prediction": predicted}
-            self.table.update(indices, **{key: small_tensor(value, self.classes) for key, value in columns.items()})
+            self.table.update(indices, **{key: smallest_int(value, self.classes) for key, value in columns.items()})
 
     def compute(self) -> dict[str, float]:
         confusion = self.confusion.total()

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dlzoo.boxes.objects import objects
-from dlzoo.metrics.plots import QUIET, TRAIN, VAL, quiet
+from dlzoo.metrics.plots import GREY, TRAIN, VAL, style_axes
 from dlzoo.tasks.detection.metrics.average_precision import Curve
 from dlzoo.tasks.detection.metrics.error_types import ENOUGH, KINDS, SURE, TOUCHING
 
@@ -55,7 +55,7 @@ def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[st
         axes.plot(recalls, line, color="black", linewidth=2.5, zorder=3, label=f"{mean:.3f}  mean")
     for ap, place, line in sorted(there, key=lambda item: -item[0]):
         if len(there) > _READABLE:
-            axes.plot(recalls, line, color=QUIET, alpha=0.3, linewidth=0.8)
+            axes.plot(recalls, line, color=GREY, alpha=0.3, linewidth=0.8)
         else:
             style = "-" if place % 20 < 10 else "--"
             axes.plot(recalls, line, style, color=_colour(place % 10), label=f"{ap:.3f}  {classes[place]}")
@@ -63,7 +63,7 @@ def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[st
     axes.set_title(f"precision and recall on the test split, IoU ≥ {ENOUGH}")
     if there:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, title="AP")
-    quiet(axes)
+    style_axes(axes)
     return figure
 
 
@@ -177,7 +177,7 @@ def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], letters: float
 
 def _bars_only(axes: Axes) -> None:
     """As all plots, with a grid for the values only, and behind the bars."""
-    quiet(axes)
+    style_axes(axes)
     axes.grid(False, axis="y")
     axes.set_axisbelow(True)
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from dlzoo.metrics.plots import TRAIN, VAL, quiet
+from dlzoo.metrics.plots import TRAIN, VAL, style_axes
 from dlzoo.tasks.regression.metrics import regression_metrics
 
 #: Targets that get a panel.
@@ -41,7 +41,7 @@ def predicted_and_true(predictions: Tensor, targets: Tensor, names: Sequence[str
     rest = f", {len(shown)} of {len(names)} targets" if len(shown) < len(names) else ""
     figure.suptitle(f"predicted and true on the test split{rest}")
     for axes in figure.axes:
-        quiet(axes)
+        style_axes(axes)
     return figure
 
 
@@ -59,7 +59,7 @@ def fitted_curve(x: Tensor, predictions: Tensor, targets: Tensor) -> Figure:
     found = regression_metrics(predictions, targets)
     figure.suptitle(f"the fitted curve on the test split: r2 {found['r2']:.3f}, rmse {found['rmse']:.3g}")
     for axes in figure.axes:
-        quiet(axes)
+        style_axes(axes)
     return figure
 
 

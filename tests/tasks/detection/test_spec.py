@@ -236,12 +236,12 @@ def test_anchors_are_a_line_to_paste(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
-    from dlzoo.boxes.objects import Matches
+    from dlzoo.boxes.objects import MatchedTargets
     from dlzoo.tasks.detection.losses import DetectionLoss
 
     boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 2, 2], [5, 5, 5, 5]])
     targets = torch.tensor([[0.0, 0, 4, 2], [0, 0, 2, 2], [0, 0, 0, 0]])
-    stage = Matches(
+    stage = MatchedTargets(
         *(boxes, targets, boxes, targets, torch.tensor([2.0, 1.0, 0.0])),
         *(torch.randn(3, 4), torch.tensor([0, 4, 2]), torch.tensor([1.0, 1.0, 0.0])),
         *(torch.zeros(5), torch.zeros(5), torch.tensor([1.0, 1, 0, 0, 0])),

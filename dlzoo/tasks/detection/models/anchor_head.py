@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from dlzoo.boxes.codecs import delta_decode, delta_encode
-from dlzoo.boxes.objects import Matches
+from dlzoo.boxes.objects import MatchedTargets
 from dlzoo.layers.convs import conv2d
 from dlzoo.tasks.detection.matcher import Assignment
 from dlzoo.tasks.detection.models.detector import Detector
@@ -61,12 +61,12 @@ class OneStage(Detector):
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
         """How much the classes of each prior count: (N, A)."""
 
-    def matches(self, raw: Said, labels: Tensor) -> list[Matches]:
+    def matches(self, raw: Said, labels: Tensor) -> list[MatchedTargets]:
         offsets, scores = raw.offsets.float(), raw.scores.float()
         found = self.assigned(raw.priors, labels)
         nothing = offsets.new_zeros(0)
         return [
-            Matches(
+            MatchedTargets(
                 boxes=delta_decode(offsets, raw.priors, self.weights).flatten(0, 1),
                 box_targets=found.boxes.flatten(0, 1),
                 offsets=offsets.flatten(0, 1),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from dlzoo.boxes.codecs import delta_decode, delta_encode
-from dlzoo.boxes.objects import Matches, objects
+from dlzoo.boxes.objects import MatchedTargets, objects
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import BelowOne, Positive, PositiveInt
@@ -97,10 +97,10 @@ class FasterRCNN(Detector):
             self.roi(maps, list(proposed.boxes[:, : self.sampler.batch_size_per_image]), size)
         return Raw(maps, proposed, size)
 
-    def matches(self, raw: Raw, labels: Tensor) -> list[Matches]:
+    def matches(self, raw: Raw, labels: Tensor) -> list[MatchedTargets]:
         return [self.proposer.matches(raw.proposed, labels), self._inside(raw, labels)]
 
-    def _inside(self, raw: Raw, labels: Tensor) -> Matches:
+    def _inside(self, raw: Raw, labels: Tensor) -> MatchedTargets:
         """What the second stage says of a sample of the proposals, among which are the objects themselves."""
         given, allowed = _with_objects(raw, labels)
         found = assign(given, labels, low=0.5, high=0.5)
@@ -111,7 +111,7 @@ class FasterRCNN(Detector):
         own = classes.clamp(max=self.num_classes - 1)
         offsets = each.take_along_dim(own[:, None, None], 1).squeeze(1)
         boxes, targets, nothing = boxes.flatten(0, 1), targets.flatten(0, 1), offsets.new_zeros(0)
-        return Matches(
+        return MatchedTargets(
             boxes=delta_decode(offsets, boxes, WEIGHTS),
             box_targets=targets,
             offsets=offsets,

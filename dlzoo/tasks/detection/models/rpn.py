@@ -16,7 +16,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from dlzoo.boxes.codecs import delta_decode, delta_encode
-from dlzoo.boxes.objects import Matches
+from dlzoo.boxes.objects import MatchedTargets
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.tasks.detection.matcher import Assignment, assign
@@ -95,7 +95,7 @@ class Proposer(nn.Module):
         numbers = torch.arange(most, device=boxes.device)
         return padded, torch.stack([numbers < len(rows) for rows in found])
 
-    def matches(self, said: Proposed, labels: Tensor) -> Matches:
+    def matches(self, said: Proposed, labels: Tensor) -> MatchedTargets:
         """256 anchors of each image, at most half of them with an object (section 3.1.3); they have no class."""
         bounds = self.network.proposal_matcher
         found = assign(said.anchors, labels, low=bounds.low_threshold, high=bounds.high_threshold, rescue="ties")
@@ -103,7 +103,7 @@ class Proposer(nn.Module):
         offsets, priors = taken(said.offsets.float(), rows), said.anchors[rows]
         targets, positive = taken(found.boxes, rows), taken(found.positive, rows).float()
         nothing = offsets.new_zeros(0)
-        return Matches(
+        return MatchedTargets(
             boxes=delta_decode(offsets, priors).flatten(0, 1),
             box_targets=targets.flatten(0, 1),
             offsets=offsets.flatten(0, 1),

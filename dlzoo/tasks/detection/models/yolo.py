@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.boxes.anchors import kmeans_anchors
-from dlzoo.boxes.objects import Matches, Objects, objects
+from dlzoo.boxes.objects import MatchedTargets, Objects, objects
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Bounds, Fraction, Positive
@@ -108,7 +108,7 @@ class Yolo(Detector):
         classes = said[..., 5:].softmax(-1) if self.softmax_classes else said[..., 5:].sigmoid()
         return self.coding.decode(self.coding.read(said), slots), said[..., 4:5].sigmoid() * classes
 
-    def matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[Matches]:
+    def matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[MatchedTargets]:
         said, slots = self._slots(raw)
         found = objects(labels)
         sides = found.boxes[..., 2:] - found.boxes[..., :2]
@@ -128,7 +128,7 @@ class Yolo(Detector):
 
         is_object = torch.zeros_like(said[..., 4]).scatter_reduce(1, chosen, positive.float(), "amax")
         return [
-            Matches(
+            MatchedTargets(
                 boxes=self.coding.decode(offsets, own_slots),
                 box_targets=boxes,
                 offsets=offsets,

@@ -18,7 +18,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from dlzoo.boxes.objects import Matches, padded
+from dlzoo.boxes.objects import MatchedTargets, padded
 from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
@@ -58,7 +58,7 @@ def rows(count: int, seed: int = 0, *, size: int = 128, classes: int = 3) -> Ten
 
 
 def learnt(
-    stages: list[Matches], box_loss: str = "smooth_l1", softmax_classes: bool = True, **knobs: Any
+    stages: list[MatchedTargets], box_loss: str = "smooth_l1", softmax_classes: bool = True, **knobs: Any
 ) -> list[Tensor]:
     """The terms of the loss."""
     loss = build_loss("cross_entropy") if softmax_classes else build_loss("focal", form="sigmoid", alpha=0.25)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from dlzoo.boxes.objects import Matches, objects, padded
+from dlzoo.boxes.objects import MatchedTargets, objects, padded
 from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
@@ -107,7 +107,7 @@ def say(raw: tuple[Tensor, ...], image: int, place: Place) -> Tensor:
     return raw[level].unflatten(1, (2, -1))[image, anchor, :, row, column]
 
 
-def only(network: Yolo, raw: Any, labels: Tensor) -> Matches:
+def only(network: Yolo, raw: Any, labels: Tensor) -> MatchedTargets:
     (stage,) = network.matches(raw, labels)
     return stage
 

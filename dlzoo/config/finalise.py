@@ -1,0 +1,160 @@
+"""Check a composed config key by key, and resolve its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlzoo.config.defaults import (
+    DEFAULTS_FROM,
+    SECTIONS,
+    Config,
+    choices,
+    default_entry,
+    default_settings,
+    knobs,
+    options,
+)
+from dlzoo.config.settings import RunSettings
+from dlzoo.core import index
+from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.registries import REGISTRIES
+from dlzoo.core.schema import check, knobs_of
+
+
+def finalise(raw: Mapping[str, Any], where: str = "") -> Config:
+    """Return `raw` with every key checked, values converted to their exact types, and each `default` resolved.
+
+    Args:
+        where: prefix of error messages, such as the file that `raw` was read from.
+
+    Raises:
+        UserError: for the first key that is unknown, missing or of the wrong type.
+    """
+    run_knobs = knobs_of(RunSettings)
+    for key in raw:
+        if key not in run_knobs and key not in SECTIONS:
+            raise UserError(f"{where}unknown key {key!r}; {_suggest(key, raw)}")
+    final: Config = {key: _value(key, schema, raw, where) for key, schema in run_knobs.items()}
+    # Sections that defaults depend on come first: data, then model, then its parts.
+    for section in sorted(SECTIONS, key=_depth):
+        settings = raw.get(section)
+        if not isinstance(settings, Mapping):
+            raise UserError(f"{where}{section} must be a section with its settings, not {settings!r}")
+        if section == "trainer":
+            final[section] = values(section, "trainer", settings, where)
+        else:
+            final[section] = _entry(section, dict(settings), final, where)
+    return final
+
+
+def _depth(section: str) -> int:
+    return 1 + max(map(_depth, DEFAULTS_FROM[section])) if section in DEFAULTS_FROM else 0
+
+
+def _entry(choice: str, settings: Config, final: Config, where: str) -> Config:
+    """Return the section of a choice, with `default` replaced by the entry that it resolves to."""
+    name = settings.pop("name", None)
+    if name not in options(choice):
+        raise UserError(f"{where}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
+    if choice in DEFAULTS_FROM:
+        origin = DEFAULTS_FROM[choice][0]
+        known = default_entry(choice, {origin: final[origin]["name"] for origin in DEFAULTS_FROM[choice]})
+        if known is None and name != "default":
+            raise UserError(
+                f"{where}{origin}={final[origin]['name']} does not support {choice}={name}; leave {choice} out,"
+                f" or choose another {origin}"
+            )
+        if known is None or (known == "default" and name == "default"):
+            return {"name": "default"} | values(choice, f"{origin}={final[origin]['name']}", settings, where, {})
+        if name == "default":
+            # A registration names an entry, or an entry with changed settings.
+            of_model = known if isinstance(known, Mapping) else {"name": known}
+            name = of_model["name"]
+            settings = (
+                default_settings(choice, name) | {key: of_model[key] for key in of_model if key != "name"} | settings
+            )
+    return {"name": name} | values(choice, f"{choice}={name}", settings, where, knobs(choice, name))
+
+
+def values(
+    section: str,
+    owner: str,
+    settings: Mapping[str, Any],
+    where: str,
+    known: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
+    """Return the settings of a section, checked that each is present and of the right type.
+
+    Args:
+        section: the word before the dot.
+        owner: the entry that has these settings, for error messages.
+        where: prefix of error messages.
+        known: key -> schema; by default those of the section.
+
+    Raises:
+        UserError: for the first key that is unknown, missing or of the wrong type.
+    """
+    known = knobs(section) if known is None else known
+    for key in settings:
+        if key not in known:
+            raise UserError(
+                f"{where}unknown key '{section}.{key}': {owner} has no such setting;"
+                f" {_suggest_entry(section, key, known)}"
+            )
+    return {key: _value(f"{section}.{key}", schema, settings, where) for key, schema in known.items()}
+
+
+def _suggest_entry(section: str, key: str, known: Iterable[str]) -> str:
+    """Return a hint: another entry of the section that has the key, or the closest key."""
+    names = index.available(section) if section in REGISTRIES else []
+    having = [name for name in names if key in index.entries(section)[name]["knobs"]]
+    return f"{section}={having[0]} has it" if having else did_you_mean(key, known)
+
+
+def _value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> Any:
+    name = key.rpartition(".")[2]
+    if name not in settings:
+        raise UserError(f"{where}{key} is missing")
+    try:
+        value = check(schema, settings[name])
+    except ValueError as error:
+        raise UserError(f"{where}{key} {error}") from None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _suggest(key: str, raw: Mapping[str, Any]) -> str:
+    """Return a hint for an unknown key: the closest word; a setting of a section is named with the section."""
+    homes: dict[str, str] = {}
+    for choice in REGISTRIES:  # settings of all entries; those of the chosen entries, below, take precedence
+        for name in index.available(choice):
+            homes |= {knob: f"{choice}.{knob} (of {choice}={name})" for knob in index.entries(choice)[name]["knobs"]}
+    for section in SECTIONS:
+        chosen = raw.get(section, {}).get("name", "default") if isinstance(raw.get(section), Mapping) else "default"
+        if section == "trainer" or chosen in index.available(section) or chosen == "default":
+            homes |= {knob: f"{section}.{knob}" for knob in knobs(section, chosen)}
+    if key in homes:
+        return f"did you mean {homes[key]}?"
+    first = [*choices(), *knobs_of(RunSettings)]
+    return did_you_mean(key, first if get_close_matches(key, first) else [*first, *homes])
+
+
+def read(path: Path) -> Config:
+    """Return the finalised config in a file, checked again because a person may have edited it.
+
+    Raises:
+        UserError: if the file does not exist, or is not valid YAML or not a config.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({first_line(error)})") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: not a config")
+    return finalise(raw, where=f"{path}: ")
