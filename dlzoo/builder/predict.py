@@ -1,4 +1,4 @@
-"""`dlzoo predict`: what the network of a run says of image files."""
+"""`dlzoo predict`: predictions of a run's network for image files."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def predict(
 
     Args:
         path: the run directory.
-        most: answers of a file.
-        out: a folder for what is drawn; None for the run's own.
-        conditions: other settings of choices that matter after training, such as nms=diou_nms.
+        most: the maximum number of predictions per file.
+        out: a folder for the plots; None for the run's own.
+        conditions: settings of choices that apply after training, such as nms=diou_nms.
 
     Raises:
-        UserError: if `path` is no run with a checkpoint, a file is no image, `out` cannot be written or has such files
-            already, or a condition cannot be set.
+        UserError: if `path` is not a run with a checkpoint, a file is not an image, `out` cannot be written or already
+            has such files, or a condition cannot be set.
     """
     run = RunDir.open(path)
     if not files:
@@ -58,11 +58,11 @@ def predict(
 
 
 def task_of(record: dict[str, Any]) -> TaskSpec:
-    """The task of a run, from its run.json."""
+    """Return the task of a run, from its run.json."""
     return TASKS.build(record["task"])
 
 
 def in_words(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
-    """What `predict` returned for the run at `path`, a line for each file."""
+    """Format what `predict` returned for the run at `path`, one line per file."""
     task = task_of(RunDir.open(path).read())
     return [f"{answer['file']}: {task.answer(answer)}" for answer in answers]
