@@ -204,9 +204,9 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         UserError, match=r"has trainer.devices=1, trainer.nodes=1, but 2 ranks were started for 1 devices"
     ):
-        execution._agree(run, compose([*CONV]), 1, 2, Rank(0, 2))
+        execution._check_ranks(run, compose([*CONV]), 1, 2, Rank(0, 2))
     with pytest.raises(UserError, match=r"was started on 4 devices and cannot resume on 2"):
-        execution._agree(run, compose([*CONV]), 2, 4, Rank(0, 2))
+        execution._check_ranks(run, compose([*CONV]), 2, 4, Rank(0, 2))
     other = json.dumps({"seed": 1})
     monkeypatch.setattr(distributed, "gathered", lambda value: [value, other if isinstance(value, str) else value])
     with pytest.raises(UserError, match="differs between ranks"):
@@ -282,5 +282,5 @@ def test_callbacks_cannot_go_where_the_ranks_are() -> None:
 
     import dlzoo
 
-    with pytest.raises(UserError, match="callbacks do not work with trainer.devices > 1"):
+    with pytest.raises(UserError, match=r"callbacks do not work with trainer\.devices > 1"):
         dlzoo.train([*CONV[1:], *TWO], quiet=True, callbacks=[Callback()])

@@ -35,7 +35,8 @@ class RangeTest:
     Args:
         dir: the folder of lr_find.png and lr_find.json.
         rates, losses: learning rate and smoothed loss of each step.
-        suggestion: the rate at which the loss falls fastest per log-rate, at most a tenth of the rate of the lowest loss.
+        suggestion: the rate at which the loss falls fastest per log-rate, at most a tenth of that of
+            the lowest loss.
     """
 
     dir: Path
