@@ -213,8 +213,8 @@ def truncate(path: Path) -> None:
 # Lines: 1 <annotation>, 2 <size>, 3 <width>, 4 <height>; 7 <object>, 8 <name>, 9 <difficult>, 10 <bndbox>, 11 <xmin>.
 BAD_VOC: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "missing image": (lambda xml, jpg: jpg.unlink(), r"000001\.xml, line 2: there is no picture .*000001\.jpg"),
-    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a whole picture"),
-    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a whole picture \(.*truncated"),
+    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a complete image"),
+    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a complete image \(.*truncated"),
     "no annotation": (lambda xml, jpg: xml.unlink(), r"trainval\.txt, line 1: there is no annotation .*000001\.xml"),
     "outside": (lambda xml, _: edit(xml, "<xmax>30", "<xmax>32"), r"line 10: a box outside of its picture, .* 30x20"),
     "beside": (
@@ -290,13 +290,13 @@ def test_a_truncated_picture_is_found_and_with_a_cache_looked_for_once(
 ) -> None:
     truncate(voc / "JPEGImages" / "000002.jpg")
     if cache == "none":  # nothing is decoded before it is asked for
-        with pytest.raises(UserError, match=r"000002\.jpg: not a whole picture .*data\.on_bad=skip"):
+        with pytest.raises(UserError, match=r"000002\.jpg: not a complete image .*data\.on_bad=skip"):
             load("voc2007", voc.parents[1], cache=cache).train.images[:]
     looked = []
     find = decode._unreadable
     monkeypatch.setattr(decode, "_unreadable", lambda paths: looked.append(len(paths)) or find(paths))
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"000002\.jpg: not a whole picture"):
+        with pytest.warns(UserWarning, match=r"000002\.jpg: not a complete image"):
             data = load("voc2007", voc.parents[1], on_bad="skip", cache=cache)
         assert isinstance(data.train.images, Stored)
         assert (len(data.train.images[:]), data.skipped, data.train.images.place) == (2, 1, cache)

@@ -168,7 +168,7 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes augment.cutmix=1", "augment.cutmix is for images of one class"),
         ("data=shapes augment.test=flip", "augment.test=flip is for images of one class"),
         ("data=shapes loss=mse", "loss=mse is for classes and numbers, but data=shapes has objects; choose loss=bce"),
-        ("data=shapes data.imbalance=2", "data.imbalance is for classes, and this data has objects in its images"),
+        ("data=shapes data.imbalance=2", "data.imbalance is for classes, but this data has objects in its images"),
         ("data=digits augment.mosaic=1", "augment.mosaic is for images with objects"),
         ("data=digits loss=ciou", "loss=ciou is for boxes, but data=digits has classes"),
         ("data=digits box_loss=ciou", "model=resnet20 does not support box_loss=ciou"),

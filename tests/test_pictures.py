@@ -100,7 +100,9 @@ def test_pictures_of_sixteen_bits_keep_what_is_grey_in_them(tmp_path: Path) -> N
             assert (read == (levels >> 8)[..., None]).all()
     Image.fromarray(levels.astype(np.float32)).save(tmp_path / "floats.tif")
     for read in (lambda path: read_picture(path, 12), open_picture):
-        with pytest.raises(UserError, match=r"floats\.tif: not a whole picture \(32 bits a pixel; 8 and 16 are read"):
+        with pytest.raises(
+            UserError, match=r"floats\.tif: not a complete image \(32 bits per channel; 8 and 16 are supported"
+        ):
             read(tmp_path / "floats.tif")
 
 
@@ -160,17 +162,17 @@ def damage(root: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("truncated", "007.png: not a whole picture"),
-        ("text", "007.png: not a whole picture"),
-        ("empty file", "007.png: not a whole picture"),
-        ("stray", "notes.txt: not a whole picture"),
+        ("truncated", "007.png: not a complete image"),
+        ("text", "007.png: not a complete image"),
+        ("empty file", "007.png: not a complete image"),
+        ("stray", "notes.txt: not a complete image"),
         ("dangling", "007.png"),
         ("pipe", "007.png: not a file"),
         ("no test", "neither test/ nor val/"),
         ("one class", "needs two or more"),
         ("empty", "needs two or more"),
-        ("missing", "no folder"),
-        ("empty test", "a class folder without pictures"),
+        ("missing", "does not exist"),
+        ("empty test", "the class folder has no images"),
         ("new class", "class 'dusk' of test/ is not in train/"),
     ],
 )
@@ -230,7 +232,7 @@ def test_none_writes_no_file_and_a_file_that_goes_bad_is_one_line(pictures: Path
     next(train.batches(0))
     for path in (pictures / "train").rglob("*.png"):
         path.write_bytes(b"gone bad")
-    with pytest.raises(UserError, match=r"\.png: not a whole picture"):
+    with pytest.raises(UserError, match=r"\.png: not a complete image"):
         for step in range(8):
             list(train.batches(step))
     train.images.close()

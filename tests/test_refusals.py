@@ -41,13 +41,13 @@ def test_what_does_not_fit_is_refused_before_training(
 
 def test_a_start_that_fails_leaves_no_folder_of_its_own(capsys: pytest.CaptureFixture) -> None:
     assert main(["train", "data=cifar10"]) == 2
-    assert "data=cifar10: no whole copy in 'data'; say data.download=true" in capsys.readouterr().err
+    assert "data=cifar10: not found in 'data', or incomplete; set data.download=true" in capsys.readouterr().err
     assert list(Path("outputs").iterdir()) == []
 
 
 def test_an_error_never_removes_a_run_that_was_there_before() -> None:
     run = RunDir.create(Path("outputs") / "mine", compose(["data=cifar10"]))
-    with pytest.raises(UserError, match="no whole copy"):
+    with pytest.raises(UserError, match="or incomplete"):
         execution.execute(run)
     assert run.read()["state"] == "failed"
     assert run.config_file.exists()

@@ -1,7 +1,7 @@
-"""Random operations on each image: RandAugment, TrivialAugment, and a recipe with a hole.
+"""Augmentation policies: RandAugment, TrivialAugment, and TrivialAugment with cutout.
 
-The operations come before the window and the mirror, as in the code of both papers for small images: an operation that
-looks at all levels of an image (equalize, contrast) then sees none of the zeros that the window brings in.
+The operations come before crop and flip, as in the code of both papers for small images: operations that use all levels
+of an image (equalize, contrast) are then not affected by the zeros of the padding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.geometry import hole, padded_window
 from dlzoo.data.transforms.randaugment_ops import OPERATIONS, operate
 
-#: Magnitudes are whole numbers up to this one.
+#: The maximum magnitude; magnitudes are integers.
 _LEVELS = 30
 
 Level = Annotated[int, Bounds(minimum=0, maximum=_LEVELS)]
@@ -27,9 +27,9 @@ Level = Annotated[int, Bounds(minimum=0, maximum=_LEVELS)]
 
 @AUGMENTS.register("randaugment", source="arXiv:1909.13719, section 3")
 def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: bool = True) -> Augment:
-    """`operations` of 14 at random, of `magnitude` out of 30, then a random window and, with `flip`, the mirror
+    """`operations` of 14 at random, of `magnitude` out of 30, then a random crop and, with `flip`, a random flip
 
-    Nearest neighbours, black beyond the border, as torchvision.transforms.v2.RandAugment.
+    Nearest-neighbour interpolation, filled with black, as torchvision.transforms.v2.RandAugment.
     """
 
     def augmented(images: Tensor, draw: Draw) -> Tensor:
@@ -44,19 +44,19 @@ def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: b
 
 @AUGMENTS.register("trivialaugment", source="arXiv:2103.10158, algorithm 1, with the wide space")
 def trivialaugment(*, flip: bool = True) -> Augment:
-    """One of 14 operations at random, of a random magnitude, then a random window and, with `flip`, the mirror
+    """One of 14 operations at random, of a random magnitude, then a random crop and, with `flip`, a random flip
 
-    Nearest neighbours, black beyond the border, as torchvision.transforms.v2.TrivialAugmentWide; but an image is never
-    moved by more than its side.
+    Nearest-neighbour interpolation, filled with black, as torchvision.transforms.v2.TrivialAugmentWide, except that an
+    image is never translated by more than its side.
     """
     return lambda images, draw: padded_window(_trivial(images, draw), draw, None, flip=flip)
 
 
 @AUGMENTS.register("strong", source="arXiv:2103.10158, as it trains on CIFAR, with the hole of arXiv:1708.04552")
 def strong(*, flip: bool = True, hole_side: Fraction = 0.5) -> Augment:
-    """TrivialAugment, a random window, the mirror, and a square hole of `hole_side` of the side
+    """TrivialAugment, a random crop, a random flip, and a square hole of `hole_side` of the side
 
-    The hole is filled with the mean of the image, each channel's own.
+    The hole is filled with the mean of each channel of the image.
     """
 
     def augmented(images: Tensor, draw: Draw) -> Tensor:
@@ -81,9 +81,9 @@ def _random_operation(images: Tensor, draw: Draw, reach: Tensor, level: Tensor |
     return operate(images, operation, reach[operation] * sign * level / _LEVELS)
 
 
-@lru_cache(maxsize=8)  # to put a table on a device makes the host wait
+@lru_cache(maxsize=8)  # copying a table to a device makes the host wait
 def _reaches(space: Literal["narrow", "wide"], height: int, width: int, device: torch.device) -> Tensor:
-    """(14,): the magnitude of each operation at the highest level, for RandAugment or TrivialAugment."""
+    """Return the magnitude of each operation at the highest level, (14,), for RandAugment or TrivialAugment."""
     if space == "narrow":
         shear, angle, factor, bits = 0.3, 30.0, 0.9, 4.0
         across, down = width * 150 / 331, height * 150 / 331
