@@ -20,9 +20,9 @@ from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split, channel_statistics, fingerprint
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_picture
+from dlzoo.data.storage.decode import read_image
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
-from dlzoo.data.transforms.letterbox import open_picture
+from dlzoo.data.transforms.letterbox import load_image
 from tests.conftest import draw_pictures
 
 
@@ -84,10 +84,10 @@ def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "set" / "a" / "turned.png", exif=exif)
-    from dlzoo.data.storage.decode import read_picture
+    from dlzoo.data.storage.decode import read_image
 
-    assert (read_picture(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
-    upright = read_picture(tmp_path / "set" / "a" / "turned.png", 8)
+    assert (read_image(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
+    upright = read_image(tmp_path / "set" / "a" / "turned.png", 8)
     assert (upright[:4] == 0).all()
     assert (upright[4:] == 255).all()
 
@@ -96,10 +96,10 @@ def test_pictures_of_sixteen_bits_keep_what_is_grey_in_them(tmp_path: Path) -> N
     levels = np.linspace(0, 65535, 144).astype(np.uint16).reshape(12, 12)
     for name in ("grey.png", "grey.tif"):
         Image.fromarray(levels).save(tmp_path / name)
-        for read in (read_picture(tmp_path / name, 12), np.asarray(open_picture(tmp_path / name))):
+        for read in (read_image(tmp_path / name, 12), np.asarray(load_image(tmp_path / name))):
             assert (read == (levels >> 8)[..., None]).all()
     Image.fromarray(levels.astype(np.float32)).save(tmp_path / "floats.tif")
-    for read in (lambda path: read_picture(path, 12), open_picture):
+    for read in (lambda path: read_image(path, 12), load_image):
         with pytest.raises(
             UserError, match=r"floats\.tif: not a complete image \(32 bits per channel; 8 and 16 are supported"
         ):

@@ -53,7 +53,7 @@ def test_every_table_makes_finite_features_of_the_labels_that_its_registration_s
         (tmp_path / "my.csv").write_text("\n".join(["size,colour,price", *lines]))
         knobs = {"path": str(tmp_path / "my.csv"), "target": "price"}
     table, again = build("data", name, **knobs), build("data", name, **knobs)
-    learnt, meta = table.learnt_on(table.train), DATASETS[name].meta
+    learnt, meta = table.fit_preparation(table.train), DATASETS[name].meta
     for part in (table.train, table.test):
         features = learnt(part).images
         assert features.dtype == torch.float32
@@ -121,7 +121,7 @@ def test_features_equal_sklearn_by_hand(scale: str, scaler: type, impute: str, f
     table = table_of(train, test, (Column("a"), Column("b"), Column("c")), impute=impute, scale=scale)
     filled = fill(train, axis=0)
     fitted = scaler().fit(np.where(np.isnan(train), filled, train))
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     for part, values in ((table.train, train), (table.test, test)):
         expected = fitted.transform(np.where(np.isnan(values), filled, values))
         np.testing.assert_allclose(rows(learnt(part)), expected, rtol=1e-5, atol=1e-6)
@@ -132,20 +132,20 @@ def test_what_is_learnt_is_learnt_on_the_part_that_is_given() -> None:
     columns = (Column("a"), Column("colour", COLOURS))
     usual = table_of(train, [[NAN, NAN]], columns, impute="median", scale="none")
     other = table_of(train, [[1e6, 2], [-1e6, 2]], columns, impute="median", scale="none")
-    learnt = usual.learnt_on(usual.train)
-    assert torch.equal(rows(learnt(usual.train)), rows(other.learnt_on(other.train)(other.train)))
+    learnt = usual.fit_preparation(usual.train)
+    assert torch.equal(rows(learnt(usual.train)), rows(other.fit_preparation(other.train)(other.train)))
     assert rows(learnt(usual.test)).tolist() == [[2.0, 0.0, 1.0]]  # the median; the colour that is most frequent
     standard = table_of(train, [[1e6, 2]], columns)
-    centred = rows(standard.learnt_on(standard.train)(standard.train))[:, 0]
+    centred = rows(standard.fit_preparation(standard.train)(standard.train))[:, 0]
     assert centred.mean().item() == pytest.approx(0, abs=1e-6)
     assert centred.std(correction=0).item() == pytest.approx(1)
     # A part of train, as a cut for validation leaves it, has its own statistics.
-    assert rows(usual.learnt_on(usual.train.take(torch.tensor([0, 1])))(usual.test))[0, 0] == 1
+    assert rows(usual.fit_preparation(usual.train.take(torch.tensor([0, 1])))(usual.test))[0, 0] == 1
 
 
 def test_one_hot_columns_are_named_and_an_unknown_category_is_zero_in_all() -> None:
     table = table_of([[0, 5.0], [2, 6.0], [0, 7.0]], [[1, 5.0], [2, 5.0]], (Column("colour", COLOURS), Column("size")))
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert learnt.feature_names == ("size", "colour=blue", "colour=red")
     assert rows(learnt(table.train))[:, 1:].tolist() == [[1, 0], [0, 1], [1, 0]]
     assert rows(learnt(table.test))[:, 1:].tolist() == [[0, 0], [0, 1]]
@@ -154,11 +154,11 @@ def test_one_hot_columns_are_named_and_an_unknown_category_is_zero_in_all() -> N
 def test_an_unknown_category_has_an_ordinal_code_of_its_own() -> None:
     columns = (Column("colour", COLOURS),)
     table = table_of([[0], [2], [0]], [[1], [2], [0]], columns, encode="ordinal", scale="none")
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert learnt.feature_names == ("colour",)
     assert rows(learnt(table.test)).flatten().tolist() == [-1, 1, 0]
     scaled = table_of([[0], [2], [0]], [[1], [2], [0]], columns, encode="ordinal")
-    assert rows(scaled.learnt_on(scaled.train)(scaled.test)).unique().numel() == 3
+    assert rows(scaled.fit_preparation(scaled.train)(scaled.test)).unique().numel() == 3
 
 
 @pytest.mark.parametrize("scale", ["standard", "minmax", "robust", "none"])
@@ -171,7 +171,7 @@ def test_columns_that_say_nothing_in_train_break_nothing(scale: str, impute: str
     table = table_of(
         train, [[3.0, NAN, 2, 0], [NAN, 1e9, NAN, NAN]], columns, scale=scale, impute=impute, encode=encode
     )
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert rows(learnt(table.train)).isfinite().all()
     assert rows(learnt(table.test)).isfinite().all()
     assert (rows(learnt(table.train)) == rows(learnt(table.train))[0]).all()
@@ -184,7 +184,7 @@ def test_a_degree_makes_the_products_of_numbers_before_they_are_scaled() -> None
     table = table_of(
         np.hstack([train, categories]), np.hstack([test, categories[:5]]), columns, degree=3, impute="median"
     )
-    learnt, powers = table.learnt_on(table.train), PolynomialFeatures(3, include_bias=False)
+    learnt, powers = table.fit_preparation(table.train), PolynomialFeatures(3, include_bias=False)
     fitted = StandardScaler().fit(powers.fit_transform(train))
     np.testing.assert_allclose(rows(learnt(table.test))[:, :9], fitted.transform(powers.transform(test)), rtol=1e-5)
     assert learnt.feature_names[:9] == tuple(powers.get_feature_names_out(["a", "b"]))
@@ -197,18 +197,18 @@ def test_a_degree_makes_the_products_of_numbers_before_they_are_scaled() -> None
 def test_powers_that_overflow_are_one_line(largest: float, how: dict) -> None:
     table = table_of([[1.0], [2.0]], [[largest]], (Column("a"),), **how)
     with pytest.raises(UserError, match="too large for float32"):
-        table.learnt_on(table.train)(table.test)
+        table.fit_preparation(table.train)(table.test)
     with pytest.raises(UserError, match="too large for float32"):
-        table.learnt_on(table.test)(table.test)
+        table.fit_preparation(table.test)(table.test)
 
 
 def test_too_many_features_are_one_line_and_not_a_full_memory() -> None:
     with pytest.raises(UserError, match=r"211,915,131 features.*data\.degree below 9"):
         table = build("data", "breast_cancer", degree=9)
-        table.learnt_on(table.train)
+        table.fit_preparation(table.train)
     table = table_of([[0], [1]], [[0]], (Column("word", tuple(map(str, range(10_001)))),))
     with pytest.raises(UserError, match=r"10,001 features.*data\.encode=ordinal"):
-        table.learnt_on(table.train)
+        table.fit_preparation(table.train)
 
 
 # Files of one's own
@@ -324,7 +324,7 @@ def test_a_test_file_is_the_test_split_and_changes_nothing_in_train(tmp_path: Pa
     assert (len(table.train), len(table.test)) == (12, 2)
     assert table.classes == ("no", "yes")
     assert table.test.labels.tolist() == [1, 0]
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert learnt.feature_names == ("x", "c=a", "c=b")
     mean, deviation = np.arange(12).mean(), np.arange(12).std()
     np.testing.assert_allclose(rows(learnt(table.test)), [[(100 - mean) / deviation, 0, 1], [0, 0, 0]], rtol=1e-6)

@@ -17,7 +17,7 @@ from dlzoo.models.backbone import Backbone
 from dlzoo.models.pretrained import counterpart_of, load_pretrained
 
 
-def filled(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool, norm: Choice) -> nn.Module:
+def load_or_initialise(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool, norm: Choice) -> nn.Module:
     """Initialise the network, or load its pretrained weights, and return it.
 
     Raises:
@@ -69,7 +69,7 @@ def make_backbone(
         parts.offered.setdefault(kind, set()).update(offers)
     usual_init = init == "default" or _is_default_init(init, entry)
     norm = own.get("norm", "default")
-    filled(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
+    load_or_initialise(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
     network.keeps_init = True  # pyright: ignore[reportAttributeAccessIssue]
     return Backbone(network, in_channels=wiring["in_channels"], image_size=wiring["image_size"])
 

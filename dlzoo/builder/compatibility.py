@@ -16,7 +16,7 @@ Config = dict[str, Any]
 _WORDS = {"classification": "classes", "regression": "numbers", "boxes": "boxes", "objects": "objects"}
 
 
-def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
+def check_compatible(config: Config, data: Splits, world: int) -> None:
     """Check that the choices of a config are compatible with each other, the data and `world` processes.
 
     Raises:
@@ -37,7 +37,7 @@ def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
         raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
 
 
-def remarks(config: Config) -> list[str]:
+def notes(config: Config) -> list[str]:
     """Return notes about choices that are allowed but unusual."""
     found, optimizer = [], config["optimizer"]["name"]
     if not _marks("loss", config).learns:
@@ -45,14 +45,14 @@ def remarks(config: Config) -> list[str]:
     still = {"data.batch_size": "full", "augment": "none", "schedule": "constant"}
     chosen = (config["data"]["batch_size"], config["augment"]["name"], config["schedule"]["name"])
     advised = [f"{key}={fixed}" for (key, fixed), value in zip(still.items(), chosen, strict=True) if value != fixed]
-    if full_precision(config) and advised:
+    if needs_full_precision(config) and advised:
         found.append(
             f"optimizer={optimizer} assumes that the loss function is the same at every step; set {' '.join(advised)}"
         )
     return found
 
 
-def full_precision(config: Config) -> bool:
+def needs_full_precision(config: Config) -> bool:
     """Return whether the optimizer needs losses in full float32 precision."""
     return _marks("optimizer", config).full_batch
 

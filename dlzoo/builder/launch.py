@@ -84,7 +84,7 @@ def command(run_dir: Path) -> list[str]:
     return [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[2]), str(run_dir)]
 
 
-def bound(number: signal.Signals) -> dict[str, str]:
+def parent_death_env(number: signal.Signals) -> dict[str, str]:
     """Return environment variables with which a process gets a signal when this one ends, even by kill -9."""
     return {_PARENT: f"{os.getpid()} {number:d}"}
 
@@ -119,7 +119,7 @@ def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, st
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
-        **bound(signal.SIGKILL),
+        **parent_death_env(signal.SIGKILL),
         ERROR_FILE: str(folder / f"{rank}.error"),
     }
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlzoo.builder.backbone import filled, make_backbone
-from dlzoo.builder.parts import Choice, label, make_parts, refuse_odd
+from dlzoo.builder.backbone import load_or_initialise, make_backbone
+from dlzoo.builder.parts import Choice, check_part, label, make_parts
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.core.registries import LOSSES, MODELS, PARTS, REGISTRIES, TASKS
@@ -90,7 +90,7 @@ def build_model(
     parts = make_parts(entry, chosen)
     wiring: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
     wiring |= usual | {key: value for key, value in given.items() if value is not None}
-    refuse_odd("init", init)
+    check_part("init", init)
     if entry.marks.backbone is not None:
         if pretrained:
             raise UserError(f"model={name} has weights for its backbone only; set backbone.pretrained=true instead")
@@ -103,7 +103,7 @@ def build_model(
     parts.refuse_unused(name, notes_of(network))
     if entry.marks.backbone is not None:
         network.normalisation = normalisation_of(wiring["backbone"].network)
-    return filled(network, entry, init, pretrained=pretrained, norm=norm)
+    return load_or_initialise(network, entry, init, pretrained=pretrained, norm=norm)
 
 
 def _usual_arguments(entry: Entry) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
     makers, asked = {}, {}
     for kind, registry in PARTS.items():
         part, usual_part = chosen.get(kind, "default"), getattr(entry.marks, kind)
-        refuse_odd(kind, part)
+        check_part(kind, part)
         if usual_part is None and part != "default":
             raise UserError(f"model={entry.name} does not support {kind}={label(part)}")
         default = registry.neutral if usual_part is None else usual_part
@@ -56,7 +56,7 @@ def section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]
     return {key: schema["default"] for key, schema in known.items()} | given
 
 
-def refuse_odd(kind: str, part: Any) -> None:
+def check_part(kind: str, part: Any) -> None:
     """Check that `part` can be a part.
 
     Raises:

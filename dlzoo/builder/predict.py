@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from dlzoo.builder.profile import network_of, without_weights
+from dlzoo.builder.profile import network_from_config, without_weights
 from dlzoo.builder.weights import load_weights, transfer
 from dlzoo.config import changed, read
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, REGISTRIES, TASKS
-from dlzoo.data.transforms.augment import size_after
+from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Prediction, TaskSpec
@@ -46,10 +46,10 @@ def predict(
     wiring = {
         "num_classes": len(record["classes"]),
         "in_channels": channels,
-        "image_size": size_after(augment, record["image_size"]),
+        "image_size": output_size(augment, record["image_size"]),
         **task.recorded_arguments(record),
     }
-    network = network_of(config, wiring)
+    network = network_from_config(config, wiring)
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(state, network, str(run.path))
     transfer(normalisation, normalise, str(run.path))
@@ -62,7 +62,7 @@ def task_of(record: dict[str, Any]) -> TaskSpec:
     return TASKS.build(record["task"])
 
 
-def in_words(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
+def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
     task = task_of(RunDir.open(path).read())
     return [f"{answer['file']}: {task.answer(answer)}" for answer in answers]

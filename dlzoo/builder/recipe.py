@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from dlzoo.builder.compatibility import refuse_odd_ones
-from dlzoo.builder.profile import size
+from dlzoo.builder.compatibility import check_compatible
+from dlzoo.builder.profile import count_params_and_macs
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, OPTIMIZERS, SCHEDULES, TASKS
 from dlzoo.data.splits import Splits
-from dlzoo.data.transforms.augment import size_after
+from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.recipe import Recipe
@@ -46,20 +46,20 @@ class RunRecipe:
     def __init__(self, config: Config, data: Splits, world: int = 1, longest: int | None = None) -> None:
         self.config, self.settings = config, TrainerSettings(**config["trainer"])
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
-        refuse_odd_ones(config, data, world)
+        check_compatible(config, data, world)
         self.task: TaskSpec = TASKS.build(data.task)
         self.augmentation, self.augment = AUGMENTS.from_section(config["augment"])
         self.loss = self.task.loss(config, data)
         self.wiring: dict[str, Any] = {
             "num_classes": len(data.classes),
             "in_channels": data.in_channels,
-            "image_size": size_after(self.augment, data.image_size),
+            "image_size": output_size(self.augment, data.image_size),
             **self.task.model_arguments(config, data),
         }
         nothing = torch.zeros(data.in_channels)
         # Called for its errors only: augmentation settings that the task does not support.
         self.task.transform(self.augmentation, self.augment, Normalise(nothing, nothing + 1), data)
-        self.params, self.macs = size(config, self.wiring, self.micro_batch)
+        self.params, self.macs = count_params_and_macs(config, self.wiring, self.micro_batch)
         self.schedule = TrainSchedule(
             self.settings.max_epochs,
             min(len(data.train) // data.batch_size, self.settings.limit_batches or len(data.train)),

@@ -17,8 +17,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from dlzoo.builder.compatibility import full_precision, remarks
-from dlzoo.builder.profile import network_of
+from dlzoo.builder.compatibility import needs_full_precision, notes
+from dlzoo.builder.profile import network_from_config
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.weights import below, load_checkpoint, take_weights, transfer
 from dlzoo.config.device import hardware
@@ -29,10 +29,10 @@ from dlzoo.core.rng import Streams
 from dlzoo.data.loader import EvalLoader, Loaders, TrainLoader
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.batch import Normalise
-from dlzoo.data.transforms.corruptions import shifted
-from dlzoo.data.transforms.test_time import COUNTS, views
+from dlzoo.data.transforms.corruptions import make_shift
+from dlzoo.data.transforms.test_time import COUNTS, make_views
 from dlzoo.engine.callbacks import observed_by
-from dlzoo.engine.checkpoints import WholeFiles
+from dlzoo.engine.checkpoints import AtomicCheckpointIO
 from dlzoo.engine.recipe import Context, Observed, Record
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.optim.settings import units
@@ -69,13 +69,13 @@ class Assembled:
         longest = 1 if self._observed == "steps" else None
         self.recipe = RunRecipe(config, self.data, self.rank.world, longest)
         self.settings, self.spec = self.recipe.settings, self.recipe.task
-        full = full_precision(config)
+        full = needs_full_precision(config)
         self.accelerator, self.precision = hardware(replace(self.settings, precision="fp32") if full else self.settings)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
         with self.streams.scope("init"):
-            self.network = network_of(config, self.recipe.wiring | self.spec.learnt_arguments(self.data))
+            self.network = network_from_config(config, self.recipe.wiring | self.spec.learnt_arguments(self.data))
         # Pretrained weights expect their own normalisation of the images.
         known = normalisation_of(self.network)
         self.normalise = Normalise(*(map(torch.tensor, known) if known else self.data.statistics()))
@@ -102,8 +102,8 @@ class Assembled:
         eval_batch = max(recipe.micro_batch, min(512, 2_000_000 // data.image_size**2))
         eval_batch = max(1, eval_batch // COUNTS[settings.test])
         where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
-        seen: dict[str, Any] = where | {"views": views(settings.test, augment)}
-        shift = shifted(data.settings.test_shift, data.settings.test_severity)
+        seen: dict[str, Any] = where | {"views": make_views(settings.test, augment)}
+        shift = make_shift(data.settings.test_shift, data.settings.test_severity)
         train = TrainLoader(
             data.train,
             self.spec.transform(settings, augment, self.normalise, data),
@@ -131,7 +131,7 @@ class Assembled:
             "steps_per_epoch": self.recipe.schedule.steps_per_epoch,
             "effective_lr": self.recipe.effective_lr,
             "init_from": self.taken,
-            "remarks": [*notes_of(self.network), *remarks(self.config)],
+            "remarks": [*notes_of(self.network), *notes(self.config)],
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world,
             "threads": torch.get_num_threads(),
@@ -140,7 +140,7 @@ class Assembled:
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
         """Train to the end, from `checkpoint` if there is one."""
-        files = WholeFiles()
+        files = AtomicCheckpointIO()
         trainer = self._lightning([*self._callbacks, *callbacks], files)
         loaders = self.task.train_batches(), self.task.eval_batches("val")
         try:

@@ -32,7 +32,7 @@ class BoxSet(DataSet):
 
     kind: ClassVar[str] = "boxes"
 
-    def learnt_on(self, train: Split) -> Callable[[Split], Split]:
+    def fit_preparation(self, train: Split) -> Callable[[Split], Split]:
         """Return a function that clears the difficult marks of `train`, if they are to be ignored in training.
 
         Other splits are not changed: validation keeps the marks, also when it is split off train.

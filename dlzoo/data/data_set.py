@@ -42,7 +42,7 @@ class DataSet(ABC):
     val: Split | None
     classes: tuple[str, ...]
 
-    def learnt_on(self, train: Split) -> Callable[[Split], Split]:
+    def fit_preparation(self, train: Split) -> Callable[[Split], Split]:
         """Return a function that prepares any split, fitted on `train` only. Images are not changed."""
         return lambda split: split
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from dlzoo.core.distributed import ALONE, Rank
 from dlzoo.core.rng import Streams
-from dlzoo.data.sampler import Sampler, drawn
+from dlzoo.data.sampler import Sampler, draw_samples
 from dlzoo.data.split import Split
-from dlzoo.data.storage.cache import Cache, placed
-from dlzoo.data.storage.lazy_images import moved
+from dlzoo.data.storage.cache import Cache, place_images
+from dlzoo.data.storage.lazy_images import copy_to_device
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import BatchTransform, Normalise
 
@@ -69,14 +69,14 @@ class TrainLoader:
 
     def to(self, device: torch.device) -> None:
         """Make batches on `device` from now on."""
-        self.images = placed(self.split.images, self.cache, device, lambda step: self._samples(step))
+        self.images = place_images(self.split.images, self.cache, device, lambda step: self._samples(step))
         self._labels, self._device, self._epoch = self.split.labels.to(device), device, -1
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Yield this rank's micro-batches of optimizer step `step`."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._here = epoch, moved(self._order(epoch), self._device)
+            self._epoch, self._here = epoch, copy_to_device(self._order(epoch), self._device)
         places, samples = self._part(self._here, index)
         # By position in the epoch, not by sample: a sample that is drawn twice is augmented in two ways.
         draw = self.streams.draw(places, "augment", epoch)
@@ -92,7 +92,7 @@ class TrainLoader:
     def _draw_order(self, epoch: int) -> Tensor:
         """Draw the shuffled positions of an epoch, and the sample at each: (2, N)."""
         places = self.streams.permutation(len(self.split), "order", epoch)
-        return torch.stack([places, drawn(self.sampler, self.split.labels, self.streams, epoch)[places]])
+        return torch.stack([places, draw_samples(self.sampler, self.split.labels, self.streams, epoch)[places]])
 
     def _samples(self, step: int) -> Tensor:
         epoch, index = divmod(step, self.steps_per_epoch)
@@ -135,7 +135,7 @@ class EvalLoader:
 
     def to(self, device: torch.device) -> None:
         """Make batches on `device` from now on."""
-        self.images = placed(self.split.images, self.cache, device, self._indices)
+        self.images = place_images(self.split.images, self.cache, device, self._indices)
         self._labels = self.split.labels.to(device)
         self._sizes = None if self.split.sizes is None else self.split.sizes.to(device)
 
@@ -147,12 +147,12 @@ class EvalLoader:
         part = self._part(number)
         if part is None:
             return None
-        views = self.views(self.shifted(self.images.batch(number, part), part))
+        views = self.views(self.apply_shift(self.images.batch(number, part), part))
         images = self.normalise(views[0] if len(views) == 1 else torch.cat(views))
         sizes = None if self._sizes is None else self._sizes[part]
         return Batch(images, self._labels[part], sizes, range(part.start, part.stop))
 
-    def shifted(self, images: Tensor, part: slice | Tensor) -> Tensor:
+    def apply_shift(self, images: Tensor, part: slice | Tensor) -> Tensor:
         """Apply the distribution shift to the samples `part` of the split: (n, H, W, C) -> (n, C, H, W)."""
         samples = torch.arange(len(self.split), device=images.device)[part]
         return self.shift(images.permute(0, 3, 1, 2), Streams(0).draw(samples, "shift"))

@@ -12,7 +12,7 @@ from dlzoo.core.rng import Streams
 Sampler = Literal["uniform", "balanced", "bootstrap"]
 
 
-def drawn(sampler: Sampler, labels: Tensor, streams: Streams, epoch: int) -> Tensor:
+def draw_samples(sampler: Sampler, labels: Tensor, streams: Streams, epoch: int) -> Tensor:
     """Draw the samples at the N positions of an epoch: (N,) int64. Only "balanced" uses the labels, (N,).
 
     "bootstrap" is the same draw in every epoch (Breiman 1996, bagging): it leaves out 36.8 % of the samples.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dlzoo.data.storage.lazy_images import Stored
+from dlzoo.data.storage.lazy_images import LazyImages
 
 #: Values that are processed at a time.
 _PART = 4_000_000
@@ -24,7 +24,7 @@ class Split:
     (N, 2) int64 are the original width and height of the images.
     """
 
-    images: Tensor | Stored
+    images: Tensor | LazyImages
     labels: Tensor
     sizes: Tensor | None = None
 
@@ -55,13 +55,13 @@ def fingerprint(*splits: Split | None) -> str:
     return digest.hexdigest()
 
 
-def _some(images: Tensor | Stored) -> Tensor:
+def _some(images: Tensor | LazyImages) -> Tensor:
     """Return all images, or every k-th of a large set."""
     step = -(-images.shape.numel() // _MOST)
     return images[:] if step == 1 else images[::step]
 
 
-def channel_statistics(images: Tensor | Stored) -> tuple[Tensor, Tensor]:
+def channel_statistics(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel of uint8 images (N, H, W, C), scaled to 0 to 1: (C,), (C,).
 
     Computed from integer sums; a constant channel has the standard deviation 1.

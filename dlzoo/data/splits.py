@@ -49,7 +49,7 @@ class Splits:
         task = TASKS.build(serving(section["name"], found.task, tasks))
         found = task.adapted(section["name"], found)
         parts = settings.splits(found, task.target)
-        prepare = found.learnt_on(parts[0])
+        prepare = found.fit_preparation(parts[0])
         parts = tuple(part and prepare(part) for part in parts)
         if in_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
             train, val, test = (part and part.in_memory() for part in parts)

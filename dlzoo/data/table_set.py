@@ -109,7 +109,7 @@ class TableSet(DataSet):
         channels = train.images.shape[3]
         return torch.zeros(channels), torch.full((channels,), 1 / 255)
 
-    def learnt_on(self, train: Split) -> Features:
+    def fit_preparation(self, train: Split) -> Features:
         """Return the transformer of features, fitted on `train` only.
 
         A category that is not in `train` is unknown: zeros in all columns of `one_hot`, the code -1 as `ordinal`. A

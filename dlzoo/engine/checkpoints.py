@@ -69,7 +69,7 @@ def _stopped(task: TaskModule) -> Interrupted:
     return Interrupted(f"stopped after step {task.state.clock} of {task.schedule.steps}")
 
 
-class WholeFiles(CheckpointIO):
+class AtomicCheckpointIO(CheckpointIO):
     """Atomic checkpoint files: written to a temporary file, synced and renamed, so a kill leaves the previous one.
 
     A thread writes them, from a copy, while training continues; `close` waits for it. One checkpoint is written at a

@@ -15,8 +15,8 @@ from dlzoo.data.image_set import ImageSet
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decoded
-from dlzoo.data.storage.lazy_images import Stored
+from dlzoo.data.storage.decode import decode_images
+from dlzoo.data.storage.lazy_images import LazyImages
 
 #: Files that file managers leave behind; any other file that is not an image is an error.
 _LITTER = {"thumbs.db", "desktop.ini"}
@@ -50,7 +50,7 @@ def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize
     if len(classes) < 2:
         raise UserError(f"data.root: {root!r} has {len(classes)} class folder(s) with images, but needs two or more")
     paths = _paths(folder, parts, classes)
-    return _image_set(folder, parts, classes, decoded(folder, paths, image_size, cache))
+    return _image_set(folder, parts, classes, decode_images(folder, paths, image_size, cache))
 
 
 def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Path]:
@@ -65,7 +65,7 @@ def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Pa
     return [path for files in parts.values() for path, _ in files]
 
 
-def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images: Stored) -> ImageSet:
+def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images: LazyImages) -> ImageSet:
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     everything = Split(images, labels)
@@ -87,7 +87,7 @@ def _scan(folder: Path) -> Files:
     files: Files = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir() and not entry.name.startswith("."):
-            found = pictures_below(entry.path)
+            found = list_images(entry.path)
             if not found:
                 raise UserError(f"{entry.path}: the class folder has no images; add some or remove it")
             # A name that is not UTF-8 could not be written to a report.
@@ -96,7 +96,7 @@ def _scan(folder: Path) -> Files:
     return files
 
 
-def pictures_below(top: str) -> list[Path]:
+def list_images(top: str) -> list[Path]:
     """Return every file in a folder and its subfolders, except hidden ones and `_LITTER`, in a fixed order."""
     found, seen = [], set()
     for parent, folders, names in os.walk(top, followlinks=True):

@@ -58,7 +58,7 @@ def sine(
     scale: Scale = "standard",
     degree: Degree = 1,
 ) -> TableSet:
-    """`samples` x 1 number x, uniform on -1 to 1 -> y = sin(2 pi x) + `noise` * N(0, 1); 200 validation, 1000 test rows.
+    """`samples` x 1 number x, uniform on -1 to 1 -> y = sin(2 pi x) + `noise` * N(0, 1); 200 validation, 1000 test.
 
     The features are x, x^2, ..., x^`degree`. `outliers` is the fraction of training targets that are 5 too high. Each
     value of `draw` gives another set of the same kind; without outliers, a smaller set is the start of a larger one.

@@ -16,7 +16,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.split import Split
-from dlzoo.data.storage.decode import alone
+from dlzoo.data.storage.decode import file_lock
 
 
 @DATASETS.register("cifar10", source="Krizhevsky 2009", augment="flip_crop")
@@ -53,7 +53,7 @@ def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, down
 def _downloading(root: Path) -> AbstractContextManager[None]:
     """Lock the folder: ranks, and the runs of a sweep, start at the same time, and only one may download."""
     root.mkdir(parents=True, exist_ok=True)
-    return alone(root / ".lock")
+    return file_lock(root / ".lock")
 
 
 def _split(dataset: Any) -> Split:

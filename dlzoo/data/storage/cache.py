@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
-from dlzoo.data.storage.lazy_images import Ahead, Here, Stored
+from dlzoo.data.storage.lazy_images import LazyImages, PrefetchedImages, ResidentImages
 
 #: Each place is faster than those after it; "auto" is the first with enough room.
 Cache = Literal["auto", "device", "memory", "disk", "none"]
@@ -36,14 +36,16 @@ def in_memory(cache: Cache, size: int) -> bool:
     return size <= _OF_MEMORY * _memory() / distributed.here().local_world
 
 
-def placed(
-    images: Tensor | Stored, cache: Cache, device: torch.device, batches: Callable[[int], Tensor | None]
-) -> Here | Ahead:
+def place_images(
+    images: Tensor | LazyImages, cache: Cache, device: torch.device, batches: Callable[[int], Tensor | None]
+) -> ResidentImages | PrefetchedImages:
     """Return the source of batches on `device`; `batches` maps the number of a batch to the indices of its samples."""
-    if isinstance(images, Stored):
-        return Ahead(images, batches, device)
+    if isinstance(images, LazyImages):
+        return PrefetchedImages(images, batches, device)
     fits = cache == "device" or (cache == "auto" and images.numel() <= _OF_DEVICE * _free(device))
-    return Here(images.to(device)) if device.type == "cpu" or fits else Ahead(images, batches, device)
+    if device.type == "cpu" or fits:
+        return ResidentImages(images.to(device))
+    return PrefetchedImages(images, batches, device)
 
 
 def _free(device: torch.device) -> int:

@@ -25,7 +25,7 @@ from rich.progress import track
 from dlzoo.core import distributed
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.data.storage.cache import Cache, on_disk
-from dlzoo.data.storage.lazy_images import Stored
+from dlzoo.data.storage.lazy_images import LazyImages
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -39,7 +39,7 @@ warnings.filterwarnings("ignore", "Corrupt EXIF data")
 _USUAL_SIZE = 224
 
 
-def decoded(
+def decode_images(
     root: Path,
     paths: Sequence[Path],
     image_size: int | None,
@@ -47,7 +47,7 @@ def decoded(
     *,
     read: Callable[[Path, int], np.ndarray] | None = None,
     key: Sequence[str] = (),
-) -> Stored:
+) -> LazyImages:
     """Return the images at `paths`, all under `root`, as lazily read (N, S, S, 3) uint8.
 
     If `cache` allows it, they are rows of a file in the cache folder, otherwise they are decoded at each access. The
@@ -61,22 +61,22 @@ def decoded(
     Raises:
         UserError: for a file that is not a complete image (named), or a cache folder that cannot be written.
     """
-    read = read or read_picture
+    read = read or read_image
     rows = torch.arange(len(paths))
     prefix = f"{_digest([str(root.resolve()), *key])}-{image_size or 'auto'}"
     cached = _folder() / f"{prefix}-{_stamps(root, paths)}.npy"
     if cache == "none" or not cached.exists():
         size = image_size or _common_size(paths)
         if not on_disk(cache, len(paths) * size * size * 3, _folder()):
-            return Stored(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
-        with _only_one(prefix, cached) as missing:
+            return LazyImages(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
+        with _exclusive(prefix, cached) as missing:
             if missing:
                 _write(cached, progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
     array = np.load(cached, mmap_mode="r")
-    return Stored(lambda row: array[row], array.shape[1:], rows, "disk")
+    return LazyImages(lambda row: array[row], array.shape[1:], rows, "disk")
 
 
-def unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
+def find_unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
     """Return {index: error} for the files at `paths` that are not complete images. All of them are decoded.
 
     The result is cached in a small file, as decoded images are.
@@ -87,21 +87,21 @@ def unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[st
     prefix = f"{_digest([str(root.resolve()), *key])}-unreadable"
     known = _folder() / f"{prefix}-{_stamps(root, paths)}.json"
     if cache == "none":
-        return _unreadable(paths)
+        return _find_unreadable(paths)
     if not known.exists():
-        with _only_one(prefix, known) as missing:
+        with _exclusive(prefix, known) as missing:
             if missing:
                 aside = known.with_suffix(".tmp")
-                aside.write_text(json.dumps(_unreadable(paths)))
+                aside.write_text(json.dumps(_find_unreadable(paths)))
                 aside.replace(known)
     return {int(index): problem for index, problem in json.loads(known.read_text()).items()}
 
 
-def _unreadable(paths: Sequence[Path]) -> dict[int, str]:
+def _find_unreadable(paths: Sequence[Path]) -> dict[int, str]:
     def problem(path: Path) -> str:
         try:
-            with opened(path) as image:
-                eight_bits(image).load()
+            with open_image(path) as image:
+                to_eight_bits(image).load()
         except UserError as error:
             return str(error)
         return ""
@@ -114,11 +114,11 @@ def _folder() -> Path:
 
 
 @contextmanager
-def _only_one(prefix: str, path: Path) -> Iterator[bool]:
+def _exclusive(prefix: str, path: Path) -> Iterator[bool]:
     """Lock the files of `prefix`, yield whether `path` has to be written, and delete older files afterwards."""
     try:
         _folder().mkdir(parents=True, exist_ok=True)
-        with alone(_folder() / f"{prefix}.lock"):
+        with file_lock(_folder() / f"{prefix}.lock"):
             yield not path.exists()
             for old in _folder().glob(f"{prefix}-*{path.suffix}"):
                 if old != path:
@@ -129,28 +129,28 @@ def _only_one(prefix: str, path: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file: ranks, and the runs of a sweep, start at the same time."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def read_picture(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
+def read_image(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
     """Read an image as (size, size, channels) uint8: upright by EXIF, shorter side resized to `size`, centre-cropped.
 
     Raises:
         UserError: if the file is not a complete image.
     """
-    with opened(path) as image:
-        image = eight_bits(ImageOps.exif_transpose(image)).convert(mode)
+    with open_image(path) as image:
+        image = to_eight_bits(ImageOps.exif_transpose(image)).convert(mode)
         if image.size != (size, size):
             image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
         return np.asarray(image).reshape(size, size, -1)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Iterator[Image.Image]:
     """Open an image, of which only the header is read; errors within the context become a UserError for the file.
 
     Raises:
@@ -160,10 +160,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _bad_picture(path, error) from error
+        raise _image_error(path, error) from error
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
+def to_eight_bits(image: Image.Image) -> Image.Image:
     """Convert a 16-bit grey image to its upper 8 bits, where PIL would clip most values to white; others unchanged.
 
     Raises:
@@ -186,11 +186,11 @@ def _common_size(paths: Sequence[Path]) -> int:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    with opened(path) as image:
+    with open_image(path) as image:
         return image.size
 
 
-def _bad_picture(path: Path, error: Exception) -> UserError:
+def _image_error(path: Path, error: Exception) -> UserError:
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
         return UserError(f"{path}: cannot be read ({first_line(error)})")
     return UserError(f"{path}: not a complete image ({first_line(error)}); remove or replace it")

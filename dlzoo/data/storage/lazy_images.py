@@ -18,7 +18,7 @@ _AHEAD = 3
 _CHUNK = 16
 
 
-class Stored:
+class LazyImages:
     """Images (N, H, W, C) uint8 that are read one by one on access: rows of a file, or image files to decode.
 
     Args:
@@ -37,10 +37,10 @@ class Stored:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take(self, indices: Tensor | slice) -> Stored:
+    def take(self, indices: Tensor | slice) -> LazyImages:
         """Return the images at `indices`, without reading them."""
         _, height, width, channels = self.shape
-        return Stored(self._read, (height, width, channels), self._rows[indices], self.place)
+        return LazyImages(self._read, (height, width, channels), self._rows[indices], self.place)
 
     def __getitem__(self, indices: Tensor | slice) -> Tensor:
         """Read the images at `indices`: (n, H, W, C).
@@ -66,7 +66,7 @@ class Stored:
         return [_pool().submit(fill, number * _CHUNK, part.tolist()) for number, part in enumerate(parts)]
 
 
-class Here:
+class ResidentImages:
     """Images in memory, or on the device: batches are indexed from them."""
 
     def __init__(self, images: Tensor) -> None:
@@ -81,7 +81,7 @@ class Here:
         """Do nothing: no thread is running."""
 
 
-class Ahead:
+class PrefetchedImages:
     """Images whose next batches are prefetched for a device.
 
     Threads gather them in pinned memory, from which a GPU copies asynchronously: neither the host nor the device waits.
@@ -92,8 +92,10 @@ class Ahead:
         device: the device of the batches.
     """
 
-    def __init__(self, images: Tensor | Stored, batches: Callable[[int], Tensor | None], device: torch.device) -> None:
-        self.place = images.place if isinstance(images, Stored) else "memory"
+    def __init__(
+        self, images: Tensor | LazyImages, batches: Callable[[int], Tensor | None], device: torch.device
+    ) -> None:
+        self.place = images.place if isinstance(images, LazyImages) else "memory"
         self._images, self._batches, self._device = images, batches, device
         self._started: dict[int, tuple[Tensor, list[Future]]] = {}
 
@@ -112,7 +114,7 @@ class Ahead:
     def _start(self, indices: Tensor) -> tuple[Tensor, list[Future]]:
         pinned = self._device.type == "cuda"
         out = torch.empty(len(indices), *self._images.shape[1:], dtype=torch.uint8, pin_memory=pinned)
-        if isinstance(self._images, Stored):
+        if isinstance(self._images, LazyImages):
             return out, list(self._images.start(indices, out))
         return out, [_pool().submit(torch.index_select, self._images, 0, indices, out=out)]
 
@@ -123,7 +125,7 @@ class Ahead:
         self._started = {}
 
 
-def moved(values: Tensor, device: torch.device) -> Tensor:
+def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
     """Copy `values` to the device asynchronously."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 

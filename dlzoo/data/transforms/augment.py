@@ -39,29 +39,31 @@ class Resizing(Protocol):
 
 
 @runtime_checkable
-class Boxed(Protocol):
+class BoxAugment(Protocol):
     """An augmentation that moves pixels, and the boxes of objects with them."""
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
 
-    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return the augmented images, and the labels (N, M, 6) of their objects."""
         ...
 
 
-def size_after(augment: Augment, image_size: int) -> int:
+def output_size(augment: Augment, image_size: int) -> int:
     """Return the side of the network's input images."""
     return augment.size(image_size) if isinstance(augment, Resizing) else image_size
 
 
-def in_test(augment: Augment, images: Tensor) -> Tensor:
+def transform_for_test(augment: Augment, images: Tensor) -> Tensor:
     """Transform images for evaluation."""
     return augment.test(images) if isinstance(augment, Resizing) else images
 
 
-def augmented(augment: Augment, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+def augment_with_boxes(augment: Augment, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
     """Augment images and the labels (N, M, 6) of their objects; `augment` is registered with moves=("boxes",)."""
-    return augment.boxed(images, labels, draw) if isinstance(augment, Boxed) else (augment(images, draw), labels)
+    if isinstance(augment, BoxAugment):
+        return augment.augment_boxes(images, labels, draw)
+    return augment(images, draw), labels
 
 
 @AUGMENTS.register("none", source="no augmentation", moves=("boxes",))
@@ -96,7 +98,7 @@ class _Several:
             images = part(images, draw.part(number))
         return images
 
-    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Augment images and the labels of their objects.
 
         Raises:
@@ -106,11 +108,11 @@ class _Several:
             known = [name for name in AUGMENTS.names() if "boxes" in AUGMENTS[name].marks.moves and name != "several"]
             raise UserError(f"augment.steps: {self._unfit[0]} does not move boxes; available: {', '.join(known)}")
         for number, part in enumerate(self._parts):
-            images, labels = augmented(part, images, labels, draw.part(number))
+            images, labels = augment_with_boxes(part, images, labels, draw.part(number))
         return images, labels
 
     def size(self, image_size: int) -> int:
-        return reduce(lambda size, part: size_after(part, size), self._parts, image_size)
+        return reduce(lambda size, part: output_size(part, size), self._parts, image_size)
 
     def test(self, images: Tensor) -> Tensor:
-        return reduce(lambda seen, part: in_test(part, seen), self._parts, images)
+        return reduce(lambda seen, part: transform_for_test(part, seen), self._parts, images)

@@ -41,13 +41,13 @@ def colour_jitter(
         order = draw.uniform("order", 4).argsort(stable=True, dim=1)
         # Contiguous channels: most operations work on one channel.
         pixels = images.contiguous().float()
-        pixels = coloured(pixels, order, torch.stack([*factors, torch.ones_like(turn)], 1), turn)
+        pixels = jitter(pixels, order, torch.stack([*factors, torch.ones_like(turn)], 1), turn)
         return pixels.to(torch.uint8, memory_format=torch.channels_last)
 
     return jittered
 
 
-def coloured(pixels: Tensor, order: Tensor, factors: Tensor, turn: Tensor) -> Tensor:
+def jitter(pixels: Tensor, order: Tensor, factors: Tensor, turn: Tensor) -> Tensor:
     """Change brightness (0), contrast (1), saturation (2) and hue (3) of each sample, in its own `order`.
 
     Args:
@@ -59,13 +59,13 @@ def coloured(pixels: Tensor, order: Tensor, factors: Tensor, turn: Tensor) -> Te
     for kind in order.unbind(1):
         factor = factors.gather(1, kind[:, None])[:, :, None, None]
         kind = kind[:, None, None, None]
-        grey = greyed(pixels)
-        other = torch.where(kind == _SATURATION, grey, torch.where(kind == _CONTRAST, mean_of(grey), 0.0))
-        pixels = torch.where(kind == _HUE, hue_turned(pixels, turn[:, None, None, None]), blend(pixels, other, factor))
+        grey = to_grey(pixels)
+        other = torch.where(kind == _SATURATION, grey, torch.where(kind == _CONTRAST, mean_level(grey), 0.0))
+        pixels = torch.where(kind == _HUE, shift_hue(pixels, turn[:, None, None, None]), blend(pixels, other, factor))
     return pixels
 
 
-def greyed(pixels: Tensor) -> Tensor:
+def to_grey(pixels: Tensor) -> Tensor:
     """Return ITU-R 601-2 luma, truncated to integers, (N, 1, H, W); one-channel images unchanged."""
     if pixels.shape[1] == 1:
         return pixels
@@ -73,7 +73,7 @@ def greyed(pixels: Tensor) -> Tensor:
     return (red * 0.2989 + green * 0.587 + blue * 0.114).floor_()
 
 
-def mean_of(grey: Tensor) -> Tensor:
+def mean_level(grey: Tensor) -> Tensor:
     """Return the mean of each image, (N, 1, 1, 1). In double a sum of integers is exact, in any order."""
     return grey.mean((1, 2, 3), keepdim=True, dtype=torch.float64).float()
 
@@ -85,7 +85,7 @@ def blend(pixels: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     return mixed.add_(2**-10).clamp_(0, 255).floor_()
 
 
-def hue_turned(pixels: Tensor, turn: Tensor) -> Tensor:
+def shift_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     """Shift the hue of HSV by `turn` (N, 1, 1, 1), 1 being a full circle; one-channel images are unchanged."""
     if pixels.shape[1] == 1:
         return pixels

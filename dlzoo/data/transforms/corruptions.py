@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dlzoo.core.rng import Draw
 from dlzoo.data.transforms.augment import Augment
-from dlzoo.data.transforms.filters import blurred
+from dlzoo.data.transforms.filters import gaussian_blur
 
 Shift = Literal["none", "brightness", "blur", "noise"]
 
@@ -19,12 +19,12 @@ _BLUR = (0.4, 0.6, 0.7, 0.8, 1.0)
 _NOISE = (0.04, 0.06, 0.08, 0.09, 0.10)
 
 
-def shifted(kind: Shift, severity: int) -> Augment:
+def make_shift(kind: Shift, severity: int) -> Augment:
     """Return a corruption, (uint8 images (N, C, H, W), draw) -> corrupted images; `severity` is 1 to 5."""
     if kind == "brightness":
         return lambda images, draw: _brighter(images, 255 * _BRIGHTER[severity - 1])
     if kind == "blur":
-        return lambda images, draw: _bytes(blurred(images, _BLUR[severity - 1]))
+        return lambda images, draw: _bytes(gaussian_blur(images, _BLUR[severity - 1]))
     if kind == "noise":
         return lambda images, draw: _noisy(images, draw, 255 * _NOISE[severity - 1])
     return lambda images, draw: images

@@ -23,7 +23,7 @@ Size = Literal[3, 5, 7]
 )
 def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """Median filter of `size` x `size` pixels, with probability `p`"""
-    return _sometimes(p, lambda images: median_of(_neighbours(images, size // 2)))
+    return _with_probability(p, lambda images: elementwise_median(_neighbours(images, size // 2)))
 
 
 @AUGMENTS.register(
@@ -32,7 +32,7 @@ def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
 def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """Mean filter of `size` x `size` pixels, with probability `p`"""
     ones = [1.0] * size
-    return _sometimes(p, lambda images: correlated(_planes(images), ones, ones).div_(size * size).round_())
+    return _with_probability(p, lambda images: correlate(_planes(images), ones, ones).div_(size * size).round_())
 
 
 @AUGMENTS.register(
@@ -40,7 +40,7 @@ def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
 )
 def gaussian(*, sigma: Positive = 1.0, p: Fraction = 0.5) -> Augment:
     """Gaussian filter, with probability `p`: weights exp(-(x^2 + y^2) / (2 sigma^2)), truncated at 4 sigma"""
-    return _sometimes(p, lambda images: blurred(images, sigma).round_())
+    return _with_probability(p, lambda images: gaussian_blur(images, sigma).round_())
 
 
 @AUGMENTS.register("sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators", moves=("boxes",))
@@ -50,19 +50,19 @@ def sobel(*, p: Fraction = 0.5) -> Augment:
 
     def edges(images: Tensor) -> Tensor:
         pixels = _planes(images)
-        down, across = correlated(pixels, slope, smooth), correlated(pixels, smooth, slope)
+        down, across = correlate(pixels, slope, smooth), correlate(pixels, smooth, slope)
         # The steepest edge, from 0 to 255 in both directions, gives 255: nothing is clipped.
         return (down.square_() + across.square_()).div_(32).sqrt_().round_()
 
-    return _sometimes(p, edges)
+    return _with_probability(p, edges)
 
 
-def blurred(images: Tensor, sigma: float) -> Tensor:
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur uint8 (N, C, H, W) -> float32 from 0 to 255, not rounded."""
     reach = int(4 * sigma + 0.5)
     weights = [math.exp(-0.5 * (place / sigma) ** 2) for place in range(-reach, reach + 1)]
     weights = [weight / sum(weights) for weight in weights]
-    return correlated(_planes(images), weights, weights).clamp_(0, 255)
+    return correlate(_planes(images), weights, weights).clamp_(0, 255)
 
 
 def _planes(images: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def _planes(images: Tensor) -> Tensor:
     return images.contiguous().float()
 
 
-def correlated(pixels: Tensor, down: list[float], across: list[float]) -> Tensor:
+def correlate(pixels: Tensor, down: list[float], across: list[float]) -> Tensor:
     """Correlate float (N, C, H, W) with a separable kernel: `down` vertically, then `across` horizontally."""
     return _along(_along(pixels, down, 2), across, 3)
 
@@ -94,11 +94,11 @@ def _neighbours(images: Tensor, reach: int) -> list[Tensor]:
     return [padded[:, :, row : row + height, column : column + width] for row in places for column in places]
 
 
-def median_of(planes: list[Tensor]) -> Tensor:
+def elementwise_median(planes: list[Tensor]) -> Tensor:
     """Return the elementwise median of an odd number of tensors.
 
-    Forgetful selection: of any (n + 3) / 2 of the n, neither the smallest nor the largest can be the median. Drop both, add
-    the next one, and repeat. It uses minima and maxima of tensors only: 30 times as fast as sorting at each pixel.
+    Forgetful selection: of any (n + 3) / 2 of the n, neither the smallest nor the largest can be the median. Drop
+    both, add the next one, and repeat. It uses minima and maxima of tensors only: 30 times as fast as sorting at each pixel.
     """
     kept, waiting = list(planes[: len(planes) // 2 + 2]), list(planes[len(planes) // 2 + 2 :])
     while len(kept) > 1:
@@ -111,7 +111,7 @@ def median_of(planes: list[Tensor]) -> Tensor:
     return kept[0]
 
 
-def _sometimes(p: float, change: Callable[[Tensor], Tensor]) -> Augment:
+def _with_probability(p: float, change: Callable[[Tensor], Tensor]) -> Augment:
     def filtered(images: Tensor, draw: Draw) -> Tensor:
         chosen = (draw.uniform("filter") < p)[:, None, None, None]
         return torch.where(chosen, change(images).to(torch.uint8, memory_format=torch.channels_last), images)

@@ -33,28 +33,28 @@ def flip_crop(*, padding: Padding | None = None) -> Augment:
 
 
 @AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", moves=("boxes",))
-class Mirror:
+class RandomFlip:
     """A horizontal flip of half of the images"""
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        return torch.where(_mirrored(draw)[:, None, None, None], images.flip(3), images)
+        return torch.where(_flip_mask(draw)[:, None, None, None], images.flip(3), images)
 
-    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         left, top, right, bottom, *rest = labels.unbind(-1)
         width = images.shape[3]
         flipped = torch.stack([width - right, top, width - left, bottom, *rest], -1)
-        return self(images, draw), torch.where(_mirrored(draw)[:, None, None], flipped, labels)
+        return self(images, draw), torch.where(_flip_mask(draw)[:, None, None], flipped, labels)
 
 
 @AUGMENTS.register("alexnet", source="Krizhevsky et al. 2012 (NIPS), section 4.1")
-class SmallerWindow:
+class RandomCrop:
     """A random crop of 7/8 of the side (224 of 256), and a random flip; in evaluation the centre crop"""
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         height, width = images.shape[2:]
         rows, columns = self.size(height), self.size(width)
         top, left = draw.integers("row", height - rows + 1), draw.integers("column", width - columns + 1)
-        return _windows(images, top, left, _mirrored(draw), rows, columns)
+        return _windows(images, top, left, _flip_mask(draw), rows, columns)
 
     def size(self, image_size: int) -> int:
         return max(1, image_size * 7 // 8)
@@ -74,10 +74,10 @@ def resized_crop(*, smallest_area: Fraction = 0.08, flip: bool = True) -> Augmen
 
     def enlarged(images: Tensor, draw: Draw) -> Tensor:
         height, width = images.shape[2:]
-        rows, columns = box_sides(draw, height, width, smallest_area)
+        rows, columns = crop_sizes(draw, height, width, smallest_area)
         top = (draw.uniform("row") * (height - rows + 1)).floor()
         left = (draw.uniform("column") * (width - columns + 1)).floor()
-        return resized(images, top, left, rows, columns, _mirrored(draw) if flip else None)
+        return resize_window(images, top, left, rows, columns, _flip_mask(draw) if flip else None)
 
     return enlarged
 
@@ -88,7 +88,7 @@ def padded_window(images: Tensor, draw: Draw, padding: int | None, *, flip: bool
     pad = max(height, width) // 8 if padding is None else padding
     top, left = draw.integers("row", 2 * pad + 1), draw.integers("column", 2 * pad + 1)
     padded = F.pad(images, (pad, pad, pad, pad))
-    return _windows(padded, top, left, _mirrored(draw) if flip else None, height, width)
+    return _windows(padded, top, left, _flip_mask(draw) if flip else None, height, width)
 
 
 def hole(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | int]) -> Tensor:
@@ -102,7 +102,7 @@ def hole(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | 
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def box_sides(draw: Draw, height: int, width: int, smallest_area: float) -> tuple[Tensor, Tensor]:
+def crop_sizes(draw: Draw, height: int, width: int, smallest_area: float) -> tuple[Tensor, Tensor]:
     """Return rows and columns, (N,) integers each, of random crops: the first of ten that fits into the image."""
     # In double: exp rounds differently in its vectorised loop and in the remainder of a tensor.
     area = height * width * (smallest_area + (1 - smallest_area) * draw.uniform("area", _TRIES).double())
@@ -117,7 +117,7 @@ def box_sides(draw: Draw, height: int, width: int, smallest_area: float) -> tupl
     return rows, torch.where(fits.any(1), columns.gather(1, first)[:, 0], all_columns)
 
 
-def resized(
+def resize_window(
     images: Tensor, top: Tensor, left: Tensor, rows: Tensor, columns: Tensor, mirror: Tensor | None = None
 ) -> Tensor:
     """Resize the window at (top, left) of (rows, columns), (N,) each, to the size of the image; bilinear."""
@@ -138,7 +138,7 @@ def _places(length: int, start: Tensor, side: Tensor) -> Tensor:
     return (2 * places + 1) / length - 1
 
 
-def _mirrored(draw: Draw) -> Tensor:
+def _flip_mask(draw: Draw) -> Tensor:
     return draw.uniform("flip") < 0.5
 
 

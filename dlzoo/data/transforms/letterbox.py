@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from dlzoo.data.storage.decode import eight_bits, opened
+from dlzoo.data.storage.decode import open_image, to_eight_bits
 
 #: letterbox keeps the aspect ratio and pads with grey, as Darknet does; stretch resizes both sides to the square's.
 Fit = Literal["letterbox", "stretch"]
@@ -30,29 +30,29 @@ def inside(sizes: Tensor, side: int, fit: Fit) -> Tensor:
     return torch.cat([corner, corner + extent], -1)
 
 
-def placed(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
+def to_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     """Transform boxes (N, ..., 4) from pixels of N images of `sizes` (N, 2) to pixels of the canvas."""
     scale, shift = _scale_and_shift(boxes, sizes, side, fit)
     return boxes * scale + shift
 
 
-def original(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
+def from_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     """Transform boxes (N, ..., 4) from pixels of the canvas to those of N images of `sizes` (N, 2), clipped to them."""
     scale, shift = _scale_and_shift(boxes, sizes, side, fit)
     limits = _beside(sizes.repeat(1, 2), boxes)
     return ((boxes - shift) / scale).clamp(min=torch.zeros_like(limits), max=limits)
 
 
-def open_picture(path: Path, *, as_stored: bool = False) -> Image.Image:
+def load_image(path: Path, *, as_stored: bool = False) -> Image.Image:
     """Read an image in RGB, rotated by its EXIF orientation unless `as_stored`.
 
     Raises:
         UserError: if the file is not a complete image.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         if not as_stored and _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
-        return eight_bits(image).convert("RGB")
+        return to_eight_bits(image).convert("RGB")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def _orientation(image: Image.Image) -> int:
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def fitted_picture(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
+def fit_to_square(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
     """Resize an image bilinearly onto its canvas: (side, side, channels) uint8."""
     left, top, right, bottom = inside(torch.tensor([image.size]), side, fit)[0].tolist()
     small = np.asarray(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR))

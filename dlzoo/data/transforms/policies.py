@@ -17,7 +17,7 @@ from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.geometry import hole, padded_window
-from dlzoo.data.transforms.randaugment_ops import OPERATIONS, operate
+from dlzoo.data.transforms.randaugment_ops import OPERATIONS, apply_operations
 
 #: The maximum magnitude; magnitudes are integers.
 _LEVELS = 30
@@ -34,7 +34,7 @@ def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: b
 
     def augmented(images: Tensor, draw: Draw) -> Tensor:
         height, width = images.shape[2:]
-        reach = _reaches("narrow", height, width, images.device)
+        reach = _max_magnitudes("narrow", height, width, images.device)
         for number in range(operations):
             images = _random_operation(images, draw.part(number), reach, magnitude)
         return padded_window(images, draw, None, flip=flip)
@@ -71,18 +71,18 @@ def strong(*, flip: bool = True, hole_side: Fraction = 0.5) -> Augment:
 
 def _trivial(images: Tensor, draw: Draw) -> Tensor:
     height, width = images.shape[2:]
-    reach = _reaches("wide", height, width, images.device)
+    reach = _max_magnitudes("wide", height, width, images.device)
     return _random_operation(images, draw, reach, draw.integers("magnitude", _LEVELS + 1))
 
 
 def _random_operation(images: Tensor, draw: Draw, reach: Tensor, level: Tensor | int) -> Tensor:
     operation = draw.integers("operation", len(OPERATIONS))
     sign = torch.where(draw.uniform("sign") < 0.5, -1.0, 1.0)
-    return operate(images, operation, reach[operation] * sign * level / _LEVELS)
+    return apply_operations(images, operation, reach[operation] * sign * level / _LEVELS)
 
 
 @lru_cache(maxsize=8)  # copying a table to a device makes the host wait
-def _reaches(space: Literal["narrow", "wide"], height: int, width: int, device: torch.device) -> Tensor:
+def _max_magnitudes(space: Literal["narrow", "wide"], height: int, width: int, device: torch.device) -> Tensor:
     """Return the magnitude of each operation at the highest level, (14,), for RandAugment or TrivialAugment."""
     if space == "narrow":
         shear, angle, factor, bits = 0.3, 30.0, 0.9, 4.0

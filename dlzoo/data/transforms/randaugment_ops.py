@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.data.transforms.colour import blend, greyed, mean_of
+from dlzoo.data.transforms.colour import blend, mean_level, to_grey
 
 #: By index. A magnitude of 0 is the identity: pixels per pixel for shears, pixels, degrees, factor - 1 for brightness
 #: to sharpness, bits removed, and the distance of the threshold from 1. The last two and identity have no magnitude.
@@ -25,7 +25,7 @@ OPERATIONS = (
 )
 
 
-def operate(images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+def apply_operations(images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     """Apply one operation to each image.
 
     Args:
@@ -35,10 +35,10 @@ def operate(images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     """
     chosen = _Chosen(operation, magnitude)
     images = images.contiguous()
-    grey = greyed(images.float())
-    pixels = _looked_up(images, grey, chosen)
-    pixels = _blended(pixels, grey, chosen)
-    return _moved(pixels, chosen).to(torch.uint8, memory_format=torch.channels_last)
+    grey = to_grey(images.float())
+    pixels = _apply_tables(images, grey, chosen)
+    pixels = _apply_blends(pixels, grey, chosen)
+    return _apply_warps(pixels, chosen).to(torch.uint8, memory_format=torch.channels_last)
 
 
 class _Chosen:
@@ -55,7 +55,7 @@ class _Chosen:
         return self._magnitude * self.where(name)
 
 
-def _looked_up(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
+def _apply_tables(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
     """Apply the operations that map the levels of a channel; return float pixels (N, C, H, W)."""
     count, channels, height, width = images.shape
     levels = images.view(count, channels, 1, height * width)
@@ -66,7 +66,7 @@ def _looked_up(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
     stretched = (table - low) / ((high - low).clamp(min=1) / 255)
     table = torch.where(chosen.where("autocontrast") & (high > low), stretched, table)
     factor = 1 + chosen.magnitude("brightness") + chosen.magnitude("contrast")
-    table = blend(table, mean_of(grey) * chosen.where("contrast"), factor)
+    table = blend(table, mean_level(grey) * chosen.where("contrast"), factor)
     inverted = chosen.where("solarize") & (table >= 255 * (1 - chosen.magnitude("solarize").abs()))
     table = torch.where(inverted, 255 - table, table)
     step = chosen.magnitude("posterize").abs().round().exp2()
@@ -91,13 +91,13 @@ def _equalized(places: Tensor, high: Tensor) -> Tensor:
     return torch.where(step > 0, table, torch.arange(256, device=places.device, dtype=torch.float32))
 
 
-def _blended(pixels: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
+def _apply_blends(pixels: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
     """Apply the operations that blend each pixel with its grey value or its neighbourhood."""
-    other = torch.where(chosen.where("colour"), grey, _softened(pixels))
+    other = torch.where(chosen.where("colour"), grey, _smooth(pixels))
     return blend(pixels, other, 1 + chosen.magnitude("colour") + chosen.magnitude("sharpness"))
 
 
-def _softened(pixels: Tensor) -> Tensor:
+def _smooth(pixels: Tensor) -> Tensor:
     """Smooth with a 3 x 3 kernel of weight 5 in the centre and 1 elsewhere; border pixels are unchanged."""
     inner = pixels[:, :, 1:-1, 1:-1]
     columns = (pixels[:, :, :, :-2] + pixels[:, :, :, 1:-1]).add_(pixels[:, :, :, 2:])
@@ -107,7 +107,7 @@ def _softened(pixels: Tensor) -> Tensor:
     return soft
 
 
-def _moved(pixels: Tensor, chosen: _Chosen) -> Tensor:
+def _apply_warps(pixels: Tensor, chosen: _Chosen) -> Tensor:
     """Apply the geometric operations. Shears keep the upper left corner fixed."""
     height, width = pixels.shape[2:]
     angle = (chosen.magnitude("rotate").double() * (math.pi / 180))[:, 0]
