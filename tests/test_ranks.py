@@ -16,6 +16,7 @@ from dlzoo.builder import execute as execution
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.builder.launch import RankError
 from dlzoo.builder.model import build
+from dlzoo.builder.run_checks import check_ranks
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.config.device import hardware, processes
@@ -204,9 +205,9 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         UserError, match=r"has trainer.devices=1, trainer.nodes=1, but 2 ranks were started for 1 devices"
     ):
-        execution._check_ranks(run, compose([*CONV]), 1, 2, Rank(0, 2))
+        check_ranks(run, compose([*CONV]), 1, 2, Rank(0, 2))
     with pytest.raises(UserError, match=r"was started on 4 devices and cannot resume on 2"):
-        execution._check_ranks(run, compose([*CONV]), 2, 4, Rank(0, 2))
+        check_ranks(run, compose([*CONV]), 2, 4, Rank(0, 2))
     other = json.dumps({"seed": 1})
     monkeypatch.setattr(distributed, "gathered", lambda value: [value, other if isinstance(value, str) else value])
     with pytest.raises(UserError, match="differs between ranks"):

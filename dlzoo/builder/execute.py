@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,15 +17,16 @@ from rich.console import Console
 
 from dlzoo import config as configs
 from dlzoo.builder import summary
+from dlzoo.builder.failures import one_line_errors
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.profile import without_weights
+from dlzoo.builder.run_checks import check_ranks, check_unchanged
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
 from dlzoo.config.device import hardware, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
-from dlzoo.core.distributed import Rank
-from dlzoo.core.errors import Interrupted, UserError, first_line
+from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.recipe import Record
@@ -122,7 +122,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         with distributed.joined(hardware(settings)[0] if ranks > 1 else "cpu") as rank:
             if any(distributed.gathered(finished)):  # another process finished it before one of the ranks read it
                 return Run(run.path, run.read()["metrics"])
-            _check_ranks(run, config, ranks, before.get("ranks", rank.world), rank)
+            check_ranks(run, config, ranks, before.get("ranks", rank.world), rank)
             if rank.leads:
                 _lead(run, config, before, console, callbacks)
             else:
@@ -144,21 +144,6 @@ def _launch(run: RunDir, settings: TrainerSettings, ranks: int, *, quiet: bool) 
         raise
 
 
-def _check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Rank) -> None:
-    """Check that all ranks run the same run.
-
-    Raises:
-        UserError: if their number is not that of the config or of the run's start, or they read different configs.
-    """
-    if rank.world != expected:
-        settings = ", ".join(f"trainer.{key}={config['trainer'][key]}" for key in ("devices", "nodes"))
-        raise UserError(f"{run.config_file} has {settings}, but {rank.world} ranks were started for {expected} devices")
-    if rank.world != begun:
-        raise UserError(f"{run.path} was started on {begun} devices and cannot resume on {rank.world}; start a new run")
-    if len(set(distributed.gathered(json.dumps(config, sort_keys=True)))) > 1:
-        raise UserError(f"{run.config_file} differs between ranks; put {run.path} on storage that all ranks share")
-
-
 def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console, callbacks: Sequence[Callback]) -> None:
     """Run the run and record its state: the part of a single process, or of rank 0 of several."""
     started = perf_counter()
@@ -166,12 +151,12 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
     def wall_seconds() -> float:
         return before.get("wall_seconds", 0.0) + perf_counter() - started
 
-    with _plain_errors(run), run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
+    with one_line_errors(run), run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
         if run.read()["state"] == "finished" and not distributed.several():
             return  # another process finished it before we held the lock
         try:
             run.update(state="running", error=None, versions=environment.versions(), git_commit=checkout.git_commit())
-            with _plain_errors(run):
+            with one_line_errors(run):
                 _run(run, config, before, console, stop, callbacks)
             run.update(state="finished", finished=now(), wall_seconds=wall_seconds())
             summary.after(console, run.path, run.read())
@@ -186,31 +171,9 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
             raise
 
 
-@contextmanager
-def _plain_errors(run: RunDir) -> Iterator[None]:
-    """Turn errors of a full disk, exhausted memory or a missing compiler into a one-line UserError."""
-    try:
-        yield
-    except OSError as error:  # a folder that cannot be written, a disk that is full
-        raise UserError(f"{run.path}: {error}") from error
-    except (RuntimeError, MemoryError, OverflowError) as error:
-        if isinstance(error, OverflowError) or "without overflow" in str(error):
-            raise UserError(
-                f"a setting is too large to compute with ({first_line(error)}); check the optimizer.* settings"
-            ) from error
-        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
-            raise UserError(f"out of memory ({first_line(error)}); choose a smaller data.batch_size, "
-                            "trainer.accumulate > 1, or a smaller model") from error  # fmt: skip
-        if "C++ compiler" in str(error):
-            raise UserError(
-                "trainer.compile=true needs a C++ compiler; install g++ or clang++, or leave it out"
-            ) from error
-        raise
-
-
 def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
     """Run the part of a rank other than rank 0: the same training, without files or output."""
-    with signals() as stop, _plain_errors(run):
+    with signals() as stop, one_line_errors(run):
         made = _assembled(run, config, before)
         with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
             made.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
@@ -255,7 +218,7 @@ def _run(
     callbacks: Sequence[Callback],
 ) -> None:
     """Train, test, record the results and draw the plots."""
-    _refuse_change(run, config, before, callbacks)
+    check_unchanged(run, config, before, callbacks)
     if not distributed.several():
         take_training(run)
         before = run.read()
@@ -265,7 +228,7 @@ def _run(
     try:
         made = _assembled(run, config, before, log.scalars, callbacks)
         stop.check()
-        task, schedule = made.task, made.task.schedule
+        task = made.task
         origin = {"init_from": before.get("init_from")} if checkpoint else {}
         run.update(**made.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
         summary.before(console, run.path, run.read())
@@ -278,54 +241,39 @@ def _run(
         selected = made.load(run.selected_checkpoint())
         metrics = made.test([stop, display])
         stop.check()
-        clock = task.state.clock
-        log.scalars(clock, schedule.epochs_at(clock), metrics)
-        kept = (
-            ("train/",) if "training_taken" in before else ("train/", "val/")
-        )  # validation metrics belong to the source run
-        run.write_predictions(task.tested.predictions())
-        run.update(
-            metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
-            tested=task.tested.count,
-            by_class=task.tested.by_class(),
-            zero_weights=made.zero_weights(),
-            selected_epoch=schedule.epochs_at(selected["clock"]),
-            steps=clock,
-            images_per_second=clock * made.data.batch_size / max(task.state.train_seconds, 1e-9),
-            peak_memory_bytes=environment.peak_memory(made.accelerator),
-            data_cache=task.loaders.train.images.place,
-        )
-        drawn = draw(made, Tested(task, made.data, read_metrics(run.metrics_file), run.path.name))
-        for name, figure in drawn.items():
-            log.picture(name, figure, clock)
-        run.update(pictures=list(drawn))
+        _record_results(run, made, log, selected, metrics)
         log.hyperparameters(flat(config), metrics)
     finally:
         log.close()
 
 
+def _record_results(
+    run: RunDir, made: Assembled, log: MetricLog, selected: dict[str, Any], metrics: dict[str, float]
+) -> None:
+    """Write metrics, predictions and plots of a tested run; `selected` is the training state of its checkpoint."""
+    task, schedule = made.task, made.task.schedule
+    clock = task.state.clock
+    log.scalars(clock, schedule.epochs_at(clock), metrics)
+    # Validation metrics of a reused training belong to its source run.
+    kept = ("train/",) if "training_taken" in run.read() else ("train/", "val/")
+    run.write_predictions(task.tested.predictions())
+    run.update(
+        metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
+        tested=task.tested.count,
+        by_class=task.tested.by_class(),
+        zero_weights=made.zero_weights(),
+        selected_epoch=schedule.epochs_at(selected["clock"]),
+        steps=clock,
+        images_per_second=clock * made.data.batch_size / max(task.state.train_seconds, 1e-9),
+        peak_memory_bytes=environment.peak_memory(made.accelerator),
+        data_cache=task.loaders.train.images.place,
+    )
+    plots = draw(made, Tested(task, made.data, read_metrics(run.metrics_file), run.path.name))
+    for name, figure in plots.items():
+        log.picture(name, figure, clock)
+    run.update(pictures=list(plots))
+
+
 def draw(made: Assembled, tested: Tested) -> dict[str, Figure]:
     """Return {name: plot} of a run after its test."""
     return made.spec.plots(tested)
-
-
-def _refuse_change(run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback]) -> None:
-    """Check that a run resumes with the config and callbacks that it started with.
-
-    Raises:
-        UserError: if its config was edited, or the callbacks differ.
-    """
-    names = [type(callback).__name__ for callback in callbacks]
-    if before.get("callbacks", names) != names:
-        raise UserError(
-            f"{run.path} was started with callbacks={before['callbacks']}, not {names}; resume it with"
-            f" dlzoo.train(['resume={run.path}'], callbacks=[...])"
-        )
-    now, then = flat(config), flat(before["config"])
-    edited = [key for key in now if now[key] != then.get(key)]
-    if edited:
-        key = edited[0]
-        raise UserError(
-            f"{run.config_file} was edited after the run was created ({key}: {then.get(key)} -> {now[key]});"
-            " start a new run"
-        )

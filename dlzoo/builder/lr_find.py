@@ -87,16 +87,21 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     lr_range(found.rates, found.losses, found.suggestion, name).savefig(found.dir / "lr_find.png", dpi=120)
     content = {"config": config, "rates": rates, "losses": losses, "suggestion": found.suggestion}
     write_atomically(found.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
-    grew = len(losses) < steps
+    _print(console, found, lowest, high if len(losses) >= steps else None, overrides)
+    return found
+
+
+def _print(console: Console, found: RangeTest, lowest: float, high: float | None, overrides: Sequence[str]) -> None:
+    """Print the result; `high` is the end of the range, or None if the loss diverged before it."""
+    end = f"the loss diverged at {found.rates[-1]:.2g}" if high is None else f"tested up to {high:g}"
+    rate = f"optimizer.lr={found.suggestion:.2g}"
     for line in (
-        f"suggestion  optimizer.lr={suggestion:.2g}: the loss falls there, and is still stable at ten times this rate",
-        f"lowest      at {lowest:.2g}; "
-        + (f"the loss diverged at {rates[-1]:.2g}" if grew else f"tested up to {high:g}"),
+        f"suggestion  {rate}: the loss falls there, and is still stable at ten times this rate",
+        f"lowest      at {lowest:.2g}; {end}",
         f"plot        {found.dir / 'lr_find.png'}",
-        f"next        python train.py {shlex.join([*overrides, f'optimizer.lr={suggestion:.2g}'])}",
+        f"next        python train.py {shlex.join([*overrides, rate])}",
     ):
         console.print(Text(line), soft_wrap=True)
-    return found
 
 
 def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:

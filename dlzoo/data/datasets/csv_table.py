@@ -60,11 +60,7 @@ def csv_table(
     for table in tables:
         _refuse_missing(table, targets)
     by_class = _task(task, train, targets) == "classify"
-    if not by_class:
-        labels = [torch.stack([_numbers(table, name) for name in targets], 1) for table in tables]
-        classes = targets
-    else:
-        classes, labels = _classes(targets[0], tables)
+    classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
     splits = [Split(_coded(table, columns), label) for table, label in zip(tables, labels, strict=True)]
     if test is None:
         splits = cut(splits[0], 0.2, seed=0, by_class=by_class)
@@ -114,6 +110,11 @@ def _refuse_missing(table: CsvFile, targets: tuple[str, ...]) -> None:
                 f"{table.path}: the target {name!r} is missing in {len(lines)} of {len(table.lines)} rows;"
                 f" fill in or remove line {shown}"
             )
+
+
+def _targets(names: tuple[str, ...], tables: list[CsvFile]) -> list[Tensor]:
+    """Return the numbers to predict of each table: (N, D) float64."""
+    return [torch.stack([_numbers(table, name) for name in names], 1) for table in tables]
 
 
 def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Tensor]]:
