@@ -29,8 +29,8 @@ def box_pairs(*, points: Annotated[int, Bounds(minimum=1, maximum=5000)] = 100, 
     """`points` places x 7 areas x 7 aspect ratios of start boxes x 7 aspect ratios of targets at (10, 10)
 
     A row has the index of the pair, and both boxes as centre, width and height; the labels are the corners of the
-    target (of area 1). The places are uniform in a circle of radius 3. All splits are the same data: the simulation does
-    not test generalisation. The paper has 5,000 points, 1,715,000 pairs.
+    target (of area 1). The places are uniform in a circle of radius 3. All splits are the same data: generalisation is
+    not tested. The paper has 5,000 points, 1,715,000 pairs.
     """
     streams = Streams(draw).draw(torch.arange(points), "box pairs")
     radius, angle = _RADIUS * streams.uniform("radius").double().sqrt(), 2 * math.pi * streams.uniform("angle").double()
