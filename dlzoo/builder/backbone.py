@@ -51,9 +51,9 @@ def make_backbone(
     count as used by the model.
     """
     backbone = entry.marks.backbone if backbone == "default" else backbone
-    knobs = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
-    inner = BACKBONES[knobs.pop("name")]
-    pretrained = bool(knobs.pop("pretrained", False))
+    settings = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
+    inner = BACKBONES[settings.pop("name")]
+    pretrained = bool(settings.pop("pretrained", False))
     shared = entry.marks.shared_parts
     own = {
         kind: part if part != "default" or kind not in shared else getattr(entry.marks, kind)
@@ -63,7 +63,7 @@ def make_backbone(
     if not pretrained:
         own["head"] = "gap"  # its outputs are not used, and the other heads are large
     own_parts = make_parts(inner, own)
-    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **knobs)
+    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **settings)
     parts.taken |= own_parts.taken
     for kind, offers in own_parts.offered.items():
         parts.offered.setdefault(kind, set()).update(offers)

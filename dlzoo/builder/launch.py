@@ -90,7 +90,7 @@ def parent_death_env(number: signal.Signals) -> dict[str, str]:
 
 
 def end_with_parent() -> None:
-    """Request the parent-death signal, in a process that was started with the variables of `bound`."""
+    """Request the parent-death signal, in a process that was started with the variables of `parent_death_env`."""
     if _PARENT not in os.environ:
         return
     parent, number = map(int, os.environ[_PARENT].split())

@@ -16,7 +16,7 @@ from dlzoo.core.registries import LOSSES, MODELS, PARTS, REGISTRIES, TASKS
 from dlzoo.core.registry import Entry
 
 
-def build(choice: str, name: str, **knobs: Any) -> Any:
+def build(choice: str, name: str, **settings: Any) -> Any:
     """Build an entry of a registry: build("act", "mish") is a module, build("norm", "gn", num_groups=8) a factory.
 
     A factory is called with the arguments that depend on the place in a network, such as the number of channels.
@@ -26,16 +26,16 @@ def build(choice: str, name: str, **knobs: Any) -> Any:
     """
     if choice not in REGISTRIES:
         raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), REGISTRIES)}")
-    return REGISTRIES[choice].build(name, **knobs)
+    return REGISTRIES[choice].build(name, **settings)
 
 
-def build_loss(name: str, **knobs: Any) -> nn.Module:
+def build_loss(name: str, **settings: Any) -> nn.Module:
     """Build a loss, called as loss(input, target).
 
     Raises:
         UserError: as `build`.
     """
-    return LOSSES.build(name, **knobs)
+    return LOSSES.build(name, **settings)
 
 
 def build_model(

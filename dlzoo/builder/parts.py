@@ -74,8 +74,8 @@ def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..
         return Maker(partial(_make_given, registry.choice, part), _needs_of(registry, part), settings)
     settings, _ = registry.from_section(part)  # an invalid setting is an error here, not inside the network
     entry = registry[part["name"]]
-    knobs = {name: value for name, value in part.items() if name in entry.knobs}
-    return Maker(lambda **place: entry.build(wiring=place, **knobs), entry.marks.needs, settings)
+    own_settings = {name: value for name, value in part.items() if name in entry.knobs}
+    return Maker(lambda **place: entry.build(wiring=place, **own_settings), entry.marks.needs, settings)
 
 
 def _needs_of(registry: Registry, part: nn.Module | Callable[..., Any]) -> str:

@@ -25,14 +25,14 @@ def without_weights(config: Config) -> Config:
 
 def network_from_config(config: Config, wiring: dict[str, Any]) -> nn.Module:
     """Build the network that a config describes; `wiring` has the injected arguments, such as num_classes."""
-    knobs = dict(config["model"])
+    settings = dict(config["model"])
     kinds = (*PARTS, "init", "backbone")
     parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in kinds}
-    return build_model(knobs.pop("name"), **wiring, **parts, **knobs)
+    return build_model(settings.pop("name"), **wiring, **parts, **settings)
 
 
 def build_checked(config: Config, wiring: dict[str, Any]) -> nn.Module:
-    """Build the network as `network_of` does; errors name the model.
+    """Build the network as `network_from_config` does; errors name the model.
 
     Raises:
         UserError: if it cannot be built.

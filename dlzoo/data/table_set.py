@@ -159,8 +159,8 @@ class TableSet(DataSet):
         features = comb(numbers + self.degree, self.degree) - 1
         features += sum(len(c.categories) if self.encode == "one_hot" else 1 for c in self.columns if c.categories)
         if features > _MOST:
-            mend = f"a data.degree below {self.degree}" if self.degree > 1 else "data.encode=ordinal or fewer columns"
-            raise UserError(f"the table has {features:,} features, more than the maximum of {_MOST:,}; choose {mend}")
+            remedy = f"a data.degree below {self.degree}" if self.degree > 1 else "data.encode=ordinal or fewer columns"
+            raise UserError(f"the table has {features:,} features, more than the maximum of {_MOST:,}; choose {remedy}")
 
 
 def _rows(split: Split) -> np.ndarray:

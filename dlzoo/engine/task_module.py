@@ -147,11 +147,11 @@ class TaskModule(pl.LightningModule, ABC):
 
     def training_step(self, steps: range, batch_idx: int) -> dict[str, Tensor] | None:
         started, state = perf_counter(), self.state
-        alone, on_cpu = self.context.rank.world == 1, self.device.type == "cpu"
+        single, on_cpu = self.context.rank.world == 1, self.device.type == "cpu"
         for step in steps:
             self._step(step)
             state.clock = step + 1
-            if alone and self.stop_requested:  # ranks agree about it at the end of a range
+            if single and self.stop_requested:  # several ranks agree on it at the end of a range
                 break
             if on_cpu and perf_counter() - self._peeked > _PEEK:
                 state.latest |= self._named(state.window_means())

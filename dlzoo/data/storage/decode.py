@@ -55,7 +55,7 @@ def decode_images(
     again.
 
     Args:
-        read: (path of an image, S) -> (S, S, 3) uint8; default `read_picture`.
+        read: (path of an image, S) -> (S, S, 3) uint8; default `read_image`.
         key: besides `root`, identifies the cache file: writing it deletes older files with the same key only.
 
     Raises:
