@@ -141,7 +141,7 @@ AUGMENTS = Registry(
     "augment",
     "dlzoo.data.transforms",
     "(uint8 images (N, C, H, W), draw) -> uint8 images; one for images with boxes says so, and where it moves pixels"
-    " has `boxed`",
+    " has `augment_boxes`",
     common="dlzoo.data.transforms.settings:AugmentSettings",
     fallback="none",
     marks=AugmentMarks,
