@@ -13,7 +13,7 @@ from dlzoo.boxes.objects import objects
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.split import Split
-from dlzoo.data.transforms.letterbox import Fit, original
+from dlzoo.data.transforms.letterbox import Fit, from_canvas
 
 
 def photo(path: Path, width: int = 30, height: int = 20, **save: Any) -> None:
@@ -34,7 +34,7 @@ def sizes_of(split: Split) -> torch.Tensor:
 def in_pictures(split: Split, fit: Fit = "letterbox") -> list[list[tuple]]:
     """The objects of each image as (x1, y1, x2, y2, class, difficult), in pixels of the picture as it came."""
     found = objects(split.labels)
-    boxes = original(found.boxes, sizes_of(split), split.images.shape[1], fit)
+    boxes = from_canvas(found.boxes, sizes_of(split), split.images.shape[1], fit)
     rows = torch.cat([boxes, found.classes[..., None], found.difficult[..., None]], -1)
     kept = [row[there].tolist() for row, there in zip(rows, found.there, strict=True)]
     return [[tuple(round(value, 3) for value in row) for row in image] for image in kept]

@@ -36,7 +36,7 @@ def test_eval_measures_the_same_again_and_predict_names_classes(pictures: Path, 
 def test_eval_notices_that_the_data_changed(pictures: Path) -> None:
     run = train("model=linear", "data=image_folder", f"data.root={pictures}", "data.batch_size=8", "trainer=debug")
     (pictures / "test" / "dark" / "003.png").unlink()
-    with pytest.raises(UserError, match="the data is not what the run was trained on"):
+    with pytest.raises(UserError, match="the data has changed since the run was trained"):
         evaluate(str(run.dir))
 
 
@@ -65,7 +65,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
         (f"{first.dir} model.hidden=[16,16]", "weights of another model"),
         (f"{first.dir} model.hidden=[17]", "weights of another model"),
         ("absent.pt", "cannot be read as weights"),
-        ("/etc/hostname", "damaged, or no file of weights"),
+        ("/etc/hostname", "damaged, or not a file of weights"),
         (f"{tmp_path}", "is not a run directory"),
     ]:
         origin, *more = wrong.split(" ")
@@ -84,7 +84,7 @@ def test_a_checkpoint_of_another_model_in_a_run_is_one_line() -> None:
     with pytest.raises(UserError, match=r"last\.ckpt: weights of another model"):
         execution.execute(run)
     run.last_checkpoint.write_bytes(b"half")
-    with pytest.raises(UserError, match=r"last\.ckpt: not a whole checkpoint"):
+    with pytest.raises(UserError, match=r"last\.ckpt: damaged, or not a checkpoint of a run"):
         execution.execute(run)
 
 

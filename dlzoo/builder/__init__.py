@@ -1,1 +1,1 @@
-"""A frozen config becomes objects: model, recipe, trainer, and a run from first to last."""
+"""Build model, recipe and trainer from a finalised config, and run it."""

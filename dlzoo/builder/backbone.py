@@ -1,4 +1,4 @@
-"""The weights that a network starts with, and the backbone of a model that has one."""
+"""Initial weights of a network, and the backbone of a model that has one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dlzoo.models.backbone import Backbone
 from dlzoo.models.pretrained import counterpart_of, load_pretrained
 
 
-def filled(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool, norm: Choice) -> nn.Module:
-    """Give the network the weights that it starts with, and return it.
+def load_or_initialise(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool, norm: Choice) -> nn.Module:
+    """Initialise the network, or load its pretrained weights, and return it.
 
     Raises:
-        UserError: for weights that are not there, or an initialisation beside them.
+        UserError: for weights that do not exist, or an initialisation together with pretrained weights.
     """
     name = entry.name
     own = pretrained and "pretrained" not in entry.knobs
     counterpart = counterpart_of(name, _norm_of(entry, norm), entry.marks.torchvision) if own else ""
     if pretrained and init != "default" and not _is_default_init(init, entry):
-        raise UserError(f"model={name}: pretrained weights are an initialisation; leave init out")
+        raise UserError(f"model={name}: pretrained weights replace the initialisation; leave init out")
     if next(network.parameters()).is_meta:
         return network
     settings, fill = _initialisation(init, _usual_init(entry))
@@ -45,15 +45,16 @@ def make_backbone(
     wiring: Mapping[str, Any],
     parts: Parts,
 ) -> Backbone:
-    """Build the backbone of the model `entry`: with the parts that were chosen for both, and with its own otherwise.
+    """Build the backbone of the model `entry`: chosen parts are used in both, otherwise the backbone has its defaults.
 
-    A registration's `shared_parts` names kinds that are the same in both also where nobody chose, unless the backbone
-    is from elsewhere. What the backbone takes counts as taken by the model.
+    For the kinds in a registration's `shared_parts` the model's default is used in both, unless the backbone is a
+    network from elsewhere. Parts that the backbone uses
+    count as used by the model.
     """
     backbone = entry.marks.backbone if backbone == "default" else backbone
-    knobs: dict[str, Any] = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
-    inner = BACKBONES[knobs.pop("name")]
-    pretrained = bool(knobs.pop("pretrained", False))
+    settings: dict[str, Any] = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
+    inner = BACKBONES[settings.pop("name")]
+    pretrained = bool(settings.pop("pretrained", False))
     shared = entry.marks.shared_parts
     own = {
         kind: part if part != "default" or kind not in shared else getattr(entry.marks, kind)
@@ -62,25 +63,25 @@ def make_backbone(
         and ((kind in shared and getattr(inner.marks, kind) != "default") or not _is_usual(kind, part, entry))
     }
     if "pretrained" in inner.knobs:
-        knobs["pretrained"] = pretrained
+        settings["pretrained"] = pretrained
     if inner.marks.head is not None and not pretrained:
-        own["head"] = "gap"  # nobody asks it for classes, and the other heads are large
+        own["head"] = "gap"  # its outputs are not used, and the other heads are large
     own_parts = make_parts(inner, own)
-    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **knobs)
+    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **settings)
     parts.taken |= own_parts.taken
     for kind, offers in own_parts.offered.items():
         parts.offered.setdefault(kind, set()).update(offers)
     usual_init = init == "default" or _is_default_init(init, entry)
     norm = own.get("norm", "default")
-    filled(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
+    load_or_initialise(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
     network.keeps_init = True  # pyright: ignore[reportAttributeAccessIssue]
     return Backbone(network, in_channels=wiring["in_channels"], image_size=wiring["image_size"])
 
 
 def _is_usual(kind: str, part: Choice, entry: Entry) -> bool:
-    """Whether a part is what the registration of a model says."""
-    said = getattr(entry.marks, kind)
-    usual = PARTS[kind].neutral if said is None else said
+    """Return whether a part is the model's registered default."""
+    registered = getattr(entry.marks, kind)
+    usual = PARTS[kind].neutral if registered is None else registered
     if part == "default" or usual is None:
         return part == "default"
     return isinstance(part, str | Mapping) and section(PARTS[kind], part) == section(PARTS[kind], usual)
@@ -95,7 +96,7 @@ def _usual_init(entry: Entry) -> Any:
 
 
 def _is_default_init(init: Choice, entry: Entry) -> bool:
-    """Whether the section of a config is what the model's registration says."""
+    """Return whether a section of a config is the model's registered initialisation."""
     return isinstance(init, Mapping) and dict(init) == section(INITS, _usual_init(entry))
 
 

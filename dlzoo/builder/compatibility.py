@@ -1,4 +1,4 @@
-"""Incompatible choices, refused before anything is built."""
+"""Checks that the choices of a config are compatible, before anything is built."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dlzoo.data.splits import Splits
 
 Config = dict[str, Any]
 
-#: What each kind of target is, in words; offsets count as numbers.
+#: Names of the kinds of target, for messages; offsets count as numbers.
 _WORDS = {"classification": "classes", "regression": "numbers", "boxes": "boxes", "objects": "objects"}
 
 
-def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
-    """Look at whether the choices of a config can meet, on this data and so many processes.
+def check_compatible(config: Config, data: Splits, world: int) -> None:
+    """Check that the choices of a config are compatible with each other, the data and `world` processes.
 
     Raises:
-        UserError: for choices that cannot, with those that could.
+        UserError: for choices that are not, with compatible alternatives.
     """
     task = index.marks("task", data.task)
     _refuse_model(config, data, task)
@@ -37,21 +37,23 @@ def refuse_odd_ones(config: Config, data: Splits, world: int) -> None:
         raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
 
 
-def remarks(config: Config) -> list[str]:
-    """What a user should know of choices that go together all the same."""
+def notes(config: Config) -> list[str]:
+    """Return notes about choices that are allowed but unusual."""
     found, optimizer = [], config["optimizer"]["name"]
     if not _marks("loss", config).learns:
-        found.append(f"loss={config['loss']['name']} has no gradient: nothing will be learnt")
+        found.append(f"loss={config['loss']['name']} has no gradient: the network will not learn")
     still = {"data.batch_size": "full", "augment": "none", "schedule": "constant"}
     chosen = (config["data"]["batch_size"], config["augment"]["name"], config["schedule"]["name"])
-    asked = [f"{key}={wanted}" for (key, wanted), value in zip(still.items(), chosen, strict=True) if value != wanted]
-    if full_precision(config) and asked:
-        found.append(f"optimizer={optimizer} is for a loss that stays the same from step to step: {' '.join(asked)}")
+    advised = [f"{key}={fixed}" for (key, fixed), value in zip(still.items(), chosen, strict=True) if value != fixed]
+    if needs_full_precision(config) and advised:
+        found.append(
+            f"optimizer={optimizer} assumes that the loss function is the same at every step; set {' '.join(advised)}"
+        )
     return found
 
 
-def full_precision(config: Config) -> bool:
-    """Whether the optimizer needs losses to the last digit."""
+def needs_full_precision(config: Config) -> bool:
+    """Return whether the optimizer needs losses in full float32 precision."""
     return _marks("optimizer", config).full_batch
 
 
@@ -61,12 +63,12 @@ def _refuse_model(config: Config, data: Splits, task: TaskMarks) -> None:
         models = _named("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
         sets = _named("data", lambda other: bool({*marks.tasks} & {*other.tasks}))
         raise UserError(
-            f"model={name} is for {_targets_of(marks.tasks)}, and data={of} has {task.targets_are}; choose {models},"
+            f"model={name} is for {_targets_of(marks.tasks)}, but data={of} has {task.targets_are}; choose {models},"
             f" or {sets}"
         )
     if data.is_table and not marks.tables:
         tables = _named("model", lambda other: other.tables)
-        raise UserError(f"model={name} is for images, and data={of} is a table; choose {tables}")
+        raise UserError(f"model={name} is for images, but data={of} is a table; choose {tables}")
 
 
 def _targets_of(tasks: tuple[str, ...]) -> str:
@@ -74,14 +76,14 @@ def _targets_of(tasks: tuple[str, ...]) -> str:
 
 
 def _named(choice: str, admits: Any) -> str:
-    """The entries whose marks are admitted, as a user would type them."""
+    """Return the entries whose marks pass `admits`, as a user would type them."""
     names = [name for name in index.available(choice) if admits(index.marks(choice, name))]
     more = f" or {len(names) - 6} more" if len(names) > 8 else ""
     return " or ".join(f"{choice}={name}" for name in (names[:6] if more else names)) + more
 
 
 def _refuse_augment(config: Config, data: Splits, task: TaskMarks) -> None:
-    """Refuse an augmentation that leaves behind what has to move with the pixels."""
+    """Refuse an augmentation that moves pixels but not the targets that must move with them."""
     augment, of = config["augment"], config["data"]["name"]
     steps = augment.get("steps", ()) if augment["name"] == "several" else ()
     for moving in task.moves:
@@ -89,19 +91,19 @@ def _refuse_augment(config: Config, data: Splits, task: TaskMarks) -> None:
         for key, name in (("augment", augment["name"]), *(("augment.steps", step) for step in steps)):
             if name in index.available("augment") and moving not in index.marks("augment", name).moves:
                 raise UserError(
-                    f"{key}: {name} moves pixels and no {moving}, and data={of} has {task.targets_are}; choose {fits}"
+                    f"{key}: {name} moves pixels but not {moving}, and data={of} has {task.targets_are}; choose {fits}"
                 )
 
 
 def _refuse_pixels(config: Config) -> None:
-    """Refuse what needs pixels, of a table."""
+    """Refuse settings that need images, for a table."""
     augment, of = config["augment"], config["data"]["name"]
     used = [f"augment.{key}={augment[key]}" for key in ("cutout", "cutmix") if augment[key]]
     used += [f"augment={augment['name']}"] if augment["name"] != "none" else []
     used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
     used += ["trainer.self_adversarial"] if config["trainer"]["self_adversarial"] else []
     if used:
-        raise UserError(f"{used[0]} is for images, and data={of} is a table")
+        raise UserError(f"{used[0]} is for images, but data={of} is a table")
 
 
 def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
@@ -112,7 +114,7 @@ def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
         losses = _named("loss", lambda other: kinds[0] in other.targets and other.learns)
         has = _WORDS.get(kinds[0], task.targets_are)
         raise UserError(
-            f"loss={name} is for {takes or ' and '.join(marks.targets)}, and data={config['data']['name']} has {has};"
+            f"loss={name} is for {takes or ' and '.join(marks.targets)}, but data={config['data']['name']} has {has};"
             f" choose {losses}"
         )
 
@@ -124,16 +126,19 @@ def _refuse_optimizer(config: Config, world: int) -> None:
             f"optimizer={name} is for linear models (model=linear), but model={config['model']['name']} is not linear;"
             " choose optimizer=lbfgs or optimizer=adam"
         )
-    several = config["optimizer"]["decay"] != "all" or config["optimizer"]["layer_decay"] < 1
-    if several and not marks.groups:
-        raise UserError(f"optimizer={name} takes all parameters alike: optimizer.decay=all and optimizer.layer_decay=1")
+    needs_groups = config["optimizer"]["decay"] != "all" or config["optimizer"]["layer_decay"] < 1
+    if needs_groups and not marks.groups:
+        raise UserError(
+            f"optimizer={name} does not support parameter groups; set optimizer.decay=all and optimizer.layer_decay=1"
+        )
     if marks.full_batch and world > 1:
-        raise UserError(f"optimizer={name} works in one process: trainer.devices=1, not {world} of them")
+        raise UserError(f"optimizer={name} runs in one process, not {world}; set trainer.devices=1")
     if marks.full_batch and config["trainer"]["precision"] == "bf16":
-        raise UserError(f"optimizer={name} needs trainer.precision=fp32: its steps are small differences of losses")
+        raise UserError(f"optimizer={name} compares losses that differ little; set trainer.precision=fp32")
     if marks.linear and config["trainer"]["compile"]:
         raise UserError(
-            f"optimizer={name} differentiates twice, which a compiled network cannot: trainer.compile=false"
+            f"optimizer={name} needs second derivatives, which torch.compile does not support;"
+            " set trainer.compile=false"
         )
 
 

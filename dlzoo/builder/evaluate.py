@@ -1,4 +1,4 @@
-"""`dlzoo eval`: a run's test numbers again, from its checkpoint."""
+"""`dlzoo eval`: evaluate a run's checkpoint on its test split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlzoo.engine.signals import signals
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Tested
 
-#: What may be other than it was in training: it touches the tested images only, or what is made of the answers.
+#: Settings that may differ from training: they affect only the tested images, or the processing of the outputs.
 CONDITIONS = (
     *("data.test_shift", "data.test_severity", "augment.test"),
     *(choice for choice, registry in REGISTRIES.items() if registry.after_training),
@@ -22,15 +22,15 @@ CONDITIONS = (
 
 
 def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
-    """The test metrics of the run at `path`: {"test/accuracy": ...}, on whatever device is here.
+    """Return the test metrics of the run at `path`, {"test/accuracy": ...}, computed on the available device.
 
-    What else the task leaves, such as the boxes of a detector, goes to `folder`.
+    Files that the task writes, such as the boxes of a detector, go to `folder`.
 
     Args:
-        conditions: settings under which it is tested this time: data.test_shift=noise.
+        conditions: settings that differ from the run's, such as data.test_shift=noise.
 
     Raises:
-        UserError: if it is no run, has no checkpoint, its data has changed, or a condition is none.
+        UserError: if `path` is not a run, has no checkpoint, its data has changed, or a condition cannot be set.
     """
     run = RunDir.open(path)
     checkpoint = run.selected_checkpoint()
@@ -39,7 +39,7 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     with signals() as stop:
         made = Assembled(config)
         if run.read().get("data_fingerprint") != made.data.fingerprint:
-            raise UserError(f"{path}: the data is not what the run was trained on")
+            raise UserError(f"{path}: the data has changed since the run was trained; restore it, or train again")
         made.load(checkpoint)
         metrics = made.test([stop])
     made.spec.write_evaluation(Tested(made.task, made.data), metrics, folder(path, conditions))
@@ -47,5 +47,5 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
 
 
 def folder(path: str, conditions: Sequence[str] = ()) -> Path:
-    """Where the run's pictures under these conditions are: `eval` in its folder, or below that."""
+    """Return the folder of the results under these conditions: `eval` in the run's folder, or below that."""
     return Path(path, "eval", ",".join(sorted(conditions)))

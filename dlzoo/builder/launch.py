@@ -1,4 +1,4 @@
-"""A distributed run: `dlzoo run DIR` once per rank, as children that end with us."""
+"""Distributed runs: `dlzoo run DIR` once per rank, as child processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from dlzoo.core.errors import ERROR_FILE, Interrupted, UserError
 
-#: Seconds that the others get to say what they have to say when a rank has failed.
+#: Seconds that the other ranks get to report their own errors after one has failed.
 _GRACE = 5.0
-#: `dlzoo run`, which finds dlzoo where we found it and imports nothing from the folder that we are in.
+#: `dlzoo run` with the dlzoo package of this process, importing nothing from the current folder.
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from dlzoo.cli import main; sys.exit(main(['run', sys.argv[2]]))"
 )
@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class RankError(RuntimeError):
-    """A rank broke; `rank` says which."""
+    """A rank failed; `rank` is its index."""
 
     def __init__(self, rank: int, message: str) -> None:
         super().__init__(message)
@@ -35,26 +35,26 @@ class RankError(RuntimeError):
 
 
 def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
-    """Run `dlzoo run <run_dir>` in so many processes on this machine, and wait for them.
+    """Run `dlzoo run <run_dir>` in `ranks` processes on this machine, and wait for them.
 
-    Rank 0 prints and draws where we would. Signals that end a training are handed on to every rank, each once.
+    Rank 0 prints to this process's output. Signals that stop a training are forwarded to every rank, each once.
 
     Raises:
-        UserError, Interrupted: what rank 0 said, or else the rank that failed first; UserError too if one was killed.
-        RankError: if a rank broke, with its traceback.
+        UserError, Interrupted: as raised by rank 0, or else by the rank that failed first; UserError if one was killed.
+        RankError: if a rank failed with a traceback.
     """
-    # Here, not above: a rank asks to end with its parent before it imports torch.
+    # Imported here: a rank requests its parent-death signal before it imports torch.
     from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     from dlzoo.core.distributed import available_cores
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # The ranks meet in a store of ours: no port is free at one moment and taken at the next.
+        # The store lives in this process: a port chosen in advance could be taken before the ranks use it.
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         processes = []
         for rank in range(ranks):
-            errors = stack.enter_context(_said(folder, rank).open("wb"))
+            errors = stack.enter_context(_stderr(folder, rank).open("wb"))
             processes.append(
                 subprocess.Popen(
                     command(run_dir),
@@ -63,34 +63,34 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
                     stdin=subprocess.DEVNULL,
                     stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
                     stderr=None if rank == 0 else errors,
-                    start_new_session=True,  # Ctrl-C reaches us alone, and we hand it on
+                    start_new_session=True,  # Ctrl-C reaches this process only, which forwards it
                 )
             )
             stack.callback(_end, processes[-1])
-        with _handing_on(processes) as handed:
+        with _forwarding(processes) as forwarded:
             failed = _wait(processes)
         if failed is not None:
             for process in processes:
                 _end(process)
             for rank in (0, failed):
-                _raise_what_it_said(processes[rank].returncode, folder / f"{rank}.error")
-            if handed:  # before they could listen, or a second time
-                raise Interrupted(f"stopped; go on with: dlzoo run {run_dir}")
+                _reraise(processes[rank].returncode, folder / f"{rank}.error")
+            if forwarded:  # before the ranks had their handlers, or a second time
+                raise Interrupted(f"stopped; resume with: dlzoo run {run_dir}")
             _raise(failed, processes[failed].returncode, folder, run_dir)
 
 
 def command(run_dir: Path) -> list[str]:
-    """The words that start `dlzoo run <run_dir>` in another process."""
+    """Return the command line that starts `dlzoo run <run_dir>` in another process."""
     return [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[2]), str(run_dir)]
 
 
-def bound(number: signal.Signals) -> dict[str, str]:
-    """The environment in which such a process gets a signal when ours is gone, kill -9 included."""
+def parent_death_env(number: signal.Signals) -> dict[str, str]:
+    """Return environment variables with which a process gets a signal when this one ends, even by kill -9."""
     return {_PARENT: f"{os.getpid()} {number:d}"}
 
 
 def end_with_parent() -> None:
-    """In a process that was started `bound`: ask for the signal."""
+    """Request the parent-death signal, in a process that was started with the variables of `parent_death_env`."""
     if _PARENT not in os.environ:
         return
     parent, number = map(int, os.environ[_PARENT].split())
@@ -98,7 +98,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     else:
         threading.Thread(target=_watch, args=(parent, number), daemon=True).start()
-    if os.getppid() != parent:  # it went before we could ask to be told
+    if os.getppid() != parent:  # the parent ended before the request
         os.kill(os.getpid(), number)
 
 
@@ -109,7 +109,7 @@ def _watch(parent: int, number: int) -> None:
 
 
 def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]:
-    """torchrun's variables, and what only our own ranks know."""
+    """Return torchrun's environment variables, and those of our own ranks."""
     return {
         **os.environ,
         "RANK": str(rank),
@@ -119,35 +119,35 @@ def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, st
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
-        **bound(signal.SIGKILL),
+        **parent_death_env(signal.SIGKILL),
         ERROR_FILE: str(folder / f"{rank}.error"),
     }
 
 
 @contextmanager
-def _handing_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Inside, signals go to the ranks, and into the list that is yielded; a second Ctrl-C ends them at once."""
-    handed: list[int] = []
+def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Forward signals to the ranks and append them to the yielded list; a second Ctrl-C kills the ranks."""
+    forwarded: list[int] = []
 
-    def hand_on(number: int, frame: object) -> None:
-        again = number == signal.SIGINT and number in handed
-        handed.append(number)
+    def forward(number: int, frame: object) -> None:
+        again = number == signal.SIGINT and number in forwarded
+        forwarded.append(number)
         for process in processes:
             process.send_signal(signal.SIGKILL if again else number)
 
     numbers, before = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1), {}
-    with suppress(ValueError):  # outside the main thread whoever runs us there looks after signals
+    with suppress(ValueError):  # raised outside the main thread, where handlers cannot be set
         for number in numbers:
-            before[number] = signal.signal(number, hand_on)
+            before[number] = signal.signal(number, forward)
     try:
-        yield handed
+        yield forwarded
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _wait(processes: list[subprocess.Popen[bytes]]) -> int | None:
-    """Until all have ended, or one has failed and the others had their grace; the rank that failed first."""
+    """Wait until all have ended, or `_GRACE` seconds after one failed; return the rank that failed first, if any."""
     failed, deadline = None, float("inf")
     while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
         if failed is None:
@@ -164,11 +164,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _said(folder: Path, rank: int) -> Path:
+def _stderr(folder: Path, rank: int) -> Path:
     return folder / f"{rank}.stderr"
 
 
-def _raise_what_it_said(code: int, file: Path) -> None:
+def _reraise(code: int, file: Path) -> None:
     if code in (2, 130) and file.exists():
         raise (UserError if code == 2 else Interrupted)(file.read_text())
 
@@ -176,7 +176,7 @@ def _raise_what_it_said(code: int, file: Path) -> None:
 def _raise(rank: int, code: int, folder: Path, run_dir: Path) -> None:
     if code < 0:
         name = signal.Signals(-code).name
-        raise UserError(f"rank {rank} was killed by {name} (out of memory?); go on with: dlzoo run {run_dir}")
+        raise UserError(f"rank {rank} was killed by {name} (out of memory?); resume with: dlzoo run {run_dir}")
     error = folder / f"{rank}.error"
-    said = (error if error.exists() else _said(folder, rank)).read_text(errors="replace").strip()
-    raise RankError(rank, f"rank {rank} ended with exit code {code}" + (f":\n{said[-8000:]}" if said else ""))
+    text = (error if error.exists() else _stderr(folder, rank)).read_text(errors="replace").strip()
+    raise RankError(rank, f"rank {rank} ended with exit code {code}" + (f":\n{text[-8000:]}" if text else ""))

@@ -22,20 +22,21 @@ from dlzoo.engine.timing import LossCurve
 from dlzoo.metrics.plots import lr_range
 from dlzoo.runs.run_dir import fresh_folder, write_atomically
 
-#: The test ends when the loss is so many times the smallest one.
+#: The test ends when the loss is this many times the smallest one.
 _WORST = 4.0
-#: Share of the losses before in the smoothed one; a single batch's loss says little.
+#: Weight of the previous losses in the smoothed one: the loss of a single batch is noisy.
 _SMOOTH = 0.9
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test found.
+    """Result of a learning-rate range test.
 
     Args:
-        dir: where lr_find.png and lr_find.json lie.
-        rates, losses: per step, the losses smoothed.
-        suggestion: where the loss falls fastest per factor of the rate, and at most a tenth of where it is lowest.
+        dir: the folder of lr_find.png and lr_find.json.
+        rates, losses: learning rate and smoothed loss of each step.
+        suggestion: the rate at which the loss falls fastest per log-rate, at most a tenth of that of
+            the lowest loss.
     """
 
     dir: Path
@@ -45,20 +46,22 @@ class RangeTest:
 
 
 def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
-    """Train for some steps while the rate rises, as in Smith, arXiv:1506.01186, section 3.3.
+    """Learning-rate range test: train while the rate rises, as in Smith, arXiv:1506.01186, section 3.3.
 
-    The rate is that of the optimizer's first group, and the suggestion is for the optimizer of the config: one of Adam
-    is not one of SGD. Nothing is saved of the network.
+    The rate is that of the optimizer's first parameter group, and the suggestion is for the config's optimizer: a rate
+    for Adam is not one for SGD. The network is not saved.
 
     Args:
-        words: settings, and those of the test: low=1e-6, high=10, steps=100.
+        words: settings of the training, and of the test: low=1e-6, high=10, steps=100.
 
     Raises:
-        UserError: for a config that cannot be, or a loss that never falls.
+        UserError: for an invalid config, or a loss that never falls.
     """
     console = console or Console()
     low, high, steps, overrides = _test(words)
-    config = configs.compose(overrides) | {"schedule": {"name": "constant", "warmup": 0.0}}  # the test's own instead
+    config = configs.compose(overrides) | {
+        "schedule": {"name": "constant", "warmup": 0.0}
+    }  # the test sets the rate itself
     data = replace(Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks), val=None)
     epochs = -(-steps // max(1, len(data.train) // data.batch_size))
     own = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}
@@ -70,13 +73,13 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     with torch.random.fork_rng(devices=[]):
         try:
             made.fit(None, [])
-        except UserError:  # the loss of the last steps of an epoch is lost, as it has to be at some rate
+        except UserError:  # the loss diverged at the end of an epoch, which is expected at high rates
             if len(curve.losses) < 20:
                 raise
     losses = _smoothed(curve.losses)
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(len(losses))]
     lowest = rates[losses.index(min(losses))]
-    # One seed's noise may make the last step before the lowest point the steepest, which is too much for a whole run.
+    # With one seed, noise can make the last step before the lowest loss the steepest: too high a rate for a full run.
     suggestion = min(_steepest(rates, losses), lowest / 10)
     folder = fresh_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
     found = RangeTest(folder, rates, losses, suggestion)
@@ -84,20 +87,25 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     lr_range(found.rates, found.losses, found.suggestion, name).savefig(found.dir / "lr_find.png", dpi=120)
     content = {"config": config, "rates": rates, "losses": losses, "suggestion": found.suggestion}
     write_atomically(found.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
-    grew = len(losses) < steps
-    for line in (
-        f"suggestion  optimizer.lr={suggestion:.2g}: the loss falls there, and ten times as much is not too much yet",
-        f"lowest      at {lowest:.2g}; "
-        + (f"the loss had grown too far at {rates[-1]:.2g}" if grew else f"tried up to {high:g}"),
-        f"picture     {found.dir / 'lr_find.png'}",
-        f"next        python train.py {shlex.join([*overrides, f'optimizer.lr={suggestion:.2g}'])}",
-    ):
-        console.print(Text(line), soft_wrap=True)
+    _print(console, found, lowest, high if len(losses) >= steps else None, overrides)
     return found
 
 
+def _print(console: Console, found: RangeTest, lowest: float, high: float | None, overrides: Sequence[str]) -> None:
+    """Print the result; `high` is the end of the range, or None if the loss diverged before it."""
+    end = f"the loss diverged at {found.rates[-1]:.2g}" if high is None else f"tested up to {high:g}"
+    rate = f"optimizer.lr={found.suggestion:.2g}"
+    for line in (
+        f"suggestion  {rate}: the loss falls there, and is still stable at ten times this rate",
+        f"lowest      at {lowest:.2g}; {end}",
+        f"plot        {found.dir / 'lr_find.png'}",
+        f"next        python train.py {shlex.join([*overrides, rate])}",
+    ):
+        console.print(Text(line), soft_wrap=True)
+
+
 def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
-    """(low, high, steps, the settings of the training)."""
+    """Parse the arguments: (low, high, steps, the settings of the training)."""
     own, overrides = {"low": "1e-6", "high": "10", "steps": "100"}, []
     for word in words:
         key, _, value = word.partition("=")
@@ -108,14 +116,14 @@ def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
     try:
         low, high, steps = float(own["low"]), float(own["high"]), int(own["steps"])
     except ValueError:
-        raise UserError("low, high and steps are numbers: dlzoo lr-find low=1e-6 high=10 steps=100") from None
+        raise UserError("low, high and steps must be numbers: dlzoo lr-find low=1e-6 high=10 steps=100") from None
     if not 0 < low < high < inf or steps < 20:
         raise UserError(f"lr-find needs 0 < low < high and at least 20 steps, not {low=:g}, {high=:g}, {steps=}")
     return low, high, steps, overrides
 
 
 def _smoothed(losses: Sequence[float]) -> list[float]:
-    """Exponential means, of which the first ones are as large as the later ones."""
+    """Return bias-corrected exponential moving averages."""
     mean, smoothed = 0.0, []
     for count, loss in enumerate(losses, 1):
         mean = _SMOOTH * mean + (1 - _SMOOTH) * loss
@@ -124,7 +132,7 @@ def _smoothed(losses: Sequence[float]) -> list[float]:
 
 
 def _steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
-    """The rate, before the smallest loss, at which the loss falls fastest against the rate's logarithm.
+    """Return the rate, before the smallest loss, at which the loss falls fastest against the rate's logarithm.
 
     Raises:
         UserError: if it never falls.

@@ -1,4 +1,4 @@
-"""Entries of the registries as plain torch objects: what a notebook calls, and what a run is made from."""
+"""Build registry entries as plain torch objects, for notebooks and for runs."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlzoo.builder.backbone import filled, make_backbone
-from dlzoo.builder.parts import Choice, label, make_parts, refuse_odd
+from dlzoo.builder.backbone import load_or_initialise, make_backbone
+from dlzoo.builder.parts import Choice, check_part, label, make_parts
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.core.registries import LOSSES, MODELS, PARTS, REGISTRIES, TASKS
 from dlzoo.core.registry import Entry
 
 
-def build(choice: str, name: str, **knobs: Any) -> Any:
-    """An entry of a registry: build("norm", "gn", num_groups=8) waits for channels, build("act", "mish") is a module.
+def build(choice: str, name: str, **settings: Any) -> Any:
+    """Build an entry of a registry: build("act", "mish") is a module, build("norm", "gn", num_groups=8) a factory.
+
+    A factory is called with the arguments that depend on the place in a network, such as the number of channels.
 
     Raises:
-        UserError: for an unknown choice, name or knob, or a value of the wrong type.
+        UserError: for an unknown choice, name or setting, or a value of the wrong type.
     """
     if choice not in REGISTRIES:
         raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), REGISTRIES)}")
-    return REGISTRIES[choice].build(name, **knobs)
+    return REGISTRIES[choice].build(name, **settings)
 
 
-def build_loss(name: str, **knobs: Any) -> nn.Module:
-    """A loss, called as loss(input, target).
+def build_loss(name: str, **settings: Any) -> nn.Module:
+    """Build a loss, called as loss(input, target).
 
     Raises:
         UserError: as `build`.
     """
-    return LOSSES.build(name, **knobs)
+    return LOSSES.build(name, **settings)
 
 
 def build_model(
@@ -56,23 +58,23 @@ def build_model(
     pretrained: bool = False,
     **settings: Any,
 ) -> nn.Module:
-    """Build a network with weights drawn from torch's global generator: images (N, in_channels, H, W) -> its outputs.
+    """Build a network, images (N, in_channels, H, W) -> its outputs, initialised from torch's global generator.
 
-    A part is a name, or what `build` returned: norm=dlzoo.build("norm", "gn", num_groups=8). On the meta device no
-    weights are drawn.
+    A part is a name, or what `build` returned: norm=dlzoo.build("norm", "gn", num_groups=8). On the meta device
+    nothing is initialised.
 
     Args:
         name: a registered model.
-        num_classes: size of the output (N, num_classes), or classes of objects.
-        backbone: of a model that has one, by name or with its settings.
-        in_channels, image_size: of the images; the size decides the stem of models that have one for small images, and
-            the size of fully connected layers.
-        pretrained: load what torchvision learnt on ImageNet.
-        settings: of the model, and what else its task injects: softmax_classes (whether an object has one class only)
-            and sizes (B, 2), widths and heights of boxes in pixels that a detector's anchors may be learnt from.
+        num_classes: size of the output (N, num_classes), or number of object classes.
+        backbone: for a model that has one, a name or a mapping with a name and settings.
+        in_channels, image_size: channels and side of the images; the side decides the stem of models that have one for
+            small images, and the size of fully connected layers.
+        pretrained: load torchvision's ImageNet weights.
+        settings: settings of the model, and other arguments that its task injects: softmax_classes (whether an object
+            has exactly one class) and sizes (B, 2), widths and heights in pixels of boxes to learn anchors from.
 
     Raises:
-        UserError: as `build`, for a part that the model does not support, and where there are no such weights.
+        UserError: as `build`, for a part that the model does not support, and for weights that do not exist.
     """
     for word, number in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
         if type(number) is not int or number < 1:
@@ -88,10 +90,10 @@ def build_model(
     parts = make_parts(entry, chosen)
     wiring: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
     wiring |= usual | {key: value for key, value in given.items() if value is not None}
-    refuse_odd("init", init)
+    check_part("init", init)
     if entry.marks.backbone is not None:
         if pretrained:
-            raise UserError(f"model={name}: there are weights for backbones only: backbone.pretrained=true")
+            raise UserError(f"model={name} has weights for its backbone only; set backbone.pretrained=true instead")
         wiring["backbone"] = make_backbone(entry, backbone, chosen, init, wiring, parts)
     elif backbone != "default":
         raise UserError(f"model={name} does not support backbone={label(backbone)}")
@@ -102,24 +104,25 @@ def build_model(
     if entry.marks.backbone is not None:
         network.normalisation = normalisation_of(wiring["backbone"].network)
         network.remarks = list(notes_of(wiring["backbone"].network))
-    return filled(network, entry, init, pretrained=pretrained, norm=norm)
+    return load_or_initialise(network, entry, init, pretrained=pretrained, norm=norm)
 
 
 def _usual_arguments(entry: Entry) -> dict[str, Any]:
-    """What the task of a model injects where nobody says otherwise."""
+    """Return the default arguments that a model's task injects."""
     return TASKS.build(entry.marks.tasks[0]).usual_arguments(entry.marks)
 
 
 def accepts(name: str, image_size: int = 224, **settings: Any) -> dict[str, list[str]]:
-    """Find which parts a model takes: {"norm": ["bn", "gn", ...], ...}; [] of a kind that other settings would take.
+    """Return the parts that a model supports: {"norm": ["bn", "gn", ...], ...}.
 
-    It is built on the meta device, and what it asks its parts for is recorded.
+    A kind of part that the model only uses with other settings has []. The model is built on the meta device, and the
+    kinds of parts that it requests are recorded.
 
     Raises:
         UserError: as `build_model`.
     """
     entry = MODELS[name]
-    # What a network from elsewhere has of its own is replaced, to see whether it can be.
+    # A third-party network's own layers are replaced, to find out whether they can be.
     own = {kind: PARTS[kind].names()[0] for kind in PARTS if getattr(entry.marks, kind) == "default"}
     parts = make_parts(entry, own)
     wiring: dict[str, Any] = {"num_classes": 10, "in_channels": 3, "image_size": image_size}

@@ -1,4 +1,4 @@
-"""The parts that a model is made with: what was chosen of each kind, or what its registration says."""
+"""The parts that a model is built with: those that were chosen, or its registered defaults."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dlzoo.core.registry import Entry, Registry
 from dlzoo.core.schema import knobs_of, unwrapped, wiring_of
 from dlzoo.layers.parts import Maker, Parts
 
-#: A part as it may be asked for: its name, its section of a config, or what `build` returned for it.
+#: A part as a caller may specify it: a name, its section of a config, or what `build` returned.
 Choice = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
 
 
 def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
-    """What the model `entry` asks for its parts: what was chosen of each kind, or what its registration says.
+    """Return the Parts of the model `entry`: of each kind the chosen part, or the registered default.
 
     Raises:
-        UserError: for a part that the model does not support, or that cannot be one.
+        UserError: for a part that the model does not support, or an object that is not a part.
     """
     makers, asked = {}, {}
     for kind, registry in PARTS.items():
         part, usual_part = chosen.get(kind, "default"), getattr(entry.marks, kind)
-        refuse_odd(kind, part)
+        check_part(kind, part)
         if usual_part is None and part != "default":
             raise UserError(f"model={entry.name} does not support {kind}={label(part)}")
         default = registry.neutral if usual_part is None else usual_part
@@ -36,7 +36,7 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
             continue
         usual: dict[str, Any] = {"name": "its own"} if default == "default" else section(registry, default)
         if part in ("default", usual["name"]):
-            part = usual  # also by its name it is as the registration says
+            part = usual  # naming the default part selects it with its registered settings
         elif isinstance(part, str | Mapping):
             part = section(registry, part)
         makers[kind] = _maker(registry, part)
@@ -49,15 +49,15 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
 
 
 def section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:
-    """A part as the section of a config: its name and all its knobs."""
+    """Return a part as a section of a config: its name and all its settings."""
     given = {"name": part} if isinstance(part, str) else dict(part)
     common = registry.common_settings()
     known = (knobs_of(common) if common else {}) | registry[given["name"]].knobs
     return {key: schema["default"] for key, schema in known.items()} | given
 
 
-def refuse_odd(kind: str, part: Any) -> None:
-    """Refuse what can be no part.
+def check_part(kind: str, part: Any) -> None:
+    """Check that `part` can be a part.
 
     Raises:
         UserError: if it is neither a name, nor a mapping with a name, nor callable.
@@ -67,29 +67,29 @@ def refuse_odd(kind: str, part: Any) -> None:
 
 
 def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..., Any]) -> Maker:
-    """What makes the part, anew at each call."""
+    """Return a factory that makes a new instance of the part at each call."""
     common = registry.common_settings()
     if not isinstance(part, Mapping):
         settings = common() if common else None
         return Maker(partial(_make_given, registry.choice, part), _needs_of(registry, part), settings)
-    settings, _ = registry.from_section(part)  # a wrong knob is an error now, not in the middle of a network
+    settings, _ = registry.from_section(part)  # an invalid setting is an error here, not inside the network
     entry = registry[part["name"]]
-    knobs = {name: value for name, value in part.items() if name in entry.knobs}
-    return Maker(lambda **place: entry.build(wiring=place, **knobs), entry.marks.needs, settings)
+    own_settings = {name: value for name, value in part.items() if name in entry.knobs}
+    return Maker(lambda **place: entry.build(wiring=place, **own_settings), entry.marks.needs, settings)
 
 
 def _needs_of(registry: Registry, part: nn.Module | Callable[..., Any]) -> str:
-    """What the entry needs of a place that `build` made the part from."""
+    """Return what the registry entry behind `part` needs from its place in a network."""
     made = part.func if isinstance(part, partial) else type(part)
     entries = [registry[name] for name in registry.names()]
     return next((entry.marks.needs for entry in entries if unwrapped(entry.builder) is made), "")
 
 
 def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -> Any:
-    """A copy of a module; what `build` returned, called with what it waits for; any other callable, with the channels.
+    """Copy a module, call a factory of `build` with its injected arguments, or call another callable with the channels.
 
     Raises:
-        UserError: if it waits for something that the place does not say.
+        UserError: if a factory needs an argument that this place in the network does not provide.
     """
     if isinstance(part, nn.Module):
         return deepcopy(part)
@@ -97,7 +97,7 @@ def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -
         wiring = wiring_of(part)
         missing = [name for name in wiring if name not in place]
         if missing:
-            raise UserError(f"{kind}={label(part)} waits for {missing[0]}, which nobody says here")
+            raise UserError(f"{kind}={label(part)} needs {missing[0]}, which was not given")
         return part(**{name: place[name] for name in wiring})
     if kind in ("norm", "act", "attention"):
         try:
@@ -110,14 +110,14 @@ def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -
 
 
 def _difference(kind: str, part: Choice, usual: Mapping[str, Any]) -> str:
-    """What was asked for, in the words of an override."""
+    """Return how a part differs from the default, as a user would type it."""
     if not isinstance(part, Mapping) or part["name"] != usual["name"]:
         return f"{kind}={label(part)}"
     return ", ".join(f"{kind}.{key}={value}" for key, value in part.items() if value != usual.get(key))
 
 
 def label(part: Choice) -> str:
-    """A part as a user would type it."""
+    """Return the name of a part, as a user would type it."""
     if isinstance(part, str):
         return part
     if isinstance(part, Mapping):

@@ -1,4 +1,4 @@
-"""`dlzoo predict`: what the network of a run says of image files."""
+"""`dlzoo predict`: predictions of a run's network for image files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from dlzoo.builder.profile import network_of, without_weights
+from dlzoo.builder.profile import network_from_config, without_weights
 from dlzoo.builder.weights import load_weights, transfer
 from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, REGISTRIES, TASKS
-from dlzoo.data.transforms.augment import size_after
+from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Prediction, TaskSpec
@@ -25,13 +25,13 @@ def predict(
 
     Args:
         path: the run directory.
-        most: answers of a file.
-        out: a folder for what is drawn; None for the run's own.
-        conditions: other settings of choices that matter after training, such as nms=diou_nms.
+        most: the maximum number of predictions per file.
+        out: a folder for the plots; None for the run's own.
+        conditions: settings of choices that apply after training, such as nms=diou_nms.
 
     Raises:
-        UserError: if `path` is no run with a checkpoint, a file is no image, `out` cannot be written or has such files
-            already, or a condition cannot be set.
+        UserError: if `path` is not a run with a checkpoint, a file is not an image, `out` cannot be written or already
+            has such files, or a condition cannot be set.
     """
     run = RunDir.open(path)
     if not files:
@@ -46,10 +46,10 @@ def predict(
     wiring = {
         "num_classes": len(record["classes"]),
         "in_channels": channels,
-        "image_size": size_after(augment, record["image_size"]),
+        "image_size": output_size(augment, record["image_size"]),
         **task.recorded_arguments(record),
     }
-    network = network_of(config, wiring)
+    network = network_from_config(config, wiring)
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(state, network, str(run.path))
     transfer(normalisation, normalise, str(run.path))
@@ -58,11 +58,11 @@ def predict(
 
 
 def task_of(record: dict[str, Any]) -> TaskSpec:
-    """The task of a run, from its run.json."""
+    """Return the task of a run, from its run.json."""
     return TASKS.build(record["task"])
 
 
-def in_words(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
-    """What `predict` returned for the run at `path`, a line for each file."""
+def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
+    """Format what `predict` returned for the run at `path`, one line per file."""
     task = task_of(RunDir.open(path).read())
     return [f"{answer['file']}: {task.answer(answer)}" for answer in answers]

@@ -1,4 +1,4 @@
-"""How large a network is and what an image costs it, found out without memory."""
+"""Parameters and multiply-accumulates of a network, counted on the meta device."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ Config = dict[str, Any]
 
 
 def without_weights(config: Config) -> Config:
-    """The same run, which takes no weights from elsewhere: for one whose checkpoint has them."""
+    """Return the config without pretrained weights and init_from: the run's checkpoint already has them."""
     own = {name: config[name] | {"pretrained": False} for name in ("model", "backbone") if "pretrained" in config[name]}
     return config | {"init_from": None} | own
 
 
-def network_of(config: Config, wiring: dict[str, Any]) -> nn.Module:
-    """The network that a config describes, for so many classes, channels and pixels; and what a detector asks for."""
-    knobs = dict(config["model"])
+def network_from_config(config: Config, wiring: dict[str, Any]) -> nn.Module:
+    """Build the network that a config describes; `wiring` has the injected arguments, such as num_classes."""
+    settings = dict(config["model"])
     kinds = (*PARTS, "init", "backbone")
     parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in kinds}
-    return build_model(knobs.pop("name"), **wiring, **parts, **knobs)
+    return build_model(settings.pop("name"), **wiring, **parts, **settings)
 
 
-def built(config: Config, wiring: dict[str, Any]) -> nn.Module:
-    """`network_of`, whose errors say which model they are of.
+def build_checked(config: Config, wiring: dict[str, Any]) -> nn.Module:
+    """Build the network as `network_from_config` does; errors name the model.
 
     Raises:
         UserError: if it cannot be built.
     """
     try:
-        return network_of(config, wiring)
+        return network_from_config(config, wiring)
     except UserError as error:
         name = f"model={config['model']['name']}"
         raise UserError(str(error) if name in str(error) else f"{name}: {error}") from None
 
 
-def size(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:
-    """(parameters, multiply-accumulates of one image), from the forward pass of a training step on the meta device.
+def count_params_and_macs(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:
+    """Return (parameters, multiply-accumulates of one image), from a training forward pass on the meta device.
 
     Raises:
-        UserError: if the network cannot work on such images or on such a batch.
+        UserError: if the network does not accept images of this size, or this batch size.
     """
     about = {section: config[section] for section in ("model", *PARTS, "init", "backbone")}
-    return _size(json.dumps(about), tuple(wiring.items()), batch_size)
+    return _count_params_and_macs(json.dumps(about), tuple(wiring.items()), batch_size)
 
 
-@lru_cache  # a sweep asks this of many runs with few networks
-def _size(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> tuple[int, int]:
+@lru_cache  # a sweep has many runs with few networks
+def _count_params_and_macs(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> tuple[int, int]:
     config, wiring = json.loads(about), dict(wired)
     counter = FlopCounterMode(display=False)
     name = config["model"]["name"]
     where = f"model={name} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     with torch.device("meta"):
-        network = built(config, wiring).train()
+        network = build_checked(config, wiring).train()
         try:
             images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
             with counter, torch.no_grad():

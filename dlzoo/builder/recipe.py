@@ -1,4 +1,4 @@
-"""What a config comes to before anything is built that needs memory or a device."""
+"""The parts of a run that need neither memory nor a device: sizes, schedule, loss, optimizer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from dlzoo.builder.compatibility import refuse_odd_ones
-from dlzoo.builder.profile import size
+from dlzoo.builder.compatibility import check_compatible
+from dlzoo.builder.profile import count_params_and_macs
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, OPTIMIZERS, SCHEDULES, TASKS
 from dlzoo.data.splits import Splits
-from dlzoo.data.transforms.augment import size_after
+from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.recipe import Recipe
@@ -27,39 +27,39 @@ Config = dict[str, Any]
 
 
 class RunRecipe:
-    """The sizes, the clock and every part of a run but its network: they fit together, or it says why not.
+    """The sizes, the schedule and every part of a run but its network, checked against each other.
 
     Args:
-        config: a frozen config.
-        data: what its data section names.
-        world: processes that share a batch.
-        longest: steps that one range may have.
+        config: a finalised config.
+        data: the data that its data section names.
+        world: number of processes that share a batch.
+        longest: maximum number of steps in a range.
 
     Attributes:
-        wiring: the arguments that the model is injected with; plain values.
-        params, macs: the network's parameters, and its multiply-accumulates on one image.
+        wiring: the arguments that are injected into the model; plain values.
+        params, macs: the network's parameters, and its multiply-accumulates for one image.
 
     Raises:
-        UserError: if something does not fit.
+        UserError: if the settings are incompatible.
     """
 
     def __init__(self, config: Config, data: Splits, world: int = 1, longest: int | None = None) -> None:
         self.config, self.settings = config, TrainerSettings(**config["trainer"])
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
-        refuse_odd_ones(config, data, world)
+        check_compatible(config, data, world)
         self.task: TaskSpec = TASKS.build(data.task)
         self.augmentation, self.augment = AUGMENTS.from_section(config["augment"])
         self.loss = self.task.loss(config, data)
         self.wiring: dict[str, Any] = {
             "num_classes": len(data.classes),
             "in_channels": data.in_channels,
-            "image_size": size_after(self.augment, data.image_size),
+            "image_size": output_size(self.augment, data.image_size),
             **self.task.model_arguments(config, data),
         }
         nothing = torch.zeros(data.in_channels)
-        # Made for the errors of settings that do not go with the task.
+        # Called for its errors only: augmentation settings that the task does not support.
         self.task.transform(self.augmentation, self.augment, Normalise(nothing, nothing + 1), data)
-        self.params, self.macs = size(config, self.wiring, self.micro_batch)
+        self.params, self.macs = count_params_and_macs(config, self.wiring, self.micro_batch)
         self.schedule = TrainSchedule(
             self.settings.max_epochs,
             min(len(data.train) // data.batch_size, self.settings.limit_batches or len(data.train)),
@@ -74,11 +74,11 @@ class RunRecipe:
         self.lr_factor = _lr_factor(config["schedule"], self.schedule)
 
     def optimizer_of(self, network: nn.Module) -> Optimizer:
-        """The optimizer of a network's parameters, each group with its own rate and weight decay."""
+        """Return the optimizer of a network's parameters, each group with its learning rate and weight decay."""
         return self._make_optimizer(self.optimizer.groups(network, self.effective_lr))
 
     def training(self, frozen: list[nn.Module]) -> Recipe:
-        """How the network is trained, of which the modules `frozen` stay as they are."""
+        """Return the recipe of the training, in which the modules `frozen` are not trained."""
         settings, marks = self.settings, index.marks("optimizer", self.config["optimizer"]["name"])
         return Recipe(
             schedule=self.schedule,
@@ -96,13 +96,13 @@ class RunRecipe:
 
 
 def _micro_batch(batch_size: int, accumulate: int, world: int) -> int:
-    """The samples that a network sees at once."""
+    """Return the number of samples per forward pass."""
     micro_batch, rest = divmod(batch_size, accumulate * world)
     if rest:
         parts = f"trainer.accumulate={accumulate} equal parts"
         if world > 1:
             each = "" if accumulate == 1 else f", each in {parts}"
-            parts = f"{world} equal parts, one a device{each}"
+            parts = f"{world} equal parts, one per device{each}"
         raise UserError(f"data.batch_size={batch_size} does not divide into {parts}")
     return micro_batch
 

@@ -1,4 +1,4 @@
-"""What a person reads before and after a run; both are written from run.json alone."""
+"""Summaries that are printed before and after a run, from its run.json."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dlzoo.core.registries import PARTS, TASKS
 
 Record = dict[str, Any]
 
-#: What makes the data harder than it came, and what each is when it does not.
+#: Settings that make the data harder, with the values that leave it unchanged.
 _HARDER = {"imbalance": 1.0, "label_noise": 0.0, "sampler": "uniform", "test_shift": "none"}
 
 
 def model_and_parts(config: Record) -> list[str]:
-    """["timm", "convnext_tiny", "norm=gn"]: the model, and the parts that say something of it."""
+    """Return the model and the parts that differ from its defaults: ["timm", "convnext_tiny", "norm=gn"]."""
     neutral = {kind: registry.neutral for kind, registry in PARTS.items()} | {"backbone": None}
     named = {kind: config.get(kind, {"name": "default"})["name"] for kind in neutral}
     parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", neutral[kind])]
@@ -25,7 +25,7 @@ def model_and_parts(config: Record) -> list[str]:
 
 
 def before(console: Console, path: Path, record: Record) -> None:
-    """Model, size, data, training, device, and where the run goes."""
+    """Print model, size, data, training, device and run directory."""
     config, sizes, learn = record["config"], record["data_sizes"], record["trainable"]
     harder = {key: config["data"][key] for key, off in _HARDER.items() if config["data"][key] != off}
     lr, used = config["optimizer"]["lr"], record["effective_lr"]
@@ -35,13 +35,13 @@ def before(console: Console, path: Path, record: Record) -> None:
     _print(
         console,
         ("model", "  ".join(model_and_parts(config))),
-        ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates a sample"),
+        ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates per sample"),
         (
             "data",
             f"{config['data']['name']}, {_shape(record)}, {TASKS.build(record['task']).describe(record)}: "
             + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
             + limit
-            + (f", {record['skipped']:,} bad pictures left out" if record.get("skipped") else "")
+            + (f", {record['skipped']:,} unreadable images skipped" if record.get("skipped") else "")
             + "".join(f", data.{key}={value}" for key, value in harder.items()),
         ),
         (
@@ -51,7 +51,7 @@ def before(console: Console, path: Path, record: Record) -> None:
             f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
             f" seed {config['seed']}",
         ),
-        *([("learns", f"{learn:,} of {record['params']:,} parameters")] if learn < record["params"] else []),
+        *([("trainable", f"{learn:,} of {record['params']:,} parameters")] if learn < record["params"] else []),
         *([("note", remark) for remark in record.get("remarks", [])]),
         *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
         ("device", f"{processes}{record['device']}, {record['precision']}"),
@@ -60,7 +60,7 @@ def before(console: Console, path: Path, record: Record) -> None:
 
 
 def after(console: Console, path: Path, record: Record) -> None:
-    """The result, time, pictures, and what one may type next."""
+    """Print the result, time, plots, and suggested next commands."""
     monitor, zeros = record["monitor"], record["zero_weights"]
     _print(
         console,
@@ -71,15 +71,15 @@ def after(console: Console, path: Path, record: Record) -> None:
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),
         *([("zeros", f"{_count(zeros, 'weight')} exactly 0, of {record['params']:,} parameters")] if zeros else []),
-        ("pictures", f"{path}/pictures: {', '.join(record['pictures'])}"),
+        ("plots", f"{path}/pictures: {', '.join(record['pictures'])}"),
         ("next", f"dlzoo eval run={path}"),
-        *([("", f"dlzoo predict run={path} <pictures>")] if record["kind"] != "table" else []),
+        *([("", f"dlzoo predict run={path} <images>")] if record["kind"] != "table" else []),
         ("", f"tensorboard --logdir {path.parent}"),
     )
 
 
 def metrics_table(console: Console, metrics: dict[str, float]) -> None:
-    """A line a metric."""
+    """Print one line per metric."""
     _print(console, *((name, f"{value:.4f}") for name, value in metrics.items()), width=24)
 
 
@@ -90,7 +90,7 @@ def _shape(record: Record) -> str:
 
 
 def _losses(config: Record) -> str:
-    """What is minimised: of a detector the loss of classes and that of boxes."""
+    """Return the name of the loss; for a detector, of the classification and the box loss."""
     names = [config[key]["name"] for key in ("loss", "box_loss") if key in config]
     return " + ".join(name for name in names if name != "default")
 

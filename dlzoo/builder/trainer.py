@@ -1,4 +1,4 @@
-"""The composition root: a frozen config becomes objects. The only file that knows everything."""
+"""The composition root: build the objects of a run from a finalised config."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from dlzoo.builder.compatibility import full_precision, remarks
-from dlzoo.builder.profile import network_of
+from dlzoo.builder.compatibility import needs_full_precision, notes
+from dlzoo.builder.profile import network_from_config
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.weights import below, load_checkpoint, take_weights, transfer
 from dlzoo.config.device import hardware
@@ -29,10 +29,10 @@ from dlzoo.core.rng import Streams
 from dlzoo.data.loader import EvalLoader, Loaders, TrainLoader
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.batch import Normalise
-from dlzoo.data.transforms.corruptions import shifted
-from dlzoo.data.transforms.test_time import COUNTS, views
+from dlzoo.data.transforms.corruptions import make_shift
+from dlzoo.data.transforms.test_time import COUNTS, make_views
 from dlzoo.engine.callbacks import observed_by
-from dlzoo.engine.checkpoints import WholeFiles
+from dlzoo.engine.checkpoints import AtomicCheckpointIO
 from dlzoo.engine.recipe import Context, Observed, Record
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.optim.settings import units
@@ -43,16 +43,16 @@ Config = dict[str, Any]
 
 
 class Assembled:
-    """The objects that a config describes: data and a task, and Lightning's trainers for them.
+    """The objects that a config describes: data, network and task module, and Lightning trainers for them.
 
     Args:
-        config: a frozen config.
-        record: takes every logged scalar.
-        data: instead of what the config's data section names.
-        callbacks: a user's own, for the training.
+        config: a finalised config.
+        record: (step, epoch, values) -> None; receives every logged scalar.
+        data: used instead of the data that the config names.
+        callbacks: a user's own Lightning callbacks, for the training.
 
     Raises:
-        UserError: if they do not fit together.
+        UserError: if the settings are incompatible.
     """
 
     def __init__(
@@ -69,27 +69,27 @@ class Assembled:
         longest = 1 if self._observed == "steps" else None
         self.recipe = RunRecipe(config, self.data, self.rank.world, longest)
         self.settings, self.spec = self.recipe.settings, self.recipe.task
-        full = full_precision(config)
+        full = needs_full_precision(config)
         self.accelerator, self.precision = hardware(replace(self.settings, precision="fp32") if full else self.settings)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
         with self.streams.scope("init"):
-            self.network = network_of(config, self.recipe.wiring | self.spec.learnt_arguments(self.data))
-        # Weights from elsewhere saw images in their own way.
+            self.network = network_from_config(config, self.recipe.wiring | self.spec.learnt_arguments(self.data))
+        # Pretrained weights expect their own normalisation of the images.
         known = normalisation_of(self.network)
         self.normalise = Normalise(*(map(torch.tensor, known) if known else self.data.statistics()))
         self.taken = None
         if config["init_from"]:
             self.taken = take_weights(config["init_from"], self.network, self.normalise, self.spec, self.data.classes)
-        # The memory order of the batches that the loaders make.
+        # The memory format of the loaders' batches.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.task = self._module()
 
     def _module(self) -> TaskModule:
         recipe = self.recipe
         frozen = frozen_modules(self.network, self.config["freeze"], self.spec)
-        # Dropout draws for the samples of a rank: each has a stream of its own.
+        # Each rank draws its own dropout masks, from its own stream.
         reseed = self.streams.reseeder("dropout", self.rank.index)
         context = Context(reseed, self._record, self.rank, self._observed)
         pieces = Pieces(self.network, recipe.loss, self._loaders(), recipe.training(frozen), context)
@@ -98,12 +98,12 @@ class Assembled:
     def _loaders(self) -> Loaders:
         recipe, data, limit = self.recipe, self.data, self.settings.limit_batches
         settings, augment = recipe.augmentation, recipe.augment
-        # Without gradients there is room for more than a training batch; large images stay few at a time.
+        # Without gradients a batch can be larger than in training; its pixels are limited for large images.
         eval_batch = max(recipe.micro_batch, min(512, 2_000_000 // data.image_size**2))
         eval_batch = max(1, eval_batch // COUNTS[settings.test])
         where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
-        seen: dict[str, Any] = where | {"views": views(settings.test, augment)}
-        shift = shifted(data.settings.test_shift, data.settings.test_severity)
+        seen: dict[str, Any] = where | {"views": make_views(settings.test, augment)}
+        shift = make_shift(data.settings.test_shift, data.settings.test_severity)
         train = TrainLoader(
             data.train,
             self.spec.transform(settings, augment, self.normalise, data),
@@ -119,7 +119,7 @@ class Assembled:
         return Loaders(self.normalise, train, val, test)
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says before the first step."""
+        """Return the fields of run.json that are known before the first step."""
         return self.data.facts() | {
             "seed": self.config["seed"],
             "monitor": self.task.monitor,
@@ -131,7 +131,7 @@ class Assembled:
             "steps_per_epoch": self.recipe.schedule.steps_per_epoch,
             "effective_lr": self.recipe.effective_lr,
             "init_from": self.taken,
-            "remarks": [*notes_of(self.network), *remarks(self.config)],
+            "remarks": [*notes_of(self.network), *notes(self.config)],
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world,
             "threads": torch.get_num_threads(),
@@ -140,7 +140,7 @@ class Assembled:
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
         """Train to the end, from `checkpoint` if there is one."""
-        files = WholeFiles()
+        files = AtomicCheckpointIO()
         trainer = self._lightning([*self._callbacks, *callbacks], files)
         loaders = self.task.train_batches(), self.task.eval_batches("val")
         try:
@@ -150,10 +150,10 @@ class Assembled:
             files.close()
 
     def load(self, checkpoint: Path) -> dict[str, Any]:
-        """Load the weights of a checkpoint; what the task knew when they were saved.
+        """Load the weights of a checkpoint and return the training state saved with them.
 
         Raises:
-            UserError: if it is damaged, or of another model.
+            UserError: if the checkpoint is damaged, or of another model.
         """
         state = load_checkpoint(checkpoint)
         for name, module in self.task.named_children():
@@ -161,7 +161,7 @@ class Assembled:
         return state["task"]
 
     def test(self, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
-        """Measure the test split: {"test/accuracy": ...}; `task.tested` has what else is known of it."""
+        """Evaluate the test split and return {"test/accuracy": ...}; `task.tested` then has the details."""
         try:
             self._lightning(callbacks).test(self.task, self.task.eval_batches("test"), verbose=False)
         finally:
@@ -169,14 +169,14 @@ class Assembled:
         return self.task.test_metrics
 
     def zero_weights(self) -> int:
-        """How many weights of the network that counts are exactly 0; biases and scales of norms are not looked at."""
+        """Return how many weights of the evaluated network are exactly 0, not counting biases and scales of norms."""
         weights = (parameter for parameter in self.task.evaluated.parameters() if parameter.dim() >= 2)
         return sum(int((weight == 0).sum()) for weight in weights)
 
     def _lightning(self, callbacks: Sequence[pl.Callback], *plugins: Any) -> pl.Trainer:
-        """Lightning, with what dlzoo does itself turned off."""
-        for talkative in ("pytorch_lightning", "torch.utils.cpp_extension"):
-            logging.getLogger(talkative).setLevel(logging.ERROR)
+        """Return a Lightning trainer without the features that dlzoo provides itself."""
+        for name in ("pytorch_lightning", "torch.utils.cpp_extension"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
         return pl.Trainer(
             accelerator=self.accelerator,
@@ -194,36 +194,38 @@ class Assembled:
         )
 
     def _processes(self, *plugins: Any) -> dict[str, Any]:
-        """What Lightning has to know of the ranks; they are started, and can talk to each other, already."""
+        """Return the trainer arguments that describe the ranks, whose processes and process group exist already."""
         if self.rank.world == 1:
-            # An environment that is named: inside a Slurm job Lightning would look for tasks that are not there.
+            # Named explicitly: inside a Slurm job Lightning would otherwise expect one process per Slurm task.
             return {"devices": 1, "plugins": [*plugins, LightningEnvironment()]}
         return {
             "devices": self.rank.local_world,
             "num_nodes": self.rank.world // self.rank.local_world,
-            # Running statistics are shared before each validation, not before each range of steps.
+            # Running statistics are synchronised before each validation, not before each range of steps.
             "strategy": DDPStrategy(broadcast_buffers=False),
             "plugins": [*plugins, TorchElasticEnvironment()],
         }
 
 
 def frozen_modules(network: nn.Module, what: str | int, task: TaskSpec) -> list[nn.Module]:
-    """Freeze the backbone, or so many layers from the first one, and return the frozen modules.
+    """Freeze the backbone, or the first `what` layers, and return the frozen modules.
 
     Raises:
-        UserError: if nothing would be frozen, or nothing would learn.
+        UserError: if nothing would be frozen, or nothing would be left to train.
     """
     if what == "none":
         return []
     if isinstance(what, int):
         layers = units(network)
         if what >= len(layers):
-            raise UserError(f"freeze={what} leaves nothing to learn: the model has {len(layers)} layer(s)")
+            raise UserError(
+                f"freeze={what} leaves nothing to train: the model has {len(layers)} layer(s); set it lower"
+            )
         frozen = layers[:what]
     else:
         frozen = task.backbone(network)
     if not frozen:
-        raise UserError("freeze=backbone: the model is all head, nothing would be frozen")
+        raise UserError("freeze=backbone: the model has no layers before its head; set freeze=none")
     for child in frozen:
         child.requires_grad_(False)
     return frozen

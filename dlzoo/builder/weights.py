@@ -1,4 +1,4 @@
-"""Weights in files: of a run's checkpoint, of a state dict, and into a network."""
+"""Load weights from a run's checkpoint or a state dict into a network."""
 
 from __future__ import annotations
 
@@ -19,55 +19,55 @@ State = dict[str, Tensor]
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours: {"state_dict", "task", ...}.
+    """Load a checkpoint of a run: {"state_dict", "task", ...}.
 
     Raises:
-        UserError: if it is damaged, or something else.
+        UserError: if it is damaged, or not a checkpoint of a run.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         content["task"]["clock"]
     except Exception as error:
-        way_out = "; without it the run goes on from best.ckpt, or begins anew" if path.name == "last.ckpt" else ""
-        raise UserError(f"{path}: not a whole checkpoint of a run{way_out}") from error
+        remedy = "; delete it to resume from best.ckpt, or to start again" if path.name == "last.ckpt" else ""
+        raise UserError(f"{path}: damaged, or not a checkpoint of a run{remedy}") from error
     return content
 
 
 def load_weights(origin: Path) -> tuple[State, State]:
-    """(the network's weights, its normalisation of images or nothing) of a run directory or a file.
+    """Load (the network's weights, its normalisation of images or {}) from a run directory or a file.
 
     A file is a checkpoint of a run (its averaged weights, if it has them) or a state dict.
 
     Raises:
-        UserError: if there is none, or it holds anything but weights.
+        UserError: if the file does not exist, or does not contain weights.
     """
     path = RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        why = first_line(error) if isinstance(error, OSError) else "damaged, or no file of weights"
+        why = first_line(error) if isinstance(error, OSError) else "damaged, or not a file of weights"
         raise UserError(f"{path}: cannot be read as weights ({why})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no weights of a network")
+        raise UserError(f"{path}: contains no weights; name a checkpoint or a state dict of tensors")
     network = below(state, "ema") or below(state, "network") or state
     return network, below(state, "normalise")
 
 
 def below(state: State, name: str) -> State:
-    """The part of a state dict that belongs to the child `name`."""
+    """Return the part of a state dict that belongs to the child `name`, without the prefix."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
 def transfer(state: State, module: nn.Module, origin: str, new_head: bool = False) -> None:
-    """Copy weights into `module`; with `new_head`, its head stays as it was drawn.
+    """Copy weights into `module`; with `new_head`, its head keeps its initial weights.
 
     Raises:
-        UserError: if the weights are those of another model.
+        UserError: if the weights belong to another model.
     """
     own = {key: value for key, value in module.state_dict().items() if not (new_head and of_head(key))}
     given = {key: value for key, value in state.items() if not (new_head and of_head(key))}
-    # Auxiliary classifiers are for the training: what one network has of them and the other has not is left out.
+    # Auxiliary classifiers are used in training only: those that only one of the networks has are ignored.
     for one, other in ((own, given), (given, own)):
         for key in [key for key in one if key.startswith("aux") and key not in other]:
             del one[key]
@@ -77,8 +77,8 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
         key = wrong[0]
         sizes = [str(tuple(found[key].shape)) if key in found else "absent" for found in (given, own)]
         raise UserError(
-            f"{origin}: weights of another model: {len(wrong)} tensors do not fit, such as {key}"
-            f" ({sizes[0]} there, {sizes[1]} here)"
+            f"{origin}: weights of another model: {len(wrong)} tensors do not match, such as {key}"
+            f" ({sizes[0]} in the file, {sizes[1]} in the model)"
         )
     module.load_state_dict(given, strict=False)
 
@@ -86,12 +86,12 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
 def take_weights(
     init_from: str, network: nn.Module, normalise: nn.Module, task: TaskSpec, classes: Sequence[str]
 ) -> str:
-    """Start from the weights of a run or a file, and from how their network saw images; in words, what was taken.
+    """Load the weights of a run or a file and their normalisation of images; return a description of what was loaded.
 
-    The head is taken too where it has been trained for the same `classes`.
+    The head is loaded too if it was trained for the same `classes`.
 
     Raises:
-        UserError: if they are those of another model.
+        UserError: if the weights belong to another model.
     """
     origin = Path(os.path.expanduser(init_from))
     state, normalisation = load_weights(origin)
@@ -101,7 +101,7 @@ def take_weights(
     else:
         known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
         own = {key: value.shape for key, value in network.state_dict().items() if of_head(key)}
-        heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be left out
+        heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be missing
         other_head = any(key not in state or state[key].shape != own[key] for key in heads)
         new_head = other_head if known is None else known != list(classes)
         task.refit(state, network, where, new_head=new_head)

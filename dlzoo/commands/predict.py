@@ -37,8 +37,8 @@ def run(arguments: Namespace) -> None:
     conditions = [
         word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()
     ]
-    from dlzoo.builder.predict import in_words, predict
+    from dlzoo.builder.predict import format_predictions, predict
 
     files = [word for word in rest if word not in conditions]
     answers = predict(path, files, out=arguments.out, conditions=conditions)
-    print(json.dumps(answers, indent=1) if arguments.json else "\n".join(in_words(path, answers)))
+    print(json.dumps(answers, indent=1) if arguments.json else "\n".join(format_predictions(path, answers)))

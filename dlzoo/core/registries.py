@@ -145,8 +145,8 @@ DATASETS = Registry(
 AUGMENTS = Registry(
     "augment",
     "dlzoo.data.transforms",
-    "(uint8 images (N, C, H, W), draw) -> uint8 images; one that supports boxes declares it, and has `boxed` if it"
-    " moves pixels",
+    "(uint8 images (N, C, H, W), draw) -> uint8 images; one for images with boxes says so, and where it moves pixels"
+    " has `augment_boxes`",
     common="dlzoo.data.transforms.settings:AugmentSettings",
     fallback="none",
     marks=AugmentMarks,

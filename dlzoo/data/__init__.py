@@ -1,1 +1,1 @@
-"""Data sets, how they are split, and how batches are made of them."""
+"""Data sets, their splits, and the loaders of batches."""

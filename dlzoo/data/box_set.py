@@ -1,4 +1,4 @@
-"""What a data entry of images with objects in them returns."""
+"""Detection data sets: images with boxes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dlzoo.data.transforms.letterbox import Fit
 
 @dataclass(frozen=True)
 class BoxSet(DataSet):
-    """A detection set as it is published: splits whose labels are boxes.objects. Without `val`, it is cut from train.
+    """Detection data set: splits whose labels are boxes.objects. Without `val`, it is split off train.
 
     Args:
-        fit: how pictures were brought to the square that they are in now.
-        skipped: how many pictures were bad and left out.
-        difficult: whether objects that are marked difficult are trained on; they are never evaluated.
+        fit: how images were resized to squares.
+        skipped: the number of unreadable images that were left out.
+        difficult: whether objects marked difficult are trained on; they are never evaluated.
     """
 
     train: Split
@@ -32,10 +32,10 @@ class BoxSet(DataSet):
 
     kind: ClassVar[str] = "boxes"
 
-    def learnt_on(self, train: Split) -> Callable[[Split], Split]:
-        """Splits are as they are, but for marks that training is to overlook.
+    def fit_preparation(self, train: Split) -> Callable[[Split], Split]:
+        """Return a function that clears the difficult marks of `train`, if they are to be ignored in training.
 
-        Validation is cut from train with its marks: only what is trained on loses them.
+        Other splits are not changed: validation keeps the marks, also when it is split off train.
         """
         if not self.difficult:
             return lambda split: split

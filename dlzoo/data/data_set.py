@@ -1,4 +1,4 @@
-"""What every entry of the registry DATASETS returns, and what its targets are."""
+"""The base class of data sets, and the kind of their targets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dlzoo.data.split import Split, channel_statistics
 
 @dataclass(frozen=True)
 class TargetKind:
-    """What the labels of a task are.
+    """The kind of target of a task.
 
     Args:
-        words: what they are, behind "has": "numbers to predict".
-        single_class: whether a sample has one class, an int64 number: such data can be split class by class, made
-            unbalanced, and given wrong labels.
+        words: a phrase for messages, after "this data has": "numbers to predict".
+        single_class: whether a label is one class, an int64: such data can be split class by class, made imbalanced,
+            and given label noise.
     """
 
     words: str
@@ -27,11 +27,11 @@ class TargetKind:
 
 
 class DataSet(ABC):
-    """A data set as it is published: train and test, and val where it has one; otherwise val is split off train.
+    """Base class of data sets, with the published splits: train, test, and val if there is one, else None.
 
     Attributes:
         task: the name of the task that its labels are for.
-        kind: of its samples, as run.json says it: "images", "table" or "boxes" (images with boxes).
+        kind: the kind of its samples in run.json: "images", "table" or "boxes" (images with boxes).
         classes: names of the classes, or of the numbers to predict.
     """
 
@@ -42,23 +42,23 @@ class DataSet(ABC):
     val: Split | None
     classes: tuple[str, ...]
 
-    def learnt_on(self, train: Split) -> Callable[[Split], Split]:
-        """Return what prepares any split, fitted on `train` alone. Images stay as they are."""
+    def fit_preparation(self, train: Split) -> Callable[[Split], Split]:
+        """Return a function that prepares any split, fitted on `train` only. Images are not changed."""
         return lambda split: split
 
     def statistics(self, train: Split) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel of the prepared `train`: (C,), (C,), in units of 0 to 1."""
+        """Return mean and standard deviation of each channel of the prepared `train`: (C,), (C,), for values 0 to 1."""
         return channel_statistics(train.images)
 
     def feature_names(self, prepare: Any) -> tuple[str, ...]:
-        """The names of the features that `prepare` makes; images have none."""
+        """Return the names of the features that `prepare` makes; images have none."""
         return ()
 
     @property
     def one_input(self) -> bool:
-        """Whether the samples are functions of one number, so that predictions can be drawn as a curve."""
+        """Whether the input is a single number, so that predictions can be plotted as a curve."""
         return False
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says of the data beside sizes and classes."""
+        """Return additional fields of run.json, besides sizes and classes."""
         return {}

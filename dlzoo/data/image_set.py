@@ -1,4 +1,4 @@
-"""What a data set of images returns."""
+"""Classification data sets: images with one class each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlzoo.data.split import Split
 
 @dataclass(frozen=True)
 class ImageSet(DataSet):
-    """Images with one class each. Without `val`, validation is split off train."""
+    """Classification data set: images with one class each. Without `val`, validation is split off train."""
 
     train: Split
     test: Split

@@ -1,4 +1,4 @@
-"""Loaders: batches on the device, each a function of the step alone."""
+"""Loaders: batches on the device, each a function of the step only."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from torch import Tensor
 
 from dlzoo.core.distributed import SINGLE_PROCESS, Rank
 from dlzoo.core.rng import Streams
-from dlzoo.data.sampler import Sampler, drawn
+from dlzoo.data.sampler import Sampler, draw_samples
 from dlzoo.data.split import Split
-from dlzoo.data.storage.cache import Cache, placed
-from dlzoo.data.storage.lazy_images import moved
+from dlzoo.data.storage.cache import Cache, place_images
+from dlzoo.data.storage.lazy_images import copy_to_device
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import BatchTransform, Normalise
 
 
 class Batch(NamedTuple):
-    """images (N, C, H, W) float, normalised; labels (N, ...) as the task has them.
+    """A batch: images (N, C, H, W) float, normalised; labels (N, ...) as the task defines them.
 
-    In evaluation there may be several views of each image: (V * N, C, H, W), all images once, then once more. `sizes`
-    (N, 2) is then the width and the height of images that were brought to another size, and `indices` says which
-    samples of the split they are.
+    In evaluation there may be several views of each image: (V * N, C, H, W), view by view. `sizes` (N, 2) are then the
+    original width and height of resized images, and `indices` the indices of the samples in the split.
     """
 
     images: Tensor
@@ -35,16 +34,16 @@ class Batch(NamedTuple):
 
 
 class TrainLoader:
-    """The training batches of a run. The order is redrawn every epoch; the last short batch is dropped.
+    """The training batches of a run. Samples are reshuffled every epoch; an incomplete last batch is dropped.
 
     Args:
         split: the training samples.
-        transform: stored images and labels -> what a step sees.
-        sampler: which of them an epoch is made of.
-        batch_size: samples of one optimizer step, over all ranks; a multiple of `accumulate` times the ranks.
-        accumulate: micro-batches that one step is made of; a rank has an equal part of each.
-        limit: at most so many steps an epoch.
-        cache: where the images stay.
+        transform: stored images and labels -> images and labels of a step.
+        sampler: how the samples of an epoch are drawn.
+        batch_size: samples per optimizer step, over all ranks; a multiple of `accumulate` times the ranks.
+        accumulate: micro-batches per step; each rank has an equal part of each.
+        limit: the maximum number of steps per epoch.
+        cache: where the images are kept.
     """
 
     def __init__(
@@ -65,21 +64,21 @@ class TrainLoader:
         self.batch_size, self.accumulate, self.rank = batch_size, accumulate, rank
         self.cache: Cache = cache
         self.steps_per_epoch = min(len(split) // batch_size, limit or len(split))
-        self._order = lru_cache(maxsize=2)(self._draw_order)  # reading ahead looks into the next epoch
+        self._order = lru_cache(maxsize=2)(self._draw_order)  # prefetching needs the next epoch's order too
         self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
-        """Make batches on `device`."""
-        self.images = placed(self.split.images, self.cache, device, lambda step: self._samples(step))
+        """Make batches on `device` from now on."""
+        self.images = place_images(self.split.images, self.cache, device, lambda step: self._samples(step))
         self._labels, self._device, self._epoch = self.split.labels.to(device), device, -1
 
     def batches(self, step: int) -> Iterator[Batch]:
-        """The micro-batches of optimizer step `step`."""
+        """Yield this rank's micro-batches of optimizer step `step`."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._here = epoch, moved(self._order(epoch), self._device)
+            self._epoch, self._here = epoch, copy_to_device(self._order(epoch), self._device)
         places, samples = self._part(self._here, index)
-        # By the place in the epoch, not by the sample: one that is seen twice is augmented in two ways.
+        # By position in the epoch, not by sample: a sample that is drawn twice is augmented in two ways.
         draw = self.streams.draw(places, "augment", epoch)
         images, labels = self.images.batch(step, samples).permute(0, 3, 1, 2), self._labels[samples]
         images, labels = self.transform(images, labels, draw, step)
@@ -87,31 +86,31 @@ class TrainLoader:
         yield from map(Batch, images.split(size), labels.split(size))
 
     def order(self, epoch: int) -> Tensor:
-        """The places of an epoch in their order: (N,) int64."""
+        """Return the shuffled positions of an epoch: (N,) int64."""
         return self._order(epoch)[0]
 
     def _draw_order(self, epoch: int) -> Tensor:
-        """(2, N): the places of an epoch in their order, and the sample at each."""
+        """Draw the shuffled positions of an epoch, and the sample at each: (2, N)."""
         places = self.streams.permutation(len(self.split), "order", epoch)
-        return torch.stack([places, drawn(self.sampler, self.split.labels, self.streams, epoch)[places]])
+        return torch.stack([places, draw_samples(self.sampler, self.split.labels, self.streams, epoch)[places]])
 
     def _samples(self, step: int) -> Tensor:
         epoch, index = divmod(step, self.steps_per_epoch)
         return self._part(self._order(epoch), index)[1]
 
     def _part(self, order: Tensor, index: int) -> Tensor:
-        """Our places and samples of a step, (2, n), one micro-batch after the other."""
+        """Return this rank's positions and samples of a step, (2, n), one micro-batch after the other."""
         step = order[:, index * self.batch_size : (index + 1) * self.batch_size]
         return step.reshape(2, self.accumulate, self.rank.world, -1)[:, :, self.rank.index].reshape(2, -1)
 
 
 class EvalLoader:
-    """Every sample of a split once, in order, without augmentation; or the first `limit` batches.
+    """The evaluation batches of a split: every sample once, in order, without augmentation; or `limit` batches.
 
-    Of images `shift` changes the pixels first, given the samples' draw, and `views` then says what is looked at.
+    `shift` corrupts the pixels first, given the samples' random numbers, and `views` then makes the evaluated views.
 
-    Ranks take turns, each as often as the others: ours are the batches rank, rank + world, ... of the split, and the
-    last of them may not be there.
+    Batches are shared out in turn: this rank has the batches rank, rank + world, ... of the split. Every rank has the
+    same number, so its last one may be None.
     """
 
     def __init__(
@@ -135,8 +134,8 @@ class EvalLoader:
         self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
-        """Make batches on `device`."""
-        self.images = placed(self.split.images, self.cache, device, self._indices)
+        """Make batches on `device` from now on."""
+        self.images = place_images(self.split.images, self.cache, device, self._indices)
         self._labels = self.split.labels.to(device)
         self._sizes = None if self.split.sizes is None else self.split.sizes.to(device)
 
@@ -144,17 +143,17 @@ class EvalLoader:
         return -(-self._batches // self.rank.world)
 
     def batch(self, number: int) -> Batch | None:
-        """The batch `number` of ours, if there is one."""
+        """Return this rank's batch `number`, or None if the split has none left."""
         part = self._part(number)
         if part is None:
             return None
-        views = self.views(self.shifted(self.images.batch(number, part), part))
+        views = self.views(self.apply_shift(self.images.batch(number, part), part))
         images = self.normalise(views[0] if len(views) == 1 else torch.cat(views))
         sizes = None if self._sizes is None else self._sizes[part]
         return Batch(images, self._labels[part], sizes, range(part.start, part.stop))
 
-    def shifted(self, images: Tensor, part: slice | Tensor) -> Tensor:
-        """The samples `part` of the split as they are tested: (n, H, W, C) -> (n, C, H, W)."""
+    def apply_shift(self, images: Tensor, part: slice | Tensor) -> Tensor:
+        """Apply the distribution shift to the samples `part` of the split: (n, H, W, C) -> (n, C, H, W)."""
         samples = torch.arange(len(self.split), device=images.device)[part]
         return self.shift(images.permute(0, 3, 1, 2), Streams(0).draw(samples, "shift"))
 
@@ -170,7 +169,7 @@ class EvalLoader:
 
 @dataclass(frozen=True)
 class Loaders:
-    """Where the batches of a run come from, and how images are normalised in all of them."""
+    """The loaders of a run, and the normalisation that all of them use."""
 
     normalise: Normalise
     train: TrainLoader
@@ -179,10 +178,10 @@ class Loaders:
 
     @property
     def evaluated(self) -> dict[str, EvalLoader]:
-        """split -> its loader."""
+        """The evaluation loaders by split name."""
         return {"test": self.test} | ({} if self.val is None else {"val": self.val})
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop prefetching."""
         for loader in (self.train, *self.evaluated.values()):
             loader.images.close()

@@ -1,4 +1,4 @@
-"""How often a training sample is seen."""
+"""Samplers: which training samples make up an epoch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dlzoo.core.rng import Streams
 Sampler = Literal["uniform", "balanced", "bootstrap"]
 
 
-def drawn(sampler: Sampler, labels: Tensor, streams: Streams, epoch: int) -> Tensor:
-    """The samples that the N places of an epoch hold: (N,) int64; labels (N,) are looked at by "balanced" only.
+def draw_samples(sampler: Sampler, labels: Tensor, streams: Streams, epoch: int) -> Tensor:
+    """Draw the samples at the N positions of an epoch: (N,) int64. Only "balanced" uses the labels, (N,).
 
-    "bootstrap" is the same draw for every epoch (Breiman 1996, bagging): it leaves out 36.8 % of the samples.
+    "bootstrap" is the same draw in every epoch (Breiman 1996, bagging): it leaves out 36.8 % of the samples.
     """
     count = len(labels)
     if sampler == "uniform":

@@ -1,4 +1,4 @@
-"""Settings that every data set shares, and the splits that they cut."""
+"""Settings that all data sets share, and how they split the data."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from dlzoo.data.transforms.corruptions import Shift
 
 @dataclass(frozen=True)
 class DataSettings:
-    """How a set is cut, made harder, and put into batches.
+    """How a data set is split, made harder, and put into batches.
 
-    `batch_size`: samples of one optimizer step, over all processes; "full" is batch gradient descent.
-    `val_fraction`: the share of train that becomes validation, cut by `split_seed`, class by class; 0 for none.
-    `limit`: at most so many samples of each split, a fixed and class-balanced part.
-    `imbalance`: how many times as many training samples the first class has as the last one; in between the numbers
-    fall exponentially (arXiv:1901.05555, section 5.1). Validation and test stay as they are.
-    `label_noise`: the share of training labels that become another class, drawn evenly by `split_seed`.
-    `sampler`: how often a sample is seen: uniform once an epoch; balanced draws each class equally often, with
-    replacement; bootstrap replaces the training part by one draw of its size with replacement, by the run's seed.
-    `test_shift`: the test split brightened, blurred or noisy, by the constants of CIFAR-10-C (arXiv:1903.12261).
-    `cache`: where decoded images stay, auto is the first that has room; disk and none are for sets that come as
-    picture files, which none decodes anew for each epoch. It changes the speed, never a number.
+    `batch_size`: samples per optimizer step, over all processes; "full" is batch gradient descent.
+    `val_fraction`: the fraction of train that becomes validation, drawn by `split_seed`, class by class; 0 for none.
+    `limit`: the maximum number of samples per split, a fixed and class-balanced part.
+    `imbalance`: the ratio of training samples between the first class and the last one; in between the numbers fall
+    exponentially (arXiv:1901.05555, section 5.1). Validation and test are not changed.
+    `label_noise`: the fraction of training labels replaced by another class, drawn uniformly by `split_seed`.
+    `sampler`: how an epoch is drawn: uniform has each sample once; balanced draws each class equally often, with
+    replacement; bootstrap replaces the training split by one draw of its size with replacement, by the run's seed.
+    `test_shift`: brightness, blur or noise on the test split, with the constants of CIFAR-10-C (arXiv:1903.12261).
+    `cache`: where decoded images are kept, auto is the first place with enough room; disk and none are for sets of
+    image files, which none decodes in each epoch. It changes the speed, never a result.
     """
 
     batch_size: PositiveInt | Literal["full"] = 64
@@ -47,20 +47,20 @@ class DataSettings:
     cache: Cache = "auto"
 
     def splits(self, images: DataSet, target: TargetKind) -> tuple[Split, Split | None, Split]:
-        """(train, val, test), cut class by class where the target is a single class.
+        """Return (train, val, test), split class by class if the target is a single class.
 
         Raises:
-            UserError: if nothing is left to train or to validate on, or what is asked for does not suit the data.
+            UserError: if a split would be empty, or a setting does not suit the data.
         """
         self._refuse(images, target)
         by_class = target.single_class
         train, val = self._train_and_val(images, by_class)
-        if self.imbalance > 1:  # else not a second time: taking copies the images
+        if self.imbalance > 1:  # otherwise skipped: take copies the images
             train = train.take(self._long_tailed(train.labels))
         return self._noisy(train), val, images.test.take(self._limited(images.test.labels, by_class))
 
     def _train_and_val(self, images: DataSet, by_class: bool) -> tuple[Split, Split | None]:
-        # Indices are cut, and samples taken once: the images may be a file larger than the memory.
+        # The indices are split, and samples taken once: the images may be a file larger than the memory.
         everything = torch.arange(len(images.train))
         if images.val is not None:
             val = images.val.take(self._limited(images.val.labels, by_class))
@@ -71,33 +71,33 @@ class DataSettings:
         rest, part = everything[~chosen], everything[chosen]
         if not len(rest) or not len(part):
             raise UserError(
-                f"data.val_fraction={self.val_fraction:g} of {len(everything)} samples leaves {len(rest)} to train on"
-                f" and {len(part)} to validate on; choose another share, or 0"
+                f"data.val_fraction={self.val_fraction:g} of {len(everything)} samples leaves {len(rest)} for training"
+                f" and {len(part)} for validation; choose another fraction, or 0"
             )
         labels = images.train.labels
         rest, part = rest[self._limited(labels[rest], by_class)], part[self._limited(labels[part], by_class)]
         return images.train.take(rest), images.train.take(part)
 
     def _refuse(self, images: DataSet, target: TargetKind) -> None:
-        """Look at whether this data can be made as hard as is asked for.
+        """Check that the settings suit the data.
 
         Raises:
-            UserError: for what needs classes, or pixels.
+            UserError: for settings that need classes or images.
         """
         if not target.single_class:
             what = target.words
             for key, unset in (("imbalance", 1.0), ("label_noise", 0.0)):
                 if getattr(self, key) != unset:
-                    raise UserError(f"data.{key} is for classes, and this data has {what}")
+                    raise UserError(f"data.{key} is for classes, but this data has {what}; leave it out")
             if self.sampler == "balanced":
-                raise UserError(f"data.sampler=balanced is for classes, and this data has {what}")
+                raise UserError(f"data.sampler=balanced is for classes, but this data has {what}; leave it out")
         if self.test_shift != "none" and images.kind == "table":
-            raise UserError(f"data.test_shift={self.test_shift} is for images, and this data is a table")
+            raise UserError(f"data.test_shift={self.test_shift} is for images, but this data is a table; leave it out")
 
     def _long_tailed(self, labels: Tensor) -> Tensor:
-        """Indices of what `imbalance` leaves of the training samples: n * imbalance ** (-k / (K - 1)) of class k.
+        """Return indices of the training samples that `imbalance` keeps: n * imbalance ** (-k / (K - 1)) of class k.
 
-        n is the largest for which every class has that many.
+        n is the largest number for which every class has enough samples.
         """
         counts = labels.bincount()
         place = torch.arange(len(counts)) / max(1, len(counts) - 1)
@@ -106,7 +106,7 @@ class DataSettings:
         return (rank_in_class(labels, self.split_seed) < most[labels]).nonzero().flatten()
 
     def _noisy(self, split: Split) -> Split:
-        """The split with `label_noise` of its labels moved on by 1 to K - 1 classes."""
+        """Return the split with a fraction `label_noise` of its labels shifted by 1 to K - 1 classes."""
         if self.label_noise == 0:
             return split
         streams, count = Streams(self.split_seed), len(split)
@@ -118,16 +118,16 @@ class DataSettings:
         return Split(split.images, labels)
 
     def _limited(self, labels: Tensor, by_class: bool) -> Tensor:
-        """Indices of what `limit` leaves of a split."""
+        """Return indices of the samples that `limit` keeps."""
         if self.limit is None or self.limit >= len(labels):
             return torch.arange(len(labels))
         return balanced_order(labels, self.split_seed, by_class=by_class)[: self.limit].sort().values
 
     def global_batch(self, train: Split) -> int:
-        """The batch size as a number.
+        """Return the batch size as a number.
 
         Raises:
-            UserError: if it is larger than the set.
+            UserError: if it is larger than the training split.
         """
         if self.batch_size == "full":
             return len(train)
@@ -140,32 +140,32 @@ class DataSettings:
 
 
 def cut(split: Split, fraction: float, seed: int, *, by_class: bool) -> tuple[Split, Split]:
-    """(rest, part): the part has `fraction` of all or of each class, chosen by `seed`; both keep their order."""
+    """Split into (rest, part): the part has `fraction` of all or of each class, drawn by `seed`; order is kept."""
     chosen = chosen_of_each_class(split.labels, fraction, seed, by_class=by_class)
     return split.take((~chosen).nonzero().flatten()), split.take(chosen.nonzero().flatten())
 
 
 def chosen_of_each_class(labels: Tensor, fraction: float, seed: int, *, by_class: bool) -> Tensor:
-    """(N,) bool: a random `fraction` of all or of each class, rounded, fixed by `seed`."""
+    """Return a mask (N,) bool of a random `fraction` of all or of each class, rounded, fixed by `seed`."""
     labels = _strata(labels, by_class)
     size = labels.bincount().double().mul(fraction).round().long()
     return rank_in_class(labels, seed) < size[labels]
 
 
 def balanced_order(labels: Tensor, seed: int, *, by_class: bool) -> Tensor:
-    """An order of the samples, fixed by `seed`, each prefix of which holds the classes as evenly as it can."""
+    """Return an order of the samples, fixed by `seed`, each prefix of which is as class-balanced as possible."""
     labels = _strata(labels, by_class)
     rank = rank_in_class(labels, seed)
     return (rank * (labels.max() + 1) + labels).argsort()
 
 
 def _strata(labels: Tensor, by_class: bool) -> Tensor:
-    """The class of each sample, or one class for all: (N,) int64."""
+    """Return the class of each sample, or one class for all: (N,) int64."""
     return labels if by_class else labels.new_zeros(len(labels), dtype=torch.int64)
 
 
 def rank_in_class(labels: Tensor, seed: int) -> Tensor:
-    """For each sample, its place among those of its class in a random order fixed by `seed`: (N,) int64."""
+    """Return each sample's rank within its class in a random order fixed by `seed`: (N,) int64."""
     order = Streams(seed).permutation(len(labels), "split")
     by_class = order[labels[order].argsort(stable=True)]
     counts = labels.bincount()

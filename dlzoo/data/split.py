@@ -1,4 +1,4 @@
-"""Samples with their labels: uint8 images in memory or where they can be read from, or the rows of a table."""
+"""Splits: samples with their labels, as uint8 images in memory or read on demand, or as rows of a table."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dlzoo.data.storage.lazy_images import Stored
+from dlzoo.data.storage.lazy_images import LazyImages
 
-#: Values that are worked through at a time.
+#: Values that are processed at a time.
 _PART = 4_000_000
-#: Values that are looked at; of a larger set images at equal distances, wherever it is kept.
+#: Values that are read for statistics and fingerprints; of a larger set, every k-th image.
 _MOST = 200_000_000
 
 
 @dataclass(frozen=True)
 class Split:
-    """images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C) as numbers; labels (N,) int64 or (N, D) float64.
+    """A split: images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C); labels (N,) int64 or (N, D) float64.
 
-    Of images with objects labels are (N, M, 6) float32 (boxes.objects), in pixels of these images, and `sizes` (N, 2)
-    int64 the width and the height of the pictures as they came.
+    For images with objects the labels are (N, M, 6) float32 (boxes.objects), in pixels of these images, and `sizes`
+    (N, 2) int64 are the original width and height of the images.
     """
 
-    images: Tensor | Stored
+    images: Tensor | LazyImages
     labels: Tensor
     sizes: Tensor | None = None
 
@@ -32,20 +32,20 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> Split:
-        """The samples at `indices`, in their order."""
+        """Return the samples at `indices`, in that order."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.take(indices)
         return Split(images, self.labels[indices], None if self.sizes is None else self.sizes[indices])
 
     def in_memory(self) -> Split:
-        """The same with its images read."""
+        """Return the split with its images read into memory."""
         return replace(self, images=self.images[:])
 
 
 def fingerprint(*splits: Split | None) -> str:
-    """A hash of all labels and of the pixels, in order: equal on two machines that train on the same data.
+    """Return a hash of all labels and pixels, in order: equal on two machines that train on the same data.
 
-    Of a split of more than 200 million values only images at equal distances are looked at: reading them all would take
-    minutes at each start.
+    In a split of more than 200 million values only every k-th image is read: reading all of them would take minutes at
+    each start.
     """
     digest = hashlib.blake2b(digest_size=8)
     for split in splits:
@@ -55,16 +55,16 @@ def fingerprint(*splits: Split | None) -> str:
     return digest.hexdigest()
 
 
-def _some(images: Tensor | Stored) -> Tensor:
-    """The images that stand for all."""
+def _some(images: Tensor | LazyImages) -> Tensor:
+    """Return all images, or every k-th of a large set."""
     step = -(-images.shape.numel() // _MOST)
     return images[:] if step == 1 else images[::step]
 
 
-def channel_statistics(images: Tensor | Stored) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of uint8 images (N, H, W, C), in units of 0 to 1: (C,), (C,).
+def channel_statistics(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each channel of uint8 images (N, H, W, C), scaled to 0 to 1: (C,), (C,).
 
-    From integer sums; a channel that is constant gets the deviation 1.
+    Computed from integer sums; a constant channel has the standard deviation 1.
     """
     count, channels = 0, images.shape[3]
     images = _some(images)

@@ -1,4 +1,4 @@
-"""The splits that a run works on, loaded from the data section of a config."""
+"""The splits of a run, loaded from the data section of a config."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dlzoo.data.storage.cache import in_memory
 
 @dataclass
 class Splits:
-    """Train, validation and test, and what a network has to know of them.
+    """Train, validation and test splits, with their data set and settings.
 
     Args:
-        source: the data set that they were cut from.
-        batch_size: samples of one optimizer step.
-        settings: how batches are made of them.
+        source: the data set that they come from.
+        batch_size: samples per optimizer step.
+        settings: the settings that all data sets share.
     """
 
     train: Split
@@ -40,16 +40,16 @@ class Splits:
         """Load the data that a section of a config names: an entry, its settings and the common ones.
 
         Args:
-            tasks: what the model can learn; () for anything. It decides where the data set serves several tasks.
+            tasks: the tasks of the model; () for any. They decide the task if the data set serves several.
 
         Raises:
-            UserError: if it is missing, damaged or too small.
+            UserError: if the data is missing, damaged or too small.
         """
         settings, found = DATASETS.from_section(section, cache=section["cache"])
         task = TASKS.build(serving(section["name"], found.task, tasks))
         found = task.adapted(section["name"], found)
         parts = settings.splits(found, task.target)
-        prepare = found.learnt_on(parts[0])
+        prepare = found.fit_preparation(parts[0])
         parts = tuple(part and prepare(part) for part in parts)
         if in_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
             train, val, test = (part and part.in_memory() for part in parts)
@@ -80,7 +80,7 @@ class Splits:
         return self.train.images.shape[3]
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel, (C,), in units of 0 to 1."""
+        """Return mean and standard deviation of each channel, (C,), (C,), for values scaled to 0 to 1."""
         return self.source.statistics(self.train)
 
     @cached_property
@@ -88,7 +88,7 @@ class Splits:
         return fingerprint(self.train, self.val, self.test)
 
     def facts(self) -> dict[str, Any]:
-        """What run.json says of the data."""
+        """Return the fields of run.json that describe the data."""
         parts = {"train": self.train, "val": self.val, "test": self.test}
         return {
             "task": self.task,

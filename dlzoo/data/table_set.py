@@ -1,4 +1,4 @@
-"""What a data entry of a table returns: rows of numbers and categories, and how features are made of them."""
+"""Tabular data sets: columns of numbers and categories, and the features made of them."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _SCALERS: dict[Scale, Any] = {
     "robust": RobustScaler,
     "none": partial(FunctionTransformer, feature_names_out="one-to-one"),
 }
-#: More features than this are a mistake, and would fill the memory before anyone saw it.
+#: More features than this are likely a mistake, and could fill the memory.
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers; or of categories, in which the numbers 0, 1, ... stand for the names in `categories`."""
+    """A column of numbers, or of categories, coded as indices into `categories`."""
 
     name: str
     categories: tuple[str, ...] = ()
@@ -55,13 +55,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Features:
-    """Turns any split of a table into features, by what was learnt on one of them."""
+    """Fitted transformer that turns any split of a table into features."""
 
     names: tuple[str, ...]
     transformer: ColumnTransformer
 
     def __call__(self, split: Split) -> Split:
-        """images (N, 1, 1, columns), nan where a value is missing -> float32 (N, 1, 1, features), all finite.
+        """Transform images (N, 1, 1, columns), nan for missing values, to float32 (N, 1, 1, features), all finite.
 
         Raises:
             UserError: if a feature is too large for float32.
@@ -73,14 +73,14 @@ class Features:
 
 @dataclass(frozen=True)
 class TableSet(DataSet):
-    """A table as it is published: images are float64 (N, 1, 1, columns), nan where a value is missing.
+    """Tabular data set: images are float64 (N, 1, 1, columns), nan for missing values.
 
-    A row is an image of one pixel with a channel a column, so models need not know that it is none. Labels are
-    classes (N,), or numbers to predict (N, D) with their names in `classes`. Without `val`, validation is cut from
-    train.
+    A row is an image of one pixel with one channel per column, so that loaders and models treat it like any image.
+    Labels are classes (N,), or numbers to predict (N, D) with their names in `classes`. Without `val`, validation is
+    split off train.
 
-    A missing number becomes what `impute` says; a missing category becomes the most frequent one. Of numbers, products
-    of up to `degree` of them are features too. Numbers and ordinal codes are then scaled; columns of `one_hot` are not.
+    Missing numbers are imputed by `impute`, missing categories by the most frequent one. Polynomial features of numbers
+    up to `degree` are added. Numbers and ordinal codes are then scaled; one-hot columns are not.
     """
 
     train: Split
@@ -101,19 +101,19 @@ class TableSet(DataSet):
         return len(self.columns) == 1
 
     def feature_names(self, prepare: Features) -> tuple[str, ...]:
-        """The names of the features of each row."""
+        """Return the names of the features that `prepare` makes."""
         return prepare.names
 
     def statistics(self, train: Split) -> tuple[Tensor, Tensor]:
-        """Those that leave features as they are: they are scaled already."""
+        """Return statistics that leave the features unchanged: they are scaled already."""
         channels = train.images.shape[3]
         return torch.zeros(channels), torch.full((channels,), 1 / 255)
 
-    def learnt_on(self, train: Split) -> Features:
-        """What makes features of any split, fitted on `train` alone.
+    def fit_preparation(self, train: Split) -> Features:
+        """Return the transformer of features, fitted on `train` only.
 
-        A category that is not in `train` is unknown: zeros in every column of `one_hot`, the code -1 as `ordinal`. A
-        column that is missing everywhere in `train` counts as 0, and one that is constant is not divided by anything.
+        A category that is not in `train` is unknown: zeros in all columns of `one_hot`, the code -1 as `ordinal`. A
+        column without any value in `train` is filled with 0, and a constant column is not divided by its deviation.
 
         Raises:
             UserError: if there would be too many features, or too large ones.
@@ -142,7 +142,7 @@ class TableSet(DataSet):
         return make_pipeline(filled, OneHotEncoder(handle_unknown="ignore", sparse_output=False))
 
     def _names(self, fitted: ColumnTransformer) -> Iterator[str]:
-        """size, size^2, colour=red: what the features of a fitted transformer are."""
+        """Yield the names of the features of a fitted transformer: size, size^2, colour=red."""
         numbers = [column.name for column in self.columns if not column.categories]
         categories = [column for column in self.columns if column.categories]
         parts = fitted.named_transformers_
@@ -159,20 +159,20 @@ class TableSet(DataSet):
         features = comb(numbers + self.degree, self.degree) - 1
         features += sum(len(c.categories) if self.encode == "one_hot" else 1 for c in self.columns if c.categories)
         if features > _MOST:
-            mend = f"a data.degree below {self.degree}" if self.degree > 1 else "data.encode=ordinal or fewer columns"
-            raise UserError(f"the table makes {features:,} features, and {_MOST:,} are the most: choose {mend}")
+            remedy = f"a data.degree below {self.degree}" if self.degree > 1 else "data.encode=ordinal or fewer columns"
+            raise UserError(f"the table has {features:,} features, more than the maximum of {_MOST:,}; choose {remedy}")
 
 
 def _rows(split: Split) -> np.ndarray:
-    """(N, columns) float64."""
+    """Return the rows of a split: (N, columns) float64."""
     return split.images[:].flatten(1).numpy()
 
 
 @contextmanager
 def _in_range() -> Iterator[None]:
-    """Numbers that overflow inside, in float64 or on their way to float32, are the user's to mend."""
+    """Turn an overflow, in float64 or in the conversion to float32, into a UserError."""
     try:
         with np.errstate(over="raise"):
             yield
     except FloatingPointError:
-        raise UserError("features too large for float32: choose a smaller data.degree, or another data.scale") from None
+        raise UserError("features too large for float32; choose a smaller data.degree, or another data.scale") from None

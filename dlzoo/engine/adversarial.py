@@ -11,23 +11,23 @@ from torch import Tensor, nn
 from dlzoo.data.loader import Batch
 from dlzoo.data.transforms.batch import Normalise
 
-#: A batch -> its mean loss, and what else is logged of it.
+#: A batch -> (its mean loss, other tensors that are logged).
 LossFunction = Callable[[Batch], tuple[Tensor, tuple[Tensor, ...]]]
 
 
 @dataclass(frozen=True)
 class SelfAdversarial:
-    """Move the pixels of a batch by `size` along the sign of the loss's gradient.
+    """Self-adversarial training: move the pixels of a batch by `size` along the sign of the loss's gradient.
 
-    The images keep their shape (N, C, H, W) and the range of pixels (SAT: arXiv:2004.10934, section 3.4; the step:
-    arXiv:1412.6572, section 4). The gradient is that of the network in evaluation: its running statistics do not see
-    the images twice.
+    The images keep their shape (N, C, H, W) and their pixel range (SAT: arXiv:2004.10934, section 3.4; the step:
+    arXiv:1412.6572, section 4). The gradient is computed in evaluation mode, so that the images do not enter the
+    running statistics twice.
 
     Args:
-        size: of the step, as a share of the pixels' range.
-        normalise: how images are seen by the network.
-        network: what is trained.
-        loss: of the network on a batch.
+        size: size of the step, as a fraction of the pixel range.
+        normalise: the normalisation of the images.
+        network: the network to train.
+        loss: batch -> (loss, other logged tensors).
     """
 
     size: float
@@ -36,7 +36,7 @@ class SelfAdversarial:
     loss: LossFunction
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch that is trained on instead; the network is left in evaluation mode."""
+        """Return the perturbed batch. Leaves the network in evaluation mode."""
         images = batch.images.detach().requires_grad_()
         self.network.eval()
         loss, _ = self.loss(batch._replace(images=images))
@@ -46,5 +46,5 @@ class SelfAdversarial:
         return batch._replace(images=(images.detach() + step).clamp(dark, light))
 
     def _seen(self, level: float, images: Tensor) -> Tensor:
-        """A grey level as the network sees it: (1, C, 1, 1)."""
+        """Return a normalised grey level: (1, C, 1, 1)."""
         return self.normalise(torch.full((1, images.shape[1], 1, 1), level, device=images.device))

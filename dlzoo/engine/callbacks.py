@@ -1,4 +1,4 @@
-"""A user's own Lightning callbacks: which of them have to see every step."""
+"""Which of a user's Lightning callbacks need to be called for every step."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _OF_STEPS = (
 
 
 def observed_by(callbacks: Sequence[pl.Callback]) -> Observed | None:
-    """How closely the callbacks follow a training.
+    """Return "steps" if a callback overrides a hook of steps, "epochs" if there are other callbacks, else None.
 
-    With a hook that Lightning would call for each step, the training runs in ranges of one step and through Lightning's
-    wrappers of the backward pass and the optimizer, which costs about half a millisecond a step. Others cost some
-    milliseconds an epoch.
+    With a hook that Lightning calls for each step, training runs in ranges of one step and through Lightning's
+    wrappers of the backward pass and the optimizer, which costs about half a millisecond per step. Other callbacks
+    cost a few milliseconds per epoch.
 
     Raises:
-        UserError: for something that is no callback.
+        UserError: for an object that is not a Lightning callback.
     """
     for callback in callbacks:
         if not isinstance(callback, pl.Callback):
@@ -39,5 +39,5 @@ def observed_by(callbacks: Sequence[pl.Callback]) -> Observed | None:
 
 
 def _has(callback: pl.Callback, hook: str) -> bool:
-    """Whether a callback overrides a hook, in its class or, as LambdaCallback does, in itself."""
+    """Return whether a callback overrides a hook, in its class or, like LambdaCallback, on the instance."""
     return getattr(getattr(callback, hook), "__func__", None) is not getattr(pl.Callback, hook)

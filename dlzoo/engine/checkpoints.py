@@ -1,4 +1,4 @@
-"""Checkpoints: written where they are legal, never half."""
+"""Checkpoints: written at points that a run can resume from, and atomically."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.task_module import TaskModule
 
-#: Work, in seconds, that is worth a checkpoint of its own: epochs may be as short as some milliseconds.
+#: Seconds of training that justify another checkpoint: epochs may be as short as a few milliseconds.
 _WORTH_SAVING = 1.0
 
 
 class Checkpoints(pl.Callback):
-    """Writes `best` when it is beaten, and `last` (to resume) every `plan.checkpoint_every` steps, at an epoch's end
-    that comes at least a second after the one before, and when the training ends.
+    """Save `best` after a new best validation score, and `last`, to resume from.
 
-    A request to stop is obeyed where a checkpoint is legal: at the end of a range of steps inside an epoch, and at
-    an epoch's end only after validation.
+    `last` is saved every `schedule.checkpoint_every` steps, at the end of an epoch if the last save is more than a
+    second ago, and at the end of training. A request to stop takes effect where a run can resume: at the end of a
+    range of steps inside an epoch, and at the end of an epoch only after validation.
     """
 
     def __init__(self, last: Path, best: Path) -> None:
@@ -41,10 +41,10 @@ class Checkpoints(pl.Callback):
     ) -> None:
         task = _task(pl_module)
         if task.schedule.ends_epoch(task.state.clock):
-            return  # saved in on_train_epoch_end, or a resume would skip the validation
+            return  # saved in on_train_epoch_end: otherwise a resumed run would skip the validation
         stop = task.stops()
         if stop or task.schedule.saves(task.state.clock):
-            task.training_means()  # weights that are lost must not take the place of good ones
+            task.training_means()  # raises if the loss is not finite: bad weights must not replace good ones
             self._save(trainer, self.last)
         if stop:
             raise _stopped(task)
@@ -69,14 +69,14 @@ def _stopped(task: TaskModule) -> Interrupted:
     return Interrupted(f"stopped after step {task.state.clock} of {task.schedule.steps}")
 
 
-class WholeFiles(CheckpointIO):
-    """Checkpoints are written aside, synced and renamed: a kill or a full disk leaves the one before it whole.
+class AtomicCheckpointIO(CheckpointIO):
+    """Atomic checkpoint files: written to a temporary file, synced and renamed, so a kill leaves the previous one.
 
-    A thread does it, from a copy, while the training goes on; `close` waits for it. One checkpoint is under way at a
-    time, and what went wrong with it is raised by the next call.
+    A thread writes them, from a copy, while training continues; `close` waits for it. One checkpoint is written at a
+    time, and its errors are raised by the next call.
 
     Raises:
-        UserError: if one cannot be written.
+        UserError: if a checkpoint cannot be written.
     """
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ def _write(content: memoryview, path: Path, *others: Path) -> None:
 
 @contextmanager
 def _in_place_of(path: Path) -> Iterator[Path]:
-    """Another name to write to; what is there then takes the place of `path`, whole.
+    """Yield a temporary path to write to, and rename it to `path` afterwards.
 
     Raises:
         UserError: if it cannot be written.
@@ -134,12 +134,12 @@ def _in_place_of(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        kept = "; the checkpoint before it is whole" if path.exists() else ""
+        kept = "; the previous checkpoint is intact" if path.exists() else ""
         raise UserError(f"cannot write {path}: {error.strerror}{kept}") from error
 
 
 def _second_name(path: Path, name: Path) -> None:
-    """A second name for a file that is never written to again."""
+    """Give a file a second name; neither is ever written to again."""
     try:
         os.link(path, name)
     except OSError:  # a file system without links

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrainSchedule:
-    """When a run ends, logs and saves, and how long a range may be at most; all in optimizer steps."""
+    """When a run ends, logs and saves, and the longest range of steps it may run at once; all in optimizer steps."""
 
     epochs: int
     steps_per_epoch: int
@@ -21,23 +21,23 @@ class TrainSchedule:
         return self.epochs * self.steps_per_epoch
 
     def epochs_at(self, step: int) -> float:
-        """A step as a number of epochs."""
+        """Return `step` as a (fractional) number of epochs."""
         return step / self.steps_per_epoch
 
     def ends_epoch(self, step: int) -> bool:
-        """Whether an epoch is over after so many steps."""
+        """Return whether an epoch ends after `step` steps."""
         return step % self.steps_per_epoch == 0
 
     def logs(self, step: int) -> bool:
-        """Whether the training's numbers are logged after so many steps."""
+        """Return whether training metrics are logged after `step` steps."""
         return step % self.log_every == 0 or self.ends_epoch(step)
 
     def saves(self, step: int) -> bool:
-        """Whether a checkpoint is due inside an epoch, after so many steps."""
+        """Return whether a checkpoint is due after `step` steps, within an epoch."""
         return self.checkpoint_every is not None and step % self.checkpoint_every == 0
 
     def ranges(self, start: int) -> Iterator[range]:
-        """The rest of the epoch of `start`, cut wherever something has to be done between two steps."""
+        """Yield the rest of the epoch of `start`, split wherever something has to be done between two steps."""
         end = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
         while start < end:
             regular = (self.log_every, self.checkpoint_every, self.longest)
@@ -48,7 +48,7 @@ class TrainSchedule:
 
 
 class Ranges:
-    """The training "dataloader" that Lightning sees: it yields ranges of steps from where the clock stands."""
+    """The training "dataloader" that Lightning sees: it yields ranges of steps, from the current step on."""
 
     def __init__(self, schedule: TrainSchedule, clock: Callable[[], int]) -> None:
         self.schedule, self.clock = schedule, clock

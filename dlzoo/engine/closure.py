@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from dlzoo.data.loader import Batch
 from dlzoo.engine.adversarial import LossFunction
 
-#: What is logged of each micro-batch.
+#: The logged tensors of each micro-batch, the loss first.
 Logged = list[tuple[Tensor, ...]]
 
 
 class Closure:
-    """What SAM, L-BFGS and Newton's method call any number of times in one step.
+    """Closure that SAM, L-BFGS and Newton's method call any number of times in one step.
 
-    Every call draws the same dropout masks, and running statistics move in the first one only.
+    Every call draws the same dropout masks, and only the first one updates running statistics.
 
     Args:
-        network: what is trained.
+        network: the network to train.
         batches: the micro-batches of the step.
-        loss: of the network on a batch.
-        begin_pass: called before each pass through the network.
-        gradients: batches -> what is logged of each; adds the gradients to the parameters.
+        loss: batch -> (loss, other logged tensors).
+        begin_pass: called before each forward pass.
+        gradients: batches -> the logged tensors of each; adds the gradients to the parameters.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Closure:
         self._network, self._batches, self._loss = network, batches, loss
         self._begin_pass, self._gradients = begin_pass, gradients
         self._statistics: list[Tensor] = []
-        #: What is logged of each micro-batch, at the weights that the step began with.
+        #: The logged tensors of each micro-batch, at the weights that the step began with.
         self.logged: Logged = []
 
     def __call__(self, create_graph: bool = False) -> Tensor:
-        """The mean loss, with gradients in the parameters; with `create_graph` a loss to be differentiated instead."""
+        """Return the mean loss and set the gradients; with `create_graph`, return a differentiable loss instead."""
         self._begin_pass()
         if create_graph:
             results = [self._loss(batch) for batch in self._batches]

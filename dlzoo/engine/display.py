@@ -1,4 +1,4 @@
-"""What a person sees while a run trains and is tested."""
+"""Console output of a run: one line per epoch, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlzoo.engine.task_module import TaskModule
 
 
 class PatientConsole(Console):
-    """A console that goes on without a reader: `train.py | head -1` must not end a training."""
+    """Console that ignores a closed pipe: `train.py | head -1` must not end a training."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -25,10 +25,10 @@ class PatientConsole(Console):
 
 
 class Display(pl.Callback):
-    """One line an epoch, and under them on a terminal a live bar.
+    """Print one line per epoch and, on a terminal, a live progress bar below them.
 
-    The bar reads plain numbers four times a second from a thread of its own, and takes the lines along: a step costs
-    nothing more for it, and a short epoch no redrawing.
+    The bar reads plain numbers four times a second in its own thread and prints the waiting lines with each refresh,
+    so it adds no time to a step, and short epochs cause no extra redrawing.
     """
 
     def __init__(self, console: Console) -> None:
@@ -70,7 +70,7 @@ class Display(pl.Callback):
                 *columns, console=self.console, refresh_per_second=4, expand=True, transient=True
             )
             self._progress.add_task("", total=module.schedule.steps, completed=module.state.clock)
-            self.console.push_render_hook(self._lines)  # under the bar's own: the lines come above it
+            self.console.push_render_hook(self._lines)  # before the bar's own hook: the lines appear above it
             self._progress.start()
 
     def _stop(self) -> None:
@@ -81,7 +81,7 @@ class Display(pl.Callback):
 
 
 class _Lines(RenderHook):
-    """Lines that are printed together with whatever is printed next."""
+    """Lines that are printed with whatever is printed next."""
 
     def __init__(self) -> None:
         self.waiting: list[Text] = []
@@ -92,7 +92,7 @@ class _Lines(RenderHook):
 
 
 class _Facts(ProgressColumn):
-    """The latest numbers; also what moves the bar, so that both show the same moment."""
+    """The latest values as text; rendering them also advances the bar, so that both show the same step."""
 
     max_refresh = 0.2
 
@@ -108,7 +108,7 @@ class _Facts(ProgressColumn):
 
 
 def describe(task: TaskModule) -> str:
-    """The latest numbers in a line."""
+    """Return the latest values in one line."""
     epoch = min(-(-max(task.state.clock, 1) // task.schedule.steps_per_epoch), task.schedule.epochs)
     words = (
         ("train/loss", "loss {:.3f}"),

@@ -1,4 +1,4 @@
-"""Averaged weights."""
+"""Exponential moving average of the weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 class Ema:
     """Exponential moving average of weights and running statistics: average += (1 - decay) * (network - average).
 
-    It starts as the network after the first step; counters are copied. (torch's AveragedModel looks at a counter on the
-    device at each step, for which the host waits.)
+    It starts as a copy of the network after the first step; integer buffers are copied. (torch's AveragedModel reads a
+    counter on the device at each step, for which the host waits.)
 
     Args:
-        average, network: two copies of a network, on the device that they stay on.
+        average, network: two copies of a network, on their final device.
     """
 
     def __init__(self, average: nn.Module, network: nn.Module, decay: float) -> None:
@@ -23,7 +23,7 @@ class Ema:
         self._decay = decay
 
     def update(self, first: bool) -> None:
-        """Take the network as it is after a step into the average; `first` says that it is the first step."""
+        """Update the average with the network after a step; `first` is true for the first step."""
         averages, values = ([pair[side] for pair in self._moving] for side in (0, 1))
         torch._foreach_lerp_(averages, values, 1.0 if first else 1 - self._decay)  # pyright: ignore
         for average, value in self._copied:

@@ -1,4 +1,4 @@
-"""What a training is made of beside its network and its data."""
+"""How a network is trained: everything but the network and its data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlzoo.engine.clock import TrainSchedule
 from dlzoo.optim.regularise import Regulariser
 
 Record = Callable[[int, float, dict[str, float]], None]
-#: How closely callbacks follow a training.
+#: Whether a user's callbacks need every step, or epochs only.
 Observed = Literal["steps", "epochs"]
 
 
@@ -24,17 +24,17 @@ class Recipe:
     """How a network is trained.
 
     Args:
-        schedule: the clock.
+        schedule: when the run ends, logs and saves.
         make_optimizer: network -> optimizer.
-        lr_factor: step -> factor of the optimizer's rates; an optim.Observer is told of each validation.
+        lr_factor: step -> factor of the learning rates; an optim.Observer also gets each validation score.
         uses_closure: whether the optimizer's step takes a closure.
-        regulariser: what is done to gradients and weights around each step of the optimizer.
-        clip_norm: the gradient's largest norm.
-        self_adversarial: size of the step by which images are perturbed first, as a share of the pixels' range.
-        ema: decay of the averaged weights, which are then what is evaluated.
-        patience: epochs without a better validation score after which the training stops.
-        frozen: children of the network that stay as they are, running statistics included.
-        compiled: whether the training's forward and backward passes are compiled.
+        regulariser: applied to gradients and weights before and after each optimizer step.
+        clip_norm: maximum norm of the gradient.
+        self_adversarial: size of the adversarial perturbation of the images, as a fraction of the pixel range.
+        ema: decay of the averaged weights, which are then the ones evaluated.
+        patience: epochs without a better validation score after which training stops.
+        frozen: children of the network that are not trained; their running statistics do not change either.
+        compiled: whether the forward and backward passes of training are compiled.
     """
 
     schedule: TrainSchedule
@@ -52,14 +52,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Context:
-    """Where a training runs, and who follows it.
+    """The process that a training runs in, and what observes it.
 
     Args:
-        reseed: (device, step) -> None; points dropout's generator at the step.
-        record: (step, epoch, values) -> None; takes every logged scalar.
-        rank: which of the processes that share the batches this is.
-        observed: "steps" if a user's callbacks follow each step, which then goes through Lightning's wrappers; "epochs"
-            if there are others; both find the logged numbers in trainer.callback_metrics.
+        reseed: (device, step) -> None; seeds dropout's generator for the step.
+        record: (step, epoch, values) -> None; receives every logged scalar.
+        rank: the rank of this process among those that share the batches.
+        observed: "steps" if a user's callbacks need each step, which then goes through Lightning's wrappers; "epochs"
+            if there are other callbacks; both find the logged values in trainer.callback_metrics.
     """
 
     reseed: Callable[[torch.device, int], None]

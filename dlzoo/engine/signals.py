@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1."""
+"""Signal handlers: Ctrl-C, SIGTERM and SIGUSR1 stop a run after a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stop(pl.Callback):
-    """What a signal does: it calls `on_request` where somebody listens, and raises Interrupted where nobody does.
+    """Signal handler: inside `listening` a signal calls `on_request`, elsewhere it raises Interrupted.
 
-    A second Ctrl-C raises in any case. As a callback of a trainer it takes the signals back from Lightning, whose own
-    handler would wait for the other ranks wherever a signal happens to find us.
+    A second Ctrl-C always raises. As a trainer callback it reinstalls itself after Lightning, whose own handler would
+    wait for the other ranks wherever the signal happens to arrive.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Stop(pl.Callback):
 
     @contextmanager
     def listening(self, on_request: Callable[[], None]) -> Iterator[None]:
-        """Inside, the first signal calls `on_request`."""
+        """Within the context, the first signal calls `on_request`."""
         self._on_request = on_request
         try:
             yield
@@ -42,18 +42,18 @@ class Stop(pl.Callback):
         self._on_request()
 
     def check(self) -> None:
-        """Stop here if somebody asked for it: Python drops what a handler raises inside a finaliser.
+        """Raise if a signal arrived: Python drops an exception that a handler raises inside a finaliser.
 
         Raises:
-            Interrupted: if there was a signal.
+            Interrupted: if a signal arrived.
         """
         if self._requested:
             raise Interrupted("stopped")
 
     def take(self) -> dict[int, Any]:
-        """Let the signals come here; what they did before.
+        """Install this handler and return the previous handlers.
 
-        Outside the main thread nothing is changed: whoever runs us there looks after signals.
+        Outside the main thread nothing is changed: Python allows signal handlers in the main thread only.
         """
         with suppress(ValueError):
             return {number: signal.signal(number, self) for number in _NUMBERS}
@@ -68,7 +68,7 @@ class Stop(pl.Callback):
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """Inside, the three signals go to the Stop that is yielded."""
+    """Within the context, the three signals go to the Stop that is yielded."""
     stop = Stop()
     before = stop.take()
     try:

@@ -1,4 +1,4 @@
-"""Optimizer steps: forward and backward passes over a batch, and what is done to weights around them."""
+"""Optimizer steps: forward and backward passes over a batch, clipping, regularisation and averaging."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from dlzoo.engine.recipe import Recipe
 
 @dataclass
 class Steps:
-    """Carries out the steps of a training, each a function of its number and of the weights before it.
+    """Optimizer steps of a training, each a function of its number and of the weights before it.
 
     Args:
-        network: what is trained.
-        loss: of the network on a batch.
+        network: the network to train.
+        loss: batch -> (loss, other logged tensors).
         recipe: how it is trained.
-        loader: where batches come from.
-        optimizer: of the network's parameters.
+        loader: the training batches.
+        optimizer: the optimizer of the network's parameters.
         take_step: the optimizer's step, with a closure if the recipe uses one.
         backward: (loss, whether it is the last micro-batch of the step) -> None.
-        begin_pass: number of the step -> None; before each pass through the network.
-        adversarial: perturbs a batch first.
-        restore_mode: puts the network into training mode, but for what is frozen.
-        average: of the weights.
+        begin_pass: step -> None; called before each forward pass.
+        adversarial: perturbs each batch first, if given.
+        restore_mode: puts the network into training mode, except for frozen modules.
+        average: the averaged weights, if any.
     """
 
     network: nn.Module
@@ -52,7 +52,7 @@ class Steps:
         self.trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def gradients_of(self, step: int, base_rates: Iterable[float]) -> Logged:
-        """Set the rates of a step, compute its gradients and move the weights; what is logged of each micro-batch."""
+        """Set the learning rates, compute the gradients and update the weights; return the logged tensors."""
         factor = self.recipe.lr_factor(step)
         for group, rate in zip(self.optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor
@@ -74,15 +74,15 @@ class Steps:
         return logged
 
     def finish(self, step: int) -> None:
-        """Clear the gradients, and take the weights into their average."""
+        """Clear the gradients and update the averaged weights."""
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(first=step == 0)
 
     def accumulate_gradients(self, batches: Iterable[Batch]) -> Logged:
-        """Add the gradients of a step's micro-batches to the parameters, clipped, with the weight decay that is ours.
+        """Add the gradients of a step's micro-batches to the parameters, clip them and apply the regulariser.
 
-        Returns what is logged of each micro-batch.
+        Returns the logged tensors of each micro-batch.
         """
         logged, parts = [], self.loader.accumulate
         for part, batch in enumerate(batches, 1):
@@ -96,7 +96,7 @@ class Steps:
         return logged
 
     def weights_are_finite(self) -> bool:
-        """Whether every weight is a finite number."""
+        """Return whether every weight is finite."""
         norms = torch._foreach_norm(self.trainable)  # pyright: ignore[reportPrivateImportUsage]
         return bool(torch.stack(norms).isfinite().all())
 

@@ -1,7 +1,7 @@
-"""The loop: many optimizer steps in one call of Lightning, with nothing between them that waits for the device.
+"""The training loop: many optimizer steps per call of Lightning, without waiting for the device between them.
 
-The loader yields ranges of steps (engine/clock.py); training_step runs them under manual optimisation. Rate, order,
-augmentation and dropout are functions of the step, so a run is the same however its steps are cut into ranges.
+The loader yields ranges of steps (engine/clock.py); training_step runs them under manual optimisation. Learning rate,
+sample order, augmentation and dropout are functions of the step, so the result does not depend on the ranges.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from dlzoo.engine.steps import Steps
 from dlzoo.metrics.evaluation import Evaluation
 from dlzoo.optim.settings import Observer
 
-#: On a CPU, where looking costs nothing, the display gets new numbers this often, in seconds.
+#: Seconds between updates of the display on a CPU, where reading a tensor does not wait for a device.
 _PEEK = 1.0
 
 
 class TaskModule(pl.LightningModule, ABC):
-    """Trains a network. A child says what a batch's loss is, and what is measured on a whole split.
+    """Lightning module that trains a network. A subclass defines the loss of a batch and the metrics of a split.
 
     Args:
         network: images -> predictions.
-        loaders: where batches come from.
+        loaders: the batches of each split.
         recipe: how the network is trained.
-        context: where, and who follows it.
+        context: the process it runs in, and what observes it.
     """
 
-    #: What is logged of each batch while training, the loss first: its mean over all batches since the last log.
+    #: Names of what `loss` returns, the loss first; the mean over all batches since the last log is logged.
     logged_names: tuple[str, ...]
-    #: The metric, larger is better, that selects on validation and is reported first.
+    #: The metric, larger is better, that selects the checkpoint on validation and is reported first.
     monitor: str
 
     def __init__(self, network: nn.Module, *, loaders: Loaders, recipe: Recipe, context: Context) -> None:
@@ -60,24 +60,24 @@ class TaskModule(pl.LightningModule, ABC):
         self.stop_requested = False
         self.status = ""
 
-    # What a child says
+    # To be defined by a subclass
 
     @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(the batch's mean loss, tensors without gradient of what else `logged_names` names)."""
+        """Return (the batch's mean loss, the other tensors of `logged_names`, without gradient)."""
 
     @abstractmethod
     def evaluation(self, *, details: bool) -> Evaluation:
-        """Return what accumulates the metrics of a split, empty; `details`: and what is kept of the test split."""
+        """Return an empty accumulator of a split's metrics; with `details` it also keeps the test predictions."""
 
     @abstractmethod
     def evaluate(self, batch: Batch, evaluation: Any) -> None:
-        """Take a batch of an evaluated split into what its split has accumulated."""
+        """Add a batch of an evaluated split to its accumulator."""
 
     # Training
 
     def setup(self, stage: str) -> None:
-        device = self.trainer.strategy.root_device  # self.device is not there yet
+        device = self.trainer.strategy.root_device  # self.device is not set yet
         loaders = self.loaders
         for loader in [loaders.train, loaders.val] if stage == "fit" else [loaders.test]:
             if loader is not None:
@@ -104,27 +104,27 @@ class TaskModule(pl.LightningModule, ABC):
         return batch  # Steps and indices: the loaders are on the device already.
 
     def on_train_start(self) -> None:
-        # Lightning's own progress says "at the start of an epoch" (on_save_checkpoint); ours is the clock.
+        # Lightning's own progress is always "at the start of an epoch" (on_save_checkpoint); the clock is ours.
         self.trainer.fit_loop.restarting = False
-        self.train()  # Lightning leaves modules as they are; the frozen ones are not to be in training mode
-        self._stop_if_patience_is_over()  # a resumed run may have been over
+        self.train()  # Lightning does not change the mode of modules; frozen ones must stay in evaluation mode
+        self._stop_if_patience_is_over()  # early stopping may have ended the run before it was resumed
         self._steps = self._make_steps()
         self.state.window = [tuple(value.to(self.device) for value in values) for values in self.state.window]
         self._set_global_step()
         if self.recipe.compiled:
-            self.network.compile(dynamic=False)  # in place: the names of the weights stay
+            self.network.compile(dynamic=False)  # in place: the keys of the state dict do not change
         self._peeked = perf_counter()
 
     def _make_steps(self) -> Steps:
         recipe, optimizer = self.recipe, self.trainer.optimizers[0]
         wrapped: Any = self.optimizers()
-        # Lightning's wrapper of a closure does not take what Newton's method says to it.
+        # Lightning's wrapper of a closure does not take the argument that Newton's method passes.
         own = self.context.observed != "steps" or recipe.uses_closure
-        # Layers that have to know where a step begins: cross-mini-batch norm.
+        # Layers that need to know where a step begins: cross-mini-batch norm.
         stepwise = [module for module in self.network.modules() if isinstance(module, Stepwise)]
 
         def begin_pass(step: int) -> None:
-            """Dropout's masks are those of the step, each time that its batch goes through the network."""
+            """Seed dropout for the step: each forward pass of its batch draws the same masks."""
             self.context.reseed(self.device, step)
             for module in stepwise:
                 module.begin_step()
@@ -147,11 +147,11 @@ class TaskModule(pl.LightningModule, ABC):
 
     def training_step(self, steps: range, batch_idx: int) -> dict[str, Tensor] | None:
         started, state = perf_counter(), self.state
-        alone, on_cpu = self.context.rank.world == 1, self.device.type == "cpu"
+        single, on_cpu = self.context.rank.world == 1, self.device.type == "cpu"
         for step in steps:
             self._step(step)
             state.clock = step + 1
-            if alone and self.stop_requested:  # ranks agree about it at the end of a range
+            if single and self.stop_requested:  # several ranks agree on it at the end of a range
                 break
             if on_cpu and perf_counter() - self._peeked > _PEEK:
                 state.latest |= self._named(state.window_means())
@@ -173,7 +173,7 @@ class TaskModule(pl.LightningModule, ABC):
         self._steps.finish(step)
 
     def _backward(self, loss: Tensor, last: bool) -> None:
-        """Straight to torch: of Lightning's strategies only the one of several ranks has to know, once a step."""
+        """Call torch directly: of Lightning's strategies only DDP needs a call, once per step."""
         if self.context.observed == "steps":
             self.manual_backward(loss)
             return
@@ -182,19 +182,19 @@ class TaskModule(pl.LightningModule, ABC):
         loss.backward()
 
     def _set_global_step(self) -> None:
-        """Let trainer.global_step be the clock: Lightning counts the steps of its own wrapper of an optimizer."""
+        """Set trainer.global_step to the clock: Lightning only counts steps of its own optimizer wrapper."""
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.total.completed = self.state.clock
 
     def stops(self) -> bool:
-        """Whether somebody asked one of the ranks to stop. Every rank asks this at the same moments."""
+        """Return whether any rank was asked to stop. Every rank must call this at the same steps."""
         return distributed.any_rank(self.stop_requested, self.device)
 
     def training_means(self) -> dict[str, float]:
-        """The mean of each of `logged_names` since the last log, over all ranks, each of which calls this.
+        """Return the mean of each of `logged_names` since the last log, over all ranks; every rank must call this.
 
         Raises:
-            UserError: if one is not finite: the weights are lost.
+            UserError: if one is not finite: the training has diverged.
         """
         if not self.state.window:
             return {}
@@ -207,10 +207,10 @@ class TaskModule(pl.LightningModule, ABC):
         return {f"train/{name}": mean for name, mean in zip(self.logged_names, means, strict=True)}
 
     def refuse_lost_weights(self) -> None:
-        """Look at the weights themselves: no loss was computed after the last step.
+        """Check the weights themselves: no loss was computed after the last step.
 
         Raises:
-            UserError: if one is not finite.
+            UserError: if a weight is not finite.
         """
         if not self._steps.weights_are_finite():
             raise self._lost("the weights are not finite after")
@@ -218,7 +218,7 @@ class TaskModule(pl.LightningModule, ABC):
     def _lost(self, what: str) -> UserError:
         good = self.state.latest.get("train/loss")
         return UserError(
-            f"{what} step {self.state.clock} (last good loss: {'none' if good is None else f'{good:.4g}'},"
+            f"{what} step {self.state.clock} (last finite loss: {'none' if good is None else f'{good:.4g}'},"
             f" learning rate {self._steps.optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
             f" (schedule.warmup=0.05) or trainer.clip_norm=1"
         )
@@ -240,11 +240,11 @@ class TaskModule(pl.LightningModule, ABC):
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that counts: the averaged one, if weights are averaged."""
+        """The network that is evaluated: the averaged one, if weights are averaged."""
         return self.network if self.ema is None else self.ema
 
     def predictions(self, batch: Batch) -> Tensor:
-        """(N, K), of the network that counts; the mean over the views of each sample."""
+        """Return the outputs of the evaluated network, averaged over the views of each sample: (N, K)."""
         return self.evaluated(batch.images).float().unflatten(0, (-1, len(batch.labels))).mean(0)
 
     def eval_batches(self, part: str) -> Indices | None:
@@ -271,14 +271,14 @@ class TaskModule(pl.LightningModule, ABC):
     def _evaluate(self, part: str, index: int) -> None:
         loader = self.loaders.evaluated[part]
         self.status = f"{part} {index + 1}/{len(loader)}"
-        # Not compiled: the last batch is short, and a compilation costs more than it would save here.
+        # Not compiled: the last batch is shorter, and compiling for it takes longer than it saves.
         with torch.compiler.set_stance("force_eager") if self.recipe.compiled else nullcontext():
             if (batch := loader.batch(index)) is not None:
                 self.evaluate(batch, self._evaluation)
                 self._evaluation.count += len(batch.labels)
 
     def _measured(self, part: str) -> dict[str, float]:
-        """The metrics of a split, over all ranks."""
+        """Return the metrics of a split, over all ranks."""
         evaluation, samples = self._evaluation, self.loaders.evaluated[part].samples
         evaluation.merge_ranks()
         assert evaluation.count == samples, f"{evaluation.count} of {samples} samples of {part} were counted"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from dlzoo.builder.compatibility import refuse_odd_ones
+from dlzoo.builder.compatibility import check_compatible
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, TASKS
@@ -33,7 +33,7 @@ def of_augment(config: Config) -> Figure:
     data = Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
     if data.is_table:
         raise UserError(f"data={config['data']['name']} is a table: show augment is for images")
-    refuse_odd_ones(config, data, 1)
+    check_compatible(config, data, 1)
     task, normalise = TASKS.build(data.task), Normalise(*data.statistics())
     settings, augment = AUGMENTS.from_section(config["augment"])
     split = data.train.take(_some(data, config["data"]["split_seed"]))

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo import config
 from dlzoo.builder.model import accepts
-from dlzoo.builder.profile import built
+from dlzoo.builder.profile import build_checked
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.registries import PARTS
@@ -117,7 +117,7 @@ def layers_of(frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
     """
     size, where = wiring["image_size"], f"model={frozen['model']['name']} on images of {wiring['image_size']} px"
     with torch.device("meta"):
-        network = built(frozen, wiring).train()
+        network = build_checked(frozen, wiring).train()
         try:
             return _traced(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
         except RuntimeError as error:

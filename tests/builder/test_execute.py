@@ -132,7 +132,7 @@ def test_averaged_weights_follow_their_recurrence_and_are_what_is_tested(monkeyp
     saved = below(weights(run), "ema")
     for key, value in average.items():
         torch.testing.assert_close(saved[key], value)
-    network = profile.network_of(
+    network = profile.network_from_config(
         RunDir.open(run.dir).read()["config"], {"num_classes": 10, "in_channels": 1, "image_size": 8}
     )
     network.load_state_dict(saved)

@@ -16,6 +16,7 @@ from dlzoo.builder import execute as execution
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.builder.launch import RankError
 from dlzoo.builder.model import build
+from dlzoo.builder.run_checks import check_ranks
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.config.device import hardware, processes
@@ -125,7 +126,7 @@ def test_a_stopped_run_of_two_ranks_goes_on_to_the_same_end() -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert re.fullmatch(r"dlzoo: stopped after step \d+ of 40; go on with: dlzoo run run\n", errors), errors
+    assert re.fullmatch(r"dlzoo: stopped after step \d+ of 40; resume with: dlzoo run run\n", errors), errors
     run = RunDir.open("run")
     assert run.read()["state"] == "interrupted"
     resumed = execution.execute(run)
@@ -162,7 +163,7 @@ def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> No
     os.kill(max(children(process)), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert re.fullmatch(r"dlzoo: rank \d was killed by SIGKILL .*; go on with: dlzoo run run\n", errors), errors
+    assert re.fullmatch(r"dlzoo: rank \d was killed by SIGKILL .*; resume with: dlzoo run run\n", errors), errors
     record = run.read()
     assert record["state"] == "failed"
     assert "was killed by SIGKILL" in record["error"]
@@ -180,7 +181,7 @@ def test_torchrun_starts_the_ranks_as_well() -> None:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["data.batch_size=33"], r"data.batch_size=33 does not divide into 2 equal parts, one a device$"),
+        (["data.batch_size=33"], r"data.batch_size=33 does not divide into 2 equal parts, one per device$"),
         (["trainer.devices=100000"], "trainer.devices=100000: too many processes for"),
     ],
 )
@@ -199,17 +200,17 @@ def test_ranks_that_do_not_fit_the_run_are_refused(monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         for name, value in {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2}.items():
             patch.setenv(name, str(value))
-        with pytest.raises(UserError, match="a rank carries out a run that is there"):
+        with pytest.raises(UserError, match="torchrun can only run an existing run directory"):
             train(*CONV)
     with pytest.raises(
-        UserError, match=r"says trainer.devices=1, trainer.nodes=1, and there are 2 ranks for 1 devices"
+        UserError, match=r"has trainer.devices=1, trainer.nodes=1, but 2 ranks were started for 1 devices"
     ):
-        execution._agree(run, compose([*CONV]), 1, 2, Rank(0, 2))
-    with pytest.raises(UserError, match=r"was begun on 4 devices, and cannot go on on 2"):
-        execution._agree(run, compose([*CONV]), 2, 4, Rank(0, 2))
+        check_ranks(run, compose([*CONV]), 1, 2, Rank(0, 2))
+    with pytest.raises(UserError, match=r"was started on 4 devices and cannot resume on 2"):
+        check_ranks(run, compose([*CONV]), 2, 4, Rank(0, 2))
     other = json.dumps({"seed": 1})
     monkeypatch.setattr(distributed, "all_gather", lambda value: [value, other if isinstance(value, str) else value])
-    with pytest.raises(UserError, match="not the same for every rank"):
+    with pytest.raises(UserError, match="differs between ranks"):
         execution.execute(run)
 
 
@@ -283,5 +284,5 @@ def test_callbacks_cannot_go_where_the_ranks_are() -> None:
 
     import dlzoo
 
-    with pytest.raises(UserError, match="callbacks are objects of this process"):
+    with pytest.raises(UserError, match=r"callbacks do not work with trainer\.devices > 1"):
         dlzoo.train([*CONV[1:], *TWO], quiet=True, callbacks=[Callback()])

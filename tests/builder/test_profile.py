@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.builder.model import build_model
-from dlzoo.builder.profile import size as size_of
+from dlzoo.builder.profile import count_params_and_macs as size_of
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.show.field import Line, Reach

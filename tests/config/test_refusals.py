@@ -23,7 +23,7 @@ from dlzoo.runs.run_dir import RunDir
         (["model=resnet18", "data.batch_size=1"], "cannot train on 1 image.* larger data.batch_size,.* norm=gn"),
         (["trainer.early_stopping=2", "data.val_fraction=0"], "needs a validation split"),
         (["data.val_fraction=1"], "leaves 0 to train on"),
-        (["model=linear", "freeze=backbone"], "the model is all head"),
+        (["model=linear", "freeze=backbone"], "the model has no layers before its head"),
         (["init.zero_last_norm=true", "norm=none"], "needs a norm with a scale"),
         (["loss.class_weights=[1,2]"], "class_weights"),
     ]
@@ -41,13 +41,13 @@ def test_what_does_not_fit_is_refused_before_training(
 
 def test_a_start_that_fails_leaves_no_folder_of_its_own(capsys: pytest.CaptureFixture) -> None:
     assert main(["train", "data=cifar10"]) == 2
-    assert "data=cifar10: no whole copy in 'data'; say data.download=true" in capsys.readouterr().err
+    assert "data=cifar10: not found in 'data', or incomplete; set data.download=true" in capsys.readouterr().err
     assert list(Path("outputs").iterdir()) == []
 
 
 def test_an_error_never_removes_a_run_that_was_there_before() -> None:
     run = RunDir.create(Path("outputs") / "mine", compose(["data=cifar10"]))
-    with pytest.raises(UserError, match="no whole copy"):
+    with pytest.raises(UserError, match="or incomplete"):
         execution.execute(run)
     assert run.read()["state"] == "failed"
     assert run.config_file.exists()

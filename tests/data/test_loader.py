@@ -199,7 +199,7 @@ def test_a_missing_or_corrupt_download_says_how_to_get_it(
         content = bytearray(victim.read_bytes())
         content[500] ^= 1
         victim.write_bytes(content)
-    with pytest.raises(UserError, match=r"data=cifar10: no whole copy in .*data\.download=true"):
+    with pytest.raises(UserError, match=r"data=cifar10: not found in .*data\.download=true"):
         build("data", "cifar10", root=str(tmp_path))
 
 
@@ -219,7 +219,7 @@ def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
     assert images.test.images[0, 0, :3, 0].tolist() == [0, 1, 2]
     assert images.classes == tuple(FashionMNIST.classes)
     (raw / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03")
-    with pytest.raises(UserError, match="data=fashion_mnist: no whole copy"):
+    with pytest.raises(UserError, match="data=fashion_mnist: not found in"):
         build("data", "fashion_mnist", root=str(tmp_path))
 
 

@@ -13,7 +13,7 @@ from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
-from dlzoo.data.transforms.corruptions import shifted
+from dlzoo.data.transforms.corruptions import make_shift
 from tests.small import SMALL, train
 
 DIGITS = {"name": "digits"} | vars(DataSettings())
@@ -133,7 +133,7 @@ def test_a_shifted_test_is_the_same_for_any_batch_size_and_worse_the_more(kind: 
     usual = Normalise(torch.zeros(1), torch.ones(1))
     moved = []
     for severity in (1, 3, 5):
-        large, small = (EvalLoader(split, usual, size, shift=shifted(kind, severity)) for size in (len(split), 50))
+        large, small = (EvalLoader(split, usual, size, shift=make_shift(kind, severity)) for size in (len(split), 50))
         images = large.batch(0).images
         assert torch.equal(images, torch.cat([small.batch(number).images for number in range(len(small))]))
         plain = EvalLoader(split, usual, len(split)).batch(0).images

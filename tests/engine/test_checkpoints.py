@@ -41,7 +41,7 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(
 
     with monkeypatch.context() as patch:
         patch.setattr(TaskModule, "_step", stopping)
-        with pytest.raises(Interrupted, match=f"stopped after step {stop_at} of 10; go on with: dlzoo run stopped"):
+        with pytest.raises(Interrupted, match=f"stopped after step {stop_at} of 10; resume with: dlzoo run stopped"):
             train(*overrides, "run_dir=stopped")
     run = RunDir.open("stopped")
     assert run.read()["state"] == "interrupted"
@@ -62,7 +62,7 @@ def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice
         patch.setattr(TaskModule, "test_step", lambda *_: os.kill(os.getpid(), number))
         assert main(["train", *SMALL, "run_dir=run"]) == 130
     errors = capsys.readouterr().err.strip().splitlines()
-    assert errors == ["dlzoo: stopped; go on with: dlzoo run run"]
+    assert errors == ["dlzoo: stopped; resume with: dlzoo run run"]
     run = RunDir.open("run")
     assert run.read()["state"] == "interrupted"
     with monkeypatch.context() as patch:  # and once more, after the test was logged
@@ -99,7 +99,7 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with: dlzoo run run" in errors
+    assert "resume with: dlzoo run run" in errors
     assert len(errors.strip().splitlines()) == 1
     assert RunDir.open("run").read()["state"] == "interrupted"
 
@@ -193,7 +193,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(monkeypatch: pytest.MonkeyPatch
         replace(source, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(UserError, match=r"cannot write .*last\.ckpt.*No space left.*the checkpoint before it is whole"):
+    with pytest.raises(UserError, match=r"cannot write .*last\.ckpt.*No space left.*the previous checkpoint is intact"):
         train(*SMALL, "run_dir=full")
     run = RunDir.open("full")
     assert run.read()["state"] == "failed"

@@ -135,7 +135,7 @@ def test_a_run_goes_on_with_the_callbacks_that_it_was_begun_with(monkeypatch: py
         patch.setattr(TaskModule, "on_validation_epoch_end", stopping)
         with pytest.raises(Interrupted):
             dlzoo.train([*SMALL, "run_dir=run"], quiet=True, callbacks=[AtEpochs()])
-    with pytest.raises(UserError, match=r"begun with callbacks=\['AtEpochs'\], not \[\]; .*train\(\['resume=run'\]"):
+    with pytest.raises(UserError, match=r"started with callbacks=\['AtEpochs'\], not \[\]; .*train\(\['resume=run'\]"):
         dlzoo.train(["resume=run"], quiet=True)
     callback = AtEpochs()
     dlzoo.train(["resume=run"], quiet=True, callbacks=[callback])

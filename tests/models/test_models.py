@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dlzoo.builder.model import accepts, build, build_model
-from dlzoo.builder.profile import size as size_of
+from dlzoo.builder.profile import count_params_and_macs as size_of
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS, PARTS

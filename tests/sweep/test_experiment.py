@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dlzoo import config as configs
 from dlzoo.builder.execute import begin
-from dlzoo.builder.profile import size
+from dlzoo.builder.profile import count_params_and_macs
 from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.config import Config, compose
@@ -114,15 +114,17 @@ def test_the_tiny_form_trains(name: str) -> None:
 def test_the_sizes_in_a_head_are_those_of_its_networks(name: str) -> None:
     said = head(name)["size"]
     for config in arms(planned(f"experiment={name}")):
-        assert f"{size(config, CIFAR, 32)[0]:,} " in said
+        assert f"{count_params_and_macs(config, CIFAR, 32)[0]:,} " in said
     if "tiny" in said:
         for config in arms(planned(f"experiment={name}", "scale=tiny")):
-            assert f"{size(config, DIGITS, 32)[0]:,} " in said
+            assert f"{count_params_and_macs(config, DIGITS, 32)[0]:,} " in said
 
 
 @pytest.mark.parametrize(("scale", "wiring"), [([], CIFAR), (["scale=tiny"], DIGITS)], ids=["full", "tiny"])
 def test_resnext_and_resnet_are_of_one_size(scale: list[str], wiring: dict[str, int]) -> None:
-    sizes = [size(config, wiring, 32) for config in arms(planned("experiment=resnet_vs_resnext", *scale))]
+    sizes = [
+        count_params_and_macs(config, wiring, 32) for config in arms(planned("experiment=resnet_vs_resnext", *scale))
+    ]
     assert sizes[0][0] == pytest.approx(sizes[1][0], rel=0.02)
     assert sizes[0][1] == pytest.approx(sizes[1][1], rel=0.06)
 
@@ -131,7 +133,7 @@ def test_a_standard_network_costs_what_a_wider_separable_one_does() -> None:
     found = {
         (each["conv"]["name"], each["model"]["width"]): each for each in arms(planned("experiment=depthwise_cost"))
     }
-    narrow, wide = (size(found[key], CIFAR, 32) for key in (("standard", 6), ("separable", 16)))
+    narrow, wide = (count_params_and_macs(found[key], CIFAR, 32) for key in (("standard", 6), ("separable", 16)))
     assert narrow == pytest.approx(wide, rel=0.1)
 
 

@@ -105,4 +105,4 @@ def test_its_sweep_ends_as_a_report_and_its_errors_are_one_line(site: Path) -> N
     process = start(site, "train", "data=digits", "model=counter")
     _, errors = process.communicate()
     assert process.returncode == 2
-    assert "model=counter is for counts, and data=digits has classes" in errors
+    assert "model=counter is for counts, but data=digits has classes" in errors

@@ -1,4 +1,4 @@
-"""One's own table: a CSV file with a header."""
+"""Your own table: a CSV file with a header."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Encode, Impute, Scale, TableSet
 
-#: Whole numbers with more different values than this are a quantity, with fewer they may be names of classes.
+#: A target of integers with more distinct values than this is a quantity; with fewer they are classes.
 _NAMES = 20
-#: A column with fewer different words than this share of its different numbers is one of numbers that are damaged.
+#: Below this ratio of distinct words to distinct numbers, the words in a column are taken to be mistakes.
 _STRAY = 0.1
-#: What float32 can hold.
+#: The largest float32.
 _LARGEST = torch.finfo(torch.float32).max
-#: Lines that an error counts up.
+#: Maximum number of lines that an error lists.
 _SHOWN = 5
 
 
@@ -41,15 +41,14 @@ def csv_table(
     encode: Encode = "one_hot",
     degree: Degree = 1,
 ) -> TableSet:
-    """A table of one's own in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
+    """Your own table in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
 
-    A column whose every value is a number holds numbers, any other holds categories. Empty cells and the words in
-    `missing`, in any case, are missing values. `drop` leaves columns out. `delimiter` auto is the one that the header
-    has most of.
+    A column whose values are all numbers is numeric, any other is categorical. Empty cells and the words in `missing`,
+    ignoring case, are missing values. `drop` leaves columns out. `delimiter` auto is the one that occurs most often in
+    the header.
 
-    `task` auto is regress for several targets, and for a target of numbers some of which are fractions or of which
-    more than 20 are different; classify otherwise. `test_path` is the test split; without it a fixed fifth is, class
-    by class.
+    `task` auto is regress for several targets, and for a numeric target with fractions or more than 20 distinct values;
+    classify otherwise. `test_path` is the test split; without it a fixed fifth of the rows is used, class by class.
     """
     if not path or not target:
         raise UserError("data=csv needs data.path=<file with a header> and data.target=<column to predict>")
@@ -62,29 +61,25 @@ def csv_table(
         _refuse_missing(table, targets)
     settled = _task(task, train, targets)
     by_class = _is_of_classes(settled)
-    if not by_class:
-        labels = [torch.stack([_numbers(table, name) for name in targets], 1) for table in tables]
-        classes = targets
-    else:
-        classes, labels = _classes(targets[0], tables)
+    classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
     splits = [Split(_coded(table, columns), label) for table, label in zip(tables, labels, strict=True)]
     if test is None:
         splits = cut(splits[0], 0.2, seed=0, by_class=by_class)
     if not len(splits[1]):
-        raise UserError(f"{path}: {len(train.lines)} rows are too few to cut a test split from; give data.test_path")
+        raise UserError(f"{path}: {len(train.lines)} rows are too few to split off a test set; set data.test_path")
     return TableSet(
         splits[0], splits[1], columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree
     )
 
 
 def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop: tuple[str, ...]) -> list[str]:
-    """The columns to predict from, after a look at whether every column that is needed is there."""
+    """Return the names of the input columns, after checking that all columns exist."""
     for key, names in (("target", targets), ("drop", drop)):
         for name in names:
             if name not in train.cells:
                 raise UserError(f"data.{key}: {train.path} has no column {name!r}; {did_you_mean(name, train.cells)}")
             if key == "drop" and name in targets:
-                raise UserError(f"data.drop: {name!r} is data.target, and cannot be left out")
+                raise UserError(f"data.drop: {name!r} is data.target and cannot be dropped; remove it from data.drop")
     inputs = [name for name in train.cells if name not in {*targets, *drop}]
     if not inputs:
         raise UserError(f"{train.path}: no column is left to predict {targets[0]!r} from")
@@ -116,34 +111,41 @@ def _refuse_missing(table: CsvFile, targets: tuple[str, ...]) -> None:
         if lines:
             shown = ", ".join(lines[:_SHOWN]) + (", ..." if len(lines) > _SHOWN else "")
             raise UserError(
-                f"{table.path}: {len(lines)} of {len(table.lines)} rows have no {name!r}, which is to be predicted;"
+                f"{table.path}: the target {name!r} is missing in {len(lines)} of {len(table.lines)} rows;"
                 f" fill in or remove line {shown}"
             )
 
 
+def _targets(names: tuple[str, ...], tables: list[CsvFile]) -> list[Tensor]:
+    """Return the numbers to predict of each table: (N, D) float64."""
+    return [torch.stack([_numbers(table, name) for name in names], 1) for table in tables]
+
+
 def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Tensor]]:
-    """The classes of a target, in the order of their names or numbers, and the labels of each table."""
+    """Return the classes of a target, sorted by name or number, and the labels of each table."""
     train = tables[0]
     numeric = all(number_in(cell) is not None for cell in train.cells[name])
     words = [[_plain(cell) if numeric else cell for cell in table.cells[name]] for table in tables]
     counts = Counter(words[0])
     classes = sorted(counts, key=lambda word: (number_in(word) if numeric else 0, word))
     if len(classes) < 2:
-        raise UserError(f"{train.path}: {name!r} is {classes[0]!r} in every row; classes are two or more")
+        raise UserError(
+            f"{train.path}: {name!r} is {classes[0]!r} in every row; choose a target with two or more classes"
+        )
     for table, found in zip(tables, words, strict=True):
         for row, word in enumerate(found):
             if counts[word] < 2:
-                odd = "in one row only" if counts[word] else f"a class that {train.path} does not have"
-                mend = " (numbers to predict are data.task=regress)" if numeric else ""
+                reason = "in one row only" if counts[word] else f"a class that {train.path} does not have"
+                hint = " (to predict numbers, set data.task=regress)" if numeric else ""
                 raise UserError(
-                    f"{table.at(row)}: {name!r} is {word!r}, {odd}; every class needs two rows or more{mend}"
+                    f"{table.at(row)}: {name!r} is {word!r}, {reason}; every class needs two rows or more{hint}"
                 )
     number = {word: index for index, word in enumerate(classes)}
     return tuple(classes), [torch.tensor([number[word] for word in found]) for found in words]
 
 
 def _plain(cell: str) -> str:
-    """A number in one way of writing it: 1 for 1, 1.0 and 1e0; what is none as it is."""
+    """Return a number in a canonical form, "1" for 1, 1.0 and 1e0; other text unchanged."""
     number = number_in(cell)
     if number is None or not math.isfinite(number):
         return cell
@@ -151,21 +153,21 @@ def _plain(cell: str) -> str:
 
 
 def _column(name: str, train: CsvFile, test: CsvFile | None) -> Column:
-    """What a column holds, by the training file; words of both files are its categories."""
+    """Return a column, numeric or categorical by the training file; its categories are those of both files."""
     cells = train.cells[name]
     known = {cell for cell in cells if cell}
     if not _words(train, name):
         return Column(name)
     if len(known) == sum(map(bool, cells)) > 1:
-        raise UserError(f"{train.path}: {name!r} is a new text in each row, as names are; choose data.drop=[{name}]")
+        raise UserError(f"{train.path}: {name!r} has a different text in each row, like names; set data.drop=[{name}]")
     return Column(name, tuple(sorted(known.union(test.cells[name] if test else ()) - {""})))
 
 
 def _words(table: CsvFile, name: str) -> list[int]:
-    """The rows of a column in which something other than a number is.
+    """Return the rows of a column in which there is text other than a number.
 
     Raises:
-        UserError: if few words are among many numbers: marks of missing values that nobody named.
+        UserError: for a few words among many numbers: likely missing values that data.missing does not name.
     """
     cells = table.cells[name]
     rows = [row for row, cell in enumerate(cells) if cell and number_in(cell) is None]
@@ -174,13 +176,13 @@ def _words(table: CsvFile, name: str) -> list[int]:
     if words and len(numbers) > _NAMES and len(words) < _STRAY * len(numbers):
         raise UserError(
             f"{table.at(rows[0])}: {name!r} is {cells[rows[0]]!r}, among {len(numbers)} different numbers;"
-            f" mend it, add it to data.missing, or leave out the row or the column"
+            f" correct it, add it to data.missing, or leave out the row or the column"
         )
     return rows
 
 
 def _coded(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
-    """(N, 1, 1, columns) float64: numbers as they are, categories by their places, nan where a value is missing."""
+    """Return (N, 1, 1, columns) float64: numbers, indices of categories, and nan for missing values."""
     coded = torch.empty(len(table.lines), len(columns), dtype=torch.float64)
     for place, column in enumerate(columns):
         if column.categories:
@@ -192,9 +194,9 @@ def _coded(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
 
 
 def _numbers(table: CsvFile, name: str) -> Tensor:
-    """(N,) float64, nan where a value is missing."""
+    """Return a numeric column: (N,) float64, nan for missing values."""
     numbers = [number_in(cell) if cell else math.nan for cell in table.cells[name]]
     for row, (number, cell) in enumerate(zip(numbers, table.cells[name], strict=True)):
         if cell and (number is None or not abs(number) <= _LARGEST):
-            raise UserError(f"{table.at(row)}: {name!r} is {cell!r}, and must be a number of at most 3.4e38")
+            raise UserError(f"{table.at(row)}: {name!r} is {cell!r}, but must be a number of at most 3.4e38")
     return torch.tensor(numbers, dtype=torch.float64)

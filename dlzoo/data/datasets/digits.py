@@ -1,4 +1,4 @@
-"""The embedded set: handwritten digits of 8 by 8 pixels, no download."""
+"""Handwritten digits of 8 by 8 pixels, included with scikit-learn: no download."""
 
 from __future__ import annotations
 

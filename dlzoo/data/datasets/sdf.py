@@ -1,6 +1,6 @@
-"""Plane figures as distances: how far a place is outside of a figure, negative inside of it.
+"""Signed distance functions of plane figures: positive outside, negative inside.
 
-Each fits into the circle of radius 1 around the origin; x goes to the right, y down.
+Each figure fits into the circle of radius 1 around the origin; x points to the right, y down.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A place of a five-pointed star is beyond one of the five lines at most."""
+    """A point of a five-pointed star is outside at most one of the five lines."""
     return _sides(x, y, 5, cos(2 * pi / 5))[-2]
 
 
@@ -54,7 +54,7 @@ def _box(x: np.ndarray, y: np.ndarray, across: float, down: float) -> np.ndarray
 
 
 def _sides(x: np.ndarray, y: np.ndarray, count: int, away: float) -> np.ndarray:
-    """How far a place is beyond each side of a regular polygon, in ascending order: (count, ...)."""
+    """Return the signed distances to the sides of a regular polygon, in ascending order: (count, ...)."""
     angles = [pi / 2 + 2 * pi * number / count for number in range(count)]
     return np.sort(np.stack([cos(angle) * x + sin(angle) * y - away for angle in angles]), axis=0)
 

@@ -1,4 +1,4 @@
-"""The embedded set of images with objects: drawn figures, no download."""
+"""Synthetic detection images with drawn figures: no download."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def shapes(
     turn: Fraction = 0.1,
     seed: NonNegativeInt = 0,
 ) -> BoxSet:
-    """Drawn pictures of `image_size` with 1 to `objects` coloured figures of 8 forms, their exact boxes; no download
+    """Drawn images of `image_size` with 1 to `objects` coloured figures of 8 forms, their exact boxes; no download
 
-    `smallest` and `largest` are diameters, in shares of the side. Two boxes have an IoU of at most `overlap`; a share
-    `crowd` of the figures stands beside another one of the same form, with at least half of that. At least three
-    tenths of each figure are in sight. `clutter` is how much there is in the background. Figures are turned by at most
-    `turn` half turns: forms are the harder to tell apart the more they are turned.
+    `smallest` and `largest` are diameters, as fractions of the image side. Two boxes have an IoU of at most `overlap`;
+    a fraction `crowd` of the figures stands beside another one of the same form, with an IoU of at least half of that.
+    At least 0.3 of each figure is visible. `clutter` is the amount of clutter in the background. Figures are rotated by
+    at most `turn` half turns: the more, the harder they are to classify.
 
     Raises:
-        UserError: if the smallest is larger than the largest.
+        UserError: if `smallest` is larger than `largest`.
     """
     if smallest > largest:
-        raise UserError(f"data.smallest={smallest:g} is more than data.largest={largest:g}; make it at most that")
+        raise UserError(f"data.smallest={smallest:g} is larger than data.largest={largest:g}; set it to at most that")
     settings = SceneSettings(seed, image_size, objects, smallest, largest, overlap, crowd, clutter, turn)
     return BoxSet(_split(settings, "train", train), _split(settings, "test", test), tuple(FORMS))
 

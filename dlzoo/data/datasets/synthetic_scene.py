@@ -1,4 +1,4 @@
-"""Drawn scenes: figures in front of each other and of a background, with what there is to know of every pixel."""
+"""Synthetic scenes: figures that occlude each other on a cluttered background, with boxes, classes and masks."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from dlzoo.boxes.iou import iou
 from dlzoo.core.rng import Streams
 from dlzoo.data.datasets.sdf import FORMS
 
-#: Places that are tried for a figure, and figures that are tried for each that is wanted.
+#: Positions that are tried per figure, and figures that are tried per object.
 _TRIES, _ATTEMPTS = 40, 4
-#: The part of every figure that stays in sight, and its least diameter in pixels.
-_IN_SIGHT, _SMALLEST = 0.3, 6.0
+#: The fraction of every figure that stays visible, and its minimum diameter in pixels.
+_VISIBLE, _SMALLEST = 0.3, 6.0
 _OUTLINES = list(FORMS.values())
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What scenes are like; `smallest` and `largest` are diameters of the circle around a figure, of a side of 1.
+    """Settings of scenes; `smallest` and `largest` are diameters of a figure's circumcircle, as fractions of the side.
 
-    `objects`: figures at most, at least there is one. `overlap`: the IoU that two boxes may have. `crowd`: the share of
-    figures that stand beside another one, of its form and about its size, with an IoU of half of `overlap` at least.
-    `clutter`: strokes in the background, 1 is forty of them. `turn`: how far a figure is turned at most, either way, of
-    half a turn.
+    `objects`: the maximum number of figures; the minimum is one. `overlap`: the maximum IoU of two boxes. `crowd`: the
+    fraction of figures that stand beside another one, of its form and about its size, with an IoU of at least half of
+    `overlap`. `clutter`: strokes in the background, 1 is forty of them. `turn`: the maximum rotation of a figure in
+    either direction, as a fraction of half a turn.
     """
 
     seed: int
@@ -43,9 +43,10 @@ class SceneSettings:
 
 
 class Scene(NamedTuple):
-    """image (S, S, 3) uint8; boxes (m, 4) x1, y1, x2, y2; classes (m,) numbers of FORMS; masks (m, S, S) bool.
+    """Scene: image (S, S, 3) uint8; boxes (m, 4) x1, y1, x2, y2; classes (m,) indices of FORMS; masks (m, S, S) bool.
 
-    A mask is the whole figure, and its box the smallest around it; where masks overlap the later one is in front.
+    A mask includes the occluded part of its figure, and a box is the smallest around its mask; where masks overlap, the
+    later one is in front.
     """
 
     image: np.ndarray
@@ -55,7 +56,7 @@ class Scene(NamedTuple):
 
 
 class _Figure(NamedTuple):
-    """A figure that has no place yet: how much of each pixel is its own, and how much of that its rim."""
+    """A figure without a position: the coverage of each pixel, and the weight of its darker rim."""
 
     form: int
     diameter: float
@@ -64,7 +65,7 @@ class _Figure(NamedTuple):
 
 
 class _Numbers:
-    """A stream of random numbers. In double: what differs by rounding between machines is no whole level of a pixel."""
+    """Random numbers in double precision: rounding that differs between machines does not change a pixel's level."""
 
     def __init__(self, streams: Streams, *path: str | int) -> None:
         self._generator = streams.generator(*path)
@@ -80,15 +81,15 @@ class _Numbers:
 
 
 def draw_scene(settings: SceneSettings, split: str, index: int) -> Scene:
-    """The scene `index` of a split: a function of nothing else."""
+    """Draw scene `index` of a split; it depends on nothing but the settings, the split and the index."""
     streams, side = Streams(settings.seed), settings.image_size
     image = _background(_Numbers(streams, "shapes", split, index, "background"), side, settings.clutter)
     numbers = _Numbers(streams, "shapes", split, index, "objects")
     boxes, masks, figures = np.zeros((0, 4)), [], []
     in_front = np.full((side, side), -1)
-    wanted = 1 + numbers.integer(settings.objects)
-    for _ in range(_ATTEMPTS * wanted):
-        if len(figures) == wanted:
+    count = 1 + numbers.integer(settings.objects)
+    for _ in range(_ATTEMPTS * count):
+        if len(figures) == count:
             break
         beside = numbers.integer(len(figures)) if figures and numbers.one() < settings.crowd else None
         figure = _figure(numbers, settings, None if beside is None else figures[beside])
@@ -99,13 +100,13 @@ def draw_scene(settings: SceneSettings, split: str, index: int) -> Scene:
         left, top, right, bottom = box
         mask = np.zeros((side, side), bool)
         mask[top:bottom, left:right] = figure.cover >= 0.5
-        seen = np.where(mask, len(masks), in_front)
-        whole = np.array([np.count_nonzero(other) for other in (*masks, mask)])
-        if (np.bincount(seen[seen >= 0], minlength=len(whole)) < _IN_SIGHT * whole).any():
+        visible = np.where(mask, len(masks), in_front)
+        areas = np.array([np.count_nonzero(other) for other in (*masks, mask)])
+        if (np.bincount(visible[visible >= 0], minlength=len(areas)) < _VISIBLE * areas).any():
             continue
         window, rim = image[top:bottom, left:right], figure.rim[..., None]
         window += figure.cover[..., None] * (colour * (1 - 0.55 * rim) - window)
-        boxes, in_front = np.concatenate((boxes, box[None])), seen
+        boxes, in_front = np.concatenate((boxes, box[None])), visible
         masks.append(mask)
         figures.append(figure)
     classes = np.array([figure.form for figure in figures])
@@ -113,7 +114,7 @@ def draw_scene(settings: SceneSettings, split: str, index: int) -> Scene:
 
 
 def _figure(numbers: _Numbers, settings: SceneSettings, like: _Figure | None) -> _Figure:
-    """A figure of random form, size and angle, or of the form and about the size of another one."""
+    """Draw a figure of random form, size and angle, or of the form and about the size of `like`."""
     side, form = settings.image_size, numbers.integer(len(FORMS))
     diameter = side * exp(numbers.one(log(settings.smallest), log(settings.largest)))
     angle, stretch = settings.turn * numbers.one(-pi, pi), numbers.one(0.85, 1.15)
@@ -133,9 +134,9 @@ def _figure(numbers: _Numbers, settings: SceneSettings, like: _Figure | None) ->
 def _place(
     numbers: _Numbers, settings: SceneSettings, figure: _Figure, boxes: np.ndarray, beside: int | None
 ) -> np.ndarray | None:
-    """A random box (4,) of whole pixels for a figure, or None where none was found.
+    """Return a random integer box (4,) for a figure, or None if no position was found.
 
-    It overlaps no other by more than is allowed, and the one that it is `beside` by at least half of that.
+    Its IoU with any other box is at most `overlap`, and with the one that it is `beside` at least half of that.
     """
     size = np.array(figure.cover.shape[::-1])
     room = settings.image_size - size
@@ -156,7 +157,7 @@ def _place(
 
 
 def _background(numbers: _Numbers, side: int, clutter: float) -> np.ndarray:
-    """Float pixels (S, S, 3): pale colours that run into each other, a coarse grain, and strokes."""
+    """Draw a background, float (S, S, 3): a gradient of pale colours, coarse noise, and strokes."""
     base = np.array(hsv_to_rgb(numbers.one(), numbers.one(0, 0.35), numbers.one(0.25, 0.9))) * 255
     corners = base + 50 * (2 * numbers.uniform(2, 2, 3) - 1)
     cells = max(2, side // 8)
@@ -168,7 +169,7 @@ def _background(numbers: _Numbers, side: int, clutter: float) -> np.ndarray:
 
 
 def _enlarged(grid: np.ndarray, side: int) -> np.ndarray:
-    """(n, n, C) -> (side, side, C), bilinear."""
+    """Upsample (n, n, C) -> (side, side, C), bilinear."""
     places = np.linspace(0, len(grid) - 1, side)
     below = np.minimum(places.astype(int), len(grid) - 2)
     share = places - below
@@ -177,7 +178,7 @@ def _enlarged(grid: np.ndarray, side: int) -> np.ndarray:
 
 
 def _stroke(image: np.ndarray, shares: np.ndarray) -> None:
-    """A line with round ends, drawn into the image; `shares` (8,): its angle, length, thickness, place and colour."""
+    """Draw a line with round ends into the image; `shares` (8,): its angle, length, thickness, position and colour."""
     side = len(image)
     angle, reach, thick = pi * shares[0], side * (0.05 + 0.25 * shares[1]), 0.4 + (0.1 + 0.015 * side) * shares[2]
     middle, colour = side * shares[3:5], 255 * shares[5:]

@@ -1,4 +1,4 @@
-"""The embedded tables, no download: three published ones, and a curve that is drawn."""
+"""Tables without a download: three published ones from scikit-learn, and a synthetic curve."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Scale, TableSet
 
-#: Validation and test samples of a set that can be drawn at will.
+#: Validation and test samples of a synthetic set.
 _VAL, _TEST = 200, 1000
-#: How far an outlier is from where it should be; the curve itself is between -1 and 1.
+#: Offset of an outlier; the curve itself is between -1 and 1.
 _FAR = 5.0
 
 
@@ -58,10 +58,10 @@ def sine(
     scale: Scale = "standard",
     degree: Degree = 1,
 ) -> TableSet:
-    """`samples` x 1 number x, even on -1 to 1 -> y = sin(2 pi x) + `noise` * N(0, 1); 200 to validate on, 1000 to test.
+    """`samples` x 1 number x, uniform on -1 to 1 -> y = sin(2 pi x) + `noise` * N(0, 1); 200 validation, 1000 test.
 
-    The features are x, x^2, ..., x^`degree`. `outliers` is the share of training targets that lie 5 too high.
-    Other values of `draw` are other sets of the same kind; a smaller one without outliers begins a larger one.
+    The features are x, x^2, ..., x^`degree`. `outliers` is the fraction of training targets that are 5 too high. Each
+    value of `draw` gives another set of the same kind; without outliers, a smaller set is the start of a larger one.
     """
     streams = Streams(draw)
     train, val, test = (
@@ -80,7 +80,7 @@ def _noisy_sine(streams: Streams, part: str, count: int, noise: float) -> Split:
 
 
 def _published(bunch: Any, scale: Scale, degree: int, targets: tuple[str, ...] = ()) -> TableSet:
-    """A table of scikit-learn, to predict `targets`, or classes without; a fixed fifth of it is the test split."""
+    """Return a table of scikit-learn, with the numbers `targets`, or else classes; a fixed fifth is the test split."""
     rows, labels = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)
     labels = labels.double().unsqueeze(1) if targets else labels.long()
     train, test = cut(Split(rows.view(len(rows), 1, 1, -1), labels), 0.2, seed=0, by_class=not targets)

@@ -1,4 +1,4 @@
-"""Published sets, through torchvision's downloaders and checksums."""
+"""Published data sets, downloaded and verified by torchvision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.split import Split
-from dlzoo.data.storage.decode import alone
+from dlzoo.data.storage.decode import file_lock
 
 
 @DATASETS.register("cifar10", source="Krizhevsky 2009", augment="flip_crop")
@@ -43,17 +43,17 @@ def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, down
             train, test = (dataset(root, train=part, download=download) for part in (True, False))
         return ImageSet(_split(train), _split(test), tuple(getattr(train, "classes")))  # noqa: B009
     except Exception as error:
-        # torchvision raises whatever the reading of a damaged file happens to raise.
+        # A damaged file can make torchvision raise any exception.
         if isinstance(error, URLError):
-            raise UserError(f"data={name}: the download failed ({error.reason}); is there a network?") from error
-        mend = "delete what is there and try again" if download else "say data.download=true, or data.root=<folder>"
-        raise UserError(f"data={name}: no whole copy in {root!r}; {mend}") from error
+            raise UserError(f"data={name}: the download failed ({error.reason}); check the network") from error
+        remedy = "delete its files and try again" if download else "set data.download=true, or data.root=<folder>"
+        raise UserError(f"data={name}: not found in {root!r}, or incomplete; {remedy}") from error
 
 
 def _downloading(root: Path) -> AbstractContextManager[None]:
-    """Ranks and the runs of a sweep begin at the same moment: one downloads, the others find what it brought."""
+    """Lock the folder: ranks, and the runs of a sweep, start at the same time, and only one may download."""
     root.mkdir(parents=True, exist_ok=True)
-    return alone(root / ".lock")
+    return file_lock(root / ".lock")
 
 
 def _split(dataset: Any) -> Split:

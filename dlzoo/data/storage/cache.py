@@ -1,4 +1,4 @@
-"""Where decoded images stay between epochs: on the device, in memory, in a file, or nowhere."""
+"""Where decoded images are kept between epochs: on the device, in memory, in a file, or nowhere."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
-from dlzoo.data.storage.lazy_images import Ahead, Here, Stored
+from dlzoo.data.storage.lazy_images import LazyImages, PrefetchedImages, ResidentImages
 
-#: Each place is faster than those after it. "auto" is the first that has room.
+#: Each place is faster than those after it; "auto" is the first with enough room.
 Cache = Literal["auto", "device", "memory", "disk", "none"]
 
-#: The part of each that images may take up: of a GPU's free memory, of the machine's, of a disk's free space.
+#: The fractions that images may take of a GPU's free memory, of the machine's memory, and of a disk's free space.
 _OF_DEVICE, _OF_MEMORY, _OF_DISK = 0.4, 0.25, 0.5
 
 
 def on_disk(cache: Cache, size: int, folder: Path) -> bool:
-    """Whether pictures that take `size` bytes are decoded once, to a file in `folder`."""
+    """Return whether images of `size` bytes are decoded once, to a file in `folder`."""
     if cache != "auto":
         return cache != "none"
     there = next(path for path in (folder, *folder.parents) if path.exists())
@@ -30,20 +30,22 @@ def on_disk(cache: Cache, size: int, folder: Path) -> bool:
 
 
 def in_memory(cache: Cache, size: int) -> bool:
-    """Whether images that take `size` bytes are read into memory."""
+    """Return whether images of `size` bytes are read into memory."""
     if cache != "auto":
         return cache not in ("disk", "none")
     return size <= _OF_MEMORY * _memory() / distributed.current_rank().local_world
 
 
-def placed(
-    images: Tensor | Stored, cache: Cache, device: torch.device, batches: Callable[[int], Tensor | None]
-) -> Here | Ahead:
-    """Images where batches on `device` can be made of them, `batches` being the indices of each."""
-    if isinstance(images, Stored):
-        return Ahead(images, batches, device)
+def place_images(
+    images: Tensor | LazyImages, cache: Cache, device: torch.device, batches: Callable[[int], Tensor | None]
+) -> ResidentImages | PrefetchedImages:
+    """Return the source of batches on `device`; `batches` maps the number of a batch to the indices of its samples."""
+    if isinstance(images, LazyImages):
+        return PrefetchedImages(images, batches, device)
     fits = cache == "device" or (cache == "auto" and images.numel() <= _OF_DEVICE * _free(device))
-    return Here(images.to(device)) if device.type == "cpu" or fits else Ahead(images, batches, device)
+    if device.type == "cpu" or fits:
+        return ResidentImages(images.to(device))
+    return PrefetchedImages(images, batches, device)
 
 
 def _free(device: torch.device) -> int:
@@ -51,7 +53,7 @@ def _free(device: torch.device) -> int:
 
 
 def _memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or what a container leaves of it."""
+    """Return the bytes of memory that this process may use: the machine's, or the limit of its container."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

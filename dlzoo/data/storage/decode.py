@@ -1,4 +1,4 @@
-"""Pictures to uint8 arrays, each folder once where there is room for a file of them."""
+"""Decode image files to uint8 arrays, once per folder if the result fits on the disk."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from rich.progress import track
 from dlzoo.core import distributed
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.data.storage.cache import Cache, on_disk
-from dlzoo.data.storage.lazy_images import Stored
+from dlzoo.data.storage.lazy_images import LazyImages
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-# Of pictures that are read all the same.
+# Warnings about images that are read correctly nevertheless.
 warnings.filterwarnings("ignore", "Palette images with Transparency")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", "Corrupt EXIF data")
 
-#: What pictures of several sizes are brought to when the user names no size.
+#: The side that images of several sizes are resized to if the user sets none.
 _USUAL_SIZE = 224
 
 
-def decoded(
+def decode_images(
     root: Path,
     paths: Sequence[Path],
     image_size: int | None,
@@ -47,39 +47,39 @@ def decoded(
     *,
     read: Callable[[Path, int], np.ndarray] | None = None,
     key: Sequence[str] = (),
-) -> Stored:
-    """The pictures at `paths`, all under `root`, as (N, S, S, 3) uint8 that are read when they are asked for.
+) -> LazyImages:
+    """Return the images at `paths`, all under `root`, as lazily read (N, S, S, 3) uint8.
 
-    Where `cache` allows for it they are rows of a file in the cache folder, and otherwise decoded each time. The file
-    is keyed by each picture's path below `root`, its size and its times of change, so a changed folder is decoded
+    If `cache` allows it, they are rows of a file in the cache folder, otherwise they are decoded at each access. The
+    file is keyed by each image's path below `root`, its size and its modification times, so a changed folder is decoded
     again.
 
     Args:
-        read: a picture's path and S -> (S, S, 3) uint8; `read_picture` where none is given.
-        key: what, beside `root`, makes a file that stays when those of other keys are written.
+        read: (path of an image, S) -> (S, S, 3) uint8; default `read_image`.
+        key: besides `root`, identifies the cache file: writing it deletes older files with the same key only.
 
     Raises:
-        UserError: for a file that is no whole picture (named), or a cache folder that cannot be written.
+        UserError: for a file that is not a complete image (named), or a cache folder that cannot be written.
     """
-    read = read or read_picture
+    read = read or read_image
     rows = torch.arange(len(paths))
     prefix = f"{_digest([str(root.resolve()), *key])}-{image_size or 'auto'}"
     cached = _folder() / f"{prefix}-{_stamps(root, paths)}.npy"
     if cache == "none" or not cached.exists():
         size = image_size or _common_size(paths)
         if not on_disk(cache, len(paths) * size * size * 3, _folder()):
-            return Stored(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
-        with _only_one(prefix, cached) as missing:
+            return LazyImages(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
+        with _exclusive(prefix, cached) as missing:
             if missing:
                 _write(cached, progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
     array = np.load(cached, mmap_mode="r")
-    return Stored(lambda row: array[row], array.shape[1:], rows, "disk")
+    return LazyImages(lambda row: array[row], array.shape[1:], rows, "disk")
 
 
-def unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
-    """Which of the files at `paths` are no whole pictures: index -> what is wrong. All are decoded to find out.
+def find_unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
+    """Return {index: error} for the files at `paths` that are not complete images. All of them are decoded.
 
-    What was found is kept as decoded pictures are, in a small file.
+    The result is cached in a small file, as decoded images are.
 
     Raises:
         UserError: if the cache folder cannot be written.
@@ -87,21 +87,21 @@ def unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[st
     prefix = f"{_digest([str(root.resolve()), *key])}-unreadable"
     known = _folder() / f"{prefix}-{_stamps(root, paths)}.json"
     if cache == "none":
-        return _unreadable(paths)
+        return _find_unreadable(paths)
     if not known.exists():
-        with _only_one(prefix, known) as missing:
+        with _exclusive(prefix, known) as missing:
             if missing:
                 aside = known.with_suffix(".tmp")
-                aside.write_text(json.dumps(_unreadable(paths)))
+                aside.write_text(json.dumps(_find_unreadable(paths)))
                 aside.replace(known)
     return {int(index): problem for index, problem in json.loads(known.read_text()).items()}
 
 
-def _unreadable(paths: Sequence[Path]) -> dict[int, str]:
+def _find_unreadable(paths: Sequence[Path]) -> dict[int, str]:
     def problem(path: Path) -> str:
         try:
-            with opened(path) as image:
-                eight_bits(image).load()
+            with open_image(path) as image:
+                to_eight_bits(image).load()
         except UserError as error:
             return str(error)
         return ""
@@ -114,102 +114,102 @@ def _folder() -> Path:
 
 
 @contextmanager
-def _only_one(prefix: str, path: Path) -> Iterator[bool]:
-    """Inside, no other process writes files of `prefix`; yields whether `path` is to be written. Older ones go."""
+def _exclusive(prefix: str, path: Path) -> Iterator[bool]:
+    """Lock the files of `prefix`, yield whether `path` has to be written, and delete older files afterwards."""
     try:
         _folder().mkdir(parents=True, exist_ok=True)
-        with alone(_folder() / f"{prefix}.lock"):
+        with file_lock(_folder() / f"{prefix}.lock"):
             yield not path.exists()
             for old in _folder().glob(f"{prefix}-*{path.suffix}"):
                 if old != path:
                     old.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write decoded pictures to {_folder()}: {error.strerror or error}; free some space, "
-                        "name another folder in XDG_CACHE_HOME, or say data.cache=none") from error  # fmt: skip
+        raise UserError(f"cannot write decoded images to {_folder()}: {error.strerror or error}; free some space, "
+                        "name another folder in XDG_CACHE_HOME, or set data.cache=none") from error  # fmt: skip
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside with the same lock file: ranks and sweeps begin at the same moment."""
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file: ranks, and the runs of a sweep, start at the same time."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def read_picture(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
-    """One picture as (size, size, channels) uint8: turned upright, its shorter side resized to `size`, the middle kept.
+def read_image(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
+    """Read an image as (size, size, channels) uint8: upright by EXIF, shorter side resized to `size`, centre-cropped.
 
     Raises:
-        UserError: if the file is no whole picture.
+        UserError: if the file is not a complete image.
     """
-    with opened(path) as image:
-        image = eight_bits(ImageOps.exif_transpose(image)).convert(mode)
+    with open_image(path) as image:
+        image = to_eight_bits(ImageOps.exif_transpose(image)).convert(mode)
         if image.size != (size, size):
             image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
         return np.asarray(image).reshape(size, size, -1)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """A picture whose header is read; whatever goes wrong inside is blamed on the file.
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image, of which only the header is read; errors within the context become a UserError for the file.
 
     Raises:
-        UserError: if the file is no whole picture.
+        UserError: if the file is not a complete image.
     """
     try:
         with Image.open(path) as image:
             yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _bad_picture(path, error) from error
+        raise _image_error(path, error) from error
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 bits in the upper eight of them, where PIL would make white of most; others as they are.
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Convert a 16-bit grey image to its upper 8 bits, where PIL would clip most values to white; others unchanged.
 
     Raises:
-        ValueError: for numbers of 32 bits, which nobody says the range of.
+        ValueError: for 32-bit values, whose range is unknown.
     """
     if image.mode.startswith("I"):  # PGM has 16 bits in a mode of 32
         pixels = np.asarray(image)
         if pixels.min() >= 0 and pixels.max() < 2**16:
             return Image.fromarray((pixels >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError("32 bits a pixel; 8 and 16 are read")
+        raise ValueError("32 bits per channel; 8 and 16 are supported")
     return image
 
 
 def _common_size(paths: Sequence[Path]) -> int:
-    """The side of pictures that are all square and of one size; 224 where they differ."""
-    sizes = set(progress(_size, paths, "looking"))
+    """Return the side of images that are all square and of one size, otherwise 224."""
+    sizes = set(progress(_size, paths, "measuring"))
     width, height = next(iter(sizes))
     return width if len(sizes) == 1 and width == height else _USUAL_SIZE
 
 
 def _size(path: Path) -> tuple[int, int]:
-    with opened(path) as image:
+    with open_image(path) as image:
         return image.size
 
 
-def _bad_picture(path: Path, error: Exception) -> UserError:
+def _image_error(path: Path, error: Exception) -> UserError:
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
         return UserError(f"{path}: cannot be read ({first_line(error)})")
-    return UserError(f"{path}: not a whole picture ({first_line(error)}); remove or replace it")
+    return UserError(f"{path}: not a complete image ({first_line(error)}); remove or replace it")
 
 
 def progress(work: Callable[[Item], T], items: Sequence[Item], verb: str) -> Iterable[T]:
-    """`work` on every picture, in order, by as many threads as there are cores (PIL releases the GIL)."""
+    """Apply `work` to every image, in order, with one thread per core (PIL releases the GIL)."""
     console = Console(stderr=True)
     with ThreadPoolExecutor(distributed.available_cores()) as pool:
         try:
             yield from track(
-                pool.map(work, items), f"{verb} pictures", len(items), console=console, disable=not console.is_terminal
+                pool.map(work, items), f"{verb} images", len(items), console=console, disable=not console.is_terminal
             )
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> None:
-    """Write aside and rename; plain writes, because a full disk under a memory map kills the process."""
+    """Write a temporary file and rename it; not a memory map, where a full disk kills the process."""
     file = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False)  # noqa: SIM115
     try:
         with file:

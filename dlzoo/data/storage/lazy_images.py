@@ -1,4 +1,4 @@
-"""Images that are not where they are needed: read when they are asked for, and ahead of it where the order is known."""
+"""Images that are read on demand, or prefetched in the order of the batches."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 
 from dlzoo.core import distributed
 
-#: Batches that are under way while one is worked on.
+#: Batches that are prefetched.
 _AHEAD = 3
-#: Images that a thread reads before it looks for other work.
+#: Images per task of a reader thread.
 _CHUNK = 16
 
 
-class Stored:
-    """Images (N, H, W, C) uint8 behind a function that reads one of them: rows of a file, or pictures to decode.
+class LazyImages:
+    """Images (N, H, W, C) uint8 that are read one by one on access: rows of a file, or image files to decode.
 
     Args:
         read: row -> (H, W, C) uint8; called from several threads.
-        shape: H, W, C.
-        rows: (N,) int64, the rows that these images are.
-        place: where they are read from, in a word.
+        shape: (H, W, C).
+        rows: (N,) int64, the row of each image.
+        place: where they are read from, "disk" or "none" (decoded each time).
     """
 
     def __init__(
@@ -37,25 +37,25 @@ class Stored:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take(self, indices: Tensor | slice) -> Stored:
-        """The images at `indices`, still not read."""
+    def take(self, indices: Tensor | slice) -> LazyImages:
+        """Return the images at `indices`, without reading them."""
         _, height, width, channels = self.shape
-        return Stored(self._read, (height, width, channels), self._rows[indices], self.place)
+        return LazyImages(self._read, (height, width, channels), self._rows[indices], self.place)
 
     def __getitem__(self, indices: Tensor | slice) -> Tensor:
-        """The images at `indices`, read: (n, H, W, C).
+        """Read the images at `indices`: (n, H, W, C).
 
         Raises:
-            UserError: if one cannot be read any more.
+            UserError: if an image can no longer be read.
         """
-        wanted = torch.arange(len(self))[indices]
-        out = torch.empty(len(wanted), *self.shape[1:], dtype=torch.uint8)
-        for future in self.start(wanted, out):
+        positions = torch.arange(len(self))[indices]
+        out = torch.empty(len(positions), *self.shape[1:], dtype=torch.uint8)
+        for future in self.start(positions, out):
             future.result()
         return out
 
     def start(self, indices: Tensor, out: Tensor) -> list[Future[None]]:
-        """Begin to read the images at `indices` into `out`."""
+        """Start reading the images at `indices` into `out`."""
         array = out.numpy()
 
         def fill(begin: int, rows: list[int]) -> None:
@@ -66,39 +66,41 @@ class Stored:
         return [_pool().submit(fill, number * _CHUNK, part.tolist()) for number, part in enumerate(parts)]
 
 
-class Here:
-    """Images that are where they are needed."""
+class ResidentImages:
+    """Images in memory, or on the device: batches are indexed from them."""
 
     def __init__(self, images: Tensor) -> None:
         self.place = "memory" if images.device.type == "cpu" else "device"
         self._images = images
 
     def batch(self, number: int, samples: Tensor | slice) -> Tensor:
-        """The images at `samples`: (n, H, W, C)."""
+        """Return the images at `samples`: (n, H, W, C)."""
         return self._images[samples]
 
     def close(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: no thread is running."""
 
 
-class Ahead:
-    """Batches of images on their way to a device before they are asked for.
+class PrefetchedImages:
+    """Images whose next batches are prefetched for a device.
 
-    Threads gather them in memory that a GPU can copy from by itself: neither the host nor the device waits.
+    Threads gather them in pinned memory, from which a GPU copies asynchronously: neither the host nor the device waits.
 
     Args:
-        images: where they come from.
-        batches: number -> indices of a batch; None where there is none.
-        device: where they go.
+        images: the images.
+        batches: number of a batch -> indices of its samples, or None if there is no such batch.
+        device: the device of the batches.
     """
 
-    def __init__(self, images: Tensor | Stored, batches: Callable[[int], Tensor | None], device: torch.device) -> None:
-        self.place = images.place if isinstance(images, Stored) else "memory"
+    def __init__(
+        self, images: Tensor | LazyImages, batches: Callable[[int], Tensor | None], device: torch.device
+    ) -> None:
+        self.place = images.place if isinstance(images, LazyImages) else "memory"
         self._images, self._batches, self._device = images, batches, device
         self._started: dict[int, tuple[Tensor, list[Future]]] = {}
 
     def batch(self, number: int, samples: Tensor | slice) -> Tensor:
-        """The images of batch `number`: (n, H, W, C) on the device."""
+        """Return the images of batch `number`, (n, H, W, C) on the device, and start reading the next ones."""
         for other in [other for other in self._started if not number <= other < number + _AHEAD]:
             _cancel(self._started.pop(other)[1])
         for other in range(number, number + _AHEAD):
@@ -112,19 +114,19 @@ class Ahead:
     def _start(self, indices: Tensor) -> tuple[Tensor, list[Future]]:
         pinned = self._device.type == "cuda"
         out = torch.empty(len(indices), *self._images.shape[1:], dtype=torch.uint8, pin_memory=pinned)
-        if isinstance(self._images, Stored):
+        if isinstance(self._images, LazyImages):
             return out, list(self._images.start(indices, out))
         return out, [_pool().submit(torch.index_select, self._images, 0, indices, out=out)]
 
     def close(self) -> None:
-        """Stop what is under way."""
+        """Cancel the reads that have not started."""
         for _, futures in self._started.values():
             _cancel(futures)
         self._started = {}
 
 
-def moved(values: Tensor, device: torch.device) -> Tensor:
-    """`values` on the device; the host does not wait for the copy."""
+def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copy `values` to the device asynchronously."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
@@ -135,5 +137,5 @@ def _cancel(futures: list[Future]) -> None:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """As many threads as this process has cores to itself: decoders and copies let go of Python's lock."""
+    """Return a pool with one thread per core of this rank: decoders and copies release the GIL."""
     return ThreadPoolExecutor(max(1, distributed.available_cores() // distributed.current_rank().local_world), "reader")

@@ -1,11 +1,11 @@
-"""Augmentations: the contract, none at all, and several one after the other.
+"""Augmentations: their interface, the identity, and the composition of several.
 
 An augmentation is called as augment(images, draw): uint8 images (N, C, H, W), C 1 or 3, and the random numbers of each
-sample -> uint8 images (N, C, h, w) on the same device. What happens to a sample depends on its image and its random
-numbers, not on the samples beside it. One that changes the size of images is `Resizing`.
+sample -> uint8 images (N, C, h, w) on the same device. The result for a sample depends on its image and its random
+numbers only, not on the rest of the batch. One that changes the size of images is `Resizing`.
 
-An augmentation for images with objects is registered with boxes=True: it leaves all pixels in their places, or it is
-`Boxed`.
+An augmentation for images with objects is registered with moves=("boxes",): it does not move pixels, or it is a
+`BoxAugment`.
 """
 
 from __future__ import annotations
@@ -25,54 +25,56 @@ Augment = Callable[[Tensor, Draw], Tensor]
 
 @runtime_checkable
 class Resizing(Protocol):
-    """An augmentation that changes the size of images, and so says what evaluation sees of them."""
+    """An augmentation that changes the size of images, and therefore defines the evaluation transform too."""
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
 
     def size(self, image_size: int) -> int:
-        """The side of what comes out, of an image with the side `image_size`."""
+        """Return the output side for an image with side `image_size`."""
         ...
 
     def test(self, images: Tensor) -> Tensor:
-        """What evaluation sees of images (N, C, H, W): (N, C, size(H), size(W))."""
+        """Transform images for evaluation: (N, C, H, W) -> (N, C, size(H), size(W))."""
         ...
 
 
 @runtime_checkable
-class Boxed(Protocol):
+class BoxAugment(Protocol):
     """An augmentation that moves pixels, and the boxes of objects with them."""
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
 
-    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """The same images, and the labels (N, M, 6) of the objects in them."""
+    def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Return the augmented images, and the labels (N, M, 6) of their objects."""
         ...
 
 
-def size_after(augment: Augment, image_size: int) -> int:
-    """The side of the images that a network sees."""
+def output_size(augment: Augment, image_size: int) -> int:
+    """Return the side of the network's input images."""
     return augment.size(image_size) if isinstance(augment, Resizing) else image_size
 
 
-def in_test(augment: Augment, images: Tensor) -> Tensor:
-    """What evaluation sees of images."""
+def transform_for_test(augment: Augment, images: Tensor) -> Tensor:
+    """Transform images for evaluation."""
     return augment.test(images) if isinstance(augment, Resizing) else images
 
 
-def augmented(augment: Augment, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-    """Images and the labels (N, M, 6) of the objects in them, after one that is registered with boxes=True."""
-    return augment.boxed(images, labels, draw) if isinstance(augment, Boxed) else (augment(images, draw), labels)
+def augment_with_boxes(augment: Augment, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Augment images and the labels (N, M, 6) of their objects; `augment` is registered with moves=("boxes",)."""
+    if isinstance(augment, BoxAugment):
+        return augment.augment_boxes(images, labels, draw)
+    return augment(images, draw), labels
 
 
 @AUGMENTS.register("none", source="no augmentation", moves=("boxes",))
 def none() -> Augment:
-    """Images as they are"""
+    """No augmentation"""
     return lambda images, draw: images
 
 
 @AUGMENTS.register("several", source="the entries that it is made of", moves=("boxes",))
 def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
-    """The augmentations `steps`, by name, with their usual knobs, one after the other
+    """The augmentations `steps`, by name, with their default settings, one after the other
 
     Raises:
         UserError: for a step that is not an augmentation, or that is `several` itself.
@@ -80,13 +82,13 @@ def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
     known = [name for name in AUGMENTS.names() if name != "several"]
     for step in steps:
         if step not in known:
-            raise UserError(f"augment.steps: there is no step {step!r}; {did_you_mean(step, known)}")
+            raise UserError(f"augment.steps: unknown step {step!r}; {did_you_mean(step, known)}")
     unfit = [step for step in steps if "boxes" not in AUGMENTS[step].marks.moves]
     return _Several([AUGMENTS.build(step) for step in steps], unfit)
 
 
 class _Several:
-    """Each of `parts` after the one before it, with random numbers of its own."""
+    """Composition of `parts`, each with its own random numbers."""
 
     def __init__(self, parts: Sequence[Augment], unfit: Sequence[str]) -> None:
         self._parts, self._unfit = parts, unfit
@@ -96,21 +98,21 @@ class _Several:
             images = part(images, draw.part(number))
         return images
 
-    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """The same, with the objects.
+    def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Augment images and the labels of their objects.
 
         Raises:
-            UserError: if one of the steps moves pixels, and no boxes.
+            UserError: if one of the steps moves pixels but not boxes.
         """
         if self._unfit:
             known = [name for name in AUGMENTS.names() if "boxes" in AUGMENTS[name].marks.moves and name != "several"]
-            raise UserError(f"augment.steps: {self._unfit[0]} leaves boxes behind; there is {', '.join(known)}")
+            raise UserError(f"augment.steps: {self._unfit[0]} does not move boxes; available: {', '.join(known)}")
         for number, part in enumerate(self._parts):
-            images, labels = augmented(part, images, labels, draw.part(number))
+            images, labels = augment_with_boxes(part, images, labels, draw.part(number))
         return images, labels
 
     def size(self, image_size: int) -> int:
-        return reduce(lambda size, part: size_after(part, size), self._parts, image_size)
+        return reduce(lambda size, part: output_size(part, size), self._parts, image_size)
 
     def test(self, images: Tensor) -> Tensor:
-        return reduce(lambda seen, part: in_test(part, seen), self._parts, images)
+        return reduce(lambda seen, part: transform_for_test(part, seen), self._parts, images)

@@ -1,4 +1,4 @@
-"""What happens to the stored images and labels of a step before a network sees them."""
+"""Transforms of the stored images and labels of a step: augmentation, normalisation, mixing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlzoo.data.transforms.mixing import Mixer
 
 
 class BatchTransform(Protocol):
-    """Stored images and labels -> normalised float images (N, C, h, w) and the labels that a step learns from."""
+    """Stored images and labels -> normalised float images (N, C, h, w) and the labels for the loss."""
 
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
         """Return the images and the labels of a step.
@@ -28,9 +28,9 @@ class BatchTransform(Protocol):
 
 
 class Normalise(nn.Module):
-    """uint8 images (N, C, H, W) to floats of mean 0 and deviation 1 per channel; mean and deviation are (C,), 0 to 1.
+    """Normalise uint8 images (N, C, H, W) to mean 0 and deviation 1 per channel; mean and deviation (C,), 0 to 1.
 
-    A module, so that a checkpoint knows how its network wants to see images.
+    A module, so that checkpoints include the normalisation that a network was trained with.
     """
 
     scale: Tensor
@@ -46,7 +46,7 @@ class Normalise(nn.Module):
 
 
 class ImageTransform:
-    """Augment and normalise images; `mixer` may then mix them and their labels, which otherwise stay as they are."""
+    """Augment and normalise images; `mixer`, if given, then mixes them and their labels."""
 
     def __init__(self, augment: Augment, normalise: Normalise, mixer: Mixer | None = None) -> None:
         self._augment, self._normalise, self._mixer = augment, normalise, mixer

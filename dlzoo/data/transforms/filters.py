@@ -1,4 +1,4 @@
-"""Image filters as augmentations: each channel by itself, a share `p` of the images; the border repeats outward."""
+"""Image filters as augmentations: per channel, with replicated borders, applied to an image with probability `p`."""
 
 from __future__ import annotations
 
@@ -22,56 +22,56 @@ Size = Literal[3, 5, 7]
     "median", source="Gonzalez and Woods, Digital Image Processing, order-statistic filters", moves=("boxes",)
 )
 def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
-    """A share `p` of the images filtered: each pixel is the median of the `size` x `size` around it"""
-    return _sometimes(p, lambda images: median_of(_neighbours(images, size // 2)))
+    """Median filter of `size` x `size` pixels, with probability `p`"""
+    return _with_probability(p, lambda images: elementwise_median(_neighbours(images, size // 2)))
 
 
 @AUGMENTS.register(
     "mean", source="Gonzalez and Woods, Digital Image Processing, smoothing linear filters", moves=("boxes",)
 )
 def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
-    """A share `p` of the images filtered: each pixel is the mean of the `size` x `size` around it"""
+    """Mean filter of `size` x `size` pixels, with probability `p`"""
     ones = [1.0] * size
-    return _sometimes(p, lambda images: correlated(_planes(images), ones, ones).div_(size * size).round_())
+    return _with_probability(p, lambda images: correlate(_planes(images), ones, ones).div_(size * size).round_())
 
 
 @AUGMENTS.register(
     "gaussian", source="Gonzalez and Woods, Digital Image Processing, Gaussian lowpass filter kernels", moves=("boxes",)
 )
 def gaussian(*, sigma: Positive = 1.0, p: Fraction = 0.5) -> Augment:
-    """A share `p` of the images filtered: weights exp(-(x^2 + y^2) / (2 sigma^2)), cut at 4 sigma"""
-    return _sometimes(p, lambda images: blurred(images, sigma).round_())
+    """Gaussian filter, with probability `p`: weights exp(-(x^2 + y^2) / (2 sigma^2)), truncated at 4 sigma"""
+    return _with_probability(p, lambda images: gaussian_blur(images, sigma).round_())
 
 
 @AUGMENTS.register("sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators", moves=("boxes",))
 def sobel(*, p: Fraction = 0.5) -> Augment:
-    """A share `p` of the images filtered: sqrt((gx^2 + gy^2) / 2) / 4, the slopes by Sobel's 3 x 3 kernels"""
+    """Sobel filter, with probability `p`: sqrt((gx^2 + gy^2) / 2) / 4, gradients by Sobel's 3 x 3 kernels"""
     smooth, slope = [1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]
 
     def edges(images: Tensor) -> Tensor:
         pixels = _planes(images)
-        down, across = correlated(pixels, slope, smooth), correlated(pixels, smooth, slope)
-        # The steepest edge, from 0 to 255 over both ways, is 255: nothing is clipped.
+        down, across = correlate(pixels, slope, smooth), correlate(pixels, smooth, slope)
+        # The steepest edge, from 0 to 255 in both directions, gives 255: nothing is clipped.
         return (down.square_() + across.square_()).div_(32).sqrt_().round_()
 
-    return _sometimes(p, edges)
+    return _with_probability(p, edges)
 
 
-def blurred(images: Tensor, sigma: float) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 from 0 to 255, not rounded."""
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Blur uint8 (N, C, H, W) -> float32 from 0 to 255, not rounded."""
     reach = int(4 * sigma + 0.5)
     weights = [math.exp(-0.5 * (place / sigma) ** 2) for place in range(-reach, reach + 1)]
     weights = [weight / sum(weights) for weight in weights]
-    return correlated(_planes(images), weights, weights).clamp_(0, 255)
+    return correlate(_planes(images), weights, weights).clamp_(0, 255)
 
 
 def _planes(images: Tensor) -> Tensor:
-    """Float pixels, the channels one after the other in memory: sums along rows are three times as fast."""
+    """Return float pixels with contiguous channels: sums along rows are three times as fast."""
     return images.contiguous().float()
 
 
-def correlated(pixels: Tensor, down: list[float], across: list[float]) -> Tensor:
-    """Float (N, C, H, W), correlated with `down` along the rows and then with `across` along the columns."""
+def correlate(pixels: Tensor, down: list[float], across: list[float]) -> Tensor:
+    """Correlate float (N, C, H, W) with a separable kernel: `down` vertically, then `across` horizontally."""
     return _along(_along(pixels, down, 2), across, 3)
 
 
@@ -87,18 +87,18 @@ def _along(pixels: Tensor, weights: list[float], axis: int) -> Tensor:
 
 
 def _neighbours(images: Tensor, reach: int) -> list[Tensor]:
-    """The images moved by up to `reach` pixels each way."""
+    """Return the images shifted by all offsets of up to `reach` pixels."""
     height, width = images.shape[2:]
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
     places = range(2 * reach + 1)
     return [padded[:, :, row : row + height, column : column + width] for row in places for column in places]
 
 
-def median_of(planes: list[Tensor]) -> Tensor:
-    """The median of an odd number of tensors, element by element.
+def elementwise_median(planes: list[Tensor]) -> Tensor:
+    """Return the elementwise median of an odd number of tensors.
 
-    By forgetful selection: of half of them and one more, the smallest and the largest cannot be the median. Drop both,
-    take one more in, and so on. Only minima and maxima of whole tensors: 30 times as fast as sorting at each pixel.
+    Forgetful selection: of any (n + 3) / 2 of the n, neither the smallest nor the largest can be the median. Drop
+    both, add the next one, and repeat. Only minima and maxima of tensors: 30 times as fast as sorting at each pixel.
     """
     kept, waiting = list(planes[: len(planes) // 2 + 2]), list(planes[len(planes) // 2 + 2 :])
     while len(kept) > 1:
@@ -111,7 +111,7 @@ def median_of(planes: list[Tensor]) -> Tensor:
     return kept[0]
 
 
-def _sometimes(p: float, change: Callable[[Tensor], Tensor]) -> Augment:
+def _with_probability(p: float, change: Callable[[Tensor], Tensor]) -> Augment:
     def filtered(images: Tensor, draw: Draw) -> Tensor:
         chosen = (draw.uniform("filter") < p)[:, None, None, None]
         return torch.where(chosen, change(images).to(torch.uint8, memory_format=torch.channels_last), images)

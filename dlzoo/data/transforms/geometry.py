@@ -1,4 +1,4 @@
-"""Augmentations that choose a part of an image: windows, mirrors, and windows that are enlarged."""
+"""Geometric augmentations: crops, flips and resized crops."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from dlzoo.data.transforms.augment import Augment
 
 Padding = Annotated[int, Bounds(minimum=0, maximum=512)]
 
-#: The aspect ratios of enlarged windows, and how often a window that does not fit is drawn again.
+#: The range of aspect ratios of resized crops, and how many crops are drawn until one fits into the image.
 _RATIOS, _TRIES = (3 / 4, 4 / 3), 10
 
 
 @AUGMENTS.register("crop", source="arXiv:1512.03385, section 4.2, without the mirror")
 def crop(*, padding: Padding | None = None) -> Augment:
-    """A random window after padding with zeros; `padding` null is an eighth of the size"""
+    """A random crop after padding with zeros; `padding` null is an eighth of the size"""
     return lambda images, draw: padded_window(images, draw, padding, flip=False)
 
 
 @AUGMENTS.register("flip_crop", source="arXiv:1512.03385, section 4.2")
 def flip_crop(*, padding: Padding | None = None) -> Augment:
-    """A random window after padding with zeros, half of them mirrored; `padding` null is an eighth of the size"""
+    """A random crop after padding with zeros, and a random flip; `padding` null is an eighth of the size"""
     return lambda images, draw: padded_window(images, draw, padding, flip=True)
 
 
 @AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", moves=("boxes",))
-class Mirror:
-    """Half of the images mirrored, left to right"""
+class RandomFlip:
+    """A horizontal flip of half of the images"""
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        return torch.where(_mirrored(draw)[:, None, None, None], images.flip(3), images)
+        return torch.where(_flip_mask(draw)[:, None, None, None], images.flip(3), images)
 
-    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         left, top, right, bottom, *rest = labels.unbind(-1)
         width = images.shape[3]
         flipped = torch.stack([width - right, top, width - left, bottom, *rest], -1)
-        return self(images, draw), torch.where(_mirrored(draw)[:, None, None], flipped, labels)
+        return self(images, draw), torch.where(_flip_mask(draw)[:, None, None], flipped, labels)
 
 
 @AUGMENTS.register("alexnet", source="Krizhevsky et al. 2012 (NIPS), section 4.1")
-class SmallerWindow:
-    """A random window of 7/8 of the side (224 of 256), half of them mirrored; in test the middle window"""
+class RandomCrop:
+    """A random crop of 7/8 of the side (224 of 256), and a random flip; in evaluation the centre crop"""
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         height, width = images.shape[2:]
         rows, columns = self.size(height), self.size(width)
         top, left = draw.integers("row", height - rows + 1), draw.integers("column", width - columns + 1)
-        return _windows(images, top, left, _mirrored(draw), rows, columns)
+        return _windows(images, top, left, _flip_mask(draw), rows, columns)
 
     def size(self, image_size: int) -> int:
         return max(1, image_size * 7 // 8)
@@ -67,32 +67,32 @@ class SmallerWindow:
 
 @AUGMENTS.register("resized_crop", source="arXiv:1409.4842, section 6")
 def resized_crop(*, smallest_area: Fraction = 0.08, flip: bool = True) -> Augment:
-    """A window of random area (from `smallest_area` of the image to all) and ratio (3:4 to 4:3), enlarged to the image
+    """A crop of random area (`smallest_area` of the image to all) and ratio (3:4 to 4:3), resized to the image
 
-    Bilinear. `flip` mirrors half of them.
+    Bilinear. `flip` flips half of them horizontally.
     """
 
     def enlarged(images: Tensor, draw: Draw) -> Tensor:
         height, width = images.shape[2:]
-        rows, columns = box_sides(draw, height, width, smallest_area)
+        rows, columns = crop_sizes(draw, height, width, smallest_area)
         top = (draw.uniform("row") * (height - rows + 1)).floor()
         left = (draw.uniform("column") * (width - columns + 1)).floor()
-        return resized(images, top, left, rows, columns, _mirrored(draw) if flip else None)
+        return resize_window(images, top, left, rows, columns, _flip_mask(draw) if flip else None)
 
     return enlarged
 
 
 def padded_window(images: Tensor, draw: Draw, padding: int | None, *, flip: bool) -> Tensor:
-    """A random window of the size of the image, after `padding` zeros (None: an eighth of the size) on each side."""
+    """Crop a random window of the image's size, after padding each side with zeros (None: an eighth of the size)."""
     height, width = images.shape[2:]
     pad = max(height, width) // 8 if padding is None else padding
     top, left = draw.integers("row", 2 * pad + 1), draw.integers("column", 2 * pad + 1)
     padded = F.pad(images, (pad, pad, pad, pad))
-    return _windows(padded, top, left, _mirrored(draw) if flip else None, height, width)
+    return _windows(padded, top, left, _flip_mask(draw) if flip else None, height, width)
 
 
 def hole(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | int]) -> Tensor:
-    """(N, 1, H, W) bool: true in a rectangle of `sides` (rows, columns) at a random pixel, clipped at the border."""
+    """Return a mask (N, 1, H, W) bool: a rectangle of `sides` (rows, columns) at a random pixel, clipped."""
     inside = []
     for name, length, side in zip(("hole row", "hole column"), size, sides, strict=True):
         start = draw.integers(name, length) - side // 2
@@ -102,25 +102,25 @@ def hole(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | 
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def box_sides(draw: Draw, height: int, width: int, smallest_area: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns, (N,) whole numbers each, of random windows: the first of ten tries that fits into the image."""
-    # In double: vectors and what is left over of them are rounded in different ways by exp.
+def crop_sizes(draw: Draw, height: int, width: int, smallest_area: float) -> tuple[Tensor, Tensor]:
+    """Return rows and columns, (N,) integers each, of random crops: the first of ten that fits into the image."""
+    # In double: exp rounds differently in its vectorised loop and in the remainder of a tensor.
     area = height * width * (smallest_area + (1 - smallest_area) * draw.uniform("area", _TRIES).double())
     low, high = (math.log(ratio) for ratio in _RATIOS)
     ratio = (low + (high - low) * draw.uniform("ratio", _TRIES).double()).exp()
     rows, columns = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
     fits = (rows >= 1) & (rows <= height) & (columns >= 1) & (columns <= width)
     first = fits.int().argmax(1, keepdim=True)
-    # Where none fits, the largest window of the middle that has a ratio from the range.
+    # If none fits, the largest centre crop with a ratio in the range.
     all_rows, all_columns = min(height, round(width / _RATIOS[0])), min(width, round(height * _RATIOS[1]))
     rows = torch.where(fits.any(1), rows.gather(1, first)[:, 0], all_rows)
     return rows, torch.where(fits.any(1), columns.gather(1, first)[:, 0], all_columns)
 
 
-def resized(
+def resize_window(
     images: Tensor, top: Tensor, left: Tensor, rows: Tensor, columns: Tensor, mirror: Tensor | None = None
 ) -> Tensor:
-    """The window at (top, left) of (rows, columns), (N,) each, of each image, as large as the image; bilinear."""
+    """Resize the window at (top, left) of (rows, columns), (N,) each, to the size of the image; bilinear."""
     vertical = _places(images.shape[2], top, rows)
     horizontal = _places(images.shape[3], left, columns)
     if mirror is not None:
@@ -131,21 +131,21 @@ def resized(
 
 
 def _places(length: int, start: Tensor, side: Tensor) -> Tensor:
-    """(N, length): where in `length` pixels to look, from -1 to 1; a place beyond the window is its border."""
+    """Return sampling coordinates, (N, length), from -1 to 1, clamped to the window."""
     start, side = start[:, None].float(), side[:, None].float()
     places = (torch.arange(length, device=start.device) + 0.5) * (side / length) - 0.5
     places = start + torch.minimum(places.clamp(min=0), side - 1)
     return (2 * places + 1) / length - 1
 
 
-def _mirrored(draw: Draw) -> Tensor:
+def _flip_mask(draw: Draw) -> Tensor:
     return draw.uniform("flip") < 0.5
 
 
 def _windows(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, rows: int, columns: int) -> Tensor:
-    """The window at (top, left) of each image, (N,) each, mirrored where `mirror` (N,) says so.
+    """Return the window at (top, left), (N,) each, of each image, flipped where `mirror` (N,) is true.
 
-    Rows, then columns: two gathers of whole lines of memory, several times as fast as one of single pixels.
+    Rows, then columns: two gathers of contiguous lines, several times as fast as one gather of single pixels.
     """
     count, channels, height, _ = images.shape
     device = images.device
@@ -154,7 +154,7 @@ def _windows(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, r
     if mirror is not None:
         across = torch.where(mirror[:, None], columns - 1 - across, across)
     across = across + left[:, None]
-    # In the memory order of these images a line is (width, channels).
+    # These images are in channels-last memory format: a line is (width, channels).
     lines = images.permute(0, 2, 3, 1).reshape(count * height, -1)
     lines = lines.index_select(0, down.flatten()).view(count, rows, -1)
     places = (across[:, :, None] * channels + torch.arange(channels, device=device)).view(count, 1, columns * channels)

@@ -1,4 +1,4 @@
-"""How pictures of any size become squares, and where their boxes go: letterboxed or stretched."""
+"""Resize images of any size to squares, letterboxed or stretched, and transform their boxes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from dlzoo.data.storage.decode import eight_bits, opened
+from dlzoo.data.storage.decode import open_image, to_eight_bits
 
-#: letterbox keeps the proportions and fills up with grey, as Darknet does; stretch brings both sides to the square's.
+#: letterbox keeps the aspect ratio and pads with grey, as Darknet does; stretch resizes both sides to the square's.
 Fit = Literal["letterbox", "stretch"]
 
-#: What is around a letterboxed picture: the middle grey, which Darknet writes as 0.5.
+#: The padding of a letterboxed image: middle grey, 0.5 in Darknet.
 GREY = 128
 
 
 def inside(sizes: Tensor, side: int, fit: Fit) -> Tensor:
-    """The part of the canvas that a picture takes: (N, 4) x1, y1, x2, y2, whole pixels, of sizes (N, 2) int64.
+    """Return the part of the canvas that an image occupies: sizes (N, 2) int64 -> (N, 4) x1, y1, x2, y2, integers.
 
-    The longer side of a letterboxed picture takes all of the canvas, and the other is rounded to whole pixels.
+    The longer side of a letterboxed image fills the canvas, and the other is rounded to integer pixels.
     """
     longest = sizes.amax(-1, keepdim=True) if fit == "letterbox" else sizes
     extent = ((2 * side * sizes + longest) // (2 * longest)).clamp(min=1)
@@ -30,46 +30,46 @@ def inside(sizes: Tensor, side: int, fit: Fit) -> Tensor:
     return torch.cat([corner, corner + extent], -1)
 
 
-def placed(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
-    """Boxes (N, ..., 4) in pixels of N pictures of `sizes` (N, 2) -> in pixels of the canvas."""
+def to_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
+    """Transform boxes (N, ..., 4) from pixels of N images of `sizes` (N, 2) to pixels of the canvas."""
     scale, shift = _scale_and_shift(boxes, sizes, side, fit)
     return boxes * scale + shift
 
 
-def original(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
-    """Boxes (N, ..., 4) in pixels of the canvas -> of N pictures of `sizes` (N, 2), cut off at their edges."""
+def from_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
+    """Transform boxes (N, ..., 4) from pixels of the canvas to those of N images of `sizes` (N, 2), clipped to them."""
     scale, shift = _scale_and_shift(boxes, sizes, side, fit)
     limits = _beside(sizes.repeat(1, 2), boxes)
     return ((boxes - shift) / scale).clamp(min=torch.zeros_like(limits), max=limits)
 
 
-def open_picture(path: Path, *, as_stored: bool = False) -> Image.Image:
-    """A picture in RGB, turned upright as its EXIF says unless it is taken `as_stored`.
+def load_image(path: Path, *, as_stored: bool = False) -> Image.Image:
+    """Read an image in RGB, rotated by its EXIF orientation unless `as_stored`.
 
     Raises:
-        UserError: if the file is no whole picture.
+        UserError: if the file is not a complete image.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         if not as_stored and _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
-        return eight_bits(image).convert("RGB")
+        return to_eight_bits(image).convert("RGB")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a picture when it is turned upright; its pixels need not be read."""
+    """Return width and height of an image after its EXIF rotation, without decoding its pixels."""
     width, height = image.size
     return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:
-    # A PNG's EXIF may come after its pixels: to look for it there would be to decode all pictures for their sizes.
+    # A PNG's EXIF may come after its pixels: reading it would decode every image only to get its size.
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def fitted_picture(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
-    """A picture on its canvas: (side, side, channels) uint8, resized bilinearly."""
+def fit_to_square(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
+    """Resize an image bilinearly onto its canvas: (side, side, channels) uint8."""
     left, top, right, bottom = inside(torch.tensor([image.size]), side, fit)[0].tolist()
     small = np.asarray(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
     small = small.reshape(*small.shape[:2], -1)
@@ -79,7 +79,7 @@ def fitted_picture(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
 
 
 def _scale_and_shift(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> tuple[Tensor, Tensor]:
-    """Of x, y, x, y, of each picture, so that a picture's edges come to lie on those of its part of the canvas."""
+    """Return scale and shift of x, y, x, y that map each image's edges to those of its part of the canvas."""
     area = inside(sizes, side, fit)
     corner, extent = area[:, :2], area[:, 2:] - area[:, :2]
     scale = extent.to(boxes.dtype) / sizes.to(boxes.dtype)
@@ -87,5 +87,5 @@ def _scale_and_shift(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> tuple
 
 
 def _beside(values: Tensor, boxes: Tensor) -> Tensor:
-    """`values` (N, 4) in a shape that meets boxes (N, ..., 4)."""
+    """Reshape `values` (N, 4) to broadcast with boxes (N, ..., 4)."""
     return values.to(boxes.dtype).view(len(values), *[1] * (boxes.dim() - 2), 4)

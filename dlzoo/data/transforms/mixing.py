@@ -1,4 +1,4 @@
-"""What happens to the normalised images of a training step and their labels together: holes, and mixtures of two."""
+"""Cutout, mixup and CutMix on the normalised images and labels of a training step."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 from dlzoo.core.rng import Draw
 from dlzoo.data.transforms.geometry import hole
 
-#: Steps of the table of a Beta distribution's quantiles.
+#: Steps of the quantile table of a Beta distribution.
 _QUANTILES = 4096
 
 
 class Mixer:
-    """(normalised images (N, C, H, W), labels (N,) int64, draw) -> (images, labels).
+    """Mixes a batch: (normalised images (N, C, H, W), labels (N,) int64, draw) -> (images, labels).
 
-    `cutout` is the side of a hole, `mixup` and `cutmix` the alpha of Beta(alpha, alpha); 0 leaves each out. With both
-    mixtures half of the samples take the one and half the other. After either labels are probabilities (N, K).
+    `cutout` is the side of a hole, `mixup` and `cutmix` the alpha of Beta(alpha, alpha); 0 disables each. With both
+    mixup and cutmix, half of the samples use one and half the other. After either, labels are probabilities (N, K).
 
-    A sample's partner is one of those that were handed over with it: a run is repeated to the bit if its steps are made
-    of the same samples, so also for the same number of ranks only.
+    A sample's partner is in the same batch on the same rank: a run is repeated bit for bit only with the same number of
+    ranks.
     """
 
     def __init__(self, num_classes: int, *, cutout: int = 0, mixup: float = 0.0, cutmix: float = 0.0) -> None:
@@ -43,7 +43,7 @@ class Mixer:
         return images * kept + images[partner] * (1 - kept), hot * share + hot[partner] * (1 - share)
 
     def _kept(self, images: Tensor, draw: Draw) -> Tensor:
-        """(N, 1, H, W) or (N, 1, 1, 1): how much of each pixel stays; the rest is the partner's."""
+        """Return the weight of each image, (N, 1, H, W) or (N, 1, 1, 1); its partner has the rest."""
         weight = quantile(self._mixup, draw.uniform("mixup"))[:, None, None, None]
         if not self._cuts:
             return weight
@@ -56,7 +56,7 @@ class Mixer:
 
 
 def beta_quantiles(alpha: float) -> Tensor:
-    """(4097,): the quantiles of Beta(alpha, alpha) at equal steps from 0 to 1; of alpha 0 those of a coin."""
+    """Return the quantiles of Beta(alpha, alpha) at equal steps from 0 to 1, (4097,); alpha 0 is a fair coin."""
     steps = torch.linspace(0, 1, _QUANTILES + 1, dtype=torch.float64)
     if alpha == 0:
         return steps.round().float()
@@ -64,7 +64,7 @@ def beta_quantiles(alpha: float) -> Tensor:
 
 
 def quantile(table: Tensor, share: Tensor) -> Tensor:
-    """(N,): the quantile of each `share`, interpolated between the steps of the table."""
+    """Return the quantile of each `share`, interpolated between the steps of the table: (N,)."""
     place = share * (len(table) - 1)
     below = place.long()
     low, high = table[below], table[below + 1]

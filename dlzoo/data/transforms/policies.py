@@ -1,7 +1,7 @@
-"""Random operations on each image: RandAugment, TrivialAugment, and a recipe with a hole.
+"""Augmentation policies: RandAugment, TrivialAugment, and TrivialAugment with cutout.
 
-The operations come before the window and the mirror, as in the code of both papers for small images: an operation that
-looks at all levels of an image (equalize, contrast) then sees none of the zeros that the window brings in.
+The operations come before crop and flip, as in the code of both papers for small images: operations that use all levels
+of an image (equalize, contrast) are then not affected by the zeros of the padding.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.geometry import hole, padded_window
-from dlzoo.data.transforms.randaugment_ops import OPERATIONS, operate
+from dlzoo.data.transforms.randaugment_ops import OPERATIONS, apply_operations
 
-#: Magnitudes are whole numbers up to this one.
+#: The maximum magnitude; magnitudes are integers.
 _LEVELS = 30
 
 Level = Annotated[int, Bounds(minimum=0, maximum=_LEVELS)]
@@ -27,14 +27,14 @@ Level = Annotated[int, Bounds(minimum=0, maximum=_LEVELS)]
 
 @AUGMENTS.register("randaugment", source="arXiv:1909.13719, section 3")
 def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: bool = True) -> Augment:
-    """`operations` of 14 at random, of `magnitude` out of 30, then a random window and, with `flip`, the mirror
+    """`operations` of 14 at random, of `magnitude` out of 30, then a random crop and, with `flip`, a random flip
 
-    Nearest neighbours, black beyond the border, as torchvision.transforms.v2.RandAugment.
+    Nearest-neighbour interpolation, filled with black, as torchvision.transforms.v2.RandAugment.
     """
 
     def augmented(images: Tensor, draw: Draw) -> Tensor:
         height, width = images.shape[2:]
-        reach = _reaches("narrow", height, width, images.device)
+        reach = _max_magnitudes("narrow", height, width, images.device)
         for number in range(operations):
             images = _random_operation(images, draw.part(number), reach, magnitude)
         return padded_window(images, draw, None, flip=flip)
@@ -44,19 +44,19 @@ def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: b
 
 @AUGMENTS.register("trivialaugment", source="arXiv:2103.10158, algorithm 1, with the wide space")
 def trivialaugment(*, flip: bool = True) -> Augment:
-    """One of 14 operations at random, of a random magnitude, then a random window and, with `flip`, the mirror
+    """One of 14 operations at random, of a random magnitude, then a random crop and, with `flip`, a random flip
 
-    Nearest neighbours, black beyond the border, as torchvision.transforms.v2.TrivialAugmentWide; but an image is never
-    moved by more than its side.
+    Nearest-neighbour interpolation, filled with black, as torchvision.transforms.v2.TrivialAugmentWide, except that an
+    image is never translated by more than its side.
     """
     return lambda images, draw: padded_window(_trivial(images, draw), draw, None, flip=flip)
 
 
 @AUGMENTS.register("strong", source="arXiv:2103.10158, as it trains on CIFAR, with the hole of arXiv:1708.04552")
 def strong(*, flip: bool = True, hole_side: Fraction = 0.5) -> Augment:
-    """TrivialAugment, a random window, the mirror, and a square hole of `hole_side` of the side
+    """TrivialAugment, a random crop, a random flip, and a square hole of `hole_side` of the side
 
-    The hole is filled with the mean of the image, each channel's own.
+    The hole is filled with the mean of each channel of the image.
     """
 
     def augmented(images: Tensor, draw: Draw) -> Tensor:
@@ -71,19 +71,19 @@ def strong(*, flip: bool = True, hole_side: Fraction = 0.5) -> Augment:
 
 def _trivial(images: Tensor, draw: Draw) -> Tensor:
     height, width = images.shape[2:]
-    reach = _reaches("wide", height, width, images.device)
+    reach = _max_magnitudes("wide", height, width, images.device)
     return _random_operation(images, draw, reach, draw.integers("magnitude", _LEVELS + 1))
 
 
 def _random_operation(images: Tensor, draw: Draw, reach: Tensor, level: Tensor | int) -> Tensor:
     operation = draw.integers("operation", len(OPERATIONS))
     sign = torch.where(draw.uniform("sign") < 0.5, -1.0, 1.0)
-    return operate(images, operation, reach[operation] * sign * level / _LEVELS)
+    return apply_operations(images, operation, reach[operation] * sign * level / _LEVELS)
 
 
-@lru_cache(maxsize=8)  # to put a table on a device makes the host wait
-def _reaches(space: Literal["narrow", "wide"], height: int, width: int, device: torch.device) -> Tensor:
-    """(14,): the magnitude of each operation at the highest level, for RandAugment or TrivialAugment."""
+@lru_cache(maxsize=8)  # copying a table to a device makes the host wait
+def _max_magnitudes(space: Literal["narrow", "wide"], height: int, width: int, device: torch.device) -> Tensor:
+    """Return the magnitude of each operation at the highest level, (14,), for RandAugment or TrivialAugment."""
     if space == "narrow":
         shear, angle, factor, bits = 0.3, 30.0, 0.9, 4.0
         across, down = width * 150 / 331, height * 150 / 331

@@ -1,10 +1,10 @@
-"""The operations of RandAugment and TrivialAugment: each image of a batch has its own, in one pass over all of them.
+"""The operations of RandAugment and TrivialAugment, batched: each image has its own operation, in one pass.
 
-Each operation is one of three things with numbers of its own for each sample: a table of the 256 levels of a channel,
-a mixture with another image (its grey, its blur), or another place for each pixel. All three are done to every image,
-and change nothing where the operation is another one: so nobody has to know which samples have which operation. What
-comes out is what torchvision.transforms.v2.functional makes of one image, with nearest neighbours and black beyond the
-border.
+Each operation is of one of three kinds, with parameters per sample: a lookup table of the 256 levels of a channel, a
+blend with another image (its grey or blurred version), or an affine warp. All three are applied to every image, with
+identity parameters where its operation is of another kind, so that the batch needs no grouping by operation. The result
+equals that of torchvision.transforms.v2.functional on single images, with nearest-neighbour interpolation and black
+fill.
 """
 
 from __future__ import annotations
@@ -15,35 +15,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.data.transforms.colour import blend, greyed, mean_of
+from dlzoo.data.transforms.colour import blend, mean_level, to_grey
 
-#: By number. The magnitude of each is its distance from doing nothing: pixels a pixel for shears, pixels, degrees,
-#: factor - 1 for brightness to sharpness, bits that go, and how far the threshold comes down from 1. The last two and
-#: identity have none.
+#: By index. A magnitude of 0 is the identity: pixels per pixel for shears, pixels, degrees, factor - 1 for brightness
+#: to sharpness, bits removed, and the distance of the threshold from 1. The last two and identity have no magnitude.
 OPERATIONS = (
     *("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate"),
     *("brightness", "colour", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize"),
 )
 
 
-def operate(images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
-    """One operation on each image.
+def apply_operations(images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+    """Apply one operation to each image.
 
     Args:
         images: (N, C, H, W) uint8.
-        operation: (N,) int64, numbers of OPERATIONS.
-        magnitude: (N,) float32; of posterize and solarize without its sign.
+        operation: (N,) int64, indices of OPERATIONS.
+        magnitude: (N,) float32; posterize and solarize ignore its sign.
     """
     chosen = _Chosen(operation, magnitude)
     images = images.contiguous()
-    grey = greyed(images.float())
-    pixels = _looked_up(images, grey, chosen)
-    pixels = _blended(pixels, grey, chosen)
-    return _moved(pixels, chosen).to(torch.uint8, memory_format=torch.channels_last)
+    grey = to_grey(images.float())
+    pixels = _apply_tables(images, grey, chosen)
+    pixels = _apply_blends(pixels, grey, chosen)
+    return _apply_warps(pixels, chosen).to(torch.uint8, memory_format=torch.channels_last)
 
 
 class _Chosen:
-    """What each sample's operation is, and its magnitude; (N, 1, 1, 1) each."""
+    """The operation and the magnitude of each sample, (N, 1, 1, 1) each."""
 
     def __init__(self, operation: Tensor, magnitude: Tensor) -> None:
         self._operation, self._magnitude = operation[:, None, None, None], magnitude[:, None, None, None]
@@ -52,12 +51,12 @@ class _Chosen:
         return self._operation == OPERATIONS.index(name)
 
     def magnitude(self, name: str) -> Tensor:
-        """Of the samples that have the operation; of the others 0."""
+        """Return the magnitudes of the samples with this operation, 0 for the others."""
         return self._magnitude * self.where(name)
 
 
-def _looked_up(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
-    """Float pixels after the operations that make of each level of a channel another: (N, C, H, W)."""
+def _apply_tables(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
+    """Apply the operations that map the levels of a channel; return float pixels (N, C, H, W)."""
     count, channels, height, width = images.shape
     levels = images.view(count, channels, 1, height * width)
     places = levels.long()
@@ -67,7 +66,7 @@ def _looked_up(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
     stretched = (table - low) / ((high - low).clamp(min=1) / 255)
     table = torch.where(chosen.where("autocontrast") & (high > low), stretched, table)
     factor = 1 + chosen.magnitude("brightness") + chosen.magnitude("contrast")
-    table = blend(table, mean_of(grey) * chosen.where("contrast"), factor)
+    table = blend(table, mean_level(grey) * chosen.where("contrast"), factor)
     inverted = chosen.where("solarize") & (table >= 255 * (1 - chosen.magnitude("solarize").abs()))
     table = torch.where(inverted, 255 - table, table)
     step = chosen.magnitude("posterize").abs().round().exp2()
@@ -77,7 +76,7 @@ def _looked_up(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
 
 
 def _equalized(places: Tensor, high: Tensor) -> Tensor:
-    """(N, C, 1, 256): levels that are taken equally often; as they are where a channel has too few of them.
+    """Return lookup tables of histogram equalisation, (N, C, 1, 256); the identity for channels with too few levels.
 
     Args:
         places: (N, C, 1, H * W) int64, the levels of all pixels.
@@ -92,14 +91,14 @@ def _equalized(places: Tensor, high: Tensor) -> Tensor:
     return torch.where(step > 0, table, torch.arange(256, device=places.device, dtype=torch.float32))
 
 
-def _blended(pixels: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
-    """After the operations that mix each pixel with its grey or with what is around it."""
-    other = torch.where(chosen.where("colour"), grey, _softened(pixels))
+def _apply_blends(pixels: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
+    """Apply the operations that blend each pixel with its grey value or its neighbourhood."""
+    other = torch.where(chosen.where("colour"), grey, _smooth(pixels))
     return blend(pixels, other, 1 + chosen.magnitude("colour") + chosen.magnitude("sharpness"))
 
 
-def _softened(pixels: Tensor) -> Tensor:
-    """Each pixel five times and the eight around it once; the border as it is."""
+def _smooth(pixels: Tensor) -> Tensor:
+    """Smooth with a 3 x 3 kernel of weight 5 in the centre and 1 elsewhere; border pixels are unchanged."""
     inner = pixels[:, :, 1:-1, 1:-1]
     columns = (pixels[:, :, :, :-2] + pixels[:, :, :, 1:-1]).add_(pixels[:, :, :, 2:])
     total = (columns[:, :, :-2] + columns[:, :, 1:-1]).add_(columns[:, :, 2:])
@@ -108,11 +107,11 @@ def _softened(pixels: Tensor) -> Tensor:
     return soft
 
 
-def _moved(pixels: Tensor, chosen: _Chosen) -> Tensor:
-    """After the operations that take each pixel from another place. Shears are about the upper left corner."""
+def _apply_warps(pixels: Tensor, chosen: _Chosen) -> Tensor:
+    """Apply the geometric operations. Shears keep the upper left corner fixed."""
     height, width = pixels.shape[2:]
     angle = (chosen.magnitude("rotate").double() * (math.pi / 180))[:, 0]
-    # In double: vectors and what is left over of them are rounded in different ways by cos and sin.
+    # In double: cos and sin round differently in their vectorised loop and in the remainder of a tensor.
     cosine, sine = angle.cos().float(), angle.sin().float()
     shear_x, shear_y, move_x, move_y = (
         chosen.magnitude(name)[:, 0] for name in ("shear_x", "shear_y", "translate_x", "translate_y")

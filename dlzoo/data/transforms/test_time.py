@@ -1,4 +1,4 @@
-"""The views of a tested image whose predictions are averaged."""
+"""Test-time augmentation: the views of an image whose predictions are averaged."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlzoo.data.transforms.augment import Augment, in_test, size_after
+from dlzoo.data.transforms.augment import Augment, output_size, transform_for_test
 
 Views = Literal["none", "flip", "flip_shift", "ten_crop"]
 
-#: How many views of an image there are.
+#: The number of views of an image.
 COUNTS: dict[Views, int] = {"none": 1, "flip": 2, "flip_shift": 6, "ten_crop": 10}
 
 
-def views(kind: Views, augment: Augment) -> Callable[[Tensor], list[Tensor]]:
-    """uint8 images (N, C, H, W) -> views of one size, each (N, C, h, w); `augment` says what an image is in test.
+def make_views(kind: Views, augment: Augment) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function: uint8 images (N, C, H, W) -> views of one size, each (N, C, h, w).
 
-    "flip" is the image and its mirror image; "flip_shift" these and both moved a sixteenth up-left and down-right, with
-    the border repeated (as in arXiv:2404.00498, where they move by a pixel and count half); "ten_crop" the four corners
-    and the middle, each with its mirror image (Krizhevsky et al. 2012, section 4.1, who average probabilities).
+    Images first go through the evaluation transform of `augment`. "flip" is the image and its mirror image;
+    "flip_shift" these and both shifted by a sixteenth up-left and down-right, with replicated borders (as in
+    arXiv:2404.00498, where they shift by a pixel and have half the weight); "ten_crop" the four corners and the centre,
+    each with its mirror image (Krizhevsky et al. 2012, section 4.1, who average probabilities).
     """
     if kind == "flip":
-        return lambda images: _with_mirrors([in_test(augment, images)])
+        return lambda images: _with_mirrors([transform_for_test(augment, images)])
     if kind == "flip_shift":
-        return lambda images: _with_mirrors(_moved(in_test(augment, images)))
+        return lambda images: _with_mirrors(_shifted(transform_for_test(augment, images)))
     if kind == "ten_crop":
         return lambda images: _with_mirrors(_corners(images, augment))
-    return lambda images: [in_test(augment, images)]
+    return lambda images: [transform_for_test(augment, images)]
 
 
 def _with_mirrors(seen: list[Tensor]) -> list[Tensor]:
     return [*seen, *(view.flip(3) for view in seen)]
 
 
-def _moved(images: Tensor) -> list[Tensor]:
-    """The images, moved down-right, and moved up-left."""
+def _shifted(images: Tensor) -> list[Tensor]:
+    """Return the images, shifted down-right, and shifted up-left."""
     height, width = images.shape[2:]
     by = max(1, max(height, width) // 16)
     padded = F.pad(images, (by, by, by, by), mode="replicate")
@@ -45,8 +46,8 @@ def _moved(images: Tensor) -> list[Tensor]:
 
 
 def _corners(images: Tensor, augment: Augment) -> list[Tensor]:
-    """Four corners and the middle: of the larger image, or where there is none of the image with zeros around it."""
-    rows, columns = (size_after(augment, length) for length in images.shape[2:])
+    """Return four corners and the centre of the larger image, or of a zero-padded image if there is no larger one."""
+    rows, columns = (output_size(augment, length) for length in images.shape[2:])
     if images.shape[2:] == (rows, columns):
         pad = max(1, max(rows, columns) // 8)
         images = F.pad(images, (pad, pad, pad, pad))

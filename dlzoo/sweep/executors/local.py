@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from dlzoo.builder.launch import bound, command
+from dlzoo.builder.launch import command, parent_death_env
 from dlzoo.config.device import hardware, processes
 from dlzoo.config.executor import LocalSettings
 from dlzoo.config.settings import TrainerSettings
@@ -100,7 +100,7 @@ class _LocalJob(Job):
         with run.output_file.open("ab") as output:
             self._process = subprocess.Popen(
                 command(run.path),
-                env=os.environ | environment | bound(signal.SIGTERM),
+                env=os.environ | environment | parent_death_env(signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dlzoo.builder.launch import bound, command
+from dlzoo.builder.launch import command, parent_death_env
 from dlzoo.config.executor import SlurmSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
@@ -135,7 +135,7 @@ class Carry:
         with run.output_file.open("ab") if leads else open(os.devnull, "wb") as output:
             self._process = subprocess.Popen(
                 command(run.path),
-                env=os.environ | environment | bound(signal.SIGTERM),
+                env=os.environ | environment | parent_death_env(signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -15,8 +15,8 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_picture
-from dlzoo.data.transforms.test_time import views
+from dlzoo.data.storage.decode import read_image
+from dlzoo.data.transforms.test_time import make_views
 from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, tried
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class ClassificationSpec(TaskSpec):
 
             def seen(indices: Tensor) -> Tensor:
                 """The images as they were tested: (n, H, W, C)."""
-                return module.loaders.test.shifted(data.test.images[indices], indices).permute(0, 2, 3, 1)
+                return module.loaders.test.apply_shift(data.test.images[indices], indices).permute(0, 2, 3, 1)
 
             drawn["mistakes"] = worst_mistakes(seen, evaluation.worst(), data.classes)
         return drawn
@@ -112,8 +112,8 @@ class ClassificationSpec(TaskSpec):
         mode = "RGB" if record["in_channels"] == 3 else "L"
         answers = []
         for file in request.files:
-            pixels = torch.from_numpy(read_picture(Path(file), record["image_size"], mode).copy())
-            seen = torch.cat(views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
+            pixels = torch.from_numpy(read_image(Path(file), record["image_size"], mode).copy())
+            seen = torch.cat(make_views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
             logits = request.network(request.normalise(seen)).mean(0)
             top = logits.softmax(0).topk(min(request.most, len(classes)))
             pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)

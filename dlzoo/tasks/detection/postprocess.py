@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlzoo.boxes.nms import NmsSettings, Suppressor
-from dlzoo.data.transforms.letterbox import Fit, original
+from dlzoo.data.transforms.letterbox import Fit, from_canvas
 
 
 @torch.no_grad()
@@ -54,4 +54,4 @@ def described(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
 
 def in_original(rows: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     """Boxes of detections or labels (N, M, 6), in pixels of images, as pixels of the images that they came from."""
-    return torch.cat([original(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)
+    return torch.cat([from_canvas(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)

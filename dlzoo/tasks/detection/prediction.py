@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NMS
-from dlzoo.data.transforms.letterbox import fitted_picture, open_picture
+from dlzoo.data.transforms.letterbox import fit_to_square, load_image
 from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Prediction
 from dlzoo.tasks.detection.metrics.error_types import SURE
@@ -43,10 +43,10 @@ def predict_objects(request: Prediction) -> list[Answer]:
     names, answers = _names(files), []
     _refuse_lost(out, names, [] if own else [*names, _ALL], files)
     for file in files:  # a bad one is known before anything is drawn
-        open_picture(Path(file))
+        load_image(Path(file))
     for file, name in zip(files, names, strict=True):
-        picture = open_picture(Path(file))
-        pixels = torch.from_numpy(fitted_picture(picture, side, fit).copy()).permute(2, 0, 1)[None]
+        picture = load_image(Path(file))
+        pixels = torch.from_numpy(fit_to_square(picture, side, fit).copy()).permute(2, 0, 1)[None]
         candidates = detector.candidates(detector(request.normalise(pixels)))
         found = detections(*candidates, suppress=suppress, settings=settings)
         (rows,) = in_original(found, torch.tensor([picture.size]), side, fit)

@@ -21,7 +21,7 @@ from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import Normalise
-from dlzoo.data.transforms.letterbox import placed
+from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested
@@ -201,7 +201,7 @@ def _plots_of_objects(tested: Tested) -> dict[str, Figure]:
     assert data.test.sizes is not None
     sizes, side, fit = data.test.sizes[few], data.image_size, data.source.facts()["fit"]
     seen, labels = (
-        list(torch.cat([placed(each[few, :, :4], sizes, side, fit), each[few, :, 4:]], -1)) for each in rows
+        list(torch.cat([to_canvas(each[few, :, :4], sizes, side, fit), each[few, :, 4:]], -1)) for each in rows
     )
     curves, measured = evaluation.curves(), evaluation.by_class()
     errors = {name.removeprefix("test/"): value for name, value in tested.module.test_metrics.items()}

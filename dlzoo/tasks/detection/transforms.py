@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as V
 
 from dlzoo.boxes.iou import area
 from dlzoo.core.rng import Draw, key
-from dlzoo.data.transforms.augment import Augment, augmented
+from dlzoo.data.transforms.augment import Augment, augment_with_boxes
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.geometry import hole
 from dlzoo.data.transforms.letterbox import GREY
@@ -76,7 +76,7 @@ class BoxTransform:
         self._augment, self._normalise, self._mixer = augment, normalise, mixer
 
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
-        images, labels = augmented(self._augment, images, labels, draw)
+        images, labels = augment_with_boxes(self._augment, images, labels, draw)
         images, labels = self._mixer(images, labels, draw, step)
         return self._normalise(images), labels
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import BelowOne, Bounds, Fraction
-from dlzoo.data.transforms.colour import HalfTurn, hue_turned
+from dlzoo.data.transforms.colour import HalfTurn, shift_hue
 from dlzoo.tasks.detection.transforms import clipped, extent, moved_boxes, moved_pixels
 
 Factor = Annotated[float, Bounds(minimum=1)]
@@ -45,7 +45,7 @@ class Jitter:
         pixels = moved_pixels(self._coloured(images, draw), *self._place(images, draw))
         return pixels.round_().to(torch.uint8, memory_format=torch.channels_last)
 
-    def boxed(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         moved = moved_boxes(labels, *self._place(images, draw))
         return self(images, draw), clipped(moved, extent(images), self._min_visible)
 
@@ -61,7 +61,7 @@ class Jitter:
 
     def _coloured(self, images: Tensor, draw: Draw) -> Tensor:
         """Float pixels of other colours; black, white and grey have neither hue nor saturation."""
-        pixels = hue_turned(images.float(), self._hue * (2 * draw.uniform("hue")[:, None, None, None] - 1))
+        pixels = shift_hue(images.float(), self._hue * (2 * draw.uniform("hue")[:, None, None, None] - 1))
         brightest = pixels.amax(1, keepdim=True)
         pixels = brightest - (brightest - pixels) * _factor(draw, "saturation", self._saturation)
         return (pixels * _factor(draw, "value", self._value)).clamp_(0, 255)

@@ -20,9 +20,9 @@ from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split, channel_statistics, fingerprint
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_picture
+from dlzoo.data.storage.decode import read_image
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
-from dlzoo.data.transforms.letterbox import open_picture
+from dlzoo.data.transforms.letterbox import load_image
 from tests.conftest import draw_pictures
 
 
@@ -84,10 +84,10 @@ def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "set" / "a" / "turned.png", exif=exif)
-    from dlzoo.data.storage.decode import read_picture
+    from dlzoo.data.storage.decode import read_image
 
-    assert (read_picture(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
-    upright = read_picture(tmp_path / "set" / "a" / "turned.png", 8)
+    assert (read_image(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
+    upright = read_image(tmp_path / "set" / "a" / "turned.png", 8)
     assert (upright[:4] == 0).all()
     assert (upright[4:] == 255).all()
 
@@ -96,11 +96,13 @@ def test_pictures_of_sixteen_bits_keep_what_is_grey_in_them(tmp_path: Path) -> N
     levels = np.linspace(0, 65535, 144).astype(np.uint16).reshape(12, 12)
     for name in ("grey.png", "grey.tif"):
         Image.fromarray(levels).save(tmp_path / name)
-        for read in (read_picture(tmp_path / name, 12), np.asarray(open_picture(tmp_path / name))):
+        for read in (read_image(tmp_path / name, 12), np.asarray(load_image(tmp_path / name))):
             assert (read == (levels >> 8)[..., None]).all()
     Image.fromarray(levels.astype(np.float32)).save(tmp_path / "floats.tif")
-    for read in (lambda path: read_picture(path, 12), open_picture):
-        with pytest.raises(UserError, match=r"floats\.tif: not a whole picture \(32 bits a pixel; 8 and 16 are read"):
+    for read in (lambda path: read_image(path, 12), load_image):
+        with pytest.raises(
+            UserError, match=r"floats\.tif: not a complete image \(32 bits per channel; 8 and 16 are supported"
+        ):
             read(tmp_path / "floats.tif")
 
 
@@ -160,17 +162,17 @@ def damage(root: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("truncated", "007.png: not a whole picture"),
-        ("text", "007.png: not a whole picture"),
-        ("empty file", "007.png: not a whole picture"),
-        ("stray", "notes.txt: not a whole picture"),
+        ("truncated", "007.png: not a complete image"),
+        ("text", "007.png: not a complete image"),
+        ("empty file", "007.png: not a complete image"),
+        ("stray", "notes.txt: not a complete image"),
         ("dangling", "007.png"),
         ("pipe", "007.png: not a file"),
         ("no test", "neither test/ nor val/"),
         ("one class", "needs two or more"),
         ("empty", "needs two or more"),
-        ("missing", "no folder"),
-        ("empty test", "a class folder without pictures"),
+        ("missing", "does not exist"),
+        ("empty test", "the class folder has no images"),
         ("new class", "class 'dusk' of test/ is not in train/"),
     ],
 )
@@ -230,7 +232,7 @@ def test_none_writes_no_file_and_a_file_that_goes_bad_is_one_line(pictures: Path
     next(train.batches(0))
     for path in (pictures / "train").rglob("*.png"):
         path.write_bytes(b"gone bad")
-    with pytest.raises(UserError, match=r"\.png: not a whole picture"):
+    with pytest.raises(UserError, match=r"\.png: not a complete image"):
         for step in range(8):
             list(train.batches(step))
     train.images.close()

@@ -53,7 +53,7 @@ def test_every_table_makes_finite_features_of_the_labels_that_its_registration_s
         (tmp_path / "my.csv").write_text("\n".join(["size,colour,price", *lines]))
         knobs = {"path": str(tmp_path / "my.csv"), "target": "price"}
     table, again = build("data", name, **knobs), build("data", name, **knobs)
-    learnt, meta = table.learnt_on(table.train), DATASETS[name].meta
+    learnt, meta = table.fit_preparation(table.train), DATASETS[name].meta
     for part in (table.train, table.test):
         features = learnt(part).images
         assert features.dtype == torch.float32
@@ -121,7 +121,7 @@ def test_features_equal_sklearn_by_hand(scale: str, scaler: type, impute: str, f
     table = table_of(train, test, (Column("a"), Column("b"), Column("c")), impute=impute, scale=scale)
     filled = fill(train, axis=0)
     fitted = scaler().fit(np.where(np.isnan(train), filled, train))
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     for part, values in ((table.train, train), (table.test, test)):
         expected = fitted.transform(np.where(np.isnan(values), filled, values))
         np.testing.assert_allclose(rows(learnt(part)), expected, rtol=1e-5, atol=1e-6)
@@ -132,20 +132,20 @@ def test_what_is_learnt_is_learnt_on_the_part_that_is_given() -> None:
     columns = (Column("a"), Column("colour", COLOURS))
     usual = table_of(train, [[NAN, NAN]], columns, impute="median", scale="none")
     other = table_of(train, [[1e6, 2], [-1e6, 2]], columns, impute="median", scale="none")
-    learnt = usual.learnt_on(usual.train)
-    assert torch.equal(rows(learnt(usual.train)), rows(other.learnt_on(other.train)(other.train)))
+    learnt = usual.fit_preparation(usual.train)
+    assert torch.equal(rows(learnt(usual.train)), rows(other.fit_preparation(other.train)(other.train)))
     assert rows(learnt(usual.test)).tolist() == [[2.0, 0.0, 1.0]]  # the median; the colour that is most frequent
     standard = table_of(train, [[1e6, 2]], columns)
-    centred = rows(standard.learnt_on(standard.train)(standard.train))[:, 0]
+    centred = rows(standard.fit_preparation(standard.train)(standard.train))[:, 0]
     assert centred.mean().item() == pytest.approx(0, abs=1e-6)
     assert centred.std(correction=0).item() == pytest.approx(1)
     # A part of train, as a cut for validation leaves it, has its own statistics.
-    assert rows(usual.learnt_on(usual.train.take(torch.tensor([0, 1])))(usual.test))[0, 0] == 1
+    assert rows(usual.fit_preparation(usual.train.take(torch.tensor([0, 1])))(usual.test))[0, 0] == 1
 
 
 def test_one_hot_columns_are_named_and_an_unknown_category_is_zero_in_all() -> None:
     table = table_of([[0, 5.0], [2, 6.0], [0, 7.0]], [[1, 5.0], [2, 5.0]], (Column("colour", COLOURS), Column("size")))
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert learnt.feature_names == ("size", "colour=blue", "colour=red")
     assert rows(learnt(table.train))[:, 1:].tolist() == [[1, 0], [0, 1], [1, 0]]
     assert rows(learnt(table.test))[:, 1:].tolist() == [[0, 0], [0, 1]]
@@ -154,11 +154,11 @@ def test_one_hot_columns_are_named_and_an_unknown_category_is_zero_in_all() -> N
 def test_an_unknown_category_has_an_ordinal_code_of_its_own() -> None:
     columns = (Column("colour", COLOURS),)
     table = table_of([[0], [2], [0]], [[1], [2], [0]], columns, encode="ordinal", scale="none")
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert learnt.feature_names == ("colour",)
     assert rows(learnt(table.test)).flatten().tolist() == [-1, 1, 0]
     scaled = table_of([[0], [2], [0]], [[1], [2], [0]], columns, encode="ordinal")
-    assert rows(scaled.learnt_on(scaled.train)(scaled.test)).unique().numel() == 3
+    assert rows(scaled.fit_preparation(scaled.train)(scaled.test)).unique().numel() == 3
 
 
 @pytest.mark.parametrize("scale", ["standard", "minmax", "robust", "none"])
@@ -171,7 +171,7 @@ def test_columns_that_say_nothing_in_train_break_nothing(scale: str, impute: str
     table = table_of(
         train, [[3.0, NAN, 2, 0], [NAN, 1e9, NAN, NAN]], columns, scale=scale, impute=impute, encode=encode
     )
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert rows(learnt(table.train)).isfinite().all()
     assert rows(learnt(table.test)).isfinite().all()
     assert (rows(learnt(table.train)) == rows(learnt(table.train))[0]).all()
@@ -184,7 +184,7 @@ def test_a_degree_makes_the_products_of_numbers_before_they_are_scaled() -> None
     table = table_of(
         np.hstack([train, categories]), np.hstack([test, categories[:5]]), columns, degree=3, impute="median"
     )
-    learnt, powers = table.learnt_on(table.train), PolynomialFeatures(3, include_bias=False)
+    learnt, powers = table.fit_preparation(table.train), PolynomialFeatures(3, include_bias=False)
     fitted = StandardScaler().fit(powers.fit_transform(train))
     np.testing.assert_allclose(rows(learnt(table.test))[:, :9], fitted.transform(powers.transform(test)), rtol=1e-5)
     assert learnt.feature_names[:9] == tuple(powers.get_feature_names_out(["a", "b"]))
@@ -197,18 +197,18 @@ def test_a_degree_makes_the_products_of_numbers_before_they_are_scaled() -> None
 def test_powers_that_overflow_are_one_line(largest: float, how: dict) -> None:
     table = table_of([[1.0], [2.0]], [[largest]], (Column("a"),), **how)
     with pytest.raises(UserError, match="too large for float32"):
-        table.learnt_on(table.train)(table.test)
+        table.fit_preparation(table.train)(table.test)
     with pytest.raises(UserError, match="too large for float32"):
-        table.learnt_on(table.test)(table.test)
+        table.fit_preparation(table.test)(table.test)
 
 
 def test_too_many_features_are_one_line_and_not_a_full_memory() -> None:
     with pytest.raises(UserError, match=r"211,915,131 features.*data\.degree below 9"):
         table = build("data", "breast_cancer", degree=9)
-        table.learnt_on(table.train)
+        table.fit_preparation(table.train)
     table = table_of([[0], [1]], [[0]], (Column("word", tuple(map(str, range(10_001)))),))
     with pytest.raises(UserError, match=r"10,001 features.*data\.encode=ordinal"):
-        table.learnt_on(table.train)
+        table.fit_preparation(table.train)
 
 
 # Files of one's own
@@ -324,7 +324,7 @@ def test_a_test_file_is_the_test_split_and_changes_nothing_in_train(tmp_path: Pa
     assert (len(table.train), len(table.test)) == (12, 2)
     assert table.classes == ("no", "yes")
     assert table.test.labels.tolist() == [1, 0]
-    learnt = table.learnt_on(table.train)
+    learnt = table.fit_preparation(table.train)
     assert learnt.feature_names == ("x", "c=a", "c=b")
     mean, deviation = np.arange(12).mean(), np.arange(12).std()
     np.testing.assert_allclose(rows(learnt(table.test)), [[(100 - mean) / deviation, 0, 1], [0, 0, 0]], rtol=1e-6)
@@ -340,17 +340,17 @@ STRAY = GOOD.replace("9.75", "n.a.")
         (GOOD, {"path": None}, "data=csv needs data.path"),
         (GOOD, {"target": None}, "data.target=<column to predict>"),
         (GOOD, {"target": ()}, "data.target=<column to predict>"),
-        (GOOD, {"path": "nowhere.csv"}, "data.path: no file 'nowhere.csv'"),
+        (GOOD, {"path": "nowhere.csv"}, "data.path: file 'nowhere.csv' does not exist"),
         (GOOD, {"path": "."}, "data.path: cannot read '.': Is a directory"),
-        (GOOD, {"test_path": "nowhere.csv"}, "data.test_path: no file 'nowhere.csv'"),
+        (GOOD, {"test_path": "nowhere.csv"}, "data.test_path: file 'nowhere.csv' does not exist"),
         ("", {}, "my.csv: the file is empty"),
         ("\n\n", {}, "my.csv: the file is empty"),
-        ("id,kind\n", {}, "my.csv: a header, and no rows"),
-        ("1,2,3\n4,5,6\n", {}, "my.csv:1: numbers, where a header"),
+        ("id,kind\n", {}, "my.csv: the file has a header but no rows"),
+        ("1,2,3\n4,5,6\n", {}, "my.csv:1: the first row has only numbers"),
         (",kind\n0,x\n", {}, "my.csv:1: column 1 has no name"),
-        ("\na,b,a,kind\n1,2,3,x\n", {}, "my.csv:2: 2 columns are called 'a'"),
-        (GOOD + "n41,1\n", {}, "my.csv:42: 2 cells, and the header has 5"),
-        (GOOD + "n41,1,red,2,x,y\n", {}, "my.csv:42: 6 cells"),
+        ("\na,b,a,kind\n1,2,3,x\n", {}, "my.csv:2: 2 columns are named 'a'"),
+        (GOOD + "n41,1\n", {}, "my.csv:42: the row has 2 cells, but the header has 5"),
+        (GOOD + "n41,1,red,2,x,y\n", {}, "my.csv:42: the row has 6 cells"),
         (GOOD + 'n41,1,"red,2,x\n', {}, "my.csv:42: unexpected end of data"),
         (GOOD + 'n41,1,"red"ish,2,x\n', {}, "my.csv:42: ',' expected after '\"'"),
         (GOOD.encode() + b"n41,1,caf\xe9,2,x\n", {}, "my.csv:42: not UTF-8"),
@@ -359,25 +359,25 @@ STRAY = GOOD.replace("9.75", "n.a.")
         (GOOD, {"drop": ("id", "sise")}, "data.drop: {path} has no column 'sise'; did you mean 'size'?"),
         (GOOD, {"drop": ("kind", "id")}, "data.drop: 'kind' is data.target"),
         (GOOD, {"drop": ("id", "size", "colour", "price")}, "no column is left to predict 'kind' from"),
-        (GOOD, {"drop": ()}, "'id' is a new text in each row, as names are; choose data.drop=[id]"),
-        (GOOD + "n41,1,red,2,\nn42,1,red,2,NA\n", {}, "2 of 42 rows have no 'kind', which is to be predicted; fill in"),
+        (GOOD, {"drop": ()}, "'id' has a different text in each row, like names; set data.drop=[id]"),
+        (GOOD + "n41,1,red,2,\nn42,1,red,2,NA\n", {}, "the target 'kind' is missing in 2 of 42 rows; fill in"),
         (GOOD + "n41,1,red,2,\nn42,1,red,2,NA\n", {}, "remove line 42, 43"),
         (GOOD + "n41,1,red,2,?\n" * 7, {}, "remove line 42, 43, 44, 45, 46, ..."),
         (GOOD.replace(",y\n", ",x\n"), {}, "'kind' is 'x' in every row"),
         (GOOD + "n41,1,red,2,z\n", {}, "my.csv:42: 'kind' is 'z', in one row only"),
-        (GOOD + "n41,1e999,red,2,x\n", {}, "my.csv:42: 'size' is '1e999', and must be a number of at most 3.4e38"),
+        (GOOD + "n41,1e999,red,2,x\n", {}, "my.csv:42: 'size' is '1e999', but must be a number of at most 3.4e38"),
         (GOOD + "n41,-inf,red,2,x\n", {}, "my.csv:42: 'size' is '-inf'"),
         (GOOD + "n41,1e39,red,2,x\n", {}, "my.csv:42: 'size' is '1e39'"),
         (GOOD + "n41,nan,red,2,x\n", {"missing": ("?",)}, "my.csv:42: 'size' is 'nan'"),
         (GOOD + "n41,1,red,inf,x\n", {"target": "price"}, "my.csv:42: 'price' is 'inf'"),
         (STRAY, {}, "my.csv:41: 'size' is 'n.a.', among 34 different numbers"),
         (STRAY, {"target": "size", "missing": ("NA",)}, "among 34 different numbers"),
-        (GOOD, {"target": "colour", "task": "regress"}, "rows have no 'colour'"),
-        (GOOD, {"target": "kind", "task": "regress"}, "my.csv:2: 'kind' is 'x', and must be a number"),
-        (GOOD, {"target": ("price", "kind")}, "my.csv:2: 'kind' is 'x', and must be a number"),
+        (GOOD, {"target": "colour", "task": "regress"}, "the target 'colour' is missing in"),
+        (GOOD, {"target": "kind", "task": "regress"}, "my.csv:2: 'kind' is 'x', but must be a number"),
+        (GOOD, {"target": ("price", "kind")}, "my.csv:2: 'kind' is 'x', but must be a number"),
         (GOOD, {"target": ("price", "kind"), "task": "classify"}, "data.task=classify takes one data.target, not 2"),
-        ("a,kind\n1,x\n2,x\n3,y\n4,y\n", {"drop": ()}, "4 rows are too few to cut a test split from"),
-        ("a,y\n1,0.5\n2,0.7\n", {"target": "y"}, "2 rows are too few to cut a test split from"),
+        ("a,kind\n1,x\n2,x\n3,y\n4,y\n", {"drop": ()}, "4 rows are too few to split off a test set"),
+        ("a,y\n1,0.5\n2,0.7\n", {"target": "y"}, "2 rows are too few to split off a test set"),
     ],
 )
 def test_a_bad_file_is_one_line_that_says_where(tmp_path: Path, text: str | bytes, knobs: dict, says: str) -> None:
@@ -394,9 +394,9 @@ def test_a_bad_file_is_one_line_that_says_where(tmp_path: Path, text: str | byte
     [
         ("size,kind\n1,x\n", "data.test_path: {path} has no column 'colour'"),
         ("size,colour,price\n1,red,2\n", "data.test_path: {path} has no column 'kind'"),
-        ("size,colour,price,kind\nbig,red,2,x\n", "test.csv:2: 'size' is 'big', and must be a number"),
+        ("size,colour,price,kind\nbig,red,2,x\n", "test.csv:2: 'size' is 'big', but must be a number"),
         ("size,colour,price,kind\n1,red,2,x\n1,red,2,z\n", "test.csv:3: 'kind' is 'z', a class that"),
-        ("size,colour,price,kind\n1,red,2,\n", "test.csv: 1 of 1 rows have no 'kind'"),
+        ("size,colour,price,kind\n1,red,2,\n", "test.csv: the target 'kind' is missing in 1 of 1 rows"),
     ],
 )
 def test_a_bad_test_file_is_one_line_that_says_where(tmp_path: Path, text: str, says: str) -> None:

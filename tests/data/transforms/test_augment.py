@@ -14,8 +14,8 @@ from dlzoo.builder.model import build
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw, Streams
-from dlzoo.data.transforms.augment import Augment, in_test, size_after
-from dlzoo.data.transforms.geometry import box_sides, resized
+from dlzoo.data.transforms.augment import Augment, output_size, transform_for_test
+from dlzoo.data.transforms.geometry import crop_sizes, resize_window
 from tests.images import draw, noise, smooth
 
 NAMES = AUGMENTS.names()
@@ -34,7 +34,7 @@ def test_a_sample_depends_on_its_image_and_its_numbers_only(name: str, channels:
     before, whole = images.clone(), augment(images, draw(40))
     assert torch.equal(images, before)
     assert whole.dtype == torch.uint8
-    assert whole.shape == (40, channels, size_after(augment, height), size_after(augment, width))
+    assert whole.shape == (40, channels, output_size(augment, height), output_size(augment, width))
     assert whole.is_contiguous(memory_format=torch.channels_last)
     for size in (1, 7, 16):
         parts = [augment(part, draw(len(part), first=i * size)) for i, part in enumerate(images.split(size))]
@@ -58,9 +58,9 @@ def test_no_augmentation_looks_at_values_on_the_host(name: str) -> None:
 def test_evaluation_sees_the_size_that_training_sees(name: str) -> None:
     for size in (1, 8, 33, 256):
         images, augment = noise(2, 3, size, size), build("augment", name)
-        seen = in_test(augment, images)
+        seen = transform_for_test(augment, images)
         assert seen.shape == augment(images, draw(2)).shape
-        if size_after(augment, size) == size:
+        if output_size(augment, size) == size:
             assert torch.equal(seen, images)
 
 
@@ -146,17 +146,17 @@ def test_the_window_of_alexnet_is_a_part_of_the_image_and_in_test_its_middle() -
     for image, out, row, column, flip in zip(images, augment(images, numbers), rows, columns, flips, strict=True):
         window = image[:, row : row + 28, column : column + 35]
         assert torch.equal(out, window.flip(2) if flip else window)
-    assert size_after(augment, 256) == 224
-    assert torch.equal(in_test(augment, images), images[:, :, 2:30, 2:37])
+    assert output_size(augment, 256) == 224
+    assert torch.equal(transform_for_test(augment, images), images[:, :, 2:30, 2:37])
 
 
 def test_windows_are_enlarged_as_by_torchvision() -> None:
     for images in (noise(64, 3, 24, 32), smooth(64, 1, 24, 32)):
-        rows, columns = box_sides(draw(64), 24, 32, 0.08)
+        rows, columns = crop_sizes(draw(64), 24, 32, 0.08)
         top = (draw(64).uniform("top") * (25 - rows)).floor()
         left = (draw(64).uniform("left") * (33 - columns)).floor()
         mirror = draw(64).uniform("flip") < 0.5
-        out = resized(images, top, left, rows, columns, mirror)
+        out = resize_window(images, top, left, rows, columns, mirror)
         for index in range(64):
             box = [int(edge[index]) for edge in (top, left, rows, columns)]
             window = V.resized_crop(images[index].contiguous(), *box, size=[24, 32])
@@ -170,7 +170,7 @@ def test_windows_are_enlarged_as_by_torchvision() -> None:
 
 def test_the_boxes_of_resized_crop_are_spread_as_torchvision_s() -> None:
     count, image = 3000, torch.zeros(3, 60, 40)
-    rows, columns = box_sides(draw(count), 60, 40, 0.08)
+    rows, columns = crop_sizes(draw(count), 60, 40, 0.08)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         theirs = [RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])[2:] for _ in range(count)]
@@ -183,7 +183,7 @@ def test_the_boxes_of_resized_crop_are_spread_as_torchvision_s() -> None:
 
 
 def test_a_window_that_never_fits_is_the_largest_of_the_middle() -> None:
-    rows, columns = box_sides(draw(50), 4, 100, 1.0)
+    rows, columns = crop_sizes(draw(50), 4, 100, 1.0)
     assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {(4.0, 5.0)}
 
 
@@ -240,7 +240,7 @@ def test_several_are_one_after_the_other_with_numbers_of_their_own() -> None:
         expected = build("augment", name)(expected, numbers.part(number))
     assert torch.equal(out(images, numbers), expected)
     assert expected.shape[2:] == (24, 24)
-    assert torch.equal(in_test(out, images), images[:, :, 4:28, 4:28])
+    assert torch.equal(transform_for_test(out, images), images[:, :, 4:28, 4:28])
 
 
 @pytest.mark.parametrize(("steps", "words"), [(("crop", "flop"), "'flop'; did you mean 'flip'"), (("several",), "")])

@@ -11,11 +11,11 @@ from torchvision.transforms.v2 import functional as V
 
 from dlzoo.builder.model import build
 from dlzoo.core.rng import Draw
-from dlzoo.data.transforms.augment import in_test
-from dlzoo.data.transforms.corruptions import shifted
+from dlzoo.data.transforms.augment import transform_for_test
+from dlzoo.data.transforms.corruptions import make_shift
 from dlzoo.data.transforms.mixing import beta_quantiles, quantile
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.data.transforms.test_time import views
+from dlzoo.data.transforms.test_time import make_views
 from tests.images import draw, noise, smooth
 
 SETTINGS = [{"cutout": 5}, {"mixup": 0.4}, {"cutmix": 1.0}, {"cutout": 6, "mixup": 0.2, "cutmix": 1.0}]
@@ -133,7 +133,7 @@ def test_cutout_is_a_square_of_zeros_that_may_lie_across_the_border() -> None:
 def test_views_have_one_size_and_begin_with_what_is_seen(name: str, kind: str, count: int) -> None:
     for size in (16, 33, 64):
         images, augment = noise(3, 3, size, size), build("augment", name)
-        seen, made = in_test(augment, images), views(kind, augment)(images)
+        seen, made = transform_for_test(augment, images), make_views(kind, augment)(images)
         assert len(made) == count
         assert {view.shape for view in made} == {seen.shape}
         assert {view.dtype for view in made} == {torch.uint8}
@@ -144,7 +144,7 @@ def test_views_have_one_size_and_begin_with_what_is_seen(name: str, kind: str, c
 
 def test_flip_shift_moves_by_a_sixteenth_with_the_border_repeated() -> None:
     images = noise(4, 3, 32, 32)
-    made = views("flip_shift", build("augment", "none"))(images)
+    made = make_views("flip_shift", build("augment", "none"))(images)
     places = torch.arange(32)
     for view, by in ((made[1], -2), (made[2], 2)):
         rows = (places + by).clamp(0, 31)
@@ -156,7 +156,7 @@ def test_flip_shift_moves_by_a_sixteenth_with_the_border_repeated() -> None:
 @pytest.mark.parametrize("name", ["alexnet", "flip_crop"])
 def test_ten_crop_is_torchvision_s(name: str) -> None:
     images = noise(4, 3, 32, 32)
-    made = views("ten_crop", build("augment", name))(images)
+    made = make_views("ten_crop", build("augment", name))(images)
     larger, side = (images, 28) if name == "alexnet" else (F.pad(images, (4, 4, 4, 4)), 32)
     theirs = V.ten_crop(larger, [side, side])
     assert {view.numpy().tobytes() for view in made} == {view.contiguous().numpy().tobytes() for view in theirs}
@@ -181,14 +181,14 @@ def published(kind: str, severity: int, image: np.ndarray) -> np.ndarray:
 def test_a_shift_is_that_of_cifar_10_c(kind: str, severity: int) -> None:
     images = torch.cat([smooth(8), noise(8)])
     images[0], images[1] = 0, 255
-    out = shifted(kind, severity)(images, draw(16))
+    out = make_shift(kind, severity)(images, draw(16))
     for image, made in zip(images.permute(0, 2, 3, 1).numpy(), out.permute(0, 2, 3, 1).numpy(), strict=True):
         expected = published(kind, severity, image)
         assert ((expected - made > -0.01) & (expected - made < 1.01)).all()  # cut off, not rounded
     grey = images[:, :1]
     assert torch.equal(
-        shifted(kind, severity)(grey.expand(-1, 3, -1, -1), draw(16))[:, :1],
-        shifted(kind, severity)(grey, draw(16)),
+        make_shift(kind, severity)(grey.expand(-1, 3, -1, -1), draw(16))[:, :1],
+        make_shift(kind, severity)(grey, draw(16)),
     )
 
 
@@ -196,11 +196,11 @@ def test_a_shift_is_that_of_cifar_10_c(kind: str, severity: int) -> None:
 def test_noise_has_the_published_deviation_and_is_keyed_by_sample(channels: int) -> None:
     images = torch.full((100, channels, 32, 32), 128, dtype=torch.uint8)
     for severity, deviation in enumerate((0.04, 0.06, 0.08, 0.09, 0.10), 1):
-        noisy = shifted("noise", severity)(images, draw(100))
+        noisy = make_shift("noise", severity)(images, draw(100))
         added = noisy.float() + 0.5 - 128  # a cut-off takes half a level on average
         assert abs(added.mean()) < 0.3
         assert abs(added.std() / 255 / deviation - 1) < 0.02
         assert stats.kstest((added.flatten() / added.std())[:5000] + 0.0, "norm").statistic < 0.03
-    apart = [shifted("noise", 5)(images[:50], draw(50)), shifted("noise", 5)(images[50:], draw(50, first=50))]
+    apart = [make_shift("noise", 5)(images[:50], draw(50)), make_shift("noise", 5)(images[50:], draw(50, first=50))]
     assert torch.equal(torch.cat(apart), noisy)
-    assert torch.equal(shifted("none", 5)(images, draw(100)), images)
+    assert torch.equal(make_shift("none", 5)(images, draw(100)), images)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 from dlzoo.builder.model import build
-from dlzoo.data.transforms.colour import coloured
-from dlzoo.data.transforms.randaugment_ops import OPERATIONS, operate
+from dlzoo.data.transforms.colour import jitter
+from dlzoo.data.transforms.randaugment_ops import OPERATIONS, apply_operations
 from tests.images import draw, noise, smooth
 
 # Operations, each against torchvision one image at a time
@@ -61,7 +61,7 @@ def test_an_operation_is_torchvision_s(name: str, channels: int) -> None:
     images[0], images[31] = 255, 7
     magnitude = torch.linspace(-1, 1, 62)[torch.randperm(62, generator=torch.Generator().manual_seed(0))]
     magnitude = magnitude * WIDE.get(name, 0)
-    out = operate(images, torch.full((62,), OPERATIONS.index(name)), magnitude)
+    out = apply_operations(images, torch.full((62,), OPERATIONS.index(name)), magnitude)
     for image, made, m in zip(images.contiguous(), out, magnitude.tolist(), strict=True):
         assert not differs(name, made, REFERENCES[name](image, m)), m
     assert (name == "identity") == torch.equal(out, images) or (name, channels) == ("colour", 1)
@@ -120,12 +120,12 @@ def test_strong_is_trivialaugment_with_a_hole_of_the_mean(flip: bool) -> None:
 
 def test_contrast_is_stretched_to_the_ends_and_a_magnitude_of_nothing_changes_nothing() -> None:
     images = noise(300, 3, 12, 12)
-    stretched = operate(images, torch.full((300,), OPERATIONS.index("autocontrast")), torch.zeros(300))
+    stretched = apply_operations(images, torch.full((300,), OPERATIONS.index("autocontrast")), torch.zeros(300))
     assert (stretched.amin((2, 3)) == 0).all()
     assert (stretched.amax((2, 3)) == 255).all()
     still = [number for number, name in enumerate(OPERATIONS) if name not in ("autocontrast", "equalize", "solarize")]
     bright = (noise(len(still), 3, 32, 32).float() * 2).clamp(1, 255).to(torch.uint8)
-    assert torch.equal(operate(bright, torch.tensor(still), torch.zeros(len(still))), bright)
+    assert torch.equal(apply_operations(bright, torch.tensor(still), torch.zeros(len(still))), bright)
 
 
 # Colour
@@ -140,7 +140,7 @@ def test_each_change_of_colour_is_torchvision_s(kind: int, channels: int) -> Non
     if kind < 3:
         factors[:, kind] = 2 * amount
     turn = amount - 0.5 if kind == 3 else torch.zeros(100)
-    out = coloured(images.float(), torch.tensor([2, 0, 3, 1]).expand(100, 4), factors, turn)
+    out = jitter(images.float(), torch.tensor([2, 0, 3, 1]).expand(100, 4), factors, turn)
     change = (V.adjust_brightness, V.adjust_contrast, V.adjust_saturation, V.adjust_hue)[kind]
     value = turn if kind == 3 else factors[:, kind]
     expected = torch.stack([change(i, v) for i, v in zip(images.contiguous(), value.tolist(), strict=True)])

@@ -50,7 +50,7 @@ def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr(TaskModule, "on_train_epoch_end", stop)
-        with pytest.raises(BaseException, match="go on with"):
+        with pytest.raises(BaseException, match="resume with"):
             train(*small, "augment.mosaic=0.5", "run_dir=parts")
     parts = train("resume=parts")
     assert same(weights(whole), weights(parts))
@@ -158,16 +158,19 @@ def test_a_classifier_becomes_a_backbone() -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("data=shapes model=resnet20", "model=resnet20 gives one class an image, and data=shapes has objects; choose"),
-        ("data=digits model=yolov3", "model=yolov3 finds objects in images, and data=digits has one class an image;"),
-        ("data=wine model=ssd300", "data=wine is a table; choose another model, or data="),
-        ("data=shapes augment=crop", "augment=crop moves pixels and no boxes, and data=shapes has objects; choose"),
+        (
+            "data=shapes model=resnet20",
+            "model=resnet20 is for classes and numbers, but data=shapes has objects; choose",
+        ),
+        ("data=digits model=yolov3", "model=yolov3 is for objects, but data=digits has classes;"),
+        ("data=wine model=ssd300", "model=ssd300 is for objects, but data=wine has classes; choose model="),
+        ("data=shapes augment=crop", "augment: crop moves pixels but not boxes, and data=shapes has objects; choose"),
         ("data=shapes augment.cutmix=1", "augment.cutmix is for images of one class"),
         ("data=shapes augment.test=flip", "augment.test=flip is for images of one class"),
-        ("data=shapes loss=mse", "loss=mse is for classes and numbers, and data=shapes has objects; choose loss=bce"),
-        ("data=shapes data.imbalance=2", "data.imbalance is for classes, and this data has objects in its images"),
+        ("data=shapes loss=mse", "loss=mse is for classes and numbers, but data=shapes has objects; choose loss=bce"),
+        ("data=shapes data.imbalance=2", "data.imbalance is for classes, but this data has objects in its images"),
         ("data=digits augment.mosaic=1", "augment.mosaic is for images with objects"),
-        ("data=digits loss=ciou", "loss=ciou is for boxes, and data=digits has classes"),
+        ("data=digits loss=ciou", "loss=ciou is for boxes, but data=digits has classes"),
         ("data=digits box_loss=ciou", "model=resnet20 does not support box_loss=ciou"),
         ("data=digits nms=diou_nms", "model=resnet20 does not support nms=diou_nms"),
         ("data=digits backbone=resnet18", "model=resnet20 does not support backbone=resnet18"),
@@ -176,7 +179,7 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes model=yolov3 pool=avg", "does not support pool=avg"),
         ("data=shapes data.image_size=64 model.levels=[7]", "a cell of level 7 is 128 px wide, the image 64"),
         ("data=shapes augment.multi_scale=[1]", "augment.multi_scale must be a list, each an integer from 32 to 4096"),
-        ("data=shapes augment=several", "augment.steps: crop moves pixels and no boxes"),
+        ("data=shapes augment=several", "augment.steps: crop moves pixels but not boxes"),
         ("data=shapes loss=cross_entropy loss.class_weights=[1,2]", "[1.0, 2.0] does not work for 8 classes"),
         ("data=shapes nms.detections=100000000000", "nms.detections must be an integer"),
         ("data=box_pairs model.pairs=10", "model.pairs=10 is less than the 34300 pairs"),

@@ -15,7 +15,7 @@ from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw, Streams
 from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.split import Split
-from dlzoo.data.transforms.augment import augmented
+from dlzoo.data.transforms.augment import augment_with_boxes
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform, clipped, moved_boxes, moved_pixels, resized
@@ -81,16 +81,16 @@ def test_pixels_are_those_of_the_plain_call_and_samples_are_alone(name: str) -> 
     knobs = {"steps": STEPS} if name == "several" else {}
     images, labels, augment = noise(20, 3, SIDE, SIDE), labels_of(20), build("augment", name, **knobs)
     before = images.clone(), labels.clone()
-    whole = augmented(augment, images, labels, draw(20))
+    whole = augment_with_boxes(augment, images, labels, draw(20))
     assert same(before, (images, labels))
     assert torch.equal(whole[0], augment(images, draw(20)))
     assert whole[0].is_contiguous(memory_format=torch.channels_last)
     assert whole[1].shape == labels.shape
     for size in (1, 7):
         pairs = zip(images.split(size), labels.split(size), strict=True)
-        parts = [augmented(augment, *pair, draw(len(pair[0]), first=i * size)) for i, pair in enumerate(pairs)]
+        parts = [augment_with_boxes(augment, *pair, draw(len(pair[0]), first=i * size)) for i, pair in enumerate(pairs)]
         assert same((torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])), whole)
-    out = augmented(augment, images.to("meta"), labels.to("meta"), meta(20))
+    out = augment_with_boxes(augment, images.to("meta"), labels.to("meta"), meta(20))
     assert out[0].is_meta  # where there are no values nobody can wait for them
     assert out[1].is_meta
 
@@ -100,7 +100,7 @@ def test_what_differs_from_its_surroundings_is_where_the_label_says(name: str) -
     augment, labels = build("augment", name), labels_of(30)
     for row in (0, 2):
         images = torch.cat([painted(labels[index : index + 1], 0, row) for index in range(30)])
-        out, found = augmented(augment, images, labels, draw(30))
+        out, found = augment_with_boxes(augment, images, labels, draw(30))
         for image, label in zip(out, found, strict=True):
             box = around((image.int() - image[:, -1:, -1:].int()).abs().amax(0) > 3)
             # A filter reaches a few pixels out.
@@ -114,12 +114,12 @@ def test_an_augmentation_that_hides_or_moves_pixels_without_boxes_does_not_say_s
 
 def test_several_refuses_a_step_that_leaves_boxes_behind() -> None:
     augment = build("augment", "several", steps=("flip", "crop"))
-    with pytest.raises(UserError, match=r"augment\.steps: crop leaves boxes behind; there is .*flip"):
-        augmented(augment, noise(4), labels_of(4), draw(4))
+    with pytest.raises(UserError, match=r"augment\.steps: crop does not move boxes; available: .*flip"):
+        augment_with_boxes(augment, noise(4), labels_of(4), draw(4))
     flips = build("augment", "several", steps=("flip", "flip"))
     images, labels = noise(200, 1, 8, 8), labels_of(200, side=40)
     numbers = [draw(200).part(step).uniform("flip") < 0.5 for step in (0, 1)]
-    out, found = augmented(flips, images, labels, draw(200))
+    out, found = augment_with_boxes(flips, images, labels, draw(200))
     still = numbers[0] == numbers[1]
     assert same((out[still], found[still]), (images[still], labels[still]))
     assert 0.3 < still.float().mean() < 0.7
@@ -135,7 +135,7 @@ def boxes_of(labels: Tensor, side: int) -> BoundingBoxes:
 
 def test_the_mirror_is_torchvision_s() -> None:
     images, labels = noise(50, 3, SIDE, SIDE), labels_of(50)
-    out, found = augmented(build("augment", "flip"), images, labels, draw(50))
+    out, found = augment_with_boxes(build("augment", "flip"), images, labels, draw(50))
     mirrored = draw(50).uniform("flip") < 0.5
     theirs = V.horizontal_flip(boxes_of(labels, SIDE)).view(50, 4, 4)
     assert torch.equal(out, torch.where(mirrored[:, None, None, None], V.horizontal_flip(Image(images)), images))
@@ -161,7 +161,7 @@ def test_another_size_is_torchvision_s(side: int) -> None:
 def test_yolo_moves_pixels_and_boxes_as_torchvision_s_affine() -> None:
     images, labels = smooth(12, 3, SIDE, SIDE), labels_of(12)
     augment = build("augment", "yolo", flip=False, min_visible=0.0, **GEOMETRY_ALONE)
-    out, found = augmented(augment, images, labels, draw(12))
+    out, found = augment_with_boxes(augment, images, labels, draw(12))
     scale, shift = 1 + 0.5 * (2 * draw(12).uniform("scale") - 1), 0.2 * SIDE * (2 * draw(12).uniform("shift", 2) - 1)
     assert scale.min() < 0.7
     assert scale.max() > 1.3
@@ -186,11 +186,11 @@ def test_yolo_mirrors_half_of_the_images_before_it_moves_them() -> None:
     turned = images.flip(3), labels.clone()
     turned[1][..., [0, 2]] = SIDE - labels[..., [2, 0]]
     plain, mirroring = (build("augment", "yolo", flip=flip) for flip in (False, True))
-    out, found = augmented(mirroring, images, labels, draw(60))
+    out, found = augment_with_boxes(mirroring, images, labels, draw(60))
     mirrored = draw(60).uniform("flip") < 0.5
     assert 15 < mirrored.sum() < 45
     for chosen, before in ((mirrored, turned), (~mirrored, (images, labels))):
-        pixels, rows = augmented(plain, *before, draw(60))
+        pixels, rows = augment_with_boxes(plain, *before, draw(60))
         assert (pixels[chosen].int() - out[chosen].int()).abs().max() <= 1
         torch.testing.assert_close(rows[chosen], found[chosen], atol=1e-4, rtol=0)
 
@@ -262,7 +262,7 @@ def test_an_object_is_found_where_an_augmentation_says(name: str, knobs: dict) -
     augment, labels, seen = build("augment", name, **knobs), labels_of(60), 0
     for row in (0, 2, 3):
         images = torch.cat([painted(labels[index : index + 1], 0, row) for index in range(60)])
-        out, found = augmented(augment, images, labels, draw(60))
+        out, found = augment_with_boxes(augment, images, labels, draw(60))
         zooms = (0.5 + draw(60).uniform("scale")).tolist() if name == "yolo" else [1.0] * 60
         for image, was, now, zoom in zip(out, labels, found, zooms, strict=True):
             seen += check_painted(image, now[row : row + 1], was[row], zoom)
@@ -398,7 +398,7 @@ def test_a_training_feed_moves_objects_with_their_pixels() -> None:
         places = feed.order(epoch)[index * 8 : index * 8 + 8]
         numbers = Streams(0).draw(places, "augment", epoch)
         images, labels = split.images[places].permute(0, 3, 1, 2), split.labels[places]
-        images, labels = mixer(*augmented(augment, images, labels, numbers), numbers, step)
+        images, labels = mixer(*augment_with_boxes(augment, images, labels, numbers), numbers, step)
         assert torch.equal(torch.cat([batch.images for batch in batches]), normalise(images))
         assert torch.equal(torch.cat([batch.labels for batch in batches]), labels)
         assert [len(batch.images) for batch in batches] == [4, 4]

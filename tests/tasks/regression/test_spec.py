@@ -125,9 +125,9 @@ def test_a_csv_of_ones_own(tmp_path: Path) -> None:
     [
         (
             ["data=diabetes", "model=resnet20"],
-            "model=resnet20 is for images, and data=diabetes is a table; choose model=",
+            "model=resnet20 is for images, but data=diabetes is a table; choose model=",
         ),
-        (["data=diabetes", "loss=cross_entropy"], "loss=cross_entropy is for classes, and data=diabetes has numbers"),
+        (["data=diabetes", "loss=cross_entropy"], "loss=cross_entropy is for classes, but data=diabetes has numbers"),
         (["data=diabetes", "loss.link=sigmoid"], "loss.link=sigmoid is for classes"),
         (["data=diabetes", "augment=crop"], "augment=crop is for images"),
         (["data=diabetes", "augment.mixup=0.2"], "augment.mixup mixes classes"),

@@ -18,8 +18,8 @@ from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decoded, opened, progress, unreadable
-from dlzoo.data.transforms.letterbox import Fit, fitted_picture, open_picture, placed, upright_size
+from dlzoo.data.storage.decode import decode_images, find_unreadable, open_image, progress
+from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas, upright_size
 
 #: A bad picture or annotation stops everything, or the whole picture is left out.
 OnBad = Literal["error", "skip"]
@@ -125,7 +125,7 @@ def _looked_at(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[
 def _without_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
     """Take out of `samples` what cannot be decoded; what is wrong with each of them."""
     paths = [sample.path for found in samples.values() for sample in found]
-    bad = {paths[index]: problem for index, problem in unreadable(root, paths, cache, key).items()}
+    bad = {paths[index]: problem for index, problem in find_unreadable(root, paths, cache, key).items()}
     for found in samples.values():
         found[:] = [sample for sample in found if sample.path not in bad]
     return list(bad.values())
@@ -145,7 +145,7 @@ def _size(annotation: Annotation) -> tuple[tuple[int, int], bool]:
     """The picture's width and height, and whether these are those of a picture that its EXIF would turn."""
     if not annotation.path.is_file():
         raise UserError(f"{annotation.where()}: there is no picture {str(annotation.path)!r}")
-    with opened(annotation.path) as image:
+    with open_image(annotation.path) as image:
         stored, turned = image.size, upright_size(image)
     if annotation.size in (None, turned):
         return turned, False
@@ -178,18 +178,18 @@ def _split(
 ) -> Split:
     sizes = torch.tensor([sample.size for sample in samples])
     labels = padded([sample.rows for sample in samples])
-    boxes = placed(labels[..., :4], sizes, image_size, fit)
+    boxes = to_canvas(labels[..., :4], sizes, image_size, fit)
     labels[..., :4] = boxes * objects(labels).there.unsqueeze(-1)
     as_stored = {sample.path for sample in samples if sample.as_stored}
 
     def read(path: Path, side: int) -> np.ndarray:
         try:
-            return fitted_picture(open_picture(path, as_stored=path in as_stored), side, fit)
+            return fit_to_square(load_image(path, as_stored=path in as_stored), side, fit)
         except UserError as error:
             raise UserError(f"{error} ({_SKIP})") from error
 
     key = (*key, fit, *sorted(map(str, as_stored)))
-    images = decoded(root, [sample.path for sample in samples], image_size, cache, read=read, key=key)
+    images = decode_images(root, [sample.path for sample in samples], image_size, cache, read=read, key=key)
     return Split(images, labels, sizes)
 
 

@@ -15,7 +15,7 @@ from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import alone
+from dlzoo.data.storage.decode import file_lock
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.tasks.detection.datasets.voc_xml import Node, read_xml
@@ -131,7 +131,7 @@ def _download(name: str, folder: Path, wanted: _Wanted) -> None:
     """Ranks and the runs of a sweep begin at the same moment: one downloads what is missing, the others find it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone(folder / ".lock"):
+        with file_lock(folder / ".lock"):
             for year, part in (one for lists in wanted.values() for one in lists):
                 devkit = _devkit(folder, {year})
                 if devkit is None or not _is_whole(devkit / f"VOC{year}", part):

@@ -21,8 +21,8 @@ from dlzoo.core.errors import UserError
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.splits import Splits
 from dlzoo.data.storage import decode
-from dlzoo.data.storage.lazy_images import Stored
-from dlzoo.data.transforms.letterbox import Fit, fitted_picture, inside, open_picture, original, placed
+from dlzoo.data.storage.lazy_images import LazyImages
+from dlzoo.data.transforms.letterbox import Fit, fit_to_square, from_canvas, inside, load_image, to_canvas
 from dlzoo.tasks.detection.datasets.voc import CLASSES
 from tests.box_files import in_pictures, load, photo, sizes_of
 
@@ -46,18 +46,18 @@ def boxes_in(sizes: torch.Tensor, count: int) -> torch.Tensor:
 @pytest.mark.parametrize("side", [32, 417])
 def test_boxes_come_back_from_the_canvas(side: int, fit: Fit) -> None:
     boxes = boxes_in(SIZES, 9)
-    there = placed(boxes, SIZES, side, fit)
+    there = to_canvas(boxes, SIZES, side, fit)
     area = inside(SIZES, side, fit)[:, None]
     assert (there[..., :2] >= area[..., :2] - 1e-3).all()
     assert (there[..., 2:] <= area[..., 2:] + 1e-3).all()
-    torch.testing.assert_close(original(there, SIZES, side, fit), boxes, atol=1e-3, rtol=1e-5)
-    torch.testing.assert_close(placed(boxes[:, 0], SIZES, side, fit), there[:, 0])
+    torch.testing.assert_close(from_canvas(there, SIZES, side, fit), boxes, atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(to_canvas(boxes[:, 0], SIZES, side, fit), there[:, 0])
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_boxes_beside_the_picture_are_cut_off_at_its_edges(fit: Fit) -> None:
     beyond = torch.tensor([-50.0, -50, 90, 90]).expand(len(SIZES), 1, 4)
-    cut_off = original(beyond, SIZES, 32, fit)[:, 0]
+    cut_off = from_canvas(beyond, SIZES, 32, fit)[:, 0]
     assert torch.equal(cut_off, torch.cat([torch.zeros_like(SIZES), SIZES], 1).float())
 
 
@@ -85,9 +85,9 @@ def test_pictures_and_boxes_go_where_torchvision_brings_them(width: int, height:
     resize: Any = v2.resize
     expected = v2.pad(resize(picture, new), padding, fill=[128, 128, 128])
     moved = v2.pad(resize(reference, new), padding)
-    assert np.array_equal(fitted_picture(picture, side, fit), np.asarray(expected))
+    assert np.array_equal(fit_to_square(picture, side, fit), np.asarray(expected))
     torch.testing.assert_close(
-        placed(boxes, torch.tensor([(width, height)]), side, fit)[0], moved.as_subclass(torch.Tensor)
+        to_canvas(boxes, torch.tensor([(width, height)]), side, fit)[0], moved.as_subclass(torch.Tensor)
     )
 
 
@@ -139,8 +139,8 @@ def test_voc_in_its_own_format(voc: Path) -> None:
     ]
     assert in_pictures(data.test) == [[(2, 2, 3, 3, 0, 0)]]
     assert (data.train.images.shape, data.fit, data.skipped, data.val) == ((3, 32, 32, 3), "letterbox", 0, None)
-    picture = open_picture(voc / "JPEGImages" / "000002.jpg")
-    assert np.array_equal(data.train.images[:][1].numpy(), fitted_picture(picture, 32, "letterbox"))
+    picture = load_image(voc / "JPEGImages" / "000002.jpg")
+    assert np.array_equal(data.train.images[:][1].numpy(), fit_to_square(picture, 32, "letterbox"))
     assert (data.train.images[:][1][:, :8] == 128).all()  # 20x40 is 16x32, with 8 on each side
 
 
@@ -186,7 +186,7 @@ def test_difficult_objects_are_trained_on_when_asked_for_and_never_evaluated(voc
         assert marks == [0 if asked else 1, 1]
         assert len(splits.val) == 1
     data = load("voc2007", voc.parents[1], difficult=True)
-    prepare = data.learnt_on(data.train)
+    prepare = data.fit_preparation(data.train)
     cut = data.train.take(torch.tensor([0]))
     assert objects(prepare(cut).labels).difficult.sum() == 1  # what became validation keeps its marks
 
@@ -213,8 +213,8 @@ def truncate(path: Path) -> None:
 # Lines: 1 <annotation>, 2 <size>, 3 <width>, 4 <height>; 7 <object>, 8 <name>, 9 <difficult>, 10 <bndbox>, 11 <xmin>.
 BAD_VOC: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "missing image": (lambda xml, jpg: jpg.unlink(), r"000001\.xml, line 2: there is no picture .*000001\.jpg"),
-    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a whole picture"),
-    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a whole picture \(.*truncated"),
+    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a complete image"),
+    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a complete image \(.*truncated"),
     "no annotation": (lambda xml, jpg: xml.unlink(), r"trainval\.txt, line 1: there is no annotation .*000001\.xml"),
     "outside": (lambda xml, _: edit(xml, "<xmax>30", "<xmax>32"), r"line 10: a box outside of its picture, .* 30x20"),
     "beside": (
@@ -290,15 +290,15 @@ def test_a_truncated_picture_is_found_and_with_a_cache_looked_for_once(
 ) -> None:
     truncate(voc / "JPEGImages" / "000002.jpg")
     if cache == "none":  # nothing is decoded before it is asked for
-        with pytest.raises(UserError, match=r"000002\.jpg: not a whole picture .*data\.on_bad=skip"):
+        with pytest.raises(UserError, match=r"000002\.jpg: not a complete image .*data\.on_bad=skip"):
             load("voc2007", voc.parents[1], cache=cache).train.images[:]
     looked = []
     find = decode._unreadable
     monkeypatch.setattr(decode, "_unreadable", lambda paths: looked.append(len(paths)) or find(paths))
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"000002\.jpg: not a whole picture"):
+        with pytest.warns(UserWarning, match=r"000002\.jpg: not a complete image"):
             data = load("voc2007", voc.parents[1], on_bad="skip", cache=cache)
-        assert isinstance(data.train.images, Stored)
+        assert isinstance(data.train.images, LazyImages)
         assert (len(data.train.images[:]), data.skipped, data.train.images.place) == (2, 1, cache)
     assert looked == ([4] if cache == "disk" else [4, 4])
     photo(voc / "JPEGImages" / "000002.jpg", 20, 40)
@@ -328,9 +328,9 @@ def test_a_picture_is_turned_upright_unless_its_size_says_otherwise(voc: Path, s
     photo(path, 30, 20, exif=exif)
     data = load("voc2007", voc.parents[1])
     assert sizes_of(data.train)[0].tolist() == list(said)
-    expected = fitted_picture(open_picture(path, as_stored=said == (30, 20)), 32, "letterbox")
+    expected = fit_to_square(load_image(path, as_stored=said == (30, 20)), 32, "letterbox")
     assert np.array_equal(data.train.images[:][0].numpy(), expected)
-    assert open_picture(path).size == (20, 30)
+    assert load_image(path).size == (20, 30)
 
 
 def archive(voc: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,31 @@
+"""One-line errors for failures that a user can fix: a full disk, exhausted memory, a missing compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dlzoo.core.errors import UserError, first_line
+from dlzoo.runs.run_dir import RunDir
+
+
+@contextmanager
+def one_line_errors(run: RunDir) -> Iterator[None]:
+    """Turn errors of a full disk, exhausted memory or a missing compiler into a one-line UserError."""
+    try:
+        yield
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        raise UserError(f"{run.path}: {error}") from error
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        if isinstance(error, OverflowError) or "without overflow" in str(error):
+            raise UserError(
+                f"a setting is too large to compute with ({first_line(error)}); check the optimizer.* settings"
+            ) from error
+        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+            raise UserError(f"out of memory ({first_line(error)}); choose a smaller data.batch_size, "
+                            "trainer.accumulate > 1, or a smaller model") from error  # fmt: skip
+        if "C++ compiler" in str(error):
+            raise UserError(
+                "trainer.compile=true needs a C++ compiler; install g++ or clang++, or leave it out"
+            ) from error
+        raise

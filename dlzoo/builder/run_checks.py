@@ -1,0 +1,54 @@
+"""Checks that a run may start or resume: same ranks, config and callbacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pytorch_lightning import Callback
+
+from dlzoo.core import distributed
+from dlzoo.core.distributed import Rank
+from dlzoo.core.errors import UserError
+from dlzoo.runs.differences import flat
+from dlzoo.runs.run_dir import RunDir
+
+Config = dict[str, Any]
+
+
+def check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Rank) -> None:
+    """Check that all ranks run the same run.
+
+    Raises:
+        UserError: if their number is not that of the config or of the run's start, or they read different configs.
+    """
+    if rank.world != expected:
+        settings = ", ".join(f"trainer.{key}={config['trainer'][key]}" for key in ("devices", "nodes"))
+        raise UserError(f"{run.config_file} has {settings}, but {rank.world} ranks were started for {expected} devices")
+    if rank.world != begun:
+        raise UserError(f"{run.path} was started on {begun} devices and cannot resume on {rank.world}; start a new run")
+    if len(set(distributed.all_gather(json.dumps(config, sort_keys=True)))) > 1:
+        raise UserError(f"{run.config_file} differs between ranks; put {run.path} on storage that all ranks share")
+
+
+def check_unchanged(run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback]) -> None:
+    """Check that a run resumes with the config and callbacks that it started with.
+
+    Raises:
+        UserError: if its config was edited, or the callbacks differ.
+    """
+    names = [type(callback).__name__ for callback in callbacks]
+    if before.get("callbacks", names) != names:
+        raise UserError(
+            f"{run.path} was started with callbacks={before['callbacks']}, not {names}; resume it with"
+            f" dlzoo.train(['resume={run.path}'], callbacks=[...])"
+        )
+    now, then = flat(config), flat(before["config"])
+    edited = [key for key in now if now[key] != then.get(key)]
+    if edited:
+        key = edited[0]
+        raise UserError(
+            f"{run.config_file} was edited after the run was created ({key}: {then.get(key)} -> {now[key]});"
+            " start a new run"
+        )
