@@ -93,18 +93,18 @@ def test_runs_that_differ_in_the_suppressor_are_trained_once(capsys: pytest.Capt
     assert main(["train", "-m", *line]) == 0
     runs = [RunDir.open(path.parent) for path in Path("outputs/once").glob("*/run.json")]
     assert len(runs) == 2
-    heirs = [run for run in runs if "trained_by" in run.read()]
-    assert [run.read()["config"]["nms"]["name"] for run in heirs] == ["diou_nms"]
-    for heir in heirs:
-        elder = RunDir.open(Path("outputs/once") / heir.read()["trained_by"])
-        assert elder.read()["seed"] == heir.read()["seed"] and elder.read()["config"]["nms"]["name"] == "nms"
-        assert same(weights(heir), weights(elder))
-        names = {name for each in read_metrics(heir.metrics_file) for name in each}
+    dependents = [run for run in runs if "trained_by" in run.read()]
+    assert [run.read()["config"]["nms"]["name"] for run in dependents] == ["diou_nms"]
+    for dependent in dependents:
+        source = RunDir.open(Path("outputs/once") / dependent.read()["trained_by"])
+        assert source.read()["seed"] == dependent.read()["seed"] and source.read()["config"]["nms"]["name"] == "nms"
+        assert same(weights(dependent), weights(source))
+        names = {name for each in read_metrics(dependent.metrics_file) for name in each}
         assert "train/loss" in names and not any(name.startswith("val/") for name in names)  # its answers were others
-        board = EventAccumulator(str(heir.path)).Reload()
+        board = EventAccumulator(str(dependent.path)).Reload()
         assert {"train/loss", "lr", "test/map50_voc10"} <= set(board.Tags()["scalars"])
-    alone = train(*YOLO, "trainer.select=last", "nms=diou_nms", f"seed={heirs[0].read()['seed']}")
-    assert same(weights(heirs[0]), weights(alone)), "what is copied is what it would have learnt itself"
+    alone = train(*YOLO, "trainer.select=last", "nms=diou_nms", f"seed={dependents[0].read()['seed']}")
+    assert same(weights(dependents[0]), weights(alone)), "what is copied is what it would have learnt itself"
 
 
 def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.CaptureFixture) -> None:
@@ -236,12 +236,12 @@ def test_anchors_are_a_line_to_paste(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
-    from dlzoo.boxes.objects import Matches
+    from dlzoo.boxes.objects import MatchedTargets
     from dlzoo.tasks.detection.losses import DetectionLoss
 
     boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 2, 2], [5, 5, 5, 5]])
     targets = torch.tensor([[0.0, 0, 4, 2], [0, 0, 2, 2], [0, 0, 0, 0]])
-    stage = Matches(
+    stage = MatchedTargets(
         *(boxes, targets, boxes, targets, torch.tensor([2.0, 1.0, 0.0])),
         *(torch.randn(3, 4), torch.tensor([0, 4, 2]), torch.tensor([1.0, 1.0, 0.0])),
         *(torch.zeros(5), torch.zeros(5), torch.tensor([1.0, 1, 0, 0, 0])),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from dlzoo.boxes.objects import Matches, objects, padded
+from dlzoo.boxes.objects import MatchedTargets, objects, padded
 from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
@@ -19,7 +19,7 @@ from dlzoo.layers.batch_norm_sync import CrossMiniBatchNorm
 from dlzoo.layers.norm import GroupNorm
 from dlzoo.tasks.detection.models.yolo import PAPER, Yolo
 from dlzoo.tasks.detection.yolo_assigner import assign, overlaps
-from dlzoo.tasks.detection.yolo_coder import Coding, grid
+from dlzoo.tasks.detection.yolo_coder import BoxCoder, grid
 
 ANCHORS = torch.tensor([[[8.0, 8], [16, 8]], [[24, 24], [20, 40]], [[60, 60], [90, 50]]])
 STRIDES = (8, 16, 32)
@@ -107,7 +107,7 @@ def say(raw: tuple[Tensor, ...], image: int, place: Place) -> Tensor:
     return raw[level].unflatten(1, (2, -1))[image, anchor, :, row, column]
 
 
-def only(network: Yolo, raw: Any, labels: Tensor) -> Matches:
+def only(network: Yolo, raw: Any, labels: Tensor) -> MatchedTargets:
     (stage,) = network.matches(raw, labels)
     return stage
 
@@ -123,7 +123,7 @@ def each(loss: str, given: Tensor, wanted: Tensor) -> Tensor:
 def test_assignment_is_that_of_loops(crowded: bool, also: float | None) -> None:
     numbers = np.random.default_rng(0)
     labels = torch.stack([scene(numbers, 16, crowded=crowded) for _ in range(40)])
-    assigned = assign(objects(labels), SIDES, STRIDES, ANCHORS, also=also)
+    assigned = assign(objects(labels), SIDES, STRIDES, ANCHORS, extra_iou=also)
     conflicts = 0
     for image, rows in enumerate(labels):
         expected = {number_of(place): row for place, row in by_loops(rows, also).items()}
@@ -137,7 +137,7 @@ def test_assignment_is_that_of_loops(crowded: bool, also: float | None) -> None:
 
 def test_an_object_that_finds_every_place_taken_is_left_out() -> None:
     same = torch.tensor([[10.0, 10, 30, 30, 0, 0]]).repeat(8, 1)
-    assigned = assign(objects(same[None]), SIDES, STRIDES, ANCHORS, also=None)
+    assigned = assign(objects(same[None]), SIDES, STRIDES, ANCHORS, extra_iou=None)
     assert assigned.positive.flatten().tolist() == [True] * 6 + [False] * 2
     assert len(set(assigned.slots.flatten()[:6].tolist())) == 6
     assert only(detector(), silence(detector(), 1), same[None]).matched == 6
@@ -309,7 +309,7 @@ def test_a_fresh_network_says_its_anchors_and_few_objects(offsets: str) -> None:
 def test_decoding_undoes_encoding(offsets: Any) -> None:
     slots = grid(SIDES, STRIDES, ANCHORS)
     boxes = torch.stack([scene(np.random.default_rng(seed), 1, crowded=False)[0, :4] for seed in range(252)])
-    coding = Coding(offsets)
+    coding = BoxCoder(offsets)
     torch.testing.assert_close(coding.decode(coding.encode(boxes, slots), slots), boxes, atol=1e-3, rtol=1e-4)
 
 

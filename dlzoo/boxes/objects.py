@@ -49,7 +49,7 @@ def padded(rows: list[Tensor]) -> Tensor:
     return labels
 
 
-class Matches(NamedTuple):
+class MatchedTargets(NamedTuple):
     """What one stage of a detector said, beside what it should have said; rows of weight 0 teach nothing.
 
     The number of rows does not depend on what is in the images: nothing waits for a GPU to count objects.

@@ -35,7 +35,7 @@ from dlzoo.runs import checkout, environment
 from dlzoo.runs.differences import flat
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
-from dlzoo.runs.reuse import take_training
+from dlzoo.runs.reuse import copy_training
 from dlzoo.runs.run_dir import RunDir, fresh_folder, now
 from dlzoo.tasks.base import Tested
 
@@ -254,7 +254,7 @@ def _carry_out(
     """Train, test, write down and draw."""
     _refuse_change(run, config, before, callbacks)
     if not distributed.several():
-        take_training(run)
+        copy_training(run)
         before = run.read()
     checkpoint = run.resume_checkpoint()
     clock = load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlzoo.comparison.defaults import own, usual
+from dlzoo.comparison.defaults import default_value, own_settings
 from dlzoo.comparison.design import Arm, Design, Factor, Pair
 from dlzoo.comparison.finding import Finding, by_level
 from dlzoo.comparison.levels import is_number, level
@@ -55,7 +55,9 @@ def _differences(
                 one[key] == other[key]
                 or key == pair.factor.key
                 or (section not in (key, pair.factor.key) and one.get(section) != other.get(section))
-                or all(settings[arm][key] == level(usual(key, configs[arm])) for arm in (pair.arm, pair.baseline))
+                or all(
+                    settings[arm][key] == level(default_value(key, configs[arm])) for arm in (pair.arm, pair.baseline)
+                )
             ):
                 continue
             values = found.setdefault(key, {})
@@ -68,7 +70,7 @@ def _differences(
 def _finding(factor: Factor, key: str, values: Values) -> Finding | None:
     where = by_level(factor.key, values)
     section, of_factor = key.partition(".")[0], factor.key.partition(".")[0]
-    if section == factor.key and all(key in own(section, at) for at in values):
+    if section == factor.key and all(key in own_settings(section, at) for at in values):
         text = f"{key} is {where}: it was set for each, and is part of what is compared"
         return None if key in _OF_OPTIMIZERS else Finding("own settings", text)
     if key in _BUDGET:

@@ -15,7 +15,7 @@ from dlzoo.core.schema import knobs_of
 from dlzoo.runs.differences import Config, defaults_of
 
 
-def usual(key: str, config: Config) -> Any:
+def default_value(key: str, config: Config) -> Any:
     """What a setting would be if it were left out of this config: that of the model, of the entry, of the trainer.
 
     None for one that is not known any more, as of a plug-in that is gone.
@@ -23,7 +23,7 @@ def usual(key: str, config: Config) -> Any:
     section, _, knob = key.partition(".")
     try:
         if section not in REGISTRIES:
-            return shared()[key]
+            return shared_defaults()[key]
         if not knob:
             # A model without a place for a part has it as "default".
             return settled(section, {**config, section: {"name": _usual_choices()[section]}}) or "default"
@@ -42,7 +42,7 @@ def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
 
 
 @cache
-def shared() -> Mapping[str, Any]:
+def shared_defaults() -> Mapping[str, Any]:
     """The settings that every run has, and their defaults: {"trainer.max_epochs": 20, "data.batch_size": 64, ...}."""
     of_run = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
     of_trainer = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
@@ -55,7 +55,7 @@ def shared() -> Mapping[str, Any]:
 
 
 @cache
-def own(choice: str, name: str) -> Set[str]:
+def own_settings(choice: str, name: str) -> Set[str]:
     """The settings that an entry has to itself; none for one that is not installed any more."""
     try:
         return frozenset(f"{choice}.{knob}" for knob in index.entries(choice)[name]["knobs"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlzoo.comparison.levels import ABSENT, is_number, present
-from dlzoo.runs.differences import said
+from dlzoo.runs.differences import format_value
 
 #: A level of each factor.
 Arm = tuple[Any, ...]
@@ -72,7 +72,7 @@ class Design:
     def label(self, arm: Arm) -> str:
         """ "norm=gn data.batch_size=4": without the settings that the arm does not have."""
         levels = zip(self.factors, arm, strict=True)
-        words = [f"{factor.key}={said(value)}" for factor, value in levels if value is not ABSENT]
+        words = [f"{factor.key}={format_value(value)}" for factor, value in levels if value is not ABSENT]
         return " ".join(words) or "all runs"
 
     def settings(self, arm: Arm) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from dlzoo.comparison.defaults import shared, usual
+from dlzoo.comparison.defaults import default_value, shared_defaults
 from dlzoo.comparison.dependence import Columns, Dependence, dependence, determines
 from dlzoo.comparison.design import Arm, Design, Factor, belonging
-from dlzoo.comparison.levels import ABSENT, arranged, asked, favourite, is_number, level, present
+from dlzoo.comparison.levels import ABSENT, find_level, is_number, level, ordered_levels, present, reference_level
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS, REGISTRIES
 from dlzoo.runs.differences import Config, chosen, differing, flat
@@ -43,15 +43,15 @@ def design(
     rows = list(dict.fromkeys(runs))  # many runs differ in their seed only
     values = {key: [row[place] for row in rows] for place, key in enumerate(columns)}
     found = dependence(values, set(wanted), [key for key in order if key in columns])
-    defaults = {key: level(usual(key, configs[0])) for key in found.factors}
+    defaults = {key: level(default_value(key, configs[0])) for key in found.factors}
     factors = tuple(_factor(key, values, found, order.get(key, ()), defaults[key]) for key in found.factors)
     of_row = dict(zip(rows, _together(found.factors, values, len(rows)), strict=True))
     arms = _arms([of_row[row] for row in runs], [config["seed"] for config in configs], factors)
     compared = tuple(factor.key for factor in factors if factor.key in (wanted or _compared(factors)))
     against = {
-        factor.key: asked(factor.key, wanted[factor.key], factor.levels)
+        factor.key: find_level(factor.key, wanted[factor.key], factor.levels)
         if wanted
-        else favourite(factor.key, factor.levels, order.get(factor.key, ()), defaults[factor.key])
+        else reference_level(factor.key, factor.levels, order.get(factor.key, ()), defaults[factor.key])
         for factor in factors
         if factor.key in compared
     }
@@ -83,7 +83,7 @@ def _value(key: str, settings: Mapping[str, Any]) -> Hashable:
     if dot and section in PARTS and settings.get(section) == "none":
         return ABSENT  # drop.place of drop=none
     # A run of an older version lacks the settings that are new: it had what is now their default.
-    return level(settings.get(key, shared().get(key, ABSENT)))
+    return level(settings.get(key, shared_defaults().get(key, ABSENT)))
 
 
 def _constants(configs: Sequence[Config]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _constants(configs: Sequence[Config]) -> dict[str, Any]:
         if key != "seed"
         and key not in _NO_MATTER
         and all(key in each and each[key] == value for each in settings)
-        and (_is_always_said(key) or value != usual(key, first))
+        and (_is_always_said(key) or value != default_value(key, first))
     }
 
 
@@ -149,7 +149,7 @@ def _factor(key: str, values: Columns, found: Dependence, typed: Sequence[str], 
         for other, leader in found.leader.items()
         if leader == key
     }
-    return Factor(key, arranged(key, set(values[key]), typed, usual), follows)
+    return Factor(key, ordered_levels(key, set(values[key]), typed, usual), follows)
 
 
 def _together(keys: Sequence[str], values: Columns, count: int) -> list[Arm]:

@@ -11,8 +11,8 @@ from dlzoo.comparison.confounding import confounding
 from dlzoo.comparison.design import Arm, Design, Factor
 from dlzoo.comparison.finding import Finding, by_level, listed
 from dlzoo.comparison.levels import ABSENT, is_number, present
-from dlzoo.comparison.records import Record, has_validation, of_data, of_environment, of_failures, of_length
-from dlzoo.runs.differences import Config, said
+from dlzoo.comparison.records import Record, check_data, check_environment, check_failures, check_length, has_validation
+from dlzoo.runs.differences import Config, format_value
 
 if TYPE_CHECKING:
     from dlzoo.comparison.statistics import Effect
@@ -38,10 +38,10 @@ def findings(configs: Sequence[Config], design: Design, records: Sequence[Record
         *_repeated(design),
     ]
     if records is not None:
-        found += of_failures(design, records)
-        found += of_data(configs, records)
-        found += of_length(configs, design, records)
-        found += of_environment(design, records)
+        found += check_failures(design, records)
+        found += check_data(configs, records)
+        found += check_length(configs, design, records)
+        found += check_environment(design, records)
     return sorted(dict.fromkeys(found), key=lambda finding: finding.kind in MILD)
 
 
@@ -79,9 +79,11 @@ def _unmatched(design: Design) -> list[Finding]:
         against = design.baseline[factor.key]
         alone = [at for at in present(factor.levels) if at != against and (factor.key, at) not in met]
         if alone:
-            names = " and ".join(f"{factor.key}={said(at)}" for at in alone)
+            names = " and ".join(f"{factor.key}={format_value(at)}" for at in alone)
             others = " and ".join(other.key for other in design.factors if other is not factor)
-            text = f"{names} cannot be held against {factor.key}={said(against)}: no runs have the same {others}"
+            text = (
+                f"{names} cannot be held against {factor.key}={format_value(against)}: no runs have the same {others}"
+            )
             found.append(Finding("confounded", f"{text}; train both with the same"))
     return found
 
@@ -126,8 +128,8 @@ def _rate(configs: Sequence[Config], design: Design) -> list[Finding]:
     if not equal:
         return []
     text = (
-        f"the learning rate ({listed(map(said, equal))}) is the same for all batch sizes, and suits one at most;"
-        " say optimizer.lr_reference_batch=N, with the batch size N that it was found for"
+        f"the learning rate ({listed(map(format_value, equal))}) is the same for all batch sizes, and suits at most"
+        " one; set optimizer.lr_reference_batch=N, with the batch size N that it was found for"
     )
     return [Finding("learning rate", text)]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dlzoo.runs.differences import said
+from dlzoo.runs.differences import format_value
 
 #: Items of a list in a sentence.
 _MOST = 6
@@ -22,7 +22,9 @@ class Finding:
 
 def by_level(factor: str, values: Mapping[Any, Iterable[Any]]) -> str:
     """ "0.1 with norm=bn, 0.05 with norm=gn"."""
-    return listed(f"{' or '.join(map(said, each))} with {factor}={said(at)}" for at, each in values.items())
+    return listed(
+        f"{' or '.join(map(format_value, each))} with {factor}={format_value(at)}" for at, each in values.items()
+    )
 
 
 def listed(items: Iterable[str]) -> str:

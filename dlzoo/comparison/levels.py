@@ -8,7 +8,7 @@ from typing import Any
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.runs.differences import said
+from dlzoo.runs.differences import format_value
 
 
 class Absent(Enum):
@@ -41,7 +41,7 @@ def present(levels: Iterable[Hashable]) -> list[Hashable]:
     return [each for each in levels if each is not ABSENT]
 
 
-def arranged(key: str, levels: Iterable[Hashable], typed: Sequence[str], usual: Hashable) -> tuple[Hashable, ...]:
+def ordered_levels(key: str, levels: Iterable[Hashable], typed: Sequence[str], usual: Hashable) -> tuple[Hashable, ...]:
     """Numbers by size; words as they were typed, else the usual one first and the others by the alphabet.
 
     Args:
@@ -53,31 +53,31 @@ def arranged(key: str, levels: Iterable[Hashable], typed: Sequence[str], usual: 
     levels = sorted(levels, key=_by_size_and_name)
     values = present(levels)
     if not all(map(is_number, values)):
-        first = favourite(key, values, typed, usual)
+        first = reference_level(key, values, typed, usual)
         places = {word: place for place, word in enumerate(typed)}
-        values.sort(key=lambda each: (places.get(said(each), len(places)), each != first))
+        values.sort(key=lambda each: (places.get(format_value(each), len(places)), each != first))
     return (*values, *(each for each in levels if each is ABSENT))
 
 
-def favourite(key: str, levels: Sequence[Hashable], typed: Sequence[str], usual: Hashable) -> Hashable:
+def reference_level(key: str, levels: Sequence[Hashable], typed: Sequence[str], usual: Hashable) -> Hashable:
     """The level that the others are held against where nobody says which: typed first, the default, off, the first."""
     values = present(levels)
     neutral = REGISTRIES[key].neutral if key in REGISTRIES else None
-    first = [each for each in values if typed and said(each) == typed[0]]
+    first = [each for each in values if typed and format_value(each) == typed[0]]
     known = [each for wanted in (usual, neutral, *_NEUTRAL) for each in values if each == wanted]
     return [*first, *known, *values][0]
 
 
-def asked(key: str, word: str, levels: Sequence[Hashable]) -> Hashable:
+def find_level(key: str, word: str, levels: Sequence[Hashable]) -> Hashable:
     """The level that somebody typed.
 
     Raises:
         UserError: if no run has it.
     """
     for each in present(levels):
-        if said(each) == "".join(word.split()) or (is_number(each) and each == _number(word)):
+        if format_value(each) == "".join(word.split()) or (is_number(each) and each == _number(word)):
             return each
-    there = ", ".join(map(said, present(levels)))
+    there = ", ".join(map(format_value, present(levels)))
     raise UserError(f"baseline {key}={word}: no run has it; there is {there}")
 
 
@@ -89,4 +89,4 @@ def _number(word: str) -> float | None:
 
 
 def _by_size_and_name(value: Hashable) -> tuple[bool, Any, str]:
-    return (False, value, "") if is_number(value) else (True, 0, said(value))
+    return (False, value, "") if is_number(value) else (True, 0, format_value(value))

@@ -35,7 +35,7 @@ def has_validation(config: Config, record: Record) -> bool:
     return "val" in sizes if isinstance(sizes, Mapping) else config["data"]["val_fraction"] > 0
 
 
-def of_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
+def check_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
     """Arms of which runs failed, and were not made again: what is left is no fair sample."""
     lost, empty = [], []
     for arm, runs in design.arms.items():
@@ -55,7 +55,7 @@ def of_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
     return [Finding("lost", "; ".join(found))] if found else []
 
 
-def of_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Finding]:
+def check_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Finding]:
     """Data that is not the same though its settings are: files that were changed, or another machine's."""
     found: dict[tuple[tuple[str, Any], ...], set[str]] = {}
     for config, record in zip(configs, records, strict=True):
@@ -73,16 +73,16 @@ def of_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Findin
     ]
 
 
-def of_environment(design: Design, records: Sequence[Record]) -> list[Finding]:
+def check_environment(design: Design, records: Sequence[Record]) -> list[Finding]:
     """Versions, devices and commits that are not the same for all runs that were carried out."""
     meant = {key for factor in design.factors for key in (factor.key, *factor.follows)}.union(design.joint)
     facts = {
-        name: [_told(record.get(name)) for record in records]
+        name: [_as_text(record.get(name)) for record in records]
         for name, settings in _ENVIRONMENT.items()
         if not meant.intersection(settings)
     }
     versions = [_versions(record) for record in records]
-    facts |= {name: [_told(each.get(name)) for each in versions] for name in dict.fromkeys(chain(*versions))}
+    facts |= {name: [_as_text(each.get(name)) for each in versions] for name in dict.fromkeys(chain(*versions))}
     arm_of = {place: arm for arm, runs in design.arms.items() for places in runs.values() for place in places}
     arms = [arm_of[place] for place in range(len(records))]
     found = [each for name, values in facts.items() if (each := _uneven(name, values, arms, design))]
@@ -98,7 +98,7 @@ def _versions(record: Record) -> Mapping[str, Any]:
     return versions if isinstance(versions, Mapping) else {}
 
 
-def _told(fact: Any) -> str | None:
+def _as_text(fact: Any) -> str | None:
     """A fact in words: a record may hold anything."""
     return None if fact is None else str(fact)
 
@@ -118,7 +118,7 @@ def _uneven(name: str, values: Sequence[str | None], arms: Sequence[Arm], design
     return Finding("environment", f"{name} is not the same for all runs{what}: {there}; train all of them with one")
 
 
-def of_length(configs: Sequence[Config], design: Design, records: Sequence[Record]) -> list[Finding]:
+def check_length(configs: Sequence[Config], design: Design, records: Sequence[Record]) -> list[Finding]:
     """Trainings that early stopping ended after numbers of steps that depend on what is compared."""
     stopped = {
         place: record["steps"]

@@ -58,12 +58,12 @@ def _differ(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
     return any(each.get(key, _NOT_THERE) != settings[0].get(key, _NOT_THERE) for each in settings)
 
 
-def said(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as it would be typed."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(said, value))}]"
+        return f"[{','.join(map(format_value, value))}]"
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

@@ -29,28 +29,28 @@ _AFTER_TRAINING = tuple(choice for choice, registry in REGISTRIES.items() if reg
 _RELIED_ON = ("data_fingerprint", "threads", "ranks", "wall_seconds", "init_from")
 
 
-def elders(runs: Iterable[tuple[Path, Config]]) -> dict[Path, Path]:
+def source_runs(runs: Iterable[tuple[Path, Config]]) -> dict[Path, Path]:
     """Run -> the first of `runs` that trains the same network, of each run but those first ones."""
     first: dict[str, Path] = {}
     found = {}
     for path, config in runs:
         if _validation_decides(config):
             continue
-        elder = first.setdefault(_training(config), path)
+        elder = first.setdefault(_training_key(config), path)
         if elder != path:
             found[path] = elder
     return found
 
 
-def point_to(elder: Path, run: Path) -> None:
+def set_source(elder: Path, run: Path) -> None:
     """Let a run that has not begun take the training of another in the same folder."""
     heir = RunDir(run)
     if not heir.has_begun():
         heir.update(trained_by=elder.name)
 
 
-def take_training(run: RunDir) -> None:
-    """Copy what `point_to` promised: what checkpoints rely on, the log, and the checkpoints, the last one last.
+def copy_training(run: RunDir) -> None:
+    """Copy what `set_source` promised: what checkpoints rely on, the log, and the checkpoints, the last one last.
 
     Not what the elder's validation said, which saw other answers. A run that was killed in the middle of it begins it
     anew.
@@ -61,10 +61,10 @@ def take_training(run: RunDir) -> None:
     with suppress(UserError):
         elder = RunDir.open(run.path.parent / record["trained_by"])
         trained = elder.read()
-        same = trained["state"] == "finished" and _training(trained["config"]) == _training(record["config"])
+        same = trained["state"] == "finished" and _training_key(trained["config"]) == _training_key(record["config"])
         if same and elder.last_checkpoint.exists():
             run.update(**{key: trained[key] for key in _RELIED_ON if key in trained}, training_taken=True)
-            write_atomically(run.metrics_file, "".join(_of_training(read_metrics(elder.metrics_file))))
+            write_atomically(run.metrics_file, "".join(_training_records(read_metrics(elder.metrics_file))))
             own = {elder.best_checkpoint: run.best_checkpoint, elder.last_checkpoint: run.last_checkpoint}
             for source, target in own.items():
                 if source.exists():
@@ -73,7 +73,7 @@ def take_training(run: RunDir) -> None:
                     part.replace(target)
 
 
-def _of_training(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _training_records(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     """The lines of a log, without what was measured on other data than that of the training."""
     for record in records:
         if any(name.startswith("train/") for name in record):
@@ -87,7 +87,7 @@ def _validation_decides(config: Config) -> bool:
     return trainer["select"] != "last" or trainer["early_stopping"] is not None or follows
 
 
-def _training(config: Config) -> str:
+def _training_key(config: Config) -> str:
     """What decides a training, as one word."""
     return json.dumps(
         {key: value for key, value in config.items() if key not in (*_AFTER_TRAINING, "run_dir")}, sort_keys=True

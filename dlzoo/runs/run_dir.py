@@ -70,11 +70,11 @@ class RunDir:
                 aside.path.mkdir()
                 aside._fill(config)
                 if os.path.lexists(path):
-                    raise UserError(_taken(path))
+                    raise UserError(_occupied(path))
                 aside.path.rename(path)
         except OSError as error:
             if path.is_dir() and any(path.iterdir()):  # another process was faster
-                raise UserError(_taken(path)) from error
+                raise UserError(_occupied(path)) from error
             raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
         return cls(path)
 
@@ -287,7 +287,7 @@ def strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _taken(path: Path) -> str:
+def _occupied(path: Path) -> str:
     try:
         state = RunDir.open(path).read()["state"]
     except UserError:

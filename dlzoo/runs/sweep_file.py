@@ -1,4 +1,4 @@
-"""sweep.json, beside the runs of a sweep: what was asked for, in words, for whoever looks at the runs afterwards."""
+"""sweep.json, beside the runs of a sweep: what was requested, in words, for whoever looks at the runs afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "sweep.json"
 
 @dataclass(frozen=True)
 class SweepFile:
-    """What was asked for.
+    """What was requested.
 
     Args:
         lines: the shell lines that made the runs, the first one first.
@@ -32,17 +32,19 @@ class SweepFile:
     expected: str | None = None
 
 
-def write(folder: Path, asked: SweepFile) -> None:
-    """Write down what is asked for now, beside what earlier sweeps asked for that have runs in the folder."""
+def write(folder: Path, request: SweepFile) -> None:
+    """Write down what is requested now, beside what earlier sweeps requested that have runs in the folder."""
     before = read(folder)
-    order = {key: _joined(before.order.get(key, []), asked.order.get(key, [])) for key in before.order | asked.order}
-    said = {key: value for key, value in asdict(asked).items() if value not in (None, [])}
-    both = asdict(before) | said | {"lines": _joined(before.lines, asked.lines), "order": order}
+    order = {
+        key: _joined(before.order.get(key, []), request.order.get(key, [])) for key in before.order | request.order
+    }
+    said = {key: value for key, value in asdict(request).items() if value not in (None, [])}
+    both = asdict(before) | said | {"lines": _joined(before.lines, request.lines), "order": order}
     write_atomically(folder / NAME, json.dumps(both, indent=1) + "\n")
 
 
 def read(folder: Path) -> SweepFile:
-    """What was asked for; nothing where no file is, or none that can be read: the runs speak for themselves."""
+    """What was requested; nothing where no file is, or none that can be read: the runs speak for themselves."""
     try:
         content = json.loads((folder / NAME).read_text())
         if not _is_whole(content):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dlzoo.core.errors import UserError
-from dlzoo.runs.differences import differing, flat, said
+from dlzoo.runs.differences import differing, flat, format_value
 from dlzoo.runs.run_dir import RunDir
 
 _STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
@@ -160,7 +160,7 @@ def _cells(row: Row, keys: Sequence[str]) -> list[str]:
     done, total = row.steps
     settings = flat(row.record["config"])
     facts = [row.word, f"{done / total:.0%}" if total else "", row.metric, row.age]
-    return [*facts, *(said(settings[key]) if key in settings else "" for key in keys)]
+    return [*facts, *(format_value(settings[key]) if key in settings else "" for key in keys)]
 
 
 def _latest(file: Path) -> dict[str, float]:

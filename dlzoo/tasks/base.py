@@ -105,7 +105,7 @@ class TaskSpec(ABC):
     #: Name of a data set that serves other tasks -> what makes a data set for this one of it.
     adapts: ClassVar[Mapping[str, Callable[[Any], DataSet]]] = {}
 
-    def adapted(self, data: str, found: DataSet) -> DataSet:
+    def adapt(self, data: str, found: DataSet) -> DataSet:
         """The data set `found`, which is called `data`, with labels for this task."""
         return found if found.task == self.name else self.adapts[data](found)
 
@@ -183,7 +183,7 @@ class TaskSpec(ABC):
         """The targets of a run in words, from its run.json: "10 classes"."""
         return f"predicts {', '.join(record['classes'])}"
 
-    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+    def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
         """An image (H, W, C) uint8 with its target, drawn into it or as a few words; `mixed`: as a training sees it."""
         return pixels, ""
 
@@ -221,7 +221,7 @@ class TaskSpec(ABC):
         raise NotImplementedError
 
 
-def tried(section: Config, loss_fn: nn.Module, input: Tensor, target: Tensor, what: str) -> None:
+def check_loss(section: Config, loss_fn: nn.Module, input: Tensor, target: Tensor, what: str) -> None:
     """Call a loss once, on what stands for the data.
 
     Args:

@@ -17,7 +17,7 @@ from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
 from dlzoo.data.storage.decode import read_picture
 from dlzoo.data.transforms.test_time import views
-from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, tried
+from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ class ClassificationSpec(TaskSpec):
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
         target = torch.eye(count) if _mixing(config) else torch.arange(count)
-        tried(config["loss"], loss, torch.zeros(count, count), target, f"{count} classes")
+        check_loss(config["loss"], loss, torch.zeros(count, count), target, f"{count} classes")
         return loss
 
     def module(self, pieces: Pieces, config: Config, data: Splits) -> ClassificationModule:
@@ -67,7 +67,7 @@ class ClassificationSpec(TaskSpec):
 
         return ClassificationModule(**vars(pieces), num_classes=len(data.classes))
 
-    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+    def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
         """The class of an image as it is; of a mixture the classes and their shares."""
         if label.dim() == 0:
             return pixels, "" if mixed else classes[int(label)]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.boxes.objects import Matches
+from dlzoo.boxes.objects import MatchedTargets
 
 
 class Terms(NamedTuple):
@@ -26,7 +26,7 @@ def is_independent(class_loss: nn.Module) -> bool:
 
 
 class DetectionLoss(nn.Module):
-    """Matches of each stage -> Terms: sums over all rows, weighted, divided by the number of objects matched.
+    """MatchedTargets of each stage -> Terms: sums over all rows, weighted, divided by the number of objects matched.
 
     Args:
         box_loss: an entry of BOX_LOSSES.
@@ -43,11 +43,11 @@ class DetectionLoss(nn.Module):
         self.box_loss, self.class_loss = box_loss, class_loss
         self.on_offsets, self.weight = on_offsets, weight
 
-    def forward(self, stages: Sequence[Matches]) -> Terms:
+    def forward(self, stages: Sequence[MatchedTargets]) -> Terms:
         terms = [self._of(stage) for stage in stages]
         return Terms(*(torch.stack(column).sum() for column in zip(*terms, strict=True)))
 
-    def _of(self, stage: Matches) -> Terms:
+    def _of(self, stage: MatchedTargets) -> Terms:
         given, wanted = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
         # Not only its loss: what a row of no weight says must not have a gradient that is no number.
         given = torch.where(stage.box_weights[:, None] > 0, given, wanted)
@@ -58,7 +58,7 @@ class DetectionLoss(nn.Module):
         )
         return Terms(self.weight * boxes / stage.matched, classes / stage.matched, objectness / stage.matched)
 
-    def _classes(self, stage: Matches) -> Tensor:
+    def _classes(self, stage: MatchedTargets) -> Tensor:
         """(Q,)."""
         if not len(stage.classes):
             return stage.class_weights

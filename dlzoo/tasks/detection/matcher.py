@@ -30,7 +30,7 @@ class Assignment(NamedTuple):
     negative: Tensor
 
 
-def assign(priors: Tensor, labels: Tensor, *, low: float, high: float, rescue: Rescue = "none") -> Assignment:
+def match_anchors(priors: Tensor, labels: Tensor, *, low: float, high: float, rescue: Rescue = "none") -> Assignment:
     """Give priors (A, 4), or (N, A, 4), the object of labels (N, M, 6) that they overlap most.
 
     A prior is positive from an IoU of `high`, negative below one of `low`. rescue=one: the best prior of each object is

@@ -19,17 +19,17 @@ from torch import Tensor
 from dlzoo.boxes.objects import objects
 from dlzoo.metrics.plots import QUIET, TRAIN, VAL, quiet
 from dlzoo.tasks.detection.metrics.average_precision import Curve
-from dlzoo.tasks.detection.metrics.error_types import ENOUGH, KINDS, SURE, TOUCHING
+from dlzoo.tasks.detection.metrics.error_types import BACKGROUND_IOU, KINDS, MATCH_IOU, MIN_SCORE
 
 #: More classes than this have no colours of their own in a plot of curves.
 _READABLE = 20
 #: What an error is, below its name.
 _MEANING = {
-    "classification": f"IoU ≥ {ENOUGH}, wrong class",
-    "localisation": f"IoU {TOUCHING} to {ENOUGH}, right class",
-    "both": f"IoU {TOUCHING} to {ENOUGH}, wrong class",
+    "classification": f"IoU ≥ {MATCH_IOU}, wrong class",
+    "localisation": f"IoU {BACKGROUND_IOU} to {MATCH_IOU}, right class",
+    "both": f"IoU {BACKGROUND_IOU} to {MATCH_IOU}, wrong class",
     "duplicate": "found before",
-    "background": f"IoU ≤ {TOUCHING} with everything",
+    "background": f"IoU ≤ {BACKGROUND_IOU} with everything",
     "missed": "object not found, nor nearly",
 }
 #: The longer side, in pixels, that a small picture is enlarged to for `drawn`, nearly.
@@ -60,7 +60,7 @@ def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[st
             style = "-" if place % 20 < 10 else "--"
             axes.plot(recalls, line, style, color=_colour(place % 10), label=f"{ap:.3f}  {classes[place]}")
     axes.set(xlabel="recall", ylabel="greatest precision with this recall or more", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title(f"precision and recall on the test split, IoU ≥ {ENOUGH}")
+    axes.set_title(f"precision and recall on the test split, IoU ≥ {MATCH_IOU}")
     if there:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, title="AP")
     quiet(axes)
@@ -76,7 +76,7 @@ def error_types(metrics: Mapping[str, float]) -> Figure:
     axes.bar_label(bars, fmt="{:.2f}", padding=3)
     axes.set_yticks(range(len(KINDS)), [f"{kind}\n{_MEANING[kind]}" for kind in KINDS], fontsize=8)
     axes.invert_yaxis()
-    title = f"errors on the test split, of detections with a score of {SURE} or more"
+    title = f"errors on the test split, of detections with a score of {MIN_SCORE} or more"
     axes.set(xlabel="in a picture", xlim=(0, 1.12 * max(*counts, 0.01)))
     figure.suptitle(title, fontsize="medium")
     _bars_only(axes)
@@ -94,7 +94,7 @@ def class_precisions(
     axes.set_yticks(range(len(there)), [f"{classes[place]} ({counts[place]})" for _, place in there], fontsize=8)
     for height, (ap, _) in enumerate(there):
         axes.text(1.01, height, f"{ap:.3f}", fontsize=8, va="center")
-    title = f"AP of classes (objects) of the test split, IoU ≥ {ENOUGH}"
+    title = f"AP of classes (objects) of the test split, IoU ≥ {MATCH_IOU}"
     if there:
         mean = float(np.mean([ap for ap, _ in there]))
         axes.axvline(mean, color=VAL, linestyle="--")
@@ -128,12 +128,14 @@ def predictions(
             for x1, y1, x2, y2 in said.boxes[said.there].tolist():
                 axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="black", linewidth=1.6))
                 axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="white", linewidth=1, linestyle=(0, (4, 4))))
-        _draw(axes, found[found[:, 4] >= SURE], classes, letters=7)
-    figure.suptitle(f"detections with a score of {SURE} or more" + (", objects dashed" if labels is not None else ""))
+        _draw(axes, found[found[:, 4] >= MIN_SCORE], classes, letters=7)
+    figure.suptitle(
+        f"detections with a score of {MIN_SCORE} or more" + (", objects dashed" if labels is not None else "")
+    )
     return figure
 
 
-def drawn(image: NDArray[np.uint8], detections: Tensor, classes: Sequence[str]) -> Image.Image:
+def draw_detections(image: NDArray[np.uint8], detections: Tensor, classes: Sequence[str]) -> Image.Image:
     """The picture (H, W, 3) with boxes, names and scores of detections (D, 6); a small one is enlarged first."""
     height, width = image.shape[:2]
     times = max(1, round(_LONG / max(height, width)))

@@ -14,7 +14,7 @@ from dlzoo.data.transforms.letterbox import Fit, original
 
 
 @torch.no_grad()
-def detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, settings: NmsSettings) -> Tensor:
+def select_detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, settings: NmsSettings) -> Tensor:
     """The best boxes of each image, best first: (N, settings.detections, 6) x1, y1, x2, y2, score, class; else zeros.
 
     Args:
@@ -43,7 +43,7 @@ def _at(boxes: Tensor, places: Tensor) -> Tensor:
     return boxes.gather(1, places[..., None].expand(-1, -1, 4))
 
 
-def described(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+def describe_detections(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Detections (D, 6) of one image as {"name", "score", "box"}; rows of score 0 are none."""
     return [
         {"name": classes[int(index)], "score": round(score, 4), "box": [round(side, 2) for side in box]}

@@ -17,10 +17,10 @@ from dlzoo.core.registries import NMS
 from dlzoo.data.transforms.letterbox import fitted_picture, open_picture
 from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Prediction
-from dlzoo.tasks.detection.metrics.error_types import SURE
+from dlzoo.tasks.detection.metrics.error_types import MIN_SCORE
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.plots import drawn
-from dlzoo.tasks.detection.postprocess import described, detections, in_original
+from dlzoo.tasks.detection.plots import draw_detections
+from dlzoo.tasks.detection.postprocess import describe_detections, in_original, select_detections
 
 #: The file of all that was found.
 _ALL = "predictions.json"
@@ -48,13 +48,13 @@ def predict_objects(request: Prediction) -> list[Answer]:
         picture = open_picture(Path(file))
         pixels = torch.from_numpy(fitted_picture(picture, side, fit).copy()).permute(2, 0, 1)[None]
         candidates = detector.candidates(detector(request.normalise(pixels)))
-        found = detections(*candidates, suppress=suppress, settings=settings)
+        found = select_detections(*candidates, suppress=suppress, settings=settings)
         (rows,) = in_original(found, torch.tensor([picture.size]), side, fit)
         path = _draw(picture, rows, classes, out / name)
-        answers.append({"file": file, "objects": described(rows, classes), "picture": path})
+        answers.append({"file": file, "objects": describe_detections(rows, classes), "picture": path})
     with _written(out / _ALL):
         write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
-    return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= SURE]} for answer in answers]
+    return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= MIN_SCORE]} for answer in answers]
 
 
 def _names(files: Sequence[str]) -> list[str]:
@@ -85,7 +85,7 @@ def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], path: Path
     """Draw what is likely on a copy of the picture; where that lies."""
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        drawn(np.asarray(picture), rows[rows[:, 4] >= SURE], classes).save(path)
+        draw_detections(np.asarray(picture), rows[rows[:, 4] >= MIN_SCORE], classes).save(path)
     return str(path)
 
 

@@ -27,7 +27,7 @@ from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested
 from dlzoo.tasks.detection.losses import DetectionLoss, is_independent
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.postprocess import described, detections
+from dlzoo.tasks.detection.postprocess import describe_detections, select_detections
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
 
@@ -117,7 +117,7 @@ class DetectionSpec(TaskSpec):
         settings, suppress = NMS.from_section(config["nms"])
         return DetectionModule(
             **vars(pieces),
-            suppress=partial(detections, suppress=suppress, settings=settings),
+            suppress=partial(select_detections, suppress=suppress, settings=settings),
             num_classes=len(data.classes),
             fit=data.source.facts()["fit"],
         )
@@ -142,13 +142,13 @@ class DetectionSpec(TaskSpec):
     def recorded_arguments(self, record: Record) -> dict[str, Any]:
         return {"softmax_classes": record["exclusive"]}
 
-    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+    def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
         """The image with its objects (M, 6) drawn."""
-        from dlzoo.tasks.detection.plots import drawn
+        from dlzoo.tasks.detection.plots import draw_detections
 
         there = label[label[:, 4] >= 0]
         sure = torch.cat([there[:, :4], torch.ones(len(there), 1), there[:, 4:5]], 1)
-        return torch.from_numpy(np.asarray(drawn(pixels.numpy(), sure, classes)).copy()), ""
+        return torch.from_numpy(np.asarray(draw_detections(pixels.numpy(), sure, classes)).copy()), ""
 
     def describe(self, record: Record) -> str:
         count = len(record["classes"])
@@ -163,7 +163,7 @@ class DetectionSpec(TaskSpec):
     def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:
         """The numbers, every box by the number of its image in the test split, and plots of them."""
         found, classes = _evaluation(tested).rows[0], tested.data.classes
-        every = [{"image": place, "objects": described(rows, classes)} for place, rows in enumerate(found)]
+        every = [{"image": place, "objects": describe_detections(rows, classes)} for place, rows in enumerate(found)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "metrics.json", json.dumps(dict(metrics), indent=1) + "\n")

@@ -30,7 +30,7 @@ class Assigned(NamedTuple):
 
 
 def assign(
-    found: Objects, sides: Sequence[Sequence[int]], strides: Sequence[int], anchors: Tensor, *, also: float | None
+    found: Objects, sides: Sequence[Sequence[int]], strides: Sequence[int], anchors: Tensor, *, extra_iou: float | None
 ) -> Assigned:
     """Slots for objects, but not for difficult ones, in maps of `sides` (height, width) with `anchors` (maps, A, 2).
 
@@ -44,11 +44,11 @@ def assign(
     fits = iou(shapes, F.pad(anchors.flatten(0, 1), (2, 0)))
     count = anchors.shape[1] * sum(height * width for height, width in sides)
     best, got, taken = _best_free(slots, fits, there, count)
-    if also is None:
+    if extra_iou is None:
         return Assigned(best, got)
     rows = torch.arange(boxes.shape[1], device=boxes.device)[:, None].expand_as(slots[0])
     nobody = torch.full_like(taken, boxes.shape[1], dtype=torch.int64)
-    wishes = rows.where(there[..., None] & (fits > also), boxes.shape[1])
+    wishes = rows.where(there[..., None] & (fits > extra_iou), boxes.shape[1])
     first = nobody.scatter_reduce(1, slots.flatten(1), wishes.flatten(1), "amin")
     free = _at(taken, slots) == 0
     return Assigned(slots, (got & (slots == best)) | (free & (_at(first, slots) == rows)))

@@ -57,7 +57,7 @@ def grid(sides: Sequence[Sequence[int]], strides: Sequence[int], anchors: Tensor
 
 
 @dataclass(frozen=True)
-class Coding:
+class BoxCoder:
     """Four numbers of the network <-> a box.
 
     The centre is cell + s sigmoid(t) - (s - 1) / 2 in units of cells, s = `grid_scale`: above 1 a centre reaches the

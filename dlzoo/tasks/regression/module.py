@@ -16,16 +16,16 @@ class Standardise(nn.Module):
     """Numbers (N, D) to numbers of mean 0 and deviation 1, by what the training part says of them; and back.
 
     Targets are float64: years and identifiers differ by less than float32 can hold. A target that is constant keeps its
-    unit; so do all of them if they are corners of boxes (`as_they_are`), which mean nothing one by one. A module, so
+    unit; so do all of them if they are corners of boxes (`identity`), which mean nothing one by one. A module, so
     that a checkpoint knows it.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, targets: Tensor, *, as_they_are: bool = False) -> None:
+    def __init__(self, targets: Tensor, *, identity: bool = False) -> None:
         super().__init__()
-        targets = torch.zeros_like(targets) if as_they_are else targets
+        targets = torch.zeros_like(targets) if identity else targets
         deviation = targets.double().std(0, correction=0)
         self.register_buffer("mean", targets.double().mean(0))
         self.register_buffer("deviation", torch.where(deviation > 0, deviation, 1.0))
@@ -33,7 +33,7 @@ class Standardise(nn.Module):
     def forward(self, targets: Tensor) -> Tensor:
         return ((targets - self.mean) / self.deviation).float()
 
-    def back(self, numbers: Tensor) -> Tensor:
+    def inverse(self, numbers: Tensor) -> Tensor:
         """Standardised numbers in the unit of the targets, float64."""
         return numbers.double() * self.deviation + self.mean
 
@@ -53,13 +53,13 @@ class RegressionModule(TaskModule):
 
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
         numbers = self.network(batch.images).float()
-        error = (self.standardise.back(numbers.detach()) - batch.labels).abs().mean()
+        error = (self.standardise.inverse(numbers.detach()) - batch.labels).abs().mean()
         return self.loss_fn(numbers, self.standardise(batch.labels)), (error,)
 
     def evaluation(self, *, details: bool) -> RegressionEvaluation:
         return RegressionEvaluation(self.loss_fn, details=details)
 
     def evaluate(self, batch: Batch, evaluation: RegressionEvaluation) -> None:
-        numbers = self.standardise.back(self.predictions(batch))
+        numbers = self.standardise.inverse(self.predictions(batch))
         evaluation.add_loss(self.standardise(numbers), self.standardise(batch.labels))
         evaluation.update(numbers, batch.labels, batch.indices)

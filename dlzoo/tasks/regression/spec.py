@@ -13,7 +13,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.tasks.base import Config, Pieces, TaskSpec, Tested, tried
+from dlzoo.tasks.base import Config, Pieces, TaskSpec, Tested, check_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,14 +52,14 @@ class RegressionSpec(TaskSpec):
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
-        tried(config["loss"], loss, torch.zeros(count, count), torch.eye(count), f"{count} classes")
+        check_loss(config["loss"], loss, torch.zeros(count, count), torch.eye(count), f"{count} classes")
         return loss
 
     def module(self, pieces: Pieces, config: Config, data: Splits) -> RegressionModule:
         from dlzoo.tasks.regression.module import RegressionModule, Standardise
 
         boxes = index.marks("data", config["data"]["name"]).target == "boxes"
-        standardise = Standardise(data.train.labels, as_they_are=boxes)
+        standardise = Standardise(data.train.labels, identity=boxes)
         return RegressionModule(**vars(pieces), standardise=standardise)
 
     def plots(self, tested: Tested) -> dict[str, Figure]:

@@ -94,9 +94,9 @@ def box_set(
         UserError: for the first bad picture or annotation, with file and line, or of `on_bad` skip for a split without
             pictures or objects.
     """
-    samples, problems = _looked_at(parts, on_bad)
+    samples, problems = _check_all(parts, on_bad)
     if on_bad == "skip":
-        problems += _without_unreadable(samples, root, cache, key)
+        problems += _drop_unreadable(samples, root, cache, key)
     if problems:
         warnings.warn(f"{len(problems)} bad picture(s) left out, the first: {problems[0]}", Remark, stacklevel=2)
     for part, found in samples.items():
@@ -108,11 +108,11 @@ def box_set(
     return BoxSet(train, test, tuple(classes), val, fit, len(problems), difficult)
 
 
-def _looked_at(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[dict[str, list[_Sample]], list[str]]:
+def _check_all(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[dict[str, list[_Sample]], list[str]]:
     """The good pictures of each part, and what is wrong with the others."""
     samples, problems = {part: [] for part in parts}, []
     work = [(part, annotate) for part, readers in parts.items() for annotate in readers]
-    for (part, _), found in zip(work, progress(_attempt, [annotate for _, annotate in work], "checking"), strict=True):
+    for (part, _), found in zip(work, progress(_check, [annotate for _, annotate in work], "checking"), strict=True):
         if isinstance(found, _Sample):
             samples[part].append(found)
         elif on_bad == "error":
@@ -122,7 +122,7 @@ def _looked_at(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[
     return samples, problems
 
 
-def _without_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
+def _drop_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
     """Take out of `samples` what cannot be decoded; what is wrong with each of them."""
     paths = [sample.path for found in samples.values() for sample in found]
     bad = {paths[index]: problem for index, problem in unreadable(root, paths, cache, key).items()}
@@ -131,7 +131,7 @@ def _without_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Ca
     return list(bad.values())
 
 
-def _attempt(annotate: Annotate) -> _Sample | UserError:
+def _check(annotate: Annotate) -> _Sample | UserError:
     try:
         annotation = annotate()
         size, as_stored = _size(annotation)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dlzoo.tasks.detection.metrics.matching import ENOUGH, Matching
+from dlzoo.tasks.detection.metrics.matching import MATCH_IOU, Matching
 
 #: Errors are counted among detections that are as sure as this.
-SURE = 0.3
+MIN_SCORE = 0.3
 #: With less overlap than this a detection has nothing to do with an object: t_b of arXiv:2008.08115.
-TOUCHING = 0.1
+BACKGROUND_IOU = 0.1
 #: The kinds of errors.
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 
@@ -32,10 +32,10 @@ def error_types(matching: Matching) -> dict[str, float]:
     same = found.classes[pairs.detections] == there.classes[pairs.objects]
     own, own_overlap = pairs.where(same).nearest(len(matching.scores))
     other, other_overlap = pairs.where(~same).nearest(len(matching.scores))
-    sure = matching.scores >= np.float32(SURE)
+    sure = matching.scores >= np.float32(MIN_SCORE)
     kinds = np.select(
-        [(own_overlap >= TOUCHING) & (own_overlap < ENOUGH), other_overlap >= ENOUGH, own_overlap >= ENOUGH,
-         other_overlap <= TOUCHING],
+        [(own_overlap >= BACKGROUND_IOU) & (own_overlap < MATCH_IOU), other_overlap >= MATCH_IOU,
+         own_overlap >= MATCH_IOU, other_overlap <= BACKGROUND_IOU],
         ["localisation", "classification", "duplicate", "background"], "both",
     )  # fmt: skip
     kinds[~sure | matching.hits | matching.ignored] = ""

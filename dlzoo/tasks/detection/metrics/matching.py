@@ -13,7 +13,7 @@ from dlzoo.boxes.iou import iou
 from dlzoo.boxes.objects import objects
 
 #: The IoU from which on a detection finds an object: VOC's minoverlap, and t_f of arXiv:2008.08115.
-ENOUGH = 0.5
+MATCH_IOU = 0.5
 #: Pairs of a detection and an object that are compared at a time.
 _PART = 1_000_000
 
@@ -86,7 +86,7 @@ def matching(detections: Tensor, labels: Tensor) -> Matching:
     pairs = _overlapping(found, there)
     same = found.classes[pairs.detections] == there.classes[pairs.objects]
     nearest, overlaps = pairs.where(same).nearest(len(scores))
-    near = overlaps >= ENOUGH
+    near = overlaps >= MATCH_IOU
     ignored = near.copy()
     ignored[near] = difficult[nearest[near]]
     claims = np.flatnonzero(near & ~ignored)

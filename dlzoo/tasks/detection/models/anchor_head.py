@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from dlzoo.boxes.codecs import delta_decode, delta_encode
-from dlzoo.boxes.objects import Matches
+from dlzoo.boxes.objects import MatchedTargets
 from dlzoo.layers.convs import conv2d
 from dlzoo.tasks.detection.matcher import Assignment
 from dlzoo.tasks.detection.models.detector import Detector
@@ -26,7 +26,7 @@ RATIOS = (0.5, 1.0, 2.0)
 _SMALL: Fill = partial(nn.init.normal_, std=0.01)
 
 
-class Said(NamedTuple):
+class HeadOutputs(NamedTuple):
     """What the heads say of A priors.
 
     Attributes:
@@ -61,12 +61,12 @@ class OneStage(Detector):
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
         """How much the classes of each prior count: (N, A)."""
 
-    def matches(self, raw: Said, labels: Tensor) -> list[Matches]:
+    def matches(self, raw: HeadOutputs, labels: Tensor) -> list[MatchedTargets]:
         offsets, scores = raw.offsets.float(), raw.scores.float()
         found = self.assigned(raw.priors, labels)
         nothing = offsets.new_zeros(0)
         return [
-            Matches(
+            MatchedTargets(
                 boxes=delta_decode(offsets, raw.priors, self.weights).flatten(0, 1),
                 box_targets=found.boxes.flatten(0, 1),
                 offsets=offsets.flatten(0, 1),
@@ -82,7 +82,7 @@ class OneStage(Detector):
             )
         ]
 
-    def candidates(self, raw: Said) -> tuple[Tensor, Tensor]:
+    def candidates(self, raw: HeadOutputs) -> tuple[Tensor, Tensor]:
         boxes = delta_decode(raw.offsets.float(), raw.priors, self.weights)
         return boxes, probabilities(raw.scores.float(), self.num_classes, softmax_classes=self.softmax_classes)
 
@@ -92,14 +92,14 @@ def probabilities(scores: Tensor, num_classes: int, *, softmax_classes: bool) ->
     return scores.softmax(-1)[..., :num_classes] if softmax_classes else scores.sigmoid()
 
 
-def by_prior(maps: Sequence[Tensor], columns: int) -> Tensor:
+def flatten_by_anchor(maps: Sequence[Tensor], columns: int) -> Tensor:
     """Maps (N, P * columns, H, W), P priors a place -> (N, all H * W * P, columns): row by row, prior by prior."""
     rows = [level.unflatten(1, (-1, columns)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in maps]
     return torch.cat(rows, dim=1)
 
 
 def anchors(generator: AnchorGenerator, maps: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
-    """Boxes (A, 4) in pixels, in the order of `by_prior`, around the upper left corner of each cell of the maps.
+    """Boxes (A, 4) in pixels, in the order of `flatten_by_anchor`, around the upper left corner of each cell.
 
     That is where torchvision has them; the generator's own strides are wrong for maps whose sides were rounded up.
     """
@@ -109,7 +109,7 @@ def anchors(generator: AnchorGenerator, maps: Sequence[Tensor], strides: Sequenc
     return torch.cat(generator.grid_anchors(sides, steps))
 
 
-def one_width(channels: Sequence[int], width: int) -> tuple[nn.ModuleList, int]:
+def lateral_convs(channels: Sequence[int], width: int) -> tuple[nn.ModuleList, int]:
     """What brings maps of different `channels` to one width by 1x1 convolutions, and that width.
 
     It is `width`, or that of the maps where they have one already.

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dlzoo.boxes.objects import Matches
+from dlzoo.boxes.objects import MatchedTargets
 from dlzoo.models.backbone import Backbone
 
 #: What a detector asks its parts for in neck and head, and what it gets if nothing is said.
@@ -33,7 +33,7 @@ class Detector(nn.Module, ABC):
         """What the heads say: a tuple of tensors that `matches` and `candidates` understand."""
 
     @abstractmethod
-    def matches(self, raw: Any, labels: Tensor) -> list[Matches]:
+    def matches(self, raw: Any, labels: Tensor) -> list[MatchedTargets]:
         """What each stage should have said of images with the objects `labels` (N, M, 6), difficult ones left out."""
 
     @abstractmethod

@@ -11,18 +11,18 @@ from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from dlzoo.boxes.codecs import delta_decode, delta_encode
-from dlzoo.boxes.objects import Matches, objects
+from dlzoo.boxes.objects import MatchedTargets, objects
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import BelowOne, Positive, PositiveInt
 from dlzoo.layers.neck import NoNeck
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.detection.matcher import assign
-from dlzoo.tasks.detection.models.anchor_head import one_width, probabilities
+from dlzoo.tasks.detection.matcher import match_anchors
+from dlzoo.tasks.detection.models.anchor_head import lateral_convs, probabilities
 from dlzoo.tasks.detection.models.detector import PARTS, Detector
 from dlzoo.tasks.detection.models.roi import Pooling, RoiHead
-from dlzoo.tasks.detection.models.rpn import Proposed, Proposer, sample, taken, whole
+from dlzoo.tasks.detection.models.rpn import ProposalNetwork, Proposals, image_box, sample, take_rows
 
 #: Of the maps of a pyramid, and of the only map without one.
 PYRAMID, SINGLE = (4, 8, 16, 32), (16,)
@@ -35,7 +35,7 @@ class Raw(NamedTuple):
     """What the second stage needs: maps of one width, fine to coarse, the proposals, and (height, width) of images."""
 
     maps: list[Tensor]
-    proposed: Proposed
+    proposed: Proposals
     size: tuple[int, int]
 
 
@@ -71,10 +71,10 @@ class FasterRCNN(Detector):
         super().__init__()
         self.backbone, self.num_classes, self.softmax_classes = backbone, num_classes, softmax_classes
         self.neck = parts.neck(backbone.select(strides, parts))
-        self.laterals, width = one_width(self.neck.out_channels, width)
+        self.laterals, width = lateral_convs(self.neck.out_channels, width)
         self.coarser = len(sizes) > len(strides)
         proposing = [*strides, 2 * strides[-1]] if self.coarser else strides
-        self.proposer = Proposer(width, proposing, sizes, parts, proposals=proposals)
+        self.proposer = ProposalNetwork(width, proposing, sizes, parts, proposals=proposals)
         self.sampler = BalancedPositiveNegativeSampler(rois, 0.25)
         self.roi = RoiHead(
             width,
@@ -97,21 +97,21 @@ class FasterRCNN(Detector):
             self.roi(maps, list(proposed.boxes[:, : self.sampler.batch_size_per_image]), size)
         return Raw(maps, proposed, size)
 
-    def matches(self, raw: Raw, labels: Tensor) -> list[Matches]:
+    def matches(self, raw: Raw, labels: Tensor) -> list[MatchedTargets]:
         return [self.proposer.matches(raw.proposed, labels), self._inside(raw, labels)]
 
-    def _inside(self, raw: Raw, labels: Tensor) -> Matches:
+    def _inside(self, raw: Raw, labels: Tensor) -> MatchedTargets:
         """What the second stage says of a sample of the proposals, among which are the objects themselves."""
         given, allowed = _with_objects(raw, labels)
-        found = assign(given, labels, low=0.5, high=0.5)
+        found = match_anchors(given, labels, low=0.5, high=0.5)
         rows, weights = sample(self.sampler, found, allowed)
-        boxes, targets, positive = (taken(values, rows) for values in (given, found.boxes, found.positive))
-        classes = torch.where(positive, taken(found.classes, rows), self.num_classes).flatten()
+        boxes, targets, positive = (take_rows(values, rows) for values in (given, found.boxes, found.positive))
+        classes = torch.where(positive, take_rows(found.classes, rows), self.num_classes).flatten()
         scores, each = (said.float() for said in self.roi([m.float() for m in raw.maps], list(boxes), raw.size))
         own = classes.clamp(max=self.num_classes - 1)
         offsets = each.take_along_dim(own[:, None, None], 1).squeeze(1)
         boxes, targets, nothing = boxes.flatten(0, 1), targets.flatten(0, 1), offsets.new_zeros(0)
-        return Matches(
+        return MatchedTargets(
             boxes=delta_decode(offsets, boxes, WEIGHTS),
             box_targets=targets,
             offsets=offsets,
@@ -142,7 +142,7 @@ def _with_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Proposals and objects as boxes (N, P + M, 4), and which of them may be learnt from (N, P + M)."""
     boxes, _, there, difficult = objects(labels)
     taught = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
-    boxes = torch.where(taught[..., None], boxes, whole(raw.size, boxes))
+    boxes = torch.where(taught[..., None], boxes, image_box(raw.size, boxes))
     return torch.cat((raw.proposed.boxes, boxes), 1), torch.cat((raw.proposed.there, taught), 1)
 
 

@@ -15,8 +15,16 @@ from dlzoo.core.schema import Bounds, Fraction, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.detection.matcher import Assignment, assign
-from dlzoo.tasks.detection.models.anchor_head import RATIOS, OneStage, Prediction, Said, anchors, by_prior, one_width
+from dlzoo.tasks.detection.matcher import Assignment, match_anchors
+from dlzoo.tasks.detection.models.anchor_head import (
+    RATIOS,
+    HeadOutputs,
+    OneStage,
+    Prediction,
+    anchors,
+    flatten_by_anchor,
+    lateral_convs,
+)
 from dlzoo.tasks.detection.models.detector import PARTS
 
 #: Of P3 to P5, which the backbone has, and of P6 and P7.
@@ -53,7 +61,7 @@ class RetinaNet(OneStage):
         super().__init__(num_classes=num_classes, softmax_classes=softmax_classes, weights=(1.0, 1.0, 1.0, 1.0))
         self.backbone, self.thresholds = backbone, thresholds
         self.neck = parts.neck(backbone.select(STRIDES[:3], parts))
-        self.laterals, width = one_width(self.neck.out_channels, width)
+        self.laterals, width = lateral_convs(self.neck.out_channels, width)
         settings = {"stride": 2, "norm": head_norm, "act": False}
         self.p6 = ConvNormAct(width, width, 3, parts, **settings)
         self.act = parts.act()
@@ -78,20 +86,20 @@ class RetinaNet(OneStage):
             else:
                 bias.fill_(-odds)
 
-    def forward(self, images: Tensor) -> Said:
+    def forward(self, images: Tensor) -> HeadOutputs:
         maps = self.neck(self.backbone(images))
         maps = [lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)]
         maps.append(self.p6(maps[-1]))
         maps.append(self.p7(self.act(maps[-1])))
-        return Said(
-            offsets=by_prior([self.offsets(self.offset_tower(level)) for level in maps], 4),
-            scores=by_prior([self.head(self.score_tower(level)) for level in maps], self.num_scores),
+        return HeadOutputs(
+            offsets=flatten_by_anchor([self.offsets(self.offset_tower(level)) for level in maps], 4),
+            scores=flatten_by_anchor([self.head(self.score_tower(level)) for level in maps], self.num_scores),
             priors=anchors(self.generator, maps, STRIDES),
         )
 
     def assigned(self, priors: Tensor, labels: Tensor) -> Assignment:
         low, high = self.thresholds
-        return assign(priors, labels, low=low, high=high, rescue="ties")
+        return match_anchors(priors, labels, low=low, high=high, rescue="ties")
 
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
         """All that are not ignored: an easy one has a small loss (section 3)."""

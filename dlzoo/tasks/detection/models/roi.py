@@ -57,7 +57,7 @@ class RoiHead(nn.Module):
     def forward(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         if maps[0].is_meta:  # nobody can say which map a box looks at
             features = maps[0].new_empty(sum(map(len, boxes)), self.channels, SIDE, SIDE)
-            return self._answers(features)
+            return self._outputs(features)
         # When the weights are lost boxes are no numbers, and torchvision would look for pixels out of the memory.
         boxes = [each.nan_to_num() for each in boxes]
         if isinstance(self.pool, MultiScaleRoIAlign):
@@ -65,9 +65,9 @@ class RoiHead(nn.Module):
             features = self.pool(named, boxes, [size] * len(boxes))
         else:
             features = self.pool(maps[0], boxes)
-        return self._answers(features)
+        return self._outputs(features)
 
-    def _answers(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _outputs(self, features: Tensor) -> tuple[Tensor, Tensor]:
         features = self.hidden(features)
         return self.head["scores"](features), self.head["offsets"](features).unflatten(1, (self.num_scores, 4))
 

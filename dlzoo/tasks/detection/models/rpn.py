@@ -16,14 +16,14 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from dlzoo.boxes.codecs import delta_decode, delta_encode
-from dlzoo.boxes.objects import Matches
+from dlzoo.boxes.objects import MatchedTargets
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.tasks.detection.matcher import Assignment, assign
-from dlzoo.tasks.detection.models.anchor_head import RATIOS, Prediction, anchors, by_prior
+from dlzoo.tasks.detection.matcher import Assignment, match_anchors
+from dlzoo.tasks.detection.models.anchor_head import RATIOS, Prediction, anchors, flatten_by_anchor
 
 
-class Proposed(NamedTuple):
+class Proposals(NamedTuple):
     """What the first stage says of A anchors, and P proposals made of it.
 
     Attributes:
@@ -41,8 +41,8 @@ class Proposed(NamedTuple):
     there: Tensor
 
 
-class Proposer(nn.Module):
-    """Maps of one width, fine to coarse, and the images' (height, width) -> Proposed.
+class ProposalNetwork(nn.Module):
+    """Maps of one width, fine to coarse, and the images' (height, width) -> Proposals.
 
     Args:
         width: channels of the maps.
@@ -71,14 +71,14 @@ class Proposer(nn.Module):
             nms_thresh=0.7,
         )
 
-    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Proposed:
+    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Proposals:
         objectness, offsets = self.answers(maps)
         counts = [level[0].numel() for level in objectness]
-        logits, deltas = by_prior(objectness, 1).squeeze(-1), by_prior(offsets, 4)
+        logits, deltas = flatten_by_anchor(objectness, 1).squeeze(-1), flatten_by_anchor(offsets, 4)
         priors = anchors(self.network.anchor_generator, maps, self.strides)
         with torch.no_grad():
             boxes, there = self._proposals(logits.float(), delta_decode(deltas.float(), priors), size, counts)
-        return Proposed(logits, deltas, priors, boxes, there)
+        return Proposals(logits, deltas, priors, boxes, there)
 
     def _proposals(
         self, objectness: Tensor, boxes: Tensor, size: tuple[int, int], counts: list[int]
@@ -89,21 +89,21 @@ class Proposer(nn.Module):
             return boxes, torch.ones_like(boxes[..., 0], dtype=torch.bool)
         found, _ = self.network.filter_proposals(boxes, objectness, [size] * len(boxes), counts)
         most = max([len(rows) for rows in found] + [1])
-        padded = whole(size, boxes).repeat(len(boxes), most, 1)
+        padded = image_box(size, boxes).repeat(len(boxes), most, 1)
         for place, rows in zip(padded, found, strict=True):
             place[: len(rows)] = rows
         numbers = torch.arange(most, device=boxes.device)
         return padded, torch.stack([numbers < len(rows) for rows in found])
 
-    def matches(self, said: Proposed, labels: Tensor) -> Matches:
+    def matches(self, said: Proposals, labels: Tensor) -> MatchedTargets:
         """256 anchors of each image, at most half of them with an object (section 3.1.3); they have no class."""
         bounds = self.network.proposal_matcher
-        found = assign(said.anchors, labels, low=bounds.low_threshold, high=bounds.high_threshold, rescue="ties")
+        found = match_anchors(said.anchors, labels, low=bounds.low_threshold, high=bounds.high_threshold, rescue="ties")
         rows, weights = sample(self.network.fg_bg_sampler, found, torch.ones_like(found.positive))
-        offsets, priors = taken(said.offsets.float(), rows), said.anchors[rows]
-        targets, positive = taken(found.boxes, rows), taken(found.positive, rows).float()
+        offsets, priors = take_rows(said.offsets.float(), rows), said.anchors[rows]
+        targets, positive = take_rows(found.boxes, rows), take_rows(found.positive, rows).float()
         nothing = offsets.new_zeros(0)
-        return Matches(
+        return MatchedTargets(
             boxes=delta_decode(offsets, priors).flatten(0, 1),
             box_targets=targets.flatten(0, 1),
             offsets=offsets.flatten(0, 1),
@@ -112,7 +112,7 @@ class Proposer(nn.Module):
             scores=nothing[:, None],
             classes=nothing.long(),
             class_weights=nothing,
-            objectness=taken(said.objectness.float(), rows).flatten(),
+            objectness=take_rows(said.objectness.float(), rows).flatten(),
             objectness_targets=positive.flatten(),
             objectness_weights=weights.flatten(),
             matched=weights.sum().clamp(min=1),
@@ -147,12 +147,12 @@ def sample(sampler: BalancedPositiveNegativeSampler, found: Assignment, allowed:
     return rows, weights
 
 
-def taken(values: Tensor, rows: Tensor) -> Tensor:
+def take_rows(values: Tensor, rows: Tensor) -> Tensor:
     """Of values (N, A, ...) those of `rows` (N, S): (N, S, ...)."""
     return values.take_along_dim(rows.view(*rows.shape, *[1] * (values.dim() - 2)), 1)
 
 
-def whole(size: tuple[int, int], like: Tensor) -> Tensor:
+def image_box(size: tuple[int, int], like: Tensor) -> Tensor:
     """The box of all of an image of (height, width): (4,)."""
     box = like.new_zeros(4)  # filled: a list would be copied to the device, which waits for it
     box[2], box[3] = size[1], size[0]

@@ -19,8 +19,8 @@ from dlzoo.layers.conv import ConvNormAct, NormAct, needs_bias
 from dlzoo.layers.convs import conv2d
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.detection.matcher import Assignment, assign
-from dlzoo.tasks.detection.models.anchor_head import OneStage, Prediction, Said, by_prior
+from dlzoo.tasks.detection.matcher import Assignment, match_anchors
+from dlzoo.tasks.detection.models.anchor_head import HeadOutputs, OneStage, Prediction, flatten_by_anchor
 from dlzoo.tasks.detection.models.detector import PARTS
 
 #: Pixels from place to place on the maps that halve; the last two maps cover the image evenly.
@@ -61,10 +61,10 @@ class SSD(OneStage):
         self.backbone, self.iou, self.negatives = backbone, iou, negatives
         fine, coarse = backbone.select(STRIDES[:2], parts)
         self.rescale = Rescale(fine)
-        self.extra = nn.ModuleList([_fully_connected(coarse, width, parts)])
+        self.extra = nn.ModuleList([_dilated_convs(coarse, width, parts)])
         widths = [width, width // 2, width // 4, width // 4, width // 4]
         for (before, after), valid in zip(pairwise(widths), (False, False, True, True), strict=True):
-            self.extra.append(Extra(before, after, parts, valid=valid))
+            self.extra.append(ExtraLayers(before, after, parts, valid=valid))
         self.neck = parts.neck([fine, *widths[:3]])
         channels = [*self.neck.out_channels, *widths[3:]]
         predict = partial(Prediction, kernel_size=3, fill=nn.init.xavier_uniform_)
@@ -72,7 +72,7 @@ class SSD(OneStage):
         self.head = nn.ModuleList(predict(c, self.num_scores * p) for c, p in zip(channels, PRIORS, strict=True))
         self.register_buffer("shapes", default_shapes(scales), persistent=False)
 
-    def forward(self, images: Tensor) -> Said:
+    def forward(self, images: Tensor) -> HeadOutputs:
         fine, x = self.backbone(images)
         maps = [self.rescale(fine)]
         for layers in self.extra:
@@ -83,10 +83,10 @@ class SSD(OneStage):
         scores = [layer(level) for layer, level in zip(self.head, maps, strict=True)]
         sides = [(level.shape[2], level.shape[3]) for level in maps]
         priors = default_boxes(self.shapes, sides, (images.shape[2], images.shape[3]))
-        return Said(by_prior(offsets, 4), by_prior(scores, self.num_scores), priors)
+        return HeadOutputs(flatten_by_anchor(offsets, 4), flatten_by_anchor(scores, self.num_scores), priors)
 
     def assigned(self, priors: Tensor, labels: Tensor) -> Assignment:
-        return assign(priors, labels, low=self.iou, high=self.iou, rescue="one")
+        return match_anchors(priors, labels, low=self.iou, high=self.iou, rescue="one")
 
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
         """Those of background that look least like it, so many a positive one (section 2.2), and the positive ones."""
@@ -113,7 +113,7 @@ class Rescale(nn.Module):
         return self.scale[:, None, None] * F.normalize(x.float())
 
 
-class Extra(nn.Module):
+class ExtraLayers(nn.Module):
     """1x1 to half the width, then 3x3 with stride 2, or `valid`: without zeros around and with stride 1.
 
     A map smaller than the kernel gets the zeros that it lacks, so that small images have all six maps.
@@ -135,7 +135,7 @@ class Extra(nn.Module):
         return self.attention(self.conv(x))
 
 
-def _fully_connected(in_channels: int, width: int, parts: Parts) -> nn.Module:
+def _dilated_convs(in_channels: int, width: int, parts: Parts) -> nn.Module:
     """pool5, fc6 and fc7 of VGG as convolutions: (N, in_channels, H, W) -> (N, width, H, W) (section 3)."""
     after = NormAct(width, parts, drop=True)
     return nn.Sequential(

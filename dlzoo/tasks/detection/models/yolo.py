@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.boxes.anchors import kmeans_anchors
-from dlzoo.boxes.objects import Matches, Objects, objects
+from dlzoo.boxes.objects import MatchedTargets, Objects, objects
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
 from dlzoo.core.schema import Bounds, Fraction, Positive
@@ -22,7 +22,7 @@ from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
 from dlzoo.tasks.detection.models.detector import PARTS, Detector
 from dlzoo.tasks.detection.yolo_assigner import assign, overlaps
-from dlzoo.tasks.detection.yolo_coder import Coding, Grid, grid
+from dlzoo.tasks.detection.yolo_coder import BoxCoder, Grid, grid
 
 Level = Annotated[int, Bounds(minimum=0, maximum=12)]
 
@@ -32,13 +32,13 @@ PAPER = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373
 PAPER_SIZE = 416
 
 #: Anchors of a cell where they are learnt from the data.
-LEARNT = 3
+ANCHORS_PER_LEVEL = 3
 
 #: Shapes that overlap by more take an object beside the best one (arXiv:2004.10934, section 4.3; its yolov4.cfg).
-ALSO = 0.213
+EXTRA_IOU = 0.213
 
 #: A fresh network believes in an object in one of a hundred slots (arXiv:1708.02002, section 3.3).
-RARE = 0.01
+PRIOR = 0.01
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Rules:
 class Yolo(Detector):
     """(N, C, H, W) -> a map a level, fine to coarse: (N, A * (5 + K), H / stride, W / stride).
 
-    Of each of A anchors a map says x, y, w, h (models.yolo_boxes.Coding), objectness and K classes; a 3x3 convolution
+    Of each of A anchors a map says x, y, w, h (models.yolo_boxes.BoxCoder), objectness and K classes; a 3x3 convolution
     and a 1x1 one make it of what the neck gives.
 
     Args:
@@ -70,7 +70,7 @@ class Yolo(Detector):
         self,
         backbone: Backbone,
         parts: Parts,
-        coding: Coding,
+        coding: BoxCoder,
         rules: Rules,
         *,
         num_classes: int,
@@ -90,14 +90,14 @@ class Yolo(Detector):
         )
         self.head = nn.ModuleList(nn.Conv2d(2 * width, anchors.shape[1] * (5 + num_classes), 1) for width in widths)
         self.register_buffer("anchors", anchors)
-        self._begin(start)
+        self._init_biases(start)
 
-    def _begin(self, sizes: Tensor) -> None:
+    def _init_biases(self, sizes: Tensor) -> None:
         """Set the biases so that a fresh network says boxes of `sizes` in the middle of cells, and few objects."""
         for layer, of_level in zip(self.head.children(), sizes, strict=True):
             assert isinstance(layer, nn.Conv2d) and layer.bias is not None
             said = layer.bias.data.view(len(of_level), -1)
-            said[:, :2], said[:, 2:4], said[:, 4] = 0, of_level, math.log(RARE / (1 - RARE))
+            said[:, :2], said[:, 2:4], said[:, 4] = 0, of_level, math.log(PRIOR / (1 - PRIOR))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = self.neck(self.backbone(images))
@@ -108,13 +108,13 @@ class Yolo(Detector):
         classes = said[..., 5:].softmax(-1) if self.softmax_classes else said[..., 5:].sigmoid()
         return self.coding.decode(self.coding.read(said), slots), said[..., 4:5].sigmoid() * classes
 
-    def matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[Matches]:
+    def matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[MatchedTargets]:
         said, slots = self._slots(raw)
         found = objects(labels)
         sides = found.boxes[..., 2:] - found.boxes[..., :2]
         found = found._replace(there=found.there & (sides > 0).all(-1))  # nobody can say a box without area
-        also = ALSO if self.rules.assign == "all" else None
-        assigned = assign(found, [level.shape[2:] for level in raw], self.strides, self.anchors, also=also)
+        extra_iou = EXTRA_IOU if self.rules.assign == "all" else None
+        assigned = assign(found, [level.shape[2:] for level in raw], self.strides, self.anchors, extra_iou=extra_iou)
         chosen, positive = (values.flatten(1) for values in assigned)
 
         each = assigned.slots.shape[-1]  # slots a row of labels
@@ -128,7 +128,7 @@ class Yolo(Detector):
 
         is_object = torch.zeros_like(said[..., 4]).scatter_reduce(1, chosen, positive.float(), "amax")
         return [
-            Matches(
+            MatchedTargets(
                 boxes=self.coding.decode(offsets, own_slots),
                 box_targets=boxes,
                 offsets=offsets,
@@ -139,7 +139,7 @@ class Yolo(Detector):
                 class_weights=weights,
                 objectness=said[..., 4].flatten(),
                 objectness_targets=is_object.flatten(),
-                objectness_weights=torch.maximum(is_object, self._judged(said, slots, found)).flatten(),
+                objectness_weights=torch.maximum(is_object, self._no_object_mask(said, slots, found)).flatten(),
                 matched=positive.sum().clamp(min=1),
             )
         ]
@@ -151,7 +151,7 @@ class Yolo(Detector):
         return torch.cat(said, dim=1), grid([level.shape[2:] for level in raw], self.strides, self.anchors)
 
     @torch.no_grad()
-    def _judged(self, said: Tensor, slots: Grid, found: Objects) -> Tensor:
+    def _no_object_mask(self, said: Tensor, slots: Grid, found: Objects) -> Tensor:
         """1 where a slot that has no object is taught so, 0 where it is ignored: (N, S).
 
         Whoever finds a difficult object is right, and so not taught either.
@@ -206,7 +206,7 @@ def yolo(
     return Yolo(
         backbone,
         parts,
-        Coding(offsets, grid_scale),
+        BoxCoder(offsets, grid_scale),
         Rules(assign, ignore, ignore_iou, small_weight),
         num_classes=num_classes,
         strides=[2**level for level in levels],
@@ -220,8 +220,8 @@ def _anchors(choice: str | tuple[float, ...], levels: int, sizes: Tensor | None,
     """(levels, A, 2), sorted by area."""
     if choice == "kmeans":
         # Without data a checkpoint brings them: until then squares will do.
-        sides = torch.logspace(-4, 0, LEARNT * levels, base=2)[:, None].expand(-1, 2) * image_size
-        flat = sides if sizes is None else kmeans_anchors(sizes, LEARNT * levels)
+        sides = torch.logspace(-4, 0, ANCHORS_PER_LEVEL * levels, base=2)[:, None].expand(-1, 2) * image_size
+        flat = sides if sizes is None else kmeans_anchors(sizes, ANCHORS_PER_LEVEL * levels)
     else:
         numbers = torch.tensor(PAPER if choice == "paper" else choice, dtype=torch.float32)
         if not len(numbers) or len(numbers) % (2 * levels):
