@@ -1,4 +1,4 @@
-"""Training and evaluation of models that predict numbers."""
+"""Training and evaluation of regression models."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dlzoo.tasks.regression.metrics import RegressionEvaluation
 
 
 class Standardise(nn.Module):
-    """Numbers (N, D) to numbers of mean 0 and deviation 1, by what the training part says of them; and back.
+    """Standardise targets (N, D) to mean 0 and standard deviation 1 of the training split; `inverse` undoes it.
 
-    Targets are float64: years and identifiers differ by less than float32 can hold. A target that is constant keeps its
-    unit; so do all of them if they are corners of boxes (`identity`), which mean nothing one by one. A module, so
-    that a checkpoint knows it.
+    Targets are float64: years and identifiers differ by less than float32 can hold. A constant target keeps its unit.
+    `identity` leaves all targets as they are, for corners of boxes, which must keep one scale. A module, so that
+    checkpoints hold its buffers.
     """
 
     mean: Tensor
@@ -34,12 +34,12 @@ class Standardise(nn.Module):
         return ((targets - self.mean) / self.deviation).float()
 
     def inverse(self, numbers: Tensor) -> Tensor:
-        """Standardised numbers in the unit of the targets, float64."""
+        """Return standardised numbers (N, D) in the unit of the targets, float64."""
         return numbers.double() * self.deviation + self.mean
 
 
 class RegressionModule(TaskModule):
-    """D numbers a sample. `loss_fn` sees them standardised: loss_fn(predictions (N, D), targets (N, D)).
+    """Regression of D numbers for each sample: loss_fn(predictions (N, D), targets (N, D)), both standardised.
 
     Metrics are in the targets' own unit.
     """

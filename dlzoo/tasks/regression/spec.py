@@ -1,4 +1,4 @@
-"""The task of predicting numbers."""
+"""The regression task."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     ),
 )
 class RegressionSpec(TaskSpec):
-    """D numbers a sample: labels (N, D) float64."""
+    """Regression of D numbers for each sample: labels (N, D) float64."""
 
     name = "regress"
     target = TargetKind("numbers to predict")
@@ -44,10 +44,12 @@ class RegressionSpec(TaskSpec):
     def refuse(self, config: Config, data: Splits) -> None:
         of, link = config["data"]["name"], config["loss"].get("link")
         if link not in (None, "identity"):
-            raise UserError(f"loss.link={link} is for classes, and data={of} has numbers; leave it out")
+            raise UserError(f"loss.link={link} is for classes, but data={of} has numbers; leave it out")
         mixing = [key for key in ("mixup", "cutmix") if config["augment"][key] > 0]
         if mixing:
-            raise UserError(f"augment.{mixing[0]} mixes classes, and data={of} has numbers to predict")
+            raise UserError(
+                f"augment.{mixing[0]} mixes classes, but data={of} has numbers to predict; set augment.{mixing[0]}=0"
+            )
 
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
@@ -71,6 +73,6 @@ class RegressionSpec(TaskSpec):
         shown = cast("RegressionEvaluation", module.tested).shown.columns()
         drawn["predictions"] = predicted_and_true(shown["prediction"], shown["label"], data.classes)
         if data.source.one_input:
-            features = data.test.images[shown["id"]]  # of a polynomial the first is the column itself
+            features = data.test.images[shown["id"]]  # the first feature of a polynomial is the input itself
             drawn["fit"] = fitted_curve(features[..., 0].flatten(), shown["prediction"], shown["label"])
         return drawn
