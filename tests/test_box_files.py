@@ -263,7 +263,7 @@ def test_a_split_in_which_nothing_counts_is_refused_before_the_training(tmp_path
     crowd = coco()
     crowd["annotations"] = [{**each, "iscrowd": 1} for each in crowd["annotations"]]
     write_coco(tmp_path / "coco", "annotations/instances_val2017.json", "val2017", crowd)
-    with pytest.raises(UserError, match="none of the 2 images of test has an object that counts"):
+    with pytest.raises(UserError, match="none of the 2 images of test has an object that is not difficult"):
         train("data=coco_json", f"data.root={tmp_path / 'coco'}", "data.batch_size=1", "data.val_fraction=0")
 
 

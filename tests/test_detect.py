@@ -126,7 +126,7 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
     assert "nms.iou" in capsys.readouterr().err
     before = Path("found/predictions.json").read_bytes()
     assert main(["predict", f"run={run.dir}", "a.png", "--out", "found"]) == 2
-    assert "is there already; choose another folder" in capsys.readouterr().err
+    assert "already exists; choose another folder" in capsys.readouterr().err
     assert Path("found/predictions.json").read_bytes() == before
     Path("a-found.png").write_bytes(Path("a.png").read_bytes())
     assert main(["predict", f"run={run.dir}", "a-found.png", "a.png", "--out", "."]) == 2
@@ -137,7 +137,7 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
 def test_a_classifier_becomes_a_backbone() -> None:
     first = train("model=resnet18", "model.width=8", "data.limit=64", "data.batch_size=32", "trainer=debug",
                   "augment=none", "model.stem=imagenet", "data=digits")  # fmt: skip
-    with pytest.raises(BaseException, match="weights of another model than the backbone: stem"):
+    with pytest.raises(BaseException, match="weights belong to another model than the backbone: stem"):
         train(*TINY, *SMALL_BACKBONE, "trainer=debug", f"init_from={first.dir}")  # digits are grey
     for number in range(40):
         folder = Path("photos") / f"class{number % 2}"

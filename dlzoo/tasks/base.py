@@ -184,7 +184,7 @@ class TaskSpec(ABC):
         return f"predicts {', '.join(record['classes'])}"
 
     def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
-        """Return an image (H, W, C) uint8 with its target drawn into it, and a caption; `mixed`: as training sees it."""
+        """Return an image (H, W, C) uint8 with its target drawn in it, and a caption; `mixed`: as training sees it."""
         return pixels, ""
 
     # After a run

@@ -103,7 +103,9 @@ class ClassificationSpec(TaskSpec):
         if record.get("kind", "images") == "table":
             raise UserError(f"{path} was trained on a table, but dlzoo predict takes images")
         if out is not None:
-            raise UserError(f"--out: {path} is a classifier, which draws nothing; use --json to get its classes as JSON")
+            raise UserError(
+                f"--out: {path} is a classifier, which draws nothing; use --json to get its classes as JSON"
+            )
 
     def predict(self, request: Prediction) -> list[Answer]:
         """Return {"file", "classes": [{"name", "probability"}, ...]} of each file, the most probable class first."""

@@ -1,4 +1,4 @@
-"""Objects in image files, by the network of a run."""
+"""Detection of objects in image files by the network of a run."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.plots import draw_detections
 from dlzoo.tasks.detection.postprocess import describe_detections, in_original, select_detections
 
-#: The file of all that was found.
+#: The file of all detections.
 _ALL = "predictions.json"
 
 
 def predict_objects(request: Prediction) -> list[Answer]:
-    """{"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"} of each file.
+    """Return {"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"} of each file.
 
     Boxes are in pixels of the image, and drawn on a copy of it in the folder `request.out` (None: the run's
-    `predictions`), where all that was found, however unlikely, stands in predictions.json.
+    `predictions`), where predictions.json lists all detections, of any score.
 
     Raises:
-        UserError: if a file is no image, or the folder cannot be written or has such files already.
+        UserError: if a file is not an image, or the folder cannot be written or has such files already.
     """
     record, files, detector = request.record, request.files, request.network
     own, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
@@ -42,7 +42,7 @@ def predict_objects(request: Prediction) -> list[Answer]:
     settings, suppress = NMS.from_section(request.config["nms"])
     names, answers = _names(files), []
     _refuse_lost(out, names, [] if own else [*names, _ALL], files)
-    for file in files:  # a bad one is known before anything is drawn
+    for file in files:  # find bad files before drawing anything
         open_picture(Path(file))
     for file, name in zip(files, names, strict=True):
         picture = open_picture(Path(file))
@@ -58,7 +58,7 @@ def predict_objects(request: Prediction) -> list[Answer]:
 
 
 def _names(files: Sequence[str]) -> list[str]:
-    """A name for the drawn copy of each file; two pictures of one name get a number."""
+    """Return a name for the drawn copy of each file; images of the same name get a number."""
     names: list[str] = []
     for file in files:
         stem, number = f"{Path(file).stem}-found", 1
@@ -71,18 +71,18 @@ def _names(files: Sequence[str]) -> list[str]:
 
 
 def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Sequence[str]) -> None:
-    """Nothing of the user's is written over: no picture, and in a folder of theirs, `kept`, no file at all."""
-    given = [Path(file).resolve() for file in files]
+    """Refuse to overwrite files of the user: the input images, and in a folder of theirs any file, `kept`."""
+    inputs = [Path(file).resolve() for file in files]
     for name in names:
-        if (out / name).resolve() in given:
-            raise UserError(f"--out: {out / name} is one of the pictures; choose another folder")
+        if (out / name).resolve() in inputs:
+            raise UserError(f"--out: {out / name} is one of the input images; choose another folder")
     for name in kept:
         if (out / name).exists():
-            raise UserError(f"--out: {out / name} is there already; choose another folder, or move it away")
+            raise UserError(f"--out: {out / name} already exists; choose another folder, or move the file away")
 
 
 def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
-    """Draw what is likely on a copy of the picture; where that lies."""
+    """Draw detections of a score of 0.3 or more on a copy of the image, and return its path."""
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_detections(np.asarray(picture), rows[rows[:, 4] >= MIN_SCORE], classes).save(path)
