@@ -174,7 +174,7 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes box_loss=cross_entropy", "unknown box_loss 'cross_entropy'"),
         ("data=shapes backbone=yolov3", "unknown backbone 'yolov3'"),
         ("data=shapes model=yolov3 pool=avg", "does not support pool=avg"),
-        ("data=shapes data.image_size=64 model.levels=[7]", "a cell of level 7 is 128 px wide, the image 64"),
+        ("data=shapes data.image_size=64 model.levels=[7]", "a cell of level 7 is 128 px wide, but the image 64"),
         ("data=shapes augment.multi_scale=[1]", "augment.multi_scale must be a list, each an integer from 32 to 4096"),
         ("data=shapes augment=several", "augment.steps: crop moves pixels and no boxes"),
         ("data=shapes loss=cross_entropy loss.class_weights=[1,2]", "[1.0, 2.0] does not work for 8 classes"),

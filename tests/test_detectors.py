@@ -484,7 +484,7 @@ def test_faster_rcnn_of_the_paper() -> None:
     """One map at stride 16, RoI pooling, and hidden layers that drop."""
     net = small("faster_rcnn", neck="none", hidden=None, backbone={"name": "vgg11", "width": 4}, norm="none")
     raw = net(images())
-    (level,) = raw.maps
+    (level,) = raw.features
     assert level.shape == (2, 32, 8, 8)
     assert raw.proposed.anchors.shape == (8 * 8 * 9, 4)
     assert "RoIPool" in repr(net.roi)
@@ -520,7 +520,7 @@ def test_ssd_normalises_its_finest_map() -> None:
         ("retinanet", {"low": 0.6}, r"model.low=0.6 must be at most model.high=0.5"),
         ("faster_rcnn", {"anchors": (32.0,)}, "model.anchors takes 5 sides"),
         ("faster_rcnn", {"anchors": (), "neck": "none"}, "at least one side"),
-        ("faster_rcnn", {"roi": "pool"}, "model.roi=pool takes one map"),
+        ("faster_rcnn", {"roi": "pool"}, "model.roi=pool takes one feature map"),
     ],
 )
 def test_bad_knobs(name: str, wrong: dict[str, Any], message: str) -> None:

@@ -30,7 +30,7 @@ class Assigned(NamedTuple):
 
 
 def assign(
-    found: Objects, sides: Sequence[Sequence[int]], strides: Sequence[int], anchors: Tensor, *, extra_iou: float | None
+    target: Objects, sides: Sequence[Sequence[int]], strides: Sequence[int], anchors: Tensor, *, extra_iou: float | None
 ) -> Assigned:
     """Assign slots to the objects that are not difficult, on maps of `sides` (height, width), anchors (maps, A, 2).
 
@@ -38,7 +38,7 @@ def assign(
     With `extra_iou` it also gets every other candidate whose shape overlaps by more than that and that is no object's
     best; an earlier row comes first, and E is C.
     """
-    boxes, there = found.boxes, found.there & ~found.difficult
+    boxes, there = target.boxes, target.there & ~target.difficult
     slots = _candidates(boxes, sides, strides, anchors.shape[1])
     shapes = F.pad((boxes[..., 2:] - boxes[..., :2])[:, :, None], (2, 0))
     fits = iou(shapes, F.pad(anchors.flatten(0, 1), (2, 0)))
