@@ -210,8 +210,8 @@ def test_pictures_that_are_left_out_are_one_line(capfd: pytest.CaptureFixture, t
     words = ["data=yolo_txt", f"data.root={tmp_path / 'mine'}", *TINY[3:], "model=yolo_tiny", "data.batch_size=2"]
     assert main(["train", *words, "trainer=debug"]) == 2
     said = capfd.readouterr().err
-    assert "0/000.txt, line 1: a box outside of its picture, which has 40x30 pixels; positions are parts of" in said
-    with pytest.warns(UserWarning, match="1 bad picture") as caught:
+    assert "0/000.txt, line 1: the box lies outside its image of 40x30 pixels; coordinates must be relative" in said
+    with pytest.warns(UserWarning, match="1 bad image") as caught:
         assert main(["train", *words, "trainer=debug", "data.on_bad=skip", "data.val_fraction=0.3"]) == 0
     one = caught[0]
     assert warnings.formatwarning(one.message, one.category, one.filename, one.lineno) == f"dlzoo: {one.message}\n"
