@@ -292,7 +292,7 @@ def _carry_out(
         )
         drawn = draw(made, Tested(task, made.data, read_metrics(run.metrics_file), run.path.name))
         for name, figure in drawn.items():
-            log.picture(name, figure, clock)
+            log.plot(name, figure, clock)
         run.update(pictures=list(drawn))
         log.hyperparameters(flat(config), metrics)
     finally:
