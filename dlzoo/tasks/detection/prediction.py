@@ -45,12 +45,12 @@ def predict_objects(request: Prediction) -> list[Answer]:
     for file in files:  # find bad files before drawing anything
         open_picture(Path(file))
     for file, name in zip(files, names, strict=True):
-        picture = open_picture(Path(file))
-        pixels = torch.from_numpy(fitted_picture(picture, side, fit).copy()).permute(2, 0, 1)[None]
+        image = open_picture(Path(file))
+        pixels = torch.from_numpy(fitted_picture(image, side, fit).copy()).permute(2, 0, 1)[None]
         candidates = detector.candidates(detector(request.normalise(pixels)))
-        found = select_detections(*candidates, suppress=suppress, settings=settings)
-        (rows,) = in_original(found, torch.tensor([picture.size]), side, fit)
-        path = _draw(picture, rows, classes, out / name)
+        detected = select_detections(*candidates, suppress=suppress, settings=settings)
+        (rows,) = in_original(detected, torch.tensor([image.size]), side, fit)
+        path = _draw(image, rows, classes, out / name)
         answers.append({"file": file, "objects": describe_detections(rows, classes), "picture": path})
     with _written(out / _ALL):
         write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
@@ -81,11 +81,11 @@ def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Se
             raise UserError(f"--out: {out / name} already exists; choose another folder, or move the file away")
 
 
-def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
+def _draw(image: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
     """Draw detections of a score of 0.3 or more on a copy of the image, and return its path."""
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw_detections(np.asarray(picture), rows[rows[:, 4] >= MIN_SCORE], classes).save(path)
+        draw_detections(np.asarray(image), rows[rows[:, 4] >= MIN_SCORE], classes).save(path)
     return str(path)
 
 

@@ -25,17 +25,17 @@ class Grid(NamedTuple):
         cells: (S, 2) column and row of the slot's cell.
         strides: (S, 1) side of the cell, in pixels.
         priors: (S, 2) width and height of the anchor, in pixels.
-        picture: (1, 2) width and height of all cells of a map, in pixels.
+        image: (1, 2) width and height of all cells of a map, in pixels.
     """
 
     cells: Tensor
     strides: Tensor
     priors: Tensor
-    picture: Tensor
+    image: Tensor
 
     def of(self, slots: Tensor) -> Grid:
         """Return the grid of `slots` (R,) int64 only: cells (R, 2), ..."""
-        return Grid(self.cells[slots], self.strides[slots], self.priors[slots], self.picture)
+        return Grid(self.cells[slots], self.strides[slots], self.priors[slots], self.image)
 
     def anchors(self) -> Tensor:
         """Return every slot's anchor as a box around the centre of its cell: (S, 4) in pixels."""
@@ -52,8 +52,8 @@ def grid(sides: Sequence[Sequence[int]], strides: Sequence[int], anchors: Tensor
         cells.append(corners.reshape(-1, 2).repeat_interleave(len(boxes), 0).to(anchors.dtype))
         pixels.append(torch.full_like(cells[-1][:, :1], stride))
         priors.append(boxes.repeat(height * width, 1))
-    picture = [torch.full_like(anchors[:1, 0, :1], strides[0] * side) for side in (sides[0][1], sides[0][0])]
-    return Grid(torch.cat(cells), torch.cat(pixels), torch.cat(priors), torch.cat(picture, dim=1))
+    image = [torch.full_like(anchors[:1, 0, :1], strides[0] * side) for side in (sides[0][1], sides[0][0])]
+    return Grid(torch.cat(cells), torch.cat(pixels), torch.cat(priors), torch.cat(image, dim=1))
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,4 @@ class BoxCoder:
         return offsets if self.offsets == "log" else torch.cat([offsets[..., :2], offsets[..., 2:].exp()], dim=-1)
 
     def _unit(self, slots: Grid) -> Tensor:
-        return slots.picture if self.offsets == "direct" else slots.priors
+        return slots.image if self.offsets == "direct" else slots.priors

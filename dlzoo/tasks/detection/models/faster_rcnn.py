@@ -142,9 +142,9 @@ class FasterRCNN(Detector):
 def _with_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return proposals and objects as boxes (N, P + M, 4), and a mask (N, P + M) of those to train on."""
     boxes, _, there, difficult = objects(labels)
-    taught = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
-    boxes = torch.where(taught[..., None], boxes, image_box(raw.size, boxes))
-    return torch.cat((raw.proposed.boxes, boxes), 1), torch.cat((raw.proposed.there, taught), 1)
+    trained_on = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    boxes = torch.where(trained_on[..., None], boxes, image_box(raw.size, boxes))
+    return torch.cat((raw.proposed.boxes, boxes), 1), torch.cat((raw.proposed.there, trained_on), 1)
 
 
 @MODELS.register(

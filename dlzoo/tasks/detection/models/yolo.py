@@ -112,7 +112,7 @@ class Yolo(Detector):
         each = assigned.slots.shape[-1]  # slots for each row of labels
         boxes, classes, share = (
             values.repeat_interleave(each, dim=1).flatten(0, 1)
-            for values in (target.boxes, target.classes.clamp(min=0), (sides / slots.picture).prod(-1))
+            for values in (target.boxes, target.classes.clamp(min=0), (sides / slots.image).prod(-1))
         )
         own = outputs.gather(1, chosen[..., None].expand(-1, -1, outputs.shape[-1])).flatten(0, 1)
         own_slots = slots.of(chosen.flatten())
@@ -187,13 +187,7 @@ def yolo(
         UserError: for levels that are not consecutive or are coarser than the image, and for anchors that cannot be
             divided among the levels.
     """
-    if not levels or any(coarse != fine + 1 for fine, coarse in pairwise(levels)):
-        raise UserError(f"model.levels={list(levels)} must count up from fine to coarse, such as [3, 4, 5]")
-    if 2 ** levels[-1] > image_size:
-        raise UserError(
-            f"model.levels: a cell of level {levels[-1]} is {2 ** levels[-1]} px wide, but the image {image_size} px;"
-            " choose finer levels, or a larger data.image_size"
-        )
+    strides = _strides(levels, image_size)
     pixels = yolo_anchors(anchors, len(levels), sizes, image_size)
     start = {"log": torch.zeros_like(pixels), "ratio": torch.ones_like(pixels), "direct": pixels / image_size}
     return Yolo(
@@ -202,11 +196,27 @@ def yolo(
         BoxCoder(offsets, grid_scale),
         Rules(assign, ignore, ignore_iou, small_weight),
         num_classes=num_classes,
-        strides=[2**level for level in levels],
+        strides=strides,
         anchors=pixels,
         start=start[offsets],
         softmax_classes=softmax_classes,
     )
+
+
+def _strides(levels: Sequence[int], image_size: int) -> list[int]:
+    """Return the strides of levels.
+
+    Raises:
+        UserError: for levels that are not consecutive, or are coarser than the image.
+    """
+    if not levels or any(coarse != fine + 1 for fine, coarse in pairwise(levels)):
+        raise UserError(f"model.levels={list(levels)} must count up from fine to coarse, such as [3, 4, 5]")
+    if 2 ** levels[-1] > image_size:
+        raise UserError(
+            f"model.levels: a cell of level {levels[-1]} is {2 ** levels[-1]} px wide, but the image {image_size} px;"
+            " choose finer levels, or a larger data.image_size"
+        )
+    return [2**level for level in levels]
 
 
 def _register() -> None:
