@@ -103,5 +103,5 @@ def test_without_its_best_checkpoint_a_run_says_what_is_lost() -> None:
     run = RunDir.open(train(*SMALL, "run_dir=run").dir)
     run.best_checkpoint.unlink()
     run.update(state="interrupted")
-    with pytest.raises(UserError, match=r"best\.ckpt is gone, and the weights to test with it; start a new run"):
+    with pytest.raises(UserError, match=r"best\.ckpt is missing, so there are no weights to test; start a new run"):
         execution.execute(run)

@@ -35,7 +35,7 @@ from dlzoo.runs import checkout, environment
 from dlzoo.runs.differences import flat
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
-from dlzoo.runs.reuse import take_training
+from dlzoo.runs.reuse import copy_training
 from dlzoo.runs.run_dir import RunDir, fresh_folder, now
 from dlzoo.tasks.base import Tested
 
@@ -220,7 +220,7 @@ def _run(
     """Train, test, record the results and draw the plots."""
     check_unchanged(run, config, before, callbacks)
     if not distributed.is_distributed():
-        take_training(run)
+        copy_training(run)
         before = run.read()
     checkpoint = run.resume_checkpoint()
     clock = load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0
@@ -270,7 +270,7 @@ def _record_results(
     )
     plots = draw(made, Tested(task, made.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
-        log.picture(name, figure, clock)
+        log.plot(name, figure, clock)
     run.update(pictures=list(plots))
 
 

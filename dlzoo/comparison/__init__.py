@@ -1,1 +1,1 @@
-"""What makes runs a comparison: what varies in them, what repeats, whether it is fair, and what the numbers say."""
+"""Comparisons of runs: factors, repetitions, fairness and statistics."""

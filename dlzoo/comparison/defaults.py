@@ -1,4 +1,4 @@
-"""What a setting is where nobody says anything of it."""
+"""Defaults of settings."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dlzoo.core.schema import knobs_of
 from dlzoo.runs.differences import Config, defaults_of
 
 
-def usual(key: str, config: Config) -> Any:
-    """What a setting would be if it were left out of this config: that of the model, of the entry, of the trainer.
+def default_value(key: str, config: Config) -> Any:
+    """Return the value that a setting would have if it were not set in this config: from the model, entry or trainer.
 
-    None for one that is not known any more, as of a plug-in that is gone.
+    None for a setting that is not known, such as one of a plug-in that is no longer installed.
     """
-    section, _, knob = key.partition(".")
+    section, _, name_of_setting = key.partition(".")
     try:
         if section not in REGISTRIES:
-            return shared()[key]
-        if not knob:
-            # A model without a place for a part has it as "default".
+            return shared_defaults()[key]
+        if not name_of_setting:
+            # For a model that does not use a part, the choice is "default".
             return resolved_name(section, {**config, section: {"name": _usual_choices()[section]}}) or "default"
         name = config[section]["name"]
-        return {**defaults_of(section, name), **_changed(section, name, config)}[knob]
+        return {**defaults_of(section, name), **_changed(section, name, config)}[name_of_setting]
     except (UserError, KeyError):
         return None
 
 
 def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
-    """What the default of a choice has other than its entry has it: GoogLeNet's batch norm has its eps."""
+    """Return settings that the default of a choice overrides in its entry: GoogLeNet's batch norm has its own eps."""
     if choice not in DEFAULTS_FROM:
         return {}
     known = default_entry(choice, {origin: config[origin]["name"] for origin in DEFAULTS_FROM[choice]})
@@ -42,8 +42,8 @@ def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
 
 
 @cache
-def shared() -> Mapping[str, Any]:
-    """The settings that every run has, and their defaults: {"trainer.max_epochs": 20, "data.batch_size": 64, ...}."""
+def shared_defaults() -> Mapping[str, Any]:
+    """Return defaults of the settings of every run: {"trainer.max_epochs": 20, "data.batch_size": 64, ...}."""
     of_run = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
     of_trainer = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
     of_choices = {
@@ -55,10 +55,10 @@ def shared() -> Mapping[str, Any]:
 
 
 @cache
-def own(choice: str, name: str) -> Set[str]:
-    """The settings that an entry has to itself; none for one that is not installed any more."""
+def own_settings(choice: str, name: str) -> Set[str]:
+    """Return the settings of an entry alone; an empty set for one that is no longer installed."""
     try:
-        return frozenset(f"{choice}.{knob}" for knob in index.entries(choice)[name]["knobs"])
+        return frozenset(f"{choice}.{setting}" for setting in index.entries(choice)[name]["knobs"])
     except (UserError, KeyError):
         return frozenset()
 

@@ -1,4 +1,4 @@
-"""Which of the settings that differ are factors, and which only change along with one."""
+"""Separation of the settings that differ into factors and settings that change along with one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from dlzoo.core.registries import REGISTRIES
 
-#: key -> its values, one a run or one an arm.
+#: Key -> its values, one for each run or arm.
 Columns = Mapping[str, Sequence[Hashable]]
 
-#: How a network is trained: what is adapted to a model or a batch size, and seldom the other way round.
+#: Sections of training settings, which are adapted to a model or a batch size rather than the other way round.
 _TRAINING = ("optimizer", "schedule", "trainer", "init_from")
 
 
 @dataclass(frozen=True)
 class Dependence:
-    """Which settings decide the others.
+    """Factors, and the settings that they determine.
 
     Args:
-        factors: the settings that decide all others: those that somebody varied first, in that order.
-        leader: setting -> the one factor that it changes along with.
-        joint: settings that several factors decide together.
+        factors: settings that determine all others: those varied on purpose first, in their order.
+        leader: setting -> the factor that it changes along with.
+        joint: settings that several factors determine together.
     """
 
     factors: list[str]
@@ -32,17 +32,18 @@ class Dependence:
 
 
 def dependence(columns: Columns, named: Set[str], varied: Sequence[str]) -> Dependence:
-    """Sort settings into factors and what follows from them.
+    """Separate settings into factors and settings that follow from them.
 
-    Of settings that determine each other one is the factor: one that somebody named, else what is trained rather than
-    how, one that somebody varied, a choice (norm) rather than a knob. A coarser setting follows a finer one: it cannot
-    be told apart from it. But no choice follows a knob of its own, as norm would norm.num_groups, and nothing that is
-    trained follows how it is trained: a norm with a few rates of its own is still what was chosen.
+    If settings determine each other, one is the factor: a named one, else one of the network rather than of its
+    training, one varied on purpose, a choice (norm) rather than a parameter. A coarser setting follows a finer one, as
+    their effects cannot be told apart. But no choice follows a parameter of its own (norm does not follow
+    norm.num_groups), and no setting of the network follows one of its training: a norm that is trained with several
+    rates is still the factor.
 
     Args:
-        columns: the values of each setting, an arm each.
+        columns: the values of each setting, one for each arm.
         named: settings that are factors whatever they depend on.
-        varied: settings that somebody varied on purpose, in that order.
+        varied: settings varied on purpose, in their order.
     """
     places = {key: place for place, key in enumerate(columns)}
 
@@ -72,17 +73,17 @@ def dependence(columns: Columns, named: Set[str], varied: Sequence[str]) -> Depe
 
 
 def determines(by: Sequence[Hashable], what: Sequence[Hashable]) -> bool:
-    """Whether equal values of the one always come with equal values of the other."""
+    """Return whether equal values of `by` always have equal values of `what`."""
     return len(set(zip(by, what, strict=True))) == len(set(by))
 
 
 def _leaders(key: str, keys: Sequence[str], columns: Columns, named: Set[str]) -> list[str]:
-    """The settings that `key` may follow; `keys` are sorted, and of two that determine each other the first leads."""
+    """Return the settings that `key` may follow; of two `keys` that determine each other, the first one leads."""
 
     def may_lead(other: str) -> bool:
-        of_its_own = key in REGISTRIES and other.startswith(f"{key}.")
-        how_only = _is_training(other) and not _is_training(key) and other not in named
-        return other != key and not of_its_own and not how_only
+        own_parameter = key in REGISTRIES and other.startswith(f"{key}.")
+        training_only = _is_training(other) and not _is_training(key) and other not in named
+        return other != key and not own_parameter and not training_only
 
     place = keys.index(key)
     return [
@@ -103,5 +104,5 @@ def _together(keys: Sequence[str], columns: Columns) -> list[Hashable]:
 
 
 def _crossed(keys: Sequence[str], columns: Columns) -> bool:
-    """Whether every combination of the values is there."""
+    """Return whether every combination of the values occurs."""
     return len(set(_together(keys, columns))) == prod(len(set(columns[key])) for key in keys)

@@ -1,4 +1,4 @@
-"""What a comparison consists of: factors, their arms, and what is held against what."""
+"""Design of a comparison: factors, arms and pairs of an arm and its baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlzoo.comparison.levels import ABSENT, is_number, present
-from dlzoo.runs.differences import said
+from dlzoo.runs.differences import format_value
 
 #: A level of each factor.
 Arm = tuple[Any, ...]
@@ -15,9 +15,9 @@ Arm = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Factor:
-    """A setting that varies: its values in order, and the settings that change along with it: key -> level -> value.
+    """A setting that varies: its levels in order, and `follows`, the settings that change along: key -> level -> value.
 
-    A level that does not have a setting is left out of it; `ABSENT` is the level of arms without the factor itself.
+    A level without such a setting is left out of it; `ABSENT` is the level of arms without the factor itself.
     """
 
     key: str
@@ -31,12 +31,13 @@ class Factor:
 
 @dataclass(frozen=True)
 class Pair:
-    """An arm and its baseline, which differ in a factor and what belongs to it.
+    """An arm and its baseline, which differ in a factor and the settings that belong to it.
 
     Args:
-        factor: what is compared.
-        level, against: its values in the two.
-        context: the other factors and their values; of a setting that one of the two does not have, the other's.
+        factor: the compared factor.
+        level, against: its values in the arm and the baseline.
+        context: the other factors and their values; if one arm lacks a setting, the value of the other.
+        arm, baseline: the two arms.
     """
 
     factor: Factor
@@ -49,16 +50,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Design:
-    """How many runs are a comparison.
+    """Design of a comparison of many runs.
 
     Args:
-        factors: what varies, the order of an arm's levels.
-        compared: the keys of the factors whose levels are held against a baseline; the others are contexts.
-        baseline: key -> level, of those.
-        joint: settings that several factors decide together: key -> arm -> value.
-        constants: what all runs have in common and is worth saying.
-        arms: arm -> seed -> its runs by their place in the configs; several are the same run made again.
-        missing: (arm, seed) without a run, though others have them.
+        factors: the settings that vary, in the order of an arm's levels.
+        compared: keys of the factors whose levels are compared with a baseline; the others are contexts.
+        baseline: key -> level, for the compared factors.
+        joint: settings that several factors determine together: key -> arm -> value.
+        constants: notable settings that all runs have in common.
+        arms: arm -> seed -> indices of its runs in the configs; several are repetitions of the same run.
+        missing: pairs (arm, seed) without a run that other arms or seeds have.
     """
 
     factors: tuple[Factor, ...]
@@ -70,25 +71,25 @@ class Design:
     missing: list[tuple[Arm, int]]
 
     def label(self, arm: Arm) -> str:
-        """ "norm=gn data.batch_size=4": without the settings that the arm does not have."""
+        """Return "norm=gn data.batch_size=4", without settings that the arm does not have."""
         levels = zip(self.factors, arm, strict=True)
-        words = [f"{factor.key}={said(value)}" for factor, value in levels if value is not ABSENT]
+        words = [f"{factor.key}={format_value(value)}" for factor, value in levels if value is not ABSENT]
         return " ".join(words) or "all runs"
 
     def settings(self, arm: Arm) -> dict[str, Any]:
-        """Everything that varies, as the arm has it."""
-        found = {}
+        """Return the arm's value of every setting that varies."""
+        settings = {}
         for factor, value in zip(self.factors, arm, strict=True):
-            found[factor.key] = value
-            found |= {key: values[value] for key, values in factor.follows.items() if value in values}
-        found |= {key: values[arm] for key, values in self.joint.items() if arm in values}
-        return {key: value for key, value in found.items() if value is not ABSENT}
+            settings[factor.key] = value
+            settings |= {key: values[value] for key, values in factor.follows.items() if value in values}
+        settings |= {key: values[arm] for key, values in self.joint.items() if arm in values}
+        return {key: value for key, value in settings.items() if value is not ABSENT}
 
     def pairs(self) -> list[Pair]:
-        """Each level of a compared factor against its baseline, all other factors equal, where both arms are there.
+        """Return pairs of each level of a compared factor and its baseline, with all other factors equal.
 
-        A setting that belongs to the factor, and that one of the two arms does not have, need not be equal: norm=gn
-        with each of its norm.num_groups is held against the one norm=bn.
+        A setting that belongs to the factor, and that only one of the two arms has, need not be equal: norm=gn with
+        each of its norm.num_groups is compared with the same norm=bn.
         """
         return [pair for factor in self.factors if factor.key in self.compared for pair in self._pairs(factor)]
 
@@ -115,6 +116,6 @@ class Design:
 
 
 def belonging(factors: Sequence[Factor], owner: Factor) -> list[int]:
-    """The places of the factors that are settings of another one's levels: norm.num_groups of norm."""
+    """Return indices of the factors that are settings of another one's levels: norm.num_groups of norm."""
     sections = {owner.key, *owner.follows}
     return [place for place, factor in enumerate(factors) if "." in factor.key and factor.key.split(".")[0] in sections]

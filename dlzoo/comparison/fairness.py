@@ -1,4 +1,4 @@
-"""Whether a comparison compares what it says."""
+"""Fairness of a comparison."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from dlzoo.comparison.confounding import confounding
 from dlzoo.comparison.design import Arm, Design, Factor
 from dlzoo.comparison.finding import Finding, by_level, listed
 from dlzoo.comparison.levels import ABSENT, is_number, present
-from dlzoo.comparison.records import Record, has_validation, of_data, of_environment, of_failures, of_length
-from dlzoo.runs.differences import Config, said
+from dlzoo.comparison.records import Record, check_data, check_environment, check_failures, check_length, has_validation
+from dlzoo.runs.differences import Config, format_value
 
 if TYPE_CHECKING:
     from dlzoo.comparison.statistics import Effect
 
-#: Kinds that a reader has to know of, and that a fair comparison may have; the others make it unfair.
+#: Kinds of findings that a fair comparison may have; the others make it unfair.
 MILD = frozenset({"own settings", "steps", "repeated", "environment", "noise"})
 
 
 def findings(configs: Sequence[Config], design: Design, records: Sequence[Record] | None = None) -> list[Finding]:
-    """What a reader has to know of a comparison, the gravest first.
+    """Return the cautions of a comparison, the most serious first.
 
     Args:
-        configs: one a run.
-        design: what they are a comparison of.
-        records: the run.json of each, however far it is; None before there are any.
+        configs: one for each run.
+        design: the design of the comparison.
+        records: the run.json of each, in any state; None before the runs exist.
     """
-    found = [
+    result = [
         *confounding(configs, design),
         *_unmatched(design),
         *_trials(design),
@@ -38,56 +38,58 @@ def findings(configs: Sequence[Config], design: Design, records: Sequence[Record
         *_repeated(design),
     ]
     if records is not None:
-        found += of_failures(design, records)
-        found += of_data(configs, records)
-        found += of_length(configs, design, records)
-        found += of_environment(design, records)
-    return sorted(dict.fromkeys(found), key=lambda finding: finding.kind in MILD)
+        result += check_failures(design, records)
+        result += check_data(configs, records)
+        result += check_length(configs, design, records)
+        result += check_environment(design, records)
+    return sorted(dict.fromkeys(result), key=lambda finding: finding.kind in MILD)
 
 
 def noise_findings(effects: Iterable[tuple[str, Effect, str]]) -> list[Finding]:
-    """The undecided comparisons whose difference is smaller than what the seed alone does, in one finding or none.
+    """Return a finding for undecided comparisons whose difference is smaller than seed-to-seed variation, if any.
 
     Args:
-        effects: (what is compared, its effect, its verdict).
+        effects: (label, effect, verdict) of each comparison.
     """
     small = [
         f"{label} (difference {abs(effect.difference):.2g}, noise {effect.noise:.2g}: one seed of each would show the"
-        f" opposite sign in {100 * _opposite(effect, effect.noise):.0f} % of cases)"
+        f" opposite sign in {100 * _opposite_sign(effect, effect.noise):.0f} % of cases)"
         for label, effect, verdict in effects
         if verdict == "undecided" and effect.noise is not None and abs(effect.difference) < effect.noise
     ]
     if not small:
         return []
-    text = f"the difference is smaller than what the seed alone does: {listed(small)}"
+    text = f"the difference is smaller than the seed-to-seed variation: {listed(small)}"
     return [Finding("noise", text)]
 
 
-def _opposite(effect: Effect, noise: float) -> float:
-    """How often one seed of each arm, the same of both if they are paired, shows a difference of the other sign."""
+def _opposite_sign(effect: Effect, noise: float) -> float:
+    """Return the probability that one seed of each arm (the same if paired) shows a difference of the other sign."""
     spread = sqrt(2) * noise if effect.deviation is None or not effect.paired else effect.deviation
     return NormalDist().cdf(-abs(effect.difference) / spread) if spread else 0.0
 
 
 def _unmatched(design: Design) -> list[Finding]:
-    """Levels that nothing can be held against."""
-    met = {(pair.factor.key, pair.level) for pair in design.pairs()}
+    """Return findings for levels that cannot be compared with their baseline."""
+    paired = {(pair.factor.key, pair.level) for pair in design.pairs()}
     found = []
     for factor in design.factors:
         if factor.key not in design.compared:
             continue
         against = design.baseline[factor.key]
-        alone = [at for at in present(factor.levels) if at != against and (factor.key, at) not in met]
-        if alone:
-            names = " and ".join(f"{factor.key}={said(at)}" for at in alone)
+        unpaired = [at for at in present(factor.levels) if at != against and (factor.key, at) not in paired]
+        if unpaired:
+            names = " and ".join(f"{factor.key}={format_value(at)}" for at in unpaired)
             others = " and ".join(other.key for other in design.factors if other is not factor)
-            text = f"{names} cannot be held against {factor.key}={said(against)}: no runs have the same {others}"
-            found.append(Finding("confounded", f"{text}; train both with the same"))
+            text = (
+                f"{names} cannot be compared with {factor.key}={format_value(against)}: no runs have the same {others}"
+            )
+            found.append(Finding("confounded", f"{text}; run both with the same values"))
     return found
 
 
 def _trials(design: Design) -> list[Finding]:
-    """Levels that were tried with more values of a setting than others: the best of many looks better by chance."""
+    """Return findings for levels tried with more values of a setting than others, whose best looks better by chance."""
     found = []
     for place, factor in enumerate(design.factors):
         for at, other in enumerate(design.factors):
@@ -100,19 +102,19 @@ def _trials(design: Design) -> list[Finding]:
             if len({count for (count,) in counts.values()}) > 1:
                 text = (
                     f"{other.key} was tried with different numbers of values ({by_level(factor.key, counts)}): the best"
-                    " of many looks better by chance; try as many for each, or look at each by itself"
+                    " of many looks better by chance; try the same number for each, or compare each value separately"
                 )
                 found.append(Finding("own settings" if ABSENT in other.levels else "budget", text))
     return found
 
 
 def _is_tuned(factor: Factor, design: Design) -> bool:
-    """Whether it is a knob that one may pick the best value of; the data is none."""
+    """Return whether a factor is a parameter whose best value may be selected; parameters of the data are not."""
     return "." in factor.key and not factor.key.startswith("data.") and factor.key not in design.compared
 
 
 def _rate(configs: Sequence[Config], design: Design) -> list[Finding]:
-    """Batch sizes that all learn with the same rate."""
+    """Return a finding if all batch sizes use the same learning rate."""
     keys = [factor.key for factor in design.factors]
     if "data.batch_size" not in keys or "optimizer.lr" in keys or "optimizer.lr_reference_batch" in keys:
         return []
@@ -126,14 +128,14 @@ def _rate(configs: Sequence[Config], design: Design) -> list[Finding]:
     if not equal:
         return []
     text = (
-        f"the learning rate ({listed(map(said, equal))}) is the same for all batch sizes, and suits one at most;"
-        " say optimizer.lr_reference_batch=N, with the batch size N that it was found for"
+        f"the learning rate ({listed(map(format_value, equal))}) is the same for all batch sizes, and suits at most"
+        " one; set optimizer.lr_reference_batch=N, with the batch size N that it was found for"
     )
     return [Finding("learning rate", text)]
 
 
 def _effective_rate(config: Config) -> float | None:
-    """The rate that is used; None if it depends on the size of the data."""
+    """Return the learning rate in use; None if it depends on the size of the data."""
     rate, reference = config["optimizer"]["lr"], config["optimizer"]["lr_reference_batch"]
     size = config["data"]["batch_size"]
     if reference is None:
@@ -142,7 +144,7 @@ def _effective_rate(config: Config) -> float | None:
 
 
 def _selection(configs: Sequence[Config], design: Design, records: Sequence[Record] | None) -> list[Finding]:
-    """Values that one may pick the best of, where there is nothing but the test split to pick by."""
+    """Return a finding if the best of several values can only be selected on the test split."""
     tuned = [
         factor.key
         for factor in design.factors
@@ -153,14 +155,14 @@ def _selection(configs: Sequence[Config], design: Design, records: Sequence[Reco
     if not tuned or not without:
         return []
     text = (
-        f"there is no validation split (data.val_fraction=0): to pick a value of {' or '.join(tuned)} by these numbers"
-        " is to pick it on the test split; say data.val_fraction=0.1"
+        f"there is no validation split (data.val_fraction=0): selecting a value of {' or '.join(tuned)} by these"
+        " results would select it on the test split; set data.val_fraction=0.1"
     )
     return [Finding("selection", text)]
 
 
 def _repeated(design: Design) -> list[Finding]:
-    """Runs of the same settings and the same seed."""
+    """Return a finding for runs with the same settings and the same seed."""
     again = [
         f"{design.label(arm)} seed={seed}"
         for arm, runs in design.arms.items()

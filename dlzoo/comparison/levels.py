@@ -1,4 +1,4 @@
-"""The values of a factor: in which order they stand, and which of them the others are held against."""
+"""Levels of a factor: their order, and which one is the baseline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.runs.differences import said
+from dlzoo.runs.differences import format_value
 
 
 class Absent(Enum):
-    """What stands for a setting that an arm does not have: norm.num_groups of norm=bn."""
+    """Level of a setting that an arm does not have: norm.num_groups of norm=bn."""
 
     ABSENT = "-"
 
@@ -22,63 +22,65 @@ class Absent(Enum):
 
 ABSENT = Absent.ABSENT
 
-#: What is off, or nothing in particular.
+#: Values that mean off or default.
 _NEUTRAL = ("none", "default", False, None)  # False is 0
 
 
 def level(value: Any) -> Hashable:
-    """A value that can stand in a set."""
+    """Return a value as a hashable one: lists become tuples."""
     return tuple(map(level, value)) if isinstance(value, list) else value
 
 
 def is_number(value: object) -> bool:
-    """Whether it has a size; true and false are words."""
+    """Return whether a value is a number; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def present(levels: Iterable[Hashable]) -> list[Hashable]:
-    """The levels that are values."""
+    """Return the levels that are not ABSENT."""
     return [each for each in levels if each is not ABSENT]
 
 
-def arranged(key: str, levels: Iterable[Hashable], typed: Sequence[str], usual: Hashable) -> tuple[Hashable, ...]:
-    """Numbers by size; words as they were typed, else the usual one first and the others by the alphabet.
+def ordered_levels(
+    key: str, levels: Iterable[Hashable], typed: Sequence[str], default: Hashable
+) -> tuple[Hashable, ...]:
+    """Sort levels: numbers by size; words as typed, else the default first and the others alphabetically.
 
     Args:
-        key: of the setting.
+        key: the setting.
         levels: its values, each once.
-        typed: values as somebody typed them.
-        usual: what the setting is by default.
+        typed: values as typed.
+        default: default of the setting.
     """
     levels = sorted(levels, key=_by_size_and_name)
     values = present(levels)
     if not all(map(is_number, values)):
-        first = favourite(key, values, typed, usual)
+        first = reference_level(key, values, typed, default)
         places = {word: place for place, word in enumerate(typed)}
-        values.sort(key=lambda each: (places.get(said(each), len(places)), each != first))
+        values.sort(key=lambda each: (places.get(format_value(each), len(places)), each != first))
     return (*values, *(each for each in levels if each is ABSENT))
 
 
-def favourite(key: str, levels: Sequence[Hashable], typed: Sequence[str], usual: Hashable) -> Hashable:
-    """The level that the others are held against where nobody says which: typed first, the default, off, the first."""
+def reference_level(key: str, levels: Sequence[Hashable], typed: Sequence[str], default: Hashable) -> Hashable:
+    """Return the default baseline: the level typed first, else the setting's default, else off, else the first."""
     values = present(levels)
     neutral = REGISTRIES[key].neutral if key in REGISTRIES else None
-    first = [each for each in values if typed and said(each) == typed[0]]
-    known = [each for wanted in (usual, neutral, *_NEUTRAL) for each in values if each == wanted]
+    first = [each for each in values if typed and format_value(each) == typed[0]]
+    known = [each for candidate in (default, neutral, *_NEUTRAL) for each in values if each == candidate]
     return [*first, *known, *values][0]
 
 
-def asked(key: str, word: str, levels: Sequence[Hashable]) -> Hashable:
-    """The level that somebody typed.
+def find_level(key: str, word: str, levels: Sequence[Hashable]) -> Hashable:
+    """Return the level that was typed as `word`.
 
     Raises:
         UserError: if no run has it.
     """
     for each in present(levels):
-        if said(each) == "".join(word.split()) or (is_number(each) and each == _number(word)):
+        if format_value(each) == "".join(word.split()) or (is_number(each) and each == _number(word)):
             return each
-    there = ", ".join(map(said, present(levels)))
-    raise UserError(f"baseline {key}={word}: no run has it; there is {there}")
+    available = ", ".join(map(format_value, present(levels)))
+    raise UserError(f"baseline {key}={word}: no run has it; available: {available}")
 
 
 def _number(word: str) -> float | None:
@@ -89,4 +91,4 @@ def _number(word: str) -> float | None:
 
 
 def _by_size_and_name(value: Hashable) -> tuple[bool, Any, str]:
-    return (False, value, "") if is_number(value) else (True, 0, said(value))
+    return (False, value, "") if is_number(value) else (True, 0, format_value(value))

@@ -1,9 +1,9 @@
-"""Permutation tests: if two arms do not differ, each exchange of which is which is as likely as any other.
+"""Permutation tests: if two arms do not differ, all relabellings of their runs are equally likely.
 
-With few seeds all of them are tried, which is exact.
+With few seeds all of them are enumerated, which is exact.
 
-scipy.stats.permutation_test counts the same in Python, 0.2 s for 16 pairs and 0.4 s for 9 seeds against 9; a report has
-hundreds of comparisons. It also takes numbers for tied in double precision only.
+scipy.stats.permutation_test does the same in Python, in 0.2 s for 16 pairs and 0.4 s for 9 seeds against 9; a report
+has hundreds of comparisons. It also treats numbers as tied in double precision only.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from math import comb
 
 import numpy as np
 
-#: Up to so many pairs the test is exact: all their relabellings are tried. Of more, 2^16 random ones.
+#: Up to this number of pairs the test is exact, with all relabellings. With more, it uses 2^16 random ones.
 MOST_PAIRS = 16
-#: Relabellings that are tried, of pairs or not.
+#: The largest number of relabellings, paired or not.
 MOST = 2**MOST_PAIRS
 
 
 def smallest_p(seeds: int, baseline_seeds: int | None = None) -> float | None:
-    """The smallest two-sided p that so many pairs can give, or so many seeds against others; None below two.
+    """Return the smallest two-sided p for a number of pairs, or of seeds of two arms; None below two.
 
-    It is 2 / 2^n for n pairs, 2 / (n + m over n) for n seeds against m others: what was seen, and its mirror image.
+    It is 2 / 2^n for n pairs, 2 / (n + m over n) for n seeds against m others: the observed labelling and its mirror
+    image.
     """
     if seeds < 2 or (baseline_seeds is not None and baseline_seeds < 2):
         return None
@@ -32,12 +33,12 @@ def smallest_p(seeds: int, baseline_seeds: int | None = None) -> float | None:
 
 
 def sign_flip_p(differences: np.ndarray, tied: float | np.ndarray) -> np.ndarray:
-    """Two-sided p of the test that flips the signs of paired differences (Fisher 1935, The Design of Experiments).
+    """Return two-sided p of the sign-flip test of paired differences (Fisher 1935, The Design of Experiments).
 
     Args:
         differences: (comparisons, seeds).
-        tied: means that differ by no more are equal; one number, or (comparisons,). It has to be above the rounding
-            error of a mean, or what was seen may not count as as extreme as itself.
+        tied: means that differ by at most this are equal; one number, or (comparisons,). It must exceed the rounding
+            error of a mean, or the observed mean may not count as equal to itself.
 
     Returns:
         (comparisons,).
@@ -48,12 +49,12 @@ def sign_flip_p(differences: np.ndarray, tied: float | np.ndarray) -> np.ndarray
 
 
 def permutation_p(arm: np.ndarray, baseline: np.ndarray, tied: float) -> float:
-    """Two-sided p of the test that deals the seeds of both arms out anew.
+    """Return two-sided p of the permutation test of two unpaired arms.
 
     Args:
         arm: (seeds,).
         baseline: (other seeds,).
-        tied: differences of means that differ by no more are equal.
+        tied: differences of means that differ by at most this are equal.
     """
     ours, theirs = len(arm), len(baseline)
     every = np.concatenate([arm, baseline])
@@ -64,9 +65,9 @@ def permutation_p(arm: np.ndarray, baseline: np.ndarray, tied: float) -> float:
 
 
 def _two_sided(null: np.ndarray, observed: np.ndarray, tied: float | np.ndarray, exact: bool) -> np.ndarray:
-    """Twice the smaller tail of `null` (relabellings, comparisons) from `observed` (comparisons,) on.
+    """Return twice the smaller tail of `null` (relabellings, comparisons) at `observed` (comparisons,).
 
-    Random relabellings may have missed what was seen: it is counted as one more (Phipson and Smyth 2010).
+    Random relabellings may not include the observed one: it is counted as one more (Phipson and Smyth 2010).
     """
     above = (null >= observed - tied).sum(axis=0)
     below = (null <= observed + tied).sum(axis=0)
@@ -80,7 +81,7 @@ def _count(seeds: int, baseline_seeds: int | None = None) -> int:
 
 @lru_cache(maxsize=4)
 def _flips(seeds: int) -> np.ndarray:
-    """Signs (relabellings, seeds)."""
+    """Return signs (relabellings, seeds)."""
     if _count(seeds) <= MOST:
         return np.array(list(product((1.0, -1.0), repeat=seeds)))
     return np.random.default_rng(0).choice((1.0, -1.0), size=(MOST, seeds))
@@ -88,7 +89,7 @@ def _flips(seeds: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _deals(ours: int, theirs: int) -> np.ndarray:
-    """Positions (relabellings, ours) of those that go to the arm."""
+    """Return the positions (relabellings, ours) of the values assigned to the arm."""
     if _count(ours, theirs) <= MOST:
         return np.array(list(combinations(range(ours + theirs), ours)))
     positions = np.tile(np.arange(ours + theirs), (MOST, 1))

@@ -1,4 +1,4 @@
-"""What a number of seeds can show, and how many it takes."""
+"""Statistical power: what a number of seeds can show, and how many are needed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from scipy import stats
 from dlzoo.comparison.permutation import MOST, smallest_p
 from dlzoo.comparison.statistics import Effect
 
-#: Nobody trains more seeds than this.
+#: The largest number of seeds considered.
 MOST_SEEDS = 10_000
-#: The share of experiments in which a difference is found, if it is as large as was observed.
+#: Target power: the share of experiments that detect a difference as large as the observed one.
 POWER = 0.8
 
 
 class Family(NamedTuple):
-    """What a family of comparisons can show after Benjamini and Hochberg.
+    """Power of a family of comparisons under the Benjamini-Hochberg procedure.
 
     Args:
-        together: how many have to be found at once for any to be found; None if not even all of them can be.
-        seeds: of each arm, with which a single one could be found; None if the tests are too coarse for that.
+        together: number of comparisons that must be significant at once for any to be; None if it exceeds the family.
+        seeds: number of seeds of each arm with which a single one could be significant; None if the tests are too
+            coarse for that.
     """
 
     together: int | None
@@ -31,7 +32,7 @@ class Family(NamedTuple):
 
 
 def seeds_to_reach(alpha: float, paired: bool = True) -> int | None:
-    """The fewest seeds (of each arm) whose smallest p is at most alpha; None if the tests are too coarse for it."""
+    """Return the fewest seeds (of each arm) whose smallest p is at most alpha; None if the tests are too coarse."""
     for seeds in range(2, MOST.bit_length() + 1):
         smallest = smallest_p(seeds, None if paired else seeds)
         if smallest is not None and smallest <= alpha:
@@ -40,17 +41,17 @@ def seeds_to_reach(alpha: float, paired: bool = True) -> int | None:
 
 
 def family(smallest: float | None, comparisons: int, paired: bool = True, alpha: float = 0.05) -> Family:
-    """What so many comparisons (one or more) can show.
+    """Return the power of a family of comparisons (one or more).
 
-    Benjamini and Hochberg find k of m comparisons if k of them have p of at most alpha * k / m. No p is below the
-    smallest, so that fewer than `together` are never found, however large the differences. As many need not all be at
-    the smallest p: with 8 pairs (0.0078) one of 10 alone is not found, but all 10 are with p = 0.039 each.
+    Benjamini and Hochberg accept k of m comparisons if k of them have p of at most alpha * k / m. No p is below the
+    smallest, so fewer than `together` are never accepted, however large the differences. They need not all have the
+    smallest p: with 8 pairs (0.0078) one of 10 is not accepted by itself, but all 10 are with p = 0.039 each.
 
     Args:
         smallest: the smallest p that the seeds can give; None if they can give none.
-        comparisons: how many.
-        paired: whether they are.
-        alpha: the share of false ones among those that are found.
+        comparisons: number of comparisons.
+        paired: whether the arms are paired.
+        alpha: the expected share of false discoveries.
     """
     together = None
     if smallest is not None:
@@ -60,16 +61,16 @@ def family(smallest: float | None, comparisons: int, paired: bool = True, alpha:
 
 
 def seeds_needed(effect: Effect, alpha: float = 0.05) -> int | None:
-    """The fewest seeds (of each arm) that find a difference as large as the observed one in 80 % of experiments.
+    """Return the fewest seeds (of each arm) that detect a difference as large as observed in 80 % of experiments.
 
-    Taken from the two-sided t test with the observed standard deviation (`Effect.deviation`), and not fewer than the
-    exact test needs to reach alpha at all. Exactly so few pairs find it only if all their differences have the same
-    sign, which for 1.5 standard deviations and 6 pairs happens in 66 % of experiments, where t would find 83 %.
-    Of unpaired arms it is t's all the same: 4 seeds against 4 find 2.4 standard deviations in 64 % rather than 81 %.
-    What few seeds say of the difference is itself uncertain, and so is this number.
+    Computed from the two-sided t test with the observed standard deviation (`Effect.deviation`), and at least as many
+    as the exact test needs to reach alpha. With exactly that number of pairs, all differences must have the same sign,
+    which for 1.5 standard deviations and 6 pairs happens in 66 % of experiments, where t would detect 83 %. For
+    unpaired arms it is t's number all the same: 4 seeds against 4 detect 2.4 standard deviations in 64 % rather than
+    81 %. A difference estimated from few seeds is uncertain, and so is this number.
 
     Returns:
-        None if there is no difference, its noise is unknown, or it would take more than 10,000.
+        None if there is no difference, its noise is unknown, or more than 10,000 seeds would be needed.
     """
     fewest = seeds_to_reach(alpha, effect.paired)
     if fewest is None or effect.p is None or effect.deviation is None:
@@ -83,9 +84,9 @@ def seeds_needed(effect: Effect, alpha: float = 0.05) -> int | None:
 
 
 def _power(size: float, seeds: int, fewest: int, alpha: float, paired: bool) -> float:
-    """How often a difference of `size` standard deviations is found with the right sign: by t (non-central).
+    """Return the power to detect a difference of `size` standard deviations with the right sign: non-central t.
 
-    The fewest pairs find it by the exact test only, if all their differences have that sign.
+    For the fewest pairs it is that of the exact test: all their differences must have that sign.
     """
     if paired and seeds == fewest:
         return NormalDist().cdf(size) ** seeds

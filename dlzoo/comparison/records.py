@@ -1,4 +1,4 @@
-"""Whether runs that were made can be compared: none lost, the same data, the same code, the same machine."""
+"""Checks of the records of runs: failures, data, code, machine and length of training."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from dlzoo.runs.differences import Config
 
 Record = Mapping[str, Any]
 
-#: What ran a training, and the settings that are meant to change it.
+#: Facts about the environment of a training, and the settings that change them on purpose.
 _ENVIRONMENT = {
     "device": ("trainer.accelerator", "trainer.threads"),
     "precision": ("trainer.precision", "trainer.accelerator"),
     "ranks": ("trainer.devices", "trainer.nodes"),
     "git_commit": (),
 }
-#: Settings of the data that leave its samples as they are.
+#: Settings of the data that do not change its samples.
 _ONLY_BATCHES = ("batch_size", "sampler", "cache", "download")
-#: Trainings that differ in length by less are as long.
+#: Trainings whose lengths differ by less than this factor count as equally long.
 _AS_LONG = 1.1
 
 
 def has_validation(config: Config, record: Record) -> bool:
-    """Whether a run has a validation split, as it was found when it ran; before that, as the config has it."""
+    """Return whether a run has a validation split, from its record, or before it ran from its config."""
     sizes = record.get("data_sizes")
     return "val" in sizes if isinstance(sizes, Mapping) else config["data"]["val_fraction"] > 0
 
 
-def of_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
-    """Arms of which runs failed, and were not made again: what is left is no fair sample."""
+def check_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
+    """Return a finding for arms with failed runs that were not repeated: the remaining ones are a biased sample."""
     lost, empty = [], []
     for arm, runs in design.arms.items():
         states = [[records[place].get("state") for place in places] for places in runs.values()]
@@ -49,14 +49,14 @@ def of_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
     found = []
     if lost:
         its = "its mean is" if len(lost) == 1 else "their means are"
-        found.append(f"{listed(lost)} failed: {its} of those that did not")
+        found.append(f"{listed(lost)} failed: {its} over the others")
     if empty:
         found.append(f"{listed(empty)} failed: {'it is' if len(empty) == 1 else 'they are'} left out")
     return [Finding("lost", "; ".join(found))] if found else []
 
 
-def of_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Finding]:
-    """Data that is not the same though its settings are: files that were changed, or another machine's."""
+def check_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Finding]:
+    """Return findings for data that differs though its settings are equal: changed files, or another machine's."""
     found: dict[tuple[tuple[str, Any], ...], set[str]] = {}
     for config, record in zip(configs, records, strict=True):
         if isinstance(fingerprint := record.get("data_fingerprint"), str):
@@ -66,30 +66,30 @@ def of_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Findin
         Finding(
             "data",
             f"runs with the same settings of data={dict(settings)['name']} had different data"
-            f" ({listed(sorted(prints))}): its files were changed; train those runs again",
+            f" ({listed(sorted(prints))}): its files were changed; repeat those runs",
         )
         for settings, prints in found.items()
         if len(prints) > 1
     ]
 
 
-def of_environment(design: Design, records: Sequence[Record]) -> list[Finding]:
-    """Versions, devices and commits that are not the same for all runs that were carried out."""
+def check_environment(design: Design, records: Sequence[Record]) -> list[Finding]:
+    """Return findings for versions, devices and commits that are not the same for all runs."""
     meant = {key for factor in design.factors for key in (factor.key, *factor.follows)}.union(design.joint)
     facts = {
-        name: [_told(record.get(name)) for record in records]
+        name: [_as_text(record.get(name)) for record in records]
         for name, settings in _ENVIRONMENT.items()
         if not meant.intersection(settings)
     }
     versions = [_versions(record) for record in records]
-    facts |= {name: [_told(each.get(name)) for each in versions] for name in dict.fromkeys(chain(*versions))}
+    facts |= {name: [_as_text(each.get(name)) for each in versions] for name in dict.fromkeys(chain(*versions))}
     arm_of = {place: arm for arm, runs in design.arms.items() for places in runs.values() for place in places}
     arms = [arm_of[place] for place in range(len(records))]
     found = [each for name, values in facts.items() if (each := _uneven(name, values, arms, design))]
     dirty = sum(str(record.get("git_commit")).endswith("-dirty") for record in records)
     if dirty:
-        text = f"{dirty} of {len(records)} runs were made with changes to the code that are in no commit (-dirty)"
-        found.append(Finding("environment", f"{text}: commit them before the runs that others are to repeat"))
+        text = f"{dirty} of {len(records)} runs were made with uncommitted changes to the code (-dirty)"
+        found.append(Finding("environment", f"{text}: commit them before runs that others should reproduce"))
     return found
 
 
@@ -98,8 +98,8 @@ def _versions(record: Record) -> Mapping[str, Any]:
     return versions if isinstance(versions, Mapping) else {}
 
 
-def _told(fact: Any) -> str | None:
-    """A fact in words: a record may hold anything."""
+def _as_text(fact: Any) -> str | None:
+    """Return a fact as text, as a record may hold any type."""
     return None if fact is None else str(fact)
 
 
@@ -113,13 +113,16 @@ def _uneven(name: str, values: Sequence[str | None], arms: Sequence[Arm], design
         for place, factor in enumerate(design.factors)
         if factor.key in design.compared and determines([arm[place] for _, arm in known], [value for value, _ in known])
     ]
-    there = listed(f"{value} ({count} run{'' if count == 1 else 's'})" for value, count in counts.most_common())
+    values_of_runs = listed(
+        f"{value} ({count} run{'' if count == 1 else 's'})" for value, count in counts.most_common()
+    )
     what = f", and changes along with {' and '.join(along)}" if along else ""
-    return Finding("environment", f"{name} is not the same for all runs{what}: {there}; train all of them with one")
+    text = f"{name} is not the same for all runs{what}: {values_of_runs}; use the same for all runs"
+    return Finding("environment", text)
 
 
-def of_length(configs: Sequence[Config], design: Design, records: Sequence[Record]) -> list[Finding]:
-    """Trainings that early stopping ended after numbers of steps that depend on what is compared."""
+def check_length(configs: Sequence[Config], design: Design, records: Sequence[Record]) -> list[Finding]:
+    """Return findings for trainings that early stopping ended after numbers of steps that depend on the factor."""
     stopped = {
         place: record["steps"]
         for place, (config, record) in enumerate(zip(configs, records, strict=True))
@@ -141,8 +144,8 @@ def of_length(configs: Sequence[Config], design: Design, records: Sequence[Recor
         Finding(
             "steps",
             "early stopping ended the trainings after different numbers of steps"
-            f" ({by_level(key, {at: sorted(each) for at, each in lengths.items()})}): that is part of what is compared,"
-            " unless trainer.early_stopping=null",
+            f" ({by_level(key, {at: sorted(each) for at, each in lengths.items()})}), which is part of the comparison;"
+            " to train all for as long, set trainer.early_stopping=null",
         )
         for key, lengths in uneven.items()
     ]

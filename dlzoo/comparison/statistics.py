@@ -1,4 +1,4 @@
-"""Intervals and tests that are right for few seeds."""
+"""Confidence intervals and tests that are valid for few seeds."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from scipy import stats
 
 from dlzoo.comparison.permutation import permutation_p, sign_flip_p, smallest_p
 
-#: Metrics are measured in single precision: numbers that differ by less, relative to the metric, are tied.
+#: Metrics are computed in single precision: numbers that differ by less than this, relative to the metric, are tied.
 RESOLUTION = 2 * float(np.finfo(np.float32).eps)
-#: Of all intervals.
+#: Confidence level of all intervals.
 CONFIDENCE = 0.95
-#: From so many values on the BCa bootstrap covers about what it says.
+#: The fewest values for which the BCa bootstrap has about its nominal coverage.
 ENOUGH_FOR_BCA = 20
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
-#: Seeds of each arm before two arms are called equivalent.
+#: The fewest seeds of each arm with which two arms can be called equivalent.
 _FEWEST_EQUIVALENT = 3
 
 
@@ -43,14 +43,13 @@ class Effect:
         p: of the sign-flip test over paired differences, or of the permutation test; two-sided; exact where there are
             few seeds (`permutation.MOST_PAIRS`); None below two.
         adjusted: p after Benjamini and Hochberg over the family of comparisons.
-        smallest_p: the smallest p that so many seeds can give.
+        smallest_p: the smallest p for this number of seeds.
         noise: standard deviation over seeds, pooled over the two arms.
-        size: the difference in units of `noise`; None where the noise is 0 or unknown.
-        seeds: how many were used of the arm; `baseline_seeds` of the baseline.
-        paired: whether the seeds are the same.
-        left_out: seeds that only one of the arms has, when the others were paired.
-        deviation: the standard deviation of the paired differences; of unpaired arms the pooled one, `noise`; None
-            where it is unknown.
+        size: the difference in units of `noise`; None if the noise is 0 or unknown.
+        seeds: number of seeds of the arm; `baseline_seeds` of the baseline.
+        paired: whether the arms are paired by seed.
+        left_out: seeds that only one of the arms has, if the others are paired.
+        deviation: standard deviation of the paired differences; for unpaired arms `noise`; None if unknown.
     """
 
     difference: float
@@ -68,7 +67,7 @@ class Effect:
 
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> Interval | None:
-    """Student's t interval of a mean; None below two values, or if one is not finite."""
+    """Return Student's t interval of a mean; None below two values, or if one is not finite."""
     known = np.asarray(values, dtype=float)
     if len(known) < 2 or not np.isfinite(known).all():
         return None
@@ -77,10 +76,10 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> Interval | None:
 
 
 def bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`mean_interval` at each point of curves.
+    """Return `mean_interval` at each point of curves.
 
     Args:
-        values: (seeds, points); NaN where a seed has none.
+        values: (seeds, points); NaN where a seed has no value.
 
     Returns:
         (mean, low, high), each (points,). The mean is NaN where no seed has a value, low and high where fewer than two
@@ -96,7 +95,7 @@ def bands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def bca(values: Sequence[float] | np.ndarray) -> Interval | None:
-    """The BCa bootstrap interval of a mean (Efron 1987), a check beside t.
+    """Return the BCa bootstrap interval of a mean (Efron 1987), as a check of the t interval.
 
     None below 20 values, where it is too narrow, or if one is not finite.
     """
@@ -105,18 +104,18 @@ def bca(values: Sequence[float] | np.ndarray) -> Interval | None:
         return None
     if np.ptp(known) <= RESOLUTION * abs(known).max():
         return Interval(float(known.mean()), float(known.mean()))
-    found = stats.bootstrap((known,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(0))
-    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
+    result = stats.bootstrap((known,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(0))
+    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
 def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
     """Compare two arms (seed -> metric), paired over the seeds that both have.
 
-    Unpaired, with all seeds, if both have fewer than two, or fewer than half of those of the arm with fewer: to pair
-    would leave out more than it is worth. One seed each, the same in both, is a pair.
+    Unpaired, with all seeds, if fewer than two seeds are shared, or fewer than half of those of the arm with fewer:
+    pairing would drop too many. One seed each, the same in both, is a pair.
 
     Raises:
-        ValueError: an arm has no seed.
+        ValueError: if an arm has no seed.
     """
     if not arm or not baseline:
         raise ValueError("an arm without a seed cannot be compared")
@@ -154,29 +153,29 @@ def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
-    """The same with `adjusted`: p after Benjamini and Hochberg (1995), over those that have a p.
+    """Return the effects with `adjusted`: p after Benjamini and Hochberg (1995), over those that have a p.
 
-    It bounds the expected share of false findings where comparisons are independent, or depend positively (Benjamini
-    and Yekutieli 2001). For arms that share a baseline scripts/prove_statistics.py checks it.
+    It bounds the expected share of false discoveries if comparisons are independent, or positively dependent (Benjamini
+    and Yekutieli 2001). scripts/prove_statistics.py checks it for arms that share a baseline.
     """
     tested = [position for position, one in enumerate(effects) if one.p is not None]
     changed = [replace(one, adjusted=None) for one in effects]
     if tested:
-        found = stats.false_discovery_control([effects[position].p for position in tested], method="bh")
-        for position, p in zip(tested, found, strict=True):
+        controlled = stats.false_discovery_control([effects[position].p for position in tested], method="bh")
+        for position, p in zip(tested, controlled, strict=True):
             changed[position] = replace(effects[position], adjusted=float(p))
     return changed
 
 
 def verdict(effect: Effect, margin: float | None, higher_is_better: bool, alpha: float = 0.05) -> Verdict:
-    """What may be said of an arm.
+    """Return the verdict on an arm.
 
-    - equivalent: the interval lies within -margin to margin. It wins over better and worse, since whoever gives a
-      margin has said that differences within it do not matter. With a 95 % interval these are two one-sided tests
-      at 2.5 % each (Lakens 2017 describes them, with a 90 % interval and 5 %): stricter than usual. Two seeds that
-      agree by chance have an interval of no width: it takes three.
-    - better, worse: p, adjusted if it was, is at most alpha, and the interval does not hold 0. Each can be without the
-      other, as the test asks less of the noise than the interval; a claim has both on its side.
+    - equivalent: the interval lies within -margin to margin. It takes precedence over better and worse, as a margin
+      means that differences within it do not matter. With a 95 % interval these are two one-sided tests at 2.5 % each
+      (Lakens 2017 describes them, with a 90 % interval and 5 %): stricter than usual. It takes three seeds, as two that
+      agree by chance have an interval of zero width.
+    - better, worse: p, adjusted if available, is at most alpha, and the interval does not contain 0. Either can hold
+      without the other, as the test assumes less of the noise than the interval; both are required.
     - undecided: neither, which is not the same as equivalent.
     """
     interval, enough = effect.interval, min(effect.seeds, effect.baseline_seeds) >= _FEWEST_EQUIVALENT
@@ -195,7 +194,7 @@ def _p(ours: np.ndarray, theirs: np.ndarray, paired: bool, tied: float) -> float
 
 
 def _deviation(values: np.ndarray, tied: float) -> float:
-    """The standard deviation of two or more values; 0 if they are tied."""
+    """Return the standard deviation of two or more values; 0 if they are tied."""
     return 0.0 if np.ptp(values) <= tied else float(values.std(ddof=1))
 
 
@@ -204,7 +203,7 @@ def _spread(differences: np.ndarray, tied: float) -> float | None:
 
 
 def _pooled(ours: np.ndarray, theirs: np.ndarray, tied: float) -> float | None:
-    """The standard deviation over seeds, pooled over the two arms; None if both have one seed."""
+    """Return the standard deviation over seeds, pooled over the two arms; None if both have one seed."""
     repeated = [values for values in (ours, theirs) if len(values) > 1]
     if not repeated:
         return None
@@ -225,7 +224,7 @@ def _paired(differences: np.ndarray, tied: float) -> Interval | None:
 
 
 def _welch(ours: np.ndarray, theirs: np.ndarray, tied: float) -> Interval | None:
-    """Welch's t interval of a difference of means, with Satterthwaite's degrees of freedom."""
+    """Return Welch's t interval of a difference of means, with Satterthwaite's degrees of freedom."""
     if min(len(ours), len(theirs)) < 2:
         return None
     centre = float(ours.mean() - theirs.mean())

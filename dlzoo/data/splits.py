@@ -47,7 +47,7 @@ class Splits:
         """
         settings, found = DATASETS.from_section(section, cache=section["cache"])
         task = TASKS.build(serving(section["name"], found.task, tasks))
-        found = task.adapted(section["name"], found)
+        found = task.adapt(section["name"], found)
         parts = settings.splits(found, task.target)
         prepare = found.fit_preparation(parts[0])
         parts = tuple(part and prepare(part) for part in parts)

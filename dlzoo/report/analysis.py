@@ -23,7 +23,7 @@ from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Fac
 from dlzoo.report.excluded import left_out, whole
 from dlzoo.report.repeat import commands, environment
 from dlzoo.runs import sweep_file, table
-from dlzoo.runs.differences import flat, said
+from dlzoo.runs.differences import flat, format_value
 from dlzoo.runs.run_dir import now
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.runs.table import Row
@@ -92,11 +92,13 @@ def analyse(
         ),
         unfinished=left_out(folder, made, rows, readable, runs),
         states=states,
-        settings={key: said(value) for key, value in (made.constants | _recipe(configs, made)).items()},
+        settings={key: format_value(value) for key, value in (made.constants | _recipe(configs, made)).items()},
         environment=environment([row.record for of_arm in runs.values() for row in of_arm.values()]),
         commands=commands(folder, asked.lines, made, configs, options),
         written=now(),
-        joint={key: {made.label(arm): said(value) for arm, value in of.items()} for key, of in made.joint.items()},
+        joint={
+            key: {made.label(arm): format_value(value) for arm, value in of.items()} for key, of in made.joint.items()
+        },
     )
     return replace(content, answer=words.answer(content))
 
@@ -212,7 +214,7 @@ def _finished(made: Design, rows: Sequence[Row], metric: str) -> Runs:
 
 
 def _cell(made: Design, arm: Arm, runs: Mapping[int, Row], metric: str) -> Cell:
-    levels = tuple(f"{factor.key}={said(level)}" for factor, level in zip(made.factors, arm, strict=True))
+    levels = tuple(f"{factor.key}={format_value(level)}" for factor, level in zip(made.factors, arm, strict=True))
     of = dict(zip((factor.key for factor in made.factors), arm, strict=True))
     is_baseline = bool(made.compared) and all(of[key] in (made.baseline[key], ABSENT) for key in made.compared)
     return collect.cell(levels, made.label(arm), is_baseline, runs, metric)
@@ -228,9 +230,9 @@ def _comparisons(
     return [
         Comparison(
             factor=pair.factor.key,
-            level=said(pair.level),
-            against=said(pair.against),
-            context=" ".join(f"{key}={said(value)}" for key, value in pair.context),
+            level=format_value(pair.level),
+            against=format_value(pair.against),
+            context=" ".join(f"{key}={format_value(value)}" for key, value in pair.context),
             label=cells[pair.arm].label,
             baseline=cells[pair.baseline].label,
             effect=found,
@@ -259,14 +261,15 @@ def _class_differences(runs: Runs, pair: Pair) -> list[ClassDifference]:
 
 def _factor(made: Design, factor: Varying) -> Factor:
     follows = {
-        key: {said(level): said(value) for level, value in values.items()} for key, values in factor.follows.items()
+        key: {format_value(level): format_value(value) for level, value in values.items()}
+        for key, values in factor.follows.items()
     }
     compared = factor.key in made.compared
     return Factor(
         key=factor.key,
-        levels=tuple(map(said, factor.levels)),
+        levels=tuple(map(format_value, factor.levels)),
         numeric=factor.numeric,
         compared=compared,
-        baseline=said(made.baseline[factor.key]) if compared else None,
+        baseline=format_value(made.baseline[factor.key]) if compared else None,
         follows=follows,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from dlzoo.comparison.design import Design
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core.schema import knobs_of
-from dlzoo.runs.differences import chosen, said
+from dlzoo.runs.differences import chosen, format_value
 
 _ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
 
@@ -33,7 +33,7 @@ def commands(
         configs: of the runs that the design was made of.
         options: of the report: {"baseline": "norm=bn"}; None is left out.
     """
-    own = [word for name, value in options.items() if value is not None for word in (f"--{name}", said(value))]
+    own = [word for name, value in options.items() if value is not None for word in (f"--{name}", format_value(value))]
     if not lines:
         whole = folder if folder.name not in ("", "..") else folder.resolve()  # of `dlzoo report .`
         folder = whole.with_name(f"{whole.name}_again")
@@ -47,7 +47,7 @@ def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]
     usual = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
     usual |= {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
     words = [
-        f"{key}={said(value)}"
+        f"{key}={format_value(value)}"
         for key, value in chosen(config).items()
         if key != "seed" and value != "default" and (key not in usual or usual[key] != value)
     ]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def git_commit() -> str | None:
-    """The commit that the code is at, with "-dirty" after it if the code was changed since; None outside a checkout."""
+    """Return the commit of the code, with "-dirty" appended if files were changed; None outside a checkout."""
     checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():  # an installed package may lie inside somebody else's repository
+    if not (checkout / ".git").exists():  # an installed package may be inside another repository
         return None
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""In which settings configs differ."""
+"""Settings in which configs differ."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dlzoo.core.errors import UserError
 
 Config = Mapping[str, Any]
 
-#: Where a run lies and what it is called: two runs do not differ by it.
+#: Names and places of runs, which do not count as differences.
 NAMES = ("name", "run_dir")
 
 
 def flat(config: Config) -> dict[str, Any]:
-    """{"model": "resnet20", "model.width": 16, ..., "seed": 0}: a choice stands for its name."""
+    """Flatten a config to {"model": "resnet20", "model.width": 16, ..., "seed": 0}: a choice is its name."""
     settings = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -27,7 +27,7 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def chosen(config: Config) -> dict[str, Any]:
-    """`flat` without what follows from a choice: the settings of an entry that are as the entry has them."""
+    """Return `flat` without the settings of an entry that have the entry's defaults."""
     settings = flat(config)
     for choice, section in config.items():
         if isinstance(section, Mapping) and "name" in section:
@@ -39,7 +39,7 @@ def chosen(config: Config) -> dict[str, Any]:
 
 @cache
 def defaults_of(choice: str, name: str) -> dict[str, Any]:
-    """What the settings of an entry are when nobody changes them; nothing for one that is not installed any more."""
+    """Return the defaults of an entry's settings; an empty dict for one that is no longer installed."""
     try:
         return {key: schema["default"] for key, schema in index.knobs(choice, name).items()}
     except (UserError, KeyError):
@@ -47,24 +47,23 @@ def defaults_of(choice: str, name: str) -> dict[str, Any]:
 
 
 def differing(configs: Sequence[Config]) -> list[str]:
-    """The keys of `chosen` that tell the configs apart; the seed, which repeats and compares nothing, comes last."""
+    """Return the keys of `chosen` in which the configs differ; the seed, which is a repetition, comes last."""
     settings, effective = [chosen(config) for config in configs], [flat(config) for config in configs]
     keys = dict.fromkeys(key for each in settings for key in each)
-    found = [key for key in keys if _differ(key, settings) and _differ(key, effective)]
-    return sorted(found, key="seed".__eq__)
+    return sorted((key for key in keys if _differ(key, settings) and _differ(key, effective)), key="seed".__eq__)
 
 
 def _differ(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    return any(each.get(key, _NOT_THERE) != settings[0].get(key, _NOT_THERE) for each in settings)
+    return any(each.get(key, _MISSING) != settings[0].get(key, _MISSING) for each in settings)
 
 
-def said(value: Any) -> str:
-    """A value as it would be typed."""
+def format_value(value: Any) -> str:
+    """Format a value as it would be typed."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(said, value))}]"
+        return f"[{','.join(map(format_value, value))}]"
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-_NOT_THERE = object()
+_MISSING = object()

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, device, memory."""
+"""Environment of a run: versions, device, memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PACKAGES = ("dlzoo", "torch", "torchvision", "pytorch-lightning")
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide a result."""
-    found = {name: version(name) for name in _PACKAGES}
-    return {"python": platform.python_version()} | found | {"torch": torch.__version__}  # with its CUDA
+    """Return the versions of Python and of the packages that determine a result."""
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | packages | {"torch": torch.__version__}  # with its CUDA version
 
 
 def device_name(accelerator: str) -> str:
-    """The name of the "gpu", or the number of threads of the "cpu"."""
+    """Return the name of the "gpu", or the number of threads of the "cpu"."""
     if accelerator == "gpu":
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
@@ -26,13 +26,13 @@ def device_name(accelerator: str) -> str:
 
 
 def reset_peak_memory(accelerator: str) -> None:
-    """Forget what was in use before; the process's own peak cannot be forgotten."""
+    """Reset the GPU's peak memory; the peak of the process cannot be reset."""
     if accelerator == "gpu":
         torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory(accelerator: str) -> int:
-    """The most memory that was in use, in bytes: of the GPU if there is one, else of the process."""
+    """Return the peak memory in bytes: of the GPU if it is used, else of the process."""
     if accelerator == "gpu":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,4 +1,4 @@
-"""The scalars that a run logged, read back."""
+"""Reading of the scalars that a run logged."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl; a line that is damaged, as a kill leaves it, is left out."""
+    """Return the records of a metrics.jsonl, without damaged lines, which a killed run may leave."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     try:
-        found = json.loads(f"[{','.join(lines)}]")  # half the time of line by line
+        records = json.loads(f"[{','.join(lines)}]")  # takes half the time of parsing each line
     except ValueError:
-        found = _one_by_one(lines)
-    return [record for record in found if isinstance(record, dict) and isinstance(record.get("step"), int)]
+        records = _parse_each(lines)
+    return [record for record in records if isinstance(record, dict) and isinstance(record.get("step"), int)]
 
 
-def _one_by_one(lines: Iterable[str]) -> list[Any]:
-    found = []
+def _parse_each(lines: Iterable[str]) -> list[Any]:
+    records = []
     for line in lines:
         try:
-            found.append(json.loads(line))
+            records.append(json.loads(line))
         except ValueError:
             continue
-    return found
+    return records

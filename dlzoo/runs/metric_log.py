@@ -1,4 +1,4 @@
-"""Curves of a run: every scalar in metrics.jsonl and in TensorBoard's event file, pictures in both places."""
+"""Log of a run: scalars in metrics.jsonl and TensorBoard's event file, plots in pictures/ and the event file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-#: What a record holds beside scalars.
+#: Fields of a record that are not metrics.
 _NO_SCALARS = ("step", "epoch", "time")
 
 
@@ -30,14 +30,14 @@ class MetricLog:
     """Appends to the logs of a run.
 
     Args:
-        run: where.
-        step: steps that are done; what the files hold of later steps, written before a kill, is dropped.
-        copied: whether metrics.jsonl is of another run, and TensorBoard has to be told of it.
+        run: the run directory.
+        step: number of completed steps; records of later steps, written before a kill, are dropped.
+        copied: whether metrics.jsonl was copied from another run, and must be added to TensorBoard.
     """
 
     def __init__(self, run: RunDir, step: int, *, copied: bool = False) -> None:
         self.run = run
-        # A run that goes on is tested again.
+        # A resumed run is tested again.
         records = [
             record
             for record in read_metrics(run.metrics_file)
@@ -50,13 +50,13 @@ class MetricLog:
             self._events(record["step"], {name: value for name, value in record.items() if name not in _NO_SCALARS})
 
     def scalars(self, step: int, epoch: float, values: dict[str, float]) -> None:
-        """One record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
+        """Write one record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
         record = {"step": step, "epoch": round(epoch, 4), "time": round(time.time(), 3)} | values
         self._lines.write(json.dumps(strict(record)) + "\n")
         self._events(step, values)
 
     def _events(self, step: int, values: dict[str, float]) -> None:
-        # One event for all of them, where add_scalar would write one for each.
+        # One event for all scalars; add_scalar would write one for each.
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items() if value is not None]
         self._write(scalars, step)
 
@@ -65,11 +65,11 @@ class MetricLog:
         assert writer is not None
         writer.add_summary(Summary(value=values), step)
 
-    def picture(self, name: str, figure: Figure, step: int) -> Path:
-        """A figure, as pictures/<name>.png and in TensorBoard."""
+    def plot(self, name: str, figure: Figure, step: int) -> Path:
+        """Write a figure as pictures/<name>.png and to TensorBoard, and return its path."""
         self.run.pictures.mkdir(exist_ok=True)
         path = self.run.pictures / f"{name}.png"
-        # Names of classes and runs are words: no formulas, and no complaint about a script that the font lacks.
+        # Names of classes and runs are plain text: no formulas, and no warning about glyphs that the font lacks.
         with rc_context({"text.parse_math": False}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")
             for text in figure.findobj(Text):
@@ -78,13 +78,13 @@ class MetricLog:
             canvas = FigureCanvasAgg(figure)
             canvas.print_png(path)  # draws once, where savefig would draw twice
         width, height = canvas.get_width_height()
-        # The file's own bytes: add_figure would draw everything once more.
+        # The bytes of the file: add_figure would draw the figure again.
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=path.read_bytes())
         self._write([Summary.Value(tag=name, image=image)], step)
         return path
 
     def hyperparameters(self, settings: dict[str, Any], metrics: dict[str, float]) -> None:
-        """A row of TensorBoard's HParams table."""
+        """Write a row of TensorBoard's HParams table."""
         flat = {key: value if isinstance(value, (int, float, bool)) else str(value) for key, value in settings.items()}
         writer = self.board.file_writer
         assert writer is not None

@@ -1,8 +1,8 @@
-"""Runs of one network, which differ in what is made of its answers only: the first trains, the others test what it has.
+"""Reuse of trained networks: of runs that differ only in settings used after training, the first one trains.
 
-What the others need of the training they copy, and go on from there as from their own checkpoint. One whose elder has
-not finished, or is not what it seems, trains by itself; so does each where validation, which sees the answers, decides
-anything: which weights are tested, when the training ends, or the rate.
+The others, its dependent runs, copy its log and checkpoints, and continue as from their own checkpoint. A run trains
+itself if its source run has not finished or has other settings; so does every run in which validation, which uses those
+settings, decides anything: which weights are tested, when training ends, or the learning rate.
 """
 
 from __future__ import annotations
@@ -22,59 +22,59 @@ from dlzoo.runs.run_dir import RunDir, write_atomically
 
 Config = Mapping[str, Any]
 
-#: Sections of a config that no training step looks at.
+#: Sections of a config that no training step uses.
 _AFTER_TRAINING = tuple(choice for choice, registry in REGISTRIES.items() if registry.after_training)
 
-#: What run.json of a training says that its heirs rely on when they go on.
-_RELIED_ON = ("data_fingerprint", "threads", "ranks", "wall_seconds", "init_from")
+#: Fields of a source run's run.json that dependent runs copy.
+_COPIED = ("data_fingerprint", "threads", "ranks", "wall_seconds", "init_from")
 
 
-def elders(runs: Iterable[tuple[Path, Config]]) -> dict[Path, Path]:
-    """Run -> the first of `runs` that trains the same network, of each run but those first ones."""
+def source_runs(runs: Iterable[tuple[Path, Config]]) -> dict[Path, Path]:
+    """Return dependent run -> source run: the first of `runs` that trains the same network."""
     first: dict[str, Path] = {}
-    found = {}
+    sources = {}
     for path, config in runs:
         if _validation_decides(config):
             continue
-        elder = first.setdefault(_training(config), path)
-        if elder != path:
-            found[path] = elder
-    return found
+        source = first.setdefault(_training_key(config), path)
+        if source != path:
+            sources[path] = source
+    return sources
 
 
-def point_to(elder: Path, run: Path) -> None:
-    """Let a run that has not begun take the training of another in the same folder."""
-    heir = RunDir(run)
-    if not heir.has_begun():
-        heir.update(trained_by=elder.name)
+def set_source(source: Path, run: Path) -> None:
+    """Record that a run that has not started reuses the training of another one in the same folder."""
+    dependent = RunDir(run)
+    if not dependent.has_begun():
+        dependent.update(trained_by=source.name)
 
 
-def take_training(run: RunDir) -> None:
-    """Copy what `point_to` promised: what checkpoints rely on, the log, and the checkpoints, the last one last.
+def copy_training(run: RunDir) -> None:
+    """Copy the training that `set_source` recorded: fields of run.json, the log, and the checkpoints, last.ckpt last.
 
-    Not what the elder's validation said, which saw other answers. A run that was killed in the middle of it begins it
-    anew.
+    Validation results are not copied, as they depend on the settings that differ. If a run is killed while copying, it
+    starts over.
     """
     record = run.read()
     if "trained_by" not in record or run.last_checkpoint.exists():
         return
     with suppress(UserError):
-        elder = RunDir.open(run.path.parent / record["trained_by"])
-        trained = elder.read()
-        same = trained["state"] == "finished" and _training(trained["config"]) == _training(record["config"])
-        if same and elder.last_checkpoint.exists():
-            run.update(**{key: trained[key] for key in _RELIED_ON if key in trained}, training_taken=True)
-            write_atomically(run.metrics_file, "".join(_of_training(read_metrics(elder.metrics_file))))
-            own = {elder.best_checkpoint: run.best_checkpoint, elder.last_checkpoint: run.last_checkpoint}
-            for source, target in own.items():
-                if source.exists():
+        source = RunDir.open(run.path.parent / record["trained_by"])
+        trained = source.read()
+        same = trained["state"] == "finished" and _training_key(trained["config"]) == _training_key(record["config"])
+        if same and source.last_checkpoint.exists():
+            run.update(**{key: trained[key] for key in _COPIED if key in trained}, training_taken=True)
+            write_atomically(run.metrics_file, "".join(_training_records(read_metrics(source.metrics_file))))
+            copies = {source.best_checkpoint: run.best_checkpoint, source.last_checkpoint: run.last_checkpoint}
+            for original, target in copies.items():
+                if original.exists():
                     part = target.with_name(f"{target.name}.part")
-                    shutil.copy2(source, part)
+                    shutil.copy2(original, part)
                     part.replace(target)
 
 
-def _of_training(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The lines of a log, without what was measured on other data than that of the training."""
+def _training_records(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a log, without metrics of the validation and test splits."""
     for record in records:
         if any(name.startswith("train/") for name in record):
             own = {name: value for name, value in record.items() if not name.startswith(("val/", "test/"))}
@@ -87,8 +87,8 @@ def _validation_decides(config: Config) -> bool:
     return trainer["select"] != "last" or trainer["early_stopping"] is not None or follows
 
 
-def _training(config: Config) -> str:
-    """What decides a training, as one word."""
+def _training_key(config: Config) -> str:
+    """Return the settings that determine a training, as a string."""
     return json.dumps(
         {key: value for key, value in config.items() if key not in (*_AFTER_TRAINING, "run_dir")}, sort_keys=True
     )

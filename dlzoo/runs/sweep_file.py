@@ -1,4 +1,4 @@
-"""sweep.json, beside the runs of a sweep: what was asked for, in words, for whoever looks at the runs afterwards."""
+"""sweep.json, beside the runs of a sweep: the request as typed, for reports."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NAME = "sweep.json"
 
 @dataclass(frozen=True)
 class SweepFile:
-    """What was asked for.
+    """Content of sweep.json.
 
     Args:
-        lines: the shell lines that made the runs, the first one first.
+        lines: the commands that made the runs, in order.
         order: setting -> its values, as they were typed.
-        baseline, metric, margin: how a report is to look at the runs.
-        question, expected: what they are about, and what is known of the answer.
+        baseline, metric, margin: options of the report.
+        question, expected: the question of the comparison, and the expected answer.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -32,30 +32,32 @@ class SweepFile:
     expected: str | None = None
 
 
-def write(folder: Path, asked: SweepFile) -> None:
-    """Write down what is asked for now, beside what earlier sweeps asked for that have runs in the folder."""
+def write(folder: Path, request: SweepFile) -> None:
+    """Write a request, merged with those of earlier sweeps in the folder."""
     before = read(folder)
-    order = {key: _joined(before.order.get(key, []), asked.order.get(key, [])) for key in before.order | asked.order}
-    said = {key: value for key, value in asdict(asked).items() if value not in (None, [])}
-    both = asdict(before) | said | {"lines": _joined(before.lines, asked.lines), "order": order}
+    order = {
+        key: _merged(before.order.get(key, []), request.order.get(key, [])) for key in before.order | request.order
+    }
+    current = {key: value for key, value in asdict(request).items() if value not in (None, [])}
+    both = asdict(before) | current | {"lines": _merged(before.lines, request.lines), "order": order}
     write_atomically(folder / NAME, json.dumps(both, indent=1) + "\n")
 
 
 def read(folder: Path) -> SweepFile:
-    """What was asked for; nothing where no file is, or none that can be read: the runs speak for themselves."""
+    """Return the request; an empty one if the file is missing or damaged, as reports do not need it."""
     try:
         content = json.loads((folder / NAME).read_text())
-        if not _is_whole(content):
+        if not _is_valid(content):
             return SweepFile()
     except (OSError, ValueError):
         return SweepFile()
     return SweepFile(**{each.name: content[each.name] for each in fields(SweepFile) if each.name in content})
 
 
-def _is_whole(content: Any) -> bool:
-    """Whether each field is of its type."""
+def _is_valid(content: Any) -> bool:
+    """Return whether each field has its type."""
 
-    def words(value: Any) -> bool:
+    def is_list_of_str(value: Any) -> bool:
         return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
     if not isinstance(content, dict):
@@ -64,11 +66,11 @@ def _is_whole(content: Any) -> bool:
     texts = [content.get(key) for key in ("metric", "question", "expected")]
     return (
         isinstance(order, dict)
-        and all(map(words, [*order.values(), content.get("lines", []), content.get("baseline", [])]))
+        and all(map(is_list_of_str, [*order.values(), content.get("lines", []), content.get("baseline", [])]))
         and all(text is None or isinstance(text, str) for text in texts)
         and (margin is None or isinstance(margin, (int, float)))
     )
 
 
-def _joined(first: list[str], then: list[str]) -> list[str]:
+def _merged(first: list[str], then: list[str]) -> list[str]:
     return list(dict.fromkeys([*first, *then]))

@@ -1,4 +1,4 @@
-"""Many runs as a table, from one file of each."""
+"""Table of runs, from the run.json of each."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rich.console import Console
 from rich.text import Text
 
 from dlzoo.core.errors import UserError
-from dlzoo.runs.differences import differing, flat, said
+from dlzoo.runs.differences import differing, flat, format_value
 from dlzoo.runs.run_dir import RunDir
 
 _STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
-#: How a run may stand, in its run.json.
+#: States of a run.
 STATES = ("created", "running", "finished", "failed", "interrupted", "damaged")
-#: The end of a log that holds its last few lines.
+#: Bytes at the end of a log that hold its last lines.
 _TAIL = 32768
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run as a table shows it.
+    """Row of the table: one run.
 
     Args:
-        path: where it lies.
+        path: the run directory.
         record: its run.json; {"state": "damaged", "error": ...} if that cannot be read.
-        logged: the numbers that it logged last, while it is not finished.
+        logged: the last logged scalars, until it is finished.
     """
 
     path: Path
@@ -53,32 +53,32 @@ class Row:
 
     @property
     def word(self) -> str:
-        """The state, as a person would say it."""
+        """The state, as displayed."""
         return "waiting" if self.state == "created" else self.state
 
     @property
     def steps(self) -> tuple[int, int]:
-        """(done, all); all is 0 before the run knows."""
+        """(completed, total); total is 0 until it is known."""
         total = self.record.get("steps_per_epoch", 0) * self.record["config"].get("trainer", {}).get("max_epochs", 0)
         return (total if self.state == "finished" else int(self.logged.get("step", 0))), total
 
     @property
     def metric(self) -> str:
-        """The test result, or until then the latest validation result."""
+        """The test result, or before the test the latest validation result."""
         monitor = self.record.get("monitor")
         measured = self.record.get("metrics", {}).get(f"test/{monitor}")
         return self.validation if measured is None else f"test {measured:.4f}"
 
     @property
     def validation(self) -> str:
-        """The validation result of the weights that were selected, or until then the latest."""
+        """The validation result of the selected weights, or before the end the latest."""
         key = f"val/{self.record.get('monitor')}"
         measured = self.record.get("metrics", {}).get(key, self.logged.get(key))
         return "" if measured is None else f"val {measured:.4f}"
 
     @property
     def age(self) -> str:
-        """How long ago it ended, or was made."""
+        """Time since it ended, or was created."""
         then = self.record.get("finished") or self.record.get("created")
         return (
             "" if then is None else _ago((datetime.now().astimezone() - datetime.fromisoformat(then)).total_seconds())
@@ -86,40 +86,40 @@ class Row:
 
     @property
     def error(self) -> str:
-        """In a line, what went wrong."""
+        """The last line of its error."""
         text = (self.record.get("error") or "").strip()
         return text.splitlines()[-1] if text else ""
 
 
 def find(folder: Path) -> list[Path]:
-    """The run directories under a folder (or the folder itself), sorted by name.
+    """Return the run directories under a folder (or the folder itself), sorted by name.
 
     Raises:
         UserError: if there is no such folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder" if os.path.lexists(folder) else f"{folder}: no such folder")
-    found = []
+        raise UserError(f"{folder} is not a folder" if os.path.lexists(folder) else f"{folder}: folder not found")
+    runs = []
     for root, folders, files in os.walk(folder):
         if "run.json" in files and "config.yaml" in files:
-            found.append(Path(root))
+            runs.append(Path(root))
             folders.clear()
         folders[:] = [name for name in folders if not name.startswith(".")]
-    return sorted(found)
+    return sorted(runs)
 
 
 def rows(paths: Sequence[Path]) -> list[Row]:
-    """A row a run."""
+    """Return a row for each run."""
     return [Row.of(path) for path in paths]
 
 
 def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
-    """The table, no wider than `width` if there is one: state, progress, result, age, and what the runs differ in."""
+    """Return the lines of the table, at most `width` wide: state, progress, result, age, and settings that differ."""
     keys = differing([row.record["config"] for row in rows if row.state != "damaged"])
-    # An address says what the columns say.
-    several = len({row.path.parent for row in rows}) > 1 or not all("=" in row.path.name for row in rows)
-    header = ["state", "done", "result", "age", *keys, *(["run"] if several else [])]
-    cells = [header, *(_cells(row, keys) + ([_name(row.path, base)] if several else []) for row in rows)]
+    # The name of a sweep's run repeats its settings, which are columns already.
+    named = len({row.path.parent for row in rows}) > 1 or not all("=" in row.path.name for row in rows)
+    header = ["state", "done", "result", "age", *keys, *(["run"] if named else [])]
+    cells = [header, *(_cells(row, keys) + ([_name(row.path, base)] if named else []) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     table = []
     for number, line in enumerate(cells):
@@ -137,13 +137,13 @@ def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
 
 
 def show(console: Console, rows: Sequence[Row], base: Path) -> None:
-    """Print the table, whole where it goes into a file."""
+    """Print the table; lines are truncated to the width of a terminal only."""
     for line in lines(rows, base, console.width if console.is_terminal else None):
         console.print(line, soft_wrap=True)
 
 
 def counts(rows: Sequence[Row]) -> str:
-    """ "48 runs: 46 finished, 2 failed"."""
+    """Count the states: "48 runs: 46 finished, 2 failed"."""
     states = [row.word for row in rows]
     parts = [f"{states.count(state)} {state}" for state in sorted(set(states), key=_ORDER.index)]
     return f"{len(rows)} run{'' if len(rows) == 1 else 's'}" + (f": {', '.join(parts)}" if parts else "")
@@ -160,11 +160,11 @@ def _cells(row: Row, keys: Sequence[str]) -> list[str]:
     done, total = row.steps
     settings = flat(row.record["config"])
     facts = [row.word, f"{done / total:.0%}" if total else "", row.metric, row.age]
-    return [*facts, *(said(settings[key]) if key in settings else "" for key in keys)]
+    return [*facts, *(format_value(settings[key]) if key in settings else "" for key in keys)]
 
 
 def _latest(file: Path) -> dict[str, float]:
-    """The last value of each number in a log, from its end."""
+    """Return the last value of each scalar in a log, read from its end."""
     try:
         with file.open("rb") as log:
             log.seek(max(0, os.path.getsize(file) - _TAIL))
@@ -175,7 +175,7 @@ def _latest(file: Path) -> dict[str, float]:
     for line in tail:
         try:
             latest |= json.loads(line)
-        except (ValueError, TypeError):  # its first line is cut, and its last may be
+        except (ValueError, TypeError):  # the first line is cut off, and the last may be
             continue
     return latest
 

@@ -40,13 +40,13 @@ def of_augment(config: Config) -> Figure:
     transform = task.transform(settings, augment, normalise, data)
     loader = TrainLoader(split, transform, Streams(config["seed"]), len(split))
     samples = zip(split.images[:], split.labels, strict=True)
-    grid = [[task.drawn_sample(pixels, label, data.classes, mixed=False)] for pixels, label in samples]
+    grid = [[task.draw_sample(pixels, label, data.classes, mixed=False)] for pixels, label in samples]
     for epoch in range(_EPOCHS):
         (batch,) = loader.batches(epoch)  # one step an epoch
         for place, image, label in zip(loader.order(epoch).tolist(), batch.images, batch.labels, strict=True):
             pixels = (image.permute(1, 2, 0) - normalise.shift.flatten()) / normalise.scale.flatten()
             pixels = pixels.round().clamp(0, 255).byte()
-            grid[place].append(task.drawn_sample(pixels, label, data.classes, mixed=True))
+            grid[place].append(task.draw_sample(pixels, label, data.classes, mixed=True))
     cells = [cell for row in grid for cell in row]
     named = f"{title('augment', config['augment'])}; on the left the image as it is"
     return image_grid([pixels for pixels, _ in cells], [words for _, words in cells], named, _EPOCHS + 1)

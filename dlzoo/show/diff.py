@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlzoo.runs.differences import differing, flat, said
+from dlzoo.runs.differences import differing, flat, format_value
 from dlzoo.runs.run_dir import RunDir
 
 #: What run.json calls the data and the code, and what we call them.
@@ -61,4 +61,6 @@ def text(found: dict[str, Any]) -> str:
 
 def _lines(pairs: dict[str, list[Any]]) -> list[str]:
     width = max(map(len, pairs), default=0)
-    return [f"  {key:<{width}}  {said(first)} -> {said(second)}" for key, (first, second) in pairs.items()]
+    return [
+        f"  {key:<{width}}  {format_value(first)} -> {format_value(second)}" for key, (first, second) in pairs.items()
+    ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlzoo.config.overrides import parse
-from dlzoo.runs.differences import NAMES, flat, said
+from dlzoo.runs.differences import NAMES, flat, format_value
 
 Config = dict[str, Any]
 
@@ -39,4 +39,4 @@ def address(overrides: Sequence[str], config: Config) -> str:
 
 def _plain(value: Any) -> str:
     """A value without brackets: they mean something to a shell."""
-    return "+".join(map(_plain, value)) if isinstance(value, list) else said(value)
+    return "+".join(map(_plain, value)) if isinstance(value, list) else format_value(value)

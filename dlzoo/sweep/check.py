@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from dlzoo.core.errors import UserError
-from dlzoo.runs.differences import flat, said
+from dlzoo.runs.differences import flat, format_value
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.plan import Config, Planned
 
@@ -37,6 +37,8 @@ def existing(runs: Sequence[Planned]) -> dict[str, str]:
 def _refuse_another(run: Planned, there: Config, wanted: Config) -> None:
     other = [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
     if other:
-        some = [f"{key}={said(there.get(key))} there, {said(wanted.get(key))} here" for key in other[:_FEW]]
+        some = [
+            f"{key}={format_value(there.get(key))} there, {format_value(wanted.get(key))} here" for key in other[:_FEW]
+        ]
         differences = ", ".join([*some, *([f"{len(other) - _FEW} more"] if len(other) > _FEW else [])])
         raise UserError(f"{run.path} holds a run with other settings ({differences}); say another name= or sweep.dir=")

@@ -12,7 +12,7 @@ from dlzoo.config.overrides import parse
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.schema import NonNegative, PositiveInt, check, schema_of
-from dlzoo.runs.differences import said
+from dlzoo.runs.differences import format_value
 from dlzoo.sweep.experiment import Written, at_scale, head, named, read, settings
 
 
@@ -82,7 +82,9 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
         raise UserError("scale=... is for an experiment that compares: experiment=NAME scale=tiny")
     keys = {word.partition("=")[0] for word in rest}
     typed_keys = _keys(arms) | keys
-    vary = [f"{key}={','.join(map(said, values))}" for key, values in written.vary.items() if key not in typed_keys]
+    vary = [
+        f"{key}={','.join(map(format_value, values))}" for key, values in written.vary.items() if key not in typed_keys
+    ]
     if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other knobs
         arms = written.arms
     if own["seeds"] is not None or "seed" not in keys:

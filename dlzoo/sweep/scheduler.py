@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from dlzoo.core.errors import UserError
-from dlzoo.runs.run_dir import Lock, RunDir
+from dlzoo.runs.lock import Lock
+from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
 from dlzoo.sweep.display import SweepDisplay
 from dlzoo.sweep.executors.job import Executor, Job

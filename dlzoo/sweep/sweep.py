@@ -17,7 +17,7 @@ from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs import reuse, sweep_file, table
-from dlzoo.runs.differences import differing, flat, said
+from dlzoo.runs.differences import differing, flat, format_value
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.sweep import check
 from dlzoo.sweep.display import SweepDisplay
@@ -90,11 +90,11 @@ def sweep(asked: Asked, console: Console | None = None) -> Swept:
 
 def _waves(planned: SweepPlan, missing: Sequence[Planned]) -> list[list[Planned]]:
     """Runs that train, and then those that only test what another of them has trained."""
-    taught_by = reuse.elders((run.path, run.config) for run in planned.runs)
-    heirs = [run for run in missing if run.path in taught_by]
-    for run in heirs:
-        reuse.point_to(taught_by[run.path], run.path)
-    return [[run for run in missing if run.path not in taught_by], heirs]
+    sources = reuse.source_runs((run.path, run.config) for run in planned.runs)
+    dependents = [run for run in missing if run.path in sources]
+    for run in dependents:
+        reuse.set_source(sources[run.path], run.path)
+    return [[run for run in missing if run.path not in sources], dependents]
 
 
 def _look_whether_fair(console: Console, asked: Asked, planned: SweepPlan) -> None:
@@ -156,7 +156,7 @@ def _what_was_asked(asked: Asked, planned: SweepPlan) -> SweepFile:
 def _order(planned: SweepPlan) -> dict[str, list[str]]:
     """The values of what varies, as they were typed."""
     settings = [flat(run.config) for run in planned.runs]
-    return {key: list(dict.fromkeys(said(each.get(key)) for each in settings)) for key in planned.varying}
+    return {key: list(dict.fromkeys(format_value(each.get(key)) for each in settings)) for key in planned.varying}
 
 
 def _announce(console: Console, asked: SweepPlan, states: dict[str, str]) -> None:
@@ -174,7 +174,9 @@ def _labels(asked: SweepPlan) -> dict[Path, str]:
     labels = {}
     for run in asked.runs:
         settings = flat(run.config)
-        labels[run.path] = " ".join(f"{key}={said(settings[key])}" for key in keys if key in settings) or run.path.name
+        labels[run.path] = (
+            " ".join(f"{key}={format_value(settings[key])}" for key in keys if key in settings) or run.path.name
+        )
     return labels
 
 

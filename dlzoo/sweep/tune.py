@@ -14,7 +14,8 @@ from rich.text import Text
 
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs.differences import flat
-from dlzoo.runs.run_dir import Lock, RunDir
+from dlzoo.runs.lock import Lock
+from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
 from dlzoo.sweep.check import existing
 from dlzoo.sweep.display import SweepDisplay

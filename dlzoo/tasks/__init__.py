@@ -1,1 +1,1 @@
-"""What a network is trained for. A task gets objects (network, loss, feeds, ...), never a config."""
+"""Tasks: what a network is trained for. Their LightningModules get objects (network, loss, loaders), never a config."""

@@ -3,8 +3,8 @@
 A task is a folder whose `spec` module registers a TaskSpec in TASKS and imports whatever else the task registers:
 models, losses, data sets. Builder, commands and the rest call the methods below and never ask which task it is.
 
-The spec of a task is imported whenever a model is looked up: what needs Lightning, matplotlib or the like is imported
-in the methods that need it.
+The spec of a task is imported whenever a model is looked up, so it imports Lightning, matplotlib and the like only
+inside the methods that need them.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a LightningModule of a task is made from.
+    """Constructor arguments of a task's LightningModule.
 
     Args:
-        network: what is trained.
-        loss_fn: what `TaskSpec.loss` returned.
+        network: the network to train.
+        loss_fn: the loss that `TaskSpec.loss` returned.
         loaders, recipe, context: as TaskModule takes them.
     """
 
@@ -59,10 +59,10 @@ class Tested:
     """A run after its test, for plots and files.
 
     Args:
-        module: with `tested`, the evaluation of the test split, and `test_metrics`.
+        module: the module, with `tested`, the evaluation of the test split, and `test_metrics`.
         data: the splits.
-        records: what was logged: a dict for each line of metrics.jsonl.
-        title: of the run.
+        records: the logged scalars, a dict for each line of metrics.jsonl.
+        title: title of the run.
     """
 
     module: TaskModule
@@ -77,12 +77,12 @@ class Prediction:
 
     Args:
         path: the run directory.
-        config, record: its frozen config, and what its run.json says.
-        network: with its weights, in evaluation mode.
-        normalise: uint8 images -> what the network sees.
+        config, record: its frozen config and the content of its run.json.
+        network: the trained network in evaluation mode.
+        normalise: uint8 images -> the network's input.
         files: image files.
-        most: answers of a file.
-        out: a folder for what is drawn; None for the run's own.
+        most: the largest number of results for a file.
+        out: a folder for the drawn images; None for the run's own.
     """
 
     path: Path
@@ -96,55 +96,55 @@ class Prediction:
 
 
 class TaskSpec(ABC):
-    """What dlzoo has to know of a task. The registration adds what the command line needs (core.entries.TaskMarks)."""
+    """Task specification. The registration adds what the command line needs (core.entries.TaskMarks)."""
 
     #: The registered name.
     name: ClassVar[str]
-    #: What its labels are.
+    #: The kind of its labels.
     target: ClassVar[TargetKind]
-    #: Name of a data set that serves other tasks -> what makes a data set for this one of it.
+    #: Name of a data set that serves other tasks -> a function that converts that data set for this task.
     adapts: ClassVar[Mapping[str, Callable[[Any], DataSet]]] = {}
 
-    def adapted(self, data: str, found: DataSet) -> DataSet:
-        """The data set `found`, which is called `data`, with labels for this task."""
-        return found if found.task == self.name else self.adapts[data](found)
+    def adapt(self, name: str, data_set: DataSet) -> DataSet:
+        """Return the data set registered as `name`, with labels for this task."""
+        return data_set if data_set.task == self.name else self.adapts[name](data_set)
 
     # Before a run
 
     def refuse(self, config: Config, data: Splits) -> None:  # noqa: B027
-        """Look at whether the choices of a config can meet, beyond what registrations say.
+        """Check whether the choices of a config are compatible, beyond what registrations declare.
 
         Raises:
-            UserError: for choices that cannot, with those that could.
+            UserError: for incompatible choices; the message names compatible ones.
         """
 
     @abstractmethod
     def loss(self, config: Config, data: Splits) -> nn.Module:
-        """Return the loss, after it was tried on the shapes of this data.
+        """Return the loss, after calling it once on the shapes of this data.
 
         Raises:
-            UserError: if it cannot work with such targets.
+            UserError: if it does not work with such targets.
         """
 
     def model_arguments(self, config: Config, data: Splits) -> dict[str, Any]:
-        """Arguments that models of the task are injected with beside classes, channels and image size; plain values."""
+        """Return arguments to inject into models of the task beside classes, channels and image size; plain values."""
         return {}
 
     def usual_arguments(self, marks: ModelMarks) -> dict[str, Any]:
-        """The same for a model that is built outside a run, from its registration."""
+        """Return the injected arguments of a model that is built outside a run, from its registration."""
         return {}
 
     def learnt_arguments(self, data: Splits) -> dict[str, Any]:
-        """The same of arguments that are learnt on the training split, and that a network on the meta device lacks."""
+        """Return injected arguments that are learnt on the training split; a network on the meta device lacks them."""
         return {}
 
     def transform(
         self, settings: AugmentSettings, augment: Augment, normalise: Normalise, data: Splits
     ) -> BatchTransform:
-        """Return what happens to the images and labels of a training step.
+        """Return the transform of the images and labels of a training step.
 
         Raises:
-            UserError: for settings that do not go with the task.
+            UserError: for settings that the task does not support.
         """
         return ImageTransform(augment, normalise, settings.mixer(len(data.classes)))
 
@@ -153,58 +153,58 @@ class TaskSpec(ABC):
         """Return the LightningModule that trains and evaluates."""
 
     def backbone(self, network: nn.Module) -> list[nn.Module]:
-        """The modules that freeze=backbone freezes: all children but the head."""
+        """Return the modules that freeze=backbone freezes: all children except the head."""
         return [child for name, child in network.named_children() if name != "head"]
 
     def load_backbone(self, state: dict[str, Tensor], network: nn.Module, origin: str) -> bool:
-        """Load weights that are of the network's backbone alone; whether they were.
+        """Load weights of the backbone only, and return True; return False if `state` holds other weights.
 
         Raises:
-            UserError: if they do not fit.
+            UserError: if the backbone's weights do not fit.
         """
         return False
 
     def refit(self, state: dict[str, Tensor], network: nn.Module, origin: str, *, new_head: bool) -> None:  # noqa: B027
-        """Change in `state`, weights from elsewhere, what has to be as the network has it.
+        """Replace entries of `state`, weights from elsewhere, that must equal those of the network.
 
         Raises:
-            UserError: if the weights cannot be used so.
+            UserError: if the weights cannot be used.
         """
 
     def facts(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What run.json says of the task, given what `model_arguments` returned."""
+        """Return the task's fields of run.json, given what `model_arguments` returned."""
         return {}
 
     def recorded_arguments(self, record: Record) -> dict[str, Any]:
-        """`model_arguments` of a run that has been, from its run.json."""
+        """Return `model_arguments` of an earlier run, from its run.json."""
         return {}
 
     def describe(self, record: Record) -> str:
-        """The targets of a run in words, from its run.json: "10 classes"."""
+        """Describe the targets of a run, from its run.json: "10 classes"."""
         return f"predicts {', '.join(record['classes'])}"
 
-    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
-        """An image (H, W, C) uint8 with its target, drawn into it or as a few words; `mixed`: as a training sees it."""
+    def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+        """Return an image (H, W, C) uint8 with its target drawn in it, and a caption; `mixed`: as training sees it."""
         return pixels, ""
 
     # After a run
 
     @abstractmethod
     def plots(self, tested: Tested) -> dict[str, Figure]:
-        """Return name -> plot of a run; its curves among them."""
+        """Return name -> plot of a run, including its curves."""
 
     def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:  # noqa: B027
-        """Write to `folder` what `dlzoo eval` leaves beside the numbers that it prints.
+        """Write the files of `dlzoo eval` to `folder`, beside the numbers that it prints.
 
         Raises:
-            UserError: if it cannot be written.
+            UserError: if they cannot be written.
         """
 
     def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
-        """Look at whether predictions can be made by a run, before its network is built.
+        """Check whether a run can make predictions, before its network is built.
 
         Raises:
-            UserError: if not.
+            UserError: if it cannot.
         """
         raise UserError(f"{path}: dlzoo predict does not support task={self.name}")
 
@@ -212,20 +212,22 @@ class TaskSpec(ABC):
         """Return {"file": ..., ...} for each image file.
 
         Raises:
-            UserError: if a file is no image, or something cannot be written.
+            UserError: if a file is not an image, or something cannot be written.
         """
         raise NotImplementedError
 
     def answer(self, answer: Answer) -> str:
-        """One of the answers of `predict` in a line."""
+        """Format one result of `predict` as a line."""
         raise NotImplementedError
 
 
-def tried(section: Config, loss_fn: nn.Module, input: Tensor, target: Tensor, what: str) -> None:
-    """Call a loss once, on what stands for the data.
+def check_loss(section: Config, loss_fn: nn.Module, input: Tensor, target: Tensor, what: str) -> None:
+    """Call a loss once, on tensors of the data's shapes.
 
     Args:
-        section: of the config.
+        section: the loss's section of the config.
+        loss_fn: the loss.
+        input, target: the tensors.
         what: the targets, such as "10 classes".
 
     Raises:

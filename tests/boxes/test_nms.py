@@ -14,7 +14,7 @@ from dlzoo.boxes import diou_nms, nms
 from dlzoo.boxes.iou import diou, iou
 from dlzoo.boxes.nms import FLOOR, NmsSettings
 from dlzoo.core.registries import NMS
-from dlzoo.tasks.detection.postprocess import detections
+from dlzoo.tasks.detection.postprocess import select_detections
 
 HARD = ["nms", "diou_nms"]
 
@@ -284,7 +284,7 @@ def test_detections_by_hand(classes: int, of_class: bool, settings: NmsSettings)
     boxes = boxes.unflatten(1, (40, classes)) if of_class else boxes[:, :40]
     scores = torch.randperm(3 * 40 * classes, generator=torch.Generator().manual_seed(0)).view(3, 40, classes)
     scores = scores / scores.numel()
-    rows = detections(boxes, scores, dlzoo.build("nms", "nms"), settings)
+    rows = select_detections(boxes, scores, dlzoo.build("nms", "nms"), settings)
     assert torch.equal(rows, found_by_hand(boxes, scores, settings))
 
 
@@ -293,7 +293,7 @@ def test_detections_are_sorted_and_what_is_below_the_least_score_is_zero(name: s
     boxes, _, _ = images(12)
     scores = torch.rand(3, 60, 5, generator=torch.Generator().manual_seed(0))
     settings = NmsSettings(min_score=0.4, candidates=200, detections=120)
-    rows = detections(boxes, scores, dlzoo.build("nms", name), settings)
+    rows = select_detections(boxes, scores, dlzoo.build("nms", name), settings)
     there = rows[..., 4] > 0
     assert (rows[..., 4].diff(dim=1) <= 0).all()
     assert (rows[there][:, 4] >= settings.min_score).all()
@@ -305,7 +305,7 @@ def test_detections_are_sorted_and_what_is_below_the_least_score_is_zero(name: s
 def test_detections_of_nothing(shape: tuple[int, int, int]) -> None:
     images, anchors, classes = shape
     for boxes in (torch.zeros(images, anchors, 4), torch.zeros(images, anchors, classes, 4)):
-        rows = detections(boxes, torch.zeros(shape), dlzoo.build("nms", "nms"), NmsSettings(detections=9))
+        rows = select_detections(boxes, torch.zeros(shape), dlzoo.build("nms", "nms"), NmsSettings(detections=9))
         assert torch.equal(rows, torch.zeros(images, 9, 6))
 
 
@@ -313,5 +313,5 @@ def test_detections_of_what_is_no_number_are_numbers() -> None:
     boxes, _, _ = images(13)
     scores = torch.rand(3, 60, 2, generator=torch.Generator().manual_seed(0))
     boxes[:, ::2], scores[:, ::3] = math.nan, math.nan
-    rows = detections(boxes, scores, dlzoo.build("nms", "soft_nms_gaussian"), NmsSettings())
+    rows = select_detections(boxes, scores, dlzoo.build("nms", "soft_nms_gaussian"), NmsSettings())
     assert rows.isfinite().all() and (rows[..., 4] > 0).any()

@@ -210,7 +210,7 @@ def test_a_stopped_run_goes_on_to_the_bit(words: list[str]) -> None:
     [
         (
             ["loss=hinge", "augment.mixup=0.2"],
-            "loss=hinge needs one class a sample, and augment.mixup mixes them; choose",
+            "loss=hinge needs one class for each sample, but augment.mixup mixes classes; choose",
         ),
         (["loss=ciou"], "loss=ciou is for boxes, but data=digits has classes; choose loss="),
         (["optimizer=newton"], "optimizer=newton is for linear models (model=linear), and model=resnet20 is none"),

@@ -25,7 +25,7 @@ def test_the_folder_that_one_is_in(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere"], "no such folder"),
+        (["nowhere"], "folder not found"),
         (["."], "no run is finished"),
         (["runs", "--metric", "test/acuracy"], "did you mean"),
         (["runs", "--margin", "wide"], "--margin wide"),

@@ -326,5 +326,5 @@ def test_numbers_of_a_report_are_those_of_the_runs_and_of_tensorboard(tmp_path):
 
 
 def test_an_unknown_folder_is_refused_by_the_library_too(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="folder not found"):
         write(Path(tmp_path / "nowhere"))

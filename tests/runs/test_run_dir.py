@@ -19,16 +19,16 @@ def test_a_new_run_is_created_and_refuses_what_is_there(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "a" / "b", {"seed": 1})
     assert run.read()["state"] == "created"
     assert run.read()["config"] == {"seed": 1}
-    with pytest.raises(UserError, match="holds a run that is created; go on with it by: dlzoo run"):
+    with pytest.raises(UserError, match="holds a run that is created; resume it with: dlzoo run"):
         RunDir.create(run.path, {})
     run.update(state="finished")
     with pytest.raises(UserError, match="holds a finished run"):
         RunDir.create(run.path, {})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="something else is there already"):
+    with pytest.raises(UserError, match="already has other content"):
         RunDir.create(tmp_path / "mine", {})
-    with pytest.raises(UserError, match="something else is there already"):
+    with pytest.raises(UserError, match="already has other content"):
         RunDir.create(tmp_path / "mine" / "thesis.txt", {})
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
@@ -41,7 +41,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"other": 1}', "[]"])
 def test_what_is_no_run_is_said(tmp_path: Path, content: str | None) -> None:
-    with pytest.raises(UserError, match="is not a run directory: no such folder"):
+    with pytest.raises(UserError, match="is not a run directory: folder not found"):
         RunDir.open(tmp_path / "absent")
     (tmp_path / "config.yaml").write_text("")
     if content is None:

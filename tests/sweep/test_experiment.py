@@ -18,7 +18,7 @@ from dlzoo.comparison.factors import design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.config import Config, compose
 from dlzoo.core.errors import UserError
-from dlzoo.runs.reuse import elders
+from dlzoo.runs.reuse import source_runs
 from dlzoo.sweep.experiment import head, named
 from dlzoo.sweep.plan import SweepPlan, plan
 from dlzoo.sweep.request import Asked, of_comparison
@@ -66,7 +66,7 @@ def test_the_head_counts_the_trainings_right(name: str) -> None:
     said = re.findall(r"(\d+) trainings of (\d+) epochs", head(name)["cost"])
     known = []
     for found in (planned(f"experiment={name}", *scale) for scale in SCALES):
-        trained = len(found.runs) - len(elders((run.path, run.config) for run in found.runs))
+        trained = len(found.runs) - len(source_runs((run.path, run.config) for run in found.runs))
         known.append((str(trained), str(found.runs[0].config["trainer"]["max_epochs"])))
     assert said == known
 

@@ -1,4 +1,4 @@
-"""Classification: one class a sample."""
+"""Classification: one class for each sample."""
 
 from dlzoo.tasks.classification.spec import ClassificationSpec
 

@@ -1,4 +1,4 @@
-"""Metrics of a classifier, accumulated over the batches of a split."""
+"""Classification metrics, accumulated over the batches of a split."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from dlzoo.metrics.accumulators import Largest, Sum, Table, smallest_int
 from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
 
-#: Bins of the calibration error, and classes among which the right one counts for accuracy_top5.
+#: Bins of the calibration error, and k of accuracy_top5.
 _BINS, _TOP = 15, 5
-#: Mistakes that are kept.
+#: Number of mistakes to keep.
 _MISTAKES = 24
 
 
 class ClassificationEvaluation(Evaluation):
     """Loss, accuracy, accuracy_top5 (where K > 5), f1_macro and calibration_error of logits (N, K), labels (N,).
 
-    The calibration error is the expected one with 15 bins (arXiv:1706.04599, equation 3).
+    The calibration error is the expected calibration error with 15 bins (arXiv:1706.04599, equation 3).
 
     Args:
         loss_fn: (logits, labels) -> the batch's loss.
         num_classes: K.
-        details: whether predictions and mistakes are kept too.
+        details: whether to keep predictions and mistakes.
     """
 
     def __init__(self, loss_fn: nn.Module, num_classes: int, *, details: bool = False) -> None:
@@ -36,7 +36,7 @@ class ClassificationEvaluation(Evaluation):
         self.mistakes, self.table = Largest(_MISTAKES), Table()
 
     def update(self, logits: Tensor, labels: Tensor, indices: range) -> None:
-        """Take in a batch: logits (n, K) and labels (n,) of the samples `indices`."""
+        """Add a batch: logits (n, K) and labels (n,) of the samples `indices`."""
         predicted = logits.argmax(1)
         confidence = logits.softmax(1).amax(1)
         add_loss(self.losses, self.loss_fn, logits, labels)
@@ -61,14 +61,14 @@ class ClassificationEvaluation(Evaluation):
         }
         if self.classes > _TOP:
             metrics["accuracy_top5"] = float(self.top.total().float() / self.count)
-        there = labels + predicted > 0  # what is neither there nor predicted counts nothing
-        metrics["f1_macro"] = float((2 * hits / (labels + predicted))[there].mean())
-        count, sure, right = self.bins.total()
-        metrics["calibration_error"] = float((right - sure).abs().sum() / count.sum())
+        present = labels + predicted > 0  # a class without samples and predictions does not count
+        metrics["f1_macro"] = float((2 * hits / (labels + predicted))[present].mean())
+        count, confidence, correct = self.bins.total()
+        metrics["calibration_error"] = float((correct - confidence).abs().sum() / count.sum())
         return metrics
 
     def by_class(self) -> dict[str, list[float | None]]:
-        """The share of each class's samples that is recognised."""
+        """Return the recall of each class; None for one without samples."""
         confusion = self.confusion.total()
         shares = (confusion.diagonal().float() / confusion.sum(1).float()).tolist()
         return {"recall": [share if share == share else None for share in shares]}
@@ -77,15 +77,15 @@ class ClassificationEvaluation(Evaluation):
         return self.table.arrays()
 
     def worst(self) -> list[tuple[int, int, int, float]]:
-        """(sample, label, prediction, confidence) of the most confident mistakes, the surest first."""
+        """Return (sample, label, prediction, confidence) of the most confident mistakes, in descending order."""
         assert self.mistakes.keys is not None
         pairs = zip(self.mistakes.keys.tolist(), self.mistakes.rows.long().tolist(), strict=True)
-        return [(sample, label, predicted, sure) for sure, (sample, label, predicted) in pairs if sure >= 0]
+        return [(sample, label, predicted, score) for score, (sample, label, predicted) in pairs if score >= 0]
 
 
-def _calibration(confidence: Tensor, right: Tensor) -> Tensor:
-    """(3, 15) float64: samples, their confidence, and how many are right, of each bin of the confidence."""
+def _calibration(confidence: Tensor, correct: Tensor) -> Tensor:
+    """Return, for each bin of confidence, the number of samples, sum of confidences and number correct: (3, 15)."""
     edges = torch.linspace(0, 1, _BINS + 1, dtype=confidence.dtype, device=confidence.device)
     bins = (torch.bucketize(confidence, edges, right=True) - 1).clamp(0, _BINS - 1)
-    columns = torch.stack([torch.ones_like(confidence), confidence, right.to(confidence.dtype)]).double()
+    columns = torch.stack([torch.ones_like(confidence), confidence, correct.to(confidence.dtype)]).double()
     return torch.zeros(3, _BINS, dtype=torch.float64, device=confidence.device).index_add_(1, bins, columns)

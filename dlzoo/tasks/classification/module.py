@@ -13,7 +13,7 @@ from dlzoo.tasks.classification.metrics import ClassificationEvaluation
 
 
 class ClassificationModule(TaskModule):
-    """One class a sample. `loss_fn` is called as loss_fn(logits (N, K), labels (N,)); mixed labels are (N, K).
+    """Classification with one class for each sample: loss_fn(logits (N, K), labels (N,)); mixed labels are (N, K).
 
     Auxiliary classifiers of a network add their losses in training (arXiv:1409.4842, section 5).
     """

@@ -1,4 +1,4 @@
-"""Plots of what a classifier predicted: the confusion matrix, and the most confident mistakes."""
+"""Plots of a classifier's predictions: the confusion matrix and the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from dlzoo.metrics.plots import image_grid
 
-#: More classes than this, and names and numbers in a confusion matrix would be specks.
+#: With more classes than this, names and numbers in a confusion matrix would be too small to read.
 _READABLE = 20
 
 
 def confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
-    """Rows are the true classes, columns what they were taken for; colours are shares of a row."""
+    """Draw a confusion matrix (K, K): rows are true classes, columns predicted ones; colours are shares of a row."""
     counts = matrix.cpu().numpy()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = 7 if len(classes) <= _READABLE else 9
@@ -37,13 +37,14 @@ def confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
 def worst_mistakes(
     images: Callable[[Tensor], Tensor], mistakes: Sequence[tuple[int, int, int, float]], classes: Sequence[str]
 ) -> Figure:
-    """Draw the images that were taken for another class with the greatest confidence.
+    """Draw the misclassified images with the highest confidence.
 
     Args:
         images: indices (n,) -> those images (n, H, W, C) uint8.
         mistakes: (index, class, prediction, confidence) of each.
+        classes: names of the classes.
     """
-    title = f"the {len(mistakes)} most confident mistakes" if mistakes else "no mistake"
-    names = [f"{classes[label]}, taken for\n{classes[found]} ({sure:.0%})" for _, label, found, sure in mistakes]
+    title = f"the {len(mistakes)} most confident mistakes" if mistakes else "no mistakes"
+    names = [f"{classes[label]}, predicted\n{classes[wrong]} ({score:.0%})" for _, label, wrong, score in mistakes]
     indices = torch.tensor([index for index, *_ in mistakes], dtype=torch.int64)
     return image_grid(images(indices), names, f"{title} on the test split", columns=6)

@@ -1,4 +1,4 @@
-"""The task of classification."""
+"""The classification task."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_image
-from dlzoo.data.transforms.test_time import make_views
-from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, tried
+from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     ),
 )
 class ClassificationSpec(TaskSpec):
-    """One class a sample: labels (N,) int64."""
+    """Classification with one class for each sample: labels (N,) int64."""
 
     name = "classify"
     target = TargetKind("classes", single_class=True)
@@ -51,15 +49,15 @@ class ClassificationSpec(TaskSpec):
         if mixing and not index.marks("loss", config["loss"]["name"]).soft:
             losses = [f"loss={name}" for name in index.entries("loss") if _takes_probabilities(name)]
             raise UserError(
-                f"loss={config['loss']['name']} needs one class a sample, and augment.{mixing} mixes them; choose"
-                f" {' or '.join(losses)}"
+                f"loss={config['loss']['name']} needs one class for each sample, but augment.{mixing} mixes classes;"
+                f" choose {' or '.join(losses)}"
             )
 
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
         target = torch.eye(count) if _mixing(config) else torch.arange(count)
-        tried(config["loss"], loss, torch.zeros(count, count), target, f"{count} classes")
+        check_loss(config["loss"], loss, torch.zeros(count, count), target, f"{count} classes")
         return loss
 
     def module(self, pieces: Pieces, config: Config, data: Splits) -> ClassificationModule:
@@ -67,8 +65,8 @@ class ClassificationSpec(TaskSpec):
 
         return ClassificationModule(**vars(pieces), num_classes=len(data.classes))
 
-    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
-        """The class of an image as it is; of a mixture the classes and their shares."""
+    def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+        """Return the image with its class as caption; for a mixed image, the classes and their shares."""
         if label.dim() == 0:
             return pixels, "" if mixed else classes[int(label)]
         shares, names = label.topk(2)
@@ -90,23 +88,25 @@ class ClassificationSpec(TaskSpec):
         }
         if not data.is_table:
 
-            def seen(indices: Tensor) -> Tensor:
-                """The images as they were tested: (n, H, W, C)."""
-                return module.loaders.test.apply_shift(data.test.images[indices], indices).permute(0, 2, 3, 1)
+            def tested_images(indices: Tensor) -> Tensor:
+                """Return the images as they were tested: (n, H, W, C)."""
+                return module.loaders.test.shifted(data.test.images[indices], indices).permute(0, 2, 3, 1)
 
-            drawn["mistakes"] = worst_mistakes(seen, evaluation.worst(), data.classes)
+            drawn["mistakes"] = worst_mistakes(tested_images, evaluation.worst(), data.classes)
         return drawn
 
     def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         if conditions:
-            raise UserError(f"{conditions[0]}: {path} finds no objects, and has no suppression")
+            raise UserError(f"{conditions[0]}: {path} is a classifier, which does not use non-maximum suppression")
         if record.get("kind", "images") == "table":
-            raise UserError(f"{path} was trained on a table, and dlzoo predict is for images")
+            raise UserError(f"{path} was trained on a table, but dlzoo predict takes images")
         if out is not None:
-            raise UserError(f"--out: {path} finds no objects that could be drawn; it says classes, and --json as JSON")
+            raise UserError(
+                f"--out: {path} is a classifier, which draws nothing; use --json to get its classes as JSON"
+            )
 
     def predict(self, request: Prediction) -> list[Answer]:
-        """{"file", "classes": [{"name", "probability"}, ...]} of each file, the likeliest first."""
+        """Return {"file", "classes": [{"name", "probability"}, ...]} of each file, the most probable class first."""
         record, classes = request.record, request.record["classes"]
         settings, augment = AUGMENTS.from_section(request.config["augment"])
         mode = "RGB" if record["in_channels"] == 3 else "L"
@@ -126,7 +126,7 @@ class ClassificationSpec(TaskSpec):
 
 
 def _mixing(config: Config) -> str:
-    """The mixture that makes probabilities of labels, if one does."""
+    """Return the augmentation that turns labels into probabilities, mixup or cutmix; "" if neither is used."""
     return next((key for key in ("mixup", "cutmix") if config["augment"][key] > 0), "")
 
 

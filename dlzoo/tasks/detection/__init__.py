@@ -1,4 +1,4 @@
-"""Object detection: boxes around objects and their classes. Importing it registers all that it brings along."""
+"""Object detection: boxes around objects and their classes. Importing it registers its models, data sets, ..."""
 
 from dlzoo.tasks.detection import yolo_augment
 from dlzoo.tasks.detection.datasets import coco_json, voc, yolo_txt

@@ -1,4 +1,4 @@
-"""What a detector learns from: the losses of its boxes, of their classes and of whether there is an object at all."""
+"""Detection losses: of boxes, of their classes and of objectness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlzoo.boxes.objects import MatchedTargets
 
 
 class Terms(NamedTuple):
-    """The parts of a detector's loss, () each, weighted as they are in their sum."""
+    """Terms of a detector's loss, () each, weighted as in their sum."""
 
     box: Tensor
     classes: Tensor
@@ -21,21 +21,21 @@ class Terms(NamedTuple):
 
 
 def is_independent(class_loss: nn.Module) -> bool:
-    """Whether a loss for objects tells each class from the rest; the others take a softmax over them."""
+    """Return whether a class loss treats each class as a binary problem; otherwise it takes a softmax over classes."""
     return getattr(class_loss, "independent", False)
 
 
 class DetectionLoss(nn.Module):
-    """MatchedTargets of each stage -> Terms: sums over all rows, weighted, divided by the number of objects matched.
+    """MatchedTargets of each stage -> Terms: weighted sums over all rows, divided by the number of matched objects.
 
     Args:
         box_loss: an entry of BOX_LOSSES.
         class_loss: an entry of LOSSES for objects; independent classes are 0 or 1 each, background is all zeros.
-        on_offsets: whether `box_loss` is a distance, of offsets as the network says them, or a measure of boxes.
-        weight: of the boxes beside the rest.
+        on_offsets: whether `box_loss` compares offsets as the network outputs them, or decoded boxes.
+        weight: weight of the box loss relative to the others.
 
-    Objectness is a binary cross-entropy. Objects are counted in each part that a batch is worked through in: with
-    trainer.accumulate or several devices the parts count the same, however many are in them.
+    Objectness is a binary cross-entropy. Objects are counted in each micro-batch: with trainer.accumulate or several
+    devices all micro-batches have equal weight, however many objects they hold.
     """
 
     def __init__(self, box_loss: nn.Module, class_loss: nn.Module, *, on_offsets: bool, weight: float = 1.0) -> None:
@@ -48,10 +48,10 @@ class DetectionLoss(nn.Module):
         return Terms(*(torch.stack(column).sum() for column in zip(*terms, strict=True)))
 
     def _of(self, stage: MatchedTargets) -> Terms:
-        given, wanted = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
-        # Not only its loss: what a row of no weight says must not have a gradient that is no number.
-        given = torch.where(stage.box_weights[:, None] > 0, given, wanted)
-        boxes = _weighted(self.box_loss.each(given, wanted), stage.box_weights)  # pyright: ignore[reportCallIssue]
+        input, target = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
+        # Masking the loss is not enough: the gradient of a row of weight 0 could still be NaN.
+        input = torch.where(stage.box_weights[:, None] > 0, input, target)
+        boxes = _weighted(self.box_loss.each(input, target), stage.box_weights)  # pyright: ignore[reportCallIssue]
         classes = _weighted(self._classes(stage), stage.class_weights)
         objectness = F.binary_cross_entropy_with_logits(
             stage.objectness, stage.objectness_targets, stage.objectness_weights, reduction="sum"
@@ -59,16 +59,16 @@ class DetectionLoss(nn.Module):
         return Terms(self.weight * boxes / stage.matched, classes / stage.matched, objectness / stage.matched)
 
     def _classes(self, stage: MatchedTargets) -> Tensor:
-        """(Q,)."""
+        """Return the class loss of each row: (Q,)."""
         if not len(stage.classes):
             return stage.class_weights
         if is_independent(self.class_loss):
             count = stage.scores.shape[1]
-            wanted = F.one_hot(stage.classes, count + 1)[:, :count].to(stage.scores.dtype)
-            return self.class_loss.each(stage.scores, wanted)  # pyright: ignore[reportCallIssue]
+            target = F.one_hot(stage.classes, count + 1)[:, :count].to(stage.scores.dtype)
+            return self.class_loss.each(stage.scores, target)  # pyright: ignore[reportCallIssue]
         return self.class_loss.each(stage.scores, stage.classes)  # pyright: ignore[reportCallIssue]
 
 
 def _weighted(losses: Tensor, weights: Tensor) -> Tensor:
-    """The weighted sum; a row of weight 0 counts nothing, whatever is in it."""
+    """Return the weighted sum; a row of weight 0 adds nothing, even if its loss is NaN."""
     return torch.where(weights > 0, losses * weights, 0).sum()

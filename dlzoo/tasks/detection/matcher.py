@@ -1,4 +1,4 @@
-"""Which of many fixed boxes are to find which object: by overlap, all at once."""
+"""Matching of anchors with objects by overlap."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 from dlzoo.boxes.iou import iou
 from dlzoo.boxes.objects import objects
 
-#: What an object gets that no prior overlaps enough: nothing, its best prior, or all of those that are its best.
+#: What an object that no anchor overlaps enough gets: nothing, its best anchor, or all anchors that tie for best.
 Rescue = Literal["none", "one", "ties"]
 
 
 class Assignment(NamedTuple):
-    """What each of A priors of N images is to find; one that is neither positive nor negative is ignored.
+    """Targets of A anchors of N images; an anchor that is neither positive nor negative is ignored.
 
     Attributes:
-        boxes: (N, A, 4) the object's, where positive; elsewhere the prior itself, so that there is nothing to learn.
-        classes: (N, A) int64, the object's, where positive; elsewhere -1.
+        boxes: (N, A, 4) the object's box where positive; elsewhere the anchor itself, so that its offsets are 0.
+        classes: (N, A) int64, the object's class where positive; elsewhere -1.
         positive: (N, A) bool.
         negative: (N, A) bool.
     """
@@ -30,13 +30,14 @@ class Assignment(NamedTuple):
     negative: Tensor
 
 
-def assign(priors: Tensor, labels: Tensor, *, low: float, high: float, rescue: Rescue = "none") -> Assignment:
-    """Give priors (A, 4), or (N, A, 4), the object of labels (N, M, 6) that they overlap most.
+def match_anchors(priors: Tensor, labels: Tensor, *, low: float, high: float, rescue: Rescue = "none") -> Assignment:
+    """Match anchors (A, 4), or (N, A, 4), with the object of labels (N, M, 6) that they overlap most.
 
-    A prior is positive from an IoU of `high`, negative below one of `low`. rescue=one: the best prior of each object is
-    that object's (arXiv:1512.02325, section 2.2); of several objects that share it the last has it. rescue=ties: each
-    best prior of an object is positive, for whatever object it overlaps most (arXiv:1506.01497, section 3.1.2).
-    Difficult objects are taught to nobody: a prior that overlaps one by `low` is ignored, unless it has another object.
+    An anchor is positive at an IoU of `high` or more, negative below `low`. rescue=one: the best anchor of each object
+    is matched with that object (arXiv:1512.02325, section 2.2); if several objects share it, with the last of them.
+    rescue=ties: each best anchor of an object is positive, and matched with the object that it overlaps most
+    (arXiv:1506.01497, section 3.1.2). Difficult objects are not trained on: an anchor that overlaps one by `low` or
+    more is ignored, unless it is matched with another object.
     """
     priors = priors.expand(len(labels), *priors.shape[-2:])
     # Image by image: the pairs of all images at once would take gigabytes.

@@ -18,12 +18,12 @@ from dlzoo.tasks.detection.postprocess import in_original
 
 
 class DetectionModule(TaskModule):
-    """Objects of `num_classes` classes in images.
+    """Detection of objects of `num_classes` classes.
 
     Args:
-        loss_fn: of what the network should have put out.
+        loss_fn: the loss of the network's matched targets.
         suppress: candidate boxes (N, A, 4) or (N, A, K, 4) and scores (N, A, K) -> detections (N, D, 6).
-        fit: how images were brought to their size: metrics are in pixels of the images as they came.
+        fit: how images were resized: metrics are in pixels of the original images.
     """
 
     logged_names = ("loss", "box_loss", "class_loss", "objectness_loss")
@@ -52,7 +52,7 @@ class DetectionModule(TaskModule):
         return DetectionEvaluation(self.num_classes)
 
     def evaluate(self, batch: Batch, evaluation: DetectionEvaluation) -> None:
-        """Detections (N, D, 6) and labels (N, M, 6) are kept in pixels of the images as they came."""
+        """Add detections (N, D, 6) and labels (N, M, 6), both in pixels of the original images."""
         detector: Any = self.evaluated
         detections = self.suppress(*detector.candidates(detector(batch.images)))
         assert batch.sizes is not None

@@ -1,4 +1,4 @@
-"""Pictures of what a detector found: curves, kinds of errors, classes, and boxes on pictures."""
+"""Plots of detections: precision-recall curves, kinds of errors, AP by class, and boxes on images."""
 
 from __future__ import annotations
 
@@ -17,58 +17,58 @@ from PIL import Image
 from torch import Tensor
 
 from dlzoo.boxes.objects import objects
-from dlzoo.metrics.plots import GREY, TRAIN, VAL, style_axes
+from dlzoo.metrics.plots import TRAIN, VAL, style_axes
 from dlzoo.tasks.detection.metrics.average_precision import Curve
-from dlzoo.tasks.detection.metrics.error_types import ENOUGH, KINDS, SURE, TOUCHING
+from dlzoo.tasks.detection.metrics.error_types import BACKGROUND_IOU, KINDS, MATCH_IOU, MIN_SCORE
 
-#: More classes than this have no colours of their own in a plot of curves.
+#: With more classes than this, curves do not get a colour each.
 _READABLE = 20
-#: What an error is, below its name.
+#: Definition of each kind of error, shown below its name.
 _MEANING = {
-    "classification": f"IoU ≥ {ENOUGH}, wrong class",
-    "localisation": f"IoU {TOUCHING} to {ENOUGH}, right class",
-    "both": f"IoU {TOUCHING} to {ENOUGH}, wrong class",
-    "duplicate": "found before",
-    "background": f"IoU ≤ {TOUCHING} with everything",
-    "missed": "object not found, nor nearly",
+    "classification": f"IoU ≥ {MATCH_IOU}, wrong class",
+    "localisation": f"IoU {BACKGROUND_IOU} to {MATCH_IOU}, right class",
+    "both": f"IoU {BACKGROUND_IOU} to {MATCH_IOU}, wrong class",
+    "duplicate": "object already detected",
+    "background": f"IoU ≤ {BACKGROUND_IOU} with all objects",
+    "missed": "no overlapping detection",
 }
-#: The longer side, in pixels, that a small picture is enlarged to for `drawn`, nearly.
+#: The approximate longer side in pixels to which `draw_detections` enlarges a small image.
 _LONG = 640
-#: Pixels to an inch of `drawn`, where letters have 9 points.
+#: Pixels per inch of `draw_detections`, where text has 9 points.
 _DPI = 100
 
 
 def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[str]) -> Figure:
-    """A line for each class with objects and their mean, in the order of their AP; of many classes only the mean.
+    """Draw the curve of each class with objects, in order of AP, and their mean; of many classes, name only the mean.
 
-    Precision is the greatest with at least the recall, which is what AP is the area under.
+    Precision is the greatest at this recall or more, the curve whose area is AP.
     """
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     axes = figure.subplots()
-    there = [
+    known = [
         (curve.all_points(), place, curve.precision_at(100)) for place, curve in enumerate(curves) if curve is not None
     ]
     recalls = np.linspace(0, 1, 101)
-    if there:
-        mean = np.mean([ap for ap, _, _ in there])
-        line = np.mean([line for _, _, line in there], 0)
+    if known:
+        mean = np.mean([ap for ap, _, _ in known])
+        line = np.mean([line for _, _, line in known], 0)
         axes.plot(recalls, line, color="black", linewidth=2.5, zorder=3, label=f"{mean:.3f}  mean")
-    for ap, place, line in sorted(there, key=lambda item: -item[0]):
-        if len(there) > _READABLE:
-            axes.plot(recalls, line, color=GREY, alpha=0.3, linewidth=0.8)
+    for ap, place, line in sorted(known, key=lambda item: -item[0]):
+        if len(known) > _READABLE:
+            axes.plot(recalls, line, color=QUIET, alpha=0.3, linewidth=0.8)
         else:
             style = "-" if place % 20 < 10 else "--"
             axes.plot(recalls, line, style, color=_colour(place % 10), label=f"{ap:.3f}  {classes[place]}")
-    axes.set(xlabel="recall", ylabel="greatest precision with this recall or more", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title(f"precision and recall on the test split, IoU ≥ {ENOUGH}")
-    if there:
+    axes.set(xlabel="recall", ylabel="greatest precision at this recall or more", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(f"precision and recall on the test split, IoU ≥ {MATCH_IOU}")
+    if known:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, title="AP")
     style_axes(axes)
     return figure
 
 
 def error_types(metrics: Mapping[str, float]) -> Figure:
-    """A bar for each of errors_*: how many there are in a picture."""
+    """Draw a bar for each of errors_*: the mean number of such errors per image."""
     figure = Figure(figsize=(7.5, 3.8), layout="constrained")
     axes = figure.subplots()
     counts = [metrics[f"errors_{kind}"] for kind in KINDS]
@@ -76,8 +76,8 @@ def error_types(metrics: Mapping[str, float]) -> Figure:
     axes.bar_label(bars, fmt="{:.2f}", padding=3)
     axes.set_yticks(range(len(KINDS)), [f"{kind}\n{_MEANING[kind]}" for kind in KINDS], fontsize=8)
     axes.invert_yaxis()
-    title = f"errors on the test split, of detections with a score of {SURE} or more"
-    axes.set(xlabel="in a picture", xlim=(0, 1.12 * max(*counts, 0.01)))
+    title = f"errors on the test split, of detections with a score of {MIN_SCORE} or more"
+    axes.set(xlabel="errors per image", xlim=(0, 1.12 * max(*counts, 0.01)))
     figure.suptitle(title, fontsize="medium")
     _bars_only(axes)
     return figure
@@ -86,20 +86,20 @@ def error_types(metrics: Mapping[str, float]) -> Figure:
 def class_precisions(
     precisions: Sequence[float | None], counts: Sequence[float | None], classes: Sequence[str]
 ) -> Figure:
-    """A bar for the AP of each class that has objects, the best above, with its number of objects."""
-    there = sorted((ap, place) for place, ap in enumerate(precisions) if ap is not None)
-    figure = Figure(figsize=(7, 1.2 + 0.24 * len(there)), layout="constrained")
+    """Draw a bar for the AP of each class that has objects, the best at the top, with its number of objects."""
+    known = sorted((ap, place) for place, ap in enumerate(precisions) if ap is not None)
+    figure = Figure(figsize=(7, 1.2 + 0.24 * len(known)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(range(len(there)), [ap for ap, _ in there], color=TRAIN)
-    axes.set_yticks(range(len(there)), [f"{classes[place]} ({counts[place]})" for _, place in there], fontsize=8)
-    for height, (ap, _) in enumerate(there):
+    axes.barh(range(len(known)), [ap for ap, _ in known], color=TRAIN)
+    axes.set_yticks(range(len(known)), [f"{classes[place]} ({counts[place]})" for _, place in known], fontsize=8)
+    for height, (ap, _) in enumerate(known):
         axes.text(1.01, height, f"{ap:.3f}", fontsize=8, va="center")
-    title = f"AP of classes (objects) of the test split, IoU ≥ {ENOUGH}"
-    if there:
-        mean = float(np.mean([ap for ap, _ in there]))
+    title = f"AP by class (number of objects) on the test split, IoU ≥ {MATCH_IOU}"
+    if known:
+        mean = float(np.mean([ap for ap, _ in known]))
         axes.axvline(mean, color=VAL, linestyle="--")
         title += f", mean {mean:.3f} dashed"
-    axes.set(xlabel="AP", xlim=(0, 1), ylim=(-0.6, max(len(there), 1) - 0.4))
+    axes.set(xlabel="AP", xlim=(0, 1), ylim=(-0.6, max(len(known), 1) - 0.4))
     figure.suptitle(title, fontsize="medium")
     _bars_only(axes)
     return figure
@@ -112,7 +112,7 @@ def predictions(
     classes: Sequence[str],
     columns: int = 4,
 ) -> Figure:
-    """Pictures (H, W, 3) of any size with detections (D, 6) of a score of 0.3 or more and, dashed, objects (M, 6)."""
+    """Draw images (H, W, 3) of any size with detections (D, 6) of a score of 0.3 or more and, dashed, labels (M, 6)."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     shape = float(np.mean([image.shape[0] / image.shape[1] for image in images]))
@@ -120,30 +120,32 @@ def predictions(
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in panels:
         axes.axis("off")
-    for place, (axes, image, found) in enumerate(zip(panels, images, detections, strict=False)):
+    for place, (axes, image, rows_of_image) in enumerate(zip(panels, images, detections, strict=False)):
         height, width = image.shape[:2]
         axes.imshow(image, extent=(0, width, height, 0))
         if labels is not None:
-            said = objects(labels[place])
-            for x1, y1, x2, y2 in said.boxes[said.there].tolist():
+            target = objects(labels[place])
+            for x1, y1, x2, y2 in target.boxes[target.there].tolist():
                 axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="black", linewidth=1.6))
                 axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="white", linewidth=1, linestyle=(0, (4, 4))))
-        _draw(axes, found[found[:, 4] >= SURE], classes, letters=7)
-    figure.suptitle(f"detections with a score of {SURE} or more" + (", objects dashed" if labels is not None else ""))
+        _draw(axes, rows_of_image[rows_of_image[:, 4] >= MIN_SCORE], classes, font_size=7)
+    figure.suptitle(
+        f"detections with a score of {MIN_SCORE} or more" + (", objects dashed" if labels is not None else "")
+    )
     return figure
 
 
-def drawn(image: NDArray[np.uint8], detections: Tensor, classes: Sequence[str]) -> Image.Image:
-    """The picture (H, W, 3) with boxes, names and scores of detections (D, 6); a small one is enlarged first."""
+def draw_detections(image: NDArray[np.uint8], detections: Tensor, classes: Sequence[str]) -> Image.Image:
+    """Return the image (H, W, 3) with boxes, names and scores of detections (D, 6); a small one is enlarged first."""
     height, width = image.shape[:2]
     times = max(1, round(_LONG / max(height, width)))
     shown = Image.fromarray(image).resize((width * times, height * times), Image.Resampling.BICUBIC)
-    # A hundredth of a pixel more, or rounding may cost a whole one.
+    # A hundredth of a pixel more, or rounding may lose a pixel.
     figure = Figure(figsize=((shown.width + 0.01) / _DPI, (shown.height + 0.01) / _DPI), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     axes.imshow(shown, extent=(0, width, height, 0), interpolation="none", aspect="auto")
-    _draw(axes, detections, classes, letters=9 * max(1.0, max(shown.size) / 1000))
+    _draw(axes, detections, classes, font_size=9 * max(1.0, max(shown.size) / 1000))
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
@@ -151,21 +153,21 @@ def drawn(image: NDArray[np.uint8], detections: Tensor, classes: Sequence[str]) 
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], letters: float) -> None:
-    """Boxes with names and scores in letters of so many points, the surest above the others."""
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()  # low is the greater: rows are counted from above
+def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], font_size: float) -> None:
+    """Draw boxes with names and scores, the highest score on top; `font_size` is in points."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()  # low > high: rows are counted from the top
     for x1, y1, x2, y2, score, number in sorted(detections.tolist(), key=lambda row: row[4]):
         if score <= 0:
             continue
         colour = _colour(int(number))
-        axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=colour, linewidth=letters / 5))
-        # Near the right edge names end where boxes end, and near the upper one they are below it.
+        axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=colour, linewidth=font_size / 5))
+        # Near the right edge, names end where boxes end; near the upper edge, they are below it.
         at_right, at_top = x1 > 0.6 * right + 0.4 * left, y1 < 0.93 * high + 0.07 * low
         axes.text(
             min(x2, right) if at_right else max(x1, left),
             max(y1, high),
             f"{classes[int(number)]} {score:.2f}",
-            fontsize=letters,
+            fontsize=font_size,
             color="white" if np.dot(colour, (0.3, 0.59, 0.11)) < 0.55 else "black",
             ha="right" if at_right else "left",
             va="top" if at_top else "bottom",
@@ -176,8 +178,8 @@ def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], letters: float
 
 
 def _bars_only(axes: Axes) -> None:
-    """As all plots, with a grid for the values only, and behind the bars."""
-    style_axes(axes)
+    """Style axes like all plots, but with a grid for the values only, behind the bars."""
+    quiet(axes)
     axes.grid(False, axis="y")
     axes.set_axisbelow(True)
 
@@ -187,6 +189,6 @@ def _rectangle(x1: float, y1: float, x2: float, y2: float, **style: Any) -> Rect
 
 
 def _colour(number: int) -> tuple[float, float, float]:
-    """Of class `number`: ten strong colours for the first and ten light ones for the next; then from the beginning."""
+    """Return the RGB colour of class `number`: ten strong colours, then ten light ones, then repeated."""
     red, green, blue, _ = colormaps["tab20"](2 * (number % 10) + number // 10 % 2)
     return red, green, blue

@@ -10,18 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlzoo.boxes.nms import NmsSettings, Suppressor
-from dlzoo.data.transforms.letterbox import Fit, from_canvas
+from dlzoo.data.transforms.letterbox import Fit
 
 
 @torch.no_grad()
-def detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, settings: NmsSettings) -> Tensor:
-    """The best boxes of each image, best first: (N, settings.detections, 6) x1, y1, x2, y2, score, class; else zeros.
+def select_detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, settings: NmsSettings) -> Tensor:
+    """Return the best boxes of each image, best first, padded with zeros: x1, y1, x2, y2, score, class.
 
     Args:
-        boxes: (N, A, 4), or (N, A, K, 4) where each class has boxes of its own.
+        boxes: (N, A, 4), or (N, A, K, 4) where each class has its own boxes.
         scores: (N, A, K).
         suppress: an entry of NMS.
-        settings: what is looked at and what is kept.
+        settings: the score threshold, and the numbers of candidates and detections.
+
+    Returns:
+        (N, settings.detections, 6).
     """
     num_classes = scores.shape[2]
     scores = _from(settings.min_score, scores.float().flatten(1))
@@ -35,7 +38,7 @@ def detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, settings: Nm
 
 
 def _from(least: float, scores: Tensor) -> Tensor:
-    """0 for a score below `least`, and for one that is no number."""
+    """Set scores below `least`, and NaN, to 0."""
     return scores.where(scores >= least, 0)
 
 
@@ -43,8 +46,8 @@ def _at(boxes: Tensor, places: Tensor) -> Tensor:
     return boxes.gather(1, places[..., None].expand(-1, -1, 4))
 
 
-def described(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Detections (D, 6) of one image as {"name", "score", "box"}; rows of score 0 are none."""
+def describe_detections(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the detections (D, 6) of one image as {"name", "score", "box"}, without rows of score 0."""
     return [
         {"name": classes[int(index)], "score": round(score, 4), "box": [round(side, 2) for side in box]}
         for *box, score, index in rows.tolist()
@@ -53,5 +56,5 @@ def described(rows: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def in_original(rows: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
-    """Boxes of detections or labels (N, M, 6), in pixels of images, as pixels of the images that they came from."""
-    return torch.cat([from_canvas(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)
+    """Map the boxes of detections or labels (N, M, 6) from pixels of resized images to pixels of the originals."""
+    return torch.cat([original(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)

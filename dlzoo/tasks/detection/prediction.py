@@ -1,4 +1,4 @@
-"""Objects in image files, by the network of a run."""
+"""Detection of objects in image files by the network of a run."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NMS
-from dlzoo.data.transforms.letterbox import fit_to_square, load_image
 from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Prediction
-from dlzoo.tasks.detection.metrics.error_types import SURE
+from dlzoo.tasks.detection.metrics.error_types import MIN_SCORE
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.plots import drawn
-from dlzoo.tasks.detection.postprocess import described, detections, in_original
+from dlzoo.tasks.detection.plots import draw_detections
+from dlzoo.tasks.detection.postprocess import describe_detections, in_original, select_detections
 
-#: The file of all that was found.
+#: The file of all detections.
 _ALL = "predictions.json"
 
 
 def predict_objects(request: Prediction) -> list[Answer]:
-    """{"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"} of each file.
+    """Return {"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"} of each file.
 
     Boxes are in pixels of the image, and drawn on a copy of it in the folder `request.out` (None: the run's
-    `predictions`), where all that was found, however unlikely, stands in predictions.json.
+    `predictions`), where predictions.json lists all detections, of any score.
 
     Raises:
-        UserError: if a file is no image, or the folder cannot be written or has such files already.
+        UserError: if a file is not an image, or the folder cannot be written or has such files already.
     """
     record, files, detector = request.record, request.files, request.network
     own, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
@@ -42,23 +41,23 @@ def predict_objects(request: Prediction) -> list[Answer]:
     settings, suppress = NMS.from_section(request.config["nms"])
     names, answers = _names(files), []
     _refuse_lost(out, names, [] if own else [*names, _ALL], files)
-    for file in files:  # a bad one is known before anything is drawn
-        load_image(Path(file))
+    for file in files:  # find bad files before drawing anything
+        open_picture(Path(file))
     for file, name in zip(files, names, strict=True):
-        picture = load_image(Path(file))
-        pixels = torch.from_numpy(fit_to_square(picture, side, fit).copy()).permute(2, 0, 1)[None]
+        image = open_picture(Path(file))
+        pixels = torch.from_numpy(fitted_picture(image, side, fit).copy()).permute(2, 0, 1)[None]
         candidates = detector.candidates(detector(request.normalise(pixels)))
-        found = detections(*candidates, suppress=suppress, settings=settings)
-        (rows,) = in_original(found, torch.tensor([picture.size]), side, fit)
-        path = _draw(picture, rows, classes, out / name)
-        answers.append({"file": file, "objects": described(rows, classes), "picture": path})
+        detected = select_detections(*candidates, suppress=suppress, settings=settings)
+        (rows,) = in_original(detected, torch.tensor([image.size]), side, fit)
+        path = _draw(image, rows, classes, out / name)
+        answers.append({"file": file, "objects": describe_detections(rows, classes), "picture": path})
     with _written(out / _ALL):
         write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
-    return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= SURE]} for answer in answers]
+    return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= MIN_SCORE]} for answer in answers]
 
 
 def _names(files: Sequence[str]) -> list[str]:
-    """A name for the drawn copy of each file; two pictures of one name get a number."""
+    """Return a name for the drawn copy of each file; images of the same name get a number."""
     names: list[str] = []
     for file in files:
         stem, number = f"{Path(file).stem}-found", 1
@@ -71,21 +70,21 @@ def _names(files: Sequence[str]) -> list[str]:
 
 
 def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Sequence[str]) -> None:
-    """Nothing of the user's is written over: no picture, and in a folder of theirs, `kept`, no file at all."""
-    given = [Path(file).resolve() for file in files]
+    """Refuse to overwrite files of the user: the input images, and in a folder of theirs any file, `kept`."""
+    inputs = [Path(file).resolve() for file in files]
     for name in names:
-        if (out / name).resolve() in given:
-            raise UserError(f"--out: {out / name} is one of the pictures; choose another folder")
+        if (out / name).resolve() in inputs:
+            raise UserError(f"--out: {out / name} is one of the input images; choose another folder")
     for name in kept:
         if (out / name).exists():
-            raise UserError(f"--out: {out / name} is there already; choose another folder, or move it away")
+            raise UserError(f"--out: {out / name} already exists; choose another folder, or move the file away")
 
 
-def _draw(picture: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
-    """Draw what is likely on a copy of the picture; where that lies."""
+def _draw(image: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
+    """Draw detections of a score of 0.3 or more on a copy of the image, and return its path."""
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        drawn(np.asarray(picture), rows[rows[:, 4] >= SURE], classes).save(path)
+        draw_detections(np.asarray(image), rows[rows[:, 4] >= MIN_SCORE], classes).save(path)
     return str(path)
 
 

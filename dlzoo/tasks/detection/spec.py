@@ -1,4 +1,4 @@
-"""The task of object detection."""
+"""The object detection task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested
 from dlzoo.tasks.detection.losses import DetectionLoss, is_independent
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.postprocess import described, detections
+from dlzoo.tasks.detection.postprocess import describe_detections, select_detections
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 #: Kinds of errors (metrics/error_types.py).
 _ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
-#: Images of the test split that are shown with the boxes that were found in them.
+#: Images of the test split that are drawn with their detections.
 _SHOWN = 12
 
 
@@ -57,7 +57,7 @@ _SHOWN = 12
     ),
 )
 class DetectionSpec(TaskSpec):
-    """Boxes around objects and their classes: labels (N, M, 6) float32 (boxes.objects)."""
+    """Detection of objects, as boxes and classes: labels (N, M, 6) float32 (boxes.objects)."""
 
     name = "detect"
     target = TargetKind("objects in its images")
@@ -67,17 +67,17 @@ class DetectionSpec(TaskSpec):
         used = ["augment.cutmix"] if augment["cutmix"] else []
         used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
         if used:
-            raise UserError(f"{used[0]} is for images of one class, and data={of} has objects")
+            raise UserError(f"{used[0]} is for images of one class, but data={of} has objects; leave it out")
         for name, part in (("val", data.val), ("test", data.test)):
-            found = None if part is None else objects(part.labels)
-            if part is not None and found is not None and not (found.there & ~found.difficult).any():
+            target = None if part is None else objects(part.labels)
+            if part is not None and target is not None and not (target.there & ~target.difficult).any():
                 raise UserError(
-                    f"none of the {len(part)} images of {name} has an object that counts: choose other data"
+                    f"none of the {len(part)} images of {name} has an object that is not difficult: choose other data"
                     " (data.val_fraction, data.limit)"
                 )
 
     def loss(self, config: Config, data: Splits) -> DetectionLoss:
-        """The losses of boxes, classes and objectness, tried on a row of scores."""
+        """Return the loss of boxes, classes and objectness, after calling its class loss on one row of scores."""
         _, classes = LOSSES.from_section(config["loss"])
         settings, boxes = BOX_LOSSES.from_section(config["box_loss"])
         on_offsets = "offsets" in index.marks("box_loss", config["box_loss"]["name"]).targets
@@ -99,8 +99,8 @@ class DetectionSpec(TaskSpec):
         return {"softmax_classes": not is_independent(classes)}
 
     def usual_arguments(self, marks: ModelMarks) -> dict[str, Any]:
-        usual: dict[str, Any] = {"name": marks.loss} if isinstance(marks.loss, str) else dict(marks.loss or {})
-        loss = LOSSES[usual.pop("name")].build(**usual)
+        section: dict[str, Any] = {"name": marks.loss} if isinstance(marks.loss, str) else dict(marks.loss or {})
+        loss = LOSSES[section.pop("name")].build(**section)
         return {"softmax_classes": not is_independent(loss), "sizes": None}
 
     def learnt_arguments(self, data: Splits) -> dict[str, Any]:
@@ -117,14 +117,14 @@ class DetectionSpec(TaskSpec):
         settings, suppress = NMS.from_section(config["nms"])
         return DetectionModule(
             **vars(pieces),
-            suppress=partial(detections, suppress=suppress, settings=settings),
+            suppress=partial(select_detections, suppress=suppress, settings=settings),
             num_classes=len(data.classes),
             fit=data.source.facts()["fit"],
         )
 
     def backbone(self, network: nn.Module) -> list[nn.Module]:
         assert isinstance(network, Detector)
-        return [network.backbone.network]  # what was added to it was never trained
+        return [network.backbone.network]  # layers added to it were never trained
 
     def load_backbone(self, state: dict[str, Tensor], network: nn.Module, origin: str) -> bool:
         assert isinstance(network, Detector)
@@ -142,13 +142,13 @@ class DetectionSpec(TaskSpec):
     def recorded_arguments(self, record: Record) -> dict[str, Any]:
         return {"softmax_classes": record["exclusive"]}
 
-    def drawn_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
-        """The image with its objects (M, 6) drawn."""
-        from dlzoo.tasks.detection.plots import drawn
+    def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+        """Return the image with its objects (M, 6) drawn."""
+        from dlzoo.tasks.detection.plots import draw_detections
 
-        there = label[label[:, 4] >= 0]
-        sure = torch.cat([there[:, :4], torch.ones(len(there), 1), there[:, 4:5]], 1)
-        return torch.from_numpy(np.asarray(drawn(pixels.numpy(), sure, classes)).copy()), ""
+        rows = label[label[:, 4] >= 0]
+        detections = torch.cat([rows[:, :4], torch.ones(len(rows), 1), rows[:, 4:5]], 1)
+        return torch.from_numpy(np.asarray(draw_detections(pixels.numpy(), detections, classes)).copy()), ""
 
     def describe(self, record: Record) -> str:
         count = len(record["classes"])
@@ -161,9 +161,9 @@ class DetectionSpec(TaskSpec):
         return {"curves": curves} | _plots_of_objects(tested)
 
     def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:
-        """The numbers, every box by the number of its image in the test split, and plots of them."""
-        found, classes = _evaluation(tested).rows[0], tested.data.classes
-        every = [{"image": place, "objects": described(rows, classes)} for place, rows in enumerate(found)]
+        """Write metrics.json, detections.json (each image by its index in the test split), and plots."""
+        results, classes = _evaluation(tested).rows[0], tested.data.classes
+        every = [{"image": place, "objects": describe_detections(rows, classes)} for place, rows in enumerate(results)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "metrics.json", json.dumps(dict(metrics), indent=1) + "\n")
@@ -174,7 +174,7 @@ class DetectionSpec(TaskSpec):
             raise UserError(f"{folder} cannot be written ({error.strerror or error})") from error
 
     def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
-        """Nothing to refuse: boxes can be suppressed in another way, and drawn."""
+        """Accept all options: detectors support other suppression settings, and draw boxes."""
 
     def predict(self, request: Prediction) -> list[Answer]:
         from dlzoo.tasks.detection.prediction import predict_objects
@@ -182,8 +182,8 @@ class DetectionSpec(TaskSpec):
         return predict_objects(request)
 
     def answer(self, answer: Answer) -> str:
-        found = ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"]) or "nothing"
-        return f"{found}; drawn in {answer['picture']}"
+        names = ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"]) or "no objects"
+        return f"{names}; drawn in {answer['picture']}"
 
 
 def _evaluation(tested: Tested) -> DetectionEvaluation:
@@ -191,7 +191,7 @@ def _evaluation(tested: Tested) -> DetectionEvaluation:
 
 
 def _plots_of_objects(tested: Tested) -> dict[str, Figure]:
-    """What a detector found in the test split: on images, as curves, by class and by kind of error."""
+    """Return plots of the detections of the test split: on images, as curves, by class and by kind of error."""
     from dlzoo.tasks.detection import plots
 
     data, evaluation = tested.data, _evaluation(tested)

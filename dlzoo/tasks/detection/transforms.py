@@ -1,4 +1,4 @@
-"""Pictures with objects: both moved together, and several pictures made into one."""
+"""Transforms of images together with their boxes: geometry, mosaic, mixup, cutout and multi-scale training."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from dlzoo.data.transforms.letterbox import GREY
 from dlzoo.data.transforms.mixing import beta_quantiles, quantile
 from dlzoo.data.transforms.settings import AugmentSettings
 
-#: The part of an object's area that has to be left of it, and its shortest side in pixels.
+#: The smallest visible share of an object's area, and its shortest side in pixels; other objects are removed.
 _LEAST, _SHORTEST = 0.25, 2.0
 
 
 class BoxMixer:
-    """(uint8 images (N, C, H, W), labels (N, M, 6), draw, step) -> images and labels that a step sees.
+    """Mosaic, mixup, cutout and multi-scale: uint8 images (N, C, H, W), labels (N, M, 6) -> images and labels.
 
-    `mosaic` is the share of pictures made of four, `mixup` the alpha of Beta(alpha, alpha) of two pictures that
-    shine through each other, `cutout` the side of a hole; 0 leaves each out. Pictures of a step come out with one of
-    the sides `multi_scale`, another one each step. Mosaics and mixtures have as many rows of labels as the fullest of
-    them has objects.
+    `mosaic` is the share of images made of four, `mixup` the alpha of Beta(alpha, alpha) for blending two images,
+    `cutout` the side of a hole; 0 leaves each out. Each step resizes its images to one of the sides `multi_scale`,
+    drawn for the step. Mosaics and mixed images have as many rows of labels as the fullest of them has objects.
 
-    As with classes, partners are pictures that were handed over together.
+    As in classification, partners are images of the same batch.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class BoxMixer:
 
     @classmethod
     def of(cls, settings: AugmentSettings) -> BoxMixer:
-        """What the settings ask for."""
+        """Make the mixer of the settings."""
         return cls(
             mosaic=settings.mosaic, mixup=settings.mixup, cutout=settings.cutout, multi_scale=settings.multi_scale
         )
@@ -57,7 +56,7 @@ class BoxMixer:
         if self._side:
             images = images.masked_fill(hole(draw, (images.shape[2], images.shape[3]), (self._side, self._side)), GREY)
         if self._sides:
-            # Of the key alone: the host knows it, and so does every rank.
+            # From the key only: the host knows it without a GPU sync, and it is the same on every rank.
             images, labels = resized(images, labels, self._sides[key(draw.key, "side", step) % len(self._sides)])
         return images, labels
 
@@ -82,7 +81,7 @@ class BoxTransform:
 
 
 def resized(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """uint8 images (N, C, H, W) and labels (N, M, 6) brought to (side, side); bilinear, smoothed where smaller."""
+    """Resize uint8 images (N, C, H, W) and labels (N, M, 6) to (side, side); bilinear, antialiased when smaller."""
     height, width = images.shape[2:]
     left, top, right, bottom, *rest = labels.unbind(-1)
     across, down = side / width, side / height
@@ -91,7 +90,7 @@ def resized(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def moved_pixels(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Float pixels (N, C, H, W), each at x from x * scale + offset on, (N, 2) each; bilinear, grey where nothing is.
+    """Move pixels (N, C, H, W) from x to x * scale + offset, (N, 2) each; float, bilinear, grey outside the image.
 
     Coordinates begin at the outer edge of the first pixel. A negative scale mirrors.
     """
@@ -104,15 +103,15 @@ def moved_pixels(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 
 
 def moved_boxes(labels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Labels (N, M, 6) of pictures that were moved so."""
+    """Move the boxes of labels (N, M, 6) from x to x * scale + offset, (N, 2) each."""
     corners = labels[..., :4].unflatten(-1, (2, 2)) * scale[:, None, None] + offset[:, None, None]
     return torch.cat((corners.amin(-2), corners.amax(-2), labels[..., 4:]), -1)
 
 
 def clipped(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
-    """Labels (N, M, 6) clipped to pictures of `size` (N, 2), width and height.
+    """Clip labels (N, M, 6) to images of `size` (N, 2), width and height.
 
-    An object is gone of which less than a share `least` of the area is left, or less than two pixels of a side.
+    An object is removed if less than the share `least` of its area, or less than two pixels of a side, is left.
     """
     corners = labels[..., :4].unflatten(-1, (2, 2))
     inside = torch.minimum(corners.clamp(min=0), size[:, None, None])
@@ -123,42 +122,42 @@ def clipped(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
 
 
 def extent(images: Tensor) -> Tensor:
-    """(N, 2): the width and the height of images, on their device."""
+    """Return the width and height (N, 2) of images, on their device."""
     sides = [torch.full((len(images),), float(images.shape[axis]), device=images.device) for axis in (3, 2)]
     return torch.stack(sides, 1)
 
 
 def _mosaic(images: Tensor, labels: Tensor, draw: Draw, share: float) -> tuple[Tensor, Tensor]:
-    """A `share` of the pictures made of four that meet in a random place, each large enough to fill its quarter."""
+    """Replace a `share` of the images by mosaics of four that meet at a random point, each filling its quarter."""
     size = extent(images)
     centre = (size * (0.25 + 0.5 * draw.uniform("centre", 2))).round()
     chosen = draw.uniform("chosen") < share
-    canvas, found = torch.full_like(images, GREY, dtype=torch.float32), []
+    canvas, kept = torch.full_like(images, GREY, dtype=torch.float32), []
     edges = (torch.zeros_like(size), centre, size)
     for number, partner in enumerate(_partners(draw, 4)):
         right, down = number % 2, number // 2
         low = torch.stack([edges[right][:, 0], edges[down][:, 1]], 1)
         high = torch.stack([edges[right + 1][:, 0], edges[down + 1][:, 1]], 1)
         scale = ((high - low) / size).amax(1, keepdim=True).clamp(min=1e-3).expand(-1, 2)
-        # A picture on the left or above ends where the four meet, the others begin there.
+        # An image on the left or above ends where the four meet, the others begin there.
         before = torch.stack([scale[:, 0] * size[:, 0] * (1 - right), scale[:, 1] * size[:, 1] * (1 - down)], 1)
         piece = moved_pixels(images[partner].float(), scale, centre - before)
         canvas = torch.where(_within(images, low, high), piece, canvas)
         rows = clipped(moved_boxes(labels[partner], scale, centre - before), size)
-        alone = labels if number == 0 else _without(labels, labels[..., 4] >= 0)
-        found.append(torch.where(chosen[:, None, None], rows, alone))
-    return torch.where(chosen[:, None, None, None], _bytes(canvas), images), torch.cat(found, 1)
+        unchanged = labels if number == 0 else _without(labels, labels[..., 4] >= 0)
+        kept.append(torch.where(chosen[:, None, None], rows, unchanged))
+    return torch.where(chosen[:, None, None, None], _bytes(canvas), images), torch.cat(kept, 1)
 
 
 def _partners(draw: Draw, count: int) -> list[Tensor]:
-    """`count` times (N,): each sample itself, then others; all different where the batch is large enough."""
+    """Return `count` index tensors (N,): each sample itself, then other ones, distinct if the batch is large enough."""
     order = draw.uniform("partner").argsort(stable=True)
     place = order.argsort(stable=True)
     return [order.roll(-number)[place] for number in range(count)]
 
 
 def _within(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(N, 1, H, W) bool: the pixels between `low` and `high`, (N, 2) each."""
+    """Return a mask (N, 1, H, W) of the pixels between `low` and `high`, (N, 2) each."""
     inside = []
     for axis, length in enumerate((images.shape[3], images.shape[2])):
         middles = torch.arange(length, device=images.device) + 0.5
@@ -167,17 +166,17 @@ def _within(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _without(labels: Tensor, gone: Tensor) -> Tensor:
-    """Labels (N, M, 6), no object where `gone` (N, M) says so."""
+    """Remove the objects of labels (N, M, 6) where `gone` (N, M) is true."""
     classes = labels[..., 4].masked_fill(gone, -1)
     return torch.cat((labels[..., :4], classes[..., None], labels[..., 5:]), -1)
 
 
 def _compact(labels: Tensor) -> Tensor:
-    """Labels (N, M, 6) with as few rows as hold all objects, in their order, and at least one.
+    """Drop empty rows of labels (N, M, 6), keeping the order of objects and at least one row.
 
-    A GPU is waited for here: two to eight times the rows would cost more in every overlap that is computed.
+    This synchronises with the GPU: two to eight times the rows would cost more in every overlap that is computed.
     """
-    if labels.is_meta:  # nobody can say how many there are
+    if labels.is_meta:  # the number of objects is unknown
         return labels
     empty = labels[..., 4] < 0
     most = max(1, int((~empty).sum(1).max()))

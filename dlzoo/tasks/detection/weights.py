@@ -1,4 +1,4 @@
-"""Weights from elsewhere in a detector."""
+"""Loading of weights into detectors."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ State = dict[str, Tensor]
 
 
 def load_classifier(state: State, backbone: Backbone, origin: str) -> None:
-    """Copy a classifier's weights into the backbone of a detector, all but those behind its feature maps.
+    """Copy a classifier's weights into the backbone of a detector, without those after its feature maps.
 
     Raises:
-        UserError: if they are those of another model.
+        UserError: if they belong to another model.
     """
     own = backbone.network.state_dict()
     wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
     if wrong:
-        raise UserError(f"{origin}: weights of another model than the backbone: {wrong[0]} does not fit")
+        raise UserError(f"{origin}: the weights belong to another model than the backbone: {wrong[0]} does not fit")
     backbone.network.load_state_dict({key: state[key] for key in own})
 
 
 def keep_anchors(state: State, network: nn.Module, origin: str, *, new_head: bool) -> None:
-    """Put the anchors of the network into `state`: anchors are what was asked for, not what weights were learnt with.
+    """Replace the anchors in `state` by those of the network: the settings decide them, not the weights.
 
     Raises:
-        UserError: if the head is taken over, and was trained with others.
+        UserError: if the head's weights are used, and were trained with other anchors.
     """
     own, theirs = dict(network.named_buffers()).get("anchors"), state.get("anchors")
     if own is None or theirs is None or own.shape != theirs.shape:

@@ -1,4 +1,4 @@
-"""What YOLO does to a training picture: another size, another place, the mirror, other colours."""
+"""YOLO's augmentation: random scale, shift, horizontal flip and colour jitter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import BelowOne, Bounds, Fraction
-from dlzoo.data.transforms.colour import HalfTurn, shift_hue
+from dlzoo.data.transforms.colour import HalfTurn
 from dlzoo.tasks.detection.transforms import clipped, extent, moved_boxes, moved_pixels
 
 Factor = Annotated[float, Bounds(minimum=1)]
@@ -20,11 +20,10 @@ Factor = Annotated[float, Bounds(minimum=1)]
     "yolo", source="arXiv:1506.02640, section 2.2; hue, saturation and value as in Darknet", moves=("boxes",)
 )
 class Jitter:
-    """A zoom by 1 - `scale` to 1 + `scale`, a move by up to `shift` of the side, half mirrored, hue, saturation, value
+    """Scale by 1 - `scale` to 1 + `scale`, shift by up to `shift` of the side, flip half, jitter hue, saturation, value
 
     Bilinear, grey beyond the border. The hue turns by up to `hue` of the circle; saturation and value are multiplied or
-    divided by 1 to `saturation`, 1 to `value`. Of objects in the images those are gone of which less than
-    `min_visible` of the area is left.
+    divided by 1 to `saturation`, 1 to `value`. Objects with less than `min_visible` of their area left are removed.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class Jitter:
         return self(images, draw), clipped(moved, extent(images), self._min_visible)
 
     def _place(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Scale and offset, (N, 2) each: the middle of a picture is moved, and the rest is around it."""
+        """Return scale and offset, (N, 2) each: the image is scaled around its centre, which is shifted."""
         size = extent(images)
         scale = 1 + self._scale * (2 * draw.uniform("scale")[:, None] - 1).expand(-1, 2)
         if self._flip:
@@ -60,14 +59,14 @@ class Jitter:
         return scale, middle - scale * size / 2
 
     def _coloured(self, images: Tensor, draw: Draw) -> Tensor:
-        """Float pixels of other colours; black, white and grey have neither hue nor saturation."""
-        pixels = shift_hue(images.float(), self._hue * (2 * draw.uniform("hue")[:, None, None, None] - 1))
+        """Return float pixels with jittered colours; black, white and grey have neither hue nor saturation."""
+        pixels = hue_turned(images.float(), self._hue * (2 * draw.uniform("hue")[:, None, None, None] - 1))
         brightest = pixels.amax(1, keepdim=True)
         pixels = brightest - (brightest - pixels) * _factor(draw, "saturation", self._saturation)
         return (pixels * _factor(draw, "value", self._value)).clamp_(0, 255)
 
 
 def _factor(draw: Draw, name: str, most: float) -> Tensor:
-    """(N, 1, 1, 1): 1 to `most`, or one divided by that."""
+    """Return factors (N, 1, 1, 1) from 1 to `most`, or their reciprocals."""
     factor = 1 + (most - 1) * draw.uniform(name)
     return torch.where(draw.uniform(f"{name} divides") < 0.5, 1 / factor, factor)[:, None, None, None]

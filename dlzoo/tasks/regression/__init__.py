@@ -1,4 +1,4 @@
-"""Regression: numbers to predict."""
+"""Regression: prediction of numbers."""
 
 from dlzoo.tasks.regression.spec import RegressionSpec
 

@@ -1,4 +1,4 @@
-"""Metrics of numbers that were predicted, accumulated over the batches of a split."""
+"""Regression metrics, accumulated over the batches of a split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dlzoo.metrics.accumulators import Moments, Sum, Table
 from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
 
-#: Samples that plots show, in double precision.
+#: Samples that plots show; kept in double precision.
 _SHOWN = 5_000
 
 
@@ -20,7 +20,7 @@ class RegressionEvaluation(Evaluation):
 
     Args:
         loss_fn: (standardised predictions, standardised targets) -> the batch's loss.
-        details: whether predictions are kept too.
+        details: whether to keep predictions.
     """
 
     def __init__(self, loss_fn: nn.Module | None = None, *, details: bool = False) -> None:
@@ -30,7 +30,7 @@ class RegressionEvaluation(Evaluation):
         self.targets, self.table, self.shown = Moments(), Table(), Table(_SHOWN)
 
     def update(self, predictions: Tensor, targets: Tensor, indices: range = range(0)) -> None:
-        """Take in a batch: predictions (n, D) and targets (n, D) of the samples `indices`, in the targets' unit."""
+        """Add a batch: predictions (n, D) and targets (n, D) of the samples `indices`, in the targets' unit."""
         errors = predictions.double() - targets.double()
         self.squares.update(errors.square().sum(0))
         self.distances.update(errors.abs().sum(0))
@@ -40,7 +40,7 @@ class RegressionEvaluation(Evaluation):
             self.shown.update(indices, label=targets, prediction=predictions)
 
     def add_loss(self, predictions: Tensor, targets: Tensor) -> None:
-        """Take in the loss of a batch, given standardised."""
+        """Add the loss of a batch of standardised predictions (n, D) and targets (n, D)."""
         assert self.loss_fn is not None
         add_loss(self.losses, self.loss_fn, predictions, targets)
 
@@ -58,7 +58,7 @@ class RegressionEvaluation(Evaluation):
 
 
 def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """predictions (N, D), targets (N, D) -> rmse, mae and r2, each the mean over the D."""
+    """Return rmse, mae and r2 of predictions (N, D) and targets (N, D), each the mean over the D targets."""
     evaluation = RegressionEvaluation()
     evaluation.update(predictions, targets)
     evaluation.count = len(targets)
@@ -66,11 +66,11 @@ def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]
 
 
 def _r2(unexplained: Tensor, targets: Moments) -> Tensor:
-    """The share of each target's variance that is explained: (D,), from sums of squared errors (D,).
+    """Return the explained share of each target's variance (D,), from sums of squared errors (D,).
 
-    Of a target that is constant it is 1 if the predictions are exact and 0 otherwise, as in scikit-learn.
+    For a constant target it is 1 if the predictions are exact and 0 otherwise, as in scikit-learn.
     """
-    # Not by torchmetrics 1.9: it subtracts sums of squares, which cancels far from 0, takes sums below 1e-4 for 0, and
-    # refuses a single sample.
+    # torchmetrics 1.9 is not used: it subtracts sums of squares, which cancels far from 0, treats sums below 1e-4 as 0,
+    # and refuses a single sample.
     constant = targets.low == targets.high
     return torch.where(constant, (unexplained == 0).double(), 1 - unexplained / targets.deviations)

@@ -1,4 +1,4 @@
-"""Training and evaluation of models that predict numbers."""
+"""Training and evaluation of regression models."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dlzoo.tasks.regression.metrics import RegressionEvaluation
 
 
 class Standardise(nn.Module):
-    """Numbers (N, D) to numbers of mean 0 and deviation 1, by what the training part says of them; and back.
+    """Standardise targets (N, D) to mean 0 and standard deviation 1 of the training split; `inverse` undoes it.
 
-    Targets are float64: years and identifiers differ by less than float32 can hold. A target that is constant keeps its
-    unit; so do all of them if they are corners of boxes (`as_they_are`), which mean nothing one by one. A module, so
-    that a checkpoint knows it.
+    Targets are float64: years and identifiers differ by less than float32 can hold. A constant target keeps its unit.
+    `identity` leaves all targets as they are, for corners of boxes, which must keep one scale. A module, so that
+    checkpoints hold its buffers.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, targets: Tensor, *, as_they_are: bool = False) -> None:
+    def __init__(self, targets: Tensor, *, identity: bool = False) -> None:
         super().__init__()
-        targets = torch.zeros_like(targets) if as_they_are else targets
+        targets = torch.zeros_like(targets) if identity else targets
         deviation = targets.double().std(0, correction=0)
         self.register_buffer("mean", targets.double().mean(0))
         self.register_buffer("deviation", torch.where(deviation > 0, deviation, 1.0))
@@ -33,13 +33,13 @@ class Standardise(nn.Module):
     def forward(self, targets: Tensor) -> Tensor:
         return ((targets - self.mean) / self.deviation).float()
 
-    def back(self, numbers: Tensor) -> Tensor:
-        """Standardised numbers in the unit of the targets, float64."""
+    def inverse(self, numbers: Tensor) -> Tensor:
+        """Return standardised numbers (N, D) in the unit of the targets, float64."""
         return numbers.double() * self.deviation + self.mean
 
 
 class RegressionModule(TaskModule):
-    """D numbers a sample. `loss_fn` sees them standardised: loss_fn(predictions (N, D), targets (N, D)).
+    """Regression of D numbers for each sample: loss_fn(predictions (N, D), targets (N, D)), both standardised.
 
     Metrics are in the targets' own unit.
     """
@@ -53,13 +53,13 @@ class RegressionModule(TaskModule):
 
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
         numbers = self.network(batch.images).float()
-        error = (self.standardise.back(numbers.detach()) - batch.labels).abs().mean()
+        error = (self.standardise.inverse(numbers.detach()) - batch.labels).abs().mean()
         return self.loss_fn(numbers, self.standardise(batch.labels)), (error,)
 
     def evaluation(self, *, details: bool) -> RegressionEvaluation:
         return RegressionEvaluation(self.loss_fn, details=details)
 
     def evaluate(self, batch: Batch, evaluation: RegressionEvaluation) -> None:
-        numbers = self.standardise.back(self.predictions(batch))
+        numbers = self.standardise.inverse(self.predictions(batch))
         evaluation.add_loss(self.standardise(numbers), self.standardise(batch.labels))
         evaluation.update(numbers, batch.labels, batch.indices)

@@ -1,4 +1,4 @@
-"""The task of predicting numbers."""
+"""The regression task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.tasks.base import Config, Pieces, TaskSpec, Tested, tried
+from dlzoo.tasks.base import Config, Pieces, TaskSpec, Tested, check_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     ),
 )
 class RegressionSpec(TaskSpec):
-    """D numbers a sample: labels (N, D) float64."""
+    """Regression of D numbers for each sample: labels (N, D) float64."""
 
     name = "regress"
     target = TargetKind("numbers to predict")
@@ -44,25 +44,27 @@ class RegressionSpec(TaskSpec):
     def refuse(self, config: Config, data: Splits) -> None:
         of, link = config["data"]["name"], config["loss"].get("link")
         if link not in (None, "identity"):
-            raise UserError(f"loss.link={link} is for classes, and data={of} has numbers; leave it out")
+            raise UserError(f"loss.link={link} is for classes, but data={of} has numbers; leave it out")
         pairs = config["model"].get("pairs")  # of the simulation of boxes, which learns one for each row
         if pairs is not None and pairs < len(data.train):
             raise UserError(f"model.pairs={pairs} is less than the {len(data.train)} pairs of data={of}")
         mixing = [key for key in ("mixup", "cutmix") if config["augment"][key] > 0]
         if mixing:
-            raise UserError(f"augment.{mixing[0]} mixes classes, and data={of} has numbers to predict")
+            raise UserError(
+                f"augment.{mixing[0]} mixes classes, but data={of} has numbers to predict; set augment.{mixing[0]}=0"
+            )
 
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
-        tried(config["loss"], loss, torch.zeros(count, count), torch.eye(count), f"{count} classes")
+        check_loss(config["loss"], loss, torch.zeros(count, count), torch.eye(count), f"{count} classes")
         return loss
 
     def module(self, pieces: Pieces, config: Config, data: Splits) -> RegressionModule:
         from dlzoo.tasks.regression.module import RegressionModule, Standardise
 
         boxes = "boxes" in index.marks("data", config["data"]["name"]).targets
-        standardise = Standardise(data.train.labels, as_they_are=boxes)
+        standardise = Standardise(data.train.labels, identity=boxes)
         return RegressionModule(**vars(pieces), standardise=standardise)
 
     def plots(self, tested: Tested) -> dict[str, Figure]:
@@ -74,6 +76,6 @@ class RegressionSpec(TaskSpec):
         shown = cast("RegressionEvaluation", module.tested).shown.columns()
         drawn["predictions"] = predicted_and_true(shown["prediction"], shown["label"], data.classes)
         if data.source.one_input:
-            features = data.test.images[shown["id"]]  # of a polynomial the first is the column itself
+            features = data.test.images[shown["id"]]  # the first feature of a polynomial is the input itself
             drawn["fit"] = fitted_curve(features[..., 0].flatten(), shown["prediction"], shown["label"])
         return drawn

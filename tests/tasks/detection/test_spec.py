@@ -93,18 +93,18 @@ def test_runs_that_differ_in_the_suppressor_are_trained_once(capsys: pytest.Capt
     assert main(["train", "-m", *line]) == 0
     runs = [RunDir.open(path.parent) for path in Path("outputs/once").glob("*/run.json")]
     assert len(runs) == 2
-    heirs = [run for run in runs if "trained_by" in run.read()]
-    assert [run.read()["config"]["nms"]["name"] for run in heirs] == ["diou_nms"]
-    for heir in heirs:
-        elder = RunDir.open(Path("outputs/once") / heir.read()["trained_by"])
-        assert elder.read()["seed"] == heir.read()["seed"] and elder.read()["config"]["nms"]["name"] == "nms"
-        assert same(weights(heir), weights(elder))
-        names = {name for each in read_metrics(heir.metrics_file) for name in each}
+    dependents = [run for run in runs if "trained_by" in run.read()]
+    assert [run.read()["config"]["nms"]["name"] for run in dependents] == ["diou_nms"]
+    for dependent in dependents:
+        source = RunDir.open(Path("outputs/once") / dependent.read()["trained_by"])
+        assert source.read()["seed"] == dependent.read()["seed"] and source.read()["config"]["nms"]["name"] == "nms"
+        assert same(weights(dependent), weights(source))
+        names = {name for each in read_metrics(dependent.metrics_file) for name in each}
         assert "train/loss" in names and not any(name.startswith("val/") for name in names)  # its answers were others
-        board = EventAccumulator(str(heir.path)).Reload()
+        board = EventAccumulator(str(dependent.path)).Reload()
         assert {"train/loss", "lr", "test/map50_voc10"} <= set(board.Tags()["scalars"])
-    alone = train(*YOLO, "trainer.select=last", "nms=diou_nms", f"seed={heirs[0].read()['seed']}")
-    assert same(weights(heirs[0]), weights(alone)), "what is copied is what it would have learnt itself"
+    alone = train(*YOLO, "trainer.select=last", "nms=diou_nms", f"seed={dependents[0].read()['seed']}")
+    assert same(weights(dependents[0]), weights(alone)), "what is copied is what it would have learnt itself"
 
 
 def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.CaptureFixture) -> None:
@@ -126,7 +126,7 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
     assert "nms.iou" in capsys.readouterr().err
     before = Path("found/predictions.json").read_bytes()
     assert main(["predict", f"run={run.dir}", "a.png", "--out", "found"]) == 2
-    assert "is there already; choose another folder" in capsys.readouterr().err
+    assert "already exists; choose another folder" in capsys.readouterr().err
     assert Path("found/predictions.json").read_bytes() == before
     Path("a-found.png").write_bytes(Path("a.png").read_bytes())
     assert main(["predict", f"run={run.dir}", "a-found.png", "a.png", "--out", "."]) == 2
@@ -137,7 +137,7 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
 def test_a_classifier_becomes_a_backbone() -> None:
     first = train("model=resnet18", "model.width=8", "data.limit=64", "data.batch_size=32", "trainer=debug",
                   "augment=none", "model.stem=imagenet", "data=digits")  # fmt: skip
-    with pytest.raises(BaseException, match="weights of another model than the backbone: stem"):
+    with pytest.raises(BaseException, match="weights belong to another model than the backbone: stem"):
         train(*TINY, *SMALL_BACKBONE, "trainer=debug", f"init_from={first.dir}")  # digits are grey
     for number in range(40):
         folder = Path("photos") / f"class{number % 2}"
@@ -177,7 +177,7 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes box_loss=cross_entropy", "unknown box_loss 'cross_entropy'"),
         ("data=shapes backbone=yolov3", "unknown backbone 'yolov3'"),
         ("data=shapes model=yolov3 pool=avg", "does not support pool=avg"),
-        ("data=shapes data.image_size=64 model.levels=[7]", "a cell of level 7 is 128 px wide, the image 64"),
+        ("data=shapes data.image_size=64 model.levels=[7]", "a cell of level 7 is 128 px wide, but the image 64"),
         ("data=shapes augment.multi_scale=[1]", "augment.multi_scale must be a list, each an integer from 32 to 4096"),
         ("data=shapes augment=several", "augment.steps: crop moves pixels but not boxes"),
         ("data=shapes loss=cross_entropy loss.class_weights=[1,2]", "[1.0, 2.0] does not work for 8 classes"),
@@ -213,8 +213,8 @@ def test_pictures_that_are_left_out_are_one_line(capfd: pytest.CaptureFixture, t
     words = ["data=yolo_txt", f"data.root={tmp_path / 'mine'}", *TINY[3:], "model=yolo_tiny", "data.batch_size=2"]
     assert main(["train", *words, "trainer=debug"]) == 2
     said = capfd.readouterr().err
-    assert "0/000.txt, line 1: a box outside of its picture, which has 40x30 pixels; positions are parts of" in said
-    with pytest.warns(UserWarning, match="1 bad picture") as caught:
+    assert "0/000.txt, line 1: the box lies outside its image of 40x30 pixels; coordinates must be relative" in said
+    with pytest.warns(UserWarning, match="1 bad image") as caught:
         assert main(["train", *words, "trainer=debug", "data.on_bad=skip", "data.val_fraction=0.3"]) == 0
     one = caught[0]
     assert warnings.formatwarning(one.message, one.category, one.filename, one.lineno) == f"dlzoo: {one.message}\n"

@@ -71,7 +71,7 @@ def test_numbers_are_standardised_and_brought_back() -> None:
     torch.testing.assert_close(seen.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
     torch.testing.assert_close(seen[:, 0].std(correction=0), torch.tensor(1.0))
     assert seen[:, 1].abs().max() == 0  # a constant
-    torch.testing.assert_close(standardise.back(seen), targets, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(standardise.inverse(seen), targets, atol=1e-6, rtol=1e-6)
 
 
 def test_targets_that_differ_by_less_than_float32_holds(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures with what is said of the objects in them, checked against each other and brought to one size."""
+"""Annotated images, checked against their annotations and resized to one size."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images, find_unreadable, open_image, progress
+from dlzoo.data.storage.decode import decode_images, progress
 from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas, upright_size
 
-#: A bad picture or annotation stops everything, or the whole picture is left out.
+#: A bad image or annotation raises an error, or the image is left out.
 OnBad = Literal["error", "skip"]
 
-#: What folders and files of each split are called.
+#: Names of the folders and files of each split.
 PART_WORDS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 
-#: Pixels by which a box may stick out of its picture: annotations are rounded.
+#: Pixels by which a box may extend beyond its image: annotations are rounded.
 _TOLERANCE = 1.0
-_SKIP = "data.on_bad=skip leaves such pictures out"
+_SKIP = "set data.on_bad=skip to leave such images out"
 
 
 class Object(NamedTuple):
-    """One object: x1, y1, x2, y2 from the picture's upper left corner, its class, and where that is written."""
+    """One object: x1, y1, x2, y2 from the image's upper left corner, its class, and its place in the file."""
 
     box: tuple[float, float, float, float]
     label: int
@@ -42,12 +42,14 @@ class Object(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """What is said of one picture.
+    """Annotation of one image.
 
     Attributes:
-        size: its width and height, where they are said.
-        relative: whether boxes are in parts of the width and the height instead of in pixels.
-        where: the place that names the picture or its size.
+        path: the image file.
+        size: its width and height, or None if the annotation has none.
+        objects: the objects.
+        where: the place in the file that names the image or its size.
+        relative: whether boxes are relative to the width and height instead of in pixels.
     """
 
     path: Path
@@ -57,7 +59,7 @@ class Annotation(NamedTuple):
     relative: bool = False
 
 
-#: Reads what is said of one picture; raises a UserError where that makes no sense.
+#: Reads the annotation of one image; raises a UserError if it is invalid.
 Annotate = Callable[[], Annotation]
 
 
@@ -80,58 +82,63 @@ def box_set(
     cache: Cache,
     difficult: bool = False,
 ) -> BoxSet:
-    """The pictures of train and, where there are any, val and test, checked and ready to be read.
+    """Return the images of train and, if present, val and test, checked and ready to be read.
 
-    Without test, val is the test split; where there is train alone, a fixed fifth of it. Pictures are turned upright as
-    their EXIF says, unless their size is said to be the one that they have without that.
+    Without test, val is the test split; with train only, a fixed fifth of it is. Images are rotated according to EXIF,
+    unless the annotated size is the one before rotation.
 
     Args:
-        parts: what reads the annotation of each picture, by split.
-        root: the folder below which the pictures are.
-        key: what tells these splits from others below `root`, for the file of decoded pictures.
+        parts: functions that read the annotation of each image, by split.
+        classes: names of the classes.
+        root: the folder that contains the images.
+        key: identifies these splits among others below `root`, for the file of decoded images.
+        image_size, fit: the size of the images, and how they are resized.
+        on_bad: "error", or "skip" to leave bad images out.
+        cache: where decoded images are kept.
+        difficult: whether to train on difficult objects.
 
     Raises:
-        UserError: for the first bad picture or annotation, with file and line, or of `on_bad` skip for a split without
-            pictures or objects.
+        UserError: for the first bad image or annotation, with file and line; with `on_bad` skip, for a split without
+            images or objects.
     """
-    samples, problems = _looked_at(parts, on_bad)
+    samples, problems = _check_all(parts, on_bad)
     if on_bad == "skip":
-        problems += _without_unreadable(samples, root, cache, key)
+        problems += _drop_unreadable(samples, root, cache, key)
     if problems:
-        warnings.warn(f"{len(problems)} bad picture(s) left out, the first: {problems[0]}", Remark, stacklevel=2)
-    for part, found in samples.items():
-        if not any(len(sample.rows) for sample in found):
-            raise UserError(f"data.root: {part} has {len(found)} good picture(s) in {str(root)!r}, and no objects")
-    everything = _split([sample for found in samples.values() for sample in found], root, key, image_size, fit, cache)
-    sizes = {part: len(found) for part, found in samples.items()}
+        warnings.warn(f"{len(problems)} bad image(s) left out, the first: {problems[0]}", Remark, stacklevel=2)
+    for part, good in samples.items():
+        if not any(len(sample.rows) for sample in good):
+            raise UserError(f"data.root: {part} has {len(good)} good image(s) in {str(root)!r}, but no objects")
+    everything = _split([sample for good in samples.values() for sample in good], root, key, image_size, fit, cache)
+    sizes = {part: len(good) for part, good in samples.items()}
     train, test, val = _cut(everything, sizes, root)
     return BoxSet(train, test, tuple(classes), val, fit, len(problems), difficult)
 
 
-def _looked_at(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[dict[str, list[_Sample]], list[str]]:
-    """The good pictures of each part, and what is wrong with the others."""
+def _check_all(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[dict[str, list[_Sample]], list[str]]:
+    """Return the good images of each split, and error messages for the others."""
     samples, problems = {part: [] for part in parts}, []
     work = [(part, annotate) for part, readers in parts.items() for annotate in readers]
-    for (part, _), found in zip(work, progress(_attempt, [annotate for _, annotate in work], "checking"), strict=True):
-        if isinstance(found, _Sample):
-            samples[part].append(found)
+    for (part, _), result in zip(work, progress(_check, [annotate for _, annotate in work], "checking"), strict=True):
+        if isinstance(result, _Sample):
+            samples[part].append(result)
         elif on_bad == "error":
-            raise UserError(f"{found} ({_SKIP})") from found
+            raise UserError(f"{result} ({_SKIP})") from result
         else:
-            problems.append(str(found))
+            problems.append(str(result))
     return samples, problems
 
 
-def _without_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
-    """Take out of `samples` what cannot be decoded; what is wrong with each of them."""
-    paths = [sample.path for found in samples.values() for sample in found]
-    bad = {paths[index]: problem for index, problem in find_unreadable(root, paths, cache, key).items()}
-    for found in samples.values():
-        found[:] = [sample for sample in found if sample.path not in bad]
+def _drop_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
+    """Remove samples that cannot be decoded, and return an error message for each."""
+    paths = [sample.path for part in samples.values() for sample in part]
+    bad = {paths[index]: problem for index, problem in unreadable(root, paths, cache, key).items()}
+    for part in samples.values():
+        part[:] = [sample for sample in part if sample.path not in bad]
     return list(bad.values())
 
 
-def _attempt(annotate: Annotate) -> _Sample | UserError:
+def _check(annotate: Annotate) -> _Sample | UserError:
     try:
         annotation = annotate()
         size, as_stored = _size(annotation)
@@ -142,35 +149,35 @@ def _attempt(annotate: Annotate) -> _Sample | UserError:
 
 
 def _size(annotation: Annotation) -> tuple[tuple[int, int], bool]:
-    """The picture's width and height, and whether these are those of a picture that its EXIF would turn."""
+    """Return the image's width and height, and whether these are the stored ones, before rotation by EXIF."""
     if not annotation.path.is_file():
-        raise UserError(f"{annotation.where()}: there is no picture {str(annotation.path)!r}")
-    with open_image(annotation.path) as image:
+        raise UserError(f"{annotation.where()}: image not found: {str(annotation.path)!r}")
+    with opened(annotation.path) as image:
         stored, turned = image.size, upright_size(image)
     if annotation.size in (None, turned):
         return turned, False
     if annotation.size != stored:
-        said, there = ("{}x{}".format(*size) for size in (annotation.size, turned))
+        annotated, actual = ("{}x{}".format(*size) for size in (annotation.size, turned))
         raise UserError(
-            f"{annotation.where()}: the picture is said to have {said} pixels, and {annotation.path} has {there}"
+            f"{annotation.where()}: the annotated size is {annotated} pixels, but {annotation.path} has {actual}"
         )
     return stored, True
 
 
 def _row(thing: Object, size: tuple[int, int], relative: bool) -> list[float]:
-    """The object as labels have it, in pixels of its picture."""
+    """Return the object as a row of labels (6,), in pixels of its image."""
     limits = (*size, *size)
     box = [edge * limit for edge, limit in zip(thing.box, limits, strict=True)] if relative else list(thing.box)
     if not all(map(math.isfinite, box)):
-        raise UserError(f"{thing.where()}: a box of numbers that are not finite")
+        raise UserError(f"{thing.where()}: the box has coordinates that are not finite")
     if box[2] <= box[0] or box[3] <= box[1]:
-        raise UserError(f"{thing.where()}: a box of no area")
-    cut_off = [min(max(edge, 0.0), limit) for edge, limit in zip(box, limits, strict=True)]
-    out = max(abs(edge - kept) for edge, kept in zip(box, cut_off, strict=True))
-    if out > _TOLERANCE or cut_off[2] <= cut_off[0] or cut_off[3] <= cut_off[1]:
-        unit = "; positions are parts of its sides, from 0 to 1" if relative else ""
-        raise UserError(f"{thing.where()}: a box outside of its picture, which has {size[0]}x{size[1]} pixels{unit}")
-    return [*cut_off, thing.label, thing.difficult]
+        raise UserError(f"{thing.where()}: the box has no area")
+    clipped = [min(max(edge, 0.0), limit) for edge, limit in zip(box, limits, strict=True)]
+    out = max(abs(edge - kept) for edge, kept in zip(box, clipped, strict=True))
+    if out > _TOLERANCE or clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
+        unit = "; coordinates must be relative to its size, from 0 to 1" if relative else ""
+        raise UserError(f"{thing.where()}: the box lies outside its image of {size[0]}x{size[1]} pixels{unit}")
+    return [*clipped, thing.label, thing.difficult]
 
 
 def _split(
@@ -194,11 +201,11 @@ def _split(
 
 
 def _cut(everything: Split, sizes: Mapping[str, int], root: Path) -> tuple[Split, Split, Split | None]:
-    """(train, test, val) of pictures that lie part by part."""
+    """Return (train, test, val) of images that are ordered by split."""
     if len(sizes) == 1:
         train, test = cut(everything, TEST_FRACTION, seed=0, by_class=False)
         if not len(test):
-            raise UserError(f"data.root: {len(everything)} pictures are too few to cut a test split from {str(root)!r}")
+            raise UserError(f"data.root: {len(everything)} images in {str(root)!r} are too few to split off a test set")
         return train, test, None
     parts = torch.arange(len(everything)).split(list(sizes.values()))
     splits = {part: everything.take(rows) for part, rows in zip(sizes, parts, strict=True)}

@@ -1,4 +1,4 @@
-"""One's own detection data as COCO's JSON files."""
+"""Your own detection data in COCO's JSON format."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.tasks.detection.datasets.json_file import JsonFile
 
-#: Where the file of a split is looked for: as COCO publishes it, as Roboflow exports it, and as one would name it.
+#: Places of the file of a split: COCO's, Roboflow's, and two plain ones.
 _PLACES = ("annotations/instances_{}*.json", "{}/_annotations.coco.json", "annotations/{}*.json", "{}.json")
-#: Neither NaN nor infinite, nor an integer too large to be a float.
+#: Limit of coordinates: excludes NaN, infinity and integers too large for a float.
 _FAR = 1e9
 
 
@@ -40,24 +40,23 @@ def coco_json(
     fit: Fit = "letterbox",
     on_bad: OnBad = "error",
 ) -> BoxSet:
-    """Pictures in `root` with boxes in COCO's JSON files, one a split.
+    """Images in `root` with boxes in COCO's JSON files, one for each split.
 
     `train`, `val` and `test` name the files, below `root`; null looks for annotations/instances_train*.json,
     train/_annotations.coco.json, annotations/train*.json and train.json. Without test, val is the test split; without
-    both, a fixed fifth of train. Pictures lie beside their file, or in `images`, images/ or `root`, there also in a
-    folder called as the file (train2017 of instances_train2017.json). Crowds (iscrowd) are neither trained on nor
-    counted.
+    both, a fixed fifth of train. Images are beside their file, or in `images`, images/ or `root`, or there in a folder
+    named like the file (train2017 for instances_train2017.json). Crowds (iscrowd) are neither trained on nor evaluated.
     """
     if not root:
-        raise UserError("data=coco_json needs data.root=<folder with annotations/ and pictures>")
+        raise UserError("data=coco_json needs data.root=<folder with annotations/ and images>")
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
-        raise UserError(f"data.root: no folder {root!r}")
+        raise UserError(f"data.root: folder not found: {root!r}")
     named = {part: _file(folder, part, name) for part, name in (("train", train), ("val", val), ("test", test))}
     paths = {part: path for part, path in named.items() if path is not None}
     if "train" not in paths:
         places = ", ".join(place.format("train") for place in _PLACES)
-        raise UserError(f"data.root: none of {places} in {root!r}; name the file in data.train")
+        raise UserError(f"data.root: none of {places} in {root!r}; set data.train to the file")
     files = {part: JsonFile(path) for part, path in paths.items()}
     names = list(_categories(files["train"]).values())
     labels = {name: label for label, name in enumerate(names)}
@@ -67,7 +66,7 @@ def coco_json(
 
 
 def _file(folder: Path, part: str, name: str | None) -> Path | None:
-    """The file of a split: the one that is named, or the only one that there is."""
+    """Return the file of a split: the named one, or the only one found."""
     if name is not None:
         if not (folder / name).is_file():
             raise UserError(f"data.{part}: no file {name!r} in {str(folder)!r}")
@@ -75,46 +74,46 @@ def _file(folder: Path, part: str, name: str | None) -> Path | None:
     for place in _PLACES:
         found = sorted({path for word in PART_WORDS[part] for path in folder.glob(place.format(word))})
         if len(found) > 1:
-            several = ", ".join(str(path.relative_to(folder)) for path in found)
-            raise UserError(f"data.root: {several} could each be {part}; name one of them in data.{part}")
+            names = ", ".join(str(path.relative_to(folder)) for path in found)
+            raise UserError(f"data.root: {names} could each be {part}; set data.{part} to one of them")
         if found:
             return found[0]
     return None
 
 
 def _categories(file: JsonFile) -> dict[int, str]:
-    """id -> name, in order of id."""
+    """Return id -> name, in order of id."""
     names: dict[int, str] = {}
     for index in range(len(file.rows("categories"))):
         number, name = file.get("categories", index, "id", int), file.get("categories", index, "name", str)
         if number in names or name in names.values():
-            raise UserError(f"{file.where('categories', index)}: a second category of this id or name")
+            raise UserError(f"{file.where('categories', index)}: duplicate category id or name")
         names[number] = name
     return dict(sorted(names.items()))
 
 
 def _readers(file: JsonFile, labels: Mapping[str, int], folder: Path, images: str | None) -> list[Annotate]:
-    """What reads the annotation of each picture of a file."""
+    """Return functions that read the annotation of each image of a file."""
     known = {number: labels.get(name) for number, name in _categories(file).items()}
     members: dict[Any, list[int]] = {}
     for index in range(len(file.rows("images"))):
         number = file.get("images", index, "id", int, str)
         if number in members:
-            raise UserError(f"{file.where('images', index)}: a second picture of the id {number!r}")
+            raise UserError(f"{file.where('images', index)}: duplicate image id {number!r}")
         members[number] = []
     if not members:
         raise UserError(f"{file.path}: no images")
     for index in range(len(file.rows("annotations"))):
         number = file.get("annotations", index, "image_id", int, str)
         if number not in members:
-            raise UserError(f"{file.where('annotations', index)}: no picture has the image_id {number!r}")
+            raise UserError(f"{file.where('annotations', index)}: no image has the id {number!r} (image_id)")
         members[number].append(index)
-    pictures = _pictures(file, folder, images)
-    return [partial(_annotation, file, index, mine, pictures, known) for index, mine in enumerate(members.values())]
+    base = _image_folder(file, folder, images)
+    return [partial(_annotation, file, index, mine, base, known) for index, mine in enumerate(members.values())]
 
 
-def _pictures(file: JsonFile, folder: Path, images: str | None) -> Path:
-    """The folder that the names of pictures begin in: the first that holds one of them."""
+def _image_folder(file: JsonFile, folder: Path, images: str | None) -> Path:
+    """Return the folder of the images' file names: the first that holds one of them."""
     bases = [folder / images] if images is not None else [file.path.parent, folder / "images", folder]
     stem = file.path.stem.removeprefix("instances_")
     places = [place for base in bases for place in (base, base / stem)]
@@ -123,18 +122,18 @@ def _pictures(file: JsonFile, folder: Path, images: str | None) -> Path:
         for place in places:
             if (place / name).is_file():
                 return place
-    first, tried = file.rows("images")[0]["file_name"], ", ".join(map(str, places))
-    raise UserError(f"{file.where('images', 0)}: no picture {first!r} in {tried}; name the folder in data.images")
+    first, searched = file.rows("images")[0]["file_name"], ", ".join(map(str, places))
+    raise UserError(f"{file.where('images', 0)}: no image {first!r} in {searched}; set data.images to its folder")
 
 
 def _annotation(
-    file: JsonFile, index: int, members: list[int], pictures: Path, known: Mapping[int, int | None]
+    file: JsonFile, index: int, members: list[int], base: Path, known: Mapping[int, int | None]
 ) -> Annotation:
     name, size = file.get("images", index, "file_name", str), None
     if {"width", "height"} <= file.rows("images")[index].keys():
         size = file.get("images", index, "width", int), file.get("images", index, "height", int)
     things = [_object(file, member, known) for member in members]
-    return Annotation(pictures / name, size, things, partial(file.where, "images", index))
+    return Annotation(base / name, size, things, partial(file.where, "images", index))
 
 
 def _object(file: JsonFile, index: int, known: Mapping[int, int | None]) -> Object:
@@ -142,10 +141,10 @@ def _object(file: JsonFile, index: int, known: Mapping[int, int | None]) -> Obje
     category = file.get("annotations", index, "category_id", int)
     label = known.get(category)
     if label is None:
-        raise UserError(f"{where()}: unknown class, category_id {category}; the categories of train are the classes")
+        raise UserError(f"{where()}: unknown category_id {category}; the classes are the categories of train")
     box = file.get("annotations", index, "bbox", list)
     if len(box) != 4 or not all(type(value) in (int, float) and abs(value) < _FAR for value in box):
-        raise UserError(f"{where()}: bbox is {repr(box)}, and not four numbers x, y, width, height")
+        raise UserError(f"{where()}: bbox must be four numbers x, y, width, height, not {repr(box)}")
     x, y, width, height = box
     crowd = "iscrowd" in file.rows("annotations")[index] and file.get("annotations", index, "iscrowd", int, bool)
     return Object((x, y, x + width, y + height), label, bool(crowd), where)

@@ -1,4 +1,4 @@
-"""A JSON file of lists of objects, whose errors name the line."""
+"""Reader of JSON files of lists of objects, whose errors name the line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 from dlzoo.core.errors import UserError
 
-_WORDS = {int: "an integer", str: "a word", list: "a list", bool: "true or false"}
+_WORDS = {int: "an integer", str: "a string", list: "a list", bool: "true or false"}
 _SPACE = re.compile(r"[\s,:]*")
 
 
 class JsonFile:
-    """The content of a file: an object of lists of objects.
+    """Content of a JSON file: an object of lists of objects.
 
     Args:
-        path: it is read at once.
+        path: the file, which is read immediately.
 
     Raises:
         UserError: if it cannot be read, or is not well-formed.
@@ -32,16 +32,16 @@ class JsonFile:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not a text in UTF-8") from error
+            raise UserError(f"{path}: not UTF-8 text") from error
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {error.lineno}: not well-formed JSON ({error.msg})") from error
         except (RecursionError, ValueError) as error:  # too deep, or an integer of thousands of digits
-            raise UserError(f"{path}: not JSON that can be read ({error})") from error
+            raise UserError(f"{path}: cannot be read as JSON ({error})") from error
         if not isinstance(self._content, dict):
-            raise UserError(f"{path}: not an object of lists")
+            raise UserError(f"{path}: must be a JSON object of lists")
 
     def rows(self, section: str) -> list[dict[str, Any]]:
-        """The objects of a list.
+        """Return the objects of a list.
 
         Raises:
             UserError: if there is no such list.
@@ -52,29 +52,29 @@ class JsonFile:
         return found
 
     def get(self, section: str, index: int, key: str, *types: type) -> Any:
-        """What an object of a list says under `key`.
+        """Return the value of `key` of an object of a list.
 
         Raises:
-            UserError: if that is missing, or of none of the `types`.
+            UserError: if it is missing, or has none of the `types`.
         """
         thing = self.rows(section)[index]
         if not isinstance(thing, dict):
-            raise UserError(f"{self.where(section, index)}: not an object")
+            raise UserError(f"{self.where(section, index)}: must be an object")
         if key not in thing:
             raise UserError(f"{self.where(section, index)}: {key} is missing")
         if type(thing[key]) not in types:
-            raise UserError(f"{self.where(section, index)}: {key} is {repr(thing[key])}, and not {_WORDS[types[0]]}")
+            raise UserError(f"{self.where(section, index)}: {key} must be {_WORDS[types[0]]}, not {repr(thing[key])}")
         return thing[key]
 
     def where(self, section: str, index: int) -> str:
-        """The place of an object of a list: file, line and id."""
+        """Return the place of an object of a list: file, line and id."""
         thing = self.rows(section)[index]
         called = f"id {repr(thing['id'])}" if isinstance(thing, dict) and "id" in thing else f"number {index + 1}"
         return f"{self.path}, line {self._lines[section][index]}, {section} {called}"
 
     @cached_property
     def _lines(self) -> dict[str, list[int]]:
-        # Nobody who has no error to report waits for this, or keeps the text.
+        # Computed only to report an error, so that the text need not be kept.
         return _lines_of_lists(_text(self.path))
 
 
@@ -83,7 +83,7 @@ def _text(path: Path) -> str:
 
 
 def _lines_of_lists(text: str) -> dict[str, list[int]]:
-    """The line in which each element of each list begins, by the list's name, of well-formed JSON."""
+    """Return the line in which each element of each list begins, by the list's name, for well-formed JSON."""
     decoder, lines = json.JSONDecoder(), {}
     place, counted, line = text.index("{") + 1, 0, 1
     while text[place := _next(text, place)] != "}":
@@ -102,6 +102,6 @@ def _lines_of_lists(text: str) -> dict[str, list[int]]:
 
 
 def _next(text: str, place: int) -> int:
-    """The first place from `place` on that is no space, comma or colon."""
+    """Return the first position from `place` on that is not a space, comma or colon."""
     found = _SPACE.match(text, place)
     return found.end() if found else place

@@ -1,4 +1,4 @@
-"""PASCAL VOC's detection sets, in torchvision's layout."""
+"""PASCAL VOC's detection data sets, in torchvision's layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import file_lock
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.tasks.detection.datasets.voc_xml import Node, read_xml
@@ -27,8 +26,8 @@ CLASSES = (
 _LABELS = {name: label for label, name in enumerate(CLASSES)}
 _SOURCE = "Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010"
 
-#: Split -> the years and the lists of ImageSets/Main that it is made of.
-_Wanted = Mapping[str, Sequence[tuple[str, str]]]
+#: Split -> the years and the lists of ImageSets/Main that it consists of.
+_Lists = Mapping[str, Sequence[tuple[str, str]]]
 
 
 @DATASETS.register("voc2007", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
@@ -44,11 +43,11 @@ def voc2007(
 ) -> BoxSet:
     """9,963 photos with boxes of 20 classes; 5,011 (trainval) to train on.
 
-    `root` holds VOCdevkit/VOC2007 or VOC2007. `difficult` trains on objects that are marked difficult; they never count
-    in evaluation.
+    `root` holds VOCdevkit/VOC2007 or VOC2007. `difficult` trains on objects marked difficult; they never count in
+    evaluation.
     """
-    wanted = {"train": [("2007", "trainval")], "test": [("2007", "test")]}
-    return _box_set("voc2007", wanted, root, download, image_size, fit, on_bad, difficult, cache)
+    splits = {"train": [("2007", "trainval")], "test": [("2007", "test")]}
+    return _box_set("voc2007", splits, root, download, image_size, fit, on_bad, difficult, cache)
 
 
 @DATASETS.register("voc2012", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
@@ -63,8 +62,8 @@ def voc2012(
     difficult: bool = False,
 ) -> BoxSet:
     """11,540 photos with boxes of 20 classes; 5,717 (train) to train on, and val to test: test is not published."""
-    wanted = {"train": [("2012", "train")], "test": [("2012", "val")]}
-    return _box_set("voc2012", wanted, root, download, image_size, fit, on_bad, difficult, cache)
+    splits = {"train": [("2012", "train")], "test": [("2012", "val")]}
+    return _box_set("voc2012", splits, root, download, image_size, fit, on_bad, difficult, cache)
 
 
 @DATASETS.register("voc0712", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
@@ -79,13 +78,13 @@ def voc0712(
     difficult: bool = False,
 ) -> BoxSet:
     """21,503 photos with boxes of 20 classes: 16,551 (trainval of 2007 and 2012) to train on, and test of 2007."""
-    wanted = {"train": [("2007", "trainval"), ("2012", "trainval")], "test": [("2007", "test")]}
-    return _box_set("voc0712", wanted, root, download, image_size, fit, on_bad, difficult, cache)
+    splits = {"train": [("2007", "trainval"), ("2012", "trainval")], "test": [("2007", "test")]}
+    return _box_set("voc0712", splits, root, download, image_size, fit, on_bad, difficult, cache)
 
 
 def _box_set(
     name: str,
-    wanted: _Wanted,
+    splits: _Lists,
     root: str,
     download: bool,
     image_size: int,
@@ -96,13 +95,13 @@ def _box_set(
 ) -> BoxSet:
     folder = Path(os.path.expanduser(root))
     if download:
-        _download(name, folder, wanted)
-    years = {year for lists in wanted.values() for year, _ in lists}
+        _download(name, folder, splits)
+    years = {year for lists in splits.values() for year, _ in lists}
     devkit = _devkit(folder, years)
     if devkit is None:
         missing = " and ".join(f"VOCdevkit/VOC{year}" for year in sorted(years))
-        raise UserError(f"data={name}: no {missing} in {root!r}; say data.download=true, or data.root=<folder>")
-    parts = {part: [reader for one in lists for reader in _readers(devkit, *one)] for part, lists in wanted.items()}
+        raise UserError(f"data={name}: no {missing} in {root!r}; set data.download=true, or data.root=<folder>")
+    parts = {part: [reader for one in lists for reader in _readers(devkit, *one)] for part, lists in splits.items()}
     return box_set(
         parts,
         CLASSES,
@@ -117,7 +116,7 @@ def _box_set(
 
 
 def _devkit(folder: Path, years: set[str]) -> Path | None:
-    """The folder in which all of VOC2007, VOC2012 are that are asked for; `folder` may be the only one itself."""
+    """Return the folder that holds VOC<year> of all `years`; `folder` may be the VOC<year> folder of a single year."""
     inside = folder.resolve()
     holders = [
         folder / "VOCdevkit",
@@ -127,37 +126,36 @@ def _devkit(folder: Path, years: set[str]) -> Path | None:
     return next((one for one in holders if all((one / f"VOC{year}").is_dir() for year in years)), None)
 
 
-def _download(name: str, folder: Path, wanted: _Wanted) -> None:
-    """Ranks and the runs of a sweep begin at the same moment: one downloads what is missing, the others find it."""
+def _download(name: str, folder: Path, splits: _Lists) -> None:
+    """Download what is missing. Ranks and runs of a sweep start together: one downloads while the others wait."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with file_lock(folder / ".lock"):
-            for year, part in (one for lists in wanted.values() for one in lists):
+        with alone(folder / ".lock"):
+            for year, part in (one for lists in splits.values() for one in lists):
                 devkit = _devkit(folder, {year})
-                if devkit is None or not _is_whole(devkit / f"VOC{year}", part):
+                if devkit is None or not _is_complete(devkit / f"VOC{year}", part):
                     VOCDetection(folder, year=year, image_set=part, download=True)
     except Exception as error:
-        # torchvision raises whatever the reading of a damaged archive happens to raise.
+        # With a damaged archive, torchvision raises errors of any type.
         if isinstance(error, URLError):
-            raise UserError(f"data={name}: the download failed ({error.reason}); is there a network?") from error
-        mend = "delete what is there and try again"
-        raise UserError(f"data={name}: no whole copy in {str(folder)!r}; {mend}") from error
+            raise UserError(f"data={name}: the download failed ({error.reason}); check the network") from error
+        raise UserError(f"data={name}: the copy in {str(folder)!r} is incomplete; delete it and try again") from error
 
 
-def _is_whole(base: Path, part: str) -> bool:
-    """Whether every file of a list is there: an archive may have been unpacked in part."""
+def _is_complete(base: Path, part: str) -> bool:
+    """Return whether every file of a list exists: an archive may have been unpacked only in part."""
     try:
         names = _list(base, part).read_text().split()
     except OSError:
         return False
-    return all(_picture(base, name).is_file() and _xml(base, name).is_file() for name in names)
+    return all(_image(base, name).is_file() and _xml(base, name).is_file() for name in names)
 
 
 def _list(base: Path, part: str) -> Path:
     return base / "ImageSets" / "Main" / f"{part}.txt"
 
 
-def _picture(base: Path, name: str) -> Path:
+def _image(base: Path, name: str) -> Path:
     return base / "JPEGImages" / f"{name}.jpg"
 
 
@@ -166,38 +164,38 @@ def _xml(base: Path, name: str) -> Path:
 
 
 def _readers(devkit: Path, year: str, part: str) -> list[Annotate]:
-    """What reads the annotation of each picture of a list."""
+    """Return functions that read the annotation of each image of a list."""
     base = devkit / f"VOC{year}"
     path = _list(base, part)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); say data.download=true") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); set data.download=true") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text in UTF-8") from error
+        raise UserError(f"{path}: not UTF-8 text") from error
     places: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         name = line.strip()
         if name in places:
-            raise UserError(f"{path}, line {number}: {name!r} is in line {places[name]} already")
+            raise UserError(f"{path}, line {number}: {name!r} is already in line {places[name]}")
         if name:
             places[name] = number
     if not places:
-        raise UserError(f"{path}: an empty list")
+        raise UserError(f"{path}: the list is empty")
     return [partial(_annotation, base, name, f"{path}, line {number}") for name, number in places.items()]
 
 
 def _annotation(base: Path, name: str, listed: str) -> Annotation:
     path = _xml(base, name)
     if not path.is_file():
-        raise UserError(f"{listed}: there is no annotation {str(path)!r}")
+        raise UserError(f"{listed}: annotation not found: {str(path)!r}")
     annotation = read_xml(path)
     if annotation.tag != "annotation":
-        raise UserError(f"{annotation.where}: <{annotation.tag}> where <annotation> should be")
-    size = annotation.one("size")
-    said = (int(size.number("width")), int(size.number("height")))
-    things = [_object(node) for node in annotation.all("object")]
-    return Annotation(_picture(base, name), said, things, lambda: size.where)
+        raise UserError(f"{annotation.where}: expected <annotation>, not <{annotation.tag}>")
+    node = annotation.one("size")
+    size = (int(node.number("width")), int(node.number("height")))
+    things = [_object(each) for each in annotation.all("object")]
+    return Annotation(_image(base, name), size, things, lambda: node.where)
 
 
 def _object(node: Node) -> Object:
@@ -209,6 +207,6 @@ def _object(node: Node) -> Object:
         )
     box = node.one("bndbox")
     x1, y1, x2, y2 = (box.number(tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = bool(node.all("difficult")) and node.number("difficult") != 0  # VOC's own reader takes none for no
-    # The first pixel is 1, and the last one belongs to the box.
+    difficult = bool(node.all("difficult")) and node.number("difficult") != 0  # as in VOC's own reader, absent means 0
+    # The first pixel is 1, and boxes include the last one.
     return Object((x1 - 1, y1 - 1, x2, y2), label, difficult, lambda: box.where)

@@ -1,4 +1,4 @@
-"""XML whose lines are known, read safely: nothing in a file makes the reader open, fetch or multiply anything."""
+"""Reader of XML that keeps line numbers, and that is safe: files cannot make it open, fetch or expand anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlzoo.core.errors import UserError, first_line
 
 @dataclass
 class Node:
-    """An element: its text, and those in it."""
+    """An XML element, with its text and child elements."""
 
     file: Path
     tag: str
@@ -25,11 +25,11 @@ class Node:
         return f"{self.file}, line {self.line}"
 
     def all(self, tag: str) -> list[Node]:
-        """The elements called `tag` right in this one."""
+        """Return the children with this tag."""
         return [node for node in self.nodes if node.tag == tag]
 
     def one(self, tag: str) -> Node:
-        """The first of them.
+        """Return the first child with this tag.
 
         Raises:
             UserError: if there is none.
@@ -37,13 +37,13 @@ class Node:
         for node in self.nodes:
             if node.tag == tag:
                 return node
-        raise UserError(f"{self.where}: <{self.tag}> without <{tag}>")
+        raise UserError(f"{self.where}: <{self.tag}> has no <{tag}>")
 
     def number(self, tag: str) -> float:
-        """What the element called `tag` in this one says.
+        """Return the number in the first child with this tag.
 
         Raises:
-            UserError: if that is no number, or not a finite one.
+            UserError: if it is not a finite number.
         """
         node = self.one(tag)
         try:
@@ -51,28 +51,28 @@ class Node:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise UserError(f"{node.where}: <{tag}> is {node.text.strip()!r}, and not a number")
+            raise UserError(f"{node.where}: <{tag}> must be a finite number, not {node.text.strip()!r}")
         return value
 
 
 def read_xml(path: Path) -> Node:
-    """The outermost element of a file.
+    """Return the root element of a file.
 
     Raises:
-        UserError: if it cannot be read, is not well-formed, or has a document type: entities come from there.
+        UserError: if it cannot be read, is not well-formed, or has a document type, which could define entities.
     """
-    open_nodes, outermost = [], []
+    open_nodes, roots = [], []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         node = Node(path, tag, parser.CurrentLineNumber)
-        (open_nodes[-1].nodes if open_nodes else outermost).append(node)
+        (open_nodes[-1].nodes if open_nodes else roots).append(node)
         open_nodes.append(node)
 
     def text(piece: str) -> None:
         open_nodes[-1].text += piece
 
     def refuse(*words: object) -> None:
-        raise UserError(f"{path}, line {parser.CurrentLineNumber}: a document type (DOCTYPE); none is accepted")
+        raise UserError(f"{path}, line {parser.CurrentLineNumber}: document types (DOCTYPE) are not supported")
 
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -83,8 +83,8 @@ def read_xml(path: Path) -> Node:
         parser.Parse(path.read_bytes(), True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for an encoding that there is not
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for an unknown encoding
         raise UserError(
             f"{path}, line {parser.CurrentLineNumber}: not well-formed XML ({first_line(error)})"
         ) from error
-    return outermost[0]
+    return roots[0]

@@ -1,4 +1,4 @@
-"""One's own detection data as text files, one a picture, as Ultralytics' tools read them."""
+"""Your own detection data as text files, one for each image, as Ultralytics' tools read them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import yaml
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
-from dlzoo.data.datasets.image_folder import ImageSize, list_images
+from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
 
-#: A class above this is taken for a mistake where nobody names the classes.
+#: Without names of the classes, a class number above this is an error.
 _MOST_CLASSES = 10_000
 
 
 class _Part(NamedTuple):
-    """The pictures of a split, each with the file of its objects."""
+    """Images of a split with the text file of each, and text files without an image."""
 
     images: Path
     texts: dict[Path, Path]
@@ -41,18 +41,18 @@ def yolo_txt(
     fit: Fit = "letterbox",
     on_bad: OnBad = "error",
 ) -> BoxSet:
-    """Pictures in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
+    """Images in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
 
-    Positions are in parts of the picture's width and height; a picture without a text file has no objects.
-    root/{train,valid,test}/{images,labels} will do as well. The classes are named in root/classes.txt, one a line, or
+    Coordinates are relative to the image's width and height; an image without a text file has no objects.
+    root/{train,valid,test}/{images,labels} works as well. The classes are named in root/classes.txt, one per line, or
     under names in root/data.yaml; otherwise by their numbers. Without test, val is the test split; without both, or
-    with all pictures right in root/images, a fixed fifth of train.
+    with all images directly in root/images, a fixed fifth of train.
     """
     if not root:
         raise UserError("data=yolo_txt needs data.root=<folder with images/ and labels/>")
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
-        raise UserError(f"data.root: no folder {root!r}")
+        raise UserError(f"data.root: folder not found: {root!r}")
     parts = _parts(folder)
     names = _names(folder) or _numbers(text for part in parts.values() for text in part.texts.values())
     readers = {name: _readers(part, names) for name, part in parts.items()}
@@ -79,23 +79,25 @@ def _parts(folder: Path) -> dict[str, _Part]:
 
 def _part(images: Path, labels: Path) -> _Part:
     texts: dict[Path, Path] = {}
-    pictures: dict[Path, Path] = {}
-    for path in list_images(str(images)):
+    image_of: dict[Path, Path] = {}
+    for path in pictures_below(str(images)):
         text = (labels / path.relative_to(images)).with_suffix(".txt")
-        if text in pictures:
-            raise UserError(f"{path}: {pictures[text].name} has the same name, and {text} would be for both")
-        pictures[text], texts[path] = path, text
+        if text in image_of:
+            raise UserError(
+                f"{path} and {image_of[text].name} have the same name, so both would use {text}; rename one"
+            )
+        image_of[text], texts[path] = path, text
     if not texts:
-        raise UserError(f"data.root: no pictures in {str(images)!r}")
+        raise UserError(f"data.root: no images in {str(images)!r}")
     if not labels.is_dir():
-        raise UserError(f"data.root: there are pictures in {str(images)!r}, and no folder {str(labels)!r}")
+        raise UserError(f"data.root: there are images in {str(images)!r}, but no folder {str(labels)!r}")
     # Labelling tools put a list of the classes beside the labels.
-    there = sorted(path for path in labels.rglob("*.txt") if path.name != "classes.txt")
-    return _Part(images, texts, [path for path in there if path not in pictures])
+    existing = sorted(path for path in labels.rglob("*.txt") if path.name != "classes.txt")
+    return _Part(images, texts, [path for path in existing if path not in image_of])
 
 
 def _names(folder: Path) -> list[str]:
-    """What the classes are called; nothing where nobody says it."""
+    """Return the names of the classes; an empty list if no file has them."""
     if (path := folder / "classes.txt").is_file():
         names = [line.strip() for line in _text(path).splitlines()]
         while names and not names[-1]:
@@ -105,14 +107,14 @@ def _names(folder: Path) -> list[str]:
     else:
         return []
     if not names or not all(names) or len(set(names)) < len(names):
-        raise UserError(f"{path}: the names of the classes must be there, each once and none empty")
+        raise UserError(f"{path}: names of classes must be unique and not empty")
     return names
 
 
 def _yaml_names(path: Path) -> list[str]:
     try:
         content = yaml.safe_load(_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # too deep, or a day that there is not
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # too deep, or an invalid date
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}" if mark else f"{path}"
         problem = getattr(error, "problem", None) or first_line(error)
@@ -121,19 +123,21 @@ def _yaml_names(path: Path) -> list[str]:
     if isinstance(names, Mapping) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not all(type(name) in (str, int, float) for name in names):
-        raise UserError(f"{path}: names must be a list, or a mapping from 0, 1, ... to names (of yes and no in quotes)")
+        raise UserError(
+            f"{path}: names must be a list, or a mapping from 0, 1, ... to names (put yes and no in quotes)"
+        )
     return [str(name) for name in names]
 
 
 def _numbers(texts: Iterable[Path]) -> list[str]:
-    """The numbers of the classes as their names; what is no class is for the reader to complain about."""
+    """Return the numbers of the classes as their names; `_object` reports invalid ones."""
     most = 0
     for text in texts:
         for line in _lines(text):
             number = line.split()[0] if line.strip() else ""
             if number.isdecimal() and len(number) < 10:
                 if int(number) >= _MOST_CLASSES:
-                    raise UserError(f"{text}: class {number}; name so many classes in classes.txt")
+                    raise UserError(f"{text}: class {number} is too large without names; list them in classes.txt")
                 most = max(most, int(number))
     return [str(number) for number in range(most + 1)]
 
@@ -146,7 +150,7 @@ def _readers(part: _Part, names: list[str]) -> list[Annotate]:
 
 
 def _orphan(path: Path, images: Path) -> Annotation:
-    raise UserError(f"{path}: there is no picture of this name in {str(images)!r}")
+    raise UserError(f"{path}: no image of this name in {str(images)!r}")
 
 
 def _annotation(path: Path, text: Path, names: list[str]) -> Annotation:
@@ -158,13 +162,13 @@ def _annotation(path: Path, text: Path, names: list[str]) -> Annotation:
 def _object(line: str, where: str, names: list[str]) -> Object:
     words = line.split()
     if len(words) != 5:
-        raise UserError(f"{where}: {len(words)} words where `class cx cy w h` should be")
+        raise UserError(f"{where}: expected `class cx cy w h`, not {len(words)} words")
     try:
         cx, cy, width, height = map(float, words[1:])
     except ValueError:
-        raise UserError(f"{where}: {line.strip()!r} holds what is not a number") from None
+        raise UserError(f"{where}: {line.strip()!r} contains a value that is not a number") from None
     if not words[0].isdecimal() or len(words[0]) > 9 or int(words[0]) >= len(names):
-        raise UserError(f"{where}: unknown class {words[0]!r}; there are {len(names)}, from 0")
+        raise UserError(f"{where}: unknown class {words[0]!r}; there are {len(names)} classes, counted from 0")
     box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
     return Object(box, int(words[0]), False, lambda: where)
 
@@ -179,4 +183,4 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text in UTF-8") from error
+        raise UserError(f"{path}: not UTF-8 text") from error

@@ -11,11 +11,11 @@ from dlzoo.tasks.detection.metrics.matching import Matching
 
 
 class Curve(NamedTuple):
-    """What the surest detections of a class are worth, for each number of them that is kept.
+    """Precision and recall of a class for its 1, 2, ... D detections of highest score.
 
     Attributes:
-        found: (D,) how many of the first 1, 2, ... D detections hit; those that find difficult objects are not here.
-        objects: how many there were to find, difficult ones not counted.
+        found: (D,) true positives among the first 1, 2, ... D detections, without those that match difficult objects.
+        objects: number of objects, without difficult ones.
     """
 
     found: NDArray[np.int64]
@@ -23,36 +23,36 @@ class Curve(NamedTuple):
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """(D,): the share of detections that hit."""
+        """Precision (D,): the share of detections that are true positives."""
         return self.found / np.arange(1, len(self.found) + 1)
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """(D,): the share of objects that were found."""
+        """Recall (D,): the share of objects that are detected."""
         return self.found / self.objects
 
     def precision_at(self, points: int) -> NDArray[np.float64]:
-        """The greatest precision with at least each recall 0, 1 / points, ... 1: (points + 1,)."""
-        # In whole numbers: 3 of 10 objects are a recall of 0.3, which 3 * 0.1 in floating point is a little above.
+        """Return the greatest precision at recalls of at least 0, 1 / points, ... 1: (points + 1,)."""
+        # In integers: 3 of 10 objects are a recall of 0.3, but 3 * 0.1 in floating point is a little more.
         first = np.searchsorted(self.found * points, np.arange(points + 1) * self.objects)
         return np.append(self._greatest(), 0)[first]
 
     def eleven_points(self) -> float:
-        """Mean of the precision at recalls 0, 0.1, ... 1 (VOC 2007)."""
+        """Return the mean precision at recalls 0, 0.1, ... 1 (VOC 2007)."""
         return float(self.precision_at(10).mean())
 
     def all_points(self) -> float:
-        """The area under the curve after making precision fall with recall (VOC 2010)."""
+        """Return the area under the curve with precision made monotonically decreasing (VOC 2010)."""
         hits = np.diff(self.found, prepend=0) > 0
         return float(self._greatest()[hits].sum() / self.objects)
 
     def _greatest(self) -> NDArray[np.float64]:
-        """The greatest precision with as many detections or more: (D,)."""
+        """Return the greatest precision with as many detections or more: (D,)."""
         return np.maximum.accumulate(self.precision[::-1])[::-1]
 
 
 def curves(matching: Matching, num_classes: int) -> list[Curve | None]:
-    """The curve of each class, None for one without objects that count."""
+    """Return the curve of each class; None for one without objects, difficult ones aside."""
     objects = np.bincount(matching.objects.classes[~matching.difficult], minlength=num_classes)
     made: list[Curve | None] = []
     for number, count in enumerate(objects.tolist()):

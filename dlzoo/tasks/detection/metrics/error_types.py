@@ -1,47 +1,47 @@
-"""What is wrong with detections, by kind of error."""
+"""Counts of detection errors by kind."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dlzoo.tasks.detection.metrics.matching import ENOUGH, Matching
+from dlzoo.tasks.detection.metrics.matching import MATCH_IOU, Matching
 
-#: Errors are counted among detections that are as sure as this.
-SURE = 0.3
-#: With less overlap than this a detection has nothing to do with an object: t_b of arXiv:2008.08115.
-TOUCHING = 0.1
+#: Errors are counted among detections of this score or more.
+MIN_SCORE = 0.3
+#: With an IoU below this, a detection is unrelated to an object: t_b of arXiv:2008.08115.
+BACKGROUND_IOU = 0.1
 #: The kinds of errors.
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 
 
 def error_types(matching: Matching) -> dict[str, float]:
-    """The mean number in a picture of each kind of error of detections with a score of 0.3 or more.
+    """Return the mean number per image of each kind of error, of detections with a score of 0.3 or more.
 
-    As in arXiv:2008.08115, section 2.2, with t_f = 0.5 and t_b = 0.1. A detection that does not hit has one error, the
-    first that is true, in the order of the authors' code:
+    As in arXiv:2008.08115, section 2.2, with t_f = 0.5 and t_b = 0.1. A detection that is not a true positive has one
+    error, the first that applies, in the order of the authors' code:
     - localisation: its greatest IoU with an object of its class is from 0.1 to below 0.5;
     - classification: its greatest IoU with an object of another class is 0.5 or more;
-    - duplicate: a surer detection has found its object;
+    - duplicate: a detection of higher score matches its object;
     - background: its IoU with every object is at most 0.1;
-    - both: what remains, a wrong class and a wrong place.
-    An object is missed if nothing found it and it is not the object of an error of localisation or classification.
-    Difficult objects are not there, and detections that find them are no errors.
+    - both: all others, with a wrong class and a wrong place.
+    An object is missed if no detection matches it and no error of localisation or classification belongs to it.
+    Difficult objects do not count, and detections that match them are not errors.
     """
-    found, there, pairs = matching.detections, matching.objects, matching.pairs
+    detections, objects, pairs = matching.detections, matching.objects, matching.pairs
     pairs = pairs.where(~matching.difficult[pairs.objects])
-    same = found.classes[pairs.detections] == there.classes[pairs.objects]
+    same = detections.classes[pairs.detections] == objects.classes[pairs.objects]
     own, own_overlap = pairs.where(same).nearest(len(matching.scores))
     other, other_overlap = pairs.where(~same).nearest(len(matching.scores))
-    sure = matching.scores >= np.float32(SURE)
+    counted = matching.scores >= np.float32(MIN_SCORE)
     kinds = np.select(
-        [(own_overlap >= TOUCHING) & (own_overlap < ENOUGH), other_overlap >= ENOUGH, own_overlap >= ENOUGH,
-         other_overlap <= TOUCHING],
+        [(own_overlap >= BACKGROUND_IOU) & (own_overlap < MATCH_IOU), other_overlap >= MATCH_IOU,
+         own_overlap >= MATCH_IOU, other_overlap <= BACKGROUND_IOU],
         ["localisation", "classification", "duplicate", "background"], "both",
     )  # fmt: skip
-    kinds[~sure | matching.hits | matching.ignored] = ""
+    kinds[~counted | matching.hits | matching.ignored] = ""
     explained = matching.difficult.copy()
-    explained[matching.nearest[matching.hits & sure]] = True
+    explained[matching.nearest[matching.hits & counted]] = True
     explained[own[kinds == "localisation"]] = True
     explained[other[kinds == "classification"]] = True
     counts = {kind: np.count_nonzero(kinds == kind) for kind in KINDS} | {"missed": np.count_nonzero(~explained)}
-    return {kind: count / matching.split for kind, count in counts.items()}
+    return {kind: count / matching.num_images for kind, count in counts.items()}

@@ -1,4 +1,4 @@
-"""Metrics of a detector: detections and labels are kept, and matched once."""
+"""Evaluation of a detector: keeps detections and labels, and matches them once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlzoo.tasks.detection.metrics.summary import by_class, metrics_of
 
 
 class DetectionEvaluation(Evaluation):
-    """Keeps the detections of a split: average precision needs all of them. They are matched when they are measured."""
+    """Detection metrics of a split. All detections are kept, as average precision needs them, and matched once."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class DetectionEvaluation(Evaluation):
         self._matched: Matching | None = None
 
     def update(self, detections: Tensor, labels: Tensor, indices: range) -> None:
-        """Take in detections (n, D, 6) and labels (n, M, 6) of the samples `indices`."""
+        """Add detections (n, D, 6) and labels (n, M, 6) of the samples `indices`."""
         self.table.update(indices, prediction=detections, label=labels)
 
     @property
     def rows(self) -> tuple[Tensor, Tensor]:
-        """Detections (N, D, 6) and labels (N, M, 6) of the split, on the host."""
+        """Detections (N, D, 6) and labels (N, M, 6) of the split, on the CPU."""
         columns = self.table.columns()
         return columns["prediction"], columns["label"]
 
@@ -39,13 +39,13 @@ class DetectionEvaluation(Evaluation):
         metrics = metrics_of(self._matched, detections, labels, self.num_classes)
         if "map50_voc10" not in metrics:
             raise UserError(
-                f"none of {len(labels)} images that are measured has an object that counts: choose other data"
+                f"none of the {len(labels)} evaluated images has an object that is not difficult: choose other data"
                 " (data.val_fraction, data.limit)"
             )
         return metrics
 
     def curves(self) -> list[Curve | None]:
-        """Recall and precision of each class; None for one without objects. After `compute`."""
+        """Return recall and precision of each class; None for one without objects. Call `compute` first."""
         assert self._matched is not None
         return curves(self._matched, self.num_classes)
 

@@ -1,4 +1,4 @@
-"""Which detections of a split find an object, by the rules of the PASCAL VOC devkit."""
+"""Matching of detections with objects by the rules of the PASCAL VOC devkit."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from torch import Tensor
 from dlzoo.boxes.iou import iou
 from dlzoo.boxes.objects import objects
 
-#: The IoU from which on a detection finds an object: VOC's minoverlap, and t_f of arXiv:2008.08115.
-ENOUGH = 0.5
+#: The smallest IoU of a match: VOC's minoverlap, and t_f of arXiv:2008.08115.
+MATCH_IOU = 0.5
 #: Pairs of a detection and an object that are compared at a time.
 _PART = 1_000_000
 
 
 class Rows(NamedTuple):
-    """Boxes (R, 4) of all pictures of a split, float64; the number of the picture (R,) and the class (R,) of each."""
+    """Boxes (R, 4) of all images of a split, float64, with the index of the image (R,) and the class (R,) of each."""
 
     boxes: Tensor
-    pictures: NDArray[np.int64]
+    images: NDArray[np.int64]
     classes: NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
-    """All pairs of a detection and an object of one picture that overlap: indices (P,), (P,) and their IoU (P,)."""
+    """Pairs of a detection and an object of one image that overlap: indices (P,), (P,) and their IoU (P,)."""
 
     detections: NDArray[np.int64]
     objects: NDArray[np.int64]
     overlaps: NDArray[np.float64]
 
     def where(self, kept: NDArray[np.bool_]) -> Pairs:
-        """The pairs at which the mask (P,) is true."""
+        """Return the pairs at which the mask (P,) is true."""
         return Pairs(self.detections[kept], self.objects[kept], self.overlaps[kept])
 
     def nearest(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """For each of `count` detections the object that it overlaps most (-1: none) and their IoU: (D,), (D,).
+        """Return the object that each of `count` detections overlaps most (-1: none) and their IoU: (D,), (D,).
 
         Of objects that it overlaps equally, the first.
         """
         order = np.lexsort((self.objects, -self.overlaps, self.detections))
-        found, first = np.unique(self.detections[order], return_index=True)
+        rows, first = np.unique(self.detections[order], return_index=True)
         nearest, overlaps = np.full(count, -1), np.zeros(count)
-        nearest[found], overlaps[found] = self.objects[order][first], self.overlaps[order][first]
+        nearest[rows], overlaps[rows] = self.objects[order][first], self.overlaps[order][first]
         return nearest, overlaps
 
 
 class Matching(NamedTuple):
-    """What became of D detections, the surest first, and M objects.
+    """Matches of D detections, in descending order of score, with M objects.
 
     Attributes:
-        scores: (D,) of detections.
-        difficult: (M,) bool, of objects.
-        pairs: which of them overlap.
+        scores: (D,) scores of the detections.
+        difficult: (M,) bool, difficult objects.
+        pairs: pairs of a detection and an object that overlap.
         nearest: (D,) the object of its class that a detection overlaps most, -1 where there is none.
         overlaps: (D,) their IoU, 0 where there is none.
-        hits: (D,) bool: it finds this object, which no surer one has found.
-        ignored: (D,) bool: it finds a difficult object, which counts neither for nor against it.
-        split: how many pictures there are.
+        hits: (D,) bool: true positives, the detections of highest score that match their object.
+        ignored: (D,) bool: detections that match a difficult object, which count as neither right nor wrong.
+        num_images: number of images of the split.
     """
 
     detections: Rows
@@ -72,46 +72,46 @@ class Matching(NamedTuple):
     overlaps: NDArray[np.float64]
     hits: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
-    split: int
+    num_images: int
 
 
 def matching(detections: Tensor, labels: Tensor) -> Matching:
-    """Match detections (N, D, 6) (x1, y1, x2, y2, score, class; score 0: nothing) with objects, labels (N, M, 6).
+    """Match detections (N, D, 6) (x1, y1, x2, y2, score, class; score 0: padding) with objects, labels (N, M, 6).
 
-    Each detection, the surest first, is compared with the object of its class and picture that it overlaps most, as in
-    the devkit: from an IoU of 0.5 on it finds it, or is a duplicate if a surer one has found it already. Of equally
-    sure detections the first comes first.
+    Each detection, in descending order of score, is compared with the object of its class and image that it overlaps
+    most, as in the devkit: at an IoU of 0.5 or more it matches, or is a duplicate if one of higher score matches
+    already. Of equal scores the first comes first.
     """
-    (found, scores), (there, difficult) = _detected(detections), _labelled(labels)
-    pairs = _overlapping(found, there)
-    same = found.classes[pairs.detections] == there.classes[pairs.objects]
+    (detected, scores), (labelled, difficult) = _detected(detections), _labelled(labels)
+    pairs = _overlapping(detected, labelled)
+    same = detected.classes[pairs.detections] == labelled.classes[pairs.objects]
     nearest, overlaps = pairs.where(same).nearest(len(scores))
-    near = overlaps >= ENOUGH
+    near = overlaps >= MATCH_IOU
     ignored = near.copy()
     ignored[near] = difficult[nearest[near]]
     claims = np.flatnonzero(near & ~ignored)
     hits = np.zeros(len(scores), bool)
     hits[claims[np.unique(nearest[claims], return_index=True)[1]]] = True
-    return Matching(found, scores, there, difficult, pairs, nearest, overlaps, hits, ignored, len(labels))
+    return Matching(detected, scores, labelled, difficult, pairs, nearest, overlaps, hits, ignored, len(labels))
 
 
 def _detected(detections: Tensor) -> tuple[Rows, NDArray[np.float32]]:
-    pictures, places = (detections[..., 4] > 0).nonzero(as_tuple=True)
-    scores, order = torch.sort(detections[pictures, places, 4], descending=True, stable=True)
-    rows, pictures = detections[pictures, places][order], pictures[order]
-    return Rows(rows[:, :4].double(), pictures.numpy(), rows[:, 5].long().numpy()), scores.numpy()
+    images, places = (detections[..., 4] > 0).nonzero(as_tuple=True)
+    scores, order = torch.sort(detections[images, places, 4], descending=True, stable=True)
+    rows, images = detections[images, places][order], images[order]
+    return Rows(rows[:, :4].double(), images.numpy(), rows[:, 5].long().numpy()), scores.numpy()
 
 
 def _labelled(labels: Tensor) -> tuple[Rows, NDArray[np.bool_]]:
-    said = objects(labels)
-    which = said.there.nonzero(as_tuple=True)
-    rows = Rows(said.boxes[which].double(), which[0].numpy(), said.classes[which].numpy())
-    return rows, said.difficult[which].numpy()
+    target = objects(labels)
+    which = target.there.nonzero(as_tuple=True)
+    rows = Rows(target.boxes[which].double(), which[0].numpy(), target.classes[which].numpy())
+    return rows, target.difficult[which].numpy()
 
 
-def _overlapping(found: Rows, there: Rows) -> Pairs:
-    """The pairs whose IoU is above 0; the objects of a picture are next to each other in `there`."""
-    first, last = (np.searchsorted(there.pictures, found.pictures, side) for side in ("left", "right"))
+def _overlapping(detected: Rows, labelled: Rows) -> Pairs:
+    """Return the pairs whose IoU is above 0; `labelled` is sorted by image."""
+    first, last = (np.searchsorted(labelled.images, detected.images, side) for side in ("left", "right"))
     counts = last - first
     parts = np.searchsorted(counts.cumsum(), np.arange(_PART, counts.sum(), _PART))
     kept: list[Pairs] = []
@@ -119,6 +119,6 @@ def _overlapping(found: Rows, there: Rows) -> Pairs:
         mine = np.repeat(rows, counts[rows])
         starts = counts[rows].cumsum() - counts[rows]
         theirs = np.arange(len(mine)) - np.repeat(starts - first[rows], counts[rows])
-        overlaps = iou(found.boxes[mine], there.boxes[theirs]).numpy()
+        overlaps = iou(detected.boxes[mine], labelled.boxes[theirs]).numpy()
         kept.append(Pairs(mine, theirs, overlaps).where(overlaps > 0))
     return Pairs(*(np.concatenate(values) for values in zip(*kept, strict=True)))

@@ -1,7 +1,7 @@
-"""Metrics of a detector, each from the detections of a whole split.
+"""Metrics of a detector, each from all detections of a split.
 
-Detections (N, D, 6) are x1, y1, x2, y2, score, class (score 0: nothing), labels (N, M, 6) as in boxes.objects, both in
-pixels of the pictures as they came, on the CPU.
+Detections (N, D, 6) are x1, y1, x2, y2, score, class (score 0: padding), labels (N, M, 6) as in boxes.objects, both in
+pixels of the original images, on the CPU.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from dlzoo.tasks.detection.metrics.matching import Matching, matching
 
 
 def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
-    """map50_voc10, map50_voc07, those of coco_metrics, and errors_* of error_types.
+    """Return map50_voc10, map50_voc07, the metrics of coco_metrics, and errors_* of error_types.
 
-    What has no objects is left out.
+    A metric without objects is left out.
     """
     return metrics_of(matching(detections, labels), detections, labels, num_classes)
 
 
 def metrics_of(matched: Matching, detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
-    """`detection_metrics` of detections that are matched already."""
-    there = [curve for curve in curves(matched, num_classes) if curve is not None]
+    """Return `detection_metrics` of detections that are already matched."""
+    known = [curve for curve in curves(matched, num_classes) if curve is not None]
     metrics: dict[str, float] = {}
-    if there:
-        metrics["map50_voc10"] = float(np.mean([curve.all_points() for curve in there]))
-        metrics["map50_voc07"] = float(np.mean([curve.eleven_points() for curve in there]))
+    if known:
+        metrics["map50_voc10"] = float(np.mean([curve.all_points() for curve in known]))
+        metrics["map50_voc07"] = float(np.mean([curve.eleven_points() for curve in known]))
     metrics |= coco_metrics(detections, labels, num_classes)
     return metrics | {f"errors_{kind}": count for kind, count in error_types(matched).items()}
 
 
-def by_class(found: Sequence[Curve | None]) -> dict[str, list[float | None]]:
-    """A number for each class of precision_recall: ap50_voc10 and ap50_voc07 (None without objects), and objects."""
+def by_class(per_class: Sequence[Curve | None]) -> dict[str, list[float | None]]:
+    """Return ap50_voc10 and ap50_voc07 (None without objects) and the number of objects of each class."""
     return {
-        "ap50_voc10": [None if curve is None else curve.all_points() for curve in found],
-        "ap50_voc07": [None if curve is None else curve.eleven_points() for curve in found],
-        "objects": [0 if curve is None else curve.objects for curve in found],
+        "ap50_voc10": [None if curve is None else curve.all_points() for curve in per_class],
+        "ap50_voc07": [None if curve is None else curve.eleven_points() for curve in per_class],
+        "objects": [0 if curve is None else curve.objects for curve in per_class],
     }
 
 
 def precision_recall(detections: Tensor, labels: Tensor, num_classes: int) -> list[Curve | None]:
-    """Recall and precision of each class with its 1, 2, ... surest detections; None for one without objects."""
+    """Return recall and precision of each class for its 1, 2, ... best detections; None for one without objects."""
     return curves(matching(detections, labels), num_classes)

@@ -1,4 +1,4 @@
-"""Priors: boxes at fixed places, each with offsets and scores of its own, and the detectors of one stage made so."""
+"""Anchor heads: offsets and scores for fixed boxes (anchors, or priors), and the one-stage detectors built on them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ RATIOS = (0.5, 1.0, 2.0)
 _SMALL: Fill = partial(nn.init.normal_, std=0.01)
 
 
-class Said(NamedTuple):
-    """What the heads say of A priors.
+class HeadOutputs(NamedTuple):
+    """Outputs of the heads for A priors.
 
     Attributes:
         offsets: (N, A, 4).
@@ -41,11 +41,11 @@ class Said(NamedTuple):
 
 
 class OneStage(Detector):
-    """What SSD and RetinaNet have in common: each prior finds an object, or is background, or is left alone.
+    """Common base of SSD and RetinaNet: each prior is matched with an object, is background, or is ignored.
 
     Args:
-        softmax_classes: a prior has one class, or background; else each class is told from the rest.
-        weights: what offsets are multiplied by.
+        softmax_classes: whether the scores are a softmax over classes and background, or a sigmoid for each class.
+        weights: factors of the offsets.
     """
 
     def __init__(self, *, num_classes: int, softmax_classes: bool, weights: Weights) -> None:
@@ -55,71 +55,71 @@ class OneStage(Detector):
 
     @abstractmethod
     def assigned(self, priors: Tensor, labels: Tensor) -> Assignment:
-        """What each prior (A, 4) is to find."""
+        """Match priors (A, 4) with the objects of labels (N, M, 6)."""
 
     @abstractmethod
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
-        """How much the classes of each prior count: (N, A)."""
+        """Return the weight (N, A) of each prior in the class loss."""
 
-    def matches(self, raw: Said, labels: Tensor) -> list[MatchedTargets]:
+    def matches(self, raw: HeadOutputs, labels: Tensor) -> list[MatchedTargets]:
         offsets, scores = raw.offsets.float(), raw.scores.float()
-        found = self.assigned(raw.priors, labels)
+        assignment = self.assigned(raw.priors, labels)
         nothing = offsets.new_zeros(0)
         return [
             MatchedTargets(
                 boxes=delta_decode(offsets, raw.priors, self.weights).flatten(0, 1),
-                box_targets=found.boxes.flatten(0, 1),
+                box_targets=assignment.boxes.flatten(0, 1),
                 offsets=offsets.flatten(0, 1),
-                offset_targets=delta_encode(found.boxes, raw.priors, self.weights).flatten(0, 1),
-                box_weights=found.positive.flatten().float(),
+                offset_targets=delta_encode(assignment.boxes, raw.priors, self.weights).flatten(0, 1),
+                box_weights=assignment.positive.flatten().float(),
                 scores=scores.flatten(0, 1),
-                classes=torch.where(found.positive, found.classes, self.num_classes).flatten(),
-                class_weights=self.class_weights(scores.detach(), found).flatten(),
+                classes=torch.where(assignment.positive, assignment.classes, self.num_classes).flatten(),
+                class_weights=self.class_weights(scores.detach(), assignment).flatten(),
                 objectness=nothing,
                 objectness_targets=nothing,
                 objectness_weights=nothing,
-                matched=found.positive.sum().clamp(min=1),
+                matched=assignment.positive.sum().clamp(min=1),
             )
         ]
 
-    def candidates(self, raw: Said) -> tuple[Tensor, Tensor]:
+    def candidates(self, raw: HeadOutputs) -> tuple[Tensor, Tensor]:
         boxes = delta_decode(raw.offsets.float(), raw.priors, self.weights)
         return boxes, probabilities(raw.scores.float(), self.num_classes, softmax_classes=self.softmax_classes)
 
 
 def probabilities(scores: Tensor, num_classes: int, *, softmax_classes: bool) -> Tensor:
-    """Logits (..., K) or (..., K + 1) -> how probable each class is: (..., K)."""
+    """Return the probability of each class (..., K) from logits (..., K) or (..., K + 1)."""
     return scores.softmax(-1)[..., :num_classes] if softmax_classes else scores.sigmoid()
 
 
-def by_prior(maps: Sequence[Tensor], columns: int) -> Tensor:
-    """Maps (N, P * columns, H, W), P priors a place -> (N, all H * W * P, columns): row by row, prior by prior."""
-    rows = [level.unflatten(1, (-1, columns)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in maps]
+def flatten_by_anchor(features: Sequence[Tensor], columns: int) -> Tensor:
+    """Flatten feature maps (N, P * columns, H, W), P priors a cell: (N, all H * W * P, columns), rows, then priors."""
+    rows = [level.unflatten(1, (-1, columns)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in features]
     return torch.cat(rows, dim=1)
 
 
-def anchors(generator: AnchorGenerator, maps: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
-    """Boxes (A, 4) in pixels, in the order of `by_prior`, around the upper left corner of each cell of the maps.
+def anchors(generator: AnchorGenerator, features: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
+    """Return boxes (A, 4) in pixels, in the order of `flatten_by_anchor`, centred on the upper left corners of cells.
 
-    That is where torchvision has them; the generator's own strides are wrong for maps whose sides were rounded up.
+    The centres are torchvision's; its own strides are wrong for feature maps whose sides were rounded up.
     """
-    generator.set_cell_anchors(torch.float32, maps[0].device)
-    sides = [[level.shape[2], level.shape[3]] for level in maps]
+    generator.set_cell_anchors(torch.float32, features[0].device)
+    sides = [[level.shape[2], level.shape[3]] for level in features]
     steps: Any = [(stride, stride) for stride in strides]
     return torch.cat(generator.grid_anchors(sides, steps))
 
 
-def one_width(channels: Sequence[int], width: int) -> tuple[nn.ModuleList, int]:
-    """What brings maps of different `channels` to one width by 1x1 convolutions, and that width.
+def lateral_convs(channels: Sequence[int], width: int) -> tuple[nn.ModuleList, int]:
+    """Return 1x1 convolutions from feature maps of different `channels` to one width, and that width.
 
-    It is `width`, or that of the maps where they have one already.
+    It is `width`, or the common number of channels if the feature maps have one.
     """
     width = channels[0] if len(set(channels)) == 1 else width
     return nn.ModuleList(nn.Identity() if c == width else conv2d(c, width, 1) for c in channels), width
 
 
 class Prediction(nn.Conv2d):
-    """A convolution whose output is read as numbers: its weights are filled by `fill`, its bias is 0."""
+    """Convolution of a prediction layer: its weights are initialised by `fill`, its bias is 0."""
 
     keeps_init = True
 

@@ -1,4 +1,4 @@
-"""The contract of detectors: what a task asks of every one of them."""
+"""The contract of detectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dlzoo.boxes.objects import MatchedTargets
 from dlzoo.models.backbone import Backbone
 
-#: What a detector asks its parts for in neck and head, and what it gets if nothing is said.
+#: The parts of neck and head, and their defaults, that detectors have in common.
 PARTS: dict[str, Any] = {
     "tasks": ("detect",),
     **{"norm": "bn", "act": "relu", "init": "he", "pool": "max", "conv": "standard"},
@@ -19,23 +19,23 @@ PARTS: dict[str, Any] = {
 
 
 class Detector(nn.Module, ABC):
-    """Images (N, C, H, W) -> what the heads say, in a form of its own; then what is learnt of it, or its boxes.
+    """Images (N, C, H, W) -> outputs of the heads, in a form of its own; from these, matched targets or boxes.
 
-    A detector assigns, and judges nothing: losses look at `matches`, and suppression at `candidates`. H and W may be
-    others than those it was built for (multi-scale training).
+    A detector assigns targets but computes no loss: losses take `matches`, and suppression takes `candidates`. H and W
+    may differ from those it was built for (multi-scale training).
     """
 
-    #: What gives it maps; `freeze=backbone` freezes this.
+    #: The source of its feature maps; `freeze=backbone` freezes it.
     backbone: Backbone
 
     @abstractmethod
     def forward(self, images: Tensor) -> Any:
-        """What the heads say: a tuple of tensors that `matches` and `candidates` understand."""
+        """Return the outputs of the heads, a tuple of tensors that `matches` and `candidates` take."""
 
     @abstractmethod
     def matches(self, raw: Any, labels: Tensor) -> list[MatchedTargets]:
-        """What each stage should have said of images with the objects `labels` (N, M, 6), difficult ones left out."""
+        """Match the outputs of each stage with the objects `labels` (N, M, 6), without difficult ones."""
 
     @abstractmethod
     def candidates(self, raw: Any) -> tuple[Tensor, Tensor]:
-        """Boxes (N, A, 4) in pixels, or (N, A, K, 4) a box a class, and scores (N, A, K) from 0 to 1."""
+        """Return boxes (N, A, 4) in pixels, or (N, A, K, 4) for each class, and scores (N, A, K) from 0 to 1."""

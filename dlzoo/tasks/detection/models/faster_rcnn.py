@@ -1,4 +1,4 @@
-"""Faster R-CNN: one network proposes boxes, another looks at what is inside them."""
+"""Faster R-CNN: a region proposal network, and a second stage that classifies and refines its proposals."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from dlzoo.core.schema import BelowOne, Positive, PositiveInt
 from dlzoo.layers.neck import NoNeck
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.detection.matcher import assign
-from dlzoo.tasks.detection.models.anchor_head import one_width, probabilities
+from dlzoo.tasks.detection.matcher import match_anchors
+from dlzoo.tasks.detection.models.anchor_head import lateral_convs, probabilities
 from dlzoo.tasks.detection.models.detector import PARTS, Detector
 from dlzoo.tasks.detection.models.roi import Pooling, RoiHead
-from dlzoo.tasks.detection.models.rpn import Proposed, Proposer, sample, taken, whole
+from dlzoo.tasks.detection.models.rpn import ProposalNetwork, Proposals, image_box, sample, take_rows
 
-#: Of the maps of a pyramid, and of the only map without one.
+#: Strides of the levels of a pyramid, and of the only feature map without one.
 PYRAMID, SINGLE = (4, 8, 16, 32), (16,)
 
-#: What the offsets of the second stage are multiplied by (in the code of arXiv:1504.08083).
+#: Factors of the offsets of the second stage (in the code of arXiv:1504.08083).
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
 
 class Raw(NamedTuple):
-    """What the second stage needs: maps of one width, fine to coarse, the proposals, and (height, width) of images."""
+    """Input of the second stage: feature maps of one width, fine to coarse, proposals, and images' (height, width)."""
 
-    maps: list[Tensor]
-    proposed: Proposed
+    features: list[Tensor]
+    proposed: Proposals
     size: tuple[int, int]
 
 
 class FasterRCNN(Detector):
-    """Images (N, C, H, W) -> maps and proposals (figure 2); what is inside them is looked at when boxes are known.
+    """Images (N, C, H, W) -> feature maps and proposals (figure 2).
 
-    Training needs boxes around objects as well as proposals, so that forward is only what comes before. On the meta
-    device, where costs are counted, it goes on with as many boxes as training looks at.
+    `forward` is the first stage only, as training adds the boxes of objects to the proposals before the second. On the
+    meta device, where costs are counted, it also runs the second stage, on as many boxes as in training.
 
     Args:
-        strides: of the maps.
-        sizes: sides of the anchors of each map of the first stage; one more than maps for a pyramid.
-        width: channels of the maps where the neck gives different ones.
-        rois: boxes of an image that the second stage learns from.
+        strides: strides of the feature maps.
+        sizes: sides of the anchors of each level of the first stage; a pyramid has one level more than feature maps.
+        width: channels of the feature maps if the neck returns different ones.
+        rois: boxes of an image that the second stage is trained on.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class FasterRCNN(Detector):
         super().__init__()
         self.backbone, self.num_classes, self.softmax_classes = backbone, num_classes, softmax_classes
         self.neck = parts.neck(backbone.select(strides, parts))
-        self.laterals, width = one_width(self.neck.out_channels, width)
+        self.laterals, width = lateral_convs(self.neck.out_channels, width)
         self.coarser = len(sizes) > len(strides)
         proposing = [*strides, 2 * strides[-1]] if self.coarser else strides
-        self.proposer = Proposer(width, proposing, sizes, parts, proposals=proposals)
+        self.proposer = ProposalNetwork(width, proposing, sizes, parts, proposals=proposals)
         self.sampler = BalancedPositiveNegativeSampler(rois, 0.25)
         self.roi = RoiHead(
             width,
@@ -87,27 +87,28 @@ class FasterRCNN(Detector):
         )
 
     def forward(self, images: Tensor) -> Raw:
-        maps = self.neck(self.backbone(images))
-        maps = [lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)]
+        features = self.neck(self.backbone(images))
+        features = [lateral(level) for lateral, level in zip(self.laterals, features, strict=True)]
         size = (images.shape[2], images.shape[3])
-        # Every other pixel is a map for the largest anchors (arXiv:1612.03144, section 4.1).
-        coarser = [F.max_pool2d(maps[-1], 1, 2)] if self.coarser else []
-        proposed = self.proposer([*maps, *coarser], size)
+        # Subsampled by 2, a coarser level for the largest anchors (arXiv:1612.03144, section 4.1).
+        coarser = [F.max_pool2d(features[-1], 1, 2)] if self.coarser else []
+        proposed = self.proposer([*features, *coarser], size)
         if images.is_meta:
-            self.roi(maps, list(proposed.boxes[:, : self.sampler.batch_size_per_image]), size)
-        return Raw(maps, proposed, size)
+            self.roi(features, list(proposed.boxes[:, : self.sampler.batch_size_per_image]), size)
+        return Raw(features, proposed, size)
 
     def matches(self, raw: Raw, labels: Tensor) -> list[MatchedTargets]:
         return [self.proposer.matches(raw.proposed, labels), self._inside(raw, labels)]
 
     def _inside(self, raw: Raw, labels: Tensor) -> MatchedTargets:
-        """What the second stage says of a sample of the proposals, among which are the objects themselves."""
-        given, allowed = _with_objects(raw, labels)
-        found = assign(given, labels, low=0.5, high=0.5)
-        rows, weights = sample(self.sampler, found, allowed)
-        boxes, targets, positive = (taken(values, rows) for values in (given, found.boxes, found.positive))
-        classes = torch.where(positive, taken(found.classes, rows), self.num_classes).flatten()
-        scores, each = (said.float() for said in self.roi([m.float() for m in raw.maps], list(boxes), raw.size))
+        """Match the second stage's outputs for a sample of the proposals and the objects' own boxes."""
+        candidates, allowed = _with_objects(raw, labels)
+        assignment = match_anchors(candidates, labels, low=0.5, high=0.5)
+        rows, weights = sample(self.sampler, assignment, allowed)
+        sampled = (candidates, assignment.boxes, assignment.positive)
+        boxes, targets, positive = (take_rows(values, rows) for values in sampled)
+        classes = torch.where(positive, take_rows(assignment.classes, rows), self.num_classes).flatten()
+        scores, each = (output.float() for output in self.roi([m.float() for m in raw.features], list(boxes), raw.size))
         own = classes.clamp(max=self.num_classes - 1)
         offsets = each.take_along_dim(own[:, None, None], 1).squeeze(1)
         boxes, targets, nothing = boxes.flatten(0, 1), targets.flatten(0, 1), offsets.new_zeros(0)
@@ -128,10 +129,10 @@ class FasterRCNN(Detector):
 
     def candidates(self, raw: Raw) -> tuple[Tensor, Tensor]:
         boxes, scores = [], []
-        # Image by image: what is inside a thousand boxes of one takes 50 MB.
+        # Image by image: the pooled features of a thousand boxes take 50 MB.
         for image, (proposals, there) in enumerate(zip(raw.proposed.boxes, raw.proposed.there, strict=True)):
-            maps = [level[image : image + 1].float() for level in raw.maps]
-            logits, each = (said.float() for said in self.roi(maps, [proposals], raw.size))
+            features = [level[image : image + 1].float() for level in raw.features]
+            logits, each = (output.float() for output in self.roi(features, [proposals], raw.size))
             boxes.append(delta_decode(each[:, : self.num_classes], proposals[:, None], WEIGHTS))
             likely = probabilities(logits, self.num_classes, softmax_classes=self.softmax_classes)
             scores.append(torch.where(there[:, None], likely, 0))
@@ -139,11 +140,11 @@ class FasterRCNN(Detector):
 
 
 def _with_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Proposals and objects as boxes (N, P + M, 4), and which of them may be learnt from (N, P + M)."""
+    """Return proposals and objects as boxes (N, P + M, 4), and a mask (N, P + M) of those to train on."""
     boxes, _, there, difficult = objects(labels)
-    taught = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
-    boxes = torch.where(taught[..., None], boxes, whole(raw.size, boxes))
-    return torch.cat((raw.proposed.boxes, boxes), 1), torch.cat((raw.proposed.there, taught), 1)
+    trained_on = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    boxes = torch.where(trained_on[..., None], boxes, image_box(raw.size, boxes))
+    return torch.cat((raw.proposed.boxes, boxes), 1), torch.cat((raw.proposed.there, trained_on), 1)
 
 
 @MODELS.register(
@@ -171,49 +172,49 @@ def faster_rcnn(
     hidden: tuple[PositiveInt, ...] | None = None,
     drop_rate: BelowOne | None = None,
 ) -> FasterRCNN:
-    """Faster R-CNN: a network proposes boxes, another looks at what is inside them
+    """Faster R-CNN: a region proposal network, and a second stage that classifies and refines its proposals
 
-    neck=none gives the paper's, on one map of stride 16: backbone=vgg16. `anchors`: their sides in pixels, of a pyramid
-    one for each of five maps; null is 32, 64, ... 512, and without a pyramid 128, 256 and 512 of images of 600 px.
-    `proposals`: of an image, in training twice as many, of which `rois` are learnt from. `roi`: null is align, and
-    without a pyramid pool. `width`: channels of the maps where the neck gives different ones. `hidden`: widths of the
-    fully connected layers, null is two of 1024, and without a pyramid of 4096; `drop_rate` after each, null is 0, and
-    without a pyramid 0.5.
+    With neck=none and backbone=vgg16 it is the paper's, on one feature map of stride 16. `anchors`: their sides in
+    pixels, for a pyramid one for each of five levels; null is 32, 64, ... 512, and without a pyramid 128, 256 and 512
+    for images of 600 px. `proposals`: number for an image, in training twice as many, of which `rois` are trained on.
+    `roi`: null is align, without a pyramid pool. `width`: channels of the feature maps if the neck returns different
+    ones. `hidden`: widths of the fully connected layers, null is two of 1024, without a pyramid two of 4096;
+    `drop_rate` after each, null is 0, without a pyramid 0.5.
 
     Raises:
         UserError: for too few or too many anchors, and for RoI pooling of a pyramid.
     """
-    # Strides must be known before the channels are that a neck is made for.
-    alone = isinstance(parts.neck((1,)), NoNeck)
-    strides = SINGLE if alone else PYRAMID
+    # The strides must be known before the channels of the neck's input are.
+    single = isinstance(parts.neck((1,)), NoNeck)
+    strides = SINGLE if single else PYRAMID
     return FasterRCNN(
         backbone,
         parts,
         strides=strides,
-        sizes=_sizes(anchors, image_size, alone=alone),
+        sizes=_sizes(anchors, image_size, single=single),
         num_classes=num_classes,
         softmax_classes=softmax_classes,
         width=width,
         proposals=proposals,
         rois=rois,
-        pooling=roi or ("pool" if alone else "align"),
-        hidden=hidden if hidden is not None else (4096 if alone else 1024,) * 2,
-        drop_rate=drop_rate if drop_rate is not None else (0.5 if alone else 0.0),
+        pooling=roi or ("pool" if single else "align"),
+        hidden=hidden if hidden is not None else (4096 if single else 1024,) * 2,
+        drop_rate=drop_rate if drop_rate is not None else (0.5 if single else 0.0),
     )
 
 
-def _sizes(anchors: tuple[float, ...] | None, image_size: int, *, alone: bool) -> list[tuple[float, ...]]:
-    """Of each map of the first stage.
+def _sizes(anchors: tuple[float, ...] | None, image_size: int, *, single: bool) -> list[tuple[float, ...]]:
+    """Return the sides of the anchors of each level of the first stage, in pixels.
 
     Raises:
-        UserError: if there are not as many as maps, or none.
+        UserError: if there is not one for each level, or none.
     """
-    if alone:
+    if single:
         sizes = anchors if anchors is not None else tuple(size * image_size / 600 for size in (128, 256, 512))
         if not sizes:
-            raise UserError("model.anchors=[] must have at least one side, in pixels")
+            raise UserError("model.anchors=[] is empty; set at least one side, in pixels")
         return [sizes]
     sizes = anchors if anchors is not None else (32, 64, 128, 256, 512)
     if len(sizes) != len(PYRAMID) + 1:
-        raise UserError(f"model.anchors takes {len(PYRAMID) + 1} sides, one for each map, not {len(sizes)}")
+        raise UserError(f"model.anchors takes {len(PYRAMID) + 1} sides, one for each feature map, not {len(sizes)}")
     return [(size,) for size in sizes]

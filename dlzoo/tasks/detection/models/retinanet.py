@@ -1,4 +1,4 @@
-"""RetinaNet: anchors on a feature pyramid, and two small networks that all its levels share."""
+"""RetinaNet: anchors on a feature pyramid, and two subnets shared by all its levels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ from dlzoo.core.schema import Bounds, Fraction, PositiveInt
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.detection.matcher import Assignment, assign
-from dlzoo.tasks.detection.models.anchor_head import RATIOS, OneStage, Prediction, Said, anchors, by_prior, one_width
+from dlzoo.tasks.detection.matcher import Assignment, match_anchors
+from dlzoo.tasks.detection.models.anchor_head import (
+    RATIOS,
+    HeadOutputs,
+    OneStage,
+    Prediction,
+    anchors,
+    flatten_by_anchor,
+    lateral_convs,
+)
 from dlzoo.tasks.detection.models.detector import PARTS
 
-#: Of P3 to P5, which the backbone has, and of P6 and P7.
+#: Strides of P3 to P5, from the backbone, and of P6 and P7.
 STRIDES = (8, 16, 32, 64, 128)
 
-#: Sizes of anchors of each ratio (section 4).
+#: Number of sizes of anchors of each ratio (section 4).
 _SIZES = 3
 
 _Probability = Annotated[float, Bounds(exclusiveMinimum=0, exclusiveMaximum=1)]
@@ -30,9 +38,9 @@ _Scale = Annotated[float, Bounds(minimum=1)]
 
 
 class RetinaNet(OneStage):
-    """Images (N, C, H, W) -> offsets and scores of nine anchors a place of P3 to P7 (figure 3).
+    """Images (N, C, H, W) -> offsets and scores of nine anchors for each cell of P3 to P7 (figure 3).
 
-    P6 comes from P5 by a 3x3 convolution with stride 2, as in torchvision (the paper takes C5), P7 from P6 after an
+    P6 is a 3x3 convolution of P5 with stride 2, as in torchvision (in the paper of C5), P7 one of P6 after an
     activation.
     """
 
@@ -53,7 +61,7 @@ class RetinaNet(OneStage):
         super().__init__(num_classes=num_classes, softmax_classes=softmax_classes, weights=(1.0, 1.0, 1.0, 1.0))
         self.backbone, self.thresholds = backbone, thresholds
         self.neck = parts.neck(backbone.select(STRIDES[:3], parts))
-        self.laterals, width = one_width(self.neck.out_channels, width)
+        self.laterals, width = lateral_convs(self.neck.out_channels, width)
         settings = {"stride": 2, "norm": head_norm, "act": False}
         self.p6 = ConvNormAct(width, width, 3, parts, **settings)
         self.act = parts.act()
@@ -68,7 +76,7 @@ class RetinaNet(OneStage):
         self.generator = AnchorGenerator(tuple(sizes), (RATIOS,) * len(STRIDES))
 
     def _start(self, prior: float) -> None:
-        """Each class has the probability `prior` at first, together where they exclude each other (section 4.1)."""
+        """Set biases so that each class has the probability `prior`, or all together with softmax (section 4.1)."""
         bias = self.head.bias
         assert bias is not None
         odds = math.log((1 - prior) / prior)
@@ -78,28 +86,28 @@ class RetinaNet(OneStage):
             else:
                 bias.fill_(-odds)
 
-    def forward(self, images: Tensor) -> Said:
-        maps = self.neck(self.backbone(images))
-        maps = [lateral(level) for lateral, level in zip(self.laterals, maps, strict=True)]
-        maps.append(self.p6(maps[-1]))
-        maps.append(self.p7(self.act(maps[-1])))
-        return Said(
-            offsets=by_prior([self.offsets(self.offset_tower(level)) for level in maps], 4),
-            scores=by_prior([self.head(self.score_tower(level)) for level in maps], self.num_scores),
-            priors=anchors(self.generator, maps, STRIDES),
+    def forward(self, images: Tensor) -> HeadOutputs:
+        features = self.neck(self.backbone(images))
+        features = [lateral(level) for lateral, level in zip(self.laterals, features, strict=True)]
+        features.append(self.p6(features[-1]))
+        features.append(self.p7(self.act(features[-1])))
+        return HeadOutputs(
+            offsets=flatten_by_anchor([self.offsets(self.offset_tower(level)) for level in features], 4),
+            scores=flatten_by_anchor([self.head(self.score_tower(level)) for level in features], self.num_scores),
+            priors=anchors(self.generator, features, STRIDES),
         )
 
     def assigned(self, priors: Tensor, labels: Tensor) -> Assignment:
         low, high = self.thresholds
-        return assign(priors, labels, low=low, high=high, rescue="ties")
+        return match_anchors(priors, labels, low=low, high=high, rescue="ties")
 
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
-        """All that are not ignored: an easy one has a small loss (section 3)."""
+        """Return 1 for all anchors that are not ignored: focal loss down-weights easy ones (section 3)."""
         return (assignment.positive | assignment.negative).float()
 
 
 def tower(width: int, parts: Parts, *, depth: int, norm: bool) -> nn.Sequential:
-    """`depth` 3x3 convolutions and attention, before one that says something: (N, width, H, W) -> same (section 4)."""
+    """Return `depth` 3x3 convolutions and attention, to precede a prediction: (N, width, H, W) -> same (section 4)."""
     layers = [ConvNormAct(width, width, 3, parts, norm=norm, drop=True) for _ in range(depth)]
     return nn.Sequential(*layers, parts.attention(width))
 
@@ -128,12 +136,12 @@ def retinanet(
     low: Fraction = 0.4,
     prior: _Probability = 0.01,
 ) -> RetinaNet:
-    """RetinaNet: nine anchors a place of five maps, a small network for classes and one for boxes
+    """RetinaNet: nine anchors for each cell of five feature maps, a subnet for classes and one for boxes
 
-    `width`: channels of the maps where the neck gives different ones. `depth`: convolutions before each answer;
-    `head_norm` gives them, P6 and P7 the norm, which the paper's do not have. `anchor_scale`: sides of the smallest
-    anchors of a map, in strides. From an IoU of `high` on an anchor is an object's, below `low` it is background.
-    `prior`: how probable an untrained network finds an object at an anchor, of each class where they are independent.
+    `width`: channels of the feature maps if the neck returns different ones. `depth`: convolutions before each
+    prediction; `head_norm` adds the norm to them, P6 and P7, unlike the paper. `anchor_scale`: sides of the smallest
+    anchors of a level, in strides. An anchor is positive at an IoU of `high` or more, background below `low`. `prior`:
+    initial probability of an object at an anchor, for each class if the classes are independent.
 
     Raises:
         UserError: if `low` is above `high`.

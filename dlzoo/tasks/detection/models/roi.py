@@ -1,4 +1,4 @@
-"""The second stage of Faster R-CNN: what is inside a box, and where its borders should be."""
+"""The second stage of Faster R-CNN: classification and refinement of proposals."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from dlzoo.core.errors import UserError
 from dlzoo.layers.head import FullyConnected
 from dlzoo.layers.parts import Parts
 
-#: How the pixels of a box become 7 by 7: interpolated (arXiv:1703.06870), or the largest of each part.
+#: How the features of a box become 7 by 7: RoI align, interpolated (arXiv:1703.06870), or RoI max pooling.
 Pooling = Literal["align", "pool"]
 
-#: Pixels a side of what is inside a box, whatever its size.
+#: Side of the pooled features of a box.
 SIDE = 7
 
 
 class RoiHead(nn.Module):
-    """Maps, fine to coarse, and boxes (S, 4) of each of N images -> scores (N * S, K) and offsets (N * S, K, 4).
+    """Feature maps, fine to coarse, and boxes (S, 4) of N images -> scores (N * S, K) and offsets (N * S, K, 4).
 
-    The offsets are each class's own. A box looks at the map that fits its size (arXiv:1612.03144, equation 1).
+    Each class has its own offsets. A box is pooled from the level that fits its size (arXiv:1612.03144, equation 1).
 
     Args:
-        channels: of the maps.
-        strides: of the maps, in pixels.
-        num_scores: K; background, where it is one of them, has offsets that nobody looks at, as in torchvision.
+        channels: channels of the feature maps.
+        strides: strides of the feature maps, in pixels.
+        num_scores: K; background, if it is one of them, has unused offsets, as in torchvision.
     """
 
     def __init__(
@@ -54,38 +54,37 @@ class RoiHead(nn.Module):
             nn.init.zeros_(layer.bias)
             self.head[name] = layer
 
-    def forward(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        if maps[0].is_meta:  # nobody can say which map a box looks at
-            features = maps[0].new_empty(sum(map(len, boxes)), self.channels, SIDE, SIDE)
-            return self._answers(features)
-        # When the weights are lost boxes are no numbers, and torchvision would look for pixels out of the memory.
+    def forward(
+        self, features: Sequence[Tensor], boxes: Sequence[Tensor], size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        if features[0].is_meta:  # the level of a box is unknown without data
+            return self._outputs(features[0].new_empty(sum(map(len, boxes)), self.channels, SIDE, SIDE))
+        # If the training diverges, boxes are NaN, and torchvision would read outside of the tensor.
         boxes = [each.nan_to_num() for each in boxes]
         if isinstance(self.pool, MultiScaleRoIAlign):
-            named = {str(level): values for level, values in enumerate(maps)}
-            features = self.pool(named, boxes, [size] * len(boxes))
-        else:
-            features = self.pool(maps[0], boxes)
-        return self._answers(features)
+            named = {str(level): values for level, values in enumerate(features)}
+            return self._outputs(self.pool(named, boxes, [size] * len(boxes)))
+        return self._outputs(self.pool(features[0], boxes))
 
-    def _answers(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.hidden(features)
-        return self.head["scores"](features), self.head["offsets"](features).unflatten(1, (self.num_scores, 4))
+    def _outputs(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.hidden(pooled)
+        return self.head["scores"](hidden), self.head["offsets"](hidden).unflatten(1, (self.num_scores, 4))
 
 
 def _pool(strides: Sequence[int], pooling: Pooling) -> nn.Module:
-    """What makes all boxes 7 by 7.
+    """Return the module that pools the features of all boxes to 7 by 7.
 
     Raises:
         UserError: for RoI pooling of a pyramid.
     """
     if pooling == "pool" and len(strides) > 1:
-        raise UserError("model.roi=pool takes one map: choose model.roi=align, or neck=none")
+        raise UserError("model.roi=pool takes one feature map: choose model.roi=align, or neck=none")
     if pooling == "pool":
         return RoIPool(SIDE, 1 / strides[0])
     if len(strides) == 1:
         return RoIAlign(SIDE, 1 / strides[0], sampling_ratio=2)
     pool = MultiScaleRoIAlign([str(level) for level in range(len(strides))], SIDE, sampling_ratio=2)
-    # Left to itself it guesses the strides from the first maps that it sees, whose sides may have been rounded up.
+    # By default it infers the strides from the first feature maps, whose sides may have been rounded up.
     pool.scales = [1 / stride for stride in strides]
     pool.map_levels = initLevelMapper(int(log2(strides[0])), int(log2(strides[-1])))
     return pool

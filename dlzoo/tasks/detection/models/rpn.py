@@ -1,7 +1,7 @@
-"""The first stage of Faster R-CNN: where there may be an object, of whatever class.
+"""The first stage of Faster R-CNN: the region proposal network, which proposes boxes of objects of any class.
 
-What torchvision keeps well is torchvision's: anchors, sampling, and what becomes of overlapping proposals. Its parts
-wait for a GPU to count boxes, in forward and in the assignment.
+Anchors, sampling and the filtering of proposals are torchvision's. These synchronise with the GPU to count boxes, in
+forward and in the matching.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from dlzoo.boxes.codecs import delta_decode, delta_encode
 from dlzoo.boxes.objects import MatchedTargets
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
-from dlzoo.tasks.detection.matcher import Assignment, assign
-from dlzoo.tasks.detection.models.anchor_head import RATIOS, Prediction, anchors, by_prior
+from dlzoo.tasks.detection.matcher import Assignment, match_anchors
+from dlzoo.tasks.detection.models.anchor_head import RATIOS, Prediction, anchors, flatten_by_anchor
 
 
-class Proposed(NamedTuple):
-    """What the first stage says of A anchors, and P proposals made of it.
+class Proposals(NamedTuple):
+    """Outputs of the first stage for A anchors, and P proposals made from them.
 
     Attributes:
         objectness: (N, A) logits.
         offsets: (N, A, 4).
         anchors: (A, 4) in pixels.
-        boxes: (N, P, 4) in pixels, best first; P is as many as the image with most of them has.
-        there: (N, P) bool; where there is no proposal the box is the whole image.
+        boxes: (N, P, 4) in pixels, best first; P is the largest number of proposals of an image.
+        there: (N, P) bool; padding has the box of the image.
     """
 
     objectness: Tensor
@@ -41,14 +41,14 @@ class Proposed(NamedTuple):
     there: Tensor
 
 
-class Proposer(nn.Module):
-    """Maps of one width, fine to coarse, and the images' (height, width) -> Proposed.
+class ProposalNetwork(nn.Module):
+    """Feature maps of one width, fine to coarse, and the images' (height, width) -> Proposals.
 
     Args:
-        width: channels of the maps.
-        strides: of the maps, in pixels.
-        sizes: of each map, sides of its anchors in pixels.
-        proposals: how many of an image are kept, in training twice as many.
+        width: channels of the feature maps.
+        strides: strides of the feature maps, in pixels.
+        sizes: sides of the anchors of each feature map, in pixels.
+        proposals: number of proposals to keep for an image, in training twice as many.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Proposer(nn.Module):
         super().__init__()
         self.strides = tuple(strides)
         kept = {"training": 2 * proposals, "testing": proposals}
-        # Beside it, not in it: by the name "head" goes what is as wide as there are classes.
+        # Not inside `network`, whose name for it is "head": that name is kept for layers as wide as the classes.
         self.answers = ProposalHead(width, len(RATIOS) * len(sizes[0]), parts)
         self.network = RegionProposalNetwork(
             AnchorGenerator(tuple(sizes), (RATIOS,) * len(sizes)),
@@ -71,37 +71,38 @@ class Proposer(nn.Module):
             nms_thresh=0.7,
         )
 
-    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Proposed:
-        objectness, offsets = self.answers(maps)
+    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Proposals:
+        objectness, offsets = self.answers(features)
         counts = [level[0].numel() for level in objectness]
-        logits, deltas = by_prior(objectness, 1).squeeze(-1), by_prior(offsets, 4)
-        priors = anchors(self.network.anchor_generator, maps, self.strides)
+        logits, deltas = flatten_by_anchor(objectness, 1).squeeze(-1), flatten_by_anchor(offsets, 4)
+        priors = anchors(self.network.anchor_generator, features, self.strides)
         with torch.no_grad():
             boxes, there = self._proposals(logits.float(), delta_decode(deltas.float(), priors), size, counts)
-        return Proposed(logits, deltas, priors, boxes, there)
+        return Proposals(logits, deltas, priors, boxes, there)
 
     def _proposals(
         self, objectness: Tensor, boxes: Tensor, size: tuple[int, int], counts: list[int]
     ) -> tuple[Tensor, Tensor]:
-        """The boxes (N, P, 4) of those that are left, and which are (N, P)."""
-        if objectness.is_meta:  # nobody can say how many are left
+        """Return the boxes (N, P, 4) of the proposals after suppression, and a mask (N, P) of those that are one."""
+        if objectness.is_meta:  # the number of proposals is unknown without data
             boxes = boxes[:, : self.network.post_nms_top_n()]
             return boxes, torch.ones_like(boxes[..., 0], dtype=torch.bool)
-        found, _ = self.network.filter_proposals(boxes, objectness, [size] * len(boxes), counts)
-        most = max([len(rows) for rows in found] + [1])
-        padded = whole(size, boxes).repeat(len(boxes), most, 1)
-        for place, rows in zip(padded, found, strict=True):
+        kept, _ = self.network.filter_proposals(boxes, objectness, [size] * len(boxes), counts)
+        most = max([len(rows) for rows in kept] + [1])
+        padded = image_box(size, boxes).repeat(len(boxes), most, 1)
+        for place, rows in zip(padded, kept, strict=True):
             place[: len(rows)] = rows
         numbers = torch.arange(most, device=boxes.device)
-        return padded, torch.stack([numbers < len(rows) for rows in found])
+        return padded, torch.stack([numbers < len(rows) for rows in kept])
 
-    def matches(self, said: Proposed, labels: Tensor) -> MatchedTargets:
-        """256 anchors of each image, at most half of them with an object (section 3.1.3); they have no class."""
+    def matches(self, proposals: Proposals, labels: Tensor) -> MatchedTargets:
+        """Sample 256 anchors of each image, at most half of them positive (section 3.1.3); they have no class."""
         bounds = self.network.proposal_matcher
-        found = assign(said.anchors, labels, low=bounds.low_threshold, high=bounds.high_threshold, rescue="ties")
-        rows, weights = sample(self.network.fg_bg_sampler, found, torch.ones_like(found.positive))
-        offsets, priors = taken(said.offsets.float(), rows), said.anchors[rows]
-        targets, positive = taken(found.boxes, rows), taken(found.positive, rows).float()
+        low, high = bounds.low_threshold, bounds.high_threshold
+        assignment = match_anchors(proposals.anchors, labels, low=low, high=high, rescue="ties")
+        rows, weights = sample(self.network.fg_bg_sampler, assignment, torch.ones_like(assignment.positive))
+        offsets, priors = take_rows(proposals.offsets.float(), rows), proposals.anchors[rows]
+        targets, positive = take_rows(assignment.boxes, rows), take_rows(assignment.positive, rows).float()
         nothing = offsets.new_zeros(0)
         return MatchedTargets(
             boxes=delta_decode(offsets, priors).flatten(0, 1),
@@ -112,7 +113,7 @@ class Proposer(nn.Module):
             scores=nothing[:, None],
             classes=nothing.long(),
             class_weights=nothing,
-            objectness=taken(said.objectness.float(), rows).flatten(),
+            objectness=take_rows(proposals.objectness.float(), rows).flatten(),
             objectness_targets=positive.flatten(),
             objectness_weights=weights.flatten(),
             matched=weights.sum().clamp(min=1),
@@ -120,7 +121,7 @@ class Proposer(nn.Module):
 
 
 class ProposalHead(nn.Module):
-    """Maps -> of each (N, P, H, W) objectness and (N, 4 P, H, W) offsets, P anchors a place (figure 3, left)."""
+    """Feature maps -> objectness (N, P, H, W) and offsets (N, 4 P, H, W) of each, P anchors a cell (figure 3, left)."""
 
     def __init__(self, width: int, priors: int, parts: Parts) -> None:
         super().__init__()
@@ -129,31 +130,31 @@ class ProposalHead(nn.Module):
         self.objectness = Prediction(width, priors, 1)
         self.offsets = Prediction(width, 4 * priors, 1)
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        maps = [self.attention(self.conv(level)) for level in maps]
-        return [self.objectness(level) for level in maps], [self.offsets(level) for level in maps]
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        features = [self.attention(self.conv(level)) for level in features]
+        return [self.objectness(level) for level in features], [self.offsets(level) for level in features]
 
 
-def sample(sampler: BalancedPositiveNegativeSampler, found: Assignment, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (N, S) of those `allowed` (N, A), and their weights (N, S), 0 or 1.
+def sample(sampler: BalancedPositiveNegativeSampler, assignment: Assignment, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample anchors among those `allowed` (N, A): return their rows (N, S) and weights (N, S), 0 or 1.
 
-    The sampler draws from torch's global generator. S is what it is to draw of an image, or A; where it finds fewer,
-    the other rows weigh 0.
+    The sampler draws from torch's global generator. S is its batch size per image, at most A; if fewer can be drawn,
+    the other rows have weight 0.
     """
-    labels = found.positive.long().masked_fill(~(allowed & (found.positive | found.negative)), -1)
+    labels = assignment.positive.long().masked_fill(~(allowed & (assignment.positive | assignment.negative)), -1)
     positive, negative = map(torch.stack, sampler(list(labels)))
     drawn = (positive | negative).float()
     weights, rows = drawn.topk(min(sampler.batch_size_per_image, drawn.shape[1]), dim=1)
     return rows, weights
 
 
-def taken(values: Tensor, rows: Tensor) -> Tensor:
-    """Of values (N, A, ...) those of `rows` (N, S): (N, S, ...)."""
+def take_rows(values: Tensor, rows: Tensor) -> Tensor:
+    """Return the `rows` (N, S) of values (N, A, ...): (N, S, ...)."""
     return values.take_along_dim(rows.view(*rows.shape, *[1] * (values.dim() - 2)), 1)
 
 
-def whole(size: tuple[int, int], like: Tensor) -> Tensor:
-    """The box of all of an image of (height, width): (4,)."""
-    box = like.new_zeros(4)  # filled: a list would be copied to the device, which waits for it
+def image_box(size: tuple[int, int], like: Tensor) -> Tensor:
+    """Return the box (4,) that covers an image of (height, width)."""
+    box = like.new_zeros(4)  # filled in place: copying a list to the device would synchronise
     box[2], box[3] = size[1], size[0]
     return box

@@ -1,4 +1,4 @@
-"""SSD: default boxes on six maps of a classifier that goes on where it used to end."""
+"""SSD: default boxes on six feature maps of a classifier with extra layers."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from dlzoo.layers.conv import ConvNormAct, NormAct, needs_bias
 from dlzoo.layers.convs import conv2d
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.detection.matcher import Assignment, assign
-from dlzoo.tasks.detection.models.anchor_head import OneStage, Prediction, Said, by_prior
+from dlzoo.tasks.detection.matcher import Assignment, match_anchors
+from dlzoo.tasks.detection.models.anchor_head import HeadOutputs, OneStage, Prediction, flatten_by_anchor
 from dlzoo.tasks.detection.models.detector import PARTS
 
-#: Pixels from place to place on the maps that halve; the last two maps cover the image evenly.
+#: Strides of the feature maps that halve, in pixels; the last two feature maps divide the image evenly.
 STRIDES = (8, 16, 32, 64)
 
-#: Aspect ratios of each map's default boxes beside 1; each also upright (section 2.2).
+#: Aspect ratios of each feature map's default boxes beside 1; each also inverted (section 2.2).
 RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
-#: Default boxes a place of each map: two squares, and two of each ratio.
+#: Default boxes for each cell of each feature map: two squares, and two of each ratio.
 PRIORS = tuple(2 + 2 * len(ratios) for ratios in RATIOS)
 
-#: The authors' for COCO, and torchvision's; theirs for VOC are 0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05.
+#: The scales of the authors for COCO, and of torchvision; for VOC 0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05.
 _SCALES = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
 
 
 class SSD(OneStage):
     """Images (N, C, H, W) -> offsets and scores of 8,732 default boxes (of 300 px), fine to coarse (figure 2).
 
-    The maps: the backbone's at stride 8, its pixels brought to a learnt length; at stride 16 what were its fully
-    connected layers, as convolutions; then two convolutions a map, at last without zeros around.
+    The feature maps: the backbone's at stride 8, L2-normalised with a learnt scale; at stride 16 its fully connected
+    layers as convolutions; then two convolutions for each, the last ones without padding.
     """
 
     shapes: Tensor
@@ -61,10 +61,10 @@ class SSD(OneStage):
         self.backbone, self.iou, self.negatives = backbone, iou, negatives
         fine, coarse = backbone.select(STRIDES[:2], parts)
         self.rescale = Rescale(fine)
-        self.extra = nn.ModuleList([_fully_connected(coarse, width, parts)])
+        self.extra = nn.ModuleList([_dilated_convs(coarse, width, parts)])
         widths = [width, width // 2, width // 4, width // 4, width // 4]
         for (before, after), valid in zip(pairwise(widths), (False, False, True, True), strict=True):
-            self.extra.append(Extra(before, after, parts, valid=valid))
+            self.extra.append(ExtraLayers(before, after, parts, valid=valid))
         self.neck = parts.neck([fine, *widths[:3]])
         channels = [*self.neck.out_channels, *widths[3:]]
         predict = partial(Prediction, kernel_size=3, fill=nn.init.xavier_uniform_)
@@ -72,37 +72,38 @@ class SSD(OneStage):
         self.head = nn.ModuleList(predict(c, self.num_scores * p) for c, p in zip(channels, PRIORS, strict=True))
         self.register_buffer("shapes", default_shapes(scales), persistent=False)
 
-    def forward(self, images: Tensor) -> Said:
+    def forward(self, images: Tensor) -> HeadOutputs:
         fine, x = self.backbone(images)
-        maps = [self.rescale(fine)]
+        features = [self.rescale(fine)]
         for layers in self.extra:
             x = layers(x)
-            maps.append(x)
-        maps = [*self.neck(maps[: len(STRIDES)]), *maps[len(STRIDES) :]]
-        offsets = [layer(level) for layer, level in zip(self.offsets, maps, strict=True)]
-        scores = [layer(level) for layer, level in zip(self.head, maps, strict=True)]
-        sides = [(level.shape[2], level.shape[3]) for level in maps]
+            features.append(x)
+        features = [*self.neck(features[: len(STRIDES)]), *features[len(STRIDES) :]]
+        offsets = [layer(level) for layer, level in zip(self.offsets, features, strict=True)]
+        scores = [layer(level) for layer, level in zip(self.head, features, strict=True)]
+        sides = [(level.shape[2], level.shape[3]) for level in features]
         priors = default_boxes(self.shapes, sides, (images.shape[2], images.shape[3]))
-        return Said(by_prior(offsets, 4), by_prior(scores, self.num_scores), priors)
+        return HeadOutputs(flatten_by_anchor(offsets, 4), flatten_by_anchor(scores, self.num_scores), priors)
 
     def assigned(self, priors: Tensor, labels: Tensor) -> Assignment:
-        return assign(priors, labels, low=self.iou, high=self.iou, rescue="one")
+        return match_anchors(priors, labels, low=self.iou, high=self.iou, rescue="one")
 
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
-        """Those of background that look least like it, so many a positive one (section 2.2), and the positive ones."""
+        """Select positive priors, and for each a number of the hardest negative ones (section 2.2)."""
         if self.negatives is None:
             return (assignment.positive | assignment.negative).float()
-        surprise = -scores.log_softmax(-1)[..., -1] if self.softmax_classes else F.softplus(scores).sum(-1)
-        order = surprise.masked_fill(~assignment.negative, float("-inf")).argsort(dim=1, descending=True, stable=True)
+        background_loss = -scores.log_softmax(-1)[..., -1] if self.softmax_classes else F.softplus(scores).sum(-1)
+        background_loss = background_loss.masked_fill(~assignment.negative, float("-inf"))
+        order = background_loss.argsort(dim=1, descending=True, stable=True)
         rank = order.argsort(1)
-        wanted = self.negatives * assignment.positive.sum(1, keepdim=True)
-        return (assignment.positive | (assignment.negative & (rank < wanted))).float()
+        limit = self.negatives * assignment.positive.sum(1, keepdim=True)
+        return (assignment.positive | (assignment.negative & (rank < limit))).float()
 
 
 class Rescale(nn.Module):
-    """Each pixel's vector gets a learnt length, a factor a channel: (N, C, H, W) -> the same shape (section 3.1).
+    """L2 normalisation over channels with a learnt scale for each: (N, C, H, W) -> same (section 3.1).
 
-    Maps of early layers are large beside later ones (arXiv:1506.04579, section 3.3).
+    Features of early layers are large compared with later ones (arXiv:1506.04579, section 3.3).
     """
 
     def __init__(self, channels: int, length: float = 20) -> None:
@@ -113,10 +114,10 @@ class Rescale(nn.Module):
         return self.scale[:, None, None] * F.normalize(x.float())
 
 
-class Extra(nn.Module):
-    """1x1 to half the width, then 3x3 with stride 2, or `valid`: without zeros around and with stride 1.
+class ExtraLayers(nn.Module):
+    """Convolutions 1x1 to half the width, then 3x3 with stride 2, or `valid`: without padding and with stride 1.
 
-    A map smaller than the kernel gets the zeros that it lacks, so that small images have all six maps.
+    A feature map smaller than the kernel is padded with zeros, so that small images have all six feature maps.
     """
 
     def __init__(self, in_channels: int, width: int, parts: Parts, *, valid: bool) -> None:
@@ -135,8 +136,8 @@ class Extra(nn.Module):
         return self.attention(self.conv(x))
 
 
-def _fully_connected(in_channels: int, width: int, parts: Parts) -> nn.Module:
-    """pool5, fc6 and fc7 of VGG as convolutions: (N, in_channels, H, W) -> (N, width, H, W) (section 3)."""
+def _dilated_convs(in_channels: int, width: int, parts: Parts) -> nn.Module:
+    """Return pool5, fc6 and fc7 of VGG as convolutions: (N, in_channels, H, W) -> (N, width, H, W) (section 3)."""
     after = NormAct(width, parts, drop=True)
     return nn.Sequential(
         parts.pool(in_channels, 3, stride=1, padding=1),
@@ -148,7 +149,7 @@ def _fully_connected(in_channels: int, width: int, parts: Parts) -> nn.Module:
 
 
 def default_shapes(scales: Sequence[float]) -> Tensor:
-    """Widths and heights of the default boxes of a place of each map, as shares of the image: (30, 2) (section 2.2)."""
+    """Return sizes of the default boxes of a cell of each map, as shares of the image: (30, 2) (section 2.2)."""
     shapes = []
     for (scale, following), ratios in zip(pairwise(scales), RATIOS, strict=True):
         shapes += [(scale, scale), (sqrt(scale * following),) * 2]
@@ -158,7 +159,7 @@ def default_shapes(scales: Sequence[float]) -> Tensor:
 
 
 def default_boxes(shapes: Tensor, sides: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tensor:
-    """Boxes (A, 4) in pixels of images of `size` (height, width): `shapes` around each place of maps of `sides`."""
+    """Return boxes (A, 4) in pixels for images of `size` (height, width): `shapes` at each cell of maps of `sides`."""
     boxes = []
     for level, (shape, (rows, columns)) in enumerate(zip(shapes.split(PRIORS), sides, strict=True)):
         across, down = (STRIDES[level],) * 2 if level < len(STRIDES) else (size[1] / columns, size[0] / rows)
@@ -191,18 +192,20 @@ def ssd300(
     iou: Fraction = 0.5,
     negatives: Positive | None = 3.0,
 ) -> SSD:
-    """SSD: default boxes on six maps, the finest at stride 8; of background only the hardest boxes are learnt from
+    """SSD: default boxes on six feature maps, the finest at stride 8, trained with hard negative mining
 
-    `width`: channels of the convolutions that were fully connected; the maps after them have a half and quarters of it.
-    `scales`: sides of the default boxes of each map, as shares of the image, and one more
-    (those of the paper for COCO). `iou`: from there on a
-    default box is an object's. `negatives`: so many of background for each with an object; null is all of them.
+    `width`: channels of the convolutions that were fully connected; the feature maps after them have a half and
+    quarters of it. `scales`: sides of the default boxes of each feature map, as shares of the image, and one more
+    (those of the paper for COCO). `iou`: a default box is positive at this IoU or more. `negatives`: number of negative
+    boxes for each positive one; null is all of them.
 
     Raises:
-        UserError: for another number of scales than maps have, and a width that cannot be halved three times.
+        UserError: for a wrong number of scales, and a width that cannot be halved three times.
     """
     if len(scales) != len(RATIOS) + 1:
-        raise UserError(f"model.scales takes {len(RATIOS) + 1} numbers, one a map and one more, not {len(scales)}")
+        raise UserError(
+            f"model.scales takes {len(RATIOS) + 1} numbers, one for each feature map and one more, not {len(scales)}"
+        )
     if width % 8:
         raise UserError(f"model.width={width} must be a multiple of 8")
     return SSD(

@@ -1,4 +1,4 @@
-"""YOLOv3, YOLOv4 and a small one: in each cell of each map a few anchors say box, objectness and classes."""
+"""YOLOv3, YOLOv4 and a small variant: boxes, objectness and classes for a few anchors in each cell of each level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from dlzoo.boxes.anchors import kmeans_anchors
 from dlzoo.boxes.objects import MatchedTargets, Objects, objects
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
@@ -21,29 +20,22 @@ from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
 from dlzoo.tasks.detection.models.detector import PARTS, Detector
+from dlzoo.tasks.detection.models.yolo_anchors import yolo_anchors
 from dlzoo.tasks.detection.yolo_assigner import assign, overlaps
-from dlzoo.tasks.detection.yolo_coder import Coding, Grid, grid
+from dlzoo.tasks.detection.yolo_coder import BoxCoder, Grid, grid
 
 Level = Annotated[int, Bounds(minimum=0, maximum=12)]
 
-#: Widths and heights for images of 416 px (arXiv:1804.02767, section 2.3), from the smallest. Those of the authors'
-#: yolov4.cfg are the same for 512 px.
-PAPER = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)
-PAPER_SIZE = 416
+#: Anchors beside the best one are positive above this IoU of shapes (arXiv:2004.10934, section 4.3; its yolov4.cfg).
+EXTRA_IOU = 0.213
 
-#: Anchors of a cell where they are learnt from the data.
-LEARNT = 3
-
-#: Shapes that overlap by more take an object beside the best one (arXiv:2004.10934, section 4.3; its yolov4.cfg).
-ALSO = 0.213
-
-#: A fresh network believes in an object in one of a hundred slots (arXiv:1708.02002, section 3.3).
-RARE = 0.01
+#: Initial objectness (arXiv:1708.02002, section 3.3).
+PRIOR = 0.01
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is taught to which predictions: the knobs of `yolo` of the same names."""
+    """Rules of target assignment: the parameters of `yolo` of the same names."""
 
     assign: Literal["best", "all"]
     ignore: Literal["prediction", "prior", "none"]
@@ -52,16 +44,16 @@ class Rules:
 
 
 class Yolo(Detector):
-    """(N, C, H, W) -> a map a level, fine to coarse: (N, A * (5 + K), H / stride, W / stride).
+    """Images (N, C, H, W) -> an output for each level, fine to coarse: (N, A * (5 + K), H / stride, W / stride).
 
-    Of each of A anchors a map says x, y, w, h (models.yolo_boxes.Coding), objectness and K classes; a 3x3 convolution
-    and a 1x1 one make it of what the neck gives.
+    Each of A anchors has x, y, w, h (yolo_coder.BoxCoder), objectness and K classes, from a 3x3 and a 1x1 convolution
+    of the neck's feature maps.
 
     Args:
-        strides: pixels a side of the cells of each map.
-        anchors: (maps, A, 2) widths and heights in pixels.
-        start: (maps, A, 2), the w and h that are the anchors themselves: a fresh network says them.
-        softmax_classes: an object has one class (softmax), or each class is told from the rest.
+        strides: side of the cells of each level, in pixels.
+        anchors: (levels, A, 2) widths and heights in pixels.
+        start: (levels, A, 2), the w and h that decode to the anchors themselves: the initial outputs.
+        softmax_classes: whether the classes are a softmax, or a sigmoid each.
     """
 
     anchors: Tensor
@@ -70,7 +62,7 @@ class Yolo(Detector):
         self,
         backbone: Backbone,
         parts: Parts,
-        coding: Coding,
+        coding: BoxCoder,
         rules: Rules,
         *,
         num_classes: int,
@@ -90,43 +82,43 @@ class Yolo(Detector):
         )
         self.head = nn.ModuleList(nn.Conv2d(2 * width, anchors.shape[1] * (5 + num_classes), 1) for width in widths)
         self.register_buffer("anchors", anchors)
-        self._begin(start)
+        self._init_biases(start)
 
-    def _begin(self, sizes: Tensor) -> None:
-        """Set the biases so that a fresh network says boxes of `sizes` in the middle of cells, and few objects."""
+    def _init_biases(self, sizes: Tensor) -> None:
+        """Set the biases so that the initial boxes have `sizes` at the centres of cells, and low objectness."""
         for layer, of_level in zip(self.head.children(), sizes, strict=True):
             assert isinstance(layer, nn.Conv2d) and layer.bias is not None
-            said = layer.bias.data.view(len(of_level), -1)
-            said[:, :2], said[:, 2:4], said[:, 4] = 0, of_level, math.log(RARE / (1 - RARE))
+            bias = layer.bias.data.view(len(of_level), -1)
+            bias[:, :2], bias[:, 2:4], bias[:, 4] = 0, of_level, math.log(PRIOR / (1 - PRIOR))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        maps = self.neck(self.backbone(images))
-        return tuple(head(mix(level)) for head, mix, level in zip(self.head, self.mix, maps, strict=True))
+        features = self.neck(self.backbone(images))
+        return tuple(head(mix(level)) for head, mix, level in zip(self.head, self.mix, features, strict=True))
 
     def candidates(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        said, slots = self._slots(raw)
-        classes = said[..., 5:].softmax(-1) if self.softmax_classes else said[..., 5:].sigmoid()
-        return self.coding.decode(self.coding.read(said), slots), said[..., 4:5].sigmoid() * classes
+        outputs, slots = self._slots(raw)
+        classes = outputs[..., 5:].softmax(-1) if self.softmax_classes else outputs[..., 5:].sigmoid()
+        return self.coding.decode(self.coding.read(outputs), slots), outputs[..., 4:5].sigmoid() * classes
 
     def matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[MatchedTargets]:
-        said, slots = self._slots(raw)
-        found = objects(labels)
-        sides = found.boxes[..., 2:] - found.boxes[..., :2]
-        found = found._replace(there=found.there & (sides > 0).all(-1))  # nobody can say a box without area
-        also = ALSO if self.rules.assign == "all" else None
-        assigned = assign(found, [level.shape[2:] for level in raw], self.strides, self.anchors, also=also)
+        outputs, slots = self._slots(raw)
+        target = objects(labels)
+        sides = target.boxes[..., 2:] - target.boxes[..., :2]
+        target = target._replace(there=target.there & (sides > 0).all(-1))  # boxes without area cannot be encoded
+        extra_iou = EXTRA_IOU if self.rules.assign == "all" else None
+        assigned = assign(target, [level.shape[2:] for level in raw], self.strides, self.anchors, extra_iou=extra_iou)
         chosen, positive = (values.flatten(1) for values in assigned)
 
-        each = assigned.slots.shape[-1]  # slots a row of labels
+        each = assigned.slots.shape[-1]  # slots for each row of labels
         boxes, classes, share = (
             values.repeat_interleave(each, dim=1).flatten(0, 1)
-            for values in (found.boxes, found.classes.clamp(min=0), (sides / slots.picture).prod(-1))
+            for values in (target.boxes, target.classes.clamp(min=0), (sides / slots.image).prod(-1))
         )
-        own = said.gather(1, chosen[..., None].expand(-1, -1, said.shape[-1])).flatten(0, 1)
+        own = outputs.gather(1, chosen[..., None].expand(-1, -1, outputs.shape[-1])).flatten(0, 1)
         own_slots = slots.of(chosen.flatten())
         offsets, weights = self.coding.read(own), positive.flatten().float()
 
-        is_object = torch.zeros_like(said[..., 4]).scatter_reduce(1, chosen, positive.float(), "amax")
+        is_object = torch.zeros_like(outputs[..., 4]).scatter_reduce(1, chosen, positive.float(), "amax")
         return [
             MatchedTargets(
                 boxes=self.coding.decode(offsets, own_slots),
@@ -137,31 +129,31 @@ class Yolo(Detector):
                 scores=own[:, 5:],
                 classes=classes,
                 class_weights=weights,
-                objectness=said[..., 4].flatten(),
+                objectness=outputs[..., 4].flatten(),
                 objectness_targets=is_object.flatten(),
-                objectness_weights=torch.maximum(is_object, self._judged(said, slots, found)).flatten(),
+                objectness_weights=torch.maximum(is_object, self._no_object_mask(outputs, slots, target)).flatten(),
                 matched=positive.sum().clamp(min=1),
             )
         ]
 
     def _slots(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, Grid]:
-        """What each slot says, (N, S, 5 + K), in float32, and where it is."""
+        """Return the outputs of all slots (N, S, 5 + K), float32, and their grid."""
         anchors = self.anchors.shape[1]
-        said = [level.float().permute(0, 2, 3, 1).unflatten(-1, (anchors, -1)).flatten(1, 3) for level in raw]
-        return torch.cat(said, dim=1), grid([level.shape[2:] for level in raw], self.strides, self.anchors)
+        outputs = [level.float().permute(0, 2, 3, 1).unflatten(-1, (anchors, -1)).flatten(1, 3) for level in raw]
+        return torch.cat(outputs, dim=1), grid([level.shape[2:] for level in raw], self.strides, self.anchors)
 
     @torch.no_grad()
-    def _judged(self, said: Tensor, slots: Grid, found: Objects) -> Tensor:
-        """1 where a slot that has no object is taught so, 0 where it is ignored: (N, S).
+    def _no_object_mask(self, outputs: Tensor, slots: Grid, target: Objects) -> Tensor:
+        """Return 1 where a slot without an object is a negative, 0 where it is ignored: (N, S).
 
-        Whoever finds a difficult object is right, and so not taught either.
+        Slots that overlap difficult objects are ignored as well.
         """
         if self.rules.ignore == "prior":
-            boxes = slots.anchors().expand(len(said), -1, -1)
+            boxes = slots.anchors().expand(len(outputs), -1, -1)
         else:
-            boxes = self.coding.decode(self.coding.read(said), slots)
-        near = found.there & found.difficult if self.rules.ignore == "none" else found.there
-        return (overlaps(boxes, found.boxes, near) <= self.rules.ignore_iou).float()
+            boxes = self.coding.decode(self.coding.read(outputs), slots)
+        near = target.there & target.difficult if self.rules.ignore == "none" else target.there
+        return (overlaps(boxes, target.boxes, near) <= self.rules.ignore_iou).float()
 
 
 def yolo(
@@ -181,61 +173,54 @@ def yolo(
     offsets: Literal["log", "ratio", "direct"] = "log",
     grid_scale: Annotated[float, Bounds(minimum=1)] = 1.0,
 ) -> Yolo:
-    """A box is its cell's place + sigmoid(x, y) and its anchor's size * e^(w, h); objectness and classes beside it
+    """YOLO: boxes at cell + sigmoid(x, y) of size anchor * e^(w, h), with objectness and classes
 
-    `levels` are maps of stride 2^level. `anchors` are YOLOv3's nine, scaled to the images (paper), learnt from the
-    data (kmeans, three a level), or a list of widths and heights in pixels; the finest level has the smallest. An
-    object is taught to the one anchor whose shape fits best, or also to all that fit well (assign=all). Other slots are
-    taught that they have none, but for those whose predicted box, or whose anchor, overlaps an object by more than
-    `ignore_iou`. `small_weight`: a box counts 2 - w h, w and h as parts of the picture. `offsets`: width and height are
-    the anchor's times e^t (log) or times t (ratio), or t pictures wide (direct, without anchors). `grid_scale` lets
-    centres reach the borders of cells, on every level alike (yolov4.cfg has 1.2, 1.1 and 1.05).
+    `levels` are feature maps of stride 2^level. `anchors` are YOLOv3's nine, scaled to the images (paper), learnt from
+    the data (kmeans, three for each level), or a list of widths and heights in pixels; the finest level has the
+    smallest. An object is assigned to the anchor whose shape fits best, or also to all that fit well (assign=all).
+    Other slots are negatives, except those whose predicted box, or whose anchor, overlaps an object by more than
+    `ignore_iou`. `small_weight`: a box has weight 2 - w h, w and h relative to the image. `offsets`: width and height
+    are the anchor's times e^t (log) or times t (ratio), or the image's times t (direct, without anchors). `grid_scale`
+    lets centres reach the borders of cells, equally on all levels (yolov4.cfg has 1.2, 1.1 and 1.05).
 
     Raises:
-        UserError: for levels that do not follow each other or are coarser than the image, and for anchors that cannot
-            be shared out.
+        UserError: for levels that are not consecutive or are coarser than the image, and for anchors that cannot be
+            divided among the levels.
     """
-    if not levels or any(coarse != fine + 1 for fine, coarse in pairwise(levels)):
-        raise UserError(f"model.levels={list(levels)} must count up from fine to coarse, such as [3, 4, 5]")
-    if 2 ** levels[-1] > image_size:
-        raise UserError(
-            f"model.levels: a cell of level {levels[-1]} is {2 ** levels[-1]} px wide, the image {image_size}"
-        )
-    pixels = _anchors(anchors, len(levels), sizes, image_size)
+    strides = _strides(levels, image_size)
+    pixels = yolo_anchors(anchors, len(levels), sizes, image_size)
     start = {"log": torch.zeros_like(pixels), "ratio": torch.ones_like(pixels), "direct": pixels / image_size}
     return Yolo(
         backbone,
         parts,
-        Coding(offsets, grid_scale),
+        BoxCoder(offsets, grid_scale),
         Rules(assign, ignore, ignore_iou, small_weight),
         num_classes=num_classes,
-        strides=[2**level for level in levels],
+        strides=strides,
         anchors=pixels,
         start=start[offsets],
         softmax_classes=softmax_classes,
     )
 
 
-def _anchors(choice: str | tuple[float, ...], levels: int, sizes: Tensor | None, image_size: int) -> Tensor:
-    """(levels, A, 2), sorted by area."""
-    if choice == "kmeans":
-        # Without data a checkpoint brings them: until then squares will do.
-        sides = torch.logspace(-4, 0, LEARNT * levels, base=2)[:, None].expand(-1, 2) * image_size
-        flat = sides if sizes is None else kmeans_anchors(sizes, LEARNT * levels)
-    else:
-        numbers = torch.tensor(PAPER if choice == "paper" else choice, dtype=torch.float32)
-        if not len(numbers) or len(numbers) % (2 * levels):
-            raise UserError(
-                f"model.anchors={choice if choice == 'paper' else list(choice)} has {len(numbers)} numbers"
-                f" (w,h,w,h,...), which {levels} level(s) cannot share evenly; choose kmeans, or list pairs in pixels"
-            )
-        flat = numbers.view(-1, 2) * (image_size / PAPER_SIZE if choice == "paper" else 1)
-    flat = flat[flat.prod(-1).argsort(stable=True)]
-    return flat.view(levels, -1, 2).contiguous()
+def _strides(levels: Sequence[int], image_size: int) -> list[int]:
+    """Return the strides of levels.
+
+    Raises:
+        UserError: for levels that are not consecutive, or are coarser than the image.
+    """
+    if not levels or any(coarse != fine + 1 for fine, coarse in pairwise(levels)):
+        raise UserError(f"model.levels={list(levels)} must count up from fine to coarse, such as [3, 4, 5]")
+    if 2 ** levels[-1] > image_size:
+        raise UserError(
+            f"model.levels: a cell of level {levels[-1]} is {2 ** levels[-1]} px wide, but the image {image_size} px;"
+            " choose finer levels, or a larger data.image_size"
+        )
+    return [2**level for level in levels]
 
 
 def _register() -> None:
-    """A line an entry, but for what they have in common."""
+    """Register yolov3, yolov4 and yolo_tiny, which share `yolo`."""
     parts = PARTS | {"loss": "bce", "objectness": True}
     fpn = {"name": "fpn", "merge": "concat", "width": None, "depth": 5}
     leaky = {"name": "leaky_relu", "negative_slope": 0.1}
@@ -246,7 +231,7 @@ def _register() -> None:
     MODELS.register("yolov4", source="arXiv:2004.10934", **parts | own)(
         partial(yolo, assign="all", ignore_iou=0.7, small_weight=False, grid_scale=1.1)
     )
-    # The stem of a ResNet would leave figures of 15 px with 4.
+    # A ResNet's stem would reduce figures of 15 px to 4.
     own = {"backbone": {"name": "vgg11", "width": 12}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}
     own |= {"act": "relu", "box_loss": "ciou", "nms": "nms", "shared_parts": ("norm",)}
     MODELS.register("yolo_tiny", source="arXiv:1804.02767, made small", **parts | own)(

@@ -212,36 +212,36 @@ def truncate(path: Path) -> None:
 
 # Lines: 1 <annotation>, 2 <size>, 3 <width>, 4 <height>; 7 <object>, 8 <name>, 9 <difficult>, 10 <bndbox>, 11 <xmin>.
 BAD_VOC: dict[str, tuple[Callable[[Path, Path], object], str]] = {
-    "missing image": (lambda xml, jpg: jpg.unlink(), r"000001\.xml, line 2: there is no picture .*000001\.jpg"),
-    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a complete image"),
-    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a complete image \(.*truncated"),
-    "no annotation": (lambda xml, jpg: xml.unlink(), r"trainval\.txt, line 1: there is no annotation .*000001\.xml"),
-    "outside": (lambda xml, _: edit(xml, "<xmax>30", "<xmax>32"), r"line 10: a box outside of its picture, .* 30x20"),
+    "missing image": (lambda xml, jpg: jpg.unlink(), r"000001\.xml, line 2: image not found: .*000001\.jpg"),
+    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a whole picture"),
+    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a whole picture \(.*truncated"),
+    "no annotation": (lambda xml, jpg: xml.unlink(), r"trainval\.txt, line 1: annotation not found: .*000001\.xml"),
+    "outside": (lambda xml, _: edit(xml, "<xmax>30", "<xmax>32"), r"line 10: the box lies outside its image of 30x20"),
     "beside": (
         lambda xml, _: (edit(xml, "<xmin>1<", "<xmin>31<"), edit(xml, "<xmax>30<", "<xmax>31<")),
-        r"line 10: a box outside of its picture",
+        r"line 10: the box lies outside its image",
     ),
-    "no area": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>33<"), r"000001\.xml, line 10: a box of no area"),
+    "no area": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>33<"), r"000001\.xml, line 10: the box has no area"),
     "class": (lambda xml, _: edit(xml, "cat", "cats"), r"000001\.xml, line 8: unknown class 'cats'; did you mean"),
-    "nan": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>nan<"), r"line 11: <xmin> is 'nan', and not a number"),
-    "inf": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>-inf<"), r"line 11: <xmin> is '-inf', and not a number"),
-    "huge": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>1e999<"), r"line 11: <xmin> is '1e999', and not a number"),
-    "letters": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>one<"), r"line 11: <xmin> is 'one', and not a number"),
+    "nan": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>nan<"), r"line 11: <xmin> must be a finite number, not 'nan'"),
+    "inf": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>-inf<"), r"line 11: <xmin> must .*not '-inf'"),
+    "huge": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>1e999<"), r"line 11: <xmin> must .*not '1e999'"),
+    "letters": (lambda xml, _: edit(xml, "<xmin>1<", "<xmin>one<"), r"line 11: <xmin> must .*not 'one'"),
     "malformed": (lambda xml, _: edit(xml, "</name>", "</nam>"), r"line 8: not well-formed XML \(mismatched tag"),
     "cut off": (lambda xml, _: xml.write_text("<annotation>\n"), r"line 2: not well-formed XML"),
     "empty": (lambda xml, _: xml.write_text(""), r"line 1: not well-formed XML \(no element found"),
     "encoding": (lambda xml, _: xml.write_text('<?xml version="1.0" encoding="x-no"?><a/>'), r"not well-formed XML"),
-    "size": (lambda xml, _: edit(xml, "<width>30", "<width>31"), r"line 2: the picture is said to have 31x20 pixels"),
-    "no size": (lambda xml, _: rename(xml, "size"), r"line 1: <annotation> without <size>"),
-    "no box": (lambda xml, _: rename(xml, "bndbox"), r"line 7: <object> without <bndbox>"),
-    "no edge": (lambda xml, _: edit(xml, "<ymax>20</ymax>", ""), r"line 10: <bndbox> without <ymax>"),
-    "other": (lambda xml, _: xml.write_text("<html/>"), r"line 1: <html> where <annotation> should be"),
-    "doctype": (lambda xml, _: edit(xml, "<ann", "<!DOCTYPE annotation>\n<ann"), r"line 1: a document type"),
+    "size": (lambda xml, _: edit(xml, "<width>30", "<width>31"), r"line 2: the annotated size is 31x20 pixels"),
+    "no size": (lambda xml, _: rename(xml, "size"), r"line 1: <annotation> has no <size>"),
+    "no box": (lambda xml, _: rename(xml, "bndbox"), r"line 7: <object> has no <bndbox>"),
+    "no edge": (lambda xml, _: edit(xml, "<ymax>20</ymax>", ""), r"line 10: <bndbox> has no <ymax>"),
+    "other": (lambda xml, _: xml.write_text("<html/>"), r"line 1: expected <annotation>, not <html>"),
+    "doctype": (lambda xml, _: edit(xml, "<ann", "<!DOCTYPE annotation>\n<ann"), r"line 1: document types"),
     "bomb": (
         lambda xml, _: edit(
             xml, "<ann", '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;"><!ENTITY f SYSTEM "/etc/passwd">]>\n<ann'
         ),
-        r"line 1: a document type \(DOCTYPE\)",
+        r"line 1: document types \(DOCTYPE\)",
     ),
 }  # fmt: skip
 
@@ -254,7 +254,7 @@ def test_what_is_bad_in_voc_is_named_with_its_line_or_left_out(voc: Path, what: 
     with pytest.raises(UserError, match=message) as caught:
         load("voc2007", root)
     assert "data.on_bad=skip" in str(caught.value)
-    with pytest.warns(UserWarning, match="^1 bad picture\\(s\\) left out, the first: .*" + message):
+    with pytest.warns(UserWarning, match="^1 bad image\\(s\\) left out, the first: .*" + message):
         data = load("voc2007", root, on_bad="skip")
     assert (len(data.train), len(data.test), data.skipped) == (2, 1, 1)
     assert len(in_pictures(data.train)[0]) == 1  # the second picture is the first now
@@ -269,11 +269,11 @@ def test_boxes_may_stick_out_by_a_pixel_and_are_cut_off(voc: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("", r"test\.txt: an empty list"),
-        ("000004\n\n000004\n", r"test\.txt, line 3: '000004' is in line 1 already"),
+        ("", r"test\.txt: the list is empty"),
+        ("000004\n\n000004\n", r"test\.txt, line 3: '000004' is already in line 1"),
         (None, r"test\.txt: cannot be read .*data\.download=true"),
-        ("\udcff", r"test\.txt: not a text in UTF-8"),
-        ("000003\n", r"test has 1 good picture\(s\) in .*, and no objects"),
+        ("\udcff", r"test\.txt: not UTF-8 text"),
+        ("000003\n", r"test has 1 good image\(s\) in .*, but no objects"),
     ],
 )
 def test_lists_that_say_nothing_or_twice_the_same(voc: Path, lines: str | None, message: str) -> None:
@@ -360,7 +360,7 @@ def test_voc_is_downloaded_once_and_again_when_a_picture_is_missing(
     (root / "VOC.tar").unlink()
     load("voc2007", root, download=True)  # all is there
     picture.unlink()
-    with pytest.raises(UserError, match=r"data=voc2007: the download failed \(.*refused.*is there a network"):
+    with pytest.raises(UserError, match=r"data=voc2007: the download failed \(.*refused.*check the network"):
         load("voc2007", root, download=True)
 
 
@@ -369,5 +369,5 @@ def test_an_archive_that_is_none_is_one_line(voc: Path, tmp_path: Path, monkeypa
     (tmp_path / "data" / "VOC.tar").write_text("words")
     wrong = torchvision_voc.DATASET_YEAR_DICT["2007"] | {"md5": hashlib.md5(b"words").hexdigest()}
     monkeypatch.setitem(torchvision_voc.DATASET_YEAR_DICT, "2007", wrong)
-    with pytest.raises(UserError, match=r"data=voc2007: no whole copy in .*; delete what is there and try again"):
+    with pytest.raises(UserError, match=r"data=voc2007: the copy in .* is incomplete; delete it and try again"):
         load("voc2007", tmp_path / "data", download=True)

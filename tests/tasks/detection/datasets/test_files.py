@@ -81,17 +81,19 @@ def test_coco_files_and_pictures_where_one_says(tmp_path: Path) -> None:
         load("coco_json", root)
     train, val = (f"annotations/instances_train{year}.json" for year in (2017, 2014))
     with pytest.raises(
-        UserError, match=r"line 8, images id 7: no picture 'a\.jpg' in .*; name the folder in data\.images"
+        UserError, match=r"line 8, images id 7: no image 'a\.jpg' in .*; set data\.images to its folder"
     ):
         load("coco_json", root, train=train, test=val)
     assert len(load("coco_json", root, train=train, test=val, images="pictures").test) == 2
     with pytest.raises(UserError, match=r"data\.val: no file 'x\.json' in"):
         load("coco_json", root, train=train, val="x.json")
-    with pytest.raises(UserError, match=r"data\.root: none of annotations/instances_train\*\.json, .* name the file"):
+    with pytest.raises(
+        UserError, match=r"data\.root: none of annotations/instances_train\*\.json, .* set data\.train to the file"
+    ):
         load("coco_json", root / "pictures")
     with pytest.raises(UserError, match=r"data=coco_json needs data\.root"):
         DATASETS.build("coco_json", wiring={"cache": "auto"})
-    with pytest.raises(UserError, match=r"data\.root: no folder"):
+    with pytest.raises(UserError, match=r"data\.root: folder not found"):
         load("coco_json", root / "no")
 
 
@@ -113,19 +115,19 @@ def annotation(**change: object) -> list[dict]:
 
 # Of a picture, which may be left out. The annotation is that of line 23, after the images.
 BAD_COCO: dict[str, tuple[dict, str]] = {
-    "outside": ({"bbox": [0, 0, 5, 22]}, "a box outside of its picture, which has 30x20 pixels"),
-    "before": ({"bbox": [-3, 0, 5, 5]}, "a box outside of its picture"),
-    "no area": ({"bbox": [3, 4, 0, 5]}, "a box of no area"),
-    "class": ({"category_id": 8}, "unknown class, category_id 8"),
-    "nan": ({"bbox": [float("nan"), 0, 5, 5]}, r"bbox is \[nan, 0, 5, 5\], and not four numbers x, y, width, height"),
-    "inf": ({"bbox": [0, 0, float("inf"), 5]}, r"bbox is \[0, 0, inf, 5\], and not four numbers"),
-    "long": ({"bbox": [0, 0, 10**400, 5]}, "bbox is .*, and not four numbers"),
-    "letters": ({"bbox": [0, 0, "5", 5]}, r"bbox is \[0, 0, '5', 5\], and not four numbers"),
-    "three": ({"bbox": [0, 0, 5]}, "bbox is .*, and not four numbers"),
+    "outside": ({"bbox": [0, 0, 5, 22]}, "the box lies outside its image of 30x20 pixels"),
+    "before": ({"bbox": [-3, 0, 5, 5]}, "the box lies outside its image"),
+    "no area": ({"bbox": [3, 4, 0, 5]}, "the box has no area"),
+    "class": ({"category_id": 8}, "unknown category_id 8"),
+    "nan": ({"bbox": [float("nan"), 0, 5, 5]}, r"bbox must be four numbers x, y, width, height, not \[nan, 0, 5, 5\]"),
+    "inf": ({"bbox": [0, 0, float("inf"), 5]}, r"bbox must be four numbers .*, not \[0, 0, inf, 5\]"),
+    "long": ({"bbox": [0, 0, 10**400, 5]}, "bbox must be four numbers"),
+    "letters": ({"bbox": [0, 0, "5", 5]}, r"bbox must be four numbers .*, not \[0, 0, '5', 5\]"),
+    "three": ({"bbox": [0, 0, 5]}, "bbox must be four numbers"),
     "no box": ({"bbox": None}, "bbox is missing"),
-    "no list": ({"bbox": 3}, "bbox is 3, and not a list"),
+    "no list": ({"bbox": 3}, "bbox must be a list, not 3"),
     "no class": ({"category_id": None}, "category_id is missing"),
-    "crowd": ({"iscrowd": "yes"}, "iscrowd is 'yes', and not an integer"),
+    "crowd": ({"iscrowd": "yes"}, "iscrowd must be an integer, not 'yes'"),
 }
 
 
@@ -139,7 +141,7 @@ def test_what_is_bad_in_coco_is_named_with_its_line_or_left_out(tmp_path: Path, 
     line = path.read_text().splitlines().index(' "annotations": [') + 2
     with pytest.raises(UserError, match=rf"train\.json, line {line}, annotations id 1: {message}.*data\.on_bad=skip"):
         load("coco_json", root)
-    with pytest.warns(UserWarning, match="^1 bad picture\\(s\\) left out, the first: .*" + message):
+    with pytest.warns(UserWarning, match="^1 bad image\\(s\\) left out, the first: .*" + message):
         data = load("coco_json", root, on_bad="skip")
     assert (in_pictures(data.train), data.skipped) == ([[(0, 0, 9, 9, 0, 0)]], 1)
 
@@ -147,9 +149,9 @@ def test_what_is_bad_in_coco_is_named_with_its_line_or_left_out(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"width": 31}, "line 8, images id 7: the picture is said to have 31x20 pixels, and .*a.jpg has 30x20"),
-        ({"width": "30"}, "line 8, images id 7: width is '30', and not an integer"),
-        ({"file_name": "c.jpg"}, "line 8, images id 7: there is no picture '.*c.jpg'"),
+        ({"width": 31}, "line 8, images id 7: the annotated size is 31x20 pixels, but .*a.jpg has 30x20"),
+        ({"width": "30"}, "line 8, images id 7: width must be an integer, not '30'"),
+        ({"file_name": "c.jpg"}, "line 8, images id 7: image not found: '.*c.jpg'"),
     ],
 )
 def test_pictures_of_coco_that_are_missing_or_of_another_size(tmp_path: Path, change: dict, message: str) -> None:
@@ -170,19 +172,19 @@ def test_pictures_of_coco_that_are_missing_or_of_another_size(tmp_path: Path, ch
     [
         ('{"images": [\n{"id": 1,}]}', r"train\.json, line 2: not well-formed JSON"),
         ("", r"train\.json, line 1: not well-formed JSON"),
-        (b"\xff\xfe{}", r"train\.json: not a text in UTF-8"),
-        ("[" * 100_000, r"train\.json: not JSON that can be read"),
-        ("[1]", r"train\.json: not an object of lists"),
+        (b"\xff\xfe{}", r"train\.json: not UTF-8 text"),
+        ("[" * 100_000, r"train\.json: cannot be read as JSON"),
+        ("[1]", r"train\.json: must be a JSON object of lists"),
         (coco(images=[]), r"train\.json: no images"),
         ({"images": []}, r"train\.json: no list 'categories'"),
         (coco() | {"annotations": None}, r"train\.json: no list 'annotations'"),
-        (coco(images=[3]), r"line 8, images number 1: not an object"),
-        (coco(images=[{"id": 7}, {"id": 7}]), r"line 11, images id 7: a second picture of the id 7"),
-        (coco(annotations=annotation(image_id=9)), r"annotations id 1: no picture has the image_id 9"),
-        (coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), r"categories id 1: a second category"),
-        (coco(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), r"categories id 2: a second category"),
-        (coco(categories=[{"id": True, "name": "a"}]), r"categories id True: id is True, and not an integer"),
-        (coco(annotations=[]), r"train has 2 good picture\(s\) in .*, and no objects"),
+        (coco(images=[3]), r"line 8, images number 1: must be an object"),
+        (coco(images=[{"id": 7}, {"id": 7}]), r"line 11, images id 7: duplicate image id 7"),
+        (coco(annotations=annotation(image_id=9)), r"annotations id 1: no image has the id 9 \(image_id\)"),
+        (coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), r"categories id 1: duplicate category"),
+        (coco(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), r"categories id 2: duplicate category"),
+        (coco(categories=[{"id": True, "name": "a"}]), r"categories id True: id must be an integer, not True"),
+        (coco(annotations=[]), r"train has 2 good image\(s\) in .*, but no objects"),
     ],
 )
 def test_coco_files_that_make_no_sense(tmp_path: Path, content: str | bytes | dict, message: str) -> None:
@@ -263,7 +265,7 @@ def test_a_split_in_which_nothing_counts_is_refused_before_the_training(tmp_path
     crowd = coco()
     crowd["annotations"] = [{**each, "iscrowd": 1} for each in crowd["annotations"]]
     write_coco(tmp_path / "coco", "annotations/instances_val2017.json", "val2017", crowd)
-    with pytest.raises(UserError, match="none of the 2 images of test has an object that counts"):
+    with pytest.raises(UserError, match="none of the 2 images of test has an object that is not difficult"):
         train("data=coco_json", f"data.root={tmp_path / 'coco'}", "data.batch_size=1", "data.val_fraction=0")
 
 
@@ -280,9 +282,9 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\n"
         ("data.yaml", "names: [2001-99-99]\n", r"data\.yaml: not well-formed YAML"),
         ("data.yaml", "[" * 1200, r"data\.yaml: not well-formed YAML"),
         ("data.yaml", "words\n", r"data\.yaml: names must be a list"),
-        ("data.yaml", "names: [cat, cat]\n", r"data\.yaml: the names of the classes must be there, each once"),
-        ("classes.txt", "cat\n\ndog\n", r"classes\.txt: the names of the classes must be there, each once"),
-        ("classes.txt", "", r"classes\.txt: the names of the classes must be there"),
+        ("data.yaml", "names: [cat, cat]\n", r"data\.yaml: names of classes must be unique and not empty"),
+        ("classes.txt", "cat\n\ndog\n", r"classes\.txt: names of classes must be unique and not empty"),
+        ("classes.txt", "", r"classes\.txt: names of classes must be unique"),
     ],
 )
 def test_yolo_names_that_make_no_sense(yolo: Path, file: str, content: str, message: str) -> None:
@@ -294,16 +296,16 @@ def test_yolo_names_that_make_no_sense(yolo: Path, file: str, content: str, mess
 
 # Of the third line, after a good one and an empty one.
 BAD_YOLO = {
-    "outside": ("0 0.9 0.5 0.5 0.5", "a box outside of its picture, which has 30x20 pixels"),
-    "no area": ("0 0.5 0.5 0 0.5", "a box of no area"),
-    "negative": ("0 0.5 0.5 -0.5 0.5", "a box of no area"),
-    "class": ("2 0.5 0.5 0.5 0.5", "unknown class '2'; there are 2, from 0"),
+    "outside": ("0 0.9 0.5 0.5 0.5", "the box lies outside its image of 30x20 pixels"),
+    "no area": ("0 0.5 0.5 0 0.5", "the box has no area"),
+    "negative": ("0 0.5 0.5 -0.5 0.5", "the box has no area"),
+    "class": ("2 0.5 0.5 0.5 0.5", "unknown class '2'; there are 2 classes, counted from 0"),
     "below": ("-1 0.5 0.5 0.5 0.5", "unknown class '-1'"),
-    "nan": ("0 nan 0.5 0.5 0.5", "a box of numbers that are not finite"),
-    "inf": ("0 0.5 0.5 1e999 0.5", "a box of numbers that are not finite"),
-    "letters": ("0 0.5 0.5 half 0.5", "'0 0.5 0.5 half 0.5' holds what is not a number"),
-    "four": ("0 0.5 0.5 0.5", "4 words where `class cx cy w h` should be"),
-    "segment": ("0 0.1 0.1 0.9 0.1 0.9 0.9", "7 words where"),
+    "nan": ("0 nan 0.5 0.5 0.5", "the box has coordinates that are not finite"),
+    "inf": ("0 0.5 0.5 1e999 0.5", "the box has coordinates that are not finite"),
+    "letters": ("0 0.5 0.5 half 0.5", "'0 0.5 0.5 half 0.5' contains a value that is not a number"),
+    "four": ("0 0.5 0.5 0.5", "expected `class cx cy w h`, not 4 words"),
+    "segment": ("0 0.1 0.1 0.9 0.1 0.9 0.9", "expected `class cx cy w h`, not 7 words"),
 }
 
 
@@ -315,7 +317,7 @@ def test_what_is_bad_in_yolo_is_named_with_its_line_or_left_out(yolo: Path, what
     (yolo / "labels" / "train" / "deep" / "b.txt").write_text("0 0.5 0.5 1 1\n")
     with pytest.raises(UserError, match=rf"labels/train/a\.txt, line 3: {message}.*data\.on_bad=skip"):
         load("yolo_txt", yolo)
-    with pytest.warns(UserWarning, match="^1 bad picture\\(s\\) left out, the first: .*" + message):
+    with pytest.warns(UserWarning, match="^1 bad image\\(s\\) left out, the first: .*" + message):
         data = load("yolo_txt", yolo, on_bad="skip")
     assert (in_pictures(data.train), data.skipped) == ([[(0, 0, 20, 40, 0, 0)]], 1)
 
@@ -323,9 +325,9 @@ def test_what_is_bad_in_yolo_is_named_with_its_line_or_left_out(yolo: Path, what
 def test_a_text_of_no_picture_is_a_missing_picture(yolo: Path) -> None:
     (yolo / "images" / "train" / "a.jpg").rename(yolo / "images" / "train" / "z.jpg")
     (yolo / "labels" / "train" / "z.txt").write_text("0 0.5 0.5 1 1\n")
-    with pytest.raises(UserError, match=r"train/a\.txt: there is no picture of this name in .*images/train"):
+    with pytest.raises(UserError, match=r"train/a\.txt: no image of this name in .*images/train"):
         load("yolo_txt", yolo)
-    with pytest.warns(UserWarning, match=r"train/a\.txt: there is no picture"):
+    with pytest.warns(UserWarning, match=r"train/a\.txt: no image"):
         assert load("yolo_txt", yolo, on_bad="skip").skipped == 1
 
 
@@ -334,21 +336,21 @@ def test_a_text_of_no_picture_is_a_missing_picture(yolo: Path) -> None:
     [
         (
             lambda root: photo(root / "images/train/a.png"),
-            r"a\.png: a\.jpg has the same name, and .*a\.txt would be for",
+            r"a\.png and a\.jpg have the same name, so both would use .*a\.txt",
         ),
         (lambda root: (root / "images/train").rename(root / "images/trian"), r"has val, but not images/train"),
         (lambda root: (root / "images").rename(root / "pictures"), r"neither images/train nor images in"),
-        (lambda root: (root / "images/test").mkdir(), r"data\.root: no pictures in .*images/test"),
+        (lambda root: (root / "images/test").mkdir(), r"data\.root: no images in .*images/test"),
         (
             lambda root: (root / "labels").rename(root / "texts"),
-            r"pictures in .*images/train', and no folder .*labels/train",
+            r"images in .*images/train', but no folder .*labels/train",
         ),
         (
             lambda root: (root / "labels/train/a.txt").write_text(""),
-            r"train has 2 good picture\(s\) in .*, and no objects",
+            r"train has 2 good image\(s\) in .*, but no objects",
         ),
-        (lambda root: (root / "labels/train/a.txt").write_bytes(b"\xff"), r"a\.txt: not a text in UTF-8"),
-        (lambda root: (root / "images/train/a.jpg").write_text("x"), r"a\.jpg: not a complete image"),
+        (lambda root: (root / "labels/train/a.txt").write_bytes(b"\xff"), r"a\.txt: not UTF-8 text"),
+        (lambda root: (root / "images/train/a.jpg").write_text("x"), r"a\.jpg: not a whole picture"),
     ],
 )
 def test_yolo_folders_that_make_no_sense(yolo: Path, spoil: Callable[[Path], object], message: str) -> None:
@@ -360,5 +362,7 @@ def test_yolo_folders_that_make_no_sense(yolo: Path, spoil: Callable[[Path], obj
 def test_a_class_that_cannot_be_one_is_no_reason_for_a_million_names(yolo: Path) -> None:
     (yolo / "classes.txt").unlink()
     (yolo / "labels" / "train" / "a.txt").write_text("123456789 0.5 0.5 1 1\n")
-    with pytest.raises(UserError, match=r"a\.txt: class 123456789; name so many classes in classes\.txt"):
+    with pytest.raises(
+        UserError, match=r"a\.txt: class 123456789 is too large without names; list them in classes\.txt"
+    ):
         load("yolo_txt", yolo)

@@ -23,8 +23,8 @@ from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
 from dlzoo.tasks.detection.losses import DetectionLoss
-from dlzoo.tasks.detection.matcher import assign
-from dlzoo.tasks.detection.models.anchor_head import Said
+from dlzoo.tasks.detection.matcher import match_anchors
+from dlzoo.tasks.detection.models.anchor_head import HeadOutputs
 from dlzoo.tasks.detection.models.ssd import default_boxes, default_shapes
 
 NAMES = ("ssd300", "retinanet", "faster_rcnn")
@@ -155,7 +155,7 @@ def test_assignment_is_torchvisions(seed: int, rescue: Any) -> None:
     wanted = theirs(box_iou(image[:, :4], priors))
     # Rows without an object go anywhere, whatever else is in them.
     holes = torch.tensor([[0, 0, 128, 128, -1, 0], [5, 5, 90, 90, -1, 1]], dtype=torch.float32)
-    found = assign(
+    found = match_anchors(
         priors, torch.cat((holes[:1], image[:4], holes[1:], image[4:]))[None], low=low, high=high, rescue=rescue
     )
     assert torch.equal(found.positive[0], wanted >= 0)
@@ -171,16 +171,16 @@ def test_assignment_is_torchvisions(seed: int, rescue: Any) -> None:
 def test_nobody_is_assigned_a_difficult_object(rescue: Any) -> None:
     priors = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 10, 9], [90, 90, 99, 99]])
     labels = torch.tensor([[[0.0, 0, 10, 10, 1, 1], [50, 50, 60, 60, 2, 0]]])
-    found = assign(priors, labels, low=0.5, high=0.5, rescue=rescue)
+    found = match_anchors(priors, labels, low=0.5, high=0.5, rescue=rescue)
     assert found.positive.tolist() == [[False, True, False, False]]
     assert found.negative.tolist() == [[False, False, False, True]]
     labels[0, 1] = torch.tensor([1.0, 0, 10, 10, 2, 0])  # an object that is not difficult, as near
-    assert assign(priors, labels, low=0.5, high=0.5, rescue=rescue).classes.tolist() == [[2, -1, 2, -1]]
+    assert match_anchors(priors, labels, low=0.5, high=0.5, rescue=rescue).classes.tolist() == [[2, -1, 2, -1]]
 
 
-def said_of(priors: Tensor, count: int, scores: int, seed: int = 0) -> Said:
+def said_of(priors: Tensor, count: int, scores: int, seed: int = 0) -> HeadOutputs:
     generator = torch.Generator().manual_seed(seed)
-    return Said(
+    return HeadOutputs(
         torch.randn(count, len(priors), 4, generator=generator).requires_grad_(),
         (2 * torch.randn(count, len(priors), scores, generator=generator)).requires_grad_(),
         priors,
@@ -484,7 +484,7 @@ def test_faster_rcnn_of_the_paper() -> None:
     """One map at stride 16, RoI pooling, and hidden layers that drop."""
     net = small("faster_rcnn", neck="none", hidden=None, backbone={"name": "vgg11", "width": 4}, norm="none")
     raw = net(images())
-    (level,) = raw.maps
+    (level,) = raw.features
     assert level.shape == (2, 32, 8, 8)
     assert raw.proposed.anchors.shape == (8 * 8 * 9, 4)
     assert "RoIPool" in repr(net.roi)
@@ -520,7 +520,7 @@ def test_ssd_normalises_its_finest_map() -> None:
         ("retinanet", {"low": 0.6}, r"model.low=0.6 must be at most model.high=0.5"),
         ("faster_rcnn", {"anchors": (32.0,)}, "model.anchors takes 5 sides"),
         ("faster_rcnn", {"anchors": (), "neck": "none"}, "at least one side"),
-        ("faster_rcnn", {"roi": "pool"}, "model.roi=pool takes one map"),
+        ("faster_rcnn", {"roi": "pool"}, "model.roi=pool takes one feature map"),
     ],
 )
 def test_bad_knobs(name: str, wrong: dict[str, Any], message: str) -> None:

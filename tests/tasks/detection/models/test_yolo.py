@@ -17,9 +17,10 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
 from dlzoo.layers.batch_norm_sync import CrossMiniBatchNorm
 from dlzoo.layers.norm import GroupNorm
-from dlzoo.tasks.detection.models.yolo import PAPER, Yolo
+from dlzoo.tasks.detection.models.yolo import Yolo
+from dlzoo.tasks.detection.models.yolo_anchors import PAPER
 from dlzoo.tasks.detection.yolo_assigner import assign, overlaps
-from dlzoo.tasks.detection.yolo_coder import Coding, grid
+from dlzoo.tasks.detection.yolo_coder import BoxCoder, grid
 
 ANCHORS = torch.tensor([[[8.0, 8], [16, 8]], [[24, 24], [20, 40]], [[60, 60], [90, 50]]])
 STRIDES = (8, 16, 32)
@@ -123,7 +124,7 @@ def each(loss: str, given: Tensor, wanted: Tensor) -> Tensor:
 def test_assignment_is_that_of_loops(crowded: bool, also: float | None) -> None:
     numbers = np.random.default_rng(0)
     labels = torch.stack([scene(numbers, 16, crowded=crowded) for _ in range(40)])
-    assigned = assign(objects(labels), SIDES, STRIDES, ANCHORS, also=also)
+    assigned = assign(objects(labels), SIDES, STRIDES, ANCHORS, extra_iou=also)
     conflicts = 0
     for image, rows in enumerate(labels):
         expected = {number_of(place): row for place, row in by_loops(rows, also).items()}
@@ -137,7 +138,7 @@ def test_assignment_is_that_of_loops(crowded: bool, also: float | None) -> None:
 
 def test_an_object_that_finds_every_place_taken_is_left_out() -> None:
     same = torch.tensor([[10.0, 10, 30, 30, 0, 0]]).repeat(8, 1)
-    assigned = assign(objects(same[None]), SIDES, STRIDES, ANCHORS, also=None)
+    assigned = assign(objects(same[None]), SIDES, STRIDES, ANCHORS, extra_iou=None)
     assert assigned.positive.flatten().tolist() == [True] * 6 + [False] * 2
     assert len(set(assigned.slots.flatten()[:6].tolist())) == 6
     assert only(detector(), silence(detector(), 1), same[None]).matched == 6
@@ -309,7 +310,7 @@ def test_a_fresh_network_says_its_anchors_and_few_objects(offsets: str) -> None:
 def test_decoding_undoes_encoding(offsets: Any) -> None:
     slots = grid(SIDES, STRIDES, ANCHORS)
     boxes = torch.stack([scene(np.random.default_rng(seed), 1, crowded=False)[0, :4] for seed in range(252)])
-    coding = Coding(offsets)
+    coding = BoxCoder(offsets)
     torch.testing.assert_close(coding.decode(coding.encode(boxes, slots), slots), boxes, atol=1e-3, rtol=1e-4)
 
 
@@ -340,7 +341,7 @@ def test_anchors_are_sorted_and_shared_out() -> None:
         ({"levels": []}, r"model.levels=\[\] must count up"),
         ({"levels": [3, 5]}, r"model.levels=\[3, 5\] must count up"),
         ({"levels": [4, 3]}, "must count up"),
-        ({"anchors": "paper"}, r"model.anchors=paper has 18 numbers .* 2 level\(s\) cannot share evenly"),
+        ({"anchors": "paper"}, r"model.anchors=paper has 18 numbers .* do not divide evenly among 2 level"),
         ({"anchors": [10, 10, 20]}, r"model.anchors=\[10.0, 10.0, 20.0\] has 3 numbers"),
         ({"anchors": []}, "has 0 numbers"),
         ({"grid_scale": 0.5}, "grid_scale must be a number >= 1"),
