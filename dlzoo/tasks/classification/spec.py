@@ -15,6 +15,8 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
+from dlzoo.data.storage.decode import read_image
+from dlzoo.data.transforms.test_time import make_views
 from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class ClassificationSpec(TaskSpec):
 
             def tested_images(indices: Tensor) -> Tensor:
                 """Return the images as they were tested: (n, H, W, C)."""
-                return module.loaders.test.shifted(data.test.images[indices], indices).permute(0, 2, 3, 1)
+                return module.loaders.test.apply_shift(data.test.images[indices], indices).permute(0, 2, 3, 1)
 
             drawn["mistakes"] = worst_mistakes(tested_images, evaluation.worst(), data.classes)
         return drawn

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dlzoo.boxes.objects import objects
-from dlzoo.metrics.plots import TRAIN, VAL, style_axes
+from dlzoo.metrics.plots import GREY, TRAIN, VAL, style_axes
 from dlzoo.tasks.detection.metrics.average_precision import Curve
 from dlzoo.tasks.detection.metrics.error_types import BACKGROUND_IOU, KINDS, MATCH_IOU, MIN_SCORE
 
@@ -55,7 +55,7 @@ def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[st
         axes.plot(recalls, line, color="black", linewidth=2.5, zorder=3, label=f"{mean:.3f}  mean")
     for ap, place, line in sorted(known, key=lambda item: -item[0]):
         if len(known) > _READABLE:
-            axes.plot(recalls, line, color=QUIET, alpha=0.3, linewidth=0.8)
+            axes.plot(recalls, line, color=GREY, alpha=0.3, linewidth=0.8)
         else:
             style = "-" if place % 20 < 10 else "--"
             axes.plot(recalls, line, style, color=_colour(place % 10), label=f"{ap:.3f}  {classes[place]}")
@@ -179,7 +179,7 @@ def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], font_size: flo
 
 def _bars_only(axes: Axes) -> None:
     """Style axes like all plots, but with a grid for the values only, behind the bars."""
-    quiet(axes)
+    style_axes(axes)
     axes.grid(False, axis="y")
     axes.set_axisbelow(True)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlzoo.boxes.nms import NmsSettings, Suppressor
-from dlzoo.data.transforms.letterbox import Fit
+from dlzoo.data.transforms.letterbox import Fit, from_canvas
 
 
 @torch.no_grad()
@@ -57,4 +57,4 @@ def describe_detections(rows: Tensor, classes: Sequence[str]) -> list[dict[str, 
 
 def in_original(rows: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     """Map the boxes of detections or labels (N, M, 6) from pixels of resized images to pixels of the originals."""
-    return torch.cat([original(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)
+    return torch.cat([from_canvas(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)

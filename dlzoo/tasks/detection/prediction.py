@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NMS
+from dlzoo.data.transforms.letterbox import fit_to_square, load_image
 from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Prediction
 from dlzoo.tasks.detection.metrics.error_types import MIN_SCORE
@@ -42,10 +43,10 @@ def predict_objects(request: Prediction) -> list[Answer]:
     names, answers = _names(files), []
     _refuse_lost(out, names, [] if own else [*names, _ALL], files)
     for file in files:  # find bad files before drawing anything
-        open_picture(Path(file))
+        load_image(Path(file))
     for file, name in zip(files, names, strict=True):
-        image = open_picture(Path(file))
-        pixels = torch.from_numpy(fitted_picture(image, side, fit).copy()).permute(2, 0, 1)[None]
+        image = load_image(Path(file))
+        pixels = torch.from_numpy(fit_to_square(image, side, fit).copy()).permute(2, 0, 1)[None]
         candidates = detector.candidates(detector(request.normalise(pixels)))
         detected = select_detections(*candidates, suppress=suppress, settings=settings)
         (rows,) = in_original(detected, torch.tensor([image.size]), side, fit)

@@ -10,7 +10,7 @@ from torch import Tensor
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import BelowOne, Bounds, Fraction
-from dlzoo.data.transforms.colour import HalfTurn
+from dlzoo.data.transforms.colour import HalfTurn, shift_hue
 from dlzoo.tasks.detection.transforms import clipped, extent, moved_boxes, moved_pixels
 
 Factor = Annotated[float, Bounds(minimum=1)]
@@ -60,7 +60,7 @@ class Jitter:
 
     def _coloured(self, images: Tensor, draw: Draw) -> Tensor:
         """Return float pixels with jittered colours; black, white and grey have neither hue nor saturation."""
-        pixels = hue_turned(images.float(), self._hue * (2 * draw.uniform("hue")[:, None, None, None] - 1))
+        pixels = shift_hue(images.float(), self._hue * (2 * draw.uniform("hue")[:, None, None, None] - 1))
         brightest = pixels.amax(1, keepdim=True)
         pixels = brightest - (brightest - pixels) * _factor(draw, "saturation", self._saturation)
         return (pixels * _factor(draw, "value", self._value)).clamp_(0, 255)

@@ -18,7 +18,7 @@ from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images, progress
+from dlzoo.data.storage.decode import decode_images, find_unreadable, open_image, progress
 from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas, upright_size
 
 #: A bad image or annotation raises an error, or the image is left out.
@@ -132,7 +132,7 @@ def _check_all(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[
 def _drop_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
     """Remove samples that cannot be decoded, and return an error message for each."""
     paths = [sample.path for part in samples.values() for sample in part]
-    bad = {paths[index]: problem for index, problem in unreadable(root, paths, cache, key).items()}
+    bad = {paths[index]: problem for index, problem in find_unreadable(root, paths, cache, key).items()}
     for part in samples.values():
         part[:] = [sample for sample in part if sample.path not in bad]
     return list(bad.values())
@@ -152,7 +152,7 @@ def _size(annotation: Annotation) -> tuple[tuple[int, int], bool]:
     """Return the image's width and height, and whether these are the stored ones, before rotation by EXIF."""
     if not annotation.path.is_file():
         raise UserError(f"{annotation.where()}: image not found: {str(annotation.path)!r}")
-    with opened(annotation.path) as image:
+    with open_image(annotation.path) as image:
         stored, turned = image.size, upright_size(image)
     if annotation.size in (None, turned):
         return turned, False

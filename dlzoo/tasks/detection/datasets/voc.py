@@ -15,6 +15,7 @@ from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
+from dlzoo.data.storage.decode import file_lock
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.tasks.detection.datasets.voc_xml import Node, read_xml
@@ -130,7 +131,7 @@ def _download(name: str, folder: Path, splits: _Lists) -> None:
     """Download what is missing. Ranks and runs of a sweep start together: one downloads while the others wait."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone(folder / ".lock"):
+        with file_lock(folder / ".lock"):
             for year, part in (one for lists in splits.values() for one in lists):
                 devkit = _devkit(folder, {year})
                 if devkit is None or not _is_complete(devkit / f"VOC{year}", part):

@@ -13,7 +13,7 @@ import yaml
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
-from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.datasets.image_folder import ImageSize, list_images
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
@@ -80,7 +80,7 @@ def _parts(folder: Path) -> dict[str, _Part]:
 def _part(images: Path, labels: Path) -> _Part:
     texts: dict[Path, Path] = {}
     image_of: dict[Path, Path] = {}
-    for path in pictures_below(str(images)):
+    for path in list_images(str(images)):
         text = (labels / path.relative_to(images)).with_suffix(".txt")
         if text in image_of:
             raise UserError(
