@@ -21,7 +21,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.runs.reuse import elders
 from dlzoo.sweep.experiment import head, named
 from dlzoo.sweep.plan import SweepPlan, plan
-from dlzoo.sweep.request import Asked, of_comparison
+from dlzoo.sweep.request import SweepRequest, of_comparison
 
 EVERY = configs.options("experiment")
 COMPARING = [name for name in EVERY if named([f"experiment={name}"])]
@@ -190,20 +190,20 @@ def test_a_sweep_of_an_experiment_is_the_comparison() -> None:
     asked = of_sweep(["experiment=bn_vs_gn", "scale=tiny"])
     assert [run.path for run in plan(asked).runs] == [run.path for run in planned(*asked.typed[3:]).runs]
     assert asked.typed[:3] == ["python", "train.py", "-m"]
-    assert of_sweep(["norm=bn,gn"]) == Asked(["norm=bn,gn"], ["python", "train.py", "-m", "norm=bn,gn"])
+    assert of_sweep(["norm=bn,gn"]) == SweepRequest(["norm=bn,gn"], ["python", "train.py", "-m", "norm=bn,gn"])
 
 
 WRONG = {
     "experiment=bn_vs_gn scale=tony": "no scale=tony; did you mean 'tiny'",
-    "norm=bn,gn scale=tiny": "for an experiment that compares",
-    "experiment=resnet20_cifar10 scale=tiny": "for an experiment that compares",
+    "norm=bn,gn scale=tiny": "needs an experiment that is a comparison",
+    "experiment=resnet20_cifar10 scale=tiny": "needs an experiment that is a comparison",
     "experiment=bn_vs_gm": "unknown experiment 'bn_vs_gm'; did you mean 'bn_vs_gn'",
     "experiment=bn_vs_gn seeds=0": "seeds must be an integer >= 1, not 0",
     "experiment=bn_vs_gn seeds=2.5": "seeds must be an integer >= 1",
-    "experiment=bn_vs_gn seeds=2 seeds=3": "seeds is said twice",
+    "experiment=bn_vs_gn seeds=2 seeds=3": "seeds is set twice",
     "experiment=bn_vs_gn margin=-1": "margin must be a number >= 0",
     "experiment=bn_vs_gn norm=bm": "unknown norm 'bm'",
-    "norm=bn,gn base=tiny": "'tiny' is no setting",
+    "norm=bn,gn base=tiny": "'tiny' is not a setting",
 }
 
 
