@@ -54,9 +54,9 @@ def test_ranges_and_choices_are_read() -> None:
     [
         ("model=mlp", "nothing to search"),
         ("optimizer.lr=log(0,1)", "is not a valid logarithmic range"),
-        ("optimizer.lr=log(1,0.1)", "is not a valid range"),
+        ("optimizer.lr=log(1,0.1)", "is not a valid logarithmic range"),
         ("optimizer.lr=log(a,1)", "is not a number"),
-        ("optimizer.lr=log(1,inf)", "is not a valid range"),
+        ("optimizer.lr=log(1,inf)", "is not a valid logarithmic range"),
         ("optimizer.lr=loguniform(0.1,1)", "unknown 'loguniform'; available: log, uniform"),
         ("optimizer.lr=log(0.1,1) seed=range(3)", "would select the luckiest"),
         ("optimizer.lr=log(0.1,1) sweep.dir=a,b", "it applies to all runs and has one value"),
