@@ -41,4 +41,4 @@ def run(arguments: Namespace) -> None:
         return
     metrics_table(Console(), metrics)
     if (drawn := folder(path, conditions)).is_dir():
-        print(f"pictures and boxes  {drawn}")
+        print(f"images and boxes  {drawn}")

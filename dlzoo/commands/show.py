@@ -50,24 +50,24 @@ def run(arguments: Namespace) -> None:
 def _model(found: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
     from rich.console import Console
 
-    from dlzoo.show import entry, model
+    from dlzoo.show import entry, model, model_table
 
     profile = model.profile(found["name"], settings)
     if as_json:
         print(json.dumps({**found, **profile}, indent=1))
     else:
         print(entry.text({**found, "asked": settings}) + "\n")
-        model.show(profile, Console())
+        model_table.show(profile, Console())
 
 
 def _plotted(found: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
-    from dlzoo.show import entry, picture
+    from dlzoo.show import entry, plot
 
-    path = str(picture.draw(found["choice"], found["name"], settings))
+    path = str(plot.draw(found["choice"], found["name"], settings))
     if as_json:
         print(json.dumps({**found, "picture": path}, indent=1))
     else:
-        print(entry.text({**found, "asked": settings}) + f"\n\npicture  {path}")
+        print(entry.text({**found, "asked": settings}) + f"\n\nplot     {path}")
 
 
 def _choices() -> str:

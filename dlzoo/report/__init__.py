@@ -1,1 +1,1 @@
-"""Runs of a comparison as a report: one page, a table for a paper, pictures, and the numbers."""
+"""Report on the runs of a comparison: a page, LaTeX tables, plots, and the numbers as JSON."""

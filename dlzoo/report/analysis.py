@@ -1,4 +1,4 @@
-"""From the runs of a folder to what a report says of them."""
+"""Analyse the runs of a folder for a report."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dlzoo.comparison.power import seeds_needed
 from dlzoo.comparison.statistics import Interval, adjusted, effect, mean_interval, verdict
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.report import collect, words
+from dlzoo.report import collect, findings, power, words
 from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric
-from dlzoo.report.excluded import left_out, whole
+from dlzoo.report.excluded import excluded_runs, validated
 from dlzoo.report.repeat import commands, environment
 from dlzoo.runs import sweep_file, table
 from dlzoo.runs.differences import flat, format_value
@@ -28,11 +28,11 @@ from dlzoo.runs.run_dir import now
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.runs.table import Row
 
-#: Of shares of samples (accuracy, F1, average precision) a point more or less is taken for none, unless one says else.
-_POINT, _SHARES = 0.01, ("accuracy", "f1", "map", "ap")
+#: Default margin, one percentage point, and the metrics that have it, which are fractions.
+_DEFAULT_MARGIN, _FRACTIONS = 0.01, ("accuracy", "f1", "map", "ap")
 
-#: Settings that a reader looks for, whether or not they are defaults.
-_RECIPE = ("optimizer.lr", "data.batch_size", "trainer.max_epochs", "trainer.select")
+#: Settings that a report lists even where they have their default values.
+_MAIN_SETTINGS = ("optimizer.lr", "data.batch_size", "trainer.max_epochs", "trainer.select")
 
 Runs = dict[Arm, dict[int, Row]]
 
@@ -44,57 +44,57 @@ def analyse(
     metric: str | None = None,
     margin: float | None = None,
 ) -> Content:
-    """Everything that a report of a folder says; what is not asked for is as its sweep said, or found out.
+    """Analyse the runs of a folder. Options that are None are taken from its sweep file, or detected.
 
     Raises:
         UserError: if there is nothing to report on, or for a baseline or a metric that the runs do not have.
     """
-    asked, options = sweep_file.read(folder), {"baseline": baseline, "metric": metric, "margin": margin}
-    rows = [whole(row) for row in table.rows(table.find(folder))]
+    planned, options = sweep_file.read(folder), {"baseline": baseline, "metric": metric, "margin": margin}
+    rows = [validated(row) for row in table.rows(table.find(folder))]
     readable = [row for row in rows if row.state != "damaged"]
     if not any(row.state == "finished" for row in readable):
         raise UserError(f"{folder}: no run is finished ({table.counts(rows)})")
-    measured = _metric(readable, metric or asked.metric)
+    compared = _metric(readable, metric or planned.metric)
     if margin is None:
-        margin = asked.margin
-    if margin is None and measured.key.partition("/")[2].startswith(_SHARES):
-        margin = _POINT
-    made, readable = _arranged(readable, measured.key, baseline, asked)
-    records = [row.record for row in readable]
-    configs = [record["config"] for record in records]
-    runs = _finished(made, readable, measured.key)
-    cells = {arm: _cell(made, arm, of_arm, measured.key) for arm, of_arm in runs.items()}
-    comparisons, states = _comparisons(made, runs, cells, measured, margin), _states(made, rows)
+        margin = planned.margin
+    if margin is None and compared.key.partition("/")[2].startswith(_FRACTIONS):
+        margin = _DEFAULT_MARGIN
+    made, readable = _design_of_runs(readable, compared.key, baseline, planned)
+    configs = [row.record["config"] for row in readable]
+    runs = _finished(made, readable, compared.key)
+    included = [row for of_arm in runs.values() for row in of_arm.values()]
+    cells = {arm: _cell(made, arm, of_arm, compared.key) for arm, of_arm in runs.items()}
+    comparisons, states = _comparisons(made, runs, cells, compared, margin), _states(made, rows)
     content = Content(
         title=folder.resolve().name,
         folder=str(folder),
-        question=asked.question,
-        expected=asked.expected,
+        question=planned.question,
+        expected=planned.expected,
         answer=[],
-        metric=measured,
-        class_metric=collect.class_metric(row for of_arm in runs.values() for row in of_arm.values()),
+        metric=compared,
+        class_metric=collect.class_metric(included),
         factors=[_factor(made, factor) for factor in made.factors],
         seeds=sorted({seed for of_arm in runs.values() for seed in of_arm}),
         cells=list(cells.values()),
         comparisons=comparisons,
-        power=words.power(comparisons),
+        power=power.power(comparisons),
         margin=margin,
         findings=[
-            *_of_progress(states),
-            *words.too_few(comparisons),
-            *_of_plan(asked, measured, margin),
-            *_of_metric(measured, made, [row.record for of_arm in runs.values() for row in of_arm.values()]),
-            *fairness.findings(configs, made, records),
+            *findings.of_progress(states),
+            *power.too_few(comparisons),
+            *findings.of_plan(planned, compared, margin),
+            *findings.of_metric(compared, made, [row.record for row in included]),
+            *fairness.findings(configs, made, [row.record for row in readable]),
             *fairness.noise_findings([(words.compared(each), each.effect, each.verdict) for each in comparisons]),
         ],
         others=collect.other_metrics(
-            {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}, measured.key
+            {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}, compared.key
         ),
-        unfinished=left_out(folder, made, rows, readable, runs),
+        unfinished=excluded_runs(folder, made, rows, readable, runs),
         states=states,
-        settings={key: format_value(value) for key, value in (made.constants | _recipe(configs, made)).items()},
-        environment=environment([row.record for of_arm in runs.values() for row in of_arm.values()]),
-        commands=commands(folder, asked.lines, made, configs, options),
+        settings={key: format_value(value) for key, value in (made.constants | _main_settings(configs, made)).items()},
+        environment=environment([row.record for row in included]),
+        commands=commands(folder, planned.lines, made, configs, options),
         written=now(),
         joint={
             key: {made.label(arm): format_value(value) for arm, value in of.items()} for key, of in made.joint.items()
@@ -103,110 +103,74 @@ def analyse(
     return replace(content, answer=words.answer(content))
 
 
-def _arranged(rows: Sequence[Row], metric: str, baseline: str | None, asked: SweepFile) -> tuple[Design, Sequence[Row]]:
-    """The design, and the runs that it is of: all, or all but the failed ones where those leave nothing to compare.
+def _design_of_runs(
+    rows: Sequence[Row], metric: str, baseline: str | None, planned: SweepFile
+) -> tuple[Design, Sequence[Row]]:
+    """Return the design and its runs: all runs, or all but the failed ones where these leave nothing to compare.
 
-    What is still to come belongs to a comparison; a stray run that failed must not decide what varies.
+    Runs that are still to come belong to the comparison; a stray failed run must not decide what varies.
     """
-    made = _design([row.record["config"] for row in rows], baseline, asked)
+    made = _design([row.record["config"] for row in rows], baseline, planned)
     there = _finished(made, rows, metric)
     if any(pair.arm in there and pair.baseline in there for pair in made.pairs()):
         return made, rows
     others = [row for row in rows if row.state != "failed"]
-    with suppress(UserError):  # of a baseline that only failed runs have
-        alone = _design([row.record["config"] for row in others], baseline, asked)
-        if alone.pairs():
-            return alone, others
+    with suppress(UserError):  # only failed runs have the baseline
+        reduced = _design([row.record["config"] for row in others], baseline, planned)
+        if reduced.pairs():
+            return reduced, others
     return made, rows
 
 
-def _design(configs: Sequence[Mapping[str, Any]], baseline: str | None, asked: SweepFile) -> Design:
-    if baseline is None and asked.baseline:
-        with suppress(UserError):  # of a sweep whose other arms are not here
-            return design(configs, asked.baseline, asked.order)
-    return design(configs, (baseline or "").split(), asked.order)
+def _design(configs: Sequence[Mapping[str, Any]], baseline: str | None, planned: SweepFile) -> Design:
+    if baseline is None and planned.baseline:
+        with suppress(UserError):  # the sweep's other arms are not in this folder
+            return design(configs, planned.baseline, planned.order)
+    return design(configs, (baseline or "").split(), planned.order)
 
 
-def _metric(rows: Sequence[Row], asked: str | None) -> Metric:
-    """What is compared: what was asked for, or the test result of what most runs watched.
+def _metric(rows: Sequence[Row], name: str | None) -> Metric:
+    """Return the metric called `name`; for None, the test value of the metric that most runs monitored.
 
     Raises:
         UserError: for a metric that no run has.
     """
     finished = [row.record for row in rows if row.state == "finished"]
     known = dict.fromkeys(key for record in finished for key in record.get("metrics") or {})
-    key = asked or f"test/{Counter(record.get('monitor') for record in finished).most_common(1)[0][0]}"
+    key = name or f"test/{Counter(record.get('monitor') for record in finished).most_common(1)[0][0]}"
     if f"test/{key}" in known:
         key = f"test/{key}"
     if key not in known:
         raise UserError(f"no finished run has measured {key} (--metric); {did_you_mean(key, known)}")
     split, _, name = key.partition("/")
-    measured = index.metrics().get(name)
-    return Metric(key, f"{split} {name.replace('_', ' ')}", measured is None or measured.higher_is_better)
+    known_metric = index.metrics().get(name)
+    return Metric(key, f"{split} {name.replace('_', ' ')}", known_metric is None or known_metric.higher_is_better)
 
 
-def _recipe(configs: Sequence[Mapping[str, Any]], made: Design) -> dict[str, Any]:
-    """What one asks first of two trainings, where it is the same in all, a default or not."""
+def _main_settings(configs: Sequence[Mapping[str, Any]], made: Design) -> dict[str, Any]:
+    """Return the main settings of a training where they are the same in all runs, even if they are defaults."""
     varying = {key for factor in made.factors for key in (factor.key, *factor.follows)} | made.joint.keys()
     settings = [flat(config) for config in configs]
     return {
         key: settings[0].get(key)
-        for key in _RECIPE
+        for key in _MAIN_SETTINGS
         if key not in varying and all(each.get(key) == settings[0].get(key) for each in settings)
     }
 
 
 def _states(made: Design, rows: Sequence[Row]) -> dict[str, int]:
-    """How many runs are how far; what is damaged may be what is missing."""
+    """Count the runs by state. A damaged run may be one of those that seem to be missing."""
     found = Counter(row.word for row in rows)
     missing = len(made.missing) - found["damaged"]
     return dict(found) | ({"missing": missing} if missing > 0 else {})
 
 
-def _of_progress(states: Mapping[str, int]) -> list[fairness.Finding]:
-    """Runs that are to come, or gone, without a word from the numbers."""
-    rest = {state: count for state, count in states.items() if state not in ("finished", "failed")}
-    if not rest:
-        return []
-    which = ", ".join(f"{count} {state}" for state, count in rest.items())
-    text = (
-        f"{sum(rest.values())} of {sum(states.values())} runs are not in these numbers ({which}): they are provisional"
-    )
-    return [fairness.Finding("unfinished", text)]
-
-
-def _of_plan(asked: SweepFile, metric: Metric, margin: float | None) -> list[fairness.Finding]:
-    """What was said before the runs, and is another thing now."""
-    other = []
-    if asked.margin is not None and asked.margin != margin:
-        other.append(f"margin {asked.margin:g}, not {margin:g}")
-    if asked.metric is not None and metric.key not in (asked.metric, f"test/{asked.metric}"):
-        other.append(f"{asked.metric}, not {metric.key}")
-    return [fairness.Finding("plan", f"the comparison was planned with {' and '.join(other)}")] if other else []
-
-
-def _of_metric(metric: Metric, made: Design, records: Sequence[Mapping[str, Any]]) -> list[fairness.Finding]:
-    """Whether the numbers are of one kind, and of samples that chose nothing."""
-    found, tasks = [], Counter(str(record["task"]) for record in records if record.get("task"))
-    if len(tasks) > 1:
-        runs = ", ".join(f"{task}: {count} runs" for task, count in tasks.items())
-        text = f"the runs are of different tasks ({runs}), and their {metric.name} are different things"
-        found.append(fairness.Finding("data", text))
-    if metric.key.endswith("/loss") and any(factor.key.partition(".")[0] == "loss" for factor in made.factors):
-        text = f"{metric.name} is measured by each run's own loss, which is what varies; compare another metric"
-        found.append(fairness.Finding("data", text))
-    if metric.key.startswith("test/"):
-        return found
-    text = f"{metric.name} is not of the test split: the weights of each run were chosen by it, or trained on it"
-    return [*found, fairness.Finding("selection", text)]
-
-
 def _finished(made: Design, rows: Sequence[Row], metric: str) -> Runs:
-    """arm -> seed -> the run that counts: of several with the same settings the one that ended last."""
+    """Return arm -> seed -> run. Of several runs with the same settings the one that ended last counts."""
     found: Runs = {}
     for arm, seeds in made.arms.items():
         for seed, indices in seeds.items():
-            there = [rows[index] for index in indices if collect.value(rows[index], metric) is not None]
+            there = [rows[index] for index in indices if collect.metric_of(rows[index], metric) is not None]
             if there:
                 latest = max(there, key=lambda row: row.record.get("finished") or "")
                 found.setdefault(arm, {})[seed] = latest
@@ -226,7 +190,7 @@ def _comparisons(
     pairs = [pair for pair in made.pairs() if pair.arm in cells and pair.baseline in cells]
     effects = adjusted([effect(cells[pair.arm].values, cells[pair.baseline].values) for pair in pairs])
     verdicts = [verdict(found, margin, metric.higher_is_better) for found in effects]
-    alpha = 0.05 / max(1, len(pairs))  # of one that is alone among them
+    alpha = 0.05 / max(1, len(pairs))  # that Benjamini and Hochberg's procedure demands of a single finding
     return [
         Comparison(
             factor=pair.factor.key,
@@ -245,7 +209,7 @@ def _comparisons(
 
 
 def _class_differences(runs: Runs, pair: Pair) -> list[ClassDifference]:
-    """By class, over the seeds that both arms have."""
+    """Return the difference of each class, over the seeds that both arms have."""
     seeds = sorted(runs[pair.arm].keys() & runs[pair.baseline].keys())
     ours = collect.by_class([runs[pair.arm][seed] for seed in seeds])
     theirs = collect.by_class([runs[pair.baseline][seed] for seed in seeds])

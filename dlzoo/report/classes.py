@@ -1,4 +1,4 @@
-"""Which classes gain and which lose."""
+"""Plot the differences of the classes from the baseline."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from matplotlib.figure import Figure
 
 from dlzoo.report.content import ClassDifference, Comparison, Content
 from dlzoo.report.effects_plot import Row, colours, forest, title
-from dlzoo.report.layout import evenly, seeds_said
-from dlzoo.report.numbers import fixed, plain, short
-from dlzoo.report.picture import WIDTH, Picture, omitted, window
+from dlzoo.report.layout import count_of_seeds, evenly_spaced
+from dlzoo.report.numbers import format_fixed, one_line, shortened
+from dlzoo.report.plot import WIDTH, Plot, omitted, window
 
 _MOST_CLASSES = 30
 
 
-def classes(content: Content) -> Picture | None:
-    """How differently the classes are recognised, a panel a comparison; None where there are no classes."""
+def classes(content: Content) -> Plot | None:
+    """Plot the difference of each class, with one panel per comparison; None if there are no classes."""
     compared = [each for each in content.comparisons if any(math.isfinite(one.difference) for one in each.per_class)]
     if not compared:
         return None
     all_names = {one.name for each in compared for one in each.per_class}
-    shown = evenly(compared, 6 if len(all_names) <= 12 else 3)
+    shown = evenly_spaced(compared, 6 if len(all_names) <= 12 else 3)
     found = [{one.name: one for one in each.per_class if math.isfinite(one.difference)} for each in shown]
     means, names = _most_different(found)
     figure, cut = _panels(content, shown, found, names)
     caption = " ".join([
-        f"{content.class_metric.capitalize()} of each class, the arm minus its baseline,",
-        f"with 95 % intervals over {seeds_said(content)}.",
+        f"{content.class_metric.capitalize()} of each class, arm minus baseline,",
+        f"with 95 % intervals over {count_of_seeds(content)}.",
         *omitted(len(shown), len(compared), "comparisons"),
         *omitted(len(names), len(means), "classes", "those with the largest differences"),
-        *(["Intervals that leave the picture are cut."] if cut else []),
+        *(["Intervals that exceed the axes are cut off."] if cut else []),
     ])  # fmt: skip
     panels = "1 comparison" if len(shown) == 1 else f"{len(shown)} comparisons"
     alt = (
         f"Differences of {content.class_metric} of {len(names)} classes in {panels}. On average "
-        f"{plain(names[0])} gains most, {fixed(means[names[0]], 3, signed=True)}; "
-        f"{plain(names[-1])} least, {fixed(means[names[-1]], 3, signed=True)}."
+        f"{one_line(names[0])} gains most, {format_fixed(means[names[0]], 3, signed=True)}; "
+        f"{one_line(names[-1])} least, {format_fixed(means[names[-1]], 3, signed=True)}."
     )
-    return Picture("classes", figure, caption, alt)
+    return Plot("classes", figure, caption, alt)
 
 
 def _panels(
     content: Content, shown: Sequence[Comparison], found: Sequence[Mapping[str, ClassDifference]], names: Sequence[str]
 ) -> tuple[Figure, bool]:
-    """A panel a comparison. Returns: the figure, and whether an interval is cut."""
+    """Draw one panel per comparison; return the figure, and whether an interval is cut off."""
     titles = [title(content, comparison).split(": ", 1) for comparison in shown]
     columns = min(3 if max(map(len, chain(*titles))) <= 15 else 2, len(shown))
     lines = -(-len(shown) // columns)
@@ -58,12 +58,12 @@ def _panels(
         place = places.get(comparison.label, 0)
         rows = [Row(name, one.difference, one.interval, place) for name, one in zip(names, differences, strict=True)]
         forest(axes, rows, most=16)
-        axes.set_title("\n".join(short(line, 48 // columns) for line in above), fontsize=10.5)
+        axes.set_title("\n".join(shortened(line, 48 // columns) for line in above), fontsize=10.5)
         axes.locator_params(axis="x", nbins=8 // columns)
         axes.tick_params(axis="x", labelsize=9.5 if columns == 3 else 11.5)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    for axes in panels[: len(shown)][-columns:]:  # those that nothing stands below
+    for axes in panels[: len(shown)][-columns:]:  # the lowest panel of each column
         axes.tick_params(labelbottom=True)
     figure.supxlabel(f"difference of {content.class_metric} from the baseline", fontsize=11.5)
     drawn = [one for of in found for name, one in of.items() if name in names]
@@ -72,7 +72,7 @@ def _panels(
 
 
 def _most_different(found: Sequence[Mapping[str, ClassDifference]]) -> tuple[dict[str, float], list[str]]:
-    """The mean difference of each class, and those that differ most, from the greatest gain to the greatest loss."""
+    """Return the mean difference of each class, and the classes that differ most, from largest gain to largest loss."""
     by_name: dict[str, list[float]] = {}
     for of in found:
         for name, one in of.items():

@@ -1,4 +1,4 @@
-"""From run directories to numbers: what the finished runs measured, and how their curves went."""
+"""Collect the results and learning curves of finished runs."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import numpy as np
 
 from dlzoo.comparison.statistics import Interval, bands, bca, mean_interval
 from dlzoo.report.content import Cell, Curve, Levels
-from dlzoo.report.layout import evenly
+from dlzoo.report.layout import evenly_spaced
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
 
-#: What run.json may have of each class, in words; the first that is there is shown.
+#: Per-class results in run.json -> their names in a report; the first one that a run has is shown.
 _OF_CLASSES = {"recall": "recall", "ap50_voc10": "average precision"}
 
-#: Points of a curve; more cannot be told apart.
+#: Points of a curve; more could not be distinguished.
 _POINTS = 200
 
 
-def value(row: Row, key: str) -> float | None:
-    """A metric of a finished run; None where there is none, or it is no number."""
+def metric_of(row: Row, key: str) -> float | None:
+    """Return a metric of a finished run; None if it is missing or not a finite number."""
     found = row.record.get("metrics") or {}
     return _number(found.get(key)) if row.state == "finished" else None
 
 
 def _number(value: Any) -> float | None:
-    """A finite number as such, and nothing else; true is none."""
+    """Return a finite int or float as a float, and None for anything else, booleans included."""
     if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
         return None
     return float(value)
 
 
 def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row], metric: str) -> Cell:
-    """An arm: seed -> its finished run, each of which has the metric."""
-    values = {seed: number for seed, row in sorted(runs.items()) if (number := value(row, metric)) is not None}
+    """Summarise the finished runs of an arm (seed -> run), each of which has the metric."""
+    values = {seed: number for seed, row in sorted(runs.items()) if (number := metric_of(row, metric)) is not None}
     rows = list(runs.values())
     logged = [f"val/{metric.partition('/')[2]}", f"val/{rows[0].record.get('monitor')}", "train/loss"]
     return Cell(
@@ -63,7 +63,7 @@ def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row],
 
 
 def by_class(rows: Sequence[Row]) -> dict[str, list[float]]:
-    """class -> its number in each of the runs; nothing unless all of them have the same classes and measured each."""
+    """Return class -> its result in each run; empty unless all runs have the same classes and measured each of them."""
     tables = [_classes(row.record) for row in rows]
     if not tables or any(table.keys() != tables[0].keys() for table in tables):
         return {}
@@ -71,7 +71,7 @@ def by_class(rows: Sequence[Row]) -> dict[str, list[float]]:
 
 
 def class_metric(rows: Iterable[Row]) -> str:
-    """What was measured of each class, in words."""
+    """Return the name of the per-class metric."""
     measured = {key for row in rows for key in row.record.get("by_class") or {}}
     return next((words for key, words in _OF_CLASSES.items() if key in measured), "recall")
 
@@ -88,7 +88,7 @@ def _classes(record: Mapping[str, Any]) -> dict[str, float]:
 def other_metrics(
     cells: Mapping[str, Sequence[Row]], metric: str
 ) -> dict[str, dict[str, tuple[float, Interval | None]]]:
-    """The other metrics of training and test, and weights that are exactly 0.
+    """Return the other training and test metrics, and the number of weights that are exactly 0.
 
     Returns:
         key -> label of a cell -> (mean over its runs, 95 % interval).
@@ -97,7 +97,8 @@ def other_metrics(
     found = {}
     for key in sorted((key for key in keys if key != metric and not key.startswith("val/")), reverse=True):
         numbers = {
-            label: [number for row in rows if (number := value(row, key)) is not None] for label, rows in cells.items()
+            label: [number for row in rows if (number := metric_of(row, key)) is not None]
+            for label, rows in cells.items()
         }
         found[key] = {label: (mean(each), mean_interval(each)) for label, each in numbers.items() if each}
     zeros = {label: _numbers(rows, "zero_weights") for label, rows in cells.items()}
@@ -107,25 +108,25 @@ def other_metrics(
 
 
 def curves(runs: Sequence[Path], keys: Sequence[str]) -> dict[str, Curve]:
-    """The mean of logged numbers over runs, by epoch, with their 95 % intervals."""
+    """Return the means of logged numbers over runs, by epoch, with their 95 % intervals."""
     logs = [_logged(path, keys) for path in runs]
     found = {}
     for key in keys:
         tables = [log[key] for log in logs if log[key]]
         if not tables:
             continue
-        epochs = evenly(sorted(set().union(*tables)), _POINTS)
+        epochs = evenly_spaced(sorted(set().union(*tables)), _POINTS)
         values = np.array([[table.get(epoch, math.nan) for epoch in epochs] for table in tables])
         known = np.logical_not(np.isnan(values).all(axis=0))
         middle, low, high = (line[known].tolist() for line in bands(values))
-        several = not all(map(math.isnan, low))
+        has_bands = not all(map(math.isnan, low))
         kept = [epoch for epoch, there in zip(epochs, known.tolist(), strict=True) if there]
-        found[key] = Curve(kept, middle, low if several else [], high if several else [])
+        found[key] = Curve(kept, middle, low if has_bands else [], high if has_bands else [])
     return found
 
 
 def _logged(run: Path, keys: Sequence[str]) -> dict[str, dict[float, float]]:
-    """key -> epoch -> what was logged last then."""
+    """Return key -> epoch -> the last number that was logged at that epoch."""
     found: dict[str, dict[float, float]] = {key: {} for key in keys}
     try:
         records = read_metrics(RunDir(run).metrics_file)
@@ -150,6 +151,6 @@ def _mean(rows: Sequence[Row], key: str) -> float | None:
 
 
 def _same(rows: Sequence[Row], key: str) -> int | None:
-    """A number that all runs of a cell have in common."""
+    """Return a number if all runs of a cell have the same, else None."""
     numbers = set(_numbers(rows, key))
     return int(numbers.pop()) if len(numbers) == 1 else None

@@ -1,4 +1,4 @@
-"""What a report says, before it is a page, a table or a picture. All text is plain: who writes a format escapes it."""
+"""Define the content of a report, independent of its format. All text is plain: each writer escapes it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect, Interval
 
-#: An arm as one reads it: ("norm=gn", "data.batch_size=4").
+#: The settings of an arm: ("norm=gn", "data.batch_size=4").
 Levels = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is compared: its key in run.json ("test/accuracy"), in words ("test accuracy"), and which way is better."""
+    """The compared metric: its key in run.json ("test/accuracy"), its name ("test accuracy") and its direction."""
 
     key: str
     name: str
@@ -28,11 +28,11 @@ class Cell:
         levels: a value of each factor, in the order of `Content.factors`.
         values: seed -> the metric.
         mean: over seeds; `interval` is the 95 % t interval (None with one seed), `deviation` the standard deviation.
-        params, macs: of the network, a sample; None where they were not counted.
+        params, macs: of the network, for one sample; None where they were not counted.
         images_per_second, seconds, memory: means over seeds; memory is the peak in bytes.
-        curves: log key ("val/accuracy", "train/loss") -> how it went.
+        curves: log key ("val/accuracy", "train/loss") -> its learning curve.
         per_class: class -> mean of Content.class_metric over seeds; empty where there are no classes.
-        bca: the BCa bootstrap interval of the mean, from 20 seeds on (with fewer it is too narrow): a check beside t.
+        bca: the BCa bootstrap interval of the mean, from 20 seeds on (it is too narrow with fewer), as a check.
     """
 
     levels: Levels
@@ -64,7 +64,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class ClassDifference:
-    """How much better a class is recognised than by the baseline, over paired seeds."""
+    """The difference of a class from the baseline, over paired seeds."""
 
     name: str
     difference: float
@@ -73,16 +73,16 @@ class ClassDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against its baseline, all else equal.
+    """The comparison of an arm with its baseline, other settings being equal.
 
     Args:
         factor: the factor that is compared ("norm"); `level` and `against` are its values ("gn", "bn").
         context: the values of the other factors ("data.batch_size=4"); empty if there is none.
         label, baseline: the labels of the two cells.
-        effect: the difference of the metric, level minus against, with everything that is known of it.
+        effect: the difference of the metric, level minus against, with its interval and test.
         verdict: better | worse | equivalent | undecided, of `level`, with the metric's direction taken into account.
-        seeds_needed: how many seeds the observed difference needs to be found; None if it cannot be said.
-        per_class: by class; empty where there are no classes.
+        seeds_needed: the number of seeds needed to detect the observed difference; None if it is unknown.
+        per_class: the difference of each class; empty where there are no classes.
     """
 
     factor: str
@@ -99,11 +99,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Factor:
-    """A setting that varies: its key, its values in order, whether they are numbers, and what goes along with it.
+    """A setting that varies: its key, its values in order, whether they are numbers, and the settings that follow it.
 
     Args:
-        compared: whether its levels are held against a baseline; the others are the contexts.
-        baseline: the level that the others are held against; None if it is not compared.
+        compared: whether its levels are compared with a baseline; the other factors are the contexts.
+        baseline: the level that the others are compared with; None if the factor is not compared.
         follows: settings that change with it and with nothing else: {"model.width": {"resnet20": "16", ...}}.
     """
 
@@ -117,7 +117,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that the numbers do without: where it lies, its state (failed, running, damaged, missing ...), and why."""
+    """A run that is excluded from the numbers: label, state (failed, running, damaged, missing ...) and reason."""
 
     label: str
     state: str
@@ -126,21 +126,21 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Content:
-    """A whole report.
+    """The content of a report.
 
     Args:
-        title: the folder's name; `question` and `expected` are the experiment's, if it was one.
-        answer: the question answered in plain words, with the uncertainty; one sentence an item.
-        power: what this number of seeds can and cannot show; one sentence an item.
-        margin: differences within it count as none; a point for shares such as accuracies, None for other metrics,
-            unless somebody gave one.
+        title: the folder's name; `question` and `expected` are those of the experiment, if there is one.
+        answer: the result in words, with its uncertainty; one sentence an item.
+        power: the statistical power of this number of seeds; one sentence an item.
+        margin: differences up to this are treated as equal; by default 0.01 for fractions such as accuracies, and None
+            for other metrics.
         others: other metrics of the cells: key -> cell label -> (mean, interval).
-        settings: what all runs have in common and is not a default, as typed: {"model": "resnet20", ...}.
-        environment: what ran it: {"torch": {"2.15.0": 80}, "device": {"CPU, 1 thread": 80}, ...}, runs by value.
+        settings: settings that all runs share and that are not defaults, as typed: {"model": "resnet20", ...}.
+        environment: the number of runs by version and hardware: {"torch": {"2.15.0": 80}, ...}.
         commands: shell lines that repeat the comparison and this report.
-        written: when, "2026-11-22T03:02:32+00:00".
-        joint: settings that several factors decide together: key -> label of a cell -> value.
-        class_metric: what was measured of each class, in words.
+        written: the time, "2026-11-22T03:02:32+00:00".
+        joint: settings that depend on several factors together: key -> label of a cell -> value.
+        class_metric: the name of the per-class metric.
     """
 
     title: str

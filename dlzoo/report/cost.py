@@ -1,4 +1,4 @@
-"""Quality beside what it costs."""
+"""Plot the metric against cost."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dlzoo.report.content import Cell, Content
-from dlzoo.report.layout import arm_of, arms, contexts, seeds_said, values
-from dlzoo.report.numbers import begun, plain, short
-from dlzoo.report.picture import INK, WIDTH, Picture, legend, look
+from dlzoo.report.layout import arm_of, arms, contexts, count_of_seeds, values
+from dlzoo.report.numbers import capitalised, one_line, shortened
+from dlzoo.report.plot import INK, WIDTH, Plot, legend, look
 
 _MOST_NAMES = 24
 
 
 @dataclass(frozen=True)
 class _Cost:
-    """A cost, its units from small to large, whether more is better, and from which ratio on cells differ by it."""
+    """A cost, its units from small to large, its direction, and the smallest ratio that counts as different."""
 
     name: str
     of: Callable[[Cell], float | None]
@@ -34,7 +34,7 @@ class _Cost:
 _COUNTS = ((1, ""), (1e3, "thousands"), (1e6, "millions"), (1e9, "thousand millions"))
 _TIMES, _SIZES = ((1, "s"), (60, "min"), (3600, "h")), ((1e3, "kB"), (1e6, "MB"), (1e9, "GB"))
 
-#: One of each row is drawn, the first that differs: what the network needs by its nature, and what was measured.
+#: The first cost of each row that differs is plotted: a property of the network, and a measured quantity.
 _COSTS = (
     (
         _Cost("multiply-adds", lambda cell: cell.macs, _COUNTS, False, 1.01),
@@ -48,34 +48,32 @@ _COSTS = (
 )
 
 
-def cost(content: Content) -> Picture | None:
-    """The metric against one or two costs; None where the cells cost the same."""
+def cost(content: Content) -> Plot | None:
+    """Plot the metric against one or two costs; None if the cells cost the same."""
     cells = [cell for cell in content.cells if math.isfinite(cell.mean)]
-    drawn = [found for row in _COSTS if (found := next((each for each in row if _differs(each, cells)), None))]
-    if not drawn:
+    plotted = [found for row in _COSTS if (found := next((each for each in row if _differs(each, cells)), None))]
+    if not plotted:
         return None
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-    panels = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
+    panels = figure.subplots(1, len(plotted), squeeze=False, sharey=True)[0]
     handles: dict[str, Artist] = {}
     best: dict[str, list[Cell]] = {}
-    for axes, each in zip(panels, drawn, strict=True):
+    for axes, each in zip(panels, plotted, strict=True):
         known = [cell for cell in cells if _known(each, cell)]
         best[each.name] = _front(each, known, content.metric.higher_is_better)
         handles |= _panel(axes, content, each, known, best[each.name])
-    panels[0].set_ylabel(short(content.metric.name, 26))
+    panels[0].set_ylabel(shortened(content.metric.name, 26))
     if len(handles) > 1:
         legend(figure, list(handles.values()), list(handles))
-    where = (
-        f" Beside the points: {', '.join(plain(each.key) for each in contexts(content))}." if _named(content) else ""
-    )
-    upright = "; upright lines are 95 % intervals" if any(cell.interval for cell in cells) else ""
+    where = f" Labels: {', '.join(one_line(each.key) for each in contexts(content))}." if _has_labels(content) else ""
+    lines = "; vertical lines are 95 % intervals" if any(cell.interval for cell in cells) else ""
     caption = (
-        f"Quality beside cost, means over {seeds_said(content)}{upright}.{where} "
-        "The ringed cells on the dashed line are those that no other beats in both by its means (Pareto)."
+        f"{capitalised(content.metric.name)} against cost, means over {count_of_seeds(content)}{lines}.{where} "
+        "The circled cells on the dashed line are Pareto-optimal: no other cell is better at the same or lower cost."
     )
-    said = [f"by {name} {', '.join(plain(cell.label) for cell in front)}" for name, front in best.items()]
-    alt = f"{begun(content.metric.name)} beside cost. Cells that no other beats in both: {'; '.join(said)}."
-    return Picture("cost", figure, caption, alt)
+    fronts = [f"by {name} {', '.join(one_line(cell.label) for cell in front)}" for name, front in best.items()]
+    alt = f"{capitalised(content.metric.name)} against cost. Pareto-optimal cells: {'; '.join(fronts)}."
+    return Plot("cost", figure, caption, alt)
 
 
 def _known(cost: _Cost, cell: Cell) -> bool:
@@ -93,7 +91,7 @@ def _differs(cost: _Cost, cells: Sequence[Cell]) -> bool:
 
 
 def _front(cost: _Cost, cells: Sequence[Cell], higher_is_better: bool) -> list[Cell]:
-    """From the cheapest on, each cell that is better than all that are cheaper."""
+    """Return the Pareto front: from the cheapest on, each cell that is better than all cheaper ones."""
 
     def order(cell: Cell) -> tuple[float, float]:
         price = _amount(cost, cell) * (-1 if cost.more_is_better else 1)
@@ -106,14 +104,14 @@ def _front(cost: _Cost, cells: Sequence[Cell], higher_is_better: bool) -> list[C
     return front
 
 
-def _named(content: Content) -> bool:
+def _has_labels(content: Content) -> bool:
     return bool(contexts(content)) and len(content.cells) <= _MOST_NAMES
 
 
 def _panel(
     axes: Axes, content: Content, cost: _Cost, cells: Sequence[Cell], front: Sequence[Cell]
 ) -> dict[str, Artist]:
-    """Returns: a handle of each arm for the legend."""
+    """Draw one cost; return arm -> handle for the legend."""
     places, handles = arms(content), {}
     largest = max(_amount(cost, cell) for cell in cells)
     size, unit = next((each for each in reversed(cost.units) if each[0] <= largest / 2), cost.units[0])
@@ -123,10 +121,10 @@ def _panel(
         if cell.interval:
             axes.plot([x, x], [cell.interval.low, cell.interval.high], color=style["color"], lw=1.4, alpha=0.7)
         handles[arm] = axes.plot([x], [cell.mean], ls="", markersize=6.5, **style)[0]
-        if _named(content):
-            left = places.index(arm) % 2  # names of neighbours go to different sides
+        if _has_labels(content):
+            left = places.index(arm) % 2  # labels of neighbouring arms go to different sides
             axes.annotate(
-                short(values(content, cell, contexts(content)), 12), (x, cell.mean),
+                shortened(values(content, cell, contexts(content)), 12), (x, cell.mean),
                 xytext=(-5, -4) if left else (5, 4), textcoords="offset points", fontsize=10,
                 ha="right" if left else "left", va="top" if left else "bottom",
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the arms learned."""
+"""Plot learning curves."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dlzoo.report.content import Cell, Content, Curve
-from dlzoo.report.layout import arm_of, arms, context_of, evenly, seeds_said
-from dlzoo.report.numbers import plain, short
-from dlzoo.report.picture import WIDTH, Picture, legend, look, omitted
+from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, evenly_spaced
+from dlzoo.report.numbers import one_line, shortened
+from dlzoo.report.plot import WIDTH, Plot, legend, look, omitted
 
 _MOST_CONTEXTS, _MOST_ARMS = 6, 8
-#: A loss that spans more than this is drawn by its logarithm: one arm that diverges would flatten the rest.
+#: A loss with a larger ratio of maximum to minimum has a logarithmic axis: one diverging arm would flatten the rest.
 _WIDE = 30
 
 
-def curves(content: Content) -> Picture | None:
-    """Validation and training loss by epoch, a row of panels a context; None where nothing was logged."""
+def curves(content: Content) -> Plot | None:
+    """Plot the validation metric and the training loss by epoch, one row per context; None if none was logged."""
     keys = _keys(content)
     cells = [cell for cell in content.cells if any(_drawable(cell, key) for key in keys)]
     if not cells:
@@ -30,8 +30,8 @@ def curves(content: Content) -> Picture | None:
     for cell in cells:
         by_context.setdefault(context_of(content, cell), []).append(cell)
     places = arms(content)
-    drawn_arms = evenly(list(dict.fromkeys(arm_of(content, cell) for cell in cells)), _MOST_ARMS)
-    chosen = evenly(list(by_context), _MOST_CONTEXTS)
+    shown_arms = evenly_spaced(list(dict.fromkeys(arm_of(content, cell) for cell in cells)), _MOST_ARMS)
+    chosen = evenly_spaced(list(by_context), _MOST_CONTEXTS)
     height = 0.5 + (2.1 if len(chosen) == 1 else 1.55) * len(chosen)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = figure.subplots(len(chosen), len(keys), squeeze=False, sharex=True, sharey="col")
@@ -40,10 +40,10 @@ def curves(content: Content) -> Picture | None:
         for axes, key in zip(panels[row], keys, strict=True):
             for cell in by_context[context]:
                 arm = arm_of(content, cell)
-                if arm in drawn_arms and _drawable(cell, key):
+                if arm in shown_arms and _drawable(cell, key):
                     handles.setdefault(arm, _curve(axes, cell.curves[key], look(places.index(arm))["color"]))
-            axes.set_ylabel(short(_said(key), 22), fontsize=10.5)
-        panels[row, 0].set_title(short(context, 60), fontsize=10.5, loc="left")
+            axes.set_ylabel(shortened(_name_of(key), 22), fontsize=10.5)
+        panels[row, 0].set_title(shortened(context, 60), fontsize=10.5, loc="left")
     for column, key in enumerate(keys):
         _scale(panels[0, column], [cell.curves[key] for cell in cells if _drawable(cell, key)], key)
         panels[-1, column].set_xlabel("epoch")
@@ -51,17 +51,17 @@ def curves(content: Content) -> Picture | None:
     if len(handles) > 1:
         legend(figure, list(handles.values()), list(handles))
     caption = " ".join([
-        f"Learning curves: {' and '.join(map(_said, keys))} by epoch, means over {seeds_said(content)}",
+        f"Learning curves: {' and '.join(map(_name_of, keys))} by epoch, means over {count_of_seeds(content)}",
         "with 95 % bands." if any(cell.curves[key].low for cell in cells for key in keys if key in cell.curves)
-        else "without bands, which take two seeds.",
+        else "without bands, which need at least two seeds.",
         *omitted(len(chosen), len(by_context), "settings"),
-        *omitted(len(drawn_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
+        *omitted(len(shown_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
     ])  # fmt: skip
-    return Picture("curves", figure, caption, _alt(cells, keys))
+    return Plot("curves", figure, caption, _alt(cells, keys))
 
 
 def _keys(content: Content) -> list[str]:
-    """What is drawn of what was logged: the compared metric on the validation split, and the training loss."""
+    """Return the logged keys to plot: the compared metric on the validation split, and the training loss."""
     logged = list(dict.fromkeys(key for cell in content.cells for key in cell.curves if _drawable(cell, key)))
     monitor = f"val/{content.metric.key.split('/')[-1]}"
     others = [key for key in logged if key.startswith("val/") and key != "val/loss"]
@@ -73,22 +73,22 @@ def _drawable(cell: Cell, key: str) -> bool:
     return key in cell.curves and any(map(math.isfinite, cell.curves[key].mean))
 
 
-def _said(key: str) -> str:
+def _name_of(key: str) -> str:
     part, _, name = key.partition("/")
-    return f"{ {'val': 'validation', 'train': 'training'}.get(part, part) } {plain(name)}"
+    return f"{ {'val': 'validation', 'train': 'training'}.get(part, part) } {one_line(name)}"
 
 
 def _curve(axes: Axes, curve: Curve, colour: str) -> Artist:
-    """The line; a single point, which would make none, gets a marker."""
+    """Draw a curve with its band. Fewer than three points get markers, as a single one would draw no line."""
     if curve.low:
         axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
     marker = "o" if len(curve.epochs) < 3 else ""
     return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, marker=marker)[0]
 
 
-def _scale(axes: Axes, drawn: Sequence[Curve], key: str) -> None:
-    """What the means span, with a little of the bands: those of two or three seeds may be huge."""
-    numbers = [number for curve in drawn for number in curve.mean if math.isfinite(number)]
+def _scale(axes: Axes, shown: Sequence[Curve], key: str) -> None:
+    """Set the limits of the y axis by the means, with a small margin: bands of two or three seeds may be huge."""
+    numbers = [number for curve in shown for number in curve.mean if math.isfinite(number)]
     low, high = min(numbers), max(numbers)
     if "loss" in key and low > 0 and high > _WIDE * low:
         axes.set_yscale("log")
@@ -101,10 +101,10 @@ def _scale(axes: Axes, drawn: Sequence[Curve], key: str) -> None:
 
 
 def _alt(cells: Sequence[Cell], keys: Sequence[str]) -> str:
-    said = []
-    for cell in evenly(cells, 12):
+    parts = []
+    for cell in evenly_spaced(cells, 12):
         ends = [(key, cell.curves[key]) for key in keys if _drawable(cell, key)]
-        last = ", ".join(f"{_said(key)} {curve.mean[-1]:.3g}" for key, curve in ends)
-        said.append(f"{plain(cell.label)}: {last}")
-    rest = "" if len(said) == len(cells) else f"; and {len(cells) - len(said)} more"
-    return f"Learning curves. At their ends: {'; '.join(said)}{rest}."
+        last = ", ".join(f"{_name_of(key)} {curve.mean[-1]:.3g}" for key, curve in ends)
+        parts.append(f"{one_line(cell.label)}: {last}")
+    rest = "" if len(parts) == len(cells) else f"; and {len(cells) - len(parts)} more"
+    return f"Learning curves. Final values: {'; '.join(parts)}{rest}."

@@ -1,4 +1,4 @@
-"""The runs that the numbers of a report do without, and why."""
+"""Find the runs that are excluded from the numbers of a report, and why."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from dlzoo.report.content import Unfinished
 from dlzoo.runs.differences import defaults_of
 from dlzoo.runs.table import STATES, Row
 
-#: Sections without which a config says too little to be compared.
+#: Sections that a config needs to be compared.
 _SECTIONS = ("data", "model", "optimizer", "trainer")
-#: Of what a run may say besides: the types that readers rely on.
-_PLAIN = {
+#: Types of the optional fields of run.json that a report reads.
+_OPTIONAL_FIELDS = {
     **dict.fromkeys(("metrics", "versions", "by_class", "data_sizes"), dict),
     **dict.fromkeys(("error", "monitor", "task", "device", "precision", "git_commit", "data_fingerprint"), str),
     **{"classes": list, "ranks": int},
 }
-_NOT_A_NUMBER = "its result is no finite number, or it measured something else"
+_NOT_A_NUMBER = "its result is not a finite number, or it did not measure the metric"
 
 
-def whole(row: Row) -> Row:
-    """The row, as damaged where its run.json is none that a report can read."""
+def validated(row: Row) -> Row:
+    """Return the row with defaults filled in, or as damaged if a report cannot read its run.json."""
     record = row.record
     config = record["config"]
     good = isinstance(config, Mapping) and type(config.get("seed")) is int and row.state in STATES
     good = good and all(isinstance(config.get(section), Mapping) for section in _SECTIONS)
     good = good and all(_is_choice(config.get(choice, {"name": ""})) for choice in REGISTRIES)
-    good = good and all(isinstance(record.get(key) or kind(), kind) for key, kind in _PLAIN.items())
+    good = good and all(isinstance(record.get(key) or kind(), kind) for key, kind in _OPTIONAL_FIELDS.items())
     if row.state == "damaged":
         return row
     if good:
         return replace(row, record=dict(record) | {"config": _completed(config)})
-    return Row(row.path, {"state": "damaged", "error": "its run.json is not what a run writes", "config": {}}, {})
+    return Row(row.path, {"state": "damaged", "error": "its run.json is not valid", "config": {}}, {})
 
 
 def _is_choice(section: Any) -> bool:
@@ -46,26 +46,28 @@ def _is_choice(section: Any) -> bool:
 
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with today's defaults for the settings that an older dlzoo did not have."""
-    whole = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()} | dict(config)
-    whole["trainer"] = {key: schema["default"] for key, schema in knobs_of(TrainerSettings).items()} | config["trainer"]
+    """Fill in the current defaults of settings that did not exist in an older dlzoo."""
+    completed = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()} | dict(config)
+    completed["trainer"] = {key: schema["default"] for key, schema in knobs_of(TrainerSettings).items()} | config[
+        "trainer"
+    ]
     for choice in REGISTRIES:
-        given = config.get(choice, {"name": "default"})
+        section = config.get(choice, {"name": "default"})
         # A part that the model does not support has no settings either.
-        known = {} if given.get("name", "default") == "default" else defaults_of(choice, given["name"])
-        whole[choice] = known | given
-    return whole
+        known = {} if section.get("name", "default") == "default" else defaults_of(choice, section["name"])
+        completed[choice] = known | section
+    return completed
 
 
-def left_out(
+def excluded_runs(
     folder: Path, made: Design, rows: Sequence[Row], readable: Sequence[Row], runs: Mapping[Arm, Mapping[int, Row]]
 ) -> list[Unfinished]:
-    """Those that are not finished, damaged, or do not count, and those that are not there.
+    """Return the runs that are unfinished, damaged, superseded or missing.
 
     Args:
-        rows: all that are there.
-        readable: those that the design was made of, in its order.
-        runs: those that count.
+        rows: all runs of the folder.
+        readable: the runs that the design was made of, in its order.
+        runs: the runs that are included in the numbers.
     """
     places = {
         readable[index].path: (arm, seed)
@@ -73,10 +75,10 @@ def left_out(
         for seed, indices in seeds.items()
         for index in indices
     }
-    counted = {row.path for of_arm in runs.values() for row in of_arm.values()}
+    included = {row.path for of_arm in runs.values() for row in of_arm.values()}
     found = []
     for row in rows:
-        if row.path in counted:
+        if row.path in included:
             continue
         if row.path not in places:
             place = str(row.path.relative_to(folder)) if row.path != folder else row.path.name

@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: no script, no font, no address."""
+"""Write a report as one self-contained HTML page: no scripts, no fonts, no links."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from importlib import resources
 from dlzoo.report import details, tables
 from dlzoo.report.content import Content
 from dlzoo.report.glossary import how_to_read
-from dlzoo.report.numbers import NONE, begun, plain
-from dlzoo.report.picture import Picture
+from dlzoo.report.numbers import NONE, capitalised, one_line
+from dlzoo.report.plot import Plot
 from dlzoo.report.table import Column, Table
 
 _HEAD = """<!doctype html>
@@ -22,18 +22,18 @@ _HEAD = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 """
 
-#: Words that are not broken into lines, in letters: the table scrolls if it must.
+#: Letters up to which a cell is not broken into lines: the table scrolls if it is too wide.
 _WHOLE = 24
 
-#: Letters of an answer that is set large.
+#: Letters up to which an answer is set in large type.
 _BRIEF = 160
 
-#: Rows from which on a table is folded, so that one finds what is below it.
+#: Rows above which a table is collapsed, so that the rest of the page stays easy to find.
 _LONG = 24
 
 
-def page(content: Content, pictures: Mapping[str, Picture]) -> str:
-    """The page; `pictures` are those of `pictures.draw`."""
+def page(content: Content, plots: Mapping[str, Plot]) -> str:
+    """Return the page; `plots` are those of `plots.draw`."""
     style = resources.files("dlzoo.report").joinpath("page.css").read_text(encoding="utf-8")
     return "\n".join(
         part
@@ -43,14 +43,14 @@ def page(content: Content, pictures: Mapping[str, Picture]) -> str:
             "<main>",
             _answer(content),
             _findings(content),
-            _results(content, pictures),
-            _section("Learning curves", _figures(pictures, "curves")),
-            _section("Cost", _figures(pictures, "cost"), _table(tables.cost(content))),
-            _section("By class", _figures(pictures, "classes"), _of_classes(content)),
+            _results(content, plots),
+            _section("Learning curves", _figures(plots, "curves")),
+            _section("Cost", _figures(plots, "cost"), _table(tables.cost(content))),
+            _section("By class", _figures(plots, "classes"), _of_classes(content)),
             _section("Other metrics", _table(details.others(content))),
-            _section("Runs that are left out", _left_out(content)),
-            _section("What was run", _what_was_run(content)),
-            _section("Do it again", _commands(content)),
+            _section("Excluded runs", _excluded(content)),
+            _section("Settings and environment", _what_was_run(content)),
+            _section("Reproduce", _commands(content)),
             _section("How to read this", _paragraphs(how_to_read(content))),
             "</main>",
             f"<footer><p>Written by dlzoo on {_text(content.written)} from {_text(content.folder)}.</p></footer>",
@@ -77,28 +77,28 @@ def _answer(content: Content) -> str:
 
 
 def _findings(content: Content) -> str:
-    """The box that nobody should miss; one line where there is nothing in it."""
+    """Return the box of cautions, or one line if there are none."""
     if not content.findings and not content.comparisons:
         return ""
     if not content.findings:
-        return '<p class="quiet">The checks for a fair comparison found nothing to object to.</p>'
+        return '<p class="quiet">The checks for a fair comparison found no problems.</p>'
     items = [f"<strong>{_kind(each.kind)}:</strong> {_text(each.text)}" for each in content.findings]
-    return f'<section class="notice">\n<h2>Know this before you believe it</h2>\n{_list(items)}\n</section>'
+    return f'<section class="notice">\n<h2>Cautions</h2>\n{_list(items)}\n</section>'
 
 
 def _kind(kind: str) -> str:
-    """The kind of a finding as a heading: "Learning rate"."""
-    return escape(begun(kind.replace("_", " ")))
+    """Return the kind of a finding as a heading: "Learning rate"."""
+    return escape(capitalised(kind.replace("_", " ")))
 
 
-def _results(content: Content, pictures: Mapping[str, Picture]) -> str:
+def _results(content: Content, plots: Mapping[str, Plot]) -> str:
     seeds = details.by_seed(content)
     return _section(
-        begun(content.metric.name),
-        _figures(pictures, "means", "effects"),
+        capitalised(content.metric.name),
+        _figures(plots, "means", "effects"),
         _table(tables.means(content)),
         _table(tables.effects(content)),
-        f"<h3>What this number of seeds can show</h3>\n{_paragraphs(content.power)}" if content.power else "",
+        f"<h3>Statistical power</h3>\n{_paragraphs(content.power)}" if content.power else "",
         _folded("Every run", _rows(seeds)) if seeds else "",
     )
 
@@ -111,7 +111,7 @@ def _of_classes(content: Content) -> str:
     ])  # fmt: skip
 
 
-def _left_out(content: Content) -> str:
+def _excluded(content: Content) -> str:
     found = _table(details.unfinished(content))
     return f"<p>{_text(details.states(content))}</p>\n{found}" if found else ""
 
@@ -120,42 +120,42 @@ def _what_was_run(content: Content) -> str:
     settings = [f"<code>{_text(f'{key}={value}')}</code>" for key, value in content.settings.items()]
     return "\n".join([
         _table(details.factors(content)),
-        f'<h3>The same in all runs</h3>\n<ul class="settings">{_items(settings)}</ul>' if settings else "",
+        f'<h3>Settings of all runs</h3>\n<ul class="settings">{_items(settings)}</ul>' if settings else "",
         _table(details.environment(content)),
     ])  # fmt: skip
 
 
 def _commands(content: Content) -> str:
-    lines = "\n".join(escape(plain(line)) for line in content.commands)
+    lines = "\n".join(escape(one_line(line)) for line in content.commands)
     return f'<pre tabindex="0"><code>{lines}</code></pre>' if lines else ""
 
 
 def _section(title: str, *parts: str) -> str:
-    """Nothing if there is nothing in it."""
+    """Return a section; an empty string if it has no content."""
     body = "\n".join(part for part in parts if part.strip())
     return f"<section>\n<h2>{_text(title)}</h2>\n{body}\n</section>" if body else ""
 
 
-def _figures(pictures: Mapping[str, Picture], *names: str) -> str:
+def _figures(plots: Mapping[str, Plot], *names: str) -> str:
     shown = [
-        f"<figure>\n{picture.svg}<figcaption>{_text(picture.caption)}</figcaption>\n</figure>"
+        f"<figure>\n{plot.svg}<figcaption>{_text(plot.caption)}</figcaption>\n</figure>"
         for name in names
-        if (picture := pictures.get(name))
+        if (plot := plots.get(name))
     ]
-    return f'<div class="pictures">\n{"".join(shown)}\n</div>' if shown else ""
+    return f'<div class="plots">\n{"".join(shown)}\n</div>' if shown else ""
 
 
 def _table(table: Table | None) -> str:
-    """Nothing, or the table; a long one is folded."""
+    """Return a table, collapsed if it is long; an empty string for None."""
     if table is None:
         return ""
     if len(table.rows) > _LONG:
-        return _folded(f"The table of {len(table.rows):,} rows", _rows(table))
+        return _folded(f"Table with {len(table.rows):,} rows", _rows(table))
     return _rows(table)
 
 
 def _rows(table: Table) -> str:
-    """It scrolls by itself, also by keys, where it is wider than the page."""
+    """Return a table. It scrolls, also with the keyboard, if it is wider than the page."""
     heads = "".join(f'<th scope="col"{_class(column)}>{_text(column.head)}</th>' for column in table.columns)
     rows = "\n".join(
         f"<tr>{''.join(_cell(column, text) for column, text in zip(table.columns, row, strict=True))}</tr>"
@@ -200,4 +200,4 @@ def _items(items: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(plain(text))
+    return escape(one_line(text))

@@ -1,4 +1,4 @@
-"""A report for programs."""
+"""Convert a report to JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlzoo.runs.run_dir import strict
 
 
 def as_json(content: Content) -> dict[str, Any]:
-    """Everything that a report says, curves included; numbers that are not finite are null, keys are strings."""
+    """Return the content of a report, curves included; numbers that are not finite are null, keys are strings."""
     found = asdict(content)
     for cell in found["cells"]:
         cell["values"] = {str(seed): value for seed, value in cell["values"].items()}

@@ -1,4 +1,4 @@
-"""The tables of a report for a paper."""
+"""Write the tables of a report as LaTeX."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from dlzoo.report import tables
 from dlzoo.report.content import Content
-from dlzoo.report.numbers import MINUS, NONE, plain
+from dlzoo.report.numbers import MINUS, NONE, one_line
 from dlzoo.report.table import Column, Table
 
 _HEAD = r"""% Tables of a dlzoo report, for \input. They need, in the preamble:
@@ -32,7 +32,7 @@ _ESCAPES = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}",
-    # After a line's end an asterisk or a bracket would belong to it.
+    # After \\ an asterisk or a bracket would be read as its argument.
     "*": "{*}",
     "[": "{[}",
     "]": "{]}",
@@ -45,12 +45,12 @@ _ESCAPES = {
     "\N{ZERO WIDTH NON-JOINER}": "{}",
 }
 
-#: What is set as a formula: numbers, signs and brackets.
+#: Text that is set in math mode: numbers, signs and brackets.
 _FORMULA = re.compile(rf"[-+{MINUS}±\[\]<.,\d ]+")
 
 
 def text(content: Content) -> str:
-    """The tables of results and of cost, each in a float of its own."""
+    """Return the tables of results and of cost, each in its own float."""
     found = [tables.overview(content), tables.means(content), tables.effects(content), tables.cost(content)]
     together = found[0] is not None
     shown = [each for each in found if each is not None and not (together and each.name == "means")]
@@ -90,5 +90,5 @@ def _cell(column: Column, words: str) -> str:
 
 
 def _escaped(words: str) -> str:
-    apart = re.sub("-(?=-)", "-\N{ZERO WIDTH NON-JOINER}", plain(words))  # or two would become a dash
-    return "".join(_ESCAPES.get(letter, letter) for letter in apart)
+    separated = re.sub("-(?=-)", "-\N{ZERO WIDTH NON-JOINER}", one_line(words))  # TeX turns two hyphens into a dash
+    return "".join(_ESCAPES.get(letter, letter) for letter in separated)

@@ -1,4 +1,4 @@
-"""Which factor of a comparison goes where: what is held against each other, and under which other settings."""
+"""Arrange the factors of a comparison: which ones are compared, and which ones are the context."""
 
 from __future__ import annotations
 
@@ -6,75 +6,75 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from dlzoo.report.content import Cell, Comparison, Content, Factor
-from dlzoo.report.numbers import NONE, counted, plain
+from dlzoo.report.numbers import NONE, count_of, one_line
 
 _Item = TypeVar("_Item")
 
-#: More levels than this would make a table of them too wide.
+#: Most levels that a table has as columns.
 _MOST_COLUMNS = 4
 
-_SAY_NOTHING = ("true", "false", "null", "none", "default")
+_UNCLEAR_ALONE = ("true", "false", "null", "none", "default")
 
 
 def level(content: Content, cell: Cell, factor: Factor) -> str:
-    """The value of a factor in a cell: "gn"."""
-    return plain(cell.levels[content.factors.index(factor)].removeprefix(f"{factor.key}="))
+    """Return the value of a factor in a cell: "gn"."""
+    return one_line(cell.levels[content.factors.index(factor)].removeprefix(f"{factor.key}="))
 
 
-def held_against(content: Content) -> list[Factor]:
-    """The factors whose levels are compared; all of them where none is."""
+def compared_factors(content: Content) -> list[Factor]:
+    """Return the factors whose levels are compared; all factors if there are none."""
     return [factor for factor in content.factors if factor.compared] or content.factors
 
 
 def contexts(content: Content) -> list[Factor]:
-    """The factors under whose levels the others are compared."""
-    against = held_against(content)
-    return [factor for factor in content.factors if factor not in against]
+    """Return the factors that are not compared: each of their levels is a context of the comparison."""
+    compared = compared_factors(content)
+    return [factor for factor in content.factors if factor not in compared]
 
 
 def values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:
-    """The values of some factors: "gn, 4"; of those that the cell has."""
+    """Return the values of some factors: "gn, 4". Factors that the cell does not have are left out."""
     return ", ".join(found for factor in factors if (found := level(content, cell, factor)) != NONE)
 
 
 def named_values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:
-    """With the ends of their keys where values alone say nothing: "batch_size=4", or "mish, batch_size=4"."""
-    said = []
+    """Return the values, with the end of their keys where they are unclear: "batch_size=4", "mish, batch_size=4"."""
+    parts = []
     for factor in factors:
         value = level(content, cell, factor)
         if value != NONE:
-            bare = len(factors) > 1 and not factor.numeric and value not in _SAY_NOTHING
-            said.append(value if bare else f"{plain(factor.key).rpartition('.')[2]}={value}")
-    return ", ".join(said)
+            bare = len(factors) > 1 and not factor.numeric and value not in _UNCLEAR_ALONE
+            parts.append(value if bare else f"{one_line(factor.key).rpartition('.')[2]}={value}")
+    return ", ".join(parts)
 
 
 def arm_of(content: Content, cell: Cell) -> str:
-    """What is compared of a cell: "gn", or "gn, mish" of two factors."""
-    return values(content, cell, held_against(content)) or plain(cell.label)
+    """Return the compared levels of a cell: "gn", or "gn, mish" for two factors."""
+    return values(content, cell, compared_factors(content)) or one_line(cell.label)
 
 
 def arms(content: Content) -> list[str]:
-    """All that is compared, in order."""
+    """Return all arms, in order."""
     return list(dict.fromkeys(arm_of(content, cell) for cell in content.cells))
 
 
 def context_of(content: Content, cell: Cell) -> str:
-    """Under which settings: "batch_size=4", or nothing."""
-    around = contexts(content)
-    return named_values(content, cell, around) if around else ""
+    """Return the context of a cell: "batch_size=4", or an empty string."""
+    factors = contexts(content)
+    return named_values(content, cell, factors) if factors else ""
 
 
-def around(content: Content, comparison: Comparison) -> str:
-    """All but what is compared: "batch_size=4", or nothing."""
+def context_of_comparison(content: Content, comparison: Comparison) -> str:
+    """Return the values of all factors that a comparison keeps equal: "batch_size=4", or an empty string."""
     others = [factor for factor in content.factors if factor.key != comparison.factor]
     cell = next((cell for cell in content.cells if cell.label == comparison.label), None)
-    return named_values(content, cell, others) if cell and others else plain(comparison.context)
+    return named_values(content, cell, others) if cell and others else one_line(comparison.context)
 
 
 def crossed(content: Content) -> tuple[Factor, Factor] | None:
-    """The compared factor and the numbers that it is crossed with, where that is all that varies.
+    """Return the compared factor and the numeric factor that it is crossed with, if nothing else varies.
 
-    Such a comparison is a table of its own: a row a number, a column a level.
+    Such a comparison is a grid: one row per number, one column per level.
     """
     if len(content.factors) != 2 or not content.cells:
         return None
@@ -85,14 +85,14 @@ def crossed(content: Content) -> tuple[Factor, Factor] | None:
     return against[0], rest[0]
 
 
-def evenly(items: Sequence[_Item], most: int) -> list[_Item]:
-    """At most so many of the items, from the first to the last."""
+def evenly_spaced(items: Sequence[_Item], most: int) -> list[_Item]:
+    """Return at most `most` of the items, evenly spaced from the first to the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
-def seeds_said(content: Content) -> str:
-    """8 seeds, or 5 to 8 seeds where some are missing."""
+def count_of_seeds(content: Content) -> str:
+    """Return "8 seeds", or "5 to 8 seeds" if some are missing."""
     sizes = [len(cell.values) for cell in content.cells] or [0]
-    return counted(max(sizes), "seed") if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} seeds"
+    return count_of(max(sizes), "seed") if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} seeds"

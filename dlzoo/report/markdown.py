@@ -1,4 +1,4 @@
-"""A report as Markdown, as GitHub reads it."""
+"""Write a report as GitHub-flavoured Markdown."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterable, Mapping
 from dlzoo.report import details, tables
 from dlzoo.report.content import Content
 from dlzoo.report.glossary import how_to_read
-from dlzoo.report.numbers import begun, plain
-from dlzoo.report.picture import Picture
+from dlzoo.report.numbers import capitalised, one_line
+from dlzoo.report.plot import Plot
 from dlzoo.report.table import Table
 
-#: Rows of runs that are left out; there may be hundreds.
+#: Most rows of excluded runs; there may be hundreds.
 _MOST_RUNS = 20
 
-#: A picture is drawn with twice the dots, for screens that have them.
+#: Displayed width of a plot. The file has twice as many, for high-resolution screens.
 _PIXELS = 520
 
 
-def text(content: Content, pictures: Mapping[str, Picture], folder: str = "pictures") -> str:
-    """The report; the pictures lie in `folder`, as seen from its file."""
+def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") -> str:
+    """Return the report; `folder` is the folder of the plots, relative to the report's file."""
     together = tables.overview(content)
     results = [_table(together)] if together else [means_table(content), effects_table(content)]
     unfinished = details.unfinished(content, _MOST_RUNS)
-    said = f"{_line(details.states(content))}\n\n{_table(unfinished)}" if unfinished else ""
+    excluded = f"{_line(details.states(content))}\n\n{_table(unfinished)}" if unfinished else ""
     parts = [
         f"# {_line(content.title)}",
         _line(content.question or ""),
@@ -32,25 +32,25 @@ def text(content: Content, pictures: Mapping[str, Picture], folder: str = "pictu
         _quote(content.answer),
         _findings(content),
         _section(
-            begun(content.metric.name),
+            capitalised(content.metric.name),
             *results,
-            _picture(pictures, "means", folder),
-            _picture(pictures, "effects", folder),
+            _plot(plots, "means", folder),
+            _plot(plots, "effects", folder),
             *map(_line, content.power),
         ),
         _section("Differences", effects_table(content)) if together else "",
-        _section("Learning curves", _picture(pictures, "curves", folder)),
-        _section("Cost", _table(tables.cost(content)), _picture(pictures, "cost", folder)),
-        _section("By class", _picture(pictures, "classes", folder)),
+        _section("Learning curves", _plot(plots, "curves", folder)),
+        _section("Cost", _table(tables.cost(content)), _plot(plots, "cost", folder)),
+        _section("By class", _plot(plots, "classes", folder)),
         _section("Other metrics", _table(details.others(content))),
-        _section("Runs that are left out", said),
+        _section("Excluded runs", excluded),
         _section(
-            "What was run",
+            "Settings and environment",
             _table(details.factors(content)),
             _settings(content),
             _table(details.environment(content)),
         ),
-        _section("Do it again", _code(content.commands)),
+        _section("Reproduce", _code(content.commands)),
         _section("How to read this", *map(_line, how_to_read(content))),
         f"Written by dlzoo on {_inline(content.written)}.",
     ]
@@ -58,12 +58,12 @@ def text(content: Content, pictures: Mapping[str, Picture], folder: str = "pictu
 
 
 def means_table(content: Content) -> str:
-    """The metric of each cell; nothing if there is none."""
+    """Return the table of the metric of each cell; an empty string if there is none."""
     return _table(tables.means(content))
 
 
 def effects_table(content: Content) -> str:
-    """Each arm against its baseline; nothing if there is none."""
+    """Return the table of each arm's difference from its baseline; an empty string if there is none."""
     return _table(tables.effects(content))
 
 
@@ -80,56 +80,58 @@ def _table(found: Table | None) -> str:
 def _findings(content: Content) -> str:
     if not content.findings:
         return ""
-    items = [f"**{_inline(begun(each.kind.replace('_', ' ')))}:** {_inline(each.text)}" for each in content.findings]
-    return "**Know this before you believe it**\n\n" + "\n".join(f"- {item}" for item in items)
+    items = [
+        f"**{_inline(capitalised(each.kind.replace('_', ' ')))}:** {_inline(each.text)}" for each in content.findings
+    ]
+    return "**Cautions**\n\n" + "\n".join(f"- {item}" for item in items)
 
 
-def _picture(pictures: Mapping[str, Picture], name: str, folder: str) -> str:
-    if name not in pictures:
+def _plot(plots: Mapping[str, Plot], name: str, folder: str) -> str:
+    if name not in plots:
         return ""
-    alt = _html(pictures[name].alt)
+    alt = _html(plots[name].alt)
     image = f'<img src="{folder}/{name}.png" width="{_PIXELS}" alt="{alt}">'
-    return f"{image}\n\n*{_inline(pictures[name].caption)}*"
+    return f"{image}\n\n*{_inline(plots[name].caption)}*"
 
 
 def _settings(content: Content) -> str:
     settings = [_inline(f"{key}={value}") for key, value in content.settings.items()]
-    return f"The same in all runs: {', '.join(settings)}." if settings else ""
+    return f"Settings of all runs: {', '.join(settings)}." if settings else ""
 
 
 def _section(title: str, *parts: str) -> str:
-    """Nothing if there is nothing in it."""
+    """Return a section; an empty string if it has no content."""
     body = [part for part in parts if part]
     return "\n\n".join([f"## {_line(title)}", *body]) if body else ""
 
 
 def _quote(sentences: Iterable[str]) -> str:
-    """The first sentence, which answers, in bold."""
-    said = [_inline(sentence) for sentence in sentences]
-    return "\n>\n".join(f"> {f'**{each}**' if place == 0 else each}" for place, each in enumerate(said))
+    """Quote the answer, with its first sentence in bold."""
+    quoted = [_inline(sentence) for sentence in sentences]
+    return "\n>\n".join(f"> {f'**{each}**' if place == 0 else each}" for place, each in enumerate(quoted))
 
 
 def _code(lines: Iterable[str]) -> str:
-    """A block whose fence is longer than any within it."""
-    body = "\n".join(map(plain, lines))
+    """Return a code block whose fence is longer than any fence within it."""
+    body = "\n".join(map(one_line, lines))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
     return f"{fence}bash\n{body}\n{fence}" if body else ""
 
 
 def _line(words: str) -> str:
-    """Text on a line of its own, where "1." and "-" would begin a list, and "#" would end a heading."""
+    """Escape text that begins a line, where "1." and "-" would begin a list; a final "#" would end a heading."""
     safe = re.sub(r"^(\d+)(?=[.)])", r"\1\\", _inline(words))
     return re.sub(r"^(?=[-+#=])|(?=#$)", r"\\", safe)
 
 
 def _inline(words: str) -> str:
-    """Text that stays as it is; a sign that means nothing where it is, as in batch_size, stays bare."""
-    safe = re.sub(r"([\\`*|~$])", r"\\\1", plain(words))
+    """Escape text within a line; characters that need no escape where they are, as in batch_size, are kept."""
+    safe = re.sub(r"([\\`*|~$])", r"\\\1", one_line(words))
     safe = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", safe)
     safe = re.sub(r"\](?=[(\[:])", r"\\]", safe)
     return safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _html(words: str) -> str:
-    """An attribute's value."""
-    return plain(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    """Escape the value of an HTML attribute."""
+    return one_line(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")

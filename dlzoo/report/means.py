@@ -1,4 +1,4 @@
-"""The metric of every cell: against a number that varies, or a row a cell."""
+"""Plot the metric of every cell: against a numeric factor, or one row per cell."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlzoo.report.content import Cell, Content, Factor
-from dlzoo.report.layout import arm_of, arms, context_of, evenly, level, seeds_said, values
-from dlzoo.report.numbers import begun, mean_digits, plain, short, with_interval
-from dlzoo.report.picture import INK, WIDTH, Picture, legend, look, omitted, window
+from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, evenly_spaced, level, values
+from dlzoo.report.numbers import capitalised, format_mean, mean_digits, one_line, shortened
+from dlzoo.report.plot import INK, WIDTH, Plot, legend, look, omitted, window
 
 _MOST_LINES, _MOST_ROWS = 8, 40
 
 
-def means(content: Content) -> Picture | None:
-    """A line an arm over a numeric factor where there is one, else dots and intervals; None without a finished run."""
+def means(content: Content) -> Plot | None:
+    """Plot one line per arm over a numeric factor, or else dots and intervals; None without a finished run."""
     cells = [cell for cell in content.cells if math.isfinite(cell.mean)]
     if not cells:
         return None
@@ -27,7 +27,7 @@ def means(content: Content) -> Picture | None:
 
 
 def _numeric(content: Content) -> Factor | None:
-    """The factor with most numbers, rather one that is not compared itself; three, or a line says nothing."""
+    """Return the numeric factor with most levels (at least three), preferably one that is not compared."""
     found = [factor for factor in content.factors if factor.numeric and len(factor.levels) >= 3]
     for factor in sorted(found, key=lambda each: (each.compared, -len(each.levels))):
         others = [each for each in content.factors if each is not factor]
@@ -36,7 +36,7 @@ def _numeric(content: Content) -> Factor | None:
     return None
 
 
-def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Picture:
+def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Plot:
     others = [factor for factor in content.factors if factor is not along]
     places = _places(along.levels)
     lines: dict[str, dict[float, Cell]] = {}
@@ -48,8 +48,8 @@ def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Picture:
     gap = min((b - a for a, b in pairwise(sorted(places.values()))), default=1)
     handles = []
     for place, line in enumerate(lines.values()):
-        aside = gap * 0.35 * ((place + 0.5) / len(lines) - 0.5)  # or intervals would lie upon each other
-        xs, style = [x + aside for x in sorted(line)], look(place)
+        offset = gap * 0.35 * ((place + 0.5) / len(lines) - 0.5)  # so that intervals do not overlap
+        xs, style = [x + offset for x in sorted(line)], look(place)
         for x, cell in zip(xs, (line[x] for x in sorted(line)), strict=True):
             if cell.interval:
                 axes.plot([x, x], [cell.interval.low, cell.interval.high], color=style["color"], lw=1.8)
@@ -57,19 +57,21 @@ def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Picture:
         handles += axes.plot(xs, [line[x].mean for x in sorted(line)], lw=1.3, markersize=6.5, **style)
     cut = _window_of(axes, "y", cells)
     labels = {places[float(each)]: each for each in along.levels}
-    axes.set_xticks(list(labels), [short(each, 8) for each in labels.values()], rotation=0 if len(labels) <= 9 else 60)
-    axes.set(xlabel=short(along.key, 36), ylabel=short(content.metric.name, 30))
+    axes.set_xticks(
+        list(labels), [shortened(each, 8) for each in labels.values()], rotation=0 if len(labels) <= 9 else 60
+    )
+    axes.set(xlabel=shortened(along.key, 36), ylabel=shortened(content.metric.name, 30))
     if len(lines) > 1:
         legend(figure, handles, list(lines))
     caption = " ".join([
-        f"{begun(content.metric.name)} against {plain(along.key)}: {_shown(content)}.",
-        *(["Intervals that leave the picture are cut."] if cut else []),
+        f"{capitalised(content.metric.name)} against {one_line(along.key)}: {_shown(content)}.",
+        *(["Intervals that exceed the axes are cut off."] if cut else []),
     ])  # fmt: skip
-    return Picture("means", figure, caption, _alt(content, cells))
+    return Plot("means", figure, caption, _alt(content, cells))
 
 
 def _places(levels: Sequence[str]) -> dict[float, float]:
-    """Where each number stands: by its logarithm if that spaces them more evenly (2, 4, 8, 16)."""
+    """Return number -> x coordinate: its logarithm if that spaces the numbers more evenly_spaced (2, 4, 8, 16)."""
     numbers = sorted({float(each) for each in levels})
 
     def unevenness(heights: Sequence[float]) -> float:
@@ -81,7 +83,7 @@ def _places(levels: Sequence[str]) -> dict[float, float]:
     return dict(zip(numbers, logarithms if logarithms and by_log else numbers, strict=True))
 
 
-def _rows(content: Content, cells: Sequence[Cell]) -> Picture:
+def _rows(content: Content, cells: Sequence[Cell]) -> Plot:
     shown = sorted(cells, key=lambda cell: cell.mean, reverse=content.metric.higher_is_better)[:_MOST_ROWS]
     shown = [cell for cell in cells if cell in shown]
     places = arms(content)
@@ -96,20 +98,20 @@ def _rows(content: Content, cells: Sequence[Cell]) -> Picture:
     baselines = [cell for cell in shown if cell.is_baseline]
     if len(baselines) == 1:
         axes.axvline(baselines[0].mean, color=INK, lw=1, ls=(0, (4, 3)))
-    axes.set_yticks(range(len(shown)), [short(_name(content, cell), 30) for cell in shown])
+    axes.set_yticks(range(len(shown)), [shortened(_name(content, cell), 30) for cell in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.locator_params(axis="x", nbins=5)
     cut = _window_of(axes, "x", shown)
-    axes.set_xlabel(short(content.metric.name, 28))
+    axes.set_xlabel(shortened(content.metric.name, 28))
     caption = " ".join([
-        f"{begun(content.metric.name)}: {_shown(content)}.",
+        f"{capitalised(content.metric.name)}: {_shown(content)}.",
         *(["The dashed line is the baseline."] if len(baselines) == 1 else []),
         *omitted(len(shown), len(cells), "cells", "those with the best means"),
-        *(["Intervals that leave the picture are cut."] if cut else []),
+        *(["Intervals that exceed the axes are cut off."] if cut else []),
     ])  # fmt: skip
-    return Picture("means", figure, caption, _alt(content, shown))
+    return Plot("means", figure, caption, _alt(content, shown))
 
 
 def _name(content: Content, cell: Cell) -> str:
@@ -126,8 +128,8 @@ def _seeds(axes: Axes, xs: list[float], ys: list[float], colour: str) -> None:
 
 def _shown(content: Content) -> str:
     if len(content.seeds) < 2:
-        return "one seed, which has no interval"
-    return f"means with 95 % intervals over {seeds_said(content)}; the faint dots are the seeds"
+        return "one seed, without intervals"
+    return f"means with 95 % intervals over {count_of_seeds(content)}; faint dots are single seeds"
 
 
 def _window_of(axes: Axes, which: str, cells: Sequence[Cell]) -> bool:
@@ -136,7 +138,7 @@ def _window_of(axes: Axes, which: str, cells: Sequence[Cell]) -> bool:
 
 
 def _alt(content: Content, cells: Sequence[Cell]) -> str:
-    digits, few = mean_digits(content), evenly(cells, 12)
-    said = [f"{plain(cell.label)} {with_interval(cell.mean, cell.interval, digits)}" for cell in few]
+    digits, few = mean_digits(content), evenly_spaced(cells, 12)
+    parts = [f"{one_line(cell.label)} {format_mean(cell.mean, cell.interval, digits)}" for cell in few]
     rest = "" if len(few) == len(cells) else f"; and {len(cells) - len(few)} more, in the table"
-    return f"{begun(content.metric.name)} by setting. {'; '.join(said)}{rest}."
+    return f"{capitalised(content.metric.name)} by setting. {'; '.join(parts)}{rest}."

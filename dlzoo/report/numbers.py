@@ -1,4 +1,4 @@
-"""Numbers and names as one reads them: digits that the uncertainty deserves, and units."""
+"""Format numbers and names: as many digits as the uncertainty warrants, and units."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from collections.abc import Iterable
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Content
 
-#: What stands where nothing is known.
+#: The text of an unknown value.
 NONE = "\N{EN DASH}"
 
-#: As long as a plus, where "-" is a hyphen.
+#: A minus as wide as a plus; "-" is a hyphen.
 MINUS = "\N{MINUS SIGN}"
 
-
-#: Whatever is smaller than this is 0 to a reader.
+#: Most digits after the point.
 _MOST_DECIMALS = 12
 
 
 def decimals(scale: float, intervals: Iterable[Interval | None]) -> int:
-    """Digits after the point for a column: two significant ones of the narrowest interval, four of the numbers.
+    """Return the decimals of a column: two significant digits of the narrowest interval, four of the numbers.
 
-    Never more than six significant ones.
+    There are never more than six significant digits.
 
     Args:
         scale: the largest of the numbers.
-        intervals: theirs; None where there is none.
+        intervals: their intervals; None for a number without one.
     """
     halves = [(each.high - each.low) / 2 for each in intervals if each is not None]
     halves = [half for half in halves if half > 0 and math.isfinite(half)]
@@ -38,12 +37,12 @@ def decimals(scale: float, intervals: Iterable[Interval | None]) -> int:
 
 
 def mean_digits(content: Content) -> int:
-    """Digits of the means of the metric, in all places."""
+    """Return the digits after the point of the metric's means."""
     return decimals(_scale(content), [cell.interval for cell in content.cells])
 
 
 def difference_digits(content: Content) -> int:
-    """Digits of the differences of the metric, in all places."""
+    """Return the digits after the point of the metric's differences."""
     return decimals(_scale(content), [each.effect.interval for each in content.comparisons])
 
 
@@ -51,58 +50,58 @@ def _scale(content: Content) -> float:
     return max((abs(cell.mean) for cell in content.cells if math.isfinite(cell.mean)), default=0.0)
 
 
-def fixed(number: float | None, digits: int, signed: bool = False) -> str:
-    """0.7420, or +0.0120 with a sign."""
+def format_fixed(number: float | None, digits: int, signed: bool = False) -> str:
+    """Format a number: 0.7420, or +0.0120 with a sign."""
     if number is None or not math.isfinite(number):
         return NONE
     text = f"{number:{'+' if signed else ''}z.{digits}f}"
     return text.replace("-", MINUS)
 
 
-def between(interval: Interval | None, digits: int, signed: bool = False) -> str:
-    """[0.7361, 0.7479]."""
+def format_interval(interval: Interval | None, digits: int, signed: bool = False) -> str:
+    """Format an interval: [0.7361, 0.7479]."""
     if interval is None:
         return NONE
-    return f"[{fixed(interval.low, digits, signed)}, {fixed(interval.high, digits, signed)}]"
+    return f"[{format_fixed(interval.low, digits, signed)}, {format_fixed(interval.high, digits, signed)}]"
 
 
-def with_interval(mean: float, interval: Interval | None, digits: int) -> str:
-    """0.7420 ± 0.0060, and the number alone where there is no interval."""
-    text = fixed(mean, digits)
-    return text if interval is None or text == NONE else f"{text} ± {fixed(interval.high - mean, digits)}"
+def format_mean(mean: float, interval: Interval | None, digits: int) -> str:
+    """Format a mean: 0.7420 ± 0.0060, or only the mean if there is no interval."""
+    text = format_fixed(mean, digits)
+    return text if interval is None or text == NONE else f"{text} ± {format_fixed(interval.high - mean, digits)}"
 
 
-def p_value(p: float | None) -> str:
-    """0.0078."""
+def format_p(p: float | None) -> str:
+    """Format a p-value: 0.0078."""
     if p is None or not math.isfinite(p):
         return NONE
     return "<0.0001" if p < 0.00005 else f"{p:.4f}"
 
 
-def whole(number: int | None) -> str:
-    """269,722."""
+def format_integer(number: int | None) -> str:
+    """Format an integer: 269,722."""
     return NONE if number is None else f"{number:,}"
 
 
-def large(number: float | None) -> str:
-    """41.2 M."""
+def format_large(number: float | None) -> str:
+    """Format a large number: 41.2 M."""
     return _scaled(number, ("", " k", " M", " G", " T"))
 
 
-def memory(size: float | None) -> str:
-    """412 MB."""
+def format_bytes(size: float | None) -> str:
+    """Format a size in bytes: 412 MB."""
     return _scaled(size, (" B", " kB", " MB", " GB", " TB"))
 
 
-def rate(number: float | None) -> str:
-    """1,890."""
+def format_rate(number: float | None) -> str:
+    """Format a rate: 1,890."""
     if number is None or not math.isfinite(number):
         return NONE
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def duration(seconds: float | None) -> str:
-    """3.4 s, 34 s, 12 min, 3.2 h."""
+def format_duration(seconds: float | None) -> str:
+    """Format a time: 3.4 s, 34 s, 12 min, 3.2 h."""
     if seconds is None or not math.isfinite(seconds):
         return NONE
     for size, unit, below in ((1, "s", 120), (60, "min", 120), (3600, "h", math.inf)):
@@ -122,25 +121,25 @@ def _scaled(number: float | None, units: tuple[str, ...]) -> str:
     return f"{number:.{digits}f}{units[place]}"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """1 seed, 8 seeds."""
+def count_of(number: int, one: str, many: str | None = None) -> str:
+    """Format a count: 1 seed, 8 seeds."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def begun(text: str) -> str:
-    """As a sentence begins."""
-    return plain(text)[:1].upper() + plain(text)[1:]
+def capitalised(text: str) -> str:
+    """Capitalise the first letter."""
+    return one_line(text)[:1].upper() + one_line(text)[1:]
 
 
-def plain(text: str) -> str:
-    """One line that every format can hold: no control characters, nothing that is no letter of any script."""
+def one_line(text: str) -> str:
+    """Return the text on one line, without control characters and surrogates, so that every format can hold it."""
     text = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter for letter in text)
     return " ".join(text.split())
 
 
-def short(text: str, most: int = 24) -> str:
-    """At most so many letters; what is left out is in the middle, as names tend to differ at their ends."""
-    text = plain(text)
+def shortened(text: str, most: int = 24) -> str:
+    """Shorten text to at most `most` letters. The middle is left out, as names tend to differ at their ends."""
+    text = one_line(text)
     if len(text) <= most:
         return text
     end = (most - 1) // 2

@@ -1,4 +1,4 @@
-"""What it takes to have the runs again: shell lines, versions, machine."""
+"""Describe how to reproduce the runs: shell lines, versions, hardware."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlzoo.runs.differences import chosen, format_value
 
 _ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
 
-#: More arms than this are not written out: their config.yaml are beside them.
+#: Most arms that are written out; the others have their config.yaml.
 _MOST = 40
 
 
@@ -26,37 +26,37 @@ def commands(
     configs: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
 ) -> list[str]:
-    """What one types to have all of it again.
+    """Return the shell lines that reproduce the runs and the report.
 
     Args:
-        lines: those that made the runs, if a sweep wrote them down; without them a line an arm.
+        lines: those that started the runs, if a sweep recorded them; without them one line per arm.
         configs: of the runs that the design was made of.
         options: of the report: {"baseline": "norm=bn"}; None is left out.
     """
     own = [word for name, value in options.items() if value is not None for word in (f"--{name}", format_value(value))]
     if not lines:
-        whole = folder if folder.name not in ("", "..") else folder.resolve()  # of `dlzoo report .`
-        folder = whole.with_name(f"{whole.name}_again")
+        named = folder if folder.name not in ("", "..") else folder.resolve()  # `dlzoo report .`
+        folder = named.with_name(f"{named.name}_again")
         lines = [_arm(configs, seeds, folder) for seeds in list(made.arms.values())[:_MOST]]
     return [*lines, shlex.join(["dlzoo", "report", str(folder), *own])]
 
 
 def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]], folder: Path) -> str:
-    """`python train.py -m ...` of one arm, with every choice named; settings that have their defaults are left out."""
+    """Return `python train.py -m ...` for one arm, with every choice named and without settings that are defaults."""
     config = configs[next(iter(seeds.values()))[0]]
-    usual = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
-    usual |= {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
+    defaults = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
+    defaults |= {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
     words = [
         f"{key}={format_value(value)}"
         for key, value in chosen(config).items()
-        if key != "seed" and value != "default" and (key not in usual or usual[key] != value)
+        if key != "seed" and value != "default" and (key not in defaults or defaults[key] != value)
     ]
     words += [f"sweep.dir={folder}", f"seed={','.join(map(str, sorted(seeds)))}"]
     return shlex.join(["python", "train.py", "-m", *words])
 
 
 def environment(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """What ran the runs: name -> value -> how many."""
+    """Return the versions, data sizes and hardware of runs: name -> value -> number of runs."""
     found: dict[str, Counter[str]] = {}
     for record in records:
         sizes = {f"{split} samples": size for split, size in (record.get("data_sizes") or {}).items()}

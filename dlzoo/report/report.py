@@ -1,4 +1,4 @@
-"""A report from its folder to its files."""
+"""Write the files of a report."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.schema import NonNegative, check, schema_of
-from dlzoo.report import html, latex, markdown, pictures
+from dlzoo.report import html, latex, markdown, plots
 from dlzoo.report.analysis import analyse
 from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
-from dlzoo.report.numbers import plain
-from dlzoo.report.picture import Picture
+from dlzoo.report.numbers import one_line
+from dlzoo.report.plot import Plot
 from dlzoo.runs.run_dir import write_atomically
 
-#: Findings that are printed; the report has all.
+#: Most findings that are printed; the report has all of them.
 _NOTES = 5
 
 
@@ -27,14 +27,14 @@ def write(
     margin: str | None = None,
     out: str | Path | None = None,
 ) -> str:
-    """Write report.html, .md, .tex, .json and the pictures; what to print of it.
+    """Write report.html, .md, .tex, .json and the plots, and return a summary to print.
 
     Args:
         folder: holds run directories, at any depth.
-        baseline: what the others are held against: "norm=bn", or one setting a factor: "norm=bn act=relu".
+        baseline: what the others are compared with: "norm=bn", or one setting a factor: "norm=bn act=relu".
         metric: "test/accuracy", or "accuracy" for short.
-        margin: differences within it are as good as none, in the metric's unit.
-        out: where the files go; FOLDER/report without it.
+        margin: differences up to this are treated as equal, in the metric's unit.
+        out: the folder of the files; FOLDER/report if None.
 
     Raises:
         UserError: if there is nothing to report on, for an option that does not fit the runs, or if the files cannot
@@ -43,22 +43,22 @@ def write(
     content = analyse(Path(folder), baseline=baseline, metric=metric, margin=_number(margin))
     target = Path(folder) / "report" if out is None else Path(out)
     if (target / "run.json").exists():
-        raise UserError(f"--out {target} is a run; name a folder of its own")
+        raise UserError(f"--out {target} is a run directory; use another folder")
     try:
-        _files(content, pictures.draw(content), target)
+        _files(content, plots.draw(content), target)
     except OSError as error:
         raise UserError(f"cannot write the report to {target}: {error.strerror or error}") from error
-    notes = [f"note        {plain(finding.text)}" for finding in content.findings[:_NOTES]]
+    notes = [f"note        {one_line(finding.text)}" for finding in content.findings[:_NOTES]]
     return "\n".join([*content.answer, "", *notes, f"report      {target / 'report.html'} (and .md, .tex, .json)"])
 
 
-def _files(content: Content, drawn: dict[str, Picture], target: Path) -> None:
+def _files(content: Content, drawn: dict[str, Plot], target: Path) -> None:
     (target / "pictures").mkdir(parents=True, exist_ok=True)
-    for name, picture in drawn.items():
-        write_atomically(target / "pictures" / f"{name}.png", picture.png)
-        write_atomically(target / "pictures" / f"{name}.svg", picture.svg)
-    for name in pictures.NAMES:
-        if name not in drawn:  # of a report that had more to show
+    for name, plot in drawn.items():
+        write_atomically(target / "pictures" / f"{name}.png", plot.png)
+        write_atomically(target / "pictures" / f"{name}.svg", plot.svg)
+    for name in plots.NAMES:
+        if name not in drawn:  # left by an earlier report
             (target / "pictures" / f"{name}.png").unlink(missing_ok=True)
             (target / "pictures" / f"{name}.svg").unlink(missing_ok=True)
     write_atomically(target / "report.html", html.page(content, drawn))
@@ -73,4 +73,4 @@ def _number(text: str | None) -> float | None:
     try:
         return check(schema_of(NonNegative), float(text))
     except ValueError:
-        raise UserError(f"--margin {text}: it is a number >= 0, in the metric's unit") from None
+        raise UserError(f"--margin {text}: it must be a number >= 0, in the metric's unit") from None

@@ -1,4 +1,4 @@
-"""A table of text, before it has a format."""
+"""Define a table of text, independent of its format."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 
 from dlzoo.report.numbers import NONE
 
-#: Numbers stand below each other, words are read, a name says what its row is about, a verdict is one of four words.
+#: Numbers are right-aligned, words are text, a name is the header of its row, a verdict is one of four words.
 Kind = Literal["number", "words", "name", "verdict"]
 
 Row = tuple[str, ...]
 
 
 class Column(NamedTuple):
-    """Its head, and what is in it."""
+    """The header of a column, and the kind of its cells."""
 
     head: str
     kind: Kind = "number"
@@ -23,7 +23,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text below heads; `name` is short and unique in a report."""
+    """Rows of text below column headers; `name` is short and unique in a report."""
 
     name: str
     caption: str
@@ -32,7 +32,7 @@ class Table:
 
 
 def table(name: str, caption: str, columns: Sequence[Column], rows: Iterable[Row]) -> Table | None:
-    """A table without the columns in which nothing is known; None if there are no rows."""
+    """Make a table without its empty columns; None if there are no rows."""
     rows = list(rows)
     kept = [place for place in range(len(columns)) if any(row[place] not in (NONE, "") for row in rows)]
     found = tuple(columns[place] for place in kept)

@@ -1,25 +1,25 @@
-"""The tables of results; every format has the same rows."""
+"""Make the tables of results; every format has the same rows."""
 
 from __future__ import annotations
 
 from dlzoo.report.content import Cell, Comparison, Content, Factor
-from dlzoo.report.layout import crossed, level, seeds_said
+from dlzoo.report.layout import count_of_seeds, crossed, level
 from dlzoo.report.numbers import (
     MINUS,
     NONE,
-    begun,
-    between,
+    capitalised,
     difference_digits,
-    duration,
-    fixed,
-    large,
+    format_bytes,
+    format_duration,
+    format_fixed,
+    format_integer,
+    format_interval,
+    format_large,
+    format_mean,
+    format_p,
+    format_rate,
     mean_digits,
-    memory,
-    p_value,
-    plain,
-    rate,
-    whole,
-    with_interval,
+    one_line,
 )
 from dlzoo.report.table import Column, Row, Table, table
 
@@ -28,18 +28,18 @@ Grid = dict[tuple[str, str], Cell]
 
 
 def means(content: Content) -> Table | None:
-    """The metric of each cell; where two factors cross, a row a number and a column a level."""
-    caption = f"Mean {plain(content.metric.name)}{_with_intervals(content)}"
+    """Make the table of the metric of each cell; two crossed factors have one row per number, one column per level."""
+    caption = f"Mean {one_line(content.metric.name)}{_with_intervals(content)}"
     if grid := crossed(content):
         columns, rows = _grid(content, *grid)
-        return table("means", f"{caption}, over {seeds_said(content)} a cell.", columns, rows)
+        return table("means", f"{caption}, over {count_of_seeds(content)} per cell.", columns, rows)
     digits = mean_digits(content)
     rows = [
         (
             *_names(content, cell),
             str(len(cell.values)),
-            with_interval(cell.mean, cell.interval, digits),
-            fixed(cell.deviation, digits),
+            format_mean(cell.mean, cell.interval, digits),
+            format_fixed(cell.deviation, digits),
         )
         for cell in content.cells
     ]
@@ -48,36 +48,36 @@ def means(content: Content) -> Table | None:
 
 
 def effects(content: Content) -> Table | None:
-    """Each arm against its baseline."""
+    """Make the table of each arm's difference from its baseline."""
     digits, where = difference_digits(content), _where(content)
     pair = _only_pair(content)
     rows = [
         (
-            plain(each.context).removeprefix(f"{where}="),
+            one_line(each.context).removeprefix(f"{where}="),
             NONE if pair else _compared(content, each),
-            fixed(each.effect.difference, digits, signed=True),
-            between(each.effect.interval, digits, signed=True),
+            format_fixed(each.effect.difference, digits, signed=True),
+            format_interval(each.effect.interval, digits, signed=True),
             each.verdict,
-            p_value(each.effect.p),
-            p_value(each.effect.adjusted),
-            fixed(each.effect.size, 1, signed=True),
+            format_p(each.effect.p),
+            format_p(each.effect.adjusted),
+            format_fixed(each.effect.size, 1, signed=True),
             _seeds(each),
-            whole(each.seeds_needed),
+            format_integer(each.seeds_needed),
         )
         for each in content.comparisons
     ]
     columns = [Column(where, "name"), Column("compared", "name"), Column("difference"), Column("95 % interval")]
-    columns += [Column("verdict", "verdict"), Column("p"), Column("p, adjusted"), Column("in noise")]
+    columns += [Column("verdict", "verdict"), Column("p"), Column("p, adjusted"), Column("difference / SD")]
     columns += [Column("seeds", "words"), Column("seeds needed")]
     better = "higher" if content.metric.higher_is_better else "lower"
-    caption = f"Differences in {plain(content.metric.name)} ({better} is better), {pair or 'arm minus baseline'}."
+    caption = f"Differences in {one_line(content.metric.name)} ({better} is better), {pair or 'arm minus baseline'}."
     if any(each.effect.size is not None for each in content.comparisons):
-        caption += " “In noise”: the difference in standard deviations over seeds."
+        caption += " “Difference / SD”: the difference divided by the standard deviation over seeds."
     return table("effects", caption, columns, rows)
 
 
 def overview(content: Content) -> Table | None:
-    """Means and differences in one; None where a cell is compared in more than one way, or none is."""
+    """Make one table of means and differences; None if a cell is in several comparisons, or nothing is compared."""
     by_label = {each.label: each for each in content.comparisons}
     if not by_label or len(by_label) < len(content.comparisons):
         return None
@@ -87,52 +87,55 @@ def overview(content: Content) -> Table | None:
     rows = [
         (
             *_names(content, cell),
-            with_interval(cell.mean, cell.interval, digits),
+            format_mean(cell.mean, cell.interval, digits),
             *_outcome(content, by_label.get(cell.label)),
         )
         for cell in content.cells
     ]
     columns = [*_name_columns(content), _metric_column(content), *_outcome_columns("difference", "")]
-    caption = f"{begun(content.metric.name)}{_with_intervals(content)}, over {seeds_said(content)} a setting"
+    caption = (
+        f"{capitalised(content.metric.name)}{_with_intervals(content)}, over {count_of_seeds(content)} per setting"
+    )
     return table("overview", f"{caption}, and the difference from the baseline{_adjusted(content)}.", columns, rows)
 
 
 def cost(content: Content) -> Table | None:
-    """What each cell costs, beside how good it is; None where nothing of it is known."""
+    """Make the table of the cost of each cell beside its metric; None if no cost is known."""
     digits = mean_digits(content)
     facts = [
         (
-            whole(cell.params),
-            large(cell.macs),
-            rate(cell.images_per_second),
-            duration(cell.seconds),
-            memory(cell.memory),
+            format_integer(cell.params),
+            format_large(cell.macs),
+            format_rate(cell.images_per_second),
+            format_duration(cell.seconds),
+            format_bytes(cell.memory),
         )
         for cell in content.cells
     ]
     if all(fact == NONE for row in facts for fact in row):
         return None
     rows = [
-        (*_names(content, cell), fixed(cell.mean, digits), *row) for cell, row in zip(content.cells, facts, strict=True)
+        (*_names(content, cell), format_fixed(cell.mean, digits), *row)
+        for cell, row in zip(content.cells, facts, strict=True)
     ]
     heads = ("parameters", "multiply-adds", "images/s", "time", "peak memory")
     columns = [*_name_columns(content), _metric_column(content), *map(Column, heads)]
-    caption = "Cost: parameters, multiply-adds of one image; speed, time and memory of a run, means over seeds."
+    caption = "Cost: parameters, multiply-adds per image; speed, time and memory of a run, means over seeds."
     return table("cost", caption, columns, rows)
 
 
 def _grid(content: Content, against: Factor, along: Factor) -> tuple[list[Column], list[Row]]:
-    """A row a level of `along`, a column a level of `against`; seeds where they are not as many in all cells."""
+    """Make one row per level of `along`, one column per level of `against`, and the seeds if their number differs."""
     digits, cells = mean_digits(content), _by_levels(content, against, along)
     differ = len({len(cell.values) for cell in content.cells}) > 1
     rows = []
     for x in along.levels:
-        found = [cells.get((plain(of), plain(x))) for of in against.levels]
-        means = [NONE if cell is None else with_interval(cell.mean, cell.interval, digits) for cell in found]
+        found = [cells.get((one_line(of), one_line(x))) for of in against.levels]
+        means = [NONE if cell is None else format_mean(cell.mean, cell.interval, digits) for cell in found]
         seeds = ", ".join(str(len(cell.values)) if cell else "0" for cell in found)
-        rows.append((plain(x), *means, seeds if differ else NONE))
-    heads = [plain(of) + (" (baseline)" if of == against.baseline else "") for of in against.levels]
-    return [Column(plain(along.key), "name"), *map(Column, heads), Column("seeds", "words")], rows
+        rows.append((one_line(x), *means, seeds if differ else NONE))
+    heads = [one_line(of) + (" (baseline)" if of == against.baseline else "") for of in against.levels]
+    return [Column(one_line(along.key), "name"), *map(Column, heads), Column("seeds", "words")], rows
 
 
 def _overview_grid(content: Content, by_label: dict[str, Comparison], against: Factor, along: Factor) -> Table | None:
@@ -140,13 +143,13 @@ def _overview_grid(content: Content, by_label: dict[str, Comparison], against: F
     cells = _by_levels(content, against, along)
     arms = [of for of in against.levels if of != against.baseline]
     for of in arms:
-        difference = f"{plain(of)} {MINUS} {plain(against.baseline or NONE)}"
-        columns += _outcome_columns(difference, "" if len(arms) == 1 else f" ({plain(of)})")
+        difference = f"{one_line(of)} {MINUS} {one_line(against.baseline or NONE)}"
+        columns += _outcome_columns(difference, "" if len(arms) == 1 else f" ({one_line(of)})")
         for place, x in enumerate(along.levels):
-            cell = cells.get((plain(of), plain(x)))
+            cell = cells.get((one_line(of), one_line(x)))
             found = by_label.get(cell.label) if cell else None
             rows[place] += _outcome(content, found) if found else (NONE,) * 4
-    caption = f"{begun(content.metric.name)}{_with_intervals(content)}, over {seeds_said(content)} a cell"
+    caption = f"{capitalised(content.metric.name)}{_with_intervals(content)}, over {count_of_seeds(content)} per cell"
     return table("overview", f"{caption}{_adjusted(content)}.", columns, rows)
 
 
@@ -163,26 +166,26 @@ def _outcome(content: Content, found: Comparison | None) -> Row:
         return "baseline", NONE, NONE, NONE
     digits, effect = difference_digits(content), found.effect
     return (
-        fixed(effect.difference, digits, signed=True),
-        between(effect.interval, digits, signed=True),
-        p_value(effect.p if effect.adjusted is None else effect.adjusted),
+        format_fixed(effect.difference, digits, signed=True),
+        format_interval(effect.interval, digits, signed=True),
+        format_p(effect.p if effect.adjusted is None else effect.adjusted),
         found.verdict,
     )
 
 
 def _name_columns(content: Content) -> list[Column]:
-    return [Column(plain(factor.key), "name") for factor in content.factors] or [Column("setting", "name")]
+    return [Column(one_line(factor.key), "name") for factor in content.factors] or [Column("setting", "name")]
 
 
 def _names(content: Content, cell: Cell) -> Row:
     if not content.factors:
-        return (plain(cell.label),)
+        return (one_line(cell.label),)
     marks = [" (baseline)" if cell.is_baseline and factor.compared else "" for factor in content.factors]
     return tuple(level(content, cell, factor) + mark for factor, mark in zip(content.factors, marks, strict=True))
 
 
 def _metric_column(content: Content) -> Column:
-    return Column(plain(content.metric.name))
+    return Column(one_line(content.metric.name))
 
 
 def _with_intervals(content: Content) -> str:
@@ -195,24 +198,24 @@ def _adjusted(content: Content) -> str:
 
 
 def _where(content: Content) -> str:
-    """The head of what the comparisons have around them: its key where it is one for all."""
+    """Return the header of the column of contexts: the key of the context if it is the same for all comparisons."""
     keys = {each.context.partition("=")[0] for each in content.comparisons}
-    return plain(keys.pop()) if len(keys) == 1 and len(content.factors) == 2 else "all else"
+    return one_line(keys.pop()) if len(keys) == 1 and len(content.factors) == 2 else "other settings"
 
 
 def _only_pair(content: Content) -> str:
-    """ "gn - bn" where it is all that is compared, in several contexts: a caption says it once."""
+    """Return "gn - bn" if it is the only compared pair, in several contexts, to name it once in the caption."""
     pairs = {(each.factor, each.level, each.against) for each in content.comparisons}
     if len(pairs) != 1 or not all(each.context for each in content.comparisons):
         return ""
     ((_, level, against),) = pairs
-    return f"{plain(level)} {MINUS} {plain(against)}"
+    return f"{one_line(level)} {MINUS} {one_line(against)}"
 
 
 def _compared(content: Content, comparison: Comparison) -> str:
-    several = len({each.factor for each in content.comparisons}) > 1
-    key = f"{plain(comparison.factor)}=" if several else ""
-    return f"{key}{plain(comparison.level)} against {plain(comparison.against)}"
+    several_factors = len({each.factor for each in content.comparisons}) > 1
+    key = f"{one_line(comparison.factor)}=" if several_factors else ""
+    return f"{key}{one_line(comparison.level)} against {one_line(comparison.against)}"
 
 
 def _seeds(comparison: Comparison) -> str:

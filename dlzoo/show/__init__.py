@@ -1,1 +1,1 @@
-"""What there is, and what an entry takes."""
+"""Describe entries, models, data sets and runs."""

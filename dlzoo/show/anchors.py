@@ -1,4 +1,4 @@
-"""`dlzoo anchors`: which anchor boxes suit a data set."""
+"""`dlzoo anchors`: fit anchor boxes to a data set."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dlzoo.data.splits import Splits
 
 
 def anchors(words: Sequence[str]) -> dict[str, Any]:
-    """{"anchors": [[w, h], ...] by area, "mean_iou", "objects", "image_size", "settings"} of a set's training objects.
+    """Fit anchors to the training objects: {"anchors": [[w, h], ...], "mean_iou", "objects", "image_size", "settings"}.
 
     Args:
         words: settings of the data, and count=9.
 
     Raises:
-        UserError: for a word that is none of these, or data without objects.
+        UserError: for any other word, or data without objects.
     """
     counts = [word.removeprefix("count=") for word in words if word.startswith("count=")]
     settings = [word for word in words if not word.startswith("count=")]
@@ -30,7 +30,7 @@ def anchors(words: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"count must be an integer from 1 to 100, not {count!r}")
     other = [word for word in settings if word.partition("=")[0].partition(".")[0] != "data"]
     if other:
-        raise UserError(f"{other[0]!r}: anchors are of data: dlzoo anchors data=voc2007 data.image_size=416 count=9")
+        raise UserError(f"{other[0]!r}: anchors take only data: dlzoo anchors data=voc2007 data.image_size=416 count=9")
     settings = settings or ["data=shapes"]
     section = config.compose(settings)["data"]
     data = Splits.load(section | {"batch_size": "full"})
@@ -48,11 +48,11 @@ def anchors(words: Sequence[str]) -> dict[str, Any]:
 
 
 def text(found: dict[str, Any]) -> str:
-    """In words, with what one may type next."""
+    """Format the anchors, with a command that uses them."""
     numbers = ",".join(f"{side:g}" for anchor in found["anchors"] for side in anchor)
     shapes = "  ".join(f"{width:g}x{height:g}" for width, height in found["anchors"])
     return "\n".join([
-        f"{shapes}   (pixels, of images of {found['image_size']} px)",
-        f"mean IoU of the {found['objects']:,} training boxes with the anchor nearest to them: {found['mean_iou']:.3f}",
+        f"{shapes}   (pixels, for images of {found['image_size']} px)",
+        f"mean IoU of the {found['objects']:,} training boxes with their best anchor: {found['mean_iou']:.3f}",
         f"next     python train.py {shlex.join(found['settings'])} model=yolov3 'model.anchors=[{numbers}]'",
     ])  # fmt: skip

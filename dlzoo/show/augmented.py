@@ -1,4 +1,4 @@
-"""What an augmentation makes of the images of a data set."""
+"""Plot the effect of an augmentation on the images of a data set."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _IMAGES, _EPOCHS = 8, 7
 
 
 def of_augment(config: Config) -> Figure:
-    """Draw a row for each of some images: as it is, then as a training sees it in its first epochs.
+    """Plot a few images, one row each: the original, then the augmented images of the first epochs.
 
     Raises:
-        UserError: if the data is not there, or has no images.
+        UserError: if the data is missing, or has no images.
     """
     data = Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
     if data.is_table:
@@ -48,12 +48,12 @@ def of_augment(config: Config) -> Figure:
             pixels = pixels.round().clamp(0, 255).byte()
             grid[place].append(task.draw_sample(pixels, label, data.classes, mixed=True))
     cells = [cell for row in grid for cell in row]
-    named = f"{title('augment', config['augment'])}; on the left the image as it is"
+    named = f"{title('augment', config['augment'])}; originals on the left"
     return image_grid([pixels for pixels, _ in cells], [words for _, words in cells], named, _EPOCHS + 1)
 
 
 def _some(data: Splits, seed: int) -> torch.Tensor:
-    """The first images, or where there are classes some of each."""
+    """Return the indices of the first images, or, if there are classes, of some images of each."""
     if TASKS.build(data.task).target.single_class:
         return balanced_order(data.train.labels, seed, by_class=True)[:_IMAGES]
     return torch.arange(min(_IMAGES, len(data.train)))

@@ -1,4 +1,4 @@
-"""Losses, activations and schedules as curves."""
+"""Plot losses, activations and schedules."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ Function = Callable[[Tensor], Tensor]
 _POINTS = 401
 _STEPS_PER_EPOCH = 100
 _MOST_EPOCHS = 10_000
-#: What a loss is drawn beside, by the kind of its targets.
-_BESIDE = {"classification": "cross_entropy", "regression": "mse", "boxes": "iou"}
+#: Kind of targets -> the loss that others are compared with.
+_REFERENCE = {"classification": "cross_entropy", "regression": "mse", "boxes": "iou"}
 
 
 def of_loss(config: Config) -> Figure:
-    """A loss and its derivative, beside a usual one of its kind.
+    """Plot a loss and its derivative, with a common loss of its kind for comparison.
 
-    Against the margin between the right of two classes and the other, against the error of a number, or against the
-    distance of two equal boxes in widths.
+    The x axis is the margin between the logits of the correct and the other class, the error of a number, or the
+    distance between two equal boxes in widths.
     """
     section = config["loss"]
     kinds = index.marks("loss", section["name"]).targets
-    linked = section.get("link") not in (None, "identity")  # which is for classes
+    linked = section.get("link") not in (None, "identity")  # a link is for classification only
     order = ("classification",) if linked else ("regression", "boxes", "classification")
     kind = next(kind for kind in order if kind in kinds)
     label, low, high, of = {
-        "classification": ("margin: right logit - wrong logit", -6.0, 6.0, _of_margin),
+        "classification": ("margin: correct logit - other logit", -6.0, 6.0, _of_margin),
         "regression": ("prediction - target", -3.0, 3.0, _of_error),
-        "boxes": ("distance of two equal boxes, in widths", 0.0, 3.0, _of_distance),
+        "boxes": ("distance between two equal boxes, in widths", 0.0, 3.0, _of_distance),
     }[kind]
     _, loss = LOSSES.from_section(section)
     drawn = {title("loss", section): of(loss)}
-    if _BESIDE[kind] != section["name"]:
-        drawn[_BESIDE[kind]] = of(LOSSES.build(_BESIDE[kind]))
+    if _REFERENCE[kind] != section["name"]:
+        drawn[_REFERENCE[kind]] = of(LOSSES.build(_REFERENCE[kind]))
     try:
         return _value_and_derivative(drawn, low, high, label, "loss")
-    except (RuntimeError, ValueError) as error:  # such as weights of other classes
-        raise UserError(f"loss={section['name']} cannot be drawn for two classes: {first_line(error)}") from error
+    except (RuntimeError, ValueError) as error:  # such as weights for another number of classes
+        raise UserError(f"loss={section['name']} cannot be plotted for two classes: {first_line(error)}") from error
 
 
 def _of_margin(loss: torch.nn.Module) -> Function:
-    right = torch.zeros(1, dtype=torch.int64)
-    return lambda x: loss(torch.stack([x, -x]).double()[None] / 2, right)
+    correct = torch.zeros(1, dtype=torch.int64)
+    return lambda x: loss(torch.stack([x, -x]).double()[None] / 2, correct)
 
 
 def _of_error(loss: torch.nn.Module) -> Function:
@@ -67,7 +67,7 @@ def _of_distance(loss: torch.nn.Module) -> Function:
 
 
 def of_act(config: Config) -> Figure:
-    """An activation and its derivative, beside ReLU."""
+    """Plot an activation and its derivative, with ReLU for comparison."""
     section = config["act"]
     _, act = ACTS.from_section(section)
     drawn = {title("act", section): act.double().eval()}
@@ -77,7 +77,7 @@ def of_act(config: Config) -> Figure:
 
 
 def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, label: str, what: str) -> Figure:
-    """Two panels; the first function is the one that is shown, the others stand back."""
+    """Draw two panels: values and derivatives. The first function is emphasised."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     panels = figure.subplots(1, 2)
     xs = torch.linspace(low, high, _POINTS, dtype=torch.float64)
@@ -102,7 +102,7 @@ def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, l
 
 
 def _curve(function: Function, xs: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and derivatives at each of `xs`, one at a time: a loss would take a batch for one."""
+    """Return values and derivatives at each of `xs`, computed one at a time: a loss would average over a batch."""
     values, slopes = [], []
     for x in xs:
         x = x.clone().requires_grad_()
@@ -116,19 +116,19 @@ def _curve(function: Function, xs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def of_schedule(config: Config) -> Figure:
-    """The learning rate over the steps of a run of trainer.max_epochs, with its warm-up.
+    """Plot the learning rate over the steps of a run of trainer.max_epochs, with its warm-up.
 
-    A schedule that follows validation sees scores that rise for a third of the run, and then no more.
+    A schedule that follows the validation result is given one that improves for a third of the run, and then no more.
     """
     section, epochs = config["schedule"], config["trainer"]["max_epochs"]
     if epochs > _MOST_EPOCHS:
-        raise UserError(f"trainer.max_epochs={epochs} is too long for a picture; at most {_MOST_EPOCHS}")
+        raise UserError(f"trainer.max_epochs={epochs} is too long to plot; set at most {_MOST_EPOCHS}")
     span = Span(epochs * _STEPS_PER_EPOCH, _STEPS_PER_EPOCH)
     warmup, schedule = SCHEDULES.from_section(section, span=span)
     factor = warmup.before(schedule, span)
     optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
     batch, base = config["data"]["batch_size"], config["optimizer"]["lr"]
-    if batch != "full":  # which is known when the data is
+    if batch != "full":  # the size of a full batch is known only with the data
         base = optimizer.effective_lr(base, batch)
     rates = []
     for step in range(span.steps):
@@ -140,7 +140,7 @@ def of_schedule(config: Config) -> Figure:
     axes.plot([step / _STEPS_PER_EPOCH for step in range(span.steps)], rates, color=TRAIN, lw=2)
     if isinstance(factor, Observer):
         axes.axvline(epochs / 3, color=VAL, ls="--")
-        axes.annotate("validation gets no better", (epochs / 3, 0.5), xycoords=("data", "axes fraction"), color=VAL,
+        axes.annotate("validation stops improving", (epochs / 3, 0.5), xycoords=("data", "axes fraction"), color=VAL,
                       rotation=90, ha="right", va="center")  # fmt: skip
     axes.set(title=title("schedule", section), xlabel="epoch", ylabel=f"learning rate of {config['optimizer']['name']}")
     axes.set_ylim(0, None)
@@ -149,7 +149,7 @@ def of_schedule(config: Config) -> Figure:
 
 
 def title(choice: str, section: dict[str, Any]) -> str:
-    """The entry, with the settings that are not the usual ones."""
-    usual = index.knobs(choice, section["name"])
-    changed = [f"{key}={value}" for key, value in section.items() if key != "name" and value != usual[key]["default"]]
+    """Return the name of an entry with the settings that are not defaults."""
+    schemas = index.knobs(choice, section["name"])
+    changed = [f"{key}={value}" for key, value in section.items() if key != "name" and value != schemas[key]["default"]]
     return " ".join([section["name"], *changed])

@@ -1,4 +1,4 @@
-"""Layers in words."""
+"""Describe layers in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dlzoo.core.registries import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
 from dlzoo.layers.conv import NormAct
 from dlzoo.layers.convs import LocallyConnected
 
-#: Classes of ours -> the names that they are chosen by.
+#: Classes of layers -> the names of their registry entries.
 _NAMES = {
     registry[name].builder: name
     for registry in (NORMS, ATTENTIONS, DROPS, UPSAMPLES)
@@ -22,7 +22,7 @@ _ACT_NAMES = {type(ACTS.build(name)): name for name in ACTS.names()}
 
 
 def describe(module: nn.Module) -> str:
-    """A layer in words: "conv 3x3 /2, gn 8 groups, relu"."""
+    """Describe a layer: "conv 3x3 /2, gn 8 groups, relu"."""
     known = _NAMES.get(type(module))
     groups = getattr(module, "num_groups", None)
     if groups is not None:
@@ -45,7 +45,7 @@ def describe(module: nn.Module) -> str:
 
 
 def _in_order(module: nn.Module) -> list[nn.Module]:
-    """The children as they are called: noise may come before the norm, and LRN comes after the activation."""
+    """Return the children in the order of calls: noise may come before the norm, and LRN comes after the activation."""
     names = dict(module.named_children())
     if {"norm", "act", "drop"} <= set(names):
         behind = getattr(names["norm"], "follows_act", False)
@@ -77,7 +77,7 @@ def _two(value: Any) -> tuple[int, int]:
 
 
 def kernels_of(module: nn.Module) -> list[list[int]]:
-    """Kernel sizes of the convolutions and poolings inside."""
+    """Return the kernel sizes of the convolutions and poolings inside a module."""
     pools = nn.MaxPool2d | nn.AvgPool2d
     convs = (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | pools))
     return [list(_two(m.kernel_size)) for m in convs]

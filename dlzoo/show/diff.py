@@ -1,4 +1,4 @@
-"""`dlzoo diff`: what is different between two runs, and nothing else."""
+"""`dlzoo diff`: compare two runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from dlzoo.runs.differences import differing, flat, format_value
 from dlzoo.runs.run_dir import RunDir
 
-#: What run.json calls the data and the code, and what we call them.
+#: Fields of run.json -> the names that are shown.
 _CIRCUMSTANCES = {
     "data_fingerprint": "data",
     "git_commit": "code",
@@ -19,14 +19,14 @@ _CIRCUMSTANCES = {
 
 
 def diff(first: str, second: str) -> dict[str, Any]:
-    """Settings that somebody chose, what they bring along, and data, code, versions and device.
+    """Compare the settings, the defaults that depend on them, and data, code, versions and device of two runs.
 
     Returns:
         {"settings": {key: [first, second]}, "brought": {...}, "circumstances": {...}}; a setting that an entry does not
         have is null.
 
     Raises:
-        UserError: if one is no run.
+        UserError: if one is not a run.
     """
     records = [RunDir.open(path).read() for path in (first, second)]
     configs = [record["config"] for record in records]
@@ -39,13 +39,13 @@ def diff(first: str, second: str) -> dict[str, Any]:
     return {
         "settings": {key: [left.get(key), right.get(key)] for key in chosen},
         "brought": {key: [left[key], right[key]] for key in both},
-        # A run that has not begun knows of none.
+        # A run that has not started has recorded none.
         "circumstances": {key: pair for key, pair in around.items() if pair[0] != pair[1] and None not in pair},
     }
 
 
 def text(found: dict[str, Any]) -> str:
-    """`diff` for a terminal."""
+    """Format the result of `diff` for a terminal."""
     settings, around = found["settings"], found["circumstances"]
     if not settings:
         sentence = "these runs do not differ in any setting"
@@ -55,8 +55,8 @@ def text(found: dict[str, Any]) -> str:
         sentence = f"these runs differ in {len(settings)} settings: {', '.join(settings)}"
     lines = [sentence, *_lines(settings)]
     if found["brought"]:
-        lines += ["which brings along other defaults", *_lines(found["brought"])]
-    return "\n".join([*lines, *(["and in", *_lines(around)] if around else [])])
+        lines += ["defaults that change with them", *_lines(found["brought"])]
+    return "\n".join([*lines, *(["other differences", *_lines(around)] if around else [])])
 
 
 def _lines(pairs: dict[str, list[Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`dlzoo show`: an entry's description, source, knobs, and a model's size."""
+"""`dlzoo show`: describe an entry, its source and its settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dlzoo.show.listing import choices
 
 
 def entry(choice: str, name: str) -> dict[str, Any]:
-    """What is known of an entry without torch.
+    """Return the description of an entry, without importing torch.
 
     Raises:
         UserError: for an unknown choice or name.
@@ -29,13 +29,13 @@ def entry(choice: str, name: str) -> dict[str, Any]:
     if name not in config.options(choice) or name == "default":
         raise config.unknown_name(choice, name)
     if choice not in REGISTRIES:
-        return _written(choice, name)
+        return _from_file(choice, name)
     found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
     return found | {"about_common": index.load()[choice]["about_common"]}
 
 
-def _written(choice: str, name: str) -> dict[str, Any]:
-    """What is known of a file under conf/: its head, and for a trainer its settings."""
+def _from_file(choice: str, name: str) -> dict[str, Any]:
+    """Return the description of a file under conf/: its first comment, and for a trainer its settings."""
     content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
     head = config.head_comment(choice, name)
     if choice == "executor":
@@ -55,13 +55,13 @@ def _written(choice: str, name: str) -> dict[str, Any]:
 
 
 def _defaults(meta: dict[str, Any]) -> list[tuple[str, Any]]:
-    """(choice, part) of what a registration says of other choices."""
+    """Return (choice, part) of the defaults that a registration sets for other choices."""
     return [(choice, part) for choice, part in meta.items() if choice in REGISTRIES]
 
 
 def _meaning(choice: str, part: str | dict[str, Any]) -> str:
     if part == "default":
-        return "what the model has of its own"
+        return "the model's own"
     if isinstance(part, str):
         return f"{choice}={part}"
     changed = [f"{choice}.{key}={json.dumps(value)}" for key, value in part.items() if key != "name"]
@@ -69,7 +69,7 @@ def _meaning(choice: str, part: str | dict[str, Any]) -> str:
 
 
 def text(found: dict[str, Any]) -> str:
-    """`entry` for a terminal: what it may raise is for those who call it."""
+    """Format the result of `entry` for a terminal, without the errors raised."""
     doc = found["doc"].partition("\n\nRaises:")[0].rstrip()
     lines = [" ".join([f"{found['choice']}={found['name']}", *found.get("asked", [])]), "", doc, ""]
     if found["source"]:
@@ -83,5 +83,5 @@ def text(found: dict[str, Any]) -> str:
     }
     width = max(map(len, shown), default=0)
     about = found.get("about_common") if found["knobs"] else ""
-    below = ["", *about.splitlines()] if about else []
-    return "\n".join([*lines, *(f"  {setting:<{width}}  {kind}" for setting, kind in shown.items()), *below])
+    common = ["", *about.splitlines()] if about else []
+    return "\n".join([*lines, *(f"  {setting:<{width}}  {kind}" for setting, kind in shown.items()), *common])

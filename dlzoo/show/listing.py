@@ -1,4 +1,4 @@
-"""`dlzoo list`, `dlzoo --help` and tab completion: answered from the index, without torch."""
+"""`dlzoo list`, `dlzoo --help` and tab completion, from the index and without torch."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import knobs_of
 
-#: Choices of which `dlzoo show` draws the entries, too (show/picture.py).
+#: Choices whose entries `dlzoo show` plots (show/plot.py).
 DRAWN = ("loss", "act", "schedule", "augment")
 
 
 def choices() -> list[str]:
-    """What `dlzoo list` and `dlzoo show` know of: the choices of a run, and where a sweep is carried out."""
+    """Return the choices of `dlzoo list` and `dlzoo show`: those of a run, and the executor of a sweep."""
     return [*config.choices(), "executor"]
 
 
 def names(choice: str) -> dict[str, str]:
-    """name -> first line of its description.
+    """Return name -> first line of its description.
 
     Raises:
         UserError: for an unknown choice.
@@ -36,7 +36,7 @@ def names(choice: str) -> dict[str, str]:
 
 
 def lines(choice: str) -> list[str]:
-    """The names of a choice, one a line; of losses with the kinds of targets that they are for.
+    """Return the names of a choice, one per line; losses with the kinds of targets that they take.
 
     Raises:
         UserError: for an unknown choice.
@@ -55,7 +55,7 @@ def _first_line(choice: str, name: str) -> str:
 
 
 def help_text(commands: Mapping[str, str]) -> str:
-    """What `--help` prints: commands (name -> what it does), choices, settings with their defaults."""
+    """Return the text of `--help`: commands (name -> summary), choices, settings with their defaults."""
     width = max(11, *map(len, commands))
     lines = ["dlzoo: the training framework for people who compare deep-learning techniques", ""]
     lines += ["Commands (`dlzoo <command> --help` for more)"]
@@ -64,12 +64,12 @@ def help_text(commands: Mapping[str, str]) -> str:
 
 
 def choices_text() -> str:
-    """The choices, in lines of a help text."""
+    """Return the choices as lines of a help text."""
     return "\n".join(["choices:", *wrap(", ".join(choices()), 100, initial_indent="  ", subsequent_indent="  ")])
 
 
 def settings_text() -> str:
-    """What a training takes: choices, settings with their defaults, examples."""
+    """Return the help text of a training: choices, settings with their defaults, examples."""
     lines = ["Choices of train (choice=name; `dlzoo list <choice>` for all)"]
     for choice in choices():
         found = [name for name in config.options(choice) if name != "default"]
@@ -98,7 +98,7 @@ def _settings(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def candidates(line: str, commands: Iterable[str]) -> list[str]:
-    """Completions of the last word of a command line; of `norm=g` only what follows the `=`, as bash wants it."""
+    """Return completions of the last word of a command line; for `norm=g` only the part after `=`, as bash needs it."""
     *words, word = line.split(" ")
     words = [item for item in words[1:] if item]
     command = words[0] if words and words[0] in commands else "train"
@@ -121,7 +121,7 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
 
 
 def _values(schema: Mapping[str, Any]) -> list[str]:
-    """The words that a setting may be, as far as they can be listed."""
+    """Return the values of a setting, as far as they can be listed."""
     if "anyOf" in schema:
         return [word for part in schema["anyOf"] for word in _values(part)]
     if schema.get("type") == "boolean":
@@ -130,7 +130,7 @@ def _values(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """What may stand before "=": choices, and settings with their schemas."""
+    """Return what may precede "=": choices, and settings with their schemas."""
     keys: dict[str, Mapping[str, Any]] = {choice: {} for choice in config.choices()}
     keys |= knobs_of(RunSettings)
     for section in config.SECTIONS:
@@ -143,7 +143,7 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
 
 
 def _of_sweeps(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """What may stand before "=" when there are several runs."""
+    """Return what may precede "=" in addition for several runs."""
     name = chosen.get("executor", "local")
     known = executors.knobs(name) if name in config.options("executor") else {}
     sweep = {f"sweep.{knob}": schema for knob, schema in knobs_of(SweepSettings).items()}

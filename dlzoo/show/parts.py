@@ -1,4 +1,4 @@
-"""`dlzoo list --parts`: which models take which parts, found out by building each on the meta device."""
+"""`dlzoo list --parts`: the parts that each model takes, determined by building each on the meta device."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dlzoo.core.schema import unwrapped
 
 
 class Row(NamedTuple):
-    """Models of one family that take the same; a cell is "6/7" (of seven entries it takes six), or "-"."""
+    """Models of one family that take the same parts; a cell is "6/7" (six of seven entries), or "-"."""
 
     models: str
     cells: tuple[str, ...]
 
 
 def matrix() -> dict[str, dict[str, list[str]]]:
-    """model -> kind -> the entries that it takes with the knobs of its own; without those that cannot be built here."""
+    """Return model -> kind -> the entries that it takes with its defaults, without models that cannot be built here."""
     found = {}
     for name in MODELS.names():
         try:
@@ -33,7 +33,7 @@ def matrix() -> dict[str, dict[str, list[str]]]:
 
 
 def rows(found: dict[str, dict[str, list[str]]]) -> list[Row]:
-    """The matrix by family."""
+    """Return the rows of the matrix, grouped by family."""
 
     def key(name: str) -> tuple[str, tuple[str, ...]]:
         builder = unwrapped(MODELS[name].builder)
@@ -49,7 +49,7 @@ def _cell(taken: dict[str, list[str]], kind: str) -> str:
 
 
 def legend(found: dict[str, dict[str, list[str]]]) -> list[str]:
-    """What a cell such as 6/7 leaves out."""
+    """Return lines that name the missing entries of cells such as 6/7."""
     lines = []
     for kind, registry in PARTS.items():
         for taken in sorted({tuple(of_model[kind]) for of_model in found.values() if of_model.get(kind)}, key=len):
@@ -61,13 +61,13 @@ def legend(found: dict[str, dict[str, list[str]]]) -> list[str]:
 
 
 def _numbers(name: str) -> tuple[list[int], str]:
-    """Sorts resnet101 behind resnet50."""
+    """Return a key that sorts resnet101 after resnet50."""
     words = "".join(c if c.isdigit() else " " for c in name).split()
     return [int(word) for word in words], name
 
 
 def _together(names: list[str]) -> str:
-    """resnet18, resnet34, resnet50 -> "resnet18, 34, 50"."""
+    """Join names with a common beginning: "resnet18, 34, 50" for resnet18, resnet34, resnet50."""
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     start = "".join(letters[0] for letters in alike).rstrip("0123456789") if len(names) > 1 else ""
     ends = [name.removeprefix(start) for name in names[1:]]
@@ -87,7 +87,7 @@ def show(found: dict[str, dict[str, list[str]]], console: Console) -> None:
 
 
 def markdown(found: dict[str, dict[str, list[str]]]) -> str:
-    """The same for the README."""
+    """Return the matrix as a Markdown table, for the documentation."""
     lines = [f"| model | {' | '.join(PARTS)} |", "|---" * (len(PARTS) + 1) + "|"]
     lines += [f"| {row.models} | {' | '.join(row.cells)} |" for row in rows(found)]
     return "\n".join([*lines, "", "; ".join(legend(found)) + "."])

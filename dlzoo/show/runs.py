@@ -1,4 +1,4 @@
-"""`dlzoo runs`: how far the runs of a folder are, for as long as some go on."""
+"""`dlzoo runs`: show the progress of the runs of a folder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rich.text import Text
 from dlzoo.runs import table
 from dlzoo.runs.run_dir import RunDir
 
-#: Seconds between two looks.
+#: Seconds between two updates.
 _LOOK = 1.0
 
 
 def show(folder: Path, console: Console) -> None:
-    """Print the table of the runs under a folder; on a terminal, again and again while some are running.
+    """Print the table of the runs under a folder; on a terminal it is updated while some are running.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: if the folder does not exist.
     """
     rows = table.rows(table.find(folder))
     if console.is_terminal and not console.is_dumb_terminal:
@@ -29,21 +29,21 @@ def show(folder: Path, console: Console) -> None:
     console.print(Text(table.counts(rows)), soft_wrap=True)
 
 
-def _goes_on(row: table.Row) -> bool:
-    """Whether a run is running, about to be started, or in the queue of a cluster."""
+def _is_active(row: table.Row) -> bool:
+    """Return whether a run is running, about to start, or in the queue of a cluster."""
     run = RunDir(row.path)
     return row.state == "running" or (row.state == "created" and (run.is_claimed() or run.job() is not None))
 
 
 def _follow(folder: Path, rows: list[table.Row], console: Console) -> list[table.Row]:
-    """The rows when none is running any more, or somebody has seen enough."""
+    """Update the table until no run is active, or until Ctrl-C; return the last rows."""
     with Live(console=console, transient=True, auto_refresh=False) as live:
         try:
-            while any(_goes_on(row) for row in rows):
+            while any(_is_active(row) for row in rows):
                 lines = table.lines(rows, folder, console.width)
                 room = console.height - 3
-                more = [Text(f"... {len(lines) - room} lines more")] if len(lines) > room else []
-                end = Text(f"{table.counts(rows)}  (Ctrl-C leaves them alone)")
+                more = [Text(f"... {len(lines) - room} more lines")] if len(lines) > room else []
+                end = Text(f"{table.counts(rows)}  (Ctrl-C ends this view, not the runs)")
                 live.update(Group(*lines[:room], *more, end), refresh=True)
                 time.sleep(_LOOK)
                 rows = table.rows(table.find(folder))

@@ -1,1 +1,1 @@
-"""Many runs: from one line to as many directories, and through an executor to their ends."""
+"""Plan, schedule and execute many runs: sweeps, comparisons and searches."""

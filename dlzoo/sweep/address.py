@@ -1,4 +1,4 @@
-"""The name of a run inside its sweep: what it overrides, and nothing else."""
+"""Name a run within its sweep by the settings that it overrides."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dlzoo.runs.differences import NAMES, flat, format_value
 
 Config = dict[str, Any]
 
-#: File systems take 255 bytes; what is added to a name (.partial, a number) has to fit as well.
+#: File systems allow 255 bytes; suffixes (.partial, a number) must fit as well.
 _LONGEST = 160
 
 
 def address(overrides: Sequence[str], config: Config) -> str:
-    """ "data.batch_size=8,norm=gn,seed=0": the same for every order and spelling of the same overrides.
+    """Return "data.batch_size=8,norm=gn,seed=0", the same for every order and spelling of the same overrides.
 
     Args:
-        overrides: what was typed for this run.
-        config: what they come to. Its values are spelled in one way only.
+        overrides: the overrides of this run, as typed.
+        config: the composed config, in which each value has one spelling.
     """
     settings, words = flat(config), {}
     for line in overrides:
         override = parse(line)
         key, value = override.key_or_group, override.value()
         if key not in NAMES:
-            # A choice that is no entry of a registry (trainer, experiment) is gone from the config.
+            # Choices without a registry (trainer, experiment) are not in the composed config.
             words[key] = _plain(settings.get(key, value))
     exact = ",".join(f"{key}={word}" for key, word in sorted(words.items()))
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "-", exact)
@@ -38,5 +38,5 @@ def address(overrides: Sequence[str], config: Config) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value without brackets: they mean something to a shell."""
+    """Return a value in words, without brackets, which are special to a shell."""
     return "+".join(map(_plain, value)) if isinstance(value, list) else format_value(value)

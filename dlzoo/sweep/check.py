@@ -1,4 +1,4 @@
-"""Whether what is on disk is what a sweep asks for."""
+"""Check that the run directories on disk are those of a sweep."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import flat, format_value
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.sweep.plan import Config, Planned
+from dlzoo.sweep.plan import Config, PlannedRun
 
-#: Differences that an error lists.
+#: Most differences that an error lists.
 _FEW = 6
 
 
-def existing(runs: Sequence[Planned]) -> dict[str, str]:
-    """address -> state, of those that are there already.
+def existing(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """Return address -> state of the runs that exist already.
 
     Raises:
-        UserError: if there is something else at an address, or a run with other settings.
+        UserError: if something else is at an address, or a run with other settings.
     """
     folder, states = runs[0].path.parent, {}
     try:
         if os.path.lexists(folder) and not folder.is_dir():
-            raise UserError(f"{folder}: this is where the runs would lie, and it is no folder")
+            raise UserError(f"{folder}: the runs would be written here, but it is not a folder")
         for run in runs:
             if run.path.exists():
                 record = RunDir.open(run.path).read()
@@ -34,11 +34,12 @@ def existing(runs: Sequence[Planned]) -> dict[str, str]:
     return states
 
 
-def _refuse_another(run: Planned, there: Config, wanted: Config) -> None:
-    other = [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
+def _refuse_another(run: PlannedRun, existing: Config, planned: Config) -> None:
+    other = [key for key in {**existing, **planned} if existing.get(key) != planned.get(key)]
     if other:
         some = [
-            f"{key}={format_value(there.get(key))} there, {format_value(wanted.get(key))} here" for key in other[:_FEW]
+            f"{key}={format_value(existing.get(key))} there, {format_value(planned.get(key))} here"
+            for key in other[:_FEW]
         ]
         differences = ", ".join([*some, *([f"{len(other) - _FEW} more"] if len(other) > _FEW else [])])
-        raise UserError(f"{run.path} holds a run with other settings ({differences}); say another name= or sweep.dir=")
+        raise UserError(f"{run.path} holds a run with other settings ({differences}); set another name= or sweep.dir=")

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep goes on."""
+"""Show the progress of a sweep."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.text import Text
 
 from dlzoo.runs.table import Row
 
-#: Seconds between two looks into the runs that go on.
+#: Seconds between two updates.
 _LOOK = 0.5
 
 
 class SweepDisplay:
-    """A line a run that ended, and under them on a terminal the runs that go on, each with its bar.
+    """Print one line per run that has ended, and on a terminal a progress bar for each active run.
 
     Args:
-        total: how many there will be.
-        selecting: whether one of them is to be chosen, by its validation result: the others' test results are nobody's
-            business then.
+        total: number of runs.
+        selecting: whether one run will be selected by its validation result: validation results are shown then, not
+            test results.
     """
 
     def __init__(self, console: Console, total: int, *, selecting: bool = False) -> None:
@@ -48,7 +48,7 @@ class SweepDisplay:
         self.console.print(Text(text), soft_wrap=True)
 
     def ended(self, row: Row, label: str, seconds: float | None) -> None:
-        """A run is over, so many seconds after we started it."""
+        """Print the line of a run that has ended, `seconds` after it was started."""
         facts = [
             label,
             row.validation if self._selecting else row.metric,
@@ -58,11 +58,11 @@ class SweepDisplay:
         self.line(f"{row.word:<12}" + "  ".join(fact for fact in facts if fact))
 
     def update(self, done: int, now: Mapping[Path, str]) -> None:
-        """Show how far the sweep and the runs of the moment are."""
+        """Show the progress of the sweep and of the active runs."""
         if not self._live or time.monotonic() - self._looked < _LOOK:
             return
         self._looked = time.monotonic()
-        self._progress.update(self._all, completed=done, description=f"runs: {done} over, {len(now)} going on")
+        self._progress.update(self._all, completed=done, description=f"runs: {done} ended, {len(now)} active")
         for path in set(self._bars) - set(now):
             self._progress.remove_task(self._bars.pop(path))
         for path, label in now.items():

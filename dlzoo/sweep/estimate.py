@@ -1,4 +1,4 @@
-"""A sweep that is not carried out: what it would run, and how long that would take."""
+"""Estimate the time of a sweep without running it (sweep.dry_run)."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import Timer
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor
-from dlzoo.sweep.plan import Config, Planned
-from dlzoo.sweep.preflight import kinds, on_one_cpu, run_recipe, world
+from dlzoo.sweep.plan import Config, PlannedRun
+from dlzoo.sweep.preflight import on_one_cpu, run_recipe, runs_by_kind, world
 
-#: Steps that are measured of each kind of run, the first of which does not count.
+#: Steps that are measured for each kind of run; the first one is not counted.
 _STEPS = 5
-#: Seconds from the start of a process to its first step, and from its last to its pictures; as they were seen on a
-#: two-core machine with both cores at it. A run that is finished knows of its time but not of the imports before it.
+#: Seconds of a process before its first step and after its last one, measured on a two-core machine with both cores
+#: busy; and those of the imports, which the recorded time of a finished run does not include.
 _AROUND, _IMPORTS = 9.0, 6.0
 
 
 def estimate(
     console: Console,
-    runs: Sequence[Planned],
+    runs: Sequence[PlannedRun],
     states: Mapping[str, str],
     labels: Mapping[Path, str],
     runner: Executor,
 ) -> None:
-    """Print each run with its state and, where it is not finished, the seconds that it would take.
+    """Print each run with its state and, if it is not finished, its estimated time.
 
-    A kind of run (all that differ in their seed only) takes what its finished ones took, or what some of its steps take
-    here, on as many threads as it would have.
+    The time of a kind of run (runs that differ only in their seed) is that of its finished ones, or is measured with a
+    few steps in this process, on as many threads as the run would have.
     """
     seconds: dict[Path, float | None] = {}
     before, measured = torch.get_num_threads(), 0
     try:
         with console.status("measuring"):
-            for same, data in kinds(runs):
+            for same, data in runs_by_kind(runs):
                 left = [run for run in same if states.get(run.path.name) != "finished"]
                 took = [RunDir(run.path).read()["wall_seconds"] for run in same if run not in left]
                 if left and not took:
@@ -57,17 +57,21 @@ def estimate(
         torch.set_num_threads(before)
     for run in runs:
         known = seconds.get(run.path)
-        about = "  about " + said(known) if known is not None else "  not measured" if run.path in seconds else ""
+        about = (
+            "  about " + time_in_words(known) if known is not None else "  not measured" if run.path in seconds else ""
+        )
         state = states.get(run.path.name, "new")
         console.print(Text(f"{state:<12}{labels[run.path]}{about}"), soft_wrap=True)
     total = sum(each for each in seconds.values() if each is not None)
-    together = f", {said(total / runner.workers)} with {runner.workers} at a time" if runner.workers else ""
+    together = f", {time_in_words(total / runner.workers)} with {runner.workers} at a time" if runner.workers else ""
     by = f" ({_STEPS} steps of {measured} kinds of run were measured)" if measured else ""
-    console.print(Text(f"estimate    {len(seconds)} to run: about {said(total)} of work{together}{by}"), soft_wrap=True)
+    console.print(
+        Text(f"estimate    {len(seconds)} to run: about {time_in_words(total)} of work{together}{by}"), soft_wrap=True
+    )
 
 
 def _seconds(config: Config, data: Splits) -> float | None:
-    """What a run takes, by a few of its steps in this process; None if it loses its loss in them."""
+    """Estimate the seconds of a run from a few of its steps in this process; None if it diverges in them."""
     schedule = run_recipe(config, data).schedule
     short = {"max_epochs": 1 if schedule.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
     alone = on_one_cpu(config) if world(config) > 1 else config
@@ -83,13 +87,13 @@ def _seconds(config: Config, data: Splits) -> float | None:
         return None
     step = median(after - before for before, after in pairwise(timer.steps))
     val = made.task.loaders.val
-    # A validation was of a few batches as well.
+    # The measured validation had a few batches, too.
     validation = 0.0 if val is None else timer.validation * len(made.data.val or ()) / val.samples
     return _AROUND + schedule.steps * step + schedule.epochs * validation
 
 
-def said(seconds: float) -> str:
-    """A time in words: "34 s", "12 min", "3.5 h"."""
+def time_in_words(seconds: float) -> str:
+    """Format a time: "34 s", "12 min", "3.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""An experiment's file: the question, what is compared to answer it, and at which scales."""
+"""Read an experiment's file: its question, the settings that are compared, and its scales."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dlzoo.core.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Written:
+class ComparisonSpec:
     """The section `comparison` of an experiment's file.
 
     Args:
         vary: setting -> its values.
-        arms: lists of settings, where several vary together.
-        seeds: runs of each.
-        scale: name -> settings of the comparison at that size, and arms ("model=resnet20 model.width=8") in place of
-            `arms`; without a name it is as the file has it.
-        baseline, metric, margin: how the report is to look at it.
+        arms: lists of settings that vary together.
+        seeds: number of runs of each.
+        scale: name -> settings of the comparison at that scale, and arms ("model=resnet20 model.width=8") that replace
+            `arms`; without a scale the file's settings are used.
+        baseline, metric, margin: options of the report.
     """
 
     vary: dict[str, list[Any]] = field(default_factory=dict)
@@ -40,16 +40,16 @@ _TYPES |= {"margin": (int, float)}
 
 
 def named(words: Sequence[str]) -> str | None:
-    """The experiment that a line names, if it is one that compares.
+    """Return the experiment that the words name, if it is a comparison, else None.
 
     Raises:
-        UserError: if it is one of several.
+        UserError: if the words name several experiments.
     """
-    said = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
-    names = [name for word in said for name in word.split(",")]
+    values = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    names = [name for word in values for name in word.split(",")]
     compare = [name for name in names if name in configs.options("experiment") and "comparison" in _content(name)]
     if compare and len(names) > 1:
-        raise UserError(f"experiment={','.join(names)}: {compare[0]} is a comparison of its own; say one at a time")
+        raise UserError(f"experiment={','.join(names)}: {compare[0]} is a comparison; give only one experiment")
     return compare[0] if compare else None
 
 
@@ -62,32 +62,32 @@ def _content(name: str) -> Mapping[str, Any]:
     return content if isinstance(content, Mapping) else {}
 
 
-def read(name: str) -> Written:
-    """The section of a file, checked.
+def read(name: str) -> ComparisonSpec:
+    """Read and check the section of a file.
 
     Raises:
-        UserError: for a key that it cannot have, or a value of the wrong type.
+        UserError: for an unknown key, or a value of the wrong type.
     """
-    given, known = _content(name)["comparison"], [each.name for each in fields(Written)]
+    section, known = _content(name)["comparison"], [each.name for each in fields(ComparisonSpec)]
     where = f"experiment={name}: comparison"
-    if not isinstance(given, Mapping):
+    if not isinstance(section, Mapping):
         raise UserError(f"{where} must be a section with {', '.join(known)}")
-    for key, value in given.items():
+    for key, value in section.items():
         if key not in known:
             raise UserError(f"{where}.{key} is unknown; {did_you_mean(str(key), known)}")
         if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
             raise UserError(f"{where}.{key} cannot be {value!r}")
-    given = dict(given)
-    given["vary"] = {key: list(value) if isinstance(value, list) else [value]
-                     for key, value in given.get("vary", {}).items()}  # fmt: skip
-    given["scale"] = {key: settings(f"{where}.scale.{key}", value) for key, value in given.get("scale", {}).items()}
-    given["arms"] = [settings(f"{where}.arms", arm) for arm in given.get("arms", [])]
-    given["baseline"] = str(given.get("baseline", "")).split()
-    return Written(**given)
+    section = dict(section)
+    section["vary"] = {key: list(value) if isinstance(value, list) else [value]
+                     for key, value in section.get("vary", {}).items()}  # fmt: skip
+    section["scale"] = {key: settings(f"{where}.scale.{key}", value) for key, value in section.get("scale", {}).items()}
+    section["arms"] = [settings(f"{where}.arms", arm) for arm in section.get("arms", [])]
+    section["baseline"] = str(section.get("baseline", "")).split()
+    return ComparisonSpec(**section)
 
 
 def head(name: str) -> dict[str, str]:
-    """{"question": ..., "expected": ...}: the lines "Question: ..." of a file's head; a line without a word goes on."""
+    """Return {"question": ..., "expected": ...} from the lines "Question: ..." and so on of a file's first comment."""
     found, last = dict[str, str](), None
     for line in configs.head_comment("experiment", name):
         word, colon, text = line.partition(":")
@@ -99,8 +99,8 @@ def head(name: str) -> dict[str, str]:
     return found
 
 
-def at_scale(name: str, written: Written, scale: str | None) -> list[str]:
-    """The settings of a scale; none where nobody asked for one.
+def at_scale(name: str, written: ComparisonSpec, scale: str | None) -> list[str]:
+    """Return the settings of a scale; an empty list for None.
 
     Raises:
         UserError: if the experiment has no such scale.
@@ -113,18 +113,18 @@ def at_scale(name: str, written: Written, scale: str | None) -> list[str]:
 
 
 def settings(where: str, value: Any) -> list[str]:
-    """A list of settings, or one line of them.
+    """Return a list of settings from a list, or from one line.
 
     Raises:
-        UserError: for a word that is none.
+        UserError: for a word that is not a setting.
     """
     if not isinstance(value, (str, list)):
-        raise UserError(f"{where} cannot be {value!r}; say settings (key=value)")
+        raise UserError(f"{where} cannot be {value!r}; write settings (key=value)")
     try:
         words = shlex.split(value) if isinstance(value, str) else [str(word) for word in value]
     except ValueError as error:
         raise UserError(f"{where}: {value!r} cannot be read ({str(error).lower()})") from None
     for word in words:
         if "=" not in word:
-            raise UserError(f"{where}: {word!r} is no setting (key=value)")
+            raise UserError(f"{where}: {word!r} is not a setting (key=value)")
     return words

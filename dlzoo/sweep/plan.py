@@ -1,4 +1,4 @@
-"""From a line with several values in it to runs that are checked and have their addresses."""
+"""Expand a sweep's settings to runs, and check and name them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dlzoo.config.settings import SweepSettings
 from dlzoo.core.errors import UserError
 from dlzoo.core.schema import knobs_of
 from dlzoo.sweep.address import address
-from dlzoo.sweep.request import Asked
+from dlzoo.sweep.request import SweepRequest
 
 Config = dict[str, Any]
 
-#: Letters of a sweep's name; file systems take 255 bytes.
+#: Most letters of a sweep's name; file systems allow 255 bytes.
 _LONGEST = 60
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One run of a sweep: what was typed for it, what that comes to, and where it lies."""
+class PlannedRun:
+    """One run of a sweep: its overrides, its composed config, and its directory."""
 
     overrides: list[str]
     config: Config
@@ -34,10 +34,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep before anything of it is on disk.
+    """A sweep before any of it is on disk.
 
     Args:
-        name: what it is called, and `named` whether somebody said so.
+        name: the sweep's name; `named` is whether the user set it.
         varying: the keys with several values.
     """
 
@@ -45,55 +45,57 @@ class SweepPlan:
     named: bool
     folder: Path
     varying: list[str]
-    runs: list[Planned]
+    runs: list[PlannedRun]
     kind: str
     executor: executors.Settings
     settings: SweepSettings
 
 
-def plan(asked: Asked) -> SweepPlan:
+def plan(request: SweepRequest) -> SweepPlan:
     """Expand, compose and check every run of a sweep.
 
     Raises:
-        UserError: for the first run that cannot be, before there is a folder for any.
+        UserError: for the first invalid run, before any folder is created.
     """
     own, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
-    for word in asked.words:
+    for word in request.words:
         section = word.partition("=")[0].partition(".")[0]
         about_all.get(section, own).append(word)
     kind, executor = executors.chosen(about_all["executor"])
     settings = _settings(about_all["sweep"])
     combinations, varying = expand(own, configs.options)
-    combinations = [[*arm, *lines] for arm in asked.arms or [[]] for lines in combinations]
-    varying = [*_differing(asked.arms), *varying]
+    combinations = [[*arm, *lines] for arm in request.arms or [[]] for lines in combinations]
+    varying = [*_differing(request.arms), *varying]
     for key in ("name", "run_dir"):
         if key in varying:
-            raise UserError(f"{key} has several values: a sweep has one name, and lies in one folder (sweep.dir=...)")
-    composed = [_composed([*asked.common, *lines], len(combinations)) for lines in combinations]
+            raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
+    composed = [_composed([*request.common, *lines], len(combinations)) for lines in combinations]
     if any(config["run_dir"] for config in composed):
-        raise UserError("run_dir is the folder of one run; sweep.dir=PATH is that of a sweep")
+        raise UserError("run_dir is for a single run; set sweep.dir=PATH for a sweep")
     names = {config["name"] for config in composed}
     if len(names) > 1:
-        raise UserError(f"the runs have different names ({', '.join(map(str, names))}); say name=... for all of them")
-    said = names.pop()
-    name = said or asked.name or "-".join([asked.kind, *sorted(key.rpartition(".")[2] for key in varying)])
+        raise UserError(
+            f"the runs have different names ({', '.join(map(str, names))}); set one name=... for all of them"
+        )
+    set_name = names.pop()
+    name = set_name or request.name or "-".join([request.kind, *sorted(key.rpartition(".")[2] for key in varying)])
     parts = Path(name).parts
     if Path(name).is_absolute() or not parts or ".." in parts or max(map(len, parts)) > _LONGEST:
-        raise UserError(f"name={name} is no name of a folder in outputs/; sweep.dir=PATH puts a sweep elsewhere")
+        raise UserError(f"name={name} cannot be a folder in outputs/; set sweep.dir=PATH for a folder elsewhere")
     folder = Path(os.path.expanduser(settings.dir)) if settings.dir else Path("outputs") / name
-    runs: dict[str, Planned] = {}
+    runs: dict[str, PlannedRun] = {}
     for lines, config in zip(combinations, composed, strict=True):
         where = address(lines, config)
-        run = runs.setdefault(where, Planned([*asked.common, *lines], config | {"name": name}, folder / where))
+        run = runs.setdefault(where, PlannedRun([*request.common, *lines], config | {"name": name}, folder / where))
         assert run.config == config | {"name": name}, f"two runs at {where}"
-    # Every arm gets its first seed before one gets its second: what is there early can be compared.
+    # Every arm gets its first seed before any gets its second, so that early results can be compared.
     ordered = sorted(runs.values(), key=lambda run: run.config["seed"])
-    named = said is not None or asked.name is not None
+    named = set_name is not None or request.name is not None
     return SweepPlan(name, named, folder, varying, ordered, kind, executor, settings)
 
 
 def _differing(arms: Sequence[Sequence[str]]) -> list[str]:
-    """The keys that the arms name, and not all with the same value."""
+    """Return the keys that differ between the arms."""
     keys = dict.fromkeys(word.partition("=")[0] for arm in arms for word in arm)
     return [key for key in keys if len({tuple(w for w in arm if w.partition("=")[0] == key) for arm in arms}) > 1]
 
@@ -104,7 +106,7 @@ def _settings(lines: Sequence[str]) -> SweepSettings:
     for line in lines:
         override = parse(line)
         if override.is_sweep_override():
-            raise UserError(f"{line!r}: it is said once for all runs")
+            raise UserError(f"{line!r}: it applies to all runs and has one value")
         typed[override.key_or_group.partition(".")[2]] = override.value()
     defaults = {key: schema["default"] for key, schema in known.items()}
     return SweepSettings(**configs.values("sweep", "a sweep", defaults | typed, "", known))

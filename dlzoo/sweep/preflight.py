@@ -1,4 +1,4 @@
-"""Whether every run of a sweep can be carried out, found out before the first one starts."""
+"""Check that every run of a sweep is feasible before the first one starts."""
 
 from __future__ import annotations
 
@@ -12,72 +12,72 @@ from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.runs.differences import NAMES
-from dlzoo.sweep.plan import Config, Planned
+from dlzoo.sweep.plan import Config, PlannedRun
 
 
-def refuse_infeasible(runs: Sequence[Planned]) -> None:
-    """Everything that can be known without carrying a run out.
+def refuse_infeasible(runs: Sequence[PlannedRun]) -> None:
+    """Check everything that can be checked without running.
 
     Raises:
-        UserError: for the first that cannot be.
+        UserError: for the first run that is not feasible.
     """
-    for same, data in kinds(runs):
+    for same, data in runs_by_kind(runs):
         config = same[0].config
         try:
             run_recipe(config, data)
             if config["init_from"] or config["freeze"] != "none":
-                # Weights are known to fit when they have been loaded.
+                # Whether weights fit is known only when they are loaded.
                 Assembled(on_one_cpu(config), data=data)
         except UserError as error:
-            raise in_the_run(same[0], error) from None
+            raise with_run(same[0], error) from None
 
 
-def kinds(runs: Sequence[Planned]) -> Iterator[tuple[list[Planned], Splits]]:
-    """The runs that differ in their seed only, together with their data, which is loaded once for all that share it.
+def runs_by_kind(runs: Sequence[PlannedRun]) -> Iterator[tuple[list[PlannedRun], Splits]]:
+    """Yield the runs that differ only in their seed, with their data, which is loaded once for all runs that share it.
 
     Raises:
-        UserError: if the data is not there.
+        UserError: if the data is missing.
     """
     for _, sharing in groupby(sorted(runs, key=_data), key=_data):
         sharing = list(sharing)
         try:
             data = Splits.load(*_loaded(sharing[0]))
         except UserError as error:
-            raise in_the_run(sharing[0], error) from None
+            raise with_run(sharing[0], error) from None
         for _, same in groupby(sorted(sharing, key=_settings), key=_settings):
             yield list(same), data
 
 
 def run_recipe(config: Config, data: Splits) -> RunRecipe:
-    """The recipe of a run on as many devices as it says; `all` is known only where it runs."""
+    """Return the recipe of a run on the number of devices that it sets; `all` counts as one."""
     return RunRecipe(config, data, world(config))
 
 
 def world(config: Config) -> int:
-    """The processes that share a batch, as far as the config says."""
+    """Return the number of processes that share a batch, as far as the config sets it."""
     devices = config["trainer"]["devices"]
     return (1 if devices == "all" else devices) * config["trainer"]["nodes"]
 
 
 def on_one_cpu(config: Config) -> Config:
-    """The same run, where it need not have what it asks for."""
+    """Return the config of the same run on one CPU, in fp32."""
     here = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "nodes": 1, "compile": False}
     return config | {"trainer": config["trainer"] | here}
 
 
-def in_the_run(run: Planned, error: UserError) -> UserError:
-    """The same error, with the run that has it."""
+def with_run(run: PlannedRun, error: UserError) -> UserError:
+    """Return the error with the overrides of its run."""
     return UserError(f"{error} (in the run {' '.join(run.overrides)})" if run.overrides else str(error))
 
 
-def _loaded(run: Planned) -> tuple[Config, list[str]]:
-    """The data section of a run, and what its model can learn: they decide which data is loaded."""
+def _loaded(run: PlannedRun) -> tuple[Config, list[str]]:
+    """Return the data section of a run and the tasks of its model, which determine the loaded data."""
     return run.config["data"], list(index.marks("model", run.config["model"]["name"]).tasks)
 
 
-def _data(run: Planned) -> str:
+def _data(run: PlannedRun) -> str:
     return json.dumps(_loaded(run), sort_keys=True)
 
 
-def _settings(run: Planned) -> str:
+def _settings(run: PlannedRun) -> str:
     return json.dumps({key: value for key, value in run.config.items() if key not in ("seed", *NAMES)}, sort_keys=True)

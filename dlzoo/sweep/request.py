@@ -1,4 +1,4 @@
-"""What a person asks for: settings of all runs, those that vary, and what is to be learnt from them."""
+"""Parse the words of a sweep or comparison: settings of all runs, varying settings, and options of the report."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.schema import NonNegative, PositiveInt, check, schema_of
 from dlzoo.runs.differences import format_value
-from dlzoo.sweep.experiment import Written, at_scale, head, named, read, settings
+from dlzoo.sweep.experiment import ComparisonSpec, at_scale, head, named, read, settings
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A sweep, as far as a line says it.
+class SweepRequest:
+    """A requested sweep.
 
     Args:
-        words: settings, of which some stand for several values.
-        typed: the whole line, to be repeated by.
-        common: settings of every run that its address need not say.
-        arms: settings that vary together, an arm a list; none where only `words` vary.
-        name: what it is called if nobody names it.
-        kind: what an unnamed one's name begins with.
-        baseline, metric, margin: how the report is to look at it.
-        question, expected: what it is about, and what is known of the answer.
+        words: settings, some of them with several values.
+        typed: the command, to repeat the sweep.
+        common: settings of every run that are not part of its address.
+        arms: settings that vary together, one list per arm; empty if only `words` vary.
+        name: the default name.
+        kind: the prefix of a generated name.
+        baseline, metric, margin: options of the report.
+        question, expected: those of the experiment.
     """
 
     words: list[str]
@@ -44,33 +44,33 @@ class Asked:
     expected: str | None = None
 
 
-def of_sweep(words: Sequence[str]) -> Asked:
-    """The line of `python train.py -m`; an experiment that compares brings what it varies."""
+def of_sweep(words: Sequence[str]) -> SweepRequest:
+    """Parse the words of `python train.py -m`; an experiment that is a comparison adds its varying settings."""
     typed = ["python", "train.py", "-m", *words]
     if named(words) is None:
-        return Asked(list(words), typed)
+        return SweepRequest(list(words), typed)
     return of_comparison(words, typed)
 
 
-def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
-    """The line of `dlzoo compare`.
+def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRequest:
+    """Parse the words of `dlzoo compare`.
 
     A word is a setting (norm=bn,gn; data.batch_size=4), an arm ("model=resnet20 model.width=20": several settings in
-    quotes), experiment=NAME, or one of `COMPARE_ONLY`. What is said on the line replaces what the file says.
+    quotes), experiment=NAME, or one of `COMPARE_ONLY`. Words override the experiment's file.
 
     Raises:
-        UserError: for what cannot be read.
+        UserError: for words that cannot be read.
     """
     if not words:
-        raise UserError("say what is compared: dlzoo compare norm=bn,gn base='data.batch_size=4' seeds=8")
+        raise UserError("no settings to compare; try dlzoo compare norm=bn,gn base='data.batch_size=4' seeds=8")
     own = {key: _own(words, key) for key in COMPARE_ONLY}
     rest = [word for word in words if word.partition("=")[0] not in COMPARE_ONLY]
-    several = _keys([shlex.split(word) for word in rest if _is_arm(word)])
-    # An arm may be a single setting, beside others that are several.
-    arms = [shlex.split(word) for word in rest if _is_arm(word) or word.partition("=")[0] in several]
-    rest = [word for word in rest if not _is_arm(word) and word.partition("=")[0] not in several]
+    arm_keys = _keys([shlex.split(word) for word in rest if _is_arm(word)])
+    # An arm may be a single setting if others have several.
+    arms = [shlex.split(word) for word in rest if _is_arm(word) or word.partition("=")[0] in arm_keys]
+    rest = [word for word in rest if not _is_arm(word) and word.partition("=")[0] not in arm_keys]
     _refuse_twice(rest, arms, own)
-    name, written, about = named(words), Written(), dict[str, str]()
+    name, written, about = named(words), ComparisonSpec(), dict[str, str]()
     common = settings("base", own["base"] or "")
     if name is not None:
         written, about = read(name), head(name)
@@ -79,18 +79,18 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
         written = replace(written, arms=[shlex.split(word) for word in at if _is_arm(word)] or written.arms)
         common = [f"experiment={name}", *(word for word in at if not _is_arm(word)), *common]
     elif own["scale"] is not None:
-        raise UserError("scale=... is for an experiment that compares: experiment=NAME scale=tiny")
+        raise UserError("scale=... needs an experiment that is a comparison: experiment=NAME scale=tiny")
     keys = {word.partition("=")[0] for word in rest}
     typed_keys = _keys(arms) | keys
     vary = [
         f"{key}={','.join(map(format_value, values))}" for key, values in written.vary.items() if key not in typed_keys
     ]
-    if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other knobs
+    if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other settings
         arms = written.arms
     if own["seeds"] is not None or "seed" not in keys:
         seeds = _number("seeds", own["seeds"], PositiveInt) if own["seeds"] is not None else written.seeds
         rest = [*(word for word in rest if word.partition("=")[0] != "seed"), f"seed=range({seeds})"]
-    return Asked(
+    return SweepRequest(
         words=[*vary, *rest],
         typed=list(typed or ["dlzoo", "compare", *words]),
         common=_other_than(typed_keys, common),
@@ -106,26 +106,24 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> Asked:
 
 
 def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], own: Mapping[str, str | None]) -> None:
-    """What is said twice, and would have to mean one of the two.
+    """Refuse settings that are given twice, and unknown metrics.
 
     Raises:
-        UserError: for the first such thing, or a metric that nothing measures.
+        UserError: for the first such setting, or an unknown metric.
     """
     base = settings("base", own["base"] or "")
-    for where, several in (("the line", words), ("base", base), *(("an arm", arm) for arm in arms)):
-        keys = [word.partition("=")[0] for word in several]
+    for where, settings_there in (("the command", words), ("base", base), *(("an arm", arm) for arm in arms)):
+        keys = [word.partition("=")[0] for word in settings_there]
         if twice := [key for key in keys if keys.count(key) > 1]:
-            raise UserError(f"{where} says {twice[0]} twice; several values are {twice[0]}=a,b")
+            raise UserError(f"{where} sets {twice[0]} twice; for several values, type {twice[0]}=a,b")
     if both := (_keys([words]) | _keys(arms)) & _keys([base]):
-        raise UserError(f"base and the line both say {min(both)}; say it once")
+        raise UserError(f"base and the command both set {min(both)}; set it once")
     if len({frozenset(arm) for arm in arms}) < len(arms):
         raise UserError("two arms are the same")
     if own["seeds"] is not None and "seed" in _keys([words, *arms]):
-        raise UserError("seeds=... and seed=... both say which seeds; say one of them")
+        raise UserError("seeds=... and seed=... both set the seeds; use one of them")
     if own["metric"] is not None and own["metric"].rpartition("/")[2] not in index.metrics():
-        raise UserError(
-            f"metric={own['metric']}: nothing measures that; {did_you_mean(own['metric'], index.metrics())}"
-        )
+        raise UserError(f"metric={own['metric']} is unknown; {did_you_mean(own['metric'], index.metrics())}")
 
 
 def _keys(arms: Sequence[Sequence[str]]) -> set[str]:
@@ -133,12 +131,12 @@ def _keys(arms: Sequence[Sequence[str]]) -> set[str]:
 
 
 def _other_than(keys: Collection[str], words: Sequence[str]) -> list[str]:
-    """The settings that the line does not say itself."""
+    """Return the settings whose keys are not among `keys`."""
     return [word for word in words if word.partition("=")[0] not in keys]
 
 
 def _is_arm(word: str) -> bool:
-    """Whether a word is several settings, and not one whose value has a blank."""
+    """Return whether a word is several settings, rather than one whose value has a space."""
     try:
         parts = shlex.split(word)
     except ValueError:
@@ -147,14 +145,14 @@ def _is_arm(word: str) -> bool:
 
 
 def _own(words: Sequence[str], key: str) -> str | None:
-    said = [word.partition("=")[2] for word in words if word.startswith(f"{key}=")]
-    if len(said) > 1:
-        raise UserError(f"{key} is said twice")
-    return said[0] if said else None
+    values = [word.partition("=")[2] for word in words if word.startswith(f"{key}=")]
+    if len(values) > 1:
+        raise UserError(f"{key} is set twice")
+    return values[0] if values else None
 
 
 def _number(key: str, text: str, kind: Any) -> Any:
-    """The value of a word, read as that of a setting is."""
+    """Return the value of a word, parsed and checked like that of a setting."""
     try:
         return check(schema_of(kind), parse(f"{key}={text}").value())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The space of a search, from what was typed."""
+"""Parse the search space of a search."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _KNOWN = ("log", "uniform", "interval", "range", "choice", "glob", "tag", "int",
 
 
 def split(lines: Sequence[str]) -> tuple[list[str], Space]:
-    """(the settings that are fixed, the space of the others).
+    """Return (the fixed settings, the search space of the others).
 
-    log(a,b), uniform(a,b), interval(a,b), tag(log,interval(a,b)): a number from a to b, a whole one where the setting
-    takes no other; choice(x,y), x,y, range(a,b): one of these.
+    log(a,b), uniform(a,b), interval(a,b), tag(log,interval(a,b)): a number from a to b, an integer if the setting takes
+    only integers; choice(x,y), x,y, range(a,b): one of these.
 
     Raises:
-        UserError: for what cannot be read, or if nothing is left to search.
+        UserError: for a value that cannot be read, or if there is nothing to search.
     """
     fixed, ranges, space = [], {}, Space()
     for line in lines:
@@ -41,10 +41,10 @@ def split(lines: Sequence[str]) -> tuple[list[str], Space]:
             ranges[key] = (_number(found["low"], line), _number(found["high"], line), found[1] == "log")
             continue
         if (word := _CALL.match(value)) and word[1] not in _KNOWN:
-            raise UserError(f"{line!r}: unknown {word[1]!r}; there is {', '.join(_KNOWN)}")
+            raise UserError(f"{line!r}: unknown {word[1]!r}; available: {', '.join(_KNOWN)}")
         override = parse(line) if value else None
         about_all = key.partition(".")[0] in (*configs.SWEEP_ONLY, "name", "run_dir")
-        if override is None or not override.is_sweep_override() or about_all:  # refused as a sweep refuses it
+        if override is None or not override.is_sweep_override() or about_all:  # plan() reports the error
             fixed.append(line)
         elif override.is_interval_sweep():
             interval: Any = override.value()
@@ -54,17 +54,19 @@ def split(lines: Sequence[str]) -> tuple[list[str], Space]:
             space[key] = CategoricalDistribution(values)
     for key, (low, high, is_log) in ranges.items():
         if not -inf < low < high < inf or (is_log and low <= 0):
-            raise UserError(f"{key}: from {low} to {high} is no range{' of a logarithm' if is_log else ''}")
-        # Hydra makes floats of the ends; whether a setting takes them, only the setting knows.
-        whole = low == int(low) and high == int(high) and not _takes(fixed, space, key, low + 0.5)
-        space[key] = IntDistribution(int(low), int(high), is_log) if whole else FloatDistribution(low, high, is_log)
+            raise UserError(f"{key}: from {low} to {high} is not a valid {'logarithmic ' if is_log else ''}range")
+        # Hydra converts the ends to floats; only the setting knows whether it takes a float.
+        is_integer = low == int(low) and high == int(high) and not _takes(fixed, space, key, low + 0.5)
+        space[key] = (
+            IntDistribution(int(low), int(high), is_log) if is_integer else FloatDistribution(low, high, is_log)
+        )
     if not space:
-        raise UserError("nothing to search: say optimizer.lr='log(0.001,1)' or norm='choice(bn,gn)'")
+        raise UserError("nothing to search; set a range such as optimizer.lr='log(0.001,1)' or norm='choice(bn,gn)'")
     return fixed, space
 
 
-def spelled(values: dict[str, Any]) -> list[str]:
-    """The settings of a trial. Four digits of a rate are as good as seventeen, and can be read."""
+def settings_of_trial(values: dict[str, Any]) -> list[str]:
+    """Return the settings of a trial, with floats rounded to four significant digits."""
     return [f"{key}={float(f'{value:.4g}')!r}" if isinstance(value, float) else f"{key}={value}"
             for key, value in values.items()]  # fmt: skip
 
@@ -76,11 +78,11 @@ def _number(text: str, line: str) -> int | float:
         try:
             return float(text)
         except ValueError:
-            raise UserError(f"cannot read {line!r}: {text.strip()!r} is no number") from None
+            raise UserError(f"cannot read {line!r}: {text.strip()!r} is not a number") from None
 
 
 def _takes(fixed: list[str], space: Space, key: str, value: float) -> bool:
-    """Whether a setting may be `value`, with the first of each choice."""
+    """Return whether a setting takes `value`, with the first value of each choice."""
     first = [f"{name}={kind.choices[0]}" for name, kind in space.items() if isinstance(kind, CategoricalDistribution)]
     try:
         configs.compose([*fixed, *first, f"{key}={value}"])
@@ -89,8 +91,8 @@ def _takes(fixed: list[str], space: Space, key: str, value: float) -> bool:
     return True
 
 
-def any_of(kind: BaseDistribution) -> Any:
-    """A value of a distribution, to check the rest of a config with."""
+def example_of(kind: BaseDistribution) -> Any:
+    """Return some value of a distribution, to check the rest of a config with."""
     if isinstance(kind, CategoricalDistribution):
         return kind.choices[0]
     assert isinstance(kind, (FloatDistribution, IntDistribution))

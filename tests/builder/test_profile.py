@@ -11,7 +11,7 @@ from dlzoo.builder.model import build_model
 from dlzoo.builder.profile import count_params_and_macs as size_of
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.show.field import Line, Reach
+from dlzoo.show.field import AxisField, ReceptiveFieldTracker
 from dlzoo.show.model import layers_of, profile, units
 from tests.models.test_models import REDUCED
 
@@ -109,15 +109,15 @@ def test_receptive_fields_are_where_gradients_are(
                 parameter.div_(parameter.flatten(1).sum(1).mean())
     images = torch.rand(1, 1, size, size) + 0.1
     layer = network.get_submodule(path)
-    reach = Reach(images)
-    with torch.no_grad(), reach:
+    tracker = ReceptiveFieldTracker(images)
+    with torch.no_grad(), tracker:
         out = up_to(network, layer, images)
-    line, middle = reach.of(out).width, out.shape[-1] // 2
+    line, middle = tracker.of(out).width, out.shape[-1] // 2
     # Upsampled features differ by their phase: what all of them see is what one may see.
     seen = set()
     for column in range(middle, middle + (2 if name.startswith("hrnet") else 1)):
         seen |= {pixel - column * line.jump - line.start for pixel in columns_seen(network, layer, images, column)}
-    assert seen == {bit for bit in range(line.span) if line.taps >> bit & 1}
+    assert seen == {bit for bit in range(line.span) if line.mask >> bit & 1}
 
 
 def _mean(pool: nn.MaxPool2d, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def _mean(pool: nn.MaxPool2d, x: Tensor) -> Tensor:
 
 
 def test_two_small_kernels_see_what_a_large_one_sees() -> None:
-    assert Line().window(3, padding=1).window(3, padding=1) == Line().window(5, padding=2)
+    assert AxisField().window(3, padding=1).window(3, padding=1) == AxisField().window(5, padding=2)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_two_small_kernels_see_what_a_large_one_sees() -> None:
 )
 def test_gridding_of_dilation_rates(rates: tuple[int, ...], span: int, coverage: float) -> None:
     """arXiv:1702.08502, figure 1: equal rates leave gaps, 1, 2, 5 do not."""
-    line = Line()
+    line = AxisField()
     for rate in rates:
         line = line.window(3, padding=rate, dilation=rate)
     assert (line.span, line.coverage) == (span, coverage)
@@ -174,7 +174,7 @@ def test_a_locally_connected_layer_sees_a_window() -> None:
         (["image_size=0"], "image_size must be an integer >= 1, not '0'"),
         (["image_size"], "'image_size' is no setting"),
         (["nrom=gn"], "did you mean"),
-        (["model=resnet32"], "which model is said already"),
+        (["model=resnet32"], "the model is already given"),
         (["attention=senet"], "unknown attention"),
     ],
 )

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dlzoo.cli import main
 from dlzoo.core.registries import ACTS, AUGMENTS, LOSSES, SCHEDULES
-from dlzoo.show import listing, picture
+from dlzoo.show import listing, plot
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from dlzoo.show import listing, picture
     [("loss", LOSSES.names()), ("act", ACTS.names()), ("schedule", SCHEDULES.names()), ("augment", AUGMENTS.names())],
 )
 def test_every_entry_is_shown_as_a_picture(choice: str, names: list[str], capsys: pytest.CaptureFixture) -> None:
-    assert set(picture._DRAWN) == set(listing.DRAWN)
+    assert set(plot._FUNCTIONS) == set(listing.DRAWN)
     for name in names:
         assert main(["show", choice, name]) == 0
         words = capsys.readouterr().out
@@ -42,9 +42,9 @@ def test_a_picture_is_of_what_was_asked_for(capsys: pytest.CaptureFixture) -> No
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["loss", "cross_entropy", "loss.class_weights=[1,1,1]"], "cannot be drawn for two classes"),
-        (["loss", "cross_entropy", "loss.class_weights=[0,0]"], "cannot be drawn for two classes: it is nan"),
-        (["schedule", "cosine", "trainer.max_epochs=1000000000"], "too long for a picture"),
+        (["loss", "cross_entropy", "loss.class_weights=[1,1,1]"], "cannot be plotted for two classes"),
+        (["loss", "cross_entropy", "loss.class_weights=[0,0]"], "cannot be plotted for two classes: it is nan"),
+        (["schedule", "cosine", "trainer.max_epochs=1000000000"], "too long to plot"),
         (["augment", "none", "augment.cutout=99999999999999999999999"], "augment.cutout must be"),
     ],
 )

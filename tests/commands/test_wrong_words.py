@@ -81,7 +81,7 @@ def test_an_unknown_option_of_any_command_gets_the_closest_one(name: str, capsys
         (["report", "a", "--out"], "--out: expected one argument"),
         (["report", "a", "--margin", "1", "--margin", "2"], "--margin is given twice"),
         (["report", "a", "margin=1", "--margin=2"], "--margin is given twice"),
-        (["report", "a", "--margin", "-1"], "--margin -1: it is a number >= 0"),
+        (["report", "a", "--margin", "-1"], "--margin -1: it must be a number >= 0"),
         (["predict", "run=nowhere", "--", "x.png"], "unknown option '--'; available: --help, --out, --json"),
         (["predict", "-x.png", "run=nowhere"], "unknown option '-x.png'"),
         (["list"], "no choice is given; usage: dlzoo list CHOICE, one of model,"),

@@ -25,13 +25,13 @@ from tests.conftest import draw_pictures
 from tests.docs.rules import NARROW, QUICK, SWEEPS, TRAININGS, Rule
 
 
-class Over(Job):
-    """A run that was carried out before anyone asked."""
+class Ended(Job):
+    """A run that has ended already."""
 
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return True
 
-    def fate(self) -> str | None:
+    def exit_reason(self) -> str | None:
         return None
 
     def stop(self, at_once: bool = False) -> None:
@@ -41,7 +41,7 @@ class Over(Job):
 def start_here(executor: LocalExecutor, run: RunDir, config: dict[str, Any]) -> Job:
     """LocalExecutor.start, in this process: a process of its own would spend six seconds on its imports."""
     execute(run, Console(quiet=True))
-    return Over()
+    return Ended()
 
 
 class Workspace:

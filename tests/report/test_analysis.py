@@ -84,7 +84,7 @@ def test_one_seed_and_one_arm(tmp_path):
     write_sweep(tmp_path / "seed", NORMS, [0], accuracy)
     content = analyse(tmp_path / "seed")
     assert content.cells[0].interval is None
-    assert "nothing can be said" in content.power[0]
+    assert "variation cannot be estimated" in content.power[0]
     write_sweep(tmp_path / "arm", [["norm=bn"]], SEEDS, accuracy)
     content = analyse(tmp_path / "arm")
     assert content.comparisons == []
@@ -145,7 +145,7 @@ def test_a_sweep_that_goes_on_and_runs_that_broke(tmp_path):
     assert states["norm=bn seed=1"] == ("failed", "the loss became NaN")
     assert states["norm=bn,seed=2"][0] == "damaged"
     assert states["norm=bn seed=3"][0] == "waiting"
-    assert states["norm=bn seed=4"][0] == "finished" and "no finite number" in states["norm=bn seed=4"][1]
+    assert states["norm=bn seed=4"][0] == "finished" and "not a finite number" in states["norm=bn seed=4"][1]
     assert states["norm=bn seed=5"][0] == "missing"
     assert content.cells[0].values.keys() == {0, 6, 7}
     write(tmp_path)
@@ -230,7 +230,7 @@ def test_a_baseline_that_is_still_on_its_way(tmp_path):
     runs = write_sweep(tmp_path, [*NORMS, ["norm=ln"]], range(3), accuracy)
     for run in runs[:3]:
         run.update(state="created")
-    assert "no run with norm=bn is finished" in analyse(tmp_path).answer[-1]
+    assert "no run of the baseline norm=bn is finished" in analyse(tmp_path).answer[-1]
 
 
 def test_a_stray_run_that_failed_does_not_decide_what_varies(tmp_path):

@@ -14,12 +14,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 from dlzoo.comparison.statistics import Interval
-from dlzoo.report import details, html, latex, markdown, numbers, pictures, tables
+from dlzoo.report import details, html, latex, markdown, numbers, plots, tables
 from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
 from dlzoo.report.layout import crossed
 from dlzoo.report.means import _places
-from dlzoo.report.picture import _COLOURS, INK, Picture, window
+from dlzoo.report.plot import _COLOURS, INK, Plot, window
 from dlzoo.report.table import Table
 from tests.fake_report import HOSTILE, VARIANTS, norms
 
@@ -49,8 +49,8 @@ def content(name: str) -> Content:
 
 
 @cache
-def drawn(name: str) -> dict[str, Picture]:
-    return pictures.draw(content(name))
+def drawn(name: str) -> dict[str, Plot]:
+    return plots.draw(content(name))
 
 
 @cache
@@ -95,30 +95,30 @@ def test_digits_follow_the_uncertainty(scale: float, halves: list[float], digits
 @pytest.mark.parametrize(
     ("said", "text"),
     [
-        (numbers.fixed(-0.012, 4, signed=True), "\N{MINUS SIGN}0.0120"),
-        (numbers.fixed(0.012, 3, signed=True), "+0.012"),
-        (numbers.fixed(-0.00001, 3, signed=True), "+0.000"),
-        (numbers.fixed(math.nan, 3), numbers.NONE),
-        (numbers.with_interval(0.742, Interval(0.736, 0.748), 4), "0.7420 ± 0.0060"),
-        (numbers.with_interval(0.742, None, 3), "0.742"),
-        (numbers.p_value(2 / 256), "0.0078"),
-        (numbers.p_value(1.0), "1.0000"),
-        (numbers.p_value(2e-6), "<0.0001"),
-        (numbers.p_value(None), numbers.NONE),
-        (numbers.whole(269_722), "269,722"),
-        (numbers.large(40_813_184), "40.8 M"),
-        (numbers.large(999_999), "1.00 M"),
-        (numbers.large(4_089_284_608), "4.09 G"),
-        (numbers.memory(1_150_795_776), "1.15 GB"),
-        (numbers.memory(412e6), "412 MB"),
-        (numbers.duration(3.44), "3.4 s"),
-        (numbers.duration(34.2), "34 s"),
-        (numbers.duration(740), "12 min"),
-        (numbers.duration(3 * 3600), "3.0 h"),
-        (numbers.rate(1890.3), "1,890"),
-        (numbers.counted(1, "seed"), "1 seed"),
-        (numbers.short("abcdefghij", 7), "abc…hij"),
-        (numbers.plain("a\n\x00b \udc80 c"), "a b c"),
+        (numbers.format_fixed(-0.012, 4, signed=True), "\N{MINUS SIGN}0.0120"),
+        (numbers.format_fixed(0.012, 3, signed=True), "+0.012"),
+        (numbers.format_fixed(-0.00001, 3, signed=True), "+0.000"),
+        (numbers.format_fixed(math.nan, 3), numbers.NONE),
+        (numbers.format_mean(0.742, Interval(0.736, 0.748), 4), "0.7420 ± 0.0060"),
+        (numbers.format_mean(0.742, None, 3), "0.742"),
+        (numbers.format_p(2 / 256), "0.0078"),
+        (numbers.format_p(1.0), "1.0000"),
+        (numbers.format_p(2e-6), "<0.0001"),
+        (numbers.format_p(None), numbers.NONE),
+        (numbers.format_integer(269_722), "269,722"),
+        (numbers.format_large(40_813_184), "40.8 M"),
+        (numbers.format_large(999_999), "1.00 M"),
+        (numbers.format_large(4_089_284_608), "4.09 G"),
+        (numbers.format_bytes(1_150_795_776), "1.15 GB"),
+        (numbers.format_bytes(412e6), "412 MB"),
+        (numbers.format_duration(3.44), "3.4 s"),
+        (numbers.format_duration(34.2), "34 s"),
+        (numbers.format_duration(740), "12 min"),
+        (numbers.format_duration(3 * 3600), "3.0 h"),
+        (numbers.format_rate(1890.3), "1,890"),
+        (numbers.count_of(1, "seed"), "1 seed"),
+        (numbers.shortened("abcdefghij", 7), "abc…hij"),
+        (numbers.one_line("a\n\x00b \udc80 c"), "a b c"),
     ],
 )
 def test_numbers_as_one_reads_them(said: str, text: str) -> None:
@@ -135,7 +135,7 @@ def test_means_are_those_of_the_content(name: str) -> None:
         assert table is None
         return
     columns, grid = found(table).columns, crossed(made)
-    metric = [place for place, column in enumerate(columns) if column.head == numbers.plain(made.metric.name)]
+    metric = [place for place, column in enumerate(columns) if column.head == numbers.one_line(made.metric.name)]
     places = [place for place, column in enumerate(columns) if column.kind == "number"] if grid else metric
     texts = [row[place] for row in found(table).rows for place in places]
     assert len(texts) == len(made.cells)
@@ -167,9 +167,9 @@ def test_effects_are_those_of_the_content(name: str) -> None:
         if effect.interval and effect.p is not None and effect.size is not None:
             assert values(said["95 % interval"]) == pytest.approx([effect.interval.low, effect.interval.high], abs=6e-4)
             assert values(said["p"]) == pytest.approx([effect.p], abs=6e-5)
-            assert values(said["in noise"]) == pytest.approx([effect.size], abs=0.06)
+            assert values(said["difference / SD"]) == pytest.approx([effect.size], abs=0.06)
         else:
-            assert not {"p", "95 % interval", "in noise"} & said.keys()
+            assert not {"p", "95 % interval", "difference / SD"} & said.keys()
 
 
 def test_two_crossed_factors_make_a_grid() -> None:
@@ -241,12 +241,12 @@ def test_runs_left_out_are_listed_and_counted() -> None:
 @every
 def test_every_picture_is_drawn(name: str) -> None:
     assert drawn(name).keys() == DRAWN[name]
-    assert set(pictures.NAMES) >= DRAWN[name]
+    assert set(plots.NAMES) >= DRAWN[name]
     for key, picture in drawn(name).items():
         assert picture.name == key
         assert picture.caption.endswith(".") and picture.alt.endswith(".")
         root = ElementTree.fromstring(picture.svg)
-        assert root.get("aria-label") == numbers.plain(picture.alt)
+        assert root.get("aria-label") == numbers.one_line(picture.alt)
         texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
         assert texts  # letters are letters
         assert not any("$" in (text.text or "") for text in texts) or name == "hostile"
@@ -259,7 +259,7 @@ def test_every_picture_is_drawn(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["activations", "hostile"])
 def test_equal_contents_make_equal_bytes(name: str) -> None:
-    again = pictures.draw(VARIANTS[name]())
+    again = plots.draw(VARIANTS[name]())
     assert [picture.svg for picture in again.values()] == [picture.svg for picture in drawn(name).values()]
     assert html.page(VARIANTS[name](), again) == page(name)
     assert again["effects"].png == drawn(name)["effects"].png
@@ -319,7 +319,7 @@ def test_a_huge_interval_does_not_flatten_a_picture() -> None:
 def test_cells_that_cost_the_same_are_not_drawn_against_cost() -> None:
     made = content("norms")
     same = [replace(cell, params=1, macs=1, seconds=60.0, images_per_second=100.0) for cell in made.cells]
-    assert "cost" not in pictures.draw(replace(made, cells=same, comparisons=[]))
+    assert "cost" not in plots.draw(replace(made, cells=same, comparisons=[]))
 
 
 def test_the_pareto_front_is_what_no_other_beats_in_both() -> None:
@@ -334,9 +334,9 @@ def test_the_pareto_front_is_what_no_other_beats_in_both() -> None:
 
 
 def test_what_is_left_out_of_a_picture_is_said() -> None:
-    assert "Shown are 30 of 100 classes" in drawn("many_classes")["classes"].caption
-    assert "Shown are 6 of 10 settings" in drawn("many_cells")["curves"].caption
-    assert "Shown are 6 of 40 comparisons" in drawn("many_cells")["classes"].caption
+    assert "Showing 30 of 100 classes" in drawn("many_classes")["classes"].caption
+    assert "Showing 6 of 10 settings" in drawn("many_cells")["curves"].caption
+    assert "Showing 6 of 40 comparisons" in drawn("many_cells")["classes"].caption
 
 
 def luminance(colour: str) -> float:
@@ -459,12 +459,12 @@ def test_the_page_says_all_sentences(name: str) -> None:
     wanted = [made.title, *made.answer, *made.power, *made.settings, *made.commands]
     wanted += [finding.text for finding in made.findings] + [each.error for each in made.unfinished]
     for sentence in [*wanted, made.question or "", made.expected or ""]:
-        assert numbers.plain(sentence) in said
+        assert numbers.one_line(sentence) in said
 
 
 def test_the_answer_comes_first_and_findings_before_numbers() -> None:
     text = page("running").split("<body>")[1]
-    order = [text.index(part) for part in ("Does norm matter", "<h2>Answer", "Know this before", "<table", "<pre")]
+    order = [text.index(part) for part in ("Does norm matter", "<h2>Answer", "<h2>Cautions", "<table", "<pre")]
     assert order == sorted(order)
 
 
@@ -500,7 +500,7 @@ def test_markdown_tables_hold_the_rows(name: str) -> None:
     assert not {"script", "a", "s", "del"} & {tag for tag, _ in parsed.tags}
     said = " ".join(parsed.text.split())
     for sentence in (made.title, made.question or "", *made.answer, *made.power, *made.commands):
-        assert numbers.plain(sentence) in said
+        assert numbers.one_line(sentence) in said
 
 
 @every

@@ -21,7 +21,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.runs.reuse import source_runs
 from dlzoo.sweep.experiment import head, named
 from dlzoo.sweep.plan import SweepPlan, plan
-from dlzoo.sweep.request import Asked, of_comparison
+from dlzoo.sweep.request import SweepRequest, of_comparison
 
 EVERY = configs.options("experiment")
 COMPARING = [name for name in EVERY if named([f"experiment={name}"])]
@@ -192,20 +192,20 @@ def test_a_sweep_of_an_experiment_is_the_comparison() -> None:
     asked = of_sweep(["experiment=bn_vs_gn", "scale=tiny"])
     assert [run.path for run in plan(asked).runs] == [run.path for run in planned(*asked.typed[3:]).runs]
     assert asked.typed[:3] == ["python", "train.py", "-m"]
-    assert of_sweep(["norm=bn,gn"]) == Asked(["norm=bn,gn"], ["python", "train.py", "-m", "norm=bn,gn"])
+    assert of_sweep(["norm=bn,gn"]) == SweepRequest(["norm=bn,gn"], ["python", "train.py", "-m", "norm=bn,gn"])
 
 
 WRONG = {
     "experiment=bn_vs_gn scale=tony": "no scale=tony; did you mean 'tiny'",
-    "norm=bn,gn scale=tiny": "for an experiment that compares",
-    "experiment=resnet20_cifar10 scale=tiny": "for an experiment that compares",
+    "norm=bn,gn scale=tiny": "needs an experiment that is a comparison",
+    "experiment=resnet20_cifar10 scale=tiny": "needs an experiment that is a comparison",
     "experiment=bn_vs_gm": "unknown experiment 'bn_vs_gm'; did you mean 'bn_vs_gn'",
     "experiment=bn_vs_gn seeds=0": "seeds must be an integer >= 1, not 0",
     "experiment=bn_vs_gn seeds=2.5": "seeds must be an integer >= 1",
-    "experiment=bn_vs_gn seeds=2 seeds=3": "seeds is said twice",
+    "experiment=bn_vs_gn seeds=2 seeds=3": "seeds is set twice",
     "experiment=bn_vs_gn margin=-1": "margin must be a number >= 0",
     "experiment=bn_vs_gn norm=bm": "unknown norm 'bm'",
-    "norm=bn,gn base=tiny": "'tiny' is no setting",
+    "norm=bn,gn base=tiny": "'tiny' is not a setting",
 }
 
 
@@ -230,13 +230,13 @@ MALFORMED = {
     "comparison: {very: {norm: [bn, gn]}}": "comparison.very is unknown; did you mean 'vary'",
     "comparison: {vary: [norm]}": "comparison.vary cannot be ['norm']",
     "comparison: {vary: {norm: [bn, gm]}}": "unknown norm 'gm'",
-    "comparison: {arms: [norm]}": "'norm' is no setting",
+    "comparison: {arms: [norm]}": "'norm' is not a setting",
     "comparison: {arms: [3]}": "comparison.arms cannot be 3",
     "comparison: {arms: norm=bn}": "comparison.arms cannot be 'norm=bn'",
     "comparison: {seeds: many}": "comparison.seeds cannot be 'many'",
     "comparison: {seeds: true}": "comparison.seeds cannot be True",
     "comparison: {scale: {tiny: 3}}": "comparison.scale.tiny cannot be 3",
-    "comparison: {scale: {tiny: [small]}}": "comparison.scale.tiny: 'small' is no setting",
+    "comparison: {scale: {tiny: [small]}}": "comparison.scale.tiny: 'small' is not a setting",
     "comparison: {baseline: [norm=bn]}": "comparison.baseline cannot be ['norm=bn']",
     "comparison: {margin: some}": "comparison.margin cannot be 'some'",
     "comparison: {vary: {norm: [bn, gn]}": "cannot be read",

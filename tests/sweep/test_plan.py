@@ -18,13 +18,13 @@ from dlzoo.sweep.check import existing
 from dlzoo.sweep.executors.local import LocalExecutor
 from dlzoo.sweep.plan import plan
 from dlzoo.sweep.preflight import refuse_infeasible
-from dlzoo.sweep.request import Asked
+from dlzoo.sweep.request import SweepRequest
 from dlzoo.sweep.sweep import sweep
 from tests.small import SMALL, train
 
 
 def addresses(*words: str) -> list[str]:
-    return [run.path.name for run in plan(Asked(words)).runs]
+    return [run.path.name for run in plan(SweepRequest(words)).runs]
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,16 @@ def test_an_address_does_not_depend_on_order_or_spelling_and_is_safe() -> None:
 
 
 def test_early_runs_can_be_compared_every_arm_gets_a_seed_before_one_gets_two() -> None:
-    runs = plan(Asked(["seed=range(3)", "norm=bn,gn"])).runs
+    runs = plan(SweepRequest(["seed=range(3)", "norm=bn,gn"])).runs
     assert [(run.config["seed"], run.config["norm"]["name"]) for run in runs] == [
         *((0, "bn"), (0, "gn"), (1, "bn"), (1, "gn"), (2, "bn"), (2, "gn"))
     ]
 
 
 def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
-    assert plan(Asked(["norm=bn,gn", "data.batch_size=2,8"])).folder == Path("outputs/sweep-batch_size-norm")
-    assert plan(Asked(["norm=bn,gn", "name=mine"])).folder == Path("outputs/mine")
-    there = plan(Asked(["norm=bn,gn", "name=mine", "sweep.dir=there"]))
+    assert plan(SweepRequest(["norm=bn,gn", "data.batch_size=2,8"])).folder == Path("outputs/sweep-batch_size-norm")
+    assert plan(SweepRequest(["norm=bn,gn", "name=mine"])).folder == Path("outputs/mine")
+    there = plan(SweepRequest(["norm=bn,gn", "name=mine", "sweep.dir=there"]))
     assert (there.folder, there.name) == (Path("there"), "mine")
     assert {run.config["name"] for run in there.runs} == {"mine"}
 
@@ -79,7 +79,7 @@ def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
         ("optimizer.lr=interval(0.1,1)", "is continuous; use dlzoo tune"),
         ("model=glob(nothing*)", "is an empty range or matches no name"),
         ("name=a,b", "name has several values"),
-        ("run_dir=x norm=bn,gn", "sweep.dir=PATH is that of a sweep"),
+        ("run_dir=x norm=bn,gn", "set sweep.dir=PATH for a sweep"),
         ("sweep.dri=x", "unknown key 'sweep.dri'"),
         ("executor=locl", "unknown executor 'locl'; did you mean 'local'"),
         ("executor.partition=x", "executor=local has no such setting"),
@@ -88,10 +88,10 @@ def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
         ("seed=range(3),7", "type each value, or one range"),
         ("seed=range(1000000000)", "more values than a sweep may have runs"),
         ("seed=range(1000) data.batch_size=range(1,1001)", "a sweep of 1,000,000 runs is larger"),
-        ("name=.. seed=0,1", "is no name of a folder in outputs/"),
-        ("name=/tmp/x seed=0,1", "is no name of a folder in outputs/"),
-        (f"name={300 * 'x'} seed=0,1", "is no name of a folder"),
-        ("sweep.dir=/dev/null seed=0,1", "it is no folder"),
+        ("name=.. seed=0,1", "cannot be a folder in outputs/"),
+        ("name=/tmp/x seed=0,1", "cannot be a folder in outputs/"),
+        (f"name={300 * 'x'} seed=0,1", "cannot be a folder"),
+        ("sweep.dir=/dev/null seed=0,1", "it is not a folder"),
         ("executor=slurm executor.minutes=-1", "executor.minutes must be an integer"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_mistake_in_a_sweep_is_one_line_and_leaves_nothing(
     line: str, said: str, capsys: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(UserError, match=said):
-        sweep(Asked(line.split()), Console())
+        sweep(SweepRequest(line.split()), Console())
     assert main(["train", "-m", *line.split()]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not Path("outputs").exists()
@@ -116,7 +116,7 @@ def test_a_mistake_in_a_sweep_is_one_line_and_leaves_nothing(
 )
 def test_a_run_that_cannot_be_is_reported_before_the_first_starts(line: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        sweep(Asked(["name=bad", *line.split()]), Console())
+        sweep(SweepRequest(["name=bad", *line.split()]), Console())
     assert not Path("outputs").exists()
 
 
@@ -131,17 +131,17 @@ def test_an_address_with_other_settings_is_refused_with_the_difference() -> None
     folder = Path("outputs/mine")
     RunDir.create(folder / "seed=0", compose(["seed=0", "data.batch_size=8", "name=other"]))
     with pytest.raises(UserError, match=r"other settings \(data.batch_size=8 there, 64 here\)"):
-        existing(plan(Asked(["name=mine", "seed=0,1"])).runs)
+        existing(plan(SweepRequest(["name=mine", "seed=0,1"])).runs)
     (folder / "seed=1").mkdir()
     (folder / "seed=1" / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="seed=1 is not a run directory"):
-        existing(plan(Asked(["name=mine", "seed=1,2"])).runs)
+        existing(plan(SweepRequest(["name=mine", "seed=1,2"])).runs)
 
 
 def test_checking_a_wide_sweep_looks_at_each_kind_of_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("dlzoo.sweep.preflight.run_recipe", lambda config, data: seen.append(config["optimizer"]["lr"]))
-    refuse_infeasible(plan(Asked([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"])).runs)
+    refuse_infeasible(plan(SweepRequest([*SMALL, "optimizer.lr=0.1,0.2,0.3", "seed=range(50)"])).runs)
     assert sorted(seen) == [0.1, 0.2, 0.3]
 
 
@@ -249,15 +249,15 @@ def test_diff_sees_other_data() -> None:
 
 def test_what_is_no_fair_comparison_is_said_and_strict_refuses_it(capsys):
     words = [*SMALL, "norm=bn,gn", "data.batch_size=20,40", "seed=0", "sweep.dry_run=true"]
-    sweep(Asked(words), Console())
+    sweep(SweepRequest(words), Console())
     assert "note" in (said := capsys.readouterr().out) and "lr_reference_batch" in said
     with pytest.raises(UserError, match=r"sweep\.strict=true: .*lr_reference_batch"):
-        sweep(Asked([*words, "sweep.strict=true"]), Console())
-    sweep(Asked([*words, "optimizer.lr_reference_batch=128", "sweep.strict=true"]), Console())
+        sweep(SweepRequest([*words, "sweep.strict=true"]), Console())
+    sweep(SweepRequest([*words, "optimizer.lr_reference_batch=128", "sweep.strict=true"]), Console())
     assert "note" not in capsys.readouterr().out
 
 
 def test_a_baseline_that_no_run_has_is_refused_before_the_first_starts():
     with pytest.raises(UserError, match="norm=ln"):
-        sweep(Asked([*SMALL, "norm=bn,gn", "name=x"], baseline=["norm=ln"]), Console())
+        sweep(SweepRequest([*SMALL, "norm=bn,gn", "name=x"], baseline=["norm=ln"]), Console())
     assert not Path("outputs").exists()

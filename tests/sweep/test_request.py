@@ -3,10 +3,10 @@ import pytest
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
 from dlzoo.sweep.plan import plan
-from dlzoo.sweep.request import Asked, of_comparison, of_sweep
+from dlzoo.sweep.request import SweepRequest, of_comparison, of_sweep
 
 
-def settings(asked: Asked) -> list[str]:
+def settings(asked: SweepRequest) -> list[str]:
     return [",".join(word for word in run.overrides if "seed" not in word) for run in plan(asked).runs]
 
 
@@ -79,7 +79,7 @@ def test_a_sweep_takes_an_experiment_that_compares():
         (["norm=bn,gn", "margin=-1"], "margin must be a number >= 0"),
         (["norm=bn,gn", "base=resnet20"], "resnet20"),
         (["norm=bn,gn", "base='model=mlp"], "cannot be read"),
-        (["experiment=bn_vs_gn,attention"], "one at a time"),
+        (["experiment=bn_vs_gn,attention"], "only one experiment"),
         (["experiment=bn_vs_gn", "experiment=bn_vs_gn"], "experiment twice"),
     ],
 )
@@ -92,13 +92,13 @@ def test_what_cannot_be_read_is_one_line(words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "say what is compared"),
-        (["norm=bn,gn", "norm=ln"], "the line says norm twice"),
-        (["norm=bn,gn", "base=norm=gn"], "both say norm"),
-        (["norm=bn,gn", "base=model=mlp model=linear"], "base says model twice"),
+        ([], "no settings to compare"),
+        (["norm=bn,gn", "norm=ln"], "the command sets norm twice"),
+        (["norm=bn,gn", "base=norm=gn"], "both set norm"),
+        (["norm=bn,gn", "base=model=mlp model=linear"], "base sets model twice"),
         (["model=mlp norm=bn", "norm=bn model=mlp"], "two arms are the same"),
-        (["model=mlp seed=1", "model=mlp seed=2", "seeds=2"], "both say which seeds"),
-        (["norm=bn,gn", "seed=1,2", "seeds=2"], "both say which seeds"),
+        (["model=mlp seed=1", "model=mlp seed=2", "seeds=2"], "both set the seeds"),
+        (["norm=bn,gn", "seed=1,2", "seeds=2"], "both set the seeds"),
         (["norm=bn,gn", "metric=test/acuracy"], "did you mean"),
     ],
 )

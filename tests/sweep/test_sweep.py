@@ -178,8 +178,8 @@ def test_a_sweep_that_is_stopped_saves_and_a_run_whose_folder_goes_takes_nobody_
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     said = finish(process, 130)
-    assert "stopping: 2 run(s) save and end" in said
-    assert said.endswith("dlzoo: stopped, 0 of 2 runs are finished; the same line goes on\n")
+    assert "saving 2 runs before exit" in said
+    assert said.endswith("dlzoo: stopped, 0 of 2 runs are finished; repeat the command to resume\n")
     assert {record["state"] for record in records(folder).values()} == {"interrupted"}
     process = start(*words)
     while not all(record["state"] == "running" for record in records(folder).values()):
@@ -225,7 +225,7 @@ def test_two_identical_sweeps_at_once_run_each_job_once() -> None:
     words = [*RUNS, "name=twins", "seed=range(3)"]
     twins = [start(*words), start(*words)]
     said = [finish(twin) for twin in twins]
-    assert any("elsewhere   seed=0: another process has it, and we wait" in each for each in said)
+    assert any("elsewhere   seed=0: waiting for another process that runs it" in each for each in said)
     tables = [re.findall(r"^finished +100%  (test \S+).*  (\d)$", each, re.MULTILINE) for each in said]
     assert len(tables[0]) == 3
     assert tables[0] == tables[1]
@@ -277,10 +277,10 @@ def test_a_job_that_loses_its_place_is_put_into_the_queue_again_and_goes_on() ->
     controller = job._job.job_id  # type: ignore[attr-defined]
     (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
     os.kill(int(task), signal.SIGUSR2)  # as Slurm does before it takes a machine away
-    while not job.over():
+    while not job.ended():
         assert time.monotonic() < deadline + 60
         time.sleep(0.1)
-    assert run.read()["state"] == "finished", job.fate()
+    assert run.read()["state"] == "finished", job.exit_reason()
     said = run.output_file.read_text()
     assert "dlzoo: stopped after step" in said
     assert said.count("test accuracy") == 1

@@ -23,7 +23,7 @@ from tests.small import SMALL
 optuna = pytest.importorskip("optuna")
 
 from dlzoo.sweep import tune as tuning  # noqa: E402
-from dlzoo.sweep.search_space import spelled, split  # noqa: E402
+from dlzoo.sweep.search_space import settings_of_trial, split  # noqa: E402
 from dlzoo.sweep.tune import tune  # noqa: E402
 
 TINY = [*SMALL, "trainer.threads=1"]
@@ -46,25 +46,25 @@ def test_ranges_and_choices_are_read() -> None:
         "seed": distributions.CategoricalDistribution(["0", "1", "2"]),
         "schedule.warmup": distributions.FloatDistribution(0.01, 0.5, log=True),
     }
-    assert spelled({"optimizer.lr": 0.0123456789, "norm": "bn"}) == ["optimizer.lr=0.01235", "norm=bn"]
+    assert settings_of_trial({"optimizer.lr": 0.0123456789, "norm": "bn"}) == ["optimizer.lr=0.01235", "norm=bn"]
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("model=mlp", "nothing to search"),
-        ("optimizer.lr=log(0,1)", "is no range of a logarithm"),
-        ("optimizer.lr=log(1,0.1)", "is no range"),
-        ("optimizer.lr=log(a,1)", "is no number"),
-        ("optimizer.lr=log(1,inf)", "is no range"),
-        ("optimizer.lr=loguniform(0.1,1)", "unknown 'loguniform'; there is log, uniform"),
-        ("optimizer.lr=log(0.1,1) seed=range(3)", "would pick the luckiest"),
-        ("optimizer.lr=log(0.1,1) sweep.dir=a,b", "it is said once for all runs"),
+        ("optimizer.lr=log(0,1)", "is not a valid logarithmic range"),
+        ("optimizer.lr=log(1,0.1)", "is not a valid logarithmic range"),
+        ("optimizer.lr=log(a,1)", "is not a number"),
+        ("optimizer.lr=log(1,inf)", "is not a valid logarithmic range"),
+        ("optimizer.lr=loguniform(0.1,1)", "unknown 'loguniform'; available: log, uniform"),
+        ("optimizer.lr=log(0.1,1) seed=range(3)", "would select the luckiest"),
+        ("optimizer.lr=log(0.1,1) sweep.dir=a,b", "it applies to all runs and has one value"),
         ("optimizer.lr=log(0.1,1) name=a,b", "name has several values"),
         ("optimizer.lr=log(0.1,1) sweep.dry_run=true", "sweep.dry_run is for sweeps"),
         ("optimizer.lr=log(0.1,1) norm=choice(bn,gm)", "unknown norm 'gm'"),
         ("optimizer.lr=log(0.1,1) trials=0", "must be an integer >= 1"),
-        ("optimizer.lr=log(0.1,1) data.val_fraction=0", "selects on the validation split"),
+        ("optimizer.lr=log(0.1,1) data.val_fraction=0", "needs a validation split"),
         ("optimizer.lr=log(0.1,1) norm=bm", "unknown norm"),
         ("optimizer.typo=log(0.1,1)", "unknown key 'optimizer.typo'"),
     ],

@@ -1,1 +1,1 @@
-"""Where the runs of a sweep are carried out: processes of this machine, Slurm, Ray."""
+"""Execute the runs of a sweep: as local processes, with Slurm or with Ray."""

@@ -1,4 +1,4 @@
-"""From the settings of an executor to the executor."""
+"""Make an executor from its settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlzoo.sweep.executors.job import Config, Executor
 
 
 def executor(kind: str, settings: Settings, folder: Path, configs: Sequence[Config]) -> Executor:
-    """An executor for runs of these configs, which keeps what it has to keep under `folder`.
+    """Make an executor for runs of these configs; it writes its own files to `folder`.
 
     Raises:
         UserError: if it is not installed or cannot be reached.

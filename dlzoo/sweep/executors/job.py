@@ -1,4 +1,4 @@
-"""The contract of an executor: it starts `dlzoo run DIR` somewhere, and can say whether that is over."""
+"""Define executors, which start `dlzoo run DIR` somewhere, and jobs, which know whether that has ended."""
 
 from __future__ import annotations
 
@@ -12,73 +12,73 @@ Config = dict[str, Any]
 
 
 class Job(ABC):
-    """A run that an executor was given."""
+    """A run that was submitted to an executor."""
 
     @abstractmethod
-    def over(self) -> bool:
-        """Whether nothing of it is waiting or running any more; not, where nobody can say."""
+    def ended(self) -> bool:
+        """Return whether the job is neither waiting nor running; False if that is unknown."""
 
     @abstractmethod
-    def fate(self) -> str | None:
-        """What ended it, once it is over, in words for when the run could not say so itself."""
+    def exit_reason(self) -> str | None:
+        """Return why the job ended, in words, for a run that could not record it itself; None if it ended normally."""
 
     @abstractmethod
     def stop(self, at_once: bool = False) -> None:
-        """Ask the run to save and end, or end it."""
+        """Ask the run to save and exit, or kill it."""
 
 
 class Executor(ABC):
-    """Carries out runs.
+    """Executes runs.
 
-    `detached`: whether they go on when we are gone. What such a job is called is in the run's job.json, by which the
-    same sweep finds it again.
+    `detached`: whether jobs keep running when this process exits. The name of such a job is in the run's job.json, by
+    which the same sweep finds it again.
     """
 
     detached: bool
-    #: Runs at a time; None: the cluster says.
+    #: Most runs at a time; None if the cluster decides.
     workers: int | None
-    #: Cores of each process of a run that does not say trainer.threads.
+    #: Cores of each process of a run that does not set trainer.threads.
     threads: int
 
     @abstractmethod
     def check(self, config: Config) -> None:
-        """Whether this executor can carry such a run out.
+        """Check that this executor can execute such a run.
 
         Raises:
-            UserError: if it never can.
+            UserError: if it cannot.
         """
 
     @abstractmethod
     def has_room(self, config: Config, going: int) -> bool:
-        """Whether a run of this config can be started now, while so many are waiting or running."""
+        """Return whether a run of this config can start now, while `going` jobs are waiting or running."""
 
     @abstractmethod
     def start(self, run: RunDir, config: Config) -> Job:
         """Start a run.
 
         Raises:
-            UserError, OSError: if the cluster or the machine refuses it now.
+            UserError, OSError: if the cluster or the machine refuses it.
         """
 
     def find(self, run: RunDir, name: dict[str, str]) -> Job | None:
-        """The job that somebody gave to this executor under the name that job.json has, if it is not over."""
+        """Return the job with the name in job.json, if it was submitted to this kind of executor and has not ended."""
         return None
 
     @abstractmethod
     def describe(self) -> str:
-        """In words: "2 at a time, each with 1 thread"."""
+        """Describe the executor: "local, 2 at a time, 1 thread each"."""
 
 
-def fate_of(code: int, run: RunDir) -> str | None:
-    """What the exit code of a run's process says."""
+def exit_reason_of(code: int, run: RunDir) -> str | None:
+    """Return why a run's process ended, from its exit code; None if it ended normally."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}{' (out of memory?)' if code == -signal.SIGKILL else ''}"
     if code in (0, 130):  # 130: it was asked to stop
         return None
-    said = run.output_file.read_text(errors="replace").strip().splitlines() if run.output_file.exists() else []
-    return said[-1] if said else f"ended with exit code {code}"
+    lines = run.output_file.read_text(errors="replace").strip().splitlines() if run.output_file.exists() else []
+    return lines[-1] if lines else f"ended with exit code {code}"
 
 
 def wants_gpu(config: Config) -> bool:
-    """Whether a run asks for GPUs in so many words: on a cluster, `auto` cannot look before it is there."""
+    """Return whether a run requests GPUs explicitly: `auto` is resolved only on the cluster."""
     return config["trainer"]["accelerator"] == "gpu"

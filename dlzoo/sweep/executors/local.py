@@ -1,4 +1,4 @@
-"""Runs as processes of this machine, which end when we do."""
+"""Execute runs as processes of this machine, which end with the sweep."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.sweep.executors.job import Config, Executor, Job, fate_of
+from dlzoo.sweep.executors.job import Config, Executor, Job, exit_reason_of
 
-#: What a training process needs of the memory before its data: torch alone takes a third of it.
+#: Memory of a training process without its data, in bytes; torch takes a third of it.
 _MEMORY = 1.5 * 2**30
 
 
 class LocalExecutor(Executor):
-    """As many runs at a time as fit: on the CPU a run is a group of threads, on GPUs it is given some of them.
+    """Executes runs in parallel: on the CPU a run has some of the cores, on GPUs some of the GPUs.
 
-    One run with all cores is slower than one run a core beside each other: most operations of a small network are too
-    short to be shared out.
+    Runs in parallel, with one core each, are faster than one after the other with all cores: most operations of a small
+    network are too short to be parallelised.
     """
 
     detached = False
@@ -38,7 +38,7 @@ class LocalExecutor(Executor):
         if self._gpus and all(self._on_gpu(TrainerSettings(**config["trainer"])) for config in configs):
             fitting = len(self._gpus)
         self.workers = workers = settings.workers or min(len(configs), fitting)
-        # Of all runs that were asked for, not of those that are left: a sweep that goes on goes on as it began.
+        # By the number of all runs, not of the missing ones: a resumed sweep uses as many threads as before.
         self.threads = settings.threads or max(1, available_cores() // workers)
         self._places, self._cores = workers, workers * self.threads
         self._free_cores, self._free_gpus = self._cores, list(self._gpus)
@@ -46,28 +46,30 @@ class LocalExecutor(Executor):
     def check(self, config: Config) -> None:
         settings = TrainerSettings(**config["trainer"])
         if settings.nodes > 1:
-            raise UserError(f"trainer.nodes={settings.nodes} needs executor=slurm: local is one machine")
+            raise UserError(f"trainer.nodes={settings.nodes} needs executor=slurm; executor=local uses one machine")
         hardware(settings)
 
     def has_room(self, config: Config, going: int) -> bool:
         settings = TrainerSettings(**config["trainer"])
-        gpus = self._wanted_gpus(settings)
-        return going < self._places and len(set(self._free_gpus)) >= gpus and self._free_cores >= self._width(settings)
+        gpus = self._gpus_of(settings)
+        return (
+            going < self._places and len(set(self._free_gpus)) >= gpus and self._free_cores >= self._cores_of(settings)
+        )
 
     def start(self, run: RunDir, config: Config) -> Job:
         settings = TrainerSettings(**config["trainer"])
-        width, gpus = self._width(settings), self._wanted_gpus(settings)
-        # The idlest first.
+        width, gpus = self._cores_of(settings), self._gpus_of(settings)
+        # The least used GPUs first.
         taken = sorted(set(self._free_gpus), key=lambda gpu: (-self._free_gpus.count(gpu), gpu))[:gpus]
-        given = {"OMP_NUM_THREADS": str(settings.threads or self.threads)}
+        environment = {"OMP_NUM_THREADS": str(settings.threads or self.threads)}
         if taken:
-            given["CUDA_VISIBLE_DEVICES"] = ",".join(map(_name_of, sorted(taken)))
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(_name_of, sorted(taken)))
 
         def give_back() -> None:
             self._free_gpus.extend(taken)
             self._free_cores += width
 
-        job = _LocalJob(run, given, give_back)
+        job = _LocalJob(run, environment, give_back)
         for gpu in taken:
             self._free_gpus.remove(gpu)
         self._free_cores -= width
@@ -80,16 +82,16 @@ class LocalExecutor(Executor):
     def _on_gpu(self, settings: TrainerSettings) -> bool:
         return bool(self._gpus) and settings.accelerator != "cpu"
 
-    def _wanted_gpus(self, settings: TrainerSettings) -> int:
+    def _gpus_of(self, settings: TrainerSettings) -> int:
         return min(processes(settings), len(set(self._gpus))) if self._on_gpu(settings) else 0
 
-    def _width(self, settings: TrainerSettings) -> int:
-        """The cores that a run takes; one that wants more than there are has them for itself."""
+    def _cores_of(self, settings: TrainerSettings) -> int:
+        """Return the number of cores of a run, at most all of them."""
         return min(processes(settings) * (settings.threads or self.threads), self._cores)
 
 
 def _name_of(gpu: int) -> str:
-    """What CUDA calls a GPU that is the so-manieth for us."""
+    """Return CUDA's name of the n-th visible GPU."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",")[gpu] if visible else str(gpu)
 
@@ -104,18 +106,18 @@ class _LocalJob(Job):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches us alone, and we hand it on
+                start_new_session=True,  # Ctrl-C reaches only this process, which passes it on
             )
 
-    def over(self) -> bool:
+    def ended(self) -> bool:
         if not self._over and self._process.poll() is not None:
             self._over = True
             self._give_back()
         return self._over
 
-    def fate(self) -> str | None:
-        return fate_of(self._process.returncode, self._run)
+    def exit_reason(self) -> str | None:
+        return exit_reason_of(self._process.returncode, self._run)
 
     def stop(self, at_once: bool = False) -> None:
         self._process.send_signal(signal.SIGKILL if at_once else signal.SIGTERM)
-        self._process.send_signal(signal.SIGCONT)  # one that somebody halted would never hear of it
+        self._process.send_signal(signal.SIGCONT)  # a stopped process would not receive the signal

@@ -1,4 +1,4 @@
-"""Runs as jobs of a Ray cluster."""
+"""Execute runs as jobs of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dlzoo.config.executor import RaySettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.runs.run_dir import RunDir, write_atomically
-from dlzoo.sweep.executors.job import Config, Executor, Job, fate_of, wants_gpu
+from dlzoo.sweep.executors.job import Config, Executor, Job, exit_reason_of, wants_gpu
 
-#: Seconds between two questions about a job.
+#: Seconds between two status requests for a job.
 _ASK = 1.0
 
 
 class RayExecutor(Executor):
-    """One job a run, which reserves its cores and GPUs and outlives us. Every machine sees the run directories."""
+    """Executes each run as one detached job with its cores and GPUs. All machines share the run directories."""
 
     detached = True
 
@@ -40,7 +40,7 @@ class RayExecutor(Executor):
     def check(self, config: Config) -> None:
         trainer = TrainerSettings(**config["trainer"])
         if trainer.nodes > 1 or trainer.devices == "all":
-            raise UserError("executor=ray: a run is one machine's, and says how many devices: trainer.devices=4")
+            raise UserError("executor=ray: a run uses one machine and a given number of devices; set trainer.devices=4")
 
     def has_room(self, config: Config, going: int) -> bool:
         return self.workers is None or going < self.workers
@@ -51,7 +51,7 @@ class RayExecutor(Executor):
         threads, output = trainer.threads or self.threads, str(run.output_file.absolute())
         words = ["env", f"OMP_NUM_THREADS={threads}", *command(run.path.absolute())]
         name = f"dlzoo-{hashlib.sha1(output.encode()).hexdigest()[:10]}-{time.time_ns()}"
-        # Where we are: a config may hold relative paths. exec: a signal reaches the run itself.
+        # cd: a config may have relative paths. exec: a signal reaches the run itself.
         line = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)} >> {shlex.quote(output)} 2>&1"
         try:
             self._client.submit_job(
@@ -70,7 +70,7 @@ class RayExecutor(Executor):
         if name["executor"] != "ray":
             return None
         job = _RayJob(self._client, name["id"], run)
-        return None if job.over() else job
+        return None if job.ended() else job
 
     def describe(self) -> str:
         many = "all at once" if self.workers is None else f"{self.workers} at a time"
@@ -82,25 +82,25 @@ class _RayJob(Job):
         self._client, self._name, self._run = client, name, run
         self._asked, self._over = 0.0, False
 
-    def over(self) -> bool:
+    def ended(self) -> bool:
         if not self._over and time.monotonic() - self._asked > _ASK:
             self._asked = time.monotonic()
             try:
                 self._over = self._client.get_job_status(self._name).is_terminal()
             except RuntimeError as error:
-                self._over = "status code 404" in str(error)  # a cluster that never knew of it, or forgot
-            except OSError:  # it does not answer now
+                self._over = "status code 404" in str(error)  # the cluster does not know the job
+            except OSError:  # the cluster does not answer now
                 pass
         return self._over
 
-    def fate(self) -> str | None:
+    def exit_reason(self) -> str | None:
         try:
             job = self._client.get_job_info(self._name)
         except (RuntimeError, OSError) as error:
             return first_line(error)
         code = job.driver_exit_code
-        # A shell says 128 + n of a process that signal n ended.
-        return job.message if code is None else fate_of(128 - code if code > 130 else code, self._run)
+        # A shell exits with 128 + n for a process that was ended by signal n.
+        return job.message if code is None else exit_reason_of(128 - code if code > 130 else code, self._run)
 
     def stop(self, at_once: bool = False) -> None:
         self._client.stop_job(self._name)

@@ -1,4 +1,4 @@
-"""Runs as jobs of Slurm, by submitit; or, to try that out, of submitit's stand-in for Slurm on this machine."""
+"""Execute runs as Slurm jobs with submitit, or, for a test, with submitit's local executor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.runs.run_dir import RunDir, write_atomically
-from dlzoo.sweep.executors.job import Config, Executor, Job, fate_of, wants_gpu
+from dlzoo.sweep.executors.job import Config, Executor, Job, exit_reason_of, wants_gpu
 
 #: Seconds from Slurm's signal to the end of a job, and how many of them a run has to save.
 _NOTICE, _SAVING = 120, 90
@@ -25,7 +25,7 @@ _STOPPED = 130
 
 
 class SlurmExecutor(Executor):
-    """One job a run: one task that starts its processes itself, or, over several machines, a task a process."""
+    """Executes each run as one job: one task that starts its processes, or, on several machines, a task per process."""
 
     def __init__(self, settings: SlurmSettings, folder: Path, *, here: bool) -> None:
         try:
@@ -33,7 +33,7 @@ class SlurmExecutor(Executor):
         except ImportError as error:
             raise UserError(f"executor=slurm needs submitit: pip install 'dlzoo[slurm]' ({error})") from error
         self._submitit, self._settings, self._here = submitit, settings, here
-        # What submitit writes: the pickled call, the script, its own log.
+        # The files of submitit: the pickled call, the script, its own log.
         self._folder = folder.absolute() / ".jobs"
         self._cluster = "local" if here else "slurm"
         self.detached, self.threads = not here, settings.threads
@@ -41,14 +41,18 @@ class SlurmExecutor(Executor):
         try:
             submitit.AutoExecutor(self._folder / "%j", cluster=self._cluster)
         except RuntimeError as error:
-            raise UserError("executor=slurm: there is no Slurm here (no sbatch); try executor=slurm_local") from error
+            raise UserError(
+                "executor=slurm: Slurm was not found on this machine (no sbatch); try executor=slurm_local"
+            ) from error
 
     def check(self, config: Config) -> None:
         trainer = TrainerSettings(**config["trainer"])
         if trainer.devices == "all":
-            raise UserError("trainer.devices=all: Slurm wants to know how many; say trainer.devices=4")
+            raise UserError("trainer.devices=all: Slurm needs a number of devices; set trainer.devices=4")
         if self._here and trainer.nodes > 1:
-            raise UserError(f"trainer.nodes={trainer.nodes} needs executor=slurm: slurm_local is one machine")
+            raise UserError(
+                f"trainer.nodes={trainer.nodes} needs executor=slurm; executor=slurm_local uses one machine"
+            )
 
     def has_room(self, config: Config, going: int) -> bool:
         return self.workers is None or going < self.workers
@@ -61,7 +65,7 @@ class SlurmExecutor(Executor):
         executor = self._submitit.AutoExecutor(
             self._folder / "%j", cluster=self._cluster, slurm_max_num_timeout=10_000, local_max_num_timeout=10_000
         )
-        wishes = {
+        options = {
             "mem_gb": self._settings.memory,
             "slurm_partition": self._settings.partition,
             "slurm_account": self._settings.account,
@@ -78,10 +82,10 @@ class SlurmExecutor(Executor):
             slurm_setup=list(self._settings.setup),
             local_setup=list(self._settings.setup),
             slurm_signal_delay_s=_NOTICE,
-            **{key: value for key, value in wishes.items() if value is not None},
+            **{key: value for key, value in options.items() if value is not None},
         )
         try:
-            submitted = executor.submit(Carry(str(run.path.absolute()), threads, spread))
+            submitted = executor.submit(RunTask(str(run.path.absolute()), threads, spread))
         except Exception as error:  # of sbatch: an unknown partition, an account without hours
             raise UserError(f"Slurm refused {run.path.name}: {first_line(error)}") from error
         write_atomically(run.job_file, json.dumps({"executor": self._cluster, "id": submitted.job_id}) + "\n")
@@ -91,7 +95,7 @@ class SlurmExecutor(Executor):
         if name["executor"] != "slurm" or self._here:
             return None
         job = self._submitit.SlurmJob(self._folder / "%j", name["id"])
-        # Slurm forgets; a job of which it knows nothing has no place in the queue.
+        # Slurm forgets ended jobs; an unknown job is not in the queue.
         return (
             None if job.watcher.get_state(name["id"], mode="force") == "UNKNOWN" or job.done() else _SlurmJob(run, job)
         )
@@ -105,21 +109,21 @@ class _SlurmJob(Job):
     def __init__(self, run: RunDir, job: Any) -> None:
         self._run, self._job = run, job
 
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return self._job.done()
 
-    def fate(self) -> str | None:
+    def exit_reason(self) -> str | None:
         try:
-            return next((fate for fate in self._job.results() if fate), None)
-        except Exception as error:  # the job itself died: cancelled, out of memory, a machine that failed
+            return next((exit_reason for exit_reason in self._job.results() if exit_reason), None)
+        except Exception as error:  # the job was cancelled, out of memory, or on a machine that failed
             return f"job {self._job.job_id}: {first_line(error)}"
 
     def stop(self, at_once: bool = False) -> None:
         self._job.cancel()
 
 
-class Carry:
-    """What a job does: carry out a run, and be put into the queue again when Slurm takes its place away."""
+class RunTask:
+    """The function of a job: execute a run, and return to the queue after a time limit or a preemption."""
 
     def __init__(self, path: str, threads: int, spread: bool) -> None:
         self.path, self.threads, self.spread = path, threads, spread
@@ -142,12 +146,12 @@ class Carry:
             )
         while (code := self._process.poll()) is None:  # not wait(): `checkpoint` is called in the middle of this
             time.sleep(0.1)
-        if code == _STOPPED:  # by a signal to all processes of the job: the one for submitit follows
+        if code == _STOPPED:  # by a signal to all processes of the job; submitit's own signal follows
             time.sleep(_NOTICE if "SLURM_JOB_ID" in os.environ else 0)
-        return fate_of(code, run)
+        return exit_reason_of(code, run)
 
     def checkpoint(self) -> Any:
-        """What submitit calls before a time limit or a preemption."""
+        """Save before a time limit or a preemption; submitit calls this."""
         from submitit.helpers import DelayedSubmission
 
         if self._process is not None:
@@ -155,4 +159,4 @@ class Carry:
             deadline = time.monotonic() + _SAVING
             while self._process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
-        return DelayedSubmission(Carry(self.path, self.threads, self.spread))
+        return DelayedSubmission(RunTask(self.path, self.threads, self.spread))

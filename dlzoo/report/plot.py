@@ -1,4 +1,4 @@
-"""A picture of a report, as PNG and as SVG that takes the colour of the page, and what all of them share."""
+"""Define the plots of a report: PNG and SVG output, style, colours and legends."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from dlzoo.comparison.statistics import Interval
-from dlzoo.report.numbers import plain, short
+from dlzoo.report.numbers import one_line, shortened
 
-#: Inches. On a telephone's 390 pixels, where it is as wide as the page, letters stay readable.
+#: Width in inches. On a phone, where a plot is 390 pixels wide, letters stay readable.
 WIDTH = 5.2
 
-#: Text and axes. No other thing has this colour: in an SVG it becomes the colour of the page's text.
+#: Colour of text and axes only: in an SVG it becomes the colour of the page's text.
 INK = "#1b1f24"
 
-#: After Okabe and Ito, for every kind of sight; each has a contrast of 3 and more with white and with near-black.
+#: After Okabe and Ito, for colour-blind readers; each has a contrast of at least 3 with white and with near-black.
 _COLOURS = ("#0F78B8", "#D55E00", "#00916A", "#BC5A95", "#A87C00", "#7B68C8", "#7C7F83", "#3896C4")
 _MARKERS = "os^DvPXp"
 
@@ -52,7 +52,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "legend.handlelength": 1.6,
     "legend.columnspacing": 1.4,
-    # Names of arms and classes are words, no formulas.
+    # Names of arms and classes are not formulas.
     "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "dlzoo",
@@ -63,15 +63,15 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial,
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Within it things are drawn and written as reports have them; a script that the font lacks is no complaint."""
+    """Set the style of a report's plots inside the context, and ignore warnings about glyphs that the font lacks."""
     with rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         yield
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure, its name ("effects"), the sentences below it, and what it shows for who cannot see it."""
+class Plot:
+    """A figure, its name ("effects"), its caption, and its alternative text for screen readers."""
 
     name: str
     figure: Figure
@@ -80,7 +80,7 @@ class Picture:
 
     @cached_property
     def png(self) -> bytes:
-        """On white, for a screen of 200 dots an inch."""
+        """The figure on white, at 200 dots per inch."""
         file = io.BytesIO()
         with drawing():
             self.figure.patch.set_visible(True)
@@ -90,14 +90,14 @@ class Picture:
 
     @cached_property
     def svg(self) -> str:
-        """Transparent, with text as text, one <svg> element: a file of its own, or a part of a page."""
+        """The figure as one transparent <svg> element with text as text, for a file or to be put into a page."""
         file = io.StringIO()
         with drawing():
             self.figure.patch.set_visible(False)
             FigureCanvasSVG(self.figure).print_svg(file)
         text = file.getvalue()
         text = text[text.index("<svg") :].rstrip()
-        # Addresses that nobody needs, and a style that would reach the rest of a page.
+        # Remove metadata links, and a style that would apply to the rest of the page.
         text = re.sub(r" *<metadata>.*?</metadata>\n?", "", text, flags=re.DOTALL)
         text = re.sub(r" *<defs>\s*<style.*?</style>\s*</defs>\n?", "", text, flags=re.DOTALL)
         text = re.sub(r' xmlns:xlink="[^"]*"| version="1.1"', "", text, count=2).replace("xlink:href=", "href=")
@@ -108,13 +108,13 @@ class Picture:
         )  # hundredths of a point
         text = _with_own_ids(text, self.name)
         opening = (
-            f'<svg role="img" aria-label="{escape(plain(self.alt))}" stroke-linejoin="round" stroke-linecap="butt"'
+            f'<svg role="img" aria-label="{escape(one_line(self.alt))}" stroke-linejoin="round" stroke-linecap="butt"'
         )
         return text.replace("<svg", opening, 1) + "\n"
 
 
 def _with_own_ids(svg: str, name: str) -> str:
-    """Ids that no other picture of a page has, and only where something refers to them."""
+    """Make the ids unique within a page, and remove those that nothing refers to."""
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
 
     def renamed(match: re.Match[str]) -> str:
@@ -125,7 +125,7 @@ def _with_own_ids(svg: str, name: str) -> str:
 
 
 def look(place: int) -> dict[str, Any]:
-    """Colour and marker of the arm at a place of the order."""
+    """Return the colour and marker of the arm at a place of the order."""
     return {
         "color": _COLOURS[place % len(_COLOURS)],
         "marker": _MARKERS[(place + place // len(_COLOURS)) % len(_MARKERS)],
@@ -133,17 +133,17 @@ def look(place: int) -> dict[str, Any]:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
-    """Names above the axes, as many beside each other as fit; the figure grows by their lines."""
-    shown = [short(name, 32) for name in names]
+    """Add a legend above the axes, with as many columns as fit; the figure grows by its height."""
+    shown = [shortened(name, 32) for name in names]
     columns = max(1, min(len(shown), 52 // (max(map(len, shown)) + 5)))
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(shown) // columns))
     figure.legend(handles, shown, loc="outside upper left", ncols=columns, borderaxespad=0.2)
 
 
 def window(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[Interval | None]) -> bool:
-    """Sets the ends of axis x or y so that few seeds, whose intervals may be huge, do not flatten all else.
+    """Set the limits of axis x or y so that huge intervals of few seeds do not flatten everything else.
 
-    Returns: whether an interval is cut.
+    Returns: whether an interval is cut off.
     """
     low, high = min(points), max(points)
     room = 2 * (high - low) or abs(high) or 1.0
@@ -155,5 +155,5 @@ def window(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[
 
 
 def omitted(shown: int, of: int, what: str, which: str = "") -> list[str]:
-    """A sentence where not all could be drawn: "Shown are 6 of 40 comparisons, those with the largest differences."."""
-    return [f"Shown are {shown} of {of:,} {what}{', ' + which if which else ''}."] if shown < of else []
+    """Return a sentence if not all were drawn: "Showing 6 of 40 comparisons, those with the largest differences."."""
+    return [f"Showing {shown} of {of:,} {what}{', ' + which if which else ''}."] if shown < of else []

@@ -1,4 +1,4 @@
-"""`dlzoo show loss focal`: what words do not say of an entry, as a picture."""
+"""`dlzoo show loss focal`: plot an entry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlzoo.config import compose
 from dlzoo.core.errors import UserError
 from dlzoo.show import augmented, curves
 
-_DRAWN = {
+_FUNCTIONS = {
     "loss": curves.of_loss,
     "act": curves.of_act,
     "schedule": curves.of_schedule,
@@ -19,14 +19,14 @@ _DRAWN = {
 
 
 def draw(choice: str, name: str, settings: Sequence[str]) -> Path:
-    """The picture of an entry as the settings have it, in outputs/show.
+    """Plot an entry with the given settings, and return the path of the plot in outputs/show.
 
     Raises:
-        UserError: for settings that cannot be, data that is not there, or a folder that cannot be written.
+        UserError: for invalid settings, missing data, or a folder that cannot be written.
     """
     config = compose([f"{choice}={name}", *settings])
-    figure = _DRAWN[choice](config)
-    # With what was asked for: pictures are made to be compared.
+    figure = _FUNCTIONS[choice](config)
+    # The name has the settings, so that plots with different settings can be compared.
     words = f"{choice} {curves.title(choice, config[choice])}"
     path = Path("outputs", "show", re.sub(r"[^\w.=,-]+", "_", words) + ".png")
     try:

@@ -1,0 +1,63 @@
+"""Print the profile of a model as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print a profile: the table of layers, their sum, the reference's numbers and the parts."""
+    if not console.is_terminal:  # a pipe has no width
+        console = Console(width=200)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column, justify in [
+        *(("layer", "left"), ("what", "left"), ("output", "right"), ("parameters", "right")),
+        *(("M MACs", "right"), ("field", "right"), ("MB kept", "right")),
+    ]:
+        table.add_column(column, justify=justify, no_wrap=column == "layer")  # pyright: ignore[reportArgumentType]
+    for layer in found["layers"]:
+        table.add_row(
+            *(layer["name"], layer["what"], "x".join(map(str, layer["output"])), f"{layer['params']:,}"),
+            *(_mega(layer["macs"]), _sees(layer), _mega(layer["memory"])),
+        )
+    console.print(table)
+    console.print()
+    for line in summary(found):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def summary(found: dict[str, Any]) -> Iterable[str]:
+    """Yield the lines below the table: the sum, the reference's numbers and the parts."""
+    size, classes = found["image_size"], found["num_classes"]
+    yield (
+        f"{size} px, {found['in_channels']} channels, {classes} classes: {found['params']:,} parameters,"
+        f" {found['macs'] / 1e6:,.1f} M multiply-accumulates, {found['memory'] / 1e6:,.1f} MB kept for the backward"
+        " pass (per image, float32)"
+    )
+    fields = [layer for layer in found["layers"] if layer["field"]]
+    if fields:
+        widest = max(fields, key=lambda layer: layer["field"])
+        yield f"receptive field: {_sees(widest)} px after {widest['name']} (column field; all: the whole image)"
+    reference = found["reference"]
+    if reference:
+        macs = "" if reference["macs"] is None else f", {reference['macs']:,} M multiply-accumulates"
+        yield f"the reference, with the defaults: {reference['params']:,} parameters{macs}"
+    for kind, names in found["takes"].items():
+        yield f"{kind:<10} {', '.join(names) or '(none with these settings)'}"
+
+
+def _mega(number: int) -> str:
+    return f"{number / 1e6:,.2f}" if number else ""
+
+
+def _sees(layer: dict[str, Any]) -> str:
+    """Return "all" or the size of the receptive field, with its coverage if there are gaps."""
+    if layer["field"] is None:
+        return "all"
+    height, width = layer["field"]
+    side = str(width) if height == width else f"{height}x{width}"
+    return side if layer["coverage"] == 1 else f"{side} ({layer['coverage']:.0%})"
