@@ -241,7 +241,7 @@ ODD = [
 def test_no_object_and_no_prediction_breaks_a_gradient(size: float, exclusive: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     for assigned, ignore, offsets in product(("best", "all"), ("prediction", "prior"), ("log", "ratio", "direct")):
-        network = detector(assign=assigned, ignore=ignore, offsets=offsets, exclusive=exclusive)
+        network = detector(assign=assigned, ignore=ignore, offsets=offsets, softmax_classes=exclusive)
         shapes = [level.shape for level in silence(network, len(ODD))]
         raw = tuple((size * torch.randn(shape, generator=generator)).requires_grad_() for shape in shapes)
         stage = only(network, raw, padded(ODD))
@@ -286,7 +286,7 @@ def test_nothing_waits_for_the_device(assigned: str) -> None:
 
 def test_classes_that_exclude_each_other_share_the_score() -> None:
     raw = tuple(torch.randn(2, 2 * (5 + CLASSES), *side) for side in SIDES)
-    (_, alone), (_, shared) = (detector(exclusive=exclusive).candidates(raw) for exclusive in (False, True))
+    (_, alone), (_, shared) = (detector(softmax_classes=exclusive).candidates(raw) for exclusive in (False, True))
     said = torch.cat([level.permute(0, 2, 3, 1).reshape(2, -1, 5 + CLASSES) for level in raw], dim=1)
     torch.testing.assert_close(shared.sum(-1), said[..., 4].sigmoid())
     torch.testing.assert_close(alone, said[..., 4:5].sigmoid() * said[..., 5:].sigmoid())
