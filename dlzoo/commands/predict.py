@@ -30,7 +30,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Predict and print what was found."""
+    """Predict and print the predictions."""
     from dlzoo.commands._run_word import split_run
 
     path, rest = split_run(arguments.words)
@@ -40,5 +40,5 @@ def run(arguments: Namespace) -> None:
     from dlzoo.builder.predict import in_words, predict
 
     files = [word for word in rest if word not in conditions]
-    answers = predict(path, files, out=arguments.out, conditions=conditions)
-    print(json.dumps(answers, indent=1) if arguments.json else "\n".join(in_words(path, answers)))
+    predictions = predict(path, files, out=arguments.out, conditions=conditions)
+    print(json.dumps(predictions, indent=1) if arguments.json else "\n".join(in_words(path, predictions)))
