@@ -1,4 +1,4 @@
-"""What suppression costs beside torchvision's, and how fast a detector trains, for scripts/bench.py."""
+"""Measure non-maximum suppression against torchvision's, and the training of a detector, for scripts/bench.py."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ BOXES = 10_000
 
 
 def suppressor_costs(repeats: int) -> list[tuple[str, str]]:
-    """Each suppressor of hard kind against torchvision's compiled nms, on the same boxes, one thread."""
+    """Compare nms and diou_nms with torchvision's compiled nms, on the same boxes, with one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = []
-    for place, (boxes, scores) in {"scattered": _scattered(), "in 50 crowds": _crowded()}.items():
+    for place, (boxes, scores) in {"scattered": _scattered(), "in 50 clusters": _crowded()}.items():
         classes = torch.zeros(1, BOXES, dtype=torch.int64)
         for name in ("nms", "diou_nms"):
             suppress = build("nms", name)
-            given = boxes[None], scores[None], classes
+            inputs = boxes[None], scores[None], classes
             pairs = [
-                (_seconds(lambda: suppress(*given)), _seconds(lambda: nms(boxes, scores, 0.5)))  # noqa: B023
+                (_seconds(lambda: suppress(*inputs)), _seconds(lambda: nms(boxes, scores, 0.5)))  # noqa: B023
                 for _ in range(repeats + 1)
             ]
             ratio = statistics.median(own / theirs for own, theirs in pairs[1:])
@@ -39,7 +39,7 @@ def suppressor_costs(repeats: int) -> list[tuple[str, str]]:
 
 
 def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, str]]:
-    """YOLOv3 at 416 px on drawn pictures: images a second, and how much of a step its batches take alone."""
+    """Measure YOLOv3 at 416 px on generated images: images per second, and the share of data loading in a step."""
     count = 64 if quick else 512
     words = ["data=shapes", f"data.train={count}", "data.test=8", "data.image_size=416", "data.val_fraction=0"]
     words += ["data.batch_size=32", "model=yolov3", "augment=yolo", "augment.mosaic=0.5", f"trainer={trainer}"]
@@ -60,12 +60,12 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
     whole = made.task.state.train_seconds / (repeats + 1)
     return [
         ("yolov3 at 416 px, batch 32, with augmentation and mosaic: images/s", f"{count / whole:.0f}"),
-        ("the same: batches alone / a step", f"{alone / whole:.3f}"),
+        ("the same: data loading only / training step", f"{alone / whole:.3f}"),
     ]
 
 
 def _scattered() -> tuple[Tensor, Tensor]:
-    """Boxes of 10 to 100 px, evenly in a picture of 1,000."""
+    """Return boxes of 10 to 100 px, spread evenly over an image of 1,000 px."""
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(BOXES, 2, generator=generator) * 900
     sides = 10 + torch.rand(BOXES, 2, generator=generator) * 90
@@ -73,7 +73,7 @@ def _scattered() -> tuple[Tensor, Tensor]:
 
 
 def _crowded() -> tuple[Tensor, Tensor]:
-    """Boxes around 50 places: what a detector says before suppression."""
+    """Return boxes around 50 places, like the outputs of a detector before suppression."""
     generator = torch.Generator().manual_seed(1)
     boxes, _ = _scattered()
     around = boxes[:50].repeat(BOXES // 50, 1)

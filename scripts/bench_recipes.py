@@ -1,4 +1,4 @@
-"""How many images a second each augmentation makes, for scripts/bench.py."""
+"""Measure the images per second of each augmentation, for scripts/bench.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlzoo.data.transforms.batch import ImageTransform, Normalise
 
 
 def recipe_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
-    """Images a second of each augmentation, normalised, on one thread; of the default recipe with each mixture too."""
+    """Measure each augmentation with normalisation on one thread, and flip_crop also with cutout, mixup and cutmix."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -35,14 +35,14 @@ def recipe_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
         return time.perf_counter() - began
 
     mixtures = ({"cutout": 16}, {"mixup": 0.2}, {"cutmix": 1.0})
-    asked = [(name, {}) for name in AUGMENTS.names()] + [("flip_crop", mixture) for mixture in mixtures]
-    # In turn, after one turn that does not count.
-    rows = [[epoch(name, **settings) for name, settings in asked] for _ in range(repeats + 1)][1:]
+    cases = [(name, {}) for name in AUGMENTS.names()] + [("flip_crop", mixture) for mixture in mixtures]
+    # In turn, after a warm-up that is not counted.
+    rows = [[epoch(name, **settings) for name, settings in cases] for _ in range(repeats + 1)][1:]
     torch.set_num_threads(threads)
     return [
         (
             f"augment={name} {' '.join(f'augment.{key}={value:g}' for key, value in settings.items())}".strip(),
             f"{count / statistics.median(column):,.0f} images/s",
         )
-        for (name, settings), column in zip(asked, zip(*rows, strict=True), strict=True)
+        for (name, settings), column in zip(cases, zip(*rows, strict=True), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What a report costs; `scripts/bench.py` prints it."""
+"""Measure the time and memory of a report, for scripts/bench.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES = [f"class {number}" for number in range(10)]
 
 
 def report_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
-    """Seconds and memory of `dlzoo report`, imports included: 5 norms, 5 batch sizes, 40 seeds, 200 epochs each."""
+    """Measure `dlzoo report`, imports included: 5 norms, 5 batch sizes, 40 seeds, 200 epochs each."""
     seeds, epochs = (8, 20) if quick else (40, 200)
     with tempfile.TemporaryDirectory() as folder:
         many_runs(Path(folder), seeds, epochs)
@@ -41,7 +41,7 @@ def report_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
 
 
 def many_runs(folder: Path, seeds: int, epochs: int) -> None:
-    """Finished runs of a grid, whose accuracy is a number of their own."""
+    """Write the finished runs of a grid, with random accuracies."""
     draw = Random(0)
     for norm in NORMS:
         for batch in BATCHES:
@@ -52,7 +52,7 @@ def many_runs(folder: Path, seeds: int, epochs: int) -> None:
 
 
 def write_run(path: Path, config: dict[str, Any], accuracy: float, epochs: int) -> None:
-    """run.json and a log that has the training loss twice an epoch."""
+    """Write run.json and a log with the training loss twice per epoch."""
     path.mkdir()
     (path / "config.yaml").touch()
     facts: Mapping[str, Any] = {

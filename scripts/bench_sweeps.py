@@ -1,4 +1,4 @@
-"""What a sweep costs; `scripts/bench.py` prints it."""
+"""Measure the time of a sweep, for scripts/bench.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAIN = str(Path(__file__).parents[1] / "train.py")
 
 
 def sweep_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
-    """Eight runs beside each other against one after the other with all cores, and the table of 2,000 runs."""
+    """Compare eight runs in parallel with one after the other on all cores, and measure the table of 2,000 runs."""
     epochs = 2 if quick else 20
     line = ["model=resnet20", "model.width=8", f"trainer.max_epochs={epochs}", "trainer=cpu", "seed=range(8)"]
     ratios = []
@@ -34,7 +34,7 @@ def sweep_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
 
 
 def sweep_seconds(words: list[str]) -> float:
-    """Seconds of a whole sweep, imports included."""
+    """Return the seconds of a sweep, imports included."""
     with tempfile.TemporaryDirectory() as folder:
         return seconds(["train", "-m", *words, f"sweep.dir={folder}/sweep"])
 
@@ -46,7 +46,7 @@ def seconds(words: list[str]) -> float:
 
 
 def many_runs(folder: Path, count: int) -> None:
-    """Run directories as a sweep of two norms leaves them, one in fifty of them still to be tested."""
+    """Write run directories like those of a sweep of two norms, one in fifty of them still running."""
     config = compose(["norm=gn"])
     for number in range(count):
         config["seed"], config["norm"]["num_groups"] = number // 2, (32, 16)[number % 2]

@@ -1,9 +1,9 @@
-"""Write the tables of docs/ that list what the registries hold.
+"""Write the tables of docs/ that list the entries of the registries.
 
     python scripts/doc_tables.py
 
-Each goes between the lines `<!-- table: NAME -->` and `<!-- end of table -->` of a page. Run it after an entry was
-added, renamed or given another setting; a test compares.
+Each goes between the lines `<!-- table: NAME -->` and `<!-- end of table -->` of a page. Run this script after
+an entry was added or renamed, or its settings have changed; a test compares the tables.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dlzoo.show import parts
 PAGES = Path(__file__).parents[1] / "docs"
 
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-#: What Hydra's grammar reads as a word, and words that it reads as values.
+#: A word in Hydra's grammar, and words that it parses as other values.
 _WORD, _NOT_WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*"), ("null", "true", "false", "nan", "inf")
-#: Choices whose names have tables of their own; of these the table of names says how many there are.
+#: Choices whose names have their own tables; for these the table of names gives only their number.
 _COUNTED = {"model": "see the table below", "backbone": "each classifier that has convolutions and a head"}
 
 
 def choice_names() -> str:
-    """Every choice with its names."""
+    """Return the table of choices and their names."""
     rows = []
     for choice in config.choices():
         names = [name for name in config.options(choice) if name != "default"]
@@ -38,18 +38,18 @@ def choice_names() -> str:
 
 
 def part_support() -> str:
-    """Which model takes which parts, as `dlzoo list --parts` prints it. It builds every model: about ten seconds."""
+    """Return the parts that each model takes, as `dlzoo list --parts` does. Building every model takes ten seconds."""
     return parts.markdown(parts.matrix())
 
 
 def part_settings() -> str:
-    """The settings and sources of every part."""
+    """Return the table of the settings and sources of every part."""
     kinds = ("norm", "act", "conv", "attention", "pool", "drop", "head", "upsample", "neck", "init")
     return settings_table(kinds)
 
 
 def losses() -> str:
-    """The losses, with the targets that each is for."""
+    """Return the table of losses, with the targets that each takes."""
     rows = [
         (f"`{name}`", ", ".join(index.marks("loss", name).targets), settings("loss", entry), entry["source"])
         for name, entry in sorted(index.entries("loss").items())
@@ -58,7 +58,7 @@ def losses() -> str:
 
 
 def data_sets() -> str:
-    """The data sets, with what each one changes of the defaults."""
+    """Return the table of data sets, with the defaults that each changes."""
     rows = []
     for name, entry in sorted(index.entries("data").items()):
         meta = entry["meta"]
@@ -68,7 +68,7 @@ def data_sets() -> str:
 
 
 def settings_table(choices: Sequence[str]) -> str:
-    """Name, settings and source of every entry of some choices."""
+    """Return the table of name, settings and source of every entry of some choices."""
     rows = [
         (f"`{choice}={name}`", settings(choice, entry), entry["source"])
         for choice in choices
@@ -78,12 +78,12 @@ def settings_table(choices: Sequence[str]) -> str:
 
 
 def settings(choice: str, entry: dict[str, Any]) -> str:
-    """The settings of an entry with their defaults, as they are typed."""
+    """Return the settings of an entry with their defaults, as they are typed."""
     return ", ".join(f"`{choice}.{name}={_typed(schema['default'])}`" for name, schema in entry["knobs"].items())
 
 
 def _typed(value: Any) -> str:
-    """A value as one types it; words that would be read as something else are in quotes."""
+    """Return a value as it is typed; words that would be parsed as another type are quoted."""
     if isinstance(value, list):
         return f"[{','.join(map(_typed, value))}]"
     if not isinstance(value, str) or (_WORD.fullmatch(value) and value.lower() not in _NOT_WORDS):
@@ -92,13 +92,13 @@ def _typed(value: Any) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; bars inside a cell are escaped."""
+    """Return a Markdown table; bars inside a cell are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def detectors() -> str:
-    """The detectors, with what each takes where nothing else is named."""
+    """Return the table of detectors, with their default backbone, neck, losses and suppression."""
     choices = ("backbone", "neck", "loss", "box_loss", "nms")
     rows = [
         (f"`{name}`", *(_name(choice, entry["meta"][choice]) for choice in choices), entry["source"])
@@ -109,7 +109,7 @@ def detectors() -> str:
 
 
 def _name(choice: str, known: Any) -> str:
-    """The entry that a registration names, with the settings that it changes of it."""
+    """Return the entry that a registration names, with the settings that it changes."""
     if isinstance(known, str):
         return f"`{known}`"
     changed = ", ".join(f"`{choice}.{key}={_typed(value)}`" for key, value in known.items() if key != "name")
@@ -131,12 +131,12 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def blocks(text: str) -> dict[str, str]:
-    """Table name -> what a page has between its markers."""
+    """Return table name -> the text of a page between its markers."""
     return {found[2]: found[0][len(found[1]) : -len(found[3])].strip("\n") for found in _BLOCK.finditer(text)}
 
 
 def written(text: str) -> str:
-    """A page with its tables as they should be."""
+    """Return a page with up-to-date tables."""
     return _BLOCK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", text)
 
 

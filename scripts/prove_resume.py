@@ -1,9 +1,9 @@
-"""Kill training runs with -9 at random moments, resume them, and compare with runs that nobody disturbed.
+"""Kill training runs with -9 at random moments, resume them, and compare them with uninterrupted runs.
 
     python scripts/prove_resume.py --kills 20
 
 Each line of the table is one run: its configuration, the step that it had logged when it was killed, the step that it
-went on from, and the hashes of what the undisturbed and the resumed run left. Exit code 1 if two differ.
+was resumed from, and the hashes of the uninterrupted and the resumed run. The exit code is 1 if two hashes differ.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CONFIGS = {
 
 
 def fingerprint(run: Path) -> str:
-    """A hash of what a run leaves: weights (final, averaged, best), running statistics, and the log without times."""
+    """Hash the results of a run: weights (final, averaged, best), running statistics, and the log without times."""
     digest = hashlib.sha256()
     for name in ("last.ckpt", "best.ckpt"):
         for key, value in torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"].items():
@@ -62,31 +62,31 @@ def fingerprint(run: Path) -> str:
 
 
 def steps(run: Path) -> int:
-    """The last step in the log."""
+    """Return the last step in the log."""
     return max((record["step"] for record in read_metrics(run / "metrics.jsonl")), default=0)
 
 
 def command(*words: str) -> list[str]:
-    """The command line of dlzoo."""
+    """Return the command line of dlzoo."""
     return [sys.executable, "-m", "dlzoo.cli", *words]
 
 
-def undisturbed(name: str, folder: Path) -> str:
-    """The hash of the weights of a run that nobody kills."""
+def uninterrupted(name: str, folder: Path) -> str:
+    """Return the hash of a run that is not killed."""
     run = folder / name.replace(" ", "_")
     subprocess.run(command("train", f"run_dir={run}", *BASE, *CONFIGS[name]), check=True, stdout=subprocess.DEVNULL)
     return fingerprint(run)
 
 
-def disturbed(name: str, run: Path, dice: random.Random, at_epoch_end: bool) -> tuple[int, int]:
-    """Train, with a kill -9 at a random moment; (the last step in the log, the step of the checkpoint)."""
+def killed_and_resumed(name: str, run: Path, generator: random.Random, at_epoch_end: bool) -> tuple[int, int]:
+    """Train, kill -9 at a random moment, and resume; return (the last step in the log, the step of the checkpoint)."""
     killed = False
-    while not killed:  # a run that came to its end before its moment was not killed
+    while not killed:  # a run that finished before its moment was not killed
         shutil.rmtree(run, ignore_errors=True)
         if at_epoch_end:
-            target, delay = dice.randrange(1, STEPS // EPOCH) * EPOCH, dice.uniform(0, 0.02)
+            target, delay = generator.randrange(1, STEPS // EPOCH) * EPOCH, generator.uniform(0, 0.02)
         else:
-            target, delay = dice.randrange(1, STEPS - EPOCH), dice.uniform(0, 0.05)
+            target, delay = generator.randrange(1, STEPS - EPOCH), generator.uniform(0, 0.05)
         process = subprocess.Popen(command("train", f"run_dir={run}", *BASE, *CONFIGS[name]), stdout=subprocess.DEVNULL)
         while process.poll() is None and steps(run) < target:
             time.sleep(0.001)
@@ -103,17 +103,17 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="kills in all")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
     parser.add_argument("--only", choices=CONFIGS, action="append", help="this configuration; may be repeated")
     arguments = parser.parse_args()
     names = arguments.only or list(CONFIGS)
-    dice, folder, wrong = random.Random(arguments.seed), Path(tempfile.mkdtemp(prefix="prove_resume_")), 0
-    known = {name: undisturbed(name, folder) for name in names}
-    print(f"{'configuration':<20} {'killed after step':<18} {'resumed from':<13} {'undisturbed':<13} {'resumed':<13}")
+    generator, folder, wrong = random.Random(arguments.seed), Path(tempfile.mkdtemp(prefix="prove_resume_")), 0
+    known = {name: uninterrupted(name, folder) for name in names}
+    print(f"{'configuration':<20} {'killed after step':<18} {'resumed from':<13} {'uninterrupted':<13} {'resumed':<13}")
     for number in range(arguments.kills):
         name = names[number % len(names)]
         expected, run = known[name], folder / f"killed_{number}"
-        at, saved = disturbed(name, run, dice, at_epoch_end=number // len(names) % 2 == 1)
+        at, saved = killed_and_resumed(name, run, generator, at_epoch_end=number // len(names) % 2 == 1)
         found = fingerprint(run)
         wrong += found != expected
         verdict = "" if found == expected else "  DIFFERENT"

@@ -1,13 +1,13 @@
-"""What the intervals and tests of a report hold, simulated: coverage, and findings where there is nothing to find.
+"""Simulate the intervals and tests of a report: coverage, and false findings.
 
     python scripts/prove_statistics.py
 
 A line is a kind of noise over seeds and a number of seeds; +- is the standard error of the simulation. The intervals
-are of a mean, of a paired and of an unpaired difference that is not 0, where the arm's noise is twice the baseline's;
-the BCa bootstrap stands beside them for contrast. The last two columns are the share of comparisons with p <= 0.05,
-and the share of families of ten arms against one baseline in which anything is found after Benjamini and Hochberg,
-when no arm differs. Exit code 1 if intervals of normal noise cover less than 93 or more than 97 %, or if there are
-more findings than 5 % by over three standard errors.
+are those of a mean, and of a paired and an unpaired difference that is not 0, where the arm's noise is twice the
+baseline's; the BCa bootstrap is given for comparison. The last two columns are the fraction of comparisons with
+p <= 0.05, and the fraction of families of ten arms and one baseline with any finding after Benjamini and Hochberg, when
+no arm differs. The exit code is 1 if intervals of normal noise cover less than 93 or more than 97 %, or if the
+fraction of findings exceeds 5 % by more than three standard errors.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from dlzoo.comparison.statistics import RESOLUTION, Interval, adjusted, bands, e
 
 SEEDS = (3, 6, 8, 20)
 REPEATS, BCA_REPEATS, BCA_RESAMPLES = 20_000, 1000, 999
-#: Families of comparisons by seeds: 2^16 flips of each comparison of 20 seeds are what takes the time.
+#: Number of seeds -> families of comparisons: 2^16 flips of each comparison of 20 seeds take most of the time.
 FAMILIES = {3: 4000, 6: 4000, 8: 4000, 20: 1000}
 ARMS, ALPHA = 10, 0.05
-#: Comparisons whose flips are in memory at once; repeats for which the numbers are held against those of `effect`.
+#: Comparisons whose flips are in memory at once; repeats whose results are compared with those of `effect`.
 CHUNK, CHECKED = 200, 20
-#: Images of a test set, the accuracy of the baseline, and how much better the arm is.
+#: Images of a test set, the accuracy of the baseline, and the difference of the arm.
 IMAGES, ACCURACY, DIFFERENCE = 2000, 0.75, 0.02
 
-#: (generator, shape, how much noise) -> noise with mean 0.
+#: (generator, shape, scale) -> noise with mean 0.
 Noise = Callable[[np.random.Generator, tuple[int, ...], float], np.ndarray]
 
 
 def binomial(numbers: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
-    """Of the accuracy on a test set that is smaller by scale^2; in single precision, as accuracies are measured."""
+    """Return the noise of the accuracy on a test set smaller by scale^2, in single precision like real accuracies."""
     images = round(IMAGES / scale**2)
     accuracy = (numbers.binomial(images, ACCURACY, shape) / images).astype(np.float32)
     return accuracy.astype(np.float64) - ACCURACY
@@ -65,7 +65,7 @@ class Share(NamedTuple):
 
 
 def share(hits: np.ndarray) -> Share:
-    """Of hits (repeats, ...): what shares a repeat is not independent."""
+    """Return the fraction of hits (repeats, ...); the error is over repeats, as hits within one are not independent."""
     each = hits.reshape(len(hits), -1).mean(axis=1)
     return Share(float(each.mean()), float(each.std() / np.sqrt(len(each))))
 
@@ -75,7 +75,7 @@ def covers(low: np.ndarray, high: np.ndarray, truth: float) -> Share:
 
 
 def interval_coverage(noise: Noise, seeds: int, numbers: np.random.Generator) -> list[Share]:
-    """Of the t interval of a mean, of a paired and of an unpaired difference, and of BCa of a mean."""
+    """Return the coverage of the t intervals of a mean, a paired and an unpaired difference, and of BCa for a mean."""
     shape = (REPEATS, seeds)
     common = 0.01 * numbers.normal(size=shape)
     baseline = ACCURACY + noise(numbers, shape, 1.0)
@@ -100,7 +100,7 @@ def interval_coverage(noise: Noise, seeds: int, numbers: np.random.Generator) ->
 
 
 def bca_coverage(values: np.ndarray) -> Share:
-    """Also below the number of values from which `bca` gives an interval; one that is not defined covers nothing."""
+    """Return the coverage of BCa, also for fewer values than `bca` accepts; an undefined interval covers nothing."""
     numbers = np.random.default_rng(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -112,7 +112,7 @@ def bca_coverage(values: np.ndarray) -> Share:
 
 
 def false_findings(noise: Noise, seeds: int, numbers: np.random.Generator) -> list[Share]:
-    """Of a comparison, and of a family of arms that share a baseline, when no arm differs."""
+    """Return the fraction of findings for one comparison and for a family with one baseline, when no arm differs."""
     families = FAMILIES[seeds]
     values = ACCURACY + noise(numbers, (families, ARMS + 1, seeds), 1.0)
     baseline, arms = values[:, :1], values[:, 1:]
@@ -126,9 +126,9 @@ def false_findings(noise: Noise, seeds: int, numbers: np.random.Generator) -> li
         assert [each.p for each in printed] == list(p[one])
         significant = [each.adjusted is not None and each.adjusted <= ALPHA for each in printed]
         assert significant == list(found[one])
-        # A verdict asks the interval as well: it errs no more often.
+        # A verdict also depends on the interval, so it has no more false findings.
         called = [verdict(each, None, True, ALPHA) != "undecided" for each in printed]
-        assert all(known for known, said in zip(significant, called, strict=True) if said)
+        assert all(known for known, decided in zip(significant, called, strict=True) if decided)
     return [share(p <= ALPHA), share(found.any(axis=1))]
 
 
@@ -154,7 +154,7 @@ def main() -> None:
             wrong.append(f"coverage, {name}, {seeds} seeds")
         if any(each.value > ALPHA + 3 * each.error for each in findings):
             wrong.append(f"findings, {name}, {seeds} seeds")
-    print("\n".join(wrong) or "as promised")
+    print("\n".join(wrong) or "all within the bounds")
     sys.exit(1 if wrong else 0)
 
 

@@ -1,7 +1,7 @@
-"""Each model of the zoo learns 512 images by heart: steps until 95 % of them are right, in evaluation mode.
+"""Overfit each model to 512 images: the steps until 95 % are classified correctly, in evaluation mode.
 
-python scripts/prove_training.py cifar10/train [NAME ...] needs CIFAR-10 as a folder of pictures, one folder a class.
-Widths and image sizes are scaled down to what a CPU's core does in a minute or so.
+python scripts/prove_training.py cifar10/train [NAME ...] needs CIFAR-10 as a folder of images, one folder per class.
+Widths and image sizes are reduced so that a model takes about a minute on one CPU core.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dlzoo.data.split import channel_statistics
 from dlzoo.data.splits import Splits
 from dlzoo.layers.head import WithAuxiliary
 
-#: What is scaled down, by the beginning of a name: (knobs, image size). The longest beginning counts.
+#: Prefix of a model's name -> (settings, image size). The longest matching prefix is used.
 SCALED: dict[str, tuple[dict[str, object], int]] = {
     "": ({}, 32),
     "alexnet": ({"stem": "imagenet", "head": {"name": "fc", "hidden": [256, 256]}}, 64),
@@ -56,7 +56,7 @@ def scaled(name: str) -> tuple[dict[str, object], int]:
 
 
 def images_of(root: str) -> tuple[Tensor, Tensor]:
-    """512 images (N, 3, 32, 32), normalised, and their labels."""
+    """Return 512 normalised images (N, 3, 32, 32) and their labels."""
     section = compose(["data=image_folder", f"data.root={root}", "data.limit=512", "data.val_fraction=0.0"])["data"]
     split = Splits.load(section).train
     every = torch.arange(512)
@@ -65,14 +65,14 @@ def images_of(root: str) -> tuple[Tensor, Tensor]:
 
 
 def steps_to_learn(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, float]:
-    """(steps, accuracy in evaluation mode) when 95 % are right, or when the steps are used up."""
+    """Return (steps, accuracy in evaluation mode) when the accuracy is 95 %, or after the last step."""
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     numbers = torch.Generator().manual_seed(0)
     accuracy = 0.0
     for step in range(1, MOST_STEPS + 1):
         chosen = torch.randint(len(images), (BATCH,), generator=numbers)
-        given = network.train()(images[chosen])
-        logits, auxiliary, weight = given if isinstance(given, WithAuxiliary) else (given, (), 0.0)
+        output = network.train()(images[chosen])
+        logits, auxiliary, weight = output if isinstance(output, WithAuxiliary) else (output, (), 0.0)
         loss = F.cross_entropy(logits, labels[chosen])
         loss = loss + weight * sum(F.cross_entropy(other, labels[chosen]) for other in auxiliary)
         optimizer.zero_grad()
@@ -81,8 +81,8 @@ def steps_to_learn(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[
         optimizer.step()
         if step % LOOK == 0:
             with torch.no_grad():
-                right = [network.eval()(part).argmax(1) for part in images.split(128)]
-            accuracy = (torch.cat(right) == labels).float().mean().item()
+                correct = [network.eval()(part).argmax(1) for part in images.split(128)]
+            accuracy = (torch.cat(correct) == labels).float().mean().item()
             if accuracy >= 0.95:
                 return step, accuracy
     return MOST_STEPS, accuracy
@@ -90,16 +90,16 @@ def steps_to_learn(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", help="a folder with a folder of pictures for each class")
-    parser.add_argument("names", nargs="*", help="entries; all of them without one")
+    parser.add_argument("root", help="a folder with one folder of images per class")
+    parser.add_argument("names", nargs="*", help="names of models (default: all)")
     arguments = parser.parse_args()
     images, labels = images_of(arguments.root)
     print("| model | settings | px | parameters | steps | accuracy | seconds |\n|---|---|---|---|---|---|---|")
     for name in arguments.names or MODELS.names():
-        knobs, size = scaled(name)
+        settings, size = scaled(name)
         torch.manual_seed(0)
         try:
-            network = build_model(name, num_classes=10, image_size=size, **knobs)  # pyright: ignore[reportArgumentType]
+            network = build_model(name, num_classes=10, image_size=size, **settings)  # pyright: ignore[reportArgumentType]
         except UserError as error:
             print(f"| {name} | {error} |", flush=True)
             continue
@@ -108,9 +108,9 @@ def main() -> None:
         began = time.perf_counter()
         steps, accuracy = steps_to_learn(network, inputs, labels)
         params = sum(parameter.numel() for parameter in network.parameters())
-        said = " ".join(f"{key}={value}" for key, value in knobs.items())
+        words = " ".join(f"{key}={value}" for key, value in settings.items())
         seconds = time.perf_counter() - began
-        print(f"| {name} | {said} | {size} | {params:,} | {steps} | {accuracy:.3f} | {seconds:.0f} |", flush=True)
+        print(f"| {name} | {words} | {size} | {params:,} | {steps} | {accuracy:.3f} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

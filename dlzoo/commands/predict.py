@@ -30,7 +30,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Predict and print what was found."""
+    """Predict and print the predictions."""
     from dlzoo.commands._run_word import split_run
 
     path, rest = split_run(arguments.words)

@@ -30,7 +30,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Print what there is to know of the entry."""
+    """Print the description of the entry, with the table of a model or the path of a plot."""
     from dlzoo.show import entry, listing
 
     found = entry.entry(arguments.choice, arguments.name)

@@ -45,7 +45,7 @@ def _installed(package: str) -> str:
 
 
 def _seen_by_torch() -> dict[str, str]:
-    """What only torch knows. An installation that cannot import it is what a bug report may be about."""
+    """Return the facts that need torch. A failing import is reported, too: the bug may be that installation."""
     try:
         import torch
         import torchvision  # noqa: F401  one that was not built for this torch fails here

@@ -13,6 +13,7 @@ from dlzoo.comparison import fairness
 from dlzoo.comparison.design import Arm, Design, Pair
 from dlzoo.comparison.design import Factor as Varying
 from dlzoo.comparison.factors import design
+from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.comparison.power import seeds_needed
 from dlzoo.comparison.statistics import Interval, adjusted, effect, mean_interval, verdict
@@ -50,15 +51,9 @@ def analyse(
         UserError: if there is nothing to report on, or for a baseline or a metric that the runs do not have.
     """
     planned, options = sweep_file.read(folder), {"baseline": baseline, "metric": metric, "margin": margin}
-    rows = [validated(row) for row in table.rows(table.find(folder))]
-    readable = [row for row in rows if row.state != "damaged"]
-    if not any(row.state == "finished" for row in readable):
-        raise UserError(f"{folder}: no run is finished ({table.counts(rows)})")
+    rows, readable = _read(folder)
     compared = _metric(readable, metric or planned.metric)
-    if margin is None:
-        margin = planned.margin
-    if margin is None and compared.key.partition("/")[2].startswith(_FRACTIONS):
-        margin = _DEFAULT_MARGIN
+    margin = _margin(margin, planned, compared)
     made, readable = _design_of_runs(readable, compared.key, baseline, planned)
     configs = [row.record["config"] for row in readable]
     runs = _finished(made, readable, compared.key)
@@ -79,17 +74,8 @@ def analyse(
         comparisons=comparisons,
         power=power.power(comparisons),
         margin=margin,
-        findings=[
-            *findings.of_progress(states),
-            *power.too_few(comparisons),
-            *findings.of_plan(planned, compared, margin),
-            *findings.of_metric(compared, made, [row.record for row in included]),
-            *fairness.findings(configs, made, [row.record for row in readable]),
-            *fairness.noise_findings([(words.compared(each), each.effect, each.verdict) for each in comparisons]),
-        ],
-        others=collect.other_metrics(
-            {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}, compared.key
-        ),
+        findings=[],
+        others=collect.other_metrics(_by_label(made, runs), compared.key),
         unfinished=excluded_runs(folder, made, rows, readable, runs),
         states=states,
         settings={key: format_value(value) for key, value in (made.constants | _main_settings(configs, made)).items()},
@@ -100,7 +86,39 @@ def analyse(
             key: {made.label(arm): format_value(value) for arm, value in of.items()} for key, of in made.joint.items()
         },
     )
-    return replace(content, answer=words.answer(content))
+    checks = _findings(content, made, planned, readable, included)
+    return replace(content, answer=words.answer(content), findings=checks)
+
+
+def _read(folder: Path) -> tuple[list[Row], list[Row]]:
+    """Return (all runs, those that are not damaged).
+
+    Raises:
+        UserError: if no run is finished.
+    """
+    rows = [validated(row) for row in table.rows(table.find(folder))]
+    readable = [row for row in rows if row.state != "damaged"]
+    if not any(row.state == "finished" for row in readable):
+        raise UserError(f"{folder}: no run is finished ({table.counts(rows)})")
+    return rows, readable
+
+
+def _findings(
+    content: Content, made: Design, planned: SweepFile, readable: Sequence[Row], included: Sequence[Row]
+) -> list[Finding]:
+    records, comparisons = [row.record for row in readable], content.comparisons
+    return [
+        *findings.of_progress(content.states),
+        *power.too_few(comparisons),
+        *findings.of_plan(planned, content.metric, content.margin),
+        *findings.of_metric(content.metric, made, [row.record for row in included]),
+        *fairness.findings([record["config"] for record in records], made, records),
+        *fairness.noise_findings([(words.compared(each), each.effect, each.verdict) for each in comparisons]),
+    ]
+
+
+def _by_label(made: Design, runs: Runs) -> dict[str, list[Row]]:
+    return {made.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}
 
 
 def _design_of_runs(
@@ -145,6 +163,13 @@ def _metric(rows: Sequence[Row], name: str | None) -> Metric:
     split, _, name = key.partition("/")
     known_metric = index.metrics().get(name)
     return Metric(key, f"{split} {name.replace('_', ' ')}", known_metric is None or known_metric.higher_is_better)
+
+
+def _margin(margin: float | None, planned: SweepFile, metric: Metric) -> float | None:
+    """Return the margin: the given one, the planned one, or the default of the metric."""
+    if margin is not None or planned.margin is not None:
+        return planned.margin if margin is None else margin
+    return _DEFAULT_MARGIN if metric.key.partition("/")[2].startswith(_FRACTIONS) else None
 
 
 def _main_settings(configs: Sequence[Mapping[str, Any]], made: Design) -> dict[str, Any]:

@@ -129,7 +129,8 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
     rows: dict[str, Layer] = {}
     tracker, counter = ReceptiveFieldTracker(images), FlopCounterMode(display=False)
     running: list[str] = []
-    seen: dict[int, Tensor] = {}  # counted storages -> a tensor that keeps the storage alive
+    # Counted storages -> a tensor that keeps the storage alive. The image, which is kept too, is not an activation.
+    seen = {images.untyped_storage()._cdata: images}
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
 
     def begin(name: str, module: nn.Module) -> Any:
@@ -156,17 +157,12 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
             rows[running[-1]].memory += tensor.untyped_storage().nbytes() // _BATCH
         return tensor
 
-    handles = [
-        m.register_forward_hook(partial(_see_window, tracker))
-        for m in network.modules()
-        if isinstance(m, LocallyConnected)
-    ]
+    local = [module for module in network.modules() if isinstance(module, LocallyConnected)]
+    handles = [module.register_forward_hook(partial(_see_window, tracker)) for module in local]
     for name, module in units(network):
         handles.append(module.register_forward_pre_hook(begin(name, module)))
         # Also where another hook ends the pass, as after the last feature map of a backbone from elsewhere.
         handles.append(module.register_forward_hook(end(name, module), always_call=True))
-    # The image is kept by the first layer, but is not an activation.
-    seen[images.untyped_storage()._cdata] = images
     try:
         with saved_tensors_hooks(keep, lambda tensor: tensor), counter, tracker:
             network(images)

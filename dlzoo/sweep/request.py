@@ -65,10 +65,7 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepReque
         raise UserError("no settings to compare; try dlzoo compare norm=bn,gn base='data.batch_size=4' seeds=8")
     own = {key: _own(words, key) for key in COMPARE_ONLY}
     rest = [word for word in words if word.partition("=")[0] not in COMPARE_ONLY]
-    arm_keys = _keys([shlex.split(word) for word in rest if _is_arm(word)])
-    # An arm may be a single setting if others have several.
-    arms = [shlex.split(word) for word in rest if _is_arm(word) or word.partition("=")[0] in arm_keys]
-    rest = [word for word in rest if not _is_arm(word) and word.partition("=")[0] not in arm_keys]
+    arms, rest = _split_arms(rest)
     _refuse_twice(rest, arms, own)
     name, written, about = named(words), ComparisonSpec(), dict[str, str]()
     common = settings("base", own["base"] or "")
@@ -87,9 +84,7 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepReque
     ]
     if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other settings
         arms = written.arms
-    if own["seeds"] is not None or "seed" not in keys:
-        seeds = _number("seeds", own["seeds"], PositiveInt) if own["seeds"] is not None else written.seeds
-        rest = [*(word for word in rest if word.partition("=")[0] != "seed"), f"seed=range({seeds})"]
+    rest = _with_seeds(rest, own["seeds"], written.seeds)
     return SweepRequest(
         words=[*vary, *rest],
         typed=list(typed or ["dlzoo", "compare", *words]),
@@ -103,6 +98,22 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepReque
         question=about.get("question"),
         expected=about.get("expected"),
     )
+
+
+def _split_arms(words: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """Return (the arms, the other words). An arm may be a single setting if other arms have several."""
+    keys = _keys([shlex.split(word) for word in words if _is_arm(word)])
+    is_arm = [_is_arm(word) or word.partition("=")[0] in keys for word in words]
+    arms = [shlex.split(word) for word, found in zip(words, is_arm, strict=True) if found]
+    return arms, [word for word, found in zip(words, is_arm, strict=True) if not found]
+
+
+def _with_seeds(words: list[str], seeds: str | None, default: int) -> list[str]:
+    """Return the words with seed=range(N): N is `seeds`, or the default if the words set no seed."""
+    if seeds is None and any(word.partition("=")[0] == "seed" for word in words):
+        return words
+    count = default if seeds is None else _number("seeds", seeds, PositiveInt)
+    return [*(word for word in words if word.partition("=")[0] != "seed"), f"seed=range({count})"]
 
 
 def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], own: Mapping[str, str | None]) -> None:

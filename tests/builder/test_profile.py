@@ -172,7 +172,7 @@ def test_a_locally_connected_layer_sees_a_window() -> None:
     ("words", "match"),
     [
         (["image_size=0"], "image_size must be an integer >= 1, not '0'"),
-        (["image_size"], "'image_size' is no setting"),
+        (["image_size"], "'image_size' is not a setting"),
         (["nrom=gn"], "did you mean"),
         (["model=resnet32"], "the model is already given"),
         (["attention=senet"], "unknown attention"),
