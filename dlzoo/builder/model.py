@@ -60,51 +60,61 @@ def build_model(
 ) -> nn.Module:
     """Build a network, images (N, in_channels, H, W) -> its outputs, initialised from torch's global generator.
 
-    A part is a name, or what `build` returned: norm=dlzoo.build("norm", "gn", num_groups=8). On the meta device
-    nothing is initialised.
-
     Args:
         name: a registered model.
         num_classes: size of the output (N, num_classes), or number of object classes.
+        norm, ..., init: parts: names, or what `build` returned: norm=dlzoo.build("norm", "gn", num_groups=8).
         backbone: for a model that has one, a name or a mapping with a name and settings.
-        in_channels, image_size: channels and side of the images; the side decides the stem of models that have one for
-            small images, and the size of fully connected layers.
+        in_channels, image_size: of the images; the size decides stems, and the size of fully connected layers.
         pretrained: load torchvision's ImageNet weights.
-        settings: settings of the model, and other arguments that its task injects: softmax_classes (whether an object
-            has exactly one class) and sizes (B, 2), widths and heights in pixels of boxes to learn anchors from.
+        settings: of the model, and other arguments that its task injects: softmax_classes (whether an object has
+            exactly one class) and sizes (B, 2), widths and heights in pixels of boxes to learn anchors from.
 
     Raises:
         UserError: as `build`, for a part that the model does not support, and for weights that do not exist.
     """
-    for word, number in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
+    chosen = {"norm": norm, "act": act, "conv": conv, "attention": attention, "pool": pool, "drop": drop}
+    chosen |= {"head": head, "upsample": upsample, "neck": neck}
+    sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    return _assemble(MODELS[name], chosen, sizes, settings, backbone, init, pretrained=pretrained)
+
+
+def _assemble(
+    entry: Entry,
+    chosen: Mapping[str, Choice],
+    sizes: Mapping[str, int],
+    settings: dict[str, Any],
+    backbone: str | Mapping[str, Any],
+    init: Choice,
+    *,
+    pretrained: bool,
+) -> nn.Module:
+    """Check what was chosen for a model, build it and initialise it."""
+    for word, number in sizes.items():
         if type(number) is not int or number < 1:
             raise UserError(f"{word} must be an integer >= 1, not {number!r}")
-    chosen = {"norm": norm, "act": act, "conv": conv, "attention": attention}
-    chosen |= {"pool": pool, "drop": drop, "head": head, "upsample": upsample, "neck": neck}
-    entry = MODELS[name]
     usual = _usual_arguments(entry)
-    given = {key: settings.pop(key) for key in list(settings) if key in usual or key in entry.wiring}
+    injected = {key: settings.pop(key) for key in list(settings) if key in usual or key in entry.wiring}
     for key in settings:
         if key not in entry.knobs:
-            raise UserError(f"model={name} has no setting {key!r}; {did_you_mean(key, entry.knobs)}")
+            raise UserError(f"model={entry.name} has no setting {key!r}; {did_you_mean(key, entry.knobs)}")
     parts = make_parts(entry, chosen)
-    wiring: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    wiring |= usual | {key: value for key, value in given.items() if value is not None}
+    wiring: dict[str, Any] = {**sizes, **usual, **{key: value for key, value in injected.items() if value is not None}}
     check_part("init", init)
     if entry.marks.backbone is not None:
         if pretrained:
-            raise UserError(f"model={name} has weights for its backbone only; set backbone.pretrained=true instead")
+            raise UserError(f"model={entry.name} has weights for its backbone only; set backbone.pretrained=true")
         wiring["backbone"] = make_backbone(entry, backbone, chosen, init, wiring, parts)
     elif backbone != "default":
-        raise UserError(f"model={name} does not support backbone={label(backbone)}")
+        raise UserError(f"model={entry.name} does not support backbone={label(backbone)}")
     if "pretrained" in entry.knobs:
         settings["pretrained"] = pretrained
     network = entry.build(wiring=wiring | {"parts": parts}, **settings)
-    parts.refuse_unused(name, notes_of(network))
+    parts.refuse_unused(entry.name, notes_of(network))
     if entry.marks.backbone is not None:
         network.normalisation = normalisation_of(wiring["backbone"].network)
         network.remarks = list(notes_of(wiring["backbone"].network))
-    return load_or_initialise(network, entry, init, pretrained=pretrained, norm=norm)
+    return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"])
 
 
 def _usual_arguments(entry: Entry) -> dict[str, Any]:

@@ -55,11 +55,10 @@ def analyse(
     compared = _metric(readable, metric or planned.metric)
     margin = _margin(margin, planned, compared)
     made, readable = _design_of_runs(readable, compared.key, baseline, planned)
-    configs = [row.record["config"] for row in readable]
     runs = _finished(made, readable, compared.key)
     included = [row for of_arm in runs.values() for row in of_arm.values()]
     cells = {arm: _cell(made, arm, of_arm, compared.key) for arm, of_arm in runs.items()}
-    comparisons, states = _comparisons(made, runs, cells, compared, margin), _states(made, rows)
+    comparisons = _comparisons(made, runs, cells, compared, margin)
     content = Content(
         title=folder.resolve().name,
         folder=str(folder),
@@ -77,17 +76,19 @@ def analyse(
         findings=[],
         others=collect.other_metrics(_by_label(made, runs), compared.key),
         unfinished=excluded_runs(folder, made, rows, readable, runs),
-        states=states,
-        settings={key: format_value(value) for key, value in (made.constants | _main_settings(configs, made)).items()},
+        states=_states(made, rows),
+        settings=_formatted(made.constants | _main_settings([row.record["config"] for row in readable], made)),
         environment=environment([row.record for row in included]),
-        commands=commands(folder, planned.lines, made, configs, options),
+        commands=commands(folder, planned.lines, made, [row.record["config"] for row in readable], options),
         written=now(),
-        joint={
-            key: {made.label(arm): format_value(value) for arm, value in of.items()} for key, of in made.joint.items()
-        },
+        joint={key: _formatted({made.label(arm): of[arm] for arm in of}) for key, of in made.joint.items()},
     )
     checks = _findings(content, made, planned, readable, included)
     return replace(content, answer=words.answer(content), findings=checks)
+
+
+def _formatted(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: format_value(value) for key, value in values.items()}
 
 
 def _read(folder: Path) -> tuple[list[Row], list[Row]]:

@@ -143,10 +143,9 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
     def end(name: str, module: nn.Module) -> Any:
         def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
             running.pop()
-            if not isinstance(output, Tensor):
-                return
-            rows[name].output = list(output.shape[1:])
-            _see(rows[name], tracker.of(output))
+            if isinstance(output, Tensor):
+                rows[name].output = list(output.shape[1:])
+                _see(rows[name], tracker.of(output))
 
         return hook
 

@@ -79,9 +79,7 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepReque
         raise UserError("scale=... needs an experiment that is a comparison: experiment=NAME scale=tiny")
     keys = {word.partition("=")[0] for word in rest}
     typed_keys = _keys(arms) | keys
-    vary = [
-        f"{key}={','.join(map(format_value, values))}" for key, values in written.vary.items() if key not in typed_keys
-    ]
+    vary = [f"{key}={','.join(map(format_value, of))}" for key, of in written.vary.items() if key not in typed_keys]
     if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other settings
         arms = written.arms
     rest = _with_seeds(rest, own["seeds"], written.seeds)
