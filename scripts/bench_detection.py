@@ -56,11 +56,11 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
             torch.cuda.synchronize()
 
     batches()
-    alone = statistics.median(_seconds(batches) for _ in range(repeats))
-    whole = made.task.state.train_seconds / (repeats + 1)
+    loading = statistics.median(_seconds(batches) for _ in range(repeats))
+    total = made.task.state.train_seconds / (repeats + 1)
     return [
-        ("yolov3 at 416 px, batch 32, with augmentation and mosaic: images/s", f"{count / whole:.0f}"),
-        ("the same: data loading only / training step", f"{alone / whole:.3f}"),
+        ("yolov3 at 416 px, batch 32, with augmentation and mosaic: images/s", f"{count / total:.0f}"),
+        ("the same: data loading only / training step", f"{loading / total:.3f}"),
     ]
 
 

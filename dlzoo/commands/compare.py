@@ -2,7 +2,7 @@
 
 Settings are those of `dlzoo train -m`: some of them have several values. Settings that vary
 together are put in quotes: 'model=resnet20 model.width=20' 'model=resnext29_8x64d model.width=16'.
-Repeat the command to run what is missing. Words for the comparison as a whole:
+Repeat the command to run what is missing. Words for the whole comparison:
 
   experiment=NAME       a comparison that is defined in conf/experiment (`dlzoo list experiment`)
   scale=tiny            the size at which that experiment is run (`dlzoo show experiment NAME`)

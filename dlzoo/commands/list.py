@@ -1,6 +1,6 @@
 """List the names of a choice, one a line; or which model takes which parts.
 
-Beside a loss stand the kinds of targets that it is for. --json adds the descriptions.
+Losses are listed with the kinds of targets that they take. --json adds the descriptions.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def _model(found: Mapping[str, Any], settings: list[str], as_json: bool) -> None
     if as_json:
         print(json.dumps({**found, **profile}, indent=1))
     else:
-        print(entry.text({**found, "asked": settings}) + "\n")
+        print(entry.text({**found, "typed": settings}) + "\n")
         model_table.show(profile, Console())
 
 
@@ -67,7 +67,7 @@ def _plotted(found: Mapping[str, Any], settings: list[str], as_json: bool) -> No
     if as_json:
         print(json.dumps({**found, "picture": path}, indent=1))
     else:
-        print(entry.text({**found, "asked": settings}) + f"\n\nplot     {path}")
+        print(entry.text({**found, "typed": settings}) + f"\n\nplot     {path}")
 
 
 def _choices() -> str:

@@ -17,20 +17,17 @@ from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.comparison.power import seeds_needed
 from dlzoo.comparison.statistics import Interval, adjusted, effect, mean_interval, verdict
-from dlzoo.core import index
-from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.errors import UserError
 from dlzoo.report import collect, findings, power, words
 from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric
 from dlzoo.report.excluded import excluded_runs, validated
+from dlzoo.report.metric import compared_metric, margin_of
 from dlzoo.report.repeat import commands, environment
 from dlzoo.runs import sweep_file, table
 from dlzoo.runs.differences import flat, format_value
 from dlzoo.runs.run_dir import now
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.runs.table import Row
-
-#: Default margin, one percentage point, and the metrics that have it, which are fractions.
-_DEFAULT_MARGIN, _FRACTIONS = 0.01, ("accuracy", "f1", "map", "ap")
 
 #: Settings that a report lists even where they have their default values.
 _MAIN_SETTINGS = ("optimizer.lr", "data.batch_size", "trainer.max_epochs", "trainer.select")
@@ -39,11 +36,7 @@ Runs = dict[Arm, dict[int, Row]]
 
 
 def analyse(
-    folder: Path,
-    *,
-    baseline: str | None = None,
-    metric: str | None = None,
-    margin: float | None = None,
+    folder: Path, *, baseline: str | None = None, metric: str | None = None, margin: float | None = None
 ) -> Content:
     """Analyse the runs of a folder. Options that are None are taken from its sweep file, or detected.
 
@@ -52,8 +45,8 @@ def analyse(
     """
     planned, options = sweep_file.read(folder), {"baseline": baseline, "metric": metric, "margin": margin}
     rows, readable = _read(folder)
-    compared = _metric(readable, metric or planned.metric)
-    margin = _margin(margin, planned, compared)
+    compared = compared_metric(readable, metric or planned.metric)
+    margin = margin_of(margin, planned, compared)
     made, readable = _design_of_runs(readable, compared.key, baseline, planned)
     runs = _finished(made, readable, compared.key)
     included = [row for of_arm in runs.values() for row in of_arm.values()]
@@ -146,31 +139,6 @@ def _design(configs: Sequence[Mapping[str, Any]], baseline: str | None, planned:
         with suppress(UserError):  # the sweep's other arms are not in this folder
             return design(configs, planned.baseline, planned.order)
     return design(configs, (baseline or "").split(), planned.order)
-
-
-def _metric(rows: Sequence[Row], name: str | None) -> Metric:
-    """Return the metric called `name`; for None, the test value of the metric that most runs monitored.
-
-    Raises:
-        UserError: for a metric that no run has.
-    """
-    finished = [row.record for row in rows if row.state == "finished"]
-    known = dict.fromkeys(key for record in finished for key in record.get("metrics") or {})
-    key = name or f"test/{Counter(record.get('monitor') for record in finished).most_common(1)[0][0]}"
-    if f"test/{key}" in known:
-        key = f"test/{key}"
-    if key not in known:
-        raise UserError(f"no finished run has measured {key} (--metric); {did_you_mean(key, known)}")
-    split, _, name = key.partition("/")
-    known_metric = index.metrics().get(name)
-    return Metric(key, f"{split} {name.replace('_', ' ')}", known_metric is None or known_metric.higher_is_better)
-
-
-def _margin(margin: float | None, planned: SweepFile, metric: Metric) -> float | None:
-    """Return the margin: the given one, the planned one, or the default of the metric."""
-    if margin is not None or planned.margin is not None:
-        return planned.margin if margin is None else margin
-    return _DEFAULT_MARGIN if metric.key.partition("/")[2].startswith(_FRACTIONS) else None
 
 
 def _main_settings(configs: Sequence[Mapping[str, Any]], made: Design) -> dict[str, Any]:

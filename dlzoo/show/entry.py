@@ -71,7 +71,7 @@ def _meaning(choice: str, part: str | dict[str, Any]) -> str:
 def text(found: dict[str, Any]) -> str:
     """Format the result of `entry` for a terminal, without the errors raised."""
     doc = found["doc"].partition("\n\nRaises:")[0].rstrip()
-    lines = [" ".join([f"{found['choice']}={found['name']}", *found.get("asked", [])]), "", doc, ""]
+    lines = [" ".join([f"{found['choice']}={found['name']}", *found.get("typed", [])]), "", doc, ""]
     if found["source"]:
         lines += [f"source   {found['source']}"]
     lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(found["meta"])]

@@ -138,7 +138,7 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
         if name == "default" and chosen["data"] in config.options("data"):
             name = config.resolved_name(section, {choice: {"name": other} for choice, other in chosen.items()})
         known = config.knobs(section, name if name in config.options(section) else "default")
-        keys |= {f"{section}.{knob}": schema for knob, schema in known.items()}
+        keys |= {f"{section}.{setting}": schema for setting, schema in known.items()}
     return keys
 
 
@@ -146,8 +146,8 @@ def _of_sweeps(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return what may precede "=" in addition for several runs."""
     name = chosen.get("executor", "local")
     known = executors.knobs(name) if name in config.options("executor") else {}
-    sweep = {f"sweep.{knob}": schema for knob, schema in knobs_of(SweepSettings).items()}
-    return {**sweep, "executor": {}, **{f"executor.{knob}": schema for knob, schema in known.items()}}
+    sweep = {f"sweep.{setting}": schema for setting, schema in knobs_of(SweepSettings).items()}
+    return {**sweep, "executor": {}, **{f"executor.{setting}": schema for setting, schema in known.items()}}
 
 
 def _names_or_none(choice: str) -> list[str]:

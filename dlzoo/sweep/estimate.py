@@ -74,11 +74,11 @@ def _seconds(config: Config, data: Splits) -> float | None:
     """Estimate the seconds of a run from a few of its steps in this process; None if it diverges in them."""
     schedule = run_recipe(config, data).schedule
     short = {"max_epochs": 1 if schedule.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
-    alone = on_one_cpu(config) if world(config) > 1 else config
+    single = on_one_cpu(config) if world(config) > 1 else config
     timer = Timer()
     try:
         made = Assembled(
-            without_weights(alone) | {"trainer": alone["trainer"] | short | {"compile": False}},
+            without_weights(single) | {"trainer": single["trainer"] | short | {"compile": False}},
             data=replace(data, batch_size=data.batch_size // world(config)),
             callbacks=[timer],
         )
