@@ -37,7 +37,9 @@ import torch
 import dlzoo
 from dlzoo import config as configs
 from dlzoo.cli import main
-configs.conf_dir = lambda: Path(sys.argv[1])
+from dlzoo.config import compose, defaults
+for module in (configs, compose, defaults):
+    module.conf_dir = lambda: Path(sys.argv[1])
 from dlzoo.sweep.executors.local import LocalExecutor
 from tests.docs.workspace import start_here
 LocalExecutor.start = start_here

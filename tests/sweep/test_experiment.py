@@ -221,7 +221,8 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of conf/, to which a test adds an experiment."""
     folder = tmp_path / "conf"
     shutil.copytree(configs.conf_dir(), folder)
-    monkeypatch.setattr(configs, "conf_dir", lambda: folder)
+    for module in ("config", "config.defaults", "config.compose"):
+        monkeypatch.setattr(f"dlzoo.{module}.conf_dir", lambda: folder)
     return folder / "experiment"
 
 
