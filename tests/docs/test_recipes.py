@@ -37,9 +37,8 @@ import torch
 import dlzoo
 from dlzoo import config as configs
 from dlzoo.cli import main
-from dlzoo.config import compose, defaults
-for module in (configs, compose, defaults):
-    module.conf_dir = lambda: Path(sys.argv[1])
+for module in ("dlzoo.config", "dlzoo.config.defaults", "dlzoo.config.compose"):
+    sys.modules[module].conf_dir = lambda: Path(sys.argv[1])
 from dlzoo.sweep.executors.local import LocalExecutor
 from tests.docs.workspace import start_here
 LocalExecutor.start = start_here

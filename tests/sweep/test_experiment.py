@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -221,8 +222,8 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of conf/, to which a test adds an experiment."""
     folder = tmp_path / "conf"
     shutil.copytree(configs.conf_dir(), folder)
-    for module in ("config", "config.defaults", "config.compose"):
-        monkeypatch.setattr(f"dlzoo.{module}.conf_dir", lambda: folder)
+    for module in ("dlzoo.config", "dlzoo.config.defaults", "dlzoo.config.compose"):
+        monkeypatch.setattr(sys.modules[module], "conf_dir", lambda: folder)
     return folder / "experiment"
 
 
