@@ -80,7 +80,7 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(len(losses))]
     lowest = rates[losses.index(min(losses))]
     # With one seed, noise can make the last step before the lowest loss the steepest: too high a rate for a full run.
-    suggestion = min(_steepest(rates, losses), lowest / 10)
+    suggestion = min(steepest_rate(rates, losses), lowest / 10)
     folder = fresh_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
     found = RangeTest(folder, rates, losses, suggestion)
     name = f"{config['model']['name']}, {config['optimizer']['name']}, batch {data.batch_size}"
@@ -131,7 +131,7 @@ def _smoothed(losses: Sequence[float]) -> list[float]:
     return smoothed
 
 
-def _steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
+def steepest_rate(rates: Sequence[float], losses: Sequence[float]) -> float:
     """Return the rate, before the smallest loss, at which the loss falls fastest against the rate's logarithm.
 
     Raises:

@@ -78,10 +78,10 @@ class Draw:
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Return uniform numbers in [0, 1): (N, *shape) float32, on the device of the samples."""
-        bits = _mix(self.samples + key(self.key, name))
+        bits = splitmix64(self.samples + key(self.key, name))
         if shape:
             counter = torch.arange(math.prod(shape), device=bits.device)
-            bits = _mix(bits[:, None] + counter).view(-1, *shape)
+            bits = splitmix64(bits[:, None] + counter).view(-1, *shape)
         return ((bits >> 40) & 0xFFFFFF).float() / 2**24
 
     def integers(self, name: str, high: int) -> Tensor:
@@ -96,7 +96,7 @@ class Draw:
         return (radius * angle.cos()).float()
 
 
-def _mix(x: Tensor) -> Tensor:
+def splitmix64(x: Tensor) -> Tensor:
     """SplitMix64 of each element (Steele et al. 2014, figure 15), in wrapping int64 arithmetic."""
     x = x * -7046029254386353131  # 0x9E3779B97F4A7C15
     x = (x ^ _shifted(x, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9

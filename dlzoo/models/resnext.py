@@ -102,7 +102,7 @@ class Unfolded(nn.Module):
         last.zero_norm_()
 
 
-def _block(
+def residual_block(
     in_channels: int,
     width: int,
     stride: int,
@@ -148,7 +148,7 @@ def imagenet_resnext(
     that are added up. With a norm that treats each channel for itself (bn, in) they compute the same.
     """
     return ResNet(
-        partial(_block, groups=groups, width_per_group=width_per_group, form=form),
+        partial(residual_block, groups=groups, width_per_group=width_per_group, form=form),
         depths,
         stem=make_stem(stem, in_channels, width, image_size, parts),
         stem_outputs=stem_outputs(stem, image_size, width),
@@ -182,7 +182,7 @@ def cifar_resnext(
     `form`: see ResNeXt for photographs; all three compute the same with bn.
     """
     return ResNet(
-        partial(_block, groups=groups, width_per_group=width_per_group, form=form),
+        partial(residual_block, groups=groups, width_per_group=width_per_group, form=form),
         (3, 3, 3),
         stem=make_stem("small", in_channels, width, 32, parts),
         stem_outputs=[Stage("stem", 1, width)],

@@ -38,7 +38,7 @@ def _numeric(content: Content) -> Factor | None:
 
 def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Plot:
     others = [factor for factor in content.factors if factor is not along]
-    places = _places(along.levels)
+    places = axis_positions(along.levels)
     lines: dict[str, dict[float, Cell]] = {}
     for cell in cells:
         where = float(level(content, cell, along))
@@ -70,7 +70,7 @@ def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Plot:
     return Plot("means", figure, caption, _alt(content, cells))
 
 
-def _places(levels: Sequence[str]) -> dict[float, float]:
+def axis_positions(levels: Sequence[str]) -> dict[float, float]:
     """Return number -> x coordinate: its logarithm if that spaces the numbers more evenly_spaced (2, 4, 8, 16)."""
     numbers = sorted({float(each) for each in levels})
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from dlzoo.core.rng import Draw, Streams, _mix, key
+from dlzoo.core.rng import Draw, Streams, key, splitmix64
 
 
 def test_keys_depend_on_every_part_and_on_nothing_else() -> None:
@@ -21,7 +21,9 @@ def test_mixing_is_splitmix64() -> None:
         return z ^ (z >> 31)
 
     states = [0, 1, 2, 12345, 2**62 + 7]
-    assert [value & (2**64 - 1) for value in _mix(torch.tensor(states)).tolist()] == [reference(s) for s in states]
+    assert [value & (2**64 - 1) for value in splitmix64(torch.tensor(states)).tolist()] == [
+        reference(s) for s in states
+    ]
 
 
 def test_a_draw_does_not_depend_on_how_samples_are_put_into_batches() -> None:

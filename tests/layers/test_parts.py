@@ -15,7 +15,7 @@ from dlzoo.layers.conv import ConvNormAct, NormActConv
 from dlzoo.layers.non_local import CrossLayerNonLocal
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import SpatialPyramid
-from dlzoo.models.resnext import _block
+from dlzoo.models.resnext import residual_block
 from tests.small import train, weights
 
 
@@ -495,8 +495,8 @@ def test_noise_stands_before_the_norm_or_behind_it(block: type) -> None:
 @pytest.mark.parametrize("norm", ["bn", "in"])
 def test_the_three_forms_of_resnext_compute_the_same(form: str, norm: str) -> None:
     settings = {"groups": 4, "width_per_group": 8, "shortcut": "B", "depth": 1.0, "downsample": "conv"}
-    grouped = randomised(_block(24, 64, 2, parts_of(norm=norm), form="grouped", **settings)).double()
-    other = _block(24, 64, 2, parts_of(norm=norm), form=form, **settings).double()
+    grouped = randomised(residual_block(24, 64, 2, parts_of(norm=norm), form="grouped", **settings)).double()
+    other = residual_block(24, 64, 2, parts_of(norm=norm), form=form, **settings).double()
     branches = other.branch.branches if form == "split" else other.branch[0].branches
     with torch.no_grad():
         for index, branch in enumerate(branches):

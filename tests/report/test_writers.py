@@ -18,7 +18,7 @@ from dlzoo.report import details, html, latex, markdown, numbers, plots, tables
 from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
 from dlzoo.report.layout import crossed
-from dlzoo.report.means import _places
+from dlzoo.report.means import axis_positions
 from dlzoo.report.plot import _COLOURS, INK, Plot, window
 from dlzoo.report.table import Table
 from tests.fake_report import HOSTILE, VARIANTS, norms
@@ -301,7 +301,7 @@ def test_an_arm_has_one_colour_in_all_pictures() -> None:
      (("0.001", "0.01", "0.03", "0.1"), True), (("-1", "0", "10"), False)],
 )  # fmt: skip
 def test_powers_stand_by_their_logarithms(levels: tuple[str, ...], by_log: bool) -> None:
-    heights = list(_places(levels).values())
+    heights = list(axis_positions(levels).values())
     expected = [math.log2(float(each)) if by_log else float(each) for each in levels]
     assert heights == pytest.approx(expected)
 

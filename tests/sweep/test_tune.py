@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dlzoo.builder.lr_find import _steepest, lr_find
+from dlzoo.builder.lr_find import lr_find, steepest_rate
 from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find, rows
@@ -162,6 +162,6 @@ def test_the_range_test_finds_where_the_loss_falls() -> None:
 def test_the_steepest_fall_is_that_of_a_known_curve() -> None:
     rates = [10 ** (-6 + 0.07 * step) for step in range(100)]
     losses = [1 / (1 + math.exp(3 * (math.log10(rate) + 2))) + (rate > 0.2) * rate for rate in rates]
-    assert abs(math.log10(_steepest(rates, losses)) + 2) < 0.08
+    assert abs(math.log10(steepest_rate(rates, losses)) + 2) < 0.08
     with pytest.raises(UserError, match="does not fall at any rate"):
-        _steepest(rates, [1 + rate for rate in rates])
+        steepest_rate(rates, [1 + rate for rate in rates])
