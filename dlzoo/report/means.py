@@ -71,7 +71,7 @@ def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Plot:
 
 
 def axis_positions(levels: Sequence[str]) -> dict[float, float]:
-    """Return number -> x coordinate: its logarithm if that spaces the numbers more evenly_spaced (2, 4, 8, 16)."""
+    """Return number -> x coordinate: its logarithm if that spaces the numbers more evenly (2, 4, 8, 16)."""
     numbers = sorted({float(each) for each in levels})
 
     def unevenness(heights: Sequence[float]) -> float:
