@@ -43,7 +43,7 @@ class Backbone(nn.Module):
         self._own, self._strides = 0, []
 
     def select(self, strides: Sequence[int], parts: Parts) -> list[int]:
-        """From now on give the feature maps at `strides` (ascending); their channels. To be called once.
+        """Choose the feature maps at `strides` (ascending) and return their channels. To be called once.
 
         Strides beyond the network's own come from 3x3 convolutions with stride 2, of twice the channels and at most
         512. Blocks after the last feature map are removed, auxiliary classifiers too; what else has no influence on the
@@ -82,12 +82,12 @@ class Backbone(nn.Module):
         return [maps[stride] for stride in self._strides]
 
     def _features(self) -> FeatureNetwork:
-        """The network itself if it names its feature maps, else what finds them."""
+        """Return the network itself if it names its feature maps, else what finds them."""
         network = self.network
         return network if isinstance(network, FeatureNetwork) else HookedFeatures(network, *self._images)
 
     def _freeze_unused(self) -> None:
-        """Let parameters that no selected feature map depends on not learn."""
+        """Freeze the parameters that no selected feature map depends on."""
         image, copy = odd_image(*self._images), on_meta(self).eval()
         try:
             with torch.enable_grad():

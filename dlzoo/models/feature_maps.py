@@ -53,10 +53,11 @@ class FeatureNetwork(Protocol):
 class Classifier(nn.Module):
     """Images (N, in_channels, H, W) -> logits (N, num_classes): the parts of the `trunk`, pooling, a linear layer.
 
-    It is a FeatureNetwork. What it is made of is in the order in which it is computed.
+    It is a FeatureNetwork whose children stand in the order in which they are called.
 
     Attributes:
-        trunk: names of the children that make the feature maps, each of the output of the one before.
+        trunk: names of the children that make the feature maps, each of the output of the one before; a network where
+            they are no sequence overrides `features` and `outputs` instead.
         feature_stages: as in FeatureNetwork; the constructor sets it.
         pool: the last feature map -> a vector (N, pool.out_features).
         head: the vector -> the logits.

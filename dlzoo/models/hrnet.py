@@ -150,7 +150,7 @@ class HRNet(Classifier):
         return x
 
     def outputs(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The outputs of `down` are those after the finer branch is added."""
+        """Compute those of the head step by step; to what `down` returns the branch of that size is added."""
         x = yield from run("stem", self.stem, images)
         maps = [self.first(x)]
         for stage in self.stages:

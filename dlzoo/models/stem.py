@@ -30,7 +30,7 @@ def stem_stride(kind: Stem, image_size: int) -> int:
 
 
 def stem_outputs(kind: Stem, image_size: int, channels: int) -> list[Stage]:
-    """What comes out of the convolution and the pooling of a child `stem` made by `make_stem` or `make_light_stem`."""
+    """List the outputs of the child `stem` that `make_stem` or `make_light_stem` makes."""
     if is_small(kind, image_size):
         return [Stage("stem", 1, channels)]
     return [Stage("stem.0", 2, channels), Stage("stem", 4, channels)]
