@@ -84,7 +84,7 @@ def layers() -> list[list[str]]:
 
 def test_the_picture_of_the_architecture_is_the_contract() -> None:
     page = (REPOSITORY / "docs" / "architecture.md").read_text()
-    picture = [line.split(" | ") for line in page.split("```\n")[1].splitlines()]
+    picture = [line.split(" | ") for line in page.split("```text\n")[1].split("```")[0].splitlines()]
     assert picture == layers()
     assert len(picture) <= 11
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} | {"cli"}

@@ -94,7 +94,7 @@ def _assemble(
         if type(number) is not int or number < 1:
             raise UserError(f"{word} must be an integer >= 1, not {number!r}")
     usual = _usual_arguments(entry)
-    injected = {key: settings.pop(key) for key in list(settings) if key in usual or key in entry.wiring}
+    injected = {key: settings.pop(key) for key in list(settings) if key in usual}
     for key in settings:
         if key not in entry.knobs:
             raise UserError(f"model={entry.name} has no setting {key!r}; {did_you_mean(key, entry.knobs)}")

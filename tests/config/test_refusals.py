@@ -22,7 +22,7 @@ from dlzoo.runs.run_dir import RunDir
         (["model=resnet18", "norm=in"], "cannot train on .*one pixel.* norm=gn"),
         (["model=resnet18", "data.batch_size=1"], "cannot train on 1 image.* larger data.batch_size,.* norm=gn"),
         (["trainer.early_stopping=2", "data.val_fraction=0"], "needs a validation split"),
-        (["data.val_fraction=1"], "leaves 0 to train on"),
+        (["data.val_fraction=1"], "leaves 0 for training"),
         (["model=linear", "freeze=backbone"], "the model has no layers before its head"),
         (["init.zero_last_norm=true", "norm=none"], "needs a norm with a scale"),
         (["loss.class_weights=[1,2]"], "class_weights"),

@@ -74,7 +74,7 @@ def test_every_page_and_image_is_linked() -> None:
 def test_code_blocks_have_a_language(page: Page) -> None:
     """What has none would be looked at by no test."""
     assert page.text.count("```") == 2 * len(page.blocks)
-    assert {block.language for block in page.blocks} <= {"bash", "console", "python", "yaml", "toml"}
+    assert {block.language for block in page.blocks} <= {"bash", "console", "python", "text", "yaml", "toml"}
 
 
 @every_page

@@ -77,7 +77,10 @@ def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice
 def test_a_signal_whose_exception_is_dropped_stops_the_run_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python drops what is raised inside a finaliser, and a signal may find us there."""
 
-    def dropped(*_: object) -> None:
+    starts = TaskModule.on_test_epoch_start
+
+    def dropped(module: TaskModule) -> None:
+        starts(module)
         with contextlib.suppress(Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -153,7 +156,7 @@ def test_without_its_last_checkpoint_a_run_goes_on_from_the_best() -> None:
 def test_eval_does_not_take_the_last_epoch_for_the_best() -> None:
     run = train(*SMALL)
     (run.dir / "checkpoints" / "best.ckpt").unlink()
-    with pytest.raises(UserError, match=r"best\.ckpt is gone"):
+    with pytest.raises(UserError, match=r"best\.ckpt is missing"):
         evaluate(str(run.dir))
 
 

@@ -95,10 +95,10 @@ class Follower(pl.Callback):
         self.losses.append(outputs["loss"].item())
 
     def on_after_backward(self, trainer, pl_module) -> None:
-        self.seen.append(("backward", pl_module.clock))
+        self.seen.append(("backward", pl_module.state.clock))
 
     def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
-        self.seen.append(("zero", pl_module.clock))
+        self.seen.append(("zero", pl_module.state.clock))
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         norm = torch.cat([p.grad.flatten() for p in pl_module.network.parameters()]).norm()

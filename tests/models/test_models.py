@@ -301,7 +301,7 @@ def test_zero_last_norm_makes_residual_branches_start_as_zero() -> None:
     network = build_model("resnet18", num_classes=2, image_size=32, init=init)
     x = torch.randn(2, 64, 8, 8).relu()
     assert torch.equal(network.stages[0][0](x), x)
-    with pytest.raises(UserError, match="no residual branches"):
+    with pytest.raises(UserError, match="needs residual branches that end with a norm, and the model has none"):
         build_model("densenet_bc_40_12", num_classes=2, init=init)
     with pytest.raises(UserError, match="needs a norm with a scale"):
         build_model("resnet20", num_classes=2, norm="none", init=init)

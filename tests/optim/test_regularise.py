@@ -9,6 +9,7 @@ from sklearn.linear_model import ElasticNet, Lasso
 from torch import nn
 
 from dlzoo.builder.model import build
+from dlzoo.core.entries import OptimizerMarks
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import OPTIMIZERS
 from dlzoo.core.registry import Entry
@@ -68,7 +69,7 @@ def test_weight_decay_that_an_optimizer_does_not_have_is_not_decoupled(monkeypat
     def bare(params: Any, *, lr: float = 0.1) -> torch.optim.Optimizer:
         return torch.optim.Rprop(params, lr=lr)
 
-    monkeypatch.setitem(OPTIMIZERS._entries, "bare", Entry("optimizer", "bare", bare, source="a plug-in"))
+    monkeypatch.setitem(OPTIMIZERS._entries, "bare", Entry("optimizer", "bare", bare, "a plug-in", OptimizerMarks()))
     with pytest.raises(UserError, match="optimizer=bare has no weight_decay"):
         OptimizerSettings(decoupled=True).regulariser("bare")
     assert OptimizerSettings(l1=0.1).regulariser("bare") is not None

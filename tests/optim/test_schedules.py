@@ -82,7 +82,7 @@ def test_one_cycle_at_its_limits() -> None:
     assert schedule("one_cycle", peak=0.0, final=0.0, anneal="linear")[0] == 1
     assert schedule("one_cycle", peak=100.0, start=0.5)[-1] == pytest.approx(4e-6)
     for knobs in ({"peak": 101.0}, {"peak": 0.6, "three_phase": True}):
-        with pytest.raises(UserError, match=r"schedule\.peak=.* which is 1000 steps"):
+        with pytest.raises(UserError, match=r"schedule\.peak=.* the run has 1000 steps"):
             schedule("one_cycle", **knobs)
 
 

@@ -66,7 +66,8 @@ def test_it_trains_evaluates_draws_and_predicts(site: Path) -> None:
     assert set(record["metrics"]) >= {"test/loss", "test/count_error", "test/exact", "val/exact"}
     assert record["metrics"]["test/count_error"] < 0.5  # 2.5 figures of 8 forms: 0.31 for an answer of none
     assert record["pictures"] == ["counts"]
-    assert Image.open("run/pictures/counts.png").size[0] > 100
+    with Image.open("run/pictures/counts.png") as plot:
+        assert plot.size[0] > 100
     columns = np.load("run/test_predictions.npz")
     assert columns["prediction"].shape == (24, 8)
     assert columns["id"].tolist() == list(range(24))
@@ -87,7 +88,7 @@ def test_it_resumes_to_the_bit(site: Path) -> None:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    process.wait()
+    process.communicate()
     assert json.loads(Path("killed/run.json").read_text())["state"] == "interrupted"
     dlzoo(site, "run", "killed")
     whole, resumed = checkpoint("whole"), checkpoint("killed")

@@ -199,5 +199,5 @@ def test_the_set_has_labels_as_detectors_want_them() -> None:
 
 
 def test_a_smallest_that_is_larger_than_the_largest_is_refused() -> None:
-    with pytest.raises(UserError, match=r"data\.smallest=0\.6 is more than data\.largest=0\.5"):
+    with pytest.raises(UserError, match=r"data\.smallest=0\.6 is larger than data\.largest=0\.5"):
         shapes(smallest=0.6)

@@ -213,8 +213,8 @@ def truncate(path: Path) -> None:
 # Lines: 1 <annotation>, 2 <size>, 3 <width>, 4 <height>; 7 <object>, 8 <name>, 9 <difficult>, 10 <bndbox>, 11 <xmin>.
 BAD_VOC: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "missing image": (lambda xml, jpg: jpg.unlink(), r"000001\.xml, line 2: image not found: .*000001\.jpg"),
-    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a whole picture"),
-    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a whole picture \(.*truncated"),
+    "no image": (lambda xml, jpg: jpg.write_text("words"), r"000001\.jpg: not a complete image"),
+    "truncated": (lambda xml, jpg: truncate(jpg), r"000001\.jpg: not a complete image \(.*truncated"),
     "no annotation": (lambda xml, jpg: xml.unlink(), r"trainval\.txt, line 1: annotation not found: .*000001\.xml"),
     "outside": (lambda xml, _: edit(xml, "<xmax>30", "<xmax>32"), r"line 10: the box lies outside its image of 30x20"),
     "beside": (
@@ -293,8 +293,8 @@ def test_a_truncated_picture_is_found_and_with_a_cache_looked_for_once(
         with pytest.raises(UserError, match=r"000002\.jpg: not a complete image .*data\.on_bad=skip"):
             load("voc2007", voc.parents[1], cache=cache).train.images[:]
     looked = []
-    find = decode._unreadable
-    monkeypatch.setattr(decode, "_unreadable", lambda paths: looked.append(len(paths)) or find(paths))
+    find = decode._find_unreadable
+    monkeypatch.setattr(decode, "_find_unreadable", lambda paths: looked.append(len(paths)) or find(paths))
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"000002\.jpg: not a complete image"):
             data = load("voc2007", voc.parents[1], on_bad="skip", cache=cache)

@@ -350,7 +350,7 @@ def test_a_text_of_no_picture_is_a_missing_picture(yolo: Path) -> None:
             r"train has 2 good image\(s\) in .*, but no objects",
         ),
         (lambda root: (root / "labels/train/a.txt").write_bytes(b"\xff"), r"a\.txt: not UTF-8 text"),
-        (lambda root: (root / "images/train/a.jpg").write_text("x"), r"a\.jpg: not a whole picture"),
+        (lambda root: (root / "images/train/a.jpg").write_text("x"), r"a\.jpg: not a complete image"),
     ],
 )
 def test_yolo_folders_that_make_no_sense(yolo: Path, spoil: Callable[[Path], object], message: str) -> None:
