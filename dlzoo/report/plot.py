@@ -29,7 +29,7 @@ WIDTH = 5.2
 INK = "#1b1f24"
 
 #: After Okabe and Ito, for colour-blind readers; each has a contrast of at least 3 with white and with near-black.
-_COLOURS = ("#0F78B8", "#D55E00", "#00916A", "#BC5A95", "#A87C00", "#7B68C8", "#7C7F83", "#3896C4")
+COLOURS = ("#0F78B8", "#D55E00", "#00916A", "#BC5A95", "#A87C00", "#7B68C8", "#7C7F83", "#3896C4")
 _MARKERS = "os^DvPXp"
 
 _STYLE: Any = {
@@ -127,8 +127,8 @@ def _with_own_ids(svg: str, name: str) -> str:
 def look(place: int) -> dict[str, Any]:
     """Return the colour and marker of the arm at a place of the order."""
     return {
-        "color": _COLOURS[place % len(_COLOURS)],
-        "marker": _MARKERS[(place + place // len(_COLOURS)) % len(_MARKERS)],
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": _MARKERS[(place + place // len(COLOURS)) % len(_MARKERS)],
     }
 
 

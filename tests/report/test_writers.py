@@ -19,7 +19,7 @@ from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
 from dlzoo.report.layout import crossed
 from dlzoo.report.means import axis_positions
-from dlzoo.report.plot import _COLOURS, INK, Plot, window
+from dlzoo.report.plot import COLOURS, INK, Plot, window
 from dlzoo.report.table import Table
 from tests.fake_report import HOSTILE, VARIANTS, norms
 
@@ -359,7 +359,7 @@ def test_colours_can_be_seen_on_light_and_dark() -> None:
             assert contrast(theme[key], theme["paper"]) >= 4.5
         assert contrast(theme["notice"], theme["notice-paper"]) >= 4.5
         assert contrast(theme["ink"], theme["notice-paper"]) >= 7
-        for colour in _COLOURS:
+        for colour in COLOURS:
             assert contrast(colour, theme["paper"]) >= 3
 
 
