@@ -26,11 +26,9 @@ ALLOWED_NEW = ("test_predictions.npz",)
 
 #: What is added up over the samples of a split, whose order of addition may change: name -> relative difference.
 #: It is looked for in run.json, metrics.jsonl, report.json, checkpoints, and what `dlzoo eval` prints.
-REORDERED = {
-    f"{split}/{name}": 1e-6
-    for split in ("val", "test")
-    for name in ("loss", "calibration_error", "f1_macro", "rmse", "mae", "r2")
-}
+REORDERED = {f"{split}/{name}": 1e-6 for split in ("val", "test") for name in ("loss", "f1_macro", "rmse", "mae", "r2")}
+# Differences of sums of a bin, once in float32 and now in float64: what cancels makes the rounding larger.
+REORDERED |= {f"{split}/calibration_error": 1e-5 for split in ("val", "test")}
 #: An end of an interval is the mean plus or minus a multiple of the deviation, which few seeds make large (12.7 for 2).
 INTERVAL, ENDS = 50, ("low", "high")
 
