@@ -186,7 +186,7 @@ def test_every_detector_learns(name: str, source: str, arch: str) -> None:
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.backbone.modules())
     assert any(isinstance(module, GroupNorm) for module in net.backbone.network.modules())
     stages = net.matches(net(random_images(2, 150)), padded([rows(3)] * 2))
-    sum(learnt(stages, exclusive=net.exclusive)).backward()
+    sum(learnt(stages, softmax_classes=net.softmax_classes)).backward()
     learning = {key: p.grad is not None for key, p in net.backbone.named_parameters() if p.requires_grad}
     assert learning
     assert all(learning.values())
