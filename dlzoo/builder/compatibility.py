@@ -61,7 +61,7 @@ def _refuse_model(config: Config, data: Splits, task: TaskMarks) -> None:
     name, marks, of = config["model"]["name"], _marks("model", config), config["data"]["name"]
     if data.task not in marks.tasks:
         models = _named("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
-        sets = _named("data", lambda other: bool({*marks.tasks} & {*other.tasks}))
+        sets = _named("data", lambda other: {*marks.tasks} & {*other.tasks} and marks.tables >= other.table)
         raise UserError(
             f"model={name} is for {_targets_of(marks.tasks)}, but data={of} has {task.targets_are}; choose {models},"
             f" or {sets}"

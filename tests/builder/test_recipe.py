@@ -239,3 +239,15 @@ def test_an_optimizer_that_works_alone_is_refused_for_several_processes() -> Non
     config = compose(["model=linear", "optimizer=newton"])
     with pytest.raises(UserError, match="optimizer=newton runs in one process"):
         RunRecipe(config, Splits.load(config["data"]), world=2)
+
+
+def test_a_model_of_another_task_is_refused_with_data_that_it_can_use() -> None:
+    """An image classifier is not sent to a table."""
+    config = compose(["data=shapes", "data.train=8", "data.test=4", "data.batch_size=4", "model=resnet20"])
+    with pytest.raises(
+        UserError, match="model=resnet20 is for classes and numbers, but data=shapes has objects"
+    ) as error:
+        RunRecipe(config, Splits.load(config["data"]))
+    assert "data=cifar10" in str(error.value)
+    assert "data=diabetes" not in str(error.value)
+    assert "data=box_pairs" not in str(error.value)
