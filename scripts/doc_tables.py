@@ -79,7 +79,7 @@ def settings_table(choices: Sequence[str]) -> str:
 
 def settings(choice: str, entry: dict[str, Any]) -> str:
     """Return the settings of an entry with their defaults, as they are typed."""
-    return ", ".join(f"`{choice}.{name}={_typed(schema['default'])}`" for name, schema in entry["knobs"].items())
+    return ", ".join(f"`{choice}.{name}={_typed(schema['default'])}`" for name, schema in entry["settings"].items())
 
 
 def _typed(value: Any) -> str:

@@ -22,8 +22,10 @@ def photo(path: Path, width: int = 30, height: int = 20, **save: Any) -> None:
     Image.fromarray(ramp.astype(np.uint8)).save(path, **save)
 
 
-def load(name: str, root: Path, **knobs: Any) -> BoxSet:
-    return DATASETS.build(name, wiring={"cache": knobs.pop("cache", "auto")}, root=str(root), image_size=32, **knobs)
+def load(name: str, root: Path, **settings: Any) -> BoxSet:
+    return DATASETS.build(
+        name, wiring={"cache": settings.pop("cache", "auto")}, root=str(root), image_size=32, **settings
+    )
 
 
 def sizes_of(split: Split) -> torch.Tensor:

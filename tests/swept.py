@@ -34,7 +34,7 @@ def with_entries(choice: str, names: list[str], **base: str) -> list[Config]:
         given = base | {choice: name}
         sections = {
             section: {"name": given[section]}
-            | {key: of["default"] for key, of in index.knobs(section, given[section]).items()}
+            | {key: of["default"] for key, of in index.settings(section, given[section]).items()}
             if section in given
             else ({"name": "default"} if section in configs.DEFAULTS_FROM else usual[section])
             for section in REGISTRIES

@@ -18,8 +18,8 @@ from tests.small import SMALL, train, weights
 
 
 def test_eval_measures_the_same_again_and_predict_names_classes(pictures: Path, capsys: pytest.CaptureFixture) -> None:
-    knobs = ["model=mlp", "optimizer.lr=0.01", "data=image_folder", f"data.root={pictures}", "data.batch_size=8"]
-    run = train(*knobs, "trainer.max_epochs=5")
+    settings = ["model=mlp", "optimizer.lr=0.01", "data=image_folder", f"data.root={pictures}", "data.batch_size=8"]
+    run = train(*settings, "trainer.max_epochs=5")
     measured = evaluate(str(run.dir))
     assert measured == {key: value for key, value in run.metrics.items() if key.startswith("test/")}
     assert measured["test/accuracy"] == 1.0
@@ -41,13 +41,13 @@ def test_eval_notices_that_the_data_changed(pictures: Path) -> None:
 
 
 def test_fine_tuning_on_other_classes_with_a_frozen_backbone(pictures: Path) -> None:
-    knobs = ["model=resnet20", "model.width=4", "data=image_folder", f"data.root={pictures}", "data.batch_size=8"]
-    first = train(*knobs, "trainer.max_epochs=1")
+    settings = ["model=resnet20", "model.width=4", "data=image_folder", f"data.root={pictures}", "data.batch_size=8"]
+    first = train(*settings, "trainer.max_epochs=1")
     for part in ("train", "test"):
         (pictures / part / "dim").mkdir()
         for index in range(8):
             Image.new("RGB", (12, 12), (100, 100, 100)).save(pictures / part / "dim" / f"{index}.png")
-    second = train(*knobs, f"init_from={first.dir}", "freeze=backbone", "trainer.max_epochs=2")
+    second = train(*settings, f"init_from={first.dir}", "freeze=backbone", "trainer.max_epochs=2")
     best = torch.load(first.dir / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     for key, value in weights(second).items():
         if key.startswith("network.head"):
@@ -55,7 +55,7 @@ def test_fine_tuning_on_other_classes_with_a_frozen_backbone(pictures: Path) -> 
         elif key.startswith("network."):
             assert torch.equal(value, best[key]), key  # running statistics too
     torch.save({key.removeprefix("network."): v for key, v in best.items() if key.startswith("network.")}, "w.pt")
-    third = train(*knobs, "init_from=w.pt", "trainer.max_epochs=1")
+    third = train(*settings, "init_from=w.pt", "trainer.max_epochs=1")
     assert third.metrics["test/accuracy"] >= 0
 
 

@@ -24,7 +24,7 @@ def load_or_initialise(network: nn.Module, entry: Entry, init: Choice, *, pretra
         UserError: for weights that do not exist, or an initialisation together with pretrained weights.
     """
     name = entry.name
-    own = pretrained and "pretrained" not in entry.knobs
+    own = pretrained and "pretrained" not in entry.settings
     counterpart = counterpart_of(name, _norm_of(entry, norm), entry.marks.torchvision) if own else ""
     if pretrained and init != "default" and not _is_default_init(init, entry):
         raise UserError(f"model={name}: pretrained weights replace the initialisation; leave init out")
@@ -62,7 +62,7 @@ def make_backbone(
         if getattr(inner.marks, kind) is not None
         and ((kind in shared and getattr(inner.marks, kind) != "default") or not _is_usual(kind, part, entry))
     }
-    if "pretrained" in inner.knobs:
+    if "pretrained" in inner.settings:
         settings["pretrained"] = pretrained
     if inner.marks.head is not None and not pretrained:
         own["head"] = "gap"  # its outputs are not used, and the other heads are large

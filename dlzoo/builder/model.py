@@ -96,8 +96,8 @@ def _assemble(
     usual = _usual_arguments(entry)
     injected = {key: settings.pop(key) for key in list(settings) if key in usual}
     for key in settings:
-        if key not in entry.knobs:
-            raise UserError(f"model={entry.name} has no setting {key!r}; {did_you_mean(key, entry.knobs)}")
+        if key not in entry.settings:
+            raise UserError(f"model={entry.name} has no setting {key!r}; {did_you_mean(key, entry.settings)}")
     parts = make_parts(entry, chosen)
     wiring: dict[str, Any] = {**sizes, **usual, **{key: value for key, value in injected.items() if value is not None}}
     check_part("init", init)
@@ -107,7 +107,7 @@ def _assemble(
         wiring["backbone"] = make_backbone(entry, backbone, chosen, init, wiring, parts)
     elif backbone != "default":
         raise UserError(f"model={entry.name} does not support backbone={label(backbone)}")
-    if "pretrained" in entry.knobs:
+    if "pretrained" in entry.settings:
         settings["pretrained"] = pretrained
     network = entry.build(wiring=wiring | {"parts": parts}, **settings)
     parts.refuse_unused(entry.name, notes_of(network))

@@ -12,7 +12,7 @@ from torch import nn
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS
 from dlzoo.core.registry import Entry, Registry
-from dlzoo.core.schema import knobs_of, unwrapped, wiring_of
+from dlzoo.core.schema import settings_of, unwrapped, wiring_of
 from dlzoo.layers.parts import Maker, Parts
 
 #: A part as a caller may specify it: a name, its section of a config, or what `build` returned.
@@ -52,7 +52,7 @@ def section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]
     """Return a part as a section of a config: its name and all its settings."""
     given = {"name": part} if isinstance(part, str) else dict(part)
     common = registry.common_settings()
-    known = (knobs_of(common) if common else {}) | registry[given["name"]].knobs
+    known = (settings_of(common) if common else {}) | registry[given["name"]].settings
     return {key: schema["default"] for key, schema in known.items()} | given
 
 
@@ -74,7 +74,7 @@ def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..
         return Maker(partial(_make_given, registry.choice, part), _needs_of(registry, part), settings)
     settings, _ = registry.from_section(part)  # an invalid setting is an error here, not inside the network
     entry = registry[part["name"]]
-    own_settings = {name: value for name, value in part.items() if name in entry.knobs}
+    own_settings = {name: value for name, value in part.items() if name in entry.settings}
     return Maker(lambda **place: entry.build(wiring=place, **own_settings), entry.marks.needs, settings)
 
 

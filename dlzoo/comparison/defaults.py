@@ -11,7 +11,7 @@ from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 from dlzoo.runs.differences import Config, defaults_of
 
 
@@ -44,8 +44,8 @@ def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
 @cache
 def shared_defaults() -> Mapping[str, Any]:
     """Return defaults of the settings of every run: {"trainer.max_epochs": 20, "data.batch_size": 64, ...}."""
-    of_run = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
-    of_trainer = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
+    of_run = {key: schema["default"] for key, schema in settings_of(RunSettings).items()}
+    of_trainer = {f"trainer.{key}": schema["default"] for key, schema in settings_of(TrainerSettings).items()}
     of_choices = {
         f"{choice}.{key}": schema["default"]
         for choice, content in index.load().items()
@@ -58,7 +58,7 @@ def shared_defaults() -> Mapping[str, Any]:
 def own_settings(choice: str, name: str) -> Set[str]:
     """Return the settings of an entry alone; an empty set for one that is no longer installed."""
     try:
-        return frozenset(f"{choice}.{setting}" for setting in index.entries(choice)[name]["knobs"])
+        return frozenset(f"{choice}.{setting}" for setting in index.entries(choice)[name]["settings"])
     except (UserError, KeyError):
         return frozenset()
 

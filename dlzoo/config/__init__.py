@@ -12,9 +12,9 @@ from dlzoo.config.defaults import (
     default_choices,
     default_entry,
     head_comment,
-    knobs,
     options,
     resolved_name,
+    settings_for,
     unknown_name,
 )
 from dlzoo.config.finalise import finalise, read, values
@@ -32,10 +32,10 @@ __all__ = [
     "default_entry",
     "finalise",
     "head_comment",
-    "knobs",
     "options",
     "read",
     "resolved_name",
+    "settings_for",
     "unknown_name",
     "values",
     "with_changes",

@@ -25,7 +25,7 @@ from dlzoo.config.overrides import parse
 from dlzoo.config.settings import RunSettings
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -80,7 +80,7 @@ def _parsed(line: str) -> Override:
     if line.startswith("~"):
         raise UserError(f"{line!r}: a setting cannot be removed; set another value instead")
     if not key or not equals:
-        words = [f"{word}=..." for word in (*choices(), *knobs_of(RunSettings))]
+        words = [f"{word}=..." for word in (*choices(), *settings_of(RunSettings))]
         hint = "type key=value" if f"{line}=..." in words else did_you_mean(line, words)
         raise UserError(f"{line!r} is not a setting (key=value); {hint}")
     override = parse(line)

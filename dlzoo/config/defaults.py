@@ -14,7 +14,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import PARTS, REGISTRIES
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 
 Config = dict[str, Any]
 
@@ -96,16 +96,16 @@ def default_entry(choice: str, names: Mapping[str, str]) -> Any:
     return REGISTRIES[choice].fallback
 
 
-def knobs(section: str, name: str = "default") -> Mapping[str, Mapping[str, Any]]:
+def settings_for(section: str, name: str = "default") -> Mapping[str, Mapping[str, Any]]:
     """Return the settings of a section, or of its entry `name` if it is a registry: key -> schema."""
     if section == "trainer":
-        return knobs_of(TrainerSettings)
-    return index.load()[section]["common"] if name == "default" else index.knobs(section, name)
+        return settings_of(TrainerSettings)
+    return index.load()[section]["common"] if name == "default" else index.settings(section, name)
 
 
 def default_settings(section: str, name: str = "default") -> Config:
     """Return the default settings of a section, or of its entry `name` if it is a registry."""
-    known = {} if name == "default" and section != "trainer" else knobs(section, name)
+    known = {} if name == "default" and section != "trainer" else settings_for(section, name)
     return {key: schema["default"] for key, schema in known.items()}
 
 

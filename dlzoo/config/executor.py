@@ -12,7 +12,7 @@ import yaml
 from dlzoo import config
 from dlzoo.config.overrides import parse
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.schema import Bounds, Positive, PositiveInt, knobs_of
+from dlzoo.core.schema import Bounds, Positive, PositiveInt, settings_of
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ KINDS: dict[str, type[LocalSettings] | type[SlurmSettings] | type[RaySettings]] 
 }
 
 
-def knobs(name: str) -> dict[str, dict[str, Any]]:
+def settings_for(name: str) -> dict[str, dict[str, Any]]:
     """Return the settings of executor=<name>, with the defaults of its file."""
     kind, written = _file(name)
-    known = knobs_of(KINDS[kind])
+    known = settings_of(KINDS[kind])
     return {key: schema | ({"default": written[key]} if key in written else {}) for key, schema in known.items()}
 
 
@@ -101,7 +101,7 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
     if name not in config.options("executor"):
         raise UserError(f"unknown executor {name!r}; {did_you_mean(name, config.options('executor'))}")
     kind, written = _file(name)
-    known = knobs_of(KINDS[kind])
+    known = settings_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
     values: dict[str, Any] = config.values("executor", f"executor={name}", defaults | written | typed, "", known)
     arguments: Any = values | {key: tuple(value) for key, value in values.items() if isinstance(value, list)}

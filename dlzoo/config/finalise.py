@@ -16,14 +16,14 @@ from dlzoo.config.defaults import (
     choices,
     default_entry,
     default_settings,
-    knobs,
     options,
+    settings_for,
 )
 from dlzoo.config.settings import RunSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.schema import check, knobs_of
+from dlzoo.core.schema import check, settings_of
 
 
 def finalise(raw: Mapping[str, Any], where: str = "") -> Config:
@@ -35,11 +35,11 @@ def finalise(raw: Mapping[str, Any], where: str = "") -> Config:
     Raises:
         UserError: for the first key that is unknown, missing or of the wrong type.
     """
-    run_knobs = knobs_of(RunSettings)
+    run_settings = settings_of(RunSettings)
     for key in raw:
-        if key not in run_knobs and key not in SECTIONS:
+        if key not in run_settings and key not in SECTIONS:
             raise UserError(f"{where}unknown key {key!r}; {_suggest(key, raw)}")
-    final: Config = {key: _value(key, schema, raw, where) for key, schema in run_knobs.items()}
+    final: Config = {key: _value(key, schema, raw, where) for key, schema in run_settings.items()}
     # Sections that defaults depend on come first: data, then model, then its parts.
     for section in sorted(SECTIONS, key=_depth):
         settings = raw.get(section)
@@ -78,7 +78,7 @@ def _entry(choice: str, settings: Config, final: Config, where: str) -> Config:
             settings = (
                 default_settings(choice, name) | {key: of_model[key] for key in of_model if key != "name"} | settings
             )
-    return {"name": name} | values(choice, f"{choice}={name}", settings, where, knobs(choice, name))
+    return {"name": name} | values(choice, f"{choice}={name}", settings, where, settings_for(choice, name))
 
 
 def values(
@@ -99,7 +99,7 @@ def values(
     Raises:
         UserError: for the first key that is unknown, missing or of the wrong type.
     """
-    known = knobs(section) if known is None else known
+    known = settings_for(section) if known is None else known
     for key in settings:
         if key not in known:
             raise UserError(
@@ -112,7 +112,7 @@ def values(
 def _suggest_entry(section: str, key: str, known: Iterable[str]) -> str:
     """Return a hint: another entry of the section that has the key, or the closest key."""
     names = index.available(section) if section in REGISTRIES else []
-    having = [name for name in names if key in index.entries(section)[name]["knobs"]]
+    having = [name for name in names if key in index.entries(section)[name]["settings"]]
     return f"{section}={having[0]} has it" if having else did_you_mean(key, known)
 
 
@@ -132,14 +132,17 @@ def _suggest(key: str, raw: Mapping[str, Any]) -> str:
     homes: dict[str, str] = {}
     for choice in REGISTRIES:  # settings of all entries; those of the chosen entries, below, take precedence
         for name in index.available(choice):
-            homes |= {knob: f"{choice}.{knob} (of {choice}={name})" for knob in index.entries(choice)[name]["knobs"]}
+            homes |= {
+                setting: f"{choice}.{setting} (of {choice}={name})"
+                for setting in index.entries(choice)[name]["settings"]
+            }
     for section in SECTIONS:
         chosen = raw.get(section, {}).get("name", "default") if isinstance(raw.get(section), Mapping) else "default"
         if section == "trainer" or chosen in index.available(section) or chosen == "default":
-            homes |= {knob: f"{section}.{knob}" for knob in knobs(section, chosen)}
+            homes |= {setting: f"{section}.{setting}" for setting in settings_for(section, chosen)}
     if key in homes:
         return f"did you mean {homes[key]}?"
-    first = [*choices(), *knobs_of(RunSettings)]
+    first = [*choices(), *settings_of(RunSettings)]
     return did_you_mean(key, first if get_close_matches(key, first) else [*first, *homes])
 
 

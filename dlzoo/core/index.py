@@ -26,7 +26,7 @@ from dlzoo.core.entries import Marks, Metric, TaskMarks
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES, TASKS
 from dlzoo.core.registry import Registry
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -43,7 +43,7 @@ def available(choice: str) -> list[str]:
 
 
 def entries(choice: str) -> dict[str, dict[str, Any]]:
-    """Return name -> {"doc", "source", "knobs", "meta"} of a registry; "meta" holds the marks that are not defaults.
+    """Return name -> {"doc", "source", "settings", "meta"} of a registry; "meta" holds the marks that are not defaults.
 
     Raises:
         UserError: if there is no such registry.
@@ -53,9 +53,9 @@ def entries(choice: str) -> dict[str, dict[str, Any]]:
     return load()[choice]["entries"]
 
 
-def knobs(choice: str, name: str) -> dict[str, dict[str, Any]]:
+def settings(choice: str, name: str) -> dict[str, dict[str, Any]]:
     """Return the settings of an entry and those common to its choice: name -> schema."""
-    return load()[choice]["common"] | entries(choice)[name]["knobs"]
+    return load()[choice]["common"] | entries(choice)[name]["settings"]
 
 
 @cache
@@ -118,13 +118,13 @@ def load() -> Index:
 def _describe(registry: Registry) -> dict[str, Any]:
     common = registry.common_settings()
     return {
-        "common": knobs_of(common) if common else {},
+        "common": settings_of(common) if common else {},
         "about_common": (inspect.getdoc(common) or "") if common else "",
         "entries": {
             name: {
                 "doc": registry[name].doc,
                 "source": registry[name].source,
-                "knobs": registry[name].knobs,
+                "settings": registry[name].settings,
                 "meta": _plain(registry[name].marks),
             }
             for name in registry.names()

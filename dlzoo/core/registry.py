@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from dlzoo.core.entries import Marks
 from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.schema import check, knobs_of, unwrapped, wiring_of
+from dlzoo.core.schema import check, settings_of, unwrapped, wiring_of
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -30,8 +30,8 @@ class Entry:
     marks: Any
 
     @cached_property
-    def knobs(self) -> dict[str, dict[str, Any]]:
-        return knobs_of(self.builder)
+    def settings(self) -> dict[str, dict[str, Any]]:
+        return settings_of(self.builder)
 
     @property
     def doc(self) -> str:
@@ -42,8 +42,8 @@ class Entry:
     def wiring(self) -> list[str]:
         return wiring_of(self.builder)
 
-    def build(self, /, *, wiring: dict[str, Any] | None = None, **knobs: Any) -> Any:
-        """Call the builder with the settings `knobs`, and with the arguments in `wiring` that it takes.
+    def build(self, /, *, wiring: dict[str, Any] | None = None, **settings: Any) -> Any:
+        """Call the builder with `settings`, and with the arguments in `wiring` that it takes.
 
         If injected arguments are missing, return a partial of the builder that takes them: a norm still needs its
         channels, an optimizer its parameters.
@@ -53,14 +53,14 @@ class Entry:
         """
         where = f"{self.choice}={self.name}"
         arguments = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
-        for name, value in knobs.items():
+        for name, value in settings.items():
             if name in self.wiring:
                 arguments[name] = value
-            elif name not in self.knobs:
-                raise UserError(f"{where} has no setting {name!r}; {did_you_mean(name, self.knobs)}")
+            elif name not in self.settings:
+                raise UserError(f"{where} has no setting {name!r}; {did_you_mean(name, self.settings)}")
             else:
                 try:
-                    arguments[name] = check(self.knobs[name], value)
+                    arguments[name] = check(self.settings[name], value)
                 except ValueError as error:
                     raise UserError(f"{where}: {name} {error}") from None
         bound = partial(self.builder, **arguments)
@@ -132,9 +132,9 @@ class Registry:
             raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(str(name), self._entries)}")
         return self._entries[name]
 
-    def build(self, name: str, *, wiring: dict[str, Any] | None = None, **knobs: Any) -> Any:
+    def build(self, name: str, *, wiring: dict[str, Any] | None = None, **settings: Any) -> Any:
         """Return `registry[name].build(...)`."""
-        return self[name].build(wiring=wiring, **knobs)
+        return self[name].build(wiring=wiring, **settings)
 
     def from_section(self, section: Mapping[str, Any], **wiring: Any) -> tuple[Any, Any]:
         """Return (the common settings of the choice, the result of the entry's builder) for a section of a config.
@@ -142,18 +142,18 @@ class Registry:
         Raises:
             UserError: see `Entry.build`.
         """
-        knobs = dict(section)
-        entry, common, settings = self[knobs.pop("name")], self.common_settings(), None
+        own, common, shared = dict(section), self.common_settings(), None
+        entry = self[own.pop("name")]
         if common is not None:
             values = {}
-            for name, schema in knobs_of(common).items():
-                if name in knobs:
+            for name, schema in settings_of(common).items():
+                if name in own:
                     try:
-                        values[name] = check(schema, knobs.pop(name))
+                        values[name] = check(schema, own.pop(name))
                     except ValueError as error:
                         raise UserError(f"{self.choice}={section['name']}: {name} {error}") from None
-            settings = common(**values)
-        return settings, entry.build(wiring=wiring, **knobs)
+            shared = common(**values)
+        return shared, entry.build(wiring=wiring, **own)
 
     def common_settings(self) -> Callable[..., Any] | None:
         """Return the class of the settings that every entry shares, or None."""

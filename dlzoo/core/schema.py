@@ -69,16 +69,18 @@ def schema_of(annotation: Any) -> Schema:
     raise TypeError(f"a setting cannot have the type {annotation!r}")
 
 
-def knobs_of(function: Callable[..., object]) -> dict[str, Schema]:
+def settings_of(function: Callable[..., object]) -> dict[str, Schema]:
     """Return the settings of a signature: name -> schema with its "default"."""
     signed = unwrapped(function)
     hints = get_type_hints(signed.__init__ if inspect.isclass(signed) else signed, include_extras=True)
-    knobs = {}
+    settings = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             default = parameter.default
-            knobs[name] = schema_of(hints[name]) | {"default": list(default) if isinstance(default, tuple) else default}
-    return knobs
+            settings[name] = schema_of(hints[name]) | {
+                "default": list(default) if isinstance(default, tuple) else default
+            }
+    return settings
 
 
 def wiring_of(function: Callable[..., object]) -> list[str]:

@@ -90,7 +90,7 @@ class OptimizerSettings:
         changed = [f"optimizer.{key}" for key, off in (("decoupled", None), ("l1", 0.0)) if getattr(self, key) != off]
         if changed and not entry.marks.clips:
             raise UserError(f"optimizer={optimizer} minimises loss and weight decay jointly: leave {changed[0]} out")
-        if self.decoupled is not None and "weight_decay" not in entry.knobs:
+        if self.decoupled is not None and "weight_decay" not in entry.settings:
             raise UserError(f"optimizer={optimizer} has no weight_decay: leave optimizer.decoupled out")
         decoupled = None if self.decoupled == entry.marks.decoupled else self.decoupled
         return None if decoupled is None and not self.l1 else Regulariser(self.l1, decoupled)

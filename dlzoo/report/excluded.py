@@ -10,7 +10,7 @@ from typing import Any
 from dlzoo.comparison.design import Arm, Design
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 from dlzoo.report.content import Unfinished
 from dlzoo.runs.differences import defaults_of
 from dlzoo.runs.table import STATES, Row
@@ -47,8 +47,8 @@ def _is_choice(section: Any) -> bool:
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the current defaults of settings that did not exist in an older dlzoo."""
-    completed = {key: schema["default"] for key, schema in knobs_of(RunSettings).items()} | dict(config)
-    completed["trainer"] = {key: schema["default"] for key, schema in knobs_of(TrainerSettings).items()} | config[
+    completed = {key: schema["default"] for key, schema in settings_of(RunSettings).items()} | dict(config)
+    completed["trainer"] = {key: schema["default"] for key, schema in settings_of(TrainerSettings).items()} | config[
         "trainer"
     ]
     for choice in REGISTRIES:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dlzoo.comparison.design import Design
 from dlzoo.config.settings import RunSettings, TrainerSettings
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 from dlzoo.runs.differences import chosen, format_value
 
 _ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
@@ -44,8 +44,8 @@ def commands(
 def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]], folder: Path) -> str:
     """Return `python train.py -m ...` for one arm, with every choice named and without settings that are defaults."""
     config = configs[next(iter(seeds.values()))[0]]
-    defaults = {f"trainer.{key}": schema["default"] for key, schema in knobs_of(TrainerSettings).items()}
-    defaults |= {key: schema["default"] for key, schema in knobs_of(RunSettings).items()}
+    defaults = {f"trainer.{key}": schema["default"] for key, schema in settings_of(TrainerSettings).items()}
+    defaults |= {key: schema["default"] for key, schema in settings_of(RunSettings).items()}
     words = [
         f"{key}={format_value(value)}"
         for key, value in chosen(config).items()

@@ -41,7 +41,7 @@ def chosen(config: Config) -> dict[str, Any]:
 def defaults_of(choice: str, name: str) -> dict[str, Any]:
     """Return the defaults of an entry's settings; an empty dict for one that is no longer installed."""
     try:
-        return {key: schema["default"] for key, schema in index.knobs(choice, name).items()}
+        return {key: schema["default"] for key, schema in index.settings(choice, name).items()}
     except (UserError, KeyError):
         return {}
 

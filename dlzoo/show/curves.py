@@ -150,6 +150,6 @@ def of_schedule(config: Config) -> Figure:
 
 def title(choice: str, section: dict[str, Any]) -> str:
     """Return the name of an entry with the settings that are not defaults."""
-    schemas = index.knobs(choice, section["name"])
+    schemas = index.settings(choice, section["name"])
     changed = [f"{key}={value}" for key, value in section.items() if key != "name" and value != schemas[key]["default"]]
     return " ".join([section["name"], *changed])

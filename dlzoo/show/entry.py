@@ -14,7 +14,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.schema import describe, knobs_of
+from dlzoo.core.schema import describe, settings_of
 from dlzoo.show.listing import choices
 
 
@@ -30,7 +30,7 @@ def entry(choice: str, name: str) -> dict[str, Any]:
         raise config.unknown_name(choice, name)
     if choice not in REGISTRIES:
         return _from_file(choice, name)
-    found = {"choice": choice, "name": name, **index.entries(choice)[name], "knobs": index.knobs(choice, name)}
+    found = {"choice": choice, "name": name, **index.entries(choice)[name], "settings": index.settings(choice, name)}
     return found | {"about_common": index.load()[choice]["about_common"]}
 
 
@@ -40,18 +40,18 @@ def _from_file(choice: str, name: str) -> dict[str, Any]:
     head = config.head_comment(choice, name)
     if choice == "executor":
         doc = "\n".join([*head, "", executors.meaning(name)])
-        knobs = executors.knobs(name)
-        return {"choice": choice, "name": name, "doc": doc, "source": "", "meta": {}, "knobs": knobs}
-    knobs = knobs_of(TrainerSettings) if choice == "trainer" else {}
+        settings = executors.settings_for(name)
+        return {"choice": choice, "name": name, "doc": doc, "source": "", "meta": {}, "settings": settings}
+    settings = settings_of(TrainerSettings) if choice == "trainer" else {}
     compared = yaml.safe_load(content).get("comparison")
     if compared:
         head += ["", *yaml.safe_dump({"comparison": compared}, sort_keys=False, width=100).splitlines()]
     if choice == "trainer":
         head += ["", getdoc(TrainerSettings) or ""]
     for key, value in yaml.safe_load(content).items():
-        if key in knobs:
-            knobs[key] |= {"default": value}
-    return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "knobs": knobs}
+        if key in settings:
+            settings[key] |= {"default": value}
+    return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "settings": settings}
 
 
 def _defaults(meta: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -75,13 +75,13 @@ def text(found: dict[str, Any]) -> str:
     if found["source"]:
         lines += [f"source   {found['source']}"]
     lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(found["meta"])]
-    if found["knobs"]:
+    if found["settings"]:
         lines += ["", "settings"]
     shown = {
         f"{found['choice']}.{name}={json.dumps(schema['default']).strip(chr(34))}": describe(schema)
-        for name, schema in found["knobs"].items()
+        for name, schema in found["settings"].items()
     }
     width = max(map(len, shown), default=0)
-    about = found.get("about_common") if found["knobs"] else ""
+    about = found.get("about_common") if found["settings"] else ""
     common = ["", *about.splitlines()] if about else []
     return "\n".join([*lines, *(f"  {setting:<{width}}  {kind}" for setting, kind in shown.items()), *common])

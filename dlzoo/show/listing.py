@@ -13,7 +13,7 @@ from dlzoo.config.settings import RunSettings, SweepSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 
 #: Choices whose entries `dlzoo show` plots (show/plot.py).
 DRAWN = ("loss", "act", "schedule", "augment")
@@ -76,12 +76,12 @@ def settings_text() -> str:
         some = ", ".join(found[:8]) + (f", ... ({len(found)})" if len(found) > 8 else "")
         lines.append(f"  {choice:<11} {some or '(none yet)'}")
     lines += ["", "Settings of train (key=value; `dlzoo show <choice> <name>` for those of a choice)"]
-    settings = dict(knobs_of(RunSettings))
+    settings = dict(settings_of(RunSettings))
     for section in config.SECTIONS:
-        settings |= {f"{section}.{name}": schema for name, schema in config.knobs(section).items()}
+        settings |= {f"{section}.{name}": schema for name, schema in config.settings_for(section).items()}
     lines += _settings(settings)
     lines += ["", "Settings of several runs (train -m; `dlzoo show executor <name>` for those of an executor)"]
-    lines += _settings({f"sweep.{name}": schema for name, schema in knobs_of(SweepSettings).items()})
+    lines += _settings({f"sweep.{name}": schema for name, schema in settings_of(SweepSettings).items()})
     lines += [
         "",
         "Examples",
@@ -132,12 +132,12 @@ def _values(schema: Mapping[str, Any]) -> list[str]:
 def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return what may precede "=": choices, and settings with their schemas."""
     keys: dict[str, Mapping[str, Any]] = {choice: {} for choice in config.choices()}
-    keys |= knobs_of(RunSettings)
+    keys |= settings_of(RunSettings)
     for section in config.SECTIONS:
         name = chosen.get(section, "default")
         if name == "default" and chosen["data"] in config.options("data"):
             name = config.resolved_name(section, {choice: {"name": other} for choice, other in chosen.items()})
-        known = config.knobs(section, name if name in config.options(section) else "default")
+        known = config.settings_for(section, name if name in config.options(section) else "default")
         keys |= {f"{section}.{setting}": schema for setting, schema in known.items()}
     return keys
 
@@ -145,8 +145,8 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
 def _of_sweeps(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return what may precede "=" in addition for several runs."""
     name = chosen.get("executor", "local")
-    known = executors.knobs(name) if name in config.options("executor") else {}
-    sweep = {f"sweep.{setting}": schema for setting, schema in knobs_of(SweepSettings).items()}
+    known = executors.settings_for(name) if name in config.options("executor") else {}
+    sweep = {f"sweep.{setting}": schema for setting, schema in settings_of(SweepSettings).items()}
     return {**sweep, "executor": {}, **{f"executor.{setting}": schema for setting, schema in known.items()}}
 
 

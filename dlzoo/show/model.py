@@ -75,8 +75,8 @@ def profile(name: str, words: Sequence[str] = ()) -> dict[str, Any]:
     found |= {key: sum(getattr(layer, key) for layer in layers) for key in ("params", "macs", "memory")}
     same = [size for size in SIZES.get(name, []) if (size.image_size, size.num_classes) == tuple(wiring.values())[:2]]
     found["reference"] = same[0]._asdict() if same and wiring["in_channels"] == 3 else None
-    knobs = {key: value for key, value in frozen["model"].items() if key not in ("name", "pretrained")}
-    found["takes"] = accepts(name, image_size=wiring["image_size"], **knobs)
+    settings = {key: value for key, value in frozen["model"].items() if key not in ("name", "pretrained")}
+    found["takes"] = accepts(name, image_size=wiring["image_size"], **settings)
     found["layers"] = [asdict(layer) for layer in layers]
     return found
 
@@ -86,8 +86,8 @@ def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]
     if name in SIZES:
         made_for = SIZES[name][0][:2]
     else:
-        knobs = index.knobs("model", name)
-        made_for = (224, 1000) if "stem" in knobs or "arch" in knobs else (32, 10)
+        settings = index.settings("model", name)
+        made_for = (224, 1000) if "stem" in settings or "arch" in settings else (32, 10)
         made_for = index.marks("task", index.marks("model", name).tasks[0]).example or made_for
     wiring: dict[str, int] = dict(zip(WIRING, (*made_for, 3), strict=True))
     settings = []

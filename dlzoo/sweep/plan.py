@@ -13,7 +13,7 @@ from dlzoo.config import executor as executors
 from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import SweepSettings
 from dlzoo.core.errors import UserError
-from dlzoo.core.schema import knobs_of
+from dlzoo.core.schema import settings_of
 from dlzoo.sweep.address import address
 from dlzoo.sweep.request import SweepRequest
 
@@ -101,7 +101,7 @@ def _differing(arms: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _settings(lines: Sequence[str]) -> SweepSettings:
-    known = knobs_of(SweepSettings)
+    known = settings_of(SweepSettings)
     typed = {}
     for line in lines:
         override = parse(line)

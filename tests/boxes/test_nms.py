@@ -30,18 +30,18 @@ def measures(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return overlap, overlap - (centres**2).sum(1) / (hull**2).sum(1)
 
 
-#: (IoU, DIoU, the knob) -> what a score becomes a multiple of: the lines of the papers.
+#: (IoU, DIoU, the setting) -> what a score becomes a multiple of: the lines of the papers.
 RULES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
-    "nms": lambda iou, diou, knob: np.where(iou > knob, 0, 1),
-    "diou_nms": lambda iou, diou, knob: np.where(diou >= knob, 0, 1),
-    "soft_nms_linear": lambda iou, diou, knob: np.where(iou >= knob, 1 - iou, 1),
-    "soft_nms_gaussian": lambda iou, diou, knob: np.exp(-(iou**2) / knob),
+    "nms": lambda iou, diou, setting: np.where(iou > setting, 0, 1),
+    "diou_nms": lambda iou, diou, setting: np.where(diou >= setting, 0, 1),
+    "soft_nms_linear": lambda iou, diou, setting: np.where(iou >= setting, 1 - iou, 1),
+    "soft_nms_gaussian": lambda iou, diou, setting: np.exp(-(iou**2) / setting),
 }
 DEFAULTS = dict.fromkeys(RULES, 0.5) | {"soft_nms_linear": 0.3}
-KNOBS = dict.fromkeys(RULES, "iou") | {"soft_nms_gaussian": "sigma"}
+SETTINGS = dict.fromkeys(RULES, "iou") | {"soft_nms_gaussian": "sigma"}
 
 
-def by_hand(name: str, knob: float, boxes: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
+def by_hand(name: str, setting: float, boxes: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
     """Figure 2 of arXiv:1704.04503, for each image and class: take the best, decay the rest, again and again."""
     result = np.zeros(scores.shape)
     for image, label in {(i, c) for i, row in enumerate(classes.tolist()) for c in row}:
@@ -51,7 +51,7 @@ def by_hand(name: str, knob: float, boxes: Tensor, scores: Tensor, classes: Tens
             best = places[left[places].argmax()]
             result[image, best] = left[best]
             places = places[places != best]
-            left[places] *= RULES[name](*measures(rest[best], rest[places]), knob)
+            left[places] *= RULES[name](*measures(rest[best], rest[places]), setting)
             places = places[left[places] > 0]
     floor = FLOOR if name.startswith("soft") else 0
     return torch.from_numpy(np.where(result >= floor, result, 0)).float()
@@ -72,14 +72,14 @@ def images(seed: int, images: int = 3, count: int = 60, classes: int = 3, spread
 
 
 @pytest.mark.parametrize("name", NMS.names())
-@pytest.mark.parametrize("knob", [0.05, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("setting", [0.05, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("spread", [0.02, 0.15, 0.6])
-def test_against_the_pseudo_code(name: str, knob: float, spread: float) -> None:
-    suppress = dlzoo.build("nms", name, **{KNOBS[name]: knob})
+def test_against_the_pseudo_code(name: str, setting: float, spread: float) -> None:
+    suppress = dlzoo.build("nms", name, **{SETTINGS[name]: setting})
     for seed in range(3):
         given = images(seed, spread=spread)
         # The floor of soft-NMS is met by rounding once in many thousand boxes: such a box is 0 here or there.
-        torch.testing.assert_close(suppress(*given), by_hand(name, knob, *given), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(suppress(*given), by_hand(name, setting, *given), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NMS.names())
@@ -199,8 +199,10 @@ def test_boxes_without_an_area_neither_suppress_nor_are_suppressed(name: str) ->
     boxes = [[5, 5, 5, 5], [5, 5, 5, 5], [5, 0, 5, 9], [0, 0, 10, 10], [9, 9, 1, 1], [9, 9, 1, 1], [10, 0, 0, 10]]
     boxes = torch.tensor([boxes], dtype=torch.float32)
     scores = torch.arange(7, 0, -1)[None] / 10
-    knob = {"soft_nms_gaussian": 0.5}.get(name, 0)
-    assert torch.equal(dlzoo.build("nms", name, **{KNOBS[name]: knob})(boxes, scores, torch.zeros(1, 7).long()), scores)
+    setting = {"soft_nms_gaussian": 0.5}.get(name, 0)
+    assert torch.equal(
+        dlzoo.build("nms", name, **{SETTINGS[name]: setting})(boxes, scores, torch.zeros(1, 7).long()), scores
+    )
 
 
 @pytest.mark.parametrize("name", NMS.names())

@@ -45,9 +45,9 @@ def losses(run: execution.Run) -> list[float]:
 
 @pytest.mark.parametrize("norm", ["gn", "sync_bn"])
 def test_two_ranks_train_what_one_process_trains(norm: str) -> None:
-    knobs = [*CONV[1:], f"norm={norm}", "trainer.ema=0.9", "optimizer.lr=0.02", "trainer.log_every=3"]
-    knobs += ["trainer.accumulate=2"] if norm == "gn" else []
-    alone, shared = train("trainer=cpu", *knobs), train(*TWO, *knobs)
+    settings = [*CONV[1:], f"norm={norm}", "trainer.ema=0.9", "optimizer.lr=0.02", "trainer.log_every=3"]
+    settings += ["trainer.accumulate=2"] if norm == "gn" else []
+    alone, shared = train("trainer=cpu", *settings), train(*TWO, *settings)
     for key, value in weights(alone).items():
         torch.testing.assert_close(weights(shared)[key], value, rtol=1e-3, atol=1e-4)
     record = RunDir.open(shared.dir).read()
@@ -119,8 +119,8 @@ def wait_for(happened, process: subprocess.Popen) -> None:
 
 @pytest.mark.long
 def test_a_stopped_run_of_two_ranks_goes_on_to_the_same_end() -> None:
-    knobs = ["norm=gn", "trainer.max_epochs=8", "trainer.log_every=1", "trainer.checkpoint_every=2"]
-    process = start(*knobs)
+    settings = ["norm=gn", "trainer.max_epochs=8", "trainer.log_every=1", "trainer.checkpoint_every=2"]
+    process = start(*settings)
     log = Path("run") / "metrics.jsonl"
     wait_for(lambda: len(read_metrics(log)) > 3, process)
     process.send_signal(signal.SIGTERM)
@@ -130,7 +130,7 @@ def test_a_stopped_run_of_two_ranks_goes_on_to_the_same_end() -> None:
     run = RunDir.open("run")
     assert run.read()["state"] == "interrupted"
     resumed = execution.execute(run)
-    whole = train(*CONV[1:], *TWO, *knobs)
+    whole = train(*CONV[1:], *TWO, *settings)
     assert same(weights(resumed), weights(whole))
     assert logged(resumed.dir) == logged(whole.dir)
 

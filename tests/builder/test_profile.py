@@ -17,8 +17,8 @@ from tests.models.test_models import REDUCED
 
 
 def overrides_of(name: str) -> list[str]:
-    knobs, _ = REDUCED[name]
-    return [f"model={name}", *(f"model.{key}={value}" for key, value in knobs.items())]
+    settings, _ = REDUCED[name]
+    return [f"model={name}", *(f"model.{key}={value}" for key, value in settings.items())]
 
 
 @pytest.mark.parametrize("name", REDUCED)
@@ -93,12 +93,14 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "knobs", "parts", "path"), FIELDS)
+@pytest.mark.parametrize(("name", "settings", "parts", "path"), FIELDS)
 def test_receptive_fields_are_where_gradients_are(
-    monkeypatch: pytest.MonkeyPatch, name: str, knobs: dict, parts: dict, path: str
+    monkeypatch: pytest.MonkeyPatch, name: str, settings: dict, parts: dict, path: str
 ) -> None:
     size = 128
-    network = build_model(name, num_classes=2, image_size=64, in_channels=1, norm="none", drop="none", **parts, **knobs)
+    network = build_model(
+        name, num_classes=2, image_size=64, in_channels=1, norm="none", drop="none", **parts, **settings
+    )
     network.eval()
     # A maximum hands its gradient to one pixel; its window is that of the mean.
     monkeypatch.setattr(nn.MaxPool2d, "forward", lambda self, x: _mean(self, x))

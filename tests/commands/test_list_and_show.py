@@ -29,7 +29,7 @@ def test_list_and_show_know_every_entry(choice: str, capsys: pytest.CaptureFixtu
         assert text.startswith(f"{choice}={name}\n")
         assert main(["show", choice, name, "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert all(f"{choice}.{knob}=" in text for knob in found["knobs"])
+        assert all(f"{choice}.{setting}=" in text for setting in found["settings"])
 
 
 def test_show_says_what_a_model_costs(capsys: pytest.CaptureFixture) -> None:

@@ -39,23 +39,23 @@ def ends(interval: Interval | None) -> Any:
     return pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-12)
 
 
-def paired_permutation(arm: dict[int, float], baseline: dict[int, float], **knobs: Any) -> Any:
+def paired_permutation(arm: dict[int, float], baseline: dict[int, float], **settings: Any) -> Any:
     def mean(differences: np.ndarray, axis: int) -> np.ndarray:
         return differences.mean(axis)
 
     differences = values(arm) - values(baseline)
     return stats.permutation_test(
-        (differences,), mean, permutation_type="samples", vectorized=True, n_resamples=2**16, **knobs
+        (differences,), mean, permutation_type="samples", vectorized=True, n_resamples=2**16, **settings
     )
 
 
-def unpaired_permutation(arm: dict[int, float], baseline: dict[int, float], **knobs: Any) -> Any:
+def unpaired_permutation(arm: dict[int, float], baseline: dict[int, float], **settings: Any) -> Any:
     def difference(ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
         return ours.mean(axis) - theirs.mean(axis)
 
     both = (values(arm), values(baseline))
     return stats.permutation_test(
-        both, difference, permutation_type="independent", vectorized=True, n_resamples=2**16, **knobs
+        both, difference, permutation_type="independent", vectorized=True, n_resamples=2**16, **settings
     )
 
 

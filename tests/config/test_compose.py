@@ -30,7 +30,7 @@ def test_a_config_is_complete_and_its_defaults_are_filled_in() -> None:
     assert isinstance(made["optimizer"]["lr"], float)
 
 
-def test_a_default_takes_the_knobs_of_what_it_stands_for() -> None:
+def test_a_default_takes_the_settings_of_what_it_stands_for() -> None:
     assert compose(["norm.eps=0.001"])["norm"] == {"name": "bn", "affine": True, "eps": 0.001, "momentum": 0.1}
 
 
@@ -143,4 +143,4 @@ def test_the_index_is_what_the_registries_say() -> None:
     for choice, registry in REGISTRIES.items():
         assert index.available(choice) == registry.names()
         for name in registry.names():
-            assert index.entries(choice)[name]["knobs"] == registry[name].knobs
+            assert index.entries(choice)[name]["settings"] == registry[name].settings

@@ -3,7 +3,7 @@ import pytest
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import DATASETS, MODELS, REGISTRIES, TASKS
 from dlzoo.core.registry import Registry
-from dlzoo.core.schema import Fraction, PositiveInt, check, describe, knobs_of, schema_of, wiring_of
+from dlzoo.core.schema import Fraction, PositiveInt, check, describe, schema_of, settings_of, wiring_of
 
 
 def make() -> Registry:
@@ -17,7 +17,7 @@ def make() -> Registry:
     return registry
 
 
-def test_an_entry_waits_for_its_wiring_and_checks_its_knobs() -> None:
+def test_an_entry_waits_for_its_wiring_and_checks_its_settings() -> None:
     registry = make()
     assert registry.build("pair", width=4)(7) == (7, 4, 0.5, None)
     assert registry.build("pair", wiring={"channels": 7, "unused": 1}, share=1) == (7, 3, 1.0, None)
@@ -36,16 +36,16 @@ def test_a_duplicate_raises_and_an_unknown_name_names_the_closest() -> None:
         registry["pairs"]
 
 
-def test_every_entry_has_a_source_a_docstring_and_knobs_that_accept_their_defaults() -> None:
+def test_every_entry_has_a_source_a_docstring_and_settings_that_accept_their_defaults() -> None:
     for choice, registry in REGISTRIES.items():
         assert registry.names(), choice
         for name in registry.names():
             entry = registry[name]
             assert entry.source, (choice, name)
             assert entry.doc, (choice, name)
-            for knob, schema in entry.knobs.items():
+            for setting, schema in entry.settings.items():
                 check(schema, schema["default"])
-                assert describe(schema), (choice, name, knob)
+                assert describe(schema), (choice, name, setting)
 
 
 def test_every_default_that_a_registration_names_exists() -> None:
@@ -60,7 +60,7 @@ def test_every_default_that_a_registration_names_exists() -> None:
                 assert part["name"] in (*REGISTRIES[choice].names(), "default"), (name, choice)
                 if len(part) > 1:
                     common = REGISTRIES[choice].common_settings()
-                    known = {*REGISTRIES[choice][part["name"]].knobs, *(knobs_of(common) if common else ())}
+                    known = {*REGISTRIES[choice][part["name"]].settings, *(settings_of(common) if common else ())}
                     assert set(part) - {"name"} <= known, (name, choice)
     for name in DATASETS.names():
         for choice in ("model", "loss", "augment"):
@@ -89,7 +89,7 @@ def test_schemas() -> None:
     def function(a: int, *, b: float = 1.0) -> None: ...
 
     assert wiring_of(function) == ["a"]
-    assert knobs_of(function) == {"b": {"type": "number", "default": 1.0}}
+    assert settings_of(function) == {"b": {"type": "number", "default": 1.0}}
 
 
 def test_did_you_mean() -> None:

@@ -20,8 +20,10 @@ from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
 
 
-def section(**knobs: object) -> dict:
-    return {"name": "image_folder", "image_size": None, "root": None} | vars(DataSettings()) | {"batch_size": 4} | knobs
+def section(**settings: object) -> dict:
+    return (
+        {"name": "image_folder", "image_size": None, "root": None} | vars(DataSettings()) | {"batch_size": 4} | settings
+    )
 
 
 # Splits

@@ -16,7 +16,7 @@ from dlzoo.config import executor as executors
 from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import RunSettings, SweepSettings, TrainerSettings
 from dlzoo.core import index
-from dlzoo.core.schema import check, knobs_of
+from dlzoo.core.schema import check, settings_of
 from tests.docs.pages import PAGES, REPOSITORY, Page
 
 TABLES = runpy.run_path(str(REPOSITORY / "scripts" / "doc_tables.py"))
@@ -99,16 +99,16 @@ def test_every_table_is_on_a_page() -> None:
 def schemas() -> Mapping[str, list[dict[str, Any]]]:
     """Key -> the schemas that it has in one entry or another."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for key, schema in knobs_of(RunSettings).items():
+    for key, schema in settings_of(RunSettings).items():
         found[key].append(schema)
     for section, settings in (("trainer", TrainerSettings), ("sweep", SweepSettings)):
-        for key, schema in knobs_of(settings).items():
+        for key, schema in settings_of(settings).items():
             found[f"{section}.{key}"].append(schema)
     for name in configs.options("executor"):
-        for key, schema in executors.knobs(name).items():
+        for key, schema in executors.settings_for(name).items():
             found[f"executor.{key}"].append(schema)
     for choice, content in index.load().items():
-        for known in (content["common"], *(entry["knobs"] for entry in content["entries"].values())):
+        for known in (content["common"], *(entry["settings"] for entry in content["entries"].values())):
             for key, schema in known.items():
                 found[f"{choice}.{key}"].append(schema)
     return found

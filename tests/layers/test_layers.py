@@ -62,8 +62,8 @@ def test_channels_per_group() -> None:
     assert build("norm", "gn", channels_per_group=16)(24).num_groups == 1
 
 
-@pytest.mark.parametrize("name", [name for name in NORMS.names() if "affine" in NORMS[name].knobs])
-def test_affine_is_a_knob(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in NORMS.names() if "affine" in NORMS[name].settings])
+def test_affine_is_a_setting(name: str) -> None:
     assert build("norm", name)(8).weight.shape == (8,)
     bare = build("norm", name, affine=False)(8)
     assert list(bare.parameters()) == []
@@ -72,8 +72,8 @@ def test_affine_is_a_knob(name: str) -> None:
 
 
 def test_a_layer_keeps_its_bias_where_the_norm_does_not_make_up_for_it() -> None:
-    def biased(norm: str, **knobs: object) -> bool:
-        parts = make_parts(MODELS["resnet20"], {"norm": build("norm", norm, **knobs), "act": nn.Identity()})
+    def biased(norm: str, **settings: object) -> bool:
+        parts = make_parts(MODELS["resnet20"], {"norm": build("norm", norm, **settings), "act": nn.Identity()})
         return ConvNormAct(3, 16, 3, parts).conv.bias is not None
 
     assert [name for name in NORMS.names() if biased(name)] == ["lrn", "none"]
@@ -134,7 +134,7 @@ def test_activations_are_their_formulas(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "variance"),
+    ("name", "settings", "variance"),
     [
         ("he", {}, 2 / 576),
         ("he", {"mode": "fan_out"}, 2 / 1152),
@@ -145,10 +145,10 @@ def test_activations_are_their_formulas(name: str) -> None:
         ("uniform", {}, 1 / 576),
     ],
 )
-def test_initialisations_have_the_variance_of_their_papers(name: str, knobs: dict, variance: float) -> None:
+def test_initialisations_have_the_variance_of_their_papers(name: str, settings: dict, variance: float) -> None:
     torch.manual_seed(0)
     weight = torch.empty(128, 64, 3, 3)
-    build("init", name, **knobs)(weight)
+    build("init", name, **settings)(weight)
     assert weight.var().item() == pytest.approx(variance, rel=0.03)
     assert weight.mean().item() == pytest.approx(0, abs=4 * (variance / weight.numel()) ** 0.5)
 

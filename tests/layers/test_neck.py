@@ -35,9 +35,9 @@ def make_kinds(**chosen: Any) -> Parts:
 
 
 def make(name: str, channels: tuple[int, ...], parts: Parts | None = None, **settings: Any) -> Any:
-    knobs = {key: settings.pop(key) for key in ("plain", "lateral", "repeats") if key in settings}
+    own = {key: settings.pop(key) for key in ("plain", "lateral", "repeats") if key in settings}
     wiring = {"channels": channels, "parts": parts or make_kinds(), "settings": NeckSettings(**settings)}
-    return NECKS.build(name, wiring=wiring, **knobs)
+    return NECKS.build(name, wiring=wiring, **own)
 
 
 def maps_of(channels: tuple[int, ...], side: int = 37, batch: int = 2) -> list[Tensor]:

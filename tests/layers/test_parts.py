@@ -32,10 +32,10 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
     return module
 
 
-def conv(kind: str, *, size: int = 9, valid: bool = False, stride: int = 1, kernel_size: int = 3, **knobs: object):
+def conv(kind: str, *, size: int = 9, valid: bool = False, stride: int = 1, kernel_size: int = 3, **settings: object):
     place = {"in_channels": 4, "out_channels": 8, "kernel_size": kernel_size, "stride": stride, "bias": True}
     place |= {"valid": valid, "number": 0, "size": size}
-    return CONVS.build(kind, wiring=place, **knobs)
+    return CONVS.build(kind, wiring=place, **settings)
 
 
 def conv_by_hand(x: Tensor, weight: Tensor, bias: Tensor, stride: int, dilation: int = 1) -> Tensor:
@@ -435,11 +435,11 @@ def test_spatial_dropout_takes_whole_channels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "variance"), [("gaussian", {"rate": 0.2}, 0.25), ("uniform", {"beta": 0.3}, 0.03)]
+    ("name", "settings", "variance"), [("gaussian", {"rate": 0.2}, 0.25), ("uniform", {"beta": 0.3}, 0.03)]
 )
-def test_multiplicative_noise_has_the_variance_of_its_paper(name: str, knobs: dict, variance: float) -> None:
+def test_multiplicative_noise_has_the_variance_of_its_paper(name: str, settings: dict, variance: float) -> None:
     torch.manual_seed(0)
-    noise = build("drop", name, **knobs)(torch.ones(200_000))
+    noise = build("drop", name, **settings)(torch.ones(200_000))
     assert noise.var().item() == pytest.approx(variance, rel=0.02)
 
 
@@ -539,8 +539,8 @@ def test_drop_block_counts_in_single_precision() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnext29_8x64d", "resnet20", "darknet53", "shufflenet_v1"])
 def test_residual_branches_can_start_as_zero(name: str) -> None:
-    knobs = {"form": "split", "width": 8} if name == "resnext29_8x64d" else {}
-    network = build_model(name, num_classes=2, image_size=32, init={"name": "he", "zero_last_norm": True}, **knobs)
+    settings = {"form": "split", "width": 8} if name == "resnext29_8x64d" else {}
+    network = build_model(name, num_classes=2, image_size=32, init={"name": "he", "zero_last_norm": True}, **settings)
     zero = [m for m in network.modules() if isinstance(getattr(m, "weight", None), nn.Parameter) and not m.weight.any()]
     assert len(zero) >= 8
 

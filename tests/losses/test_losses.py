@@ -76,7 +76,7 @@ def v_net(f: Tensor, t: Tensor) -> Tensor:
     return 1 - torch.stack(parts).mean()
 
 
-#: name, knobs, the same written another way: logits (N, K), target (N,).
+#: name, settings, the same written another way: logits (N, K), target (N,).
 OF_CLASSES: list[tuple[str, dict, Loss]] = [
     ("nll", {}, lambda f, t: -p_right(f, t).log().mean()),
     ("cross_entropy", {}, lambda f, t: -p_right(f, t).log().mean()),
@@ -126,9 +126,9 @@ def test_every_loss_of_classes_that_learns_has_a_reference() -> None:
     assert set(LEARNING) == {name for name, _, _ in OF_CLASSES}
 
 
-@pytest.mark.parametrize(("name", "knobs", "reference"), OF_CLASSES)
-def test_losses_of_classes(name: str, knobs: dict, reference: Loss) -> None:
-    assert_same(build_loss(name, **knobs), reference, scores(24, 5), labels(5, 24))
+@pytest.mark.parametrize(("name", "settings", "reference"), OF_CLASSES)
+def test_losses_of_classes(name: str, settings: dict, reference: Loss) -> None:
+    assert_same(build_loss(name, **settings), reference, scores(24, 5), labels(5, 24))
 
 
 def test_cross_entropy_against_its_formula() -> None:
@@ -187,13 +187,13 @@ OF_SCORES: list[tuple[str, dict, Callable[[Tensor, Tensor, Tensor], Tensor]]] = 
 ]
 
 
-@pytest.mark.parametrize(("name", "knobs", "reference"), OF_SCORES)
+@pytest.mark.parametrize(("name", "settings", "reference"), OF_SCORES)
 @pytest.mark.parametrize("shape", [(30,), (30, 1), (6, 1, 5)])
-def test_one_score_a_sample(name: str, knobs: dict, reference: Callable, shape: tuple[int, ...]) -> None:
+def test_one_score_a_sample(name: str, settings: dict, reference: Callable, shape: tuple[int, ...]) -> None:
     def same(f: Tensor, t: Tensor) -> Tensor:
         return reference(f, t.to(f.dtype), 2 * t - 1)
 
-    assert_same(build_loss(name, **knobs), same, scores(*shape), labels(2, *shape))
+    assert_same(build_loss(name, **settings), same, scores(*shape), labels(2, *shape))
 
 
 def test_zero_one_of_one_score() -> None:
@@ -202,7 +202,7 @@ def test_zero_one_of_one_score() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "limit"),
+    ("name", "settings", "limit"),
     [
         ("focal", {"gamma": 0.0}, build_loss("cross_entropy")),
         ("focal", {"gamma": 0.0, "form": "sigmoid"}, build_loss("bce")),
@@ -215,12 +215,12 @@ def test_zero_one_of_one_score() -> None:
         ("hinge", {"margin": 1e-12}, build_loss("perceptron")),
     ],
 )
-def test_limits(name: str, knobs: dict, limit: Loss) -> None:
-    assert_same(build_loss(name, **knobs), limit, scores(24, 5), labels(5, 24))
+def test_limits(name: str, settings: dict, limit: Loss) -> None:
+    assert_same(build_loss(name, **settings), limit, scores(24, 5), labels(5, 24))
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "times"),
+    ("name", "settings", "times"),
     [
         ("hinge", {}, 1.0),
         ("hinge", {"form": "weston_watkins"}, 1.0),
@@ -228,8 +228,8 @@ def test_limits(name: str, knobs: dict, limit: Loss) -> None:
         ("exponential", {"form": "samme"}, 0.5),
     ],
 )
-def test_two_classes_are_the_difference_of_their_scores(name: str, knobs: dict, times: float) -> None:
-    loss = build_loss(name, **knobs)
+def test_two_classes_are_the_difference_of_their_scores(name: str, settings: dict, times: float) -> None:
+    loss = build_loss(name, **settings)
     assert_same(loss, lambda f, t: loss(times * (f[:, 1] - f[:, 0]), t), scores(20, 2), labels(2, 20))
 
 
@@ -239,11 +239,11 @@ def test_the_likelihood_of_two_classes_is_that_of_their_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs"),
+    ("name", "settings"),
     [("bce", {}), ("focal", {"form": "sigmoid"}), ("hinge", {"form": "one_vs_rest"}), ("exponential", {})],
 )
-def test_a_class_against_the_rest_is_one_score(name: str, knobs: dict) -> None:
-    loss = build_loss(name, **knobs)
+def test_a_class_against_the_rest_is_one_score(name: str, settings: dict) -> None:
+    loss = build_loss(name, **settings)
     assert_same(loss, lambda f, t: loss(f, F.one_hot(t, 5)), scores(20, 5), labels(5, 20))
     opposite = torch.stack((-scores(20), scores(20)), 1)
     torch.testing.assert_close(loss(opposite, labels(2, 20)), loss(scores(20), labels(2, 20)))
@@ -285,9 +285,9 @@ def test_the_perceptron_learns_from_a_network_of_zeros() -> None:
 def test_one_hot_probabilities_are_class_indices(name: str, shape: tuple[int, ...]) -> None:
     logits, target = scores(*shape), labels(5, shape[0], *shape[2:])
     probabilities = F.one_hot(target, 5).movedim(-1, 1).float()
-    knobs = [{}, {"class_weights": WEIGHTS, "label_smoothing": 0.1}] if name == "cross_entropy" else [{}]
-    knobs += [{"alpha": WEIGHTS}, {"form": "sigmoid", "alpha": 0.3}] if name == "focal" else []
-    for chosen in knobs:
+    settings = [{}, {"class_weights": WEIGHTS, "label_smoothing": 0.1}] if name == "cross_entropy" else [{}]
+    settings += [{"alpha": WEIGHTS}, {"form": "sigmoid", "alpha": 0.3}] if name == "focal" else []
+    for chosen in settings:
         loss = build_loss(name, **chosen)
         assert_same(lambda f, _, loss=loss: loss(f, probabilities), loss, logits, target)
 
@@ -340,21 +340,21 @@ def bears(loss: nn.Module, input: Tensor, target: Tensor) -> None:
 
 VARIANTS: list[tuple[str, dict]] = [
     *((name, {}) for name in CLASSIFIERS),
-    *((name, knobs) for name, knobs, _ in OF_CLASSES if knobs),
+    *((name, settings) for name, settings, _ in OF_CLASSES if settings),
     *(("focal", {"form": form, "gamma": gamma}) for form in ("softmax", "sigmoid") for gamma in (0.0, 0.1, 5.0)),
     *((name, {"link": "sigmoid"}) for name in ("l1", "smooth_l1", "huber")),
     ("hinge", {"form": "one_vs_rest", "squared": True}),
 ]
 
 
-@pytest.mark.parametrize(("name", "knobs"), VARIANTS)
-def test_extreme_logits(name: str, knobs: dict) -> None:
-    loss, target = build_loss(name, **knobs), labels(5, 32)
+@pytest.mark.parametrize(("name", "settings"), VARIANTS)
+def test_extreme_logits(name: str, settings: dict) -> None:
+    loss, target = build_loss(name, **settings), labels(5, 32)
     for logits in (extreme_logits(), torch.zeros(32, 5), scores(32, 5)):
         bears(loss, logits, target)
         if name in SOFT:
             bears(loss, logits, scores(32, 5, seed=3).softmax(1).float())
-        if knobs.get("form") == "sigmoid" or (name in OF_ONE_SCORE and knobs.get("link") != "softmax"):
+        if settings.get("form") == "sigmoid" or (name in OF_ONE_SCORE and settings.get("link") != "softmax"):
             bears(loss, logits[:, 0], labels(2, 32))
 
 
@@ -365,7 +365,7 @@ def test_extreme_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "input", "target", "says"),
+    ("name", "settings", "input", "target", "says"),
     [
         ("focal", {"alpha": 0.25}, None, None, r"loss\.alpha=0\.25 is one number.*loss\.form=sigmoid"),
         ("focal", {"alpha": [1.0], "form": "sigmoid"}, None, None, r"loss\.alpha is a list.*loss\.alpha=0\.25"),
@@ -378,6 +378,6 @@ def test_extreme_numbers(name: str) -> None:
         ("exponential", {}, scores(2, 3), labels(3, 2, 3)[:, :2], r"expected class indices \(2,\)"),
     ],
 )
-def test_refusals(name: str, knobs: dict, input: Tensor, target: Tensor, says: str) -> None:
+def test_refusals(name: str, settings: dict, input: Tensor, target: Tensor, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        build_loss(name, **knobs)(input, target)
+        build_loss(name, **settings)(input, target)

@@ -48,17 +48,17 @@ STRIDES = (8, 16, 32)
 OWN = [name for name in BACKBONES.names() if name not in ("timm", "torchvision")]
 
 
-def classifier(name: str, *, image_size: int = 96, **knobs: Any) -> tuple[nn.Module, Parts]:
+def classifier(name: str, *, image_size: int = 96, **settings: Any) -> tuple[nn.Module, Parts]:
     """Smooth activations, so that no gradient is zero by chance."""
     parts = make_parts(BACKBONES[name], {"act": "mish", "head": "gap"})
     wiring = {"num_classes": 3, "in_channels": 3, "image_size": image_size, "parts": parts}
-    return BACKBONES[name].build(wiring=wiring, **{**SMALL.get(name, ({}, 0))[0], **knobs}), parts
+    return BACKBONES[name].build(wiring=wiring, **{**SMALL.get(name, ({}, 0))[0], **settings}), parts
 
 
-def backbone(name: str, strides: tuple[int, ...] = STRIDES, **knobs: Any) -> tuple[Backbone, list[int]]:
+def backbone(name: str, strides: tuple[int, ...] = STRIDES, **settings: Any) -> tuple[Backbone, list[int]]:
     torch.manual_seed(0)
-    network, parts = classifier(name, **knobs)
-    made = Backbone(network, in_channels=3, image_size=knobs.get("image_size", 96))
+    network, parts = classifier(name, **settings)
+    made = Backbone(network, in_channels=3, image_size=settings.get("image_size", 96))
     return made, made.select(strides, parts)
 
 
@@ -91,11 +91,11 @@ def test_stages_of_small_images_are_those_that_hooks_find(name: str) -> None:
     assert [stage[1:] for stage in network.feature_stages] == [each.stage[1:] for each in found]
 
 
-@pytest.mark.parametrize(("name", "knobs"), [*((name, {}) for name in SMALL), ("resnet18", {"cross_layer": True})])
+@pytest.mark.parametrize(("name", "settings"), [*((name, {}) for name in SMALL), ("resnet18", {"cross_layer": True})])
 @torch.no_grad()
-def test_feature_maps_and_what_they_need_are_those_that_hooks_find(name: str, knobs: dict[str, Any]) -> None:
+def test_feature_maps_and_what_they_need_are_those_that_hooks_find(name: str, settings: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    network, _ = classifier(name, **knobs)
+    network, _ = classifier(name, **settings)
     round_up(network)
     images, hooked = torch.randn(1, 3, 75, 101), HookedFeatures(deepcopy(network.eval()), 3, 96)
     for index, (own, found) in enumerate(zip(network.feature_stages, hooked.feature_stages, strict=True)):

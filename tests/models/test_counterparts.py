@@ -10,7 +10,7 @@ from dlzoo.builder.model import build_model
 from dlzoo.core.registries import MODELS
 from dlzoo.layers.head import WithAuxiliary
 
-#: (ours, its parts and knobs, timm's name). timm's Darknets have a slope of 0.01, the paper's and ours 0.1.
+#: (ours, its parts and settings, timm's name). timm's Darknets have a slope of 0.01, the paper's and ours 0.1.
 TIMM = [
     ("resnet50", {"attention": "se"}, "seresnet50"),
     ("resnext50_32x4d", {"attention": "se"}, "seresnext50_32x4d"),

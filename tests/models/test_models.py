@@ -104,8 +104,8 @@ def test_parameters_by_the_tables_of_the_papers() -> None:
 
 
 def test_shortcuts_have_the_parameters_of_the_paper() -> None:
-    def count(**knobs: str) -> int:
-        return sum(p.numel() for p in build_model("resnet20", num_classes=10, image_size=32, **knobs).parameters())
+    def count(**settings: str) -> int:
+        return sum(p.numel() for p in build_model("resnet20", num_classes=10, image_size=32, **settings).parameters())
 
     projections = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
     assert count(shortcut="B") == count() + projections
@@ -126,8 +126,8 @@ def test_what_a_model_does_not_offer_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in REDUCED if MODELS[name].marks.head is not None])
 def test_a_model_knows_the_size_of_its_last_maps(name: str, size: int) -> None:
     """A fully connected head sees each of their pixels, or an average of whole windows (VGG, AlexNet)."""
-    knobs = {key: value for key, value in REDUCED[name][0].items() if key != "stem"}
-    network = on_meta(name, image_size=size, head={"name": "fc", "hidden": [4]}, **knobs)
+    settings = {key: value for key, value in REDUCED[name][0].items() if key != "stem"}
+    network = on_meta(name, image_size=size, head={"name": "fc", "hidden": [4]}, **settings)
     (head,) = (module for module in network.modules() if isinstance(module, FullyConnected))
     seen = []
     head.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].shape[-1]))
@@ -184,12 +184,12 @@ def test_every_model_takes_what_it_offers_everywhere(monkeypatch: pytest.MonkeyP
 )
 def test_what_the_table_does_not_say_is_refused(name: str, kind: str) -> None:
     """What it does say is trained below."""
-    knobs, image_size = REDUCED[name]
-    accepted = accepts(name, image_size=image_size, **knobs)[kind]
+    settings, image_size = REDUCED[name]
+    accepted = accepts(name, image_size=image_size, **settings)[kind]
     for part in PARTS[kind].names():
         if part not in (*accepted, getattr(MODELS[name].marks, kind)):
             with pytest.raises(UserError, match=f"model={name} with these settings does not support {kind}={part}"):
-                on_meta(name, image_size=image_size, **{kind: part}, **knobs)
+                on_meta(name, image_size=image_size, **{kind: part}, **settings)
 
 
 def test_a_reduced_form_of_every_family_is_tried() -> None:
@@ -203,8 +203,8 @@ def test_a_reduced_form_of_every_family_is_tried() -> None:
 def steps() -> list[tuple[str, str, str]]:
     """(model, kind, part) of all that is accepted."""
     found = []
-    for name, (knobs, image_size) in REDUCED.items():
-        for kind, accepted in accepts(name, image_size=image_size, **knobs).items():
+    for name, (settings, image_size) in REDUCED.items():
+        for kind, accepted in accepts(name, image_size=image_size, **settings).items():
             found += [(name, kind, part) for part in accepted]
     return found
 
@@ -212,11 +212,11 @@ def steps() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("name", "kind", "part"), steps())
 def test_one_step_of_training(name: str, kind: str, part: str) -> None:
     """The right shape, and a gradient for every parameter that is not all zero."""
-    knobs, image_size = REDUCED[name]
+    settings, image_size = REDUCED[name]
     torch.manual_seed(0)
     chosen = {"head": {"name": "fc", "hidden": [16]}} if MODELS[name].marks.head not in (None, "gap") else {}
     chosen[kind] = {"name": part} | LIGHT.get(kind, {}).get(part, {})
-    network = build_model(name, num_classes=5, image_size=image_size, in_channels=2, **chosen, **knobs)
+    network = build_model(name, num_classes=5, image_size=image_size, in_channels=2, **chosen, **settings)
     with torch.no_grad():  # what starts as nothing would hide what is behind it
         for parameter in network.parameters():
             if not parameter.any():
@@ -310,8 +310,8 @@ def test_zero_last_norm_makes_residual_branches_start_as_zero() -> None:
 def test_dense_forms() -> None:
     """Plain, B, C and BC of DenseNet (k=12, L=40): parameters by the paper's recurrences."""
 
-    def count(**knobs: object) -> int:
-        return sum(p.numel() for p in build_model("densenet_bc_40_12", num_classes=10, **knobs).parameters())
+    def count(**settings: object) -> int:
+        return sum(p.numel() for p in build_model("densenet_bc_40_12", num_classes=10, **settings).parameters())
 
     def expected(bottleneck: bool, compression: float) -> int:
         k, channels = 12, 24 if bottleneck and compression < 1 else 16

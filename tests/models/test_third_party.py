@@ -88,7 +88,7 @@ def test_what_could_not_be_replaced_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "match"),
+    ("name", "settings", "match"),
     [
         ("timm", {"arch": "resnet19"}, "timm has no model 'resnet19'; did you mean"),
         ("torchvision", {"arch": "resnet19"}, "torchvision has no classifier 'resnet19'; did you mean"),
@@ -98,9 +98,9 @@ def test_what_could_not_be_replaced_is_said() -> None:
         ("timm", {"arch": "resnet18", "pretrained": True, "norm": "gn"}, "go with the model's own norm"),
     ],
 )
-def test_refusals_are_one_line(name: str, knobs: dict, match: str) -> None:
+def test_refusals_are_one_line(name: str, settings: dict, match: str) -> None:
     with pytest.raises(UserError, match=match) as error:
-        build_model(name, **SMALL | knobs)
+        build_model(name, **SMALL | settings)
     assert "\n" not in str(error.value)
 
 

@@ -26,9 +26,9 @@ def by_hand(update: Callable[[np.ndarray, np.ndarray, dict[str, Any], int], np.n
     return weights
 
 
-def by_ours(name: str, rounds: int = 1, **knobs: object) -> np.ndarray:
+def by_ours(name: str, rounds: int = 1, **settings: object) -> np.ndarray:
     weights = torch.tensor(W0, requires_grad=True)
-    optimizer = build("optimizer", name, lr=LR, weight_decay=DECAY, **knobs)([weights])
+    optimizer = build("optimizer", name, lr=LR, weight_decay=DECAY, **settings)([weights])
     for gradient in list(GRADIENTS) * rounds:
         weights.grad = torch.tensor(gradient)
         optimizer.step()

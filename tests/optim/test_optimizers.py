@@ -83,7 +83,7 @@ RATES |= {"lion": 0.02, "muon": 0.05}
 class Problem:
     """Least squares with a matrix, a kernel and biases; `step` is what the task does."""
 
-    def __init__(self, name: str, decoupled: bool | None = None, l1: float = 0.0, **knobs: object) -> None:
+    def __init__(self, name: str, decoupled: bool | None = None, l1: float = 0.0, **settings: object) -> None:
         generator = torch.Generator().manual_seed(0)
         self.layer, self.x = nn.Linear(4, 3), torch.randn(64, 4, generator=generator)
         with torch.no_grad():
@@ -91,7 +91,7 @@ class Problem:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
         self.y = self.x @ torch.randn(4, 3, generator=generator) + 1
         self.name = name
-        self.optimizer = build("optimizer", name, **knobs)(list(self.layer.parameters()))
+        self.optimizer = build("optimizer", name, **settings)(list(self.layer.parameters()))
         self.regulariser = OptimizerSettings(decoupled=decoupled, l1=l1).regulariser(name)
         if self.regulariser:
             self.regulariser.claim(self.optimizer)
@@ -138,13 +138,13 @@ def test_every_optimizer_descends(name: str) -> None:
 )
 def test_every_optimizer_goes_on_where_it_stopped(name: str, extra: dict[str, Any]) -> None:
     # A single iteration a step, or L-BFGS is at the optimum, and done, before it is interrupted.
-    knobs = {"weight_decay": 0.1} | ({"iterations": 1, "history": 2} if name == "lbfgs" else {})
-    whole = Problem(name, **extra, **knobs)
+    settings = {"weight_decay": 0.1} | ({"iterations": 1, "history": 2} if name == "lbfgs" else {})
+    whole = Problem(name, **extra, **settings)
     for _ in range(3):
         whole.step()
     torch.save({"optimizer": whole.optimizer.state_dict(), "layer": whole.layer.state_dict()}, file := io.BytesIO())
     file.seek(0)
-    saved, resumed = torch.load(file, weights_only=True), Problem(name, **extra, **knobs)
+    saved, resumed = torch.load(file, weights_only=True), Problem(name, **extra, **settings)
     resumed.layer.load_state_dict(saved["layer"])
     resumed.optimizer.load_state_dict(saved["optimizer"])
     for _ in range(2):
@@ -156,7 +156,7 @@ def test_every_optimizer_goes_on_where_it_stopped(name: str, extra: dict[str, An
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
 def test_every_optimizer_says_its_formula(name: str) -> None:
     assert "=" in OPTIMIZERS[name].doc.splitlines()[0]
-    assert {"lr", "weight_decay"} <= set(OPTIMIZERS[name].knobs)
+    assert {"lr", "weight_decay"} <= set(OPTIMIZERS[name].settings)
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIMIZERS.names() if name not in FIRST_ORDER])

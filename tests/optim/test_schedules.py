@@ -18,8 +18,8 @@ from dlzoo.optim.settings import Observer, Span, Warmup
 SPAN = Span(steps=1000, steps_per_epoch=10)
 
 
-def schedule(name: str, **knobs: object) -> list[float]:
-    factor = build("schedule", name, **knobs)(SPAN)
+def schedule(name: str, **settings: object) -> list[float]:
+    factor = build("schedule", name, **settings)(SPAN)
     return [factor(step) for step in range(1000)]
 
 
@@ -54,7 +54,7 @@ def test_schedules() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "kind", "settings"),
+    ("name", "settings", "kind", "of_theirs"),
     [
         ("step", {"every": 30, "gamma": 0.5}, lr_scheduler.StepLR, {"each": 10, "step_size": 30, "gamma": 0.5}),
         ("multi_step", {"milestones": [5, 60]}, lr_scheduler.MultiStepLR, {"each": 10, "milestones": [5, 60]}),
@@ -74,16 +74,16 @@ def test_schedules() -> None:
         ),
     ],
 )
-def test_schedules_against_torch(name: str, knobs: Any, kind: Any, settings: Any) -> None:
-    np.testing.assert_allclose(schedule(name, **knobs), of_torch(kind, **settings), rtol=1e-9, atol=1e-12)
+def test_schedules_against_torch(name: str, settings: Any, kind: Any, of_theirs: Any) -> None:
+    np.testing.assert_allclose(schedule(name, **settings), of_torch(kind, **of_theirs), rtol=1e-9, atol=1e-12)
 
 
 def test_one_cycle_at_its_limits() -> None:
     assert schedule("one_cycle", peak=0.0, final=0.0, anneal="linear")[0] == 1
     assert schedule("one_cycle", peak=100.0, start=0.5)[-1] == pytest.approx(4e-6)
-    for knobs in ({"peak": 101.0}, {"peak": 0.6, "three_phase": True}):
+    for settings in ({"peak": 101.0}, {"peak": 0.6, "three_phase": True}):
         with pytest.raises(UserError, match=r"schedule\.peak=.* the run has 1000 steps"):
-            schedule("one_cycle", **knobs)
+            schedule("one_cycle", **settings)
 
 
 @pytest.mark.parametrize("seed", range(4))

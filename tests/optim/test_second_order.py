@@ -19,9 +19,9 @@ from tests.optim.test_by_hand import twins
 from tests.optim.test_optimizers import Problem
 
 
-def solve(name: str, params: Any, loss: Callable[[], Tensor], steps: int, **knobs: object) -> list[float]:
+def solve(name: str, params: Any, loss: Callable[[], Tensor], steps: int, **settings: object) -> list[float]:
     """The losses before each of `steps` steps."""
-    optimizer = build("optimizer", name, **knobs)(params)
+    optimizer = build("optimizer", name, **settings)(params)
 
     def closure(create_graph: bool = False) -> Tensor:
         if create_graph:
@@ -186,8 +186,8 @@ def test_lbfgs_against_torch() -> None:
     (ours,), (theirs,) = twins((4, 4))
     data, target = (torch.tensor(values) for values in classes(4))
     data = data.float()
-    knobs = {"history": 3, "iterations": 4, "weight_decay": 0.1, "lr": 0.5}
-    solve("lbfgs", [ours], lambda: F.cross_entropy(data @ ours.T, target), 3, **knobs)
+    settings = {"history": 3, "iterations": 4, "weight_decay": 0.1, "lr": 0.5}
+    solve("lbfgs", [ours], lambda: F.cross_entropy(data @ ours.T, target), 3, **settings)
     optimizer = torch.optim.LBFGS(
         [theirs], lr=0.5, max_iter=4, max_eval=29, history_size=3, line_search_fn="strong_wolfe"
     )

@@ -170,7 +170,7 @@ def test_arms_of_the_line_replace_those_of_the_file_and_what_it_varies() -> None
     assert {each["drop"]["name"] for each in arms(found)} == {"spatial", "none"}
 
 
-def test_another_choice_replaces_the_arms_of_the_file_and_a_knob_goes_into_each() -> None:
+def test_another_choice_replaces_the_arms_of_the_file_and_a_setting_goes_into_each() -> None:
     found = planned("experiment=focal_vs_ce", "loss=cross_entropy,hinge")
     assert [name for (name,) in chosen(found, "loss", "name")] == ["cross_entropy", "hinge"]
     found = planned("experiment=dropout_bn_order", "act=mish")

@@ -26,8 +26,10 @@ from dlzoo.data.transforms.letterbox import load_image
 from tests.conftest import draw_pictures
 
 
-def section(**knobs: object) -> dict:
-    return {"name": "image_folder", "image_size": None, "root": None} | vars(DataSettings()) | {"batch_size": 4} | knobs
+def section(**settings: object) -> dict:
+    return (
+        {"name": "image_folder", "image_size": None, "root": None} | vars(DataSettings()) | {"batch_size": 4} | settings
+    )
 
 
 # Folders of pictures

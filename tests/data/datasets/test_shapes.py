@@ -1,4 +1,4 @@
-"""The drawn set: exact boxes and masks, and what its knobs do."""
+"""The drawn set: exact boxes and masks, and what its settings do."""
 
 import math
 from typing import Any
@@ -16,12 +16,14 @@ from dlzoo.data.datasets.sdf import FORMS
 from dlzoo.data.datasets.shapes import shapes
 from dlzoo.data.datasets.synthetic_scene import Scene, SceneSettings, draw_scene
 
-USUAL = {name: knob["default"] for name, knob in DATASETS["shapes"].knobs.items() if name not in ("train", "test")}
+USUAL = {
+    name: setting["default"] for name, setting in DATASETS["shapes"].settings.items() if name not in ("train", "test")
+}
 CROWD: dict[str, Any] = {"objects": 12, "overlap": 0.7, "crowd": 0.8}
 
 
-def scenes(count: int, split: str = "train", **knobs: Any) -> list[Scene]:
-    return [draw_scene(SceneSettings(**USUAL | knobs), split, index) for index in range(count)]
+def scenes(count: int, split: str = "train", **settings: Any) -> list[Scene]:
+    return [draw_scene(SceneSettings(**USUAL | settings), split, index) for index in range(count)]
 
 
 def visible(scene: Scene) -> np.ndarray:
@@ -78,7 +80,7 @@ def test_forms_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "settings",
     [
         {},
         CROWD,
@@ -87,18 +89,18 @@ def test_forms_differ() -> None:
     ],
     ids=["usual", "crowd", "extreme", "tiny"],
 )
-def test_boxes_are_those_of_the_masks_and_masks_are_in_sight(knobs: dict) -> None:
-    size = knobs.get("image_size", 96)
-    for scene in scenes(40, **knobs):
+def test_boxes_are_those_of_the_masks_and_masks_are_in_sight(settings: dict) -> None:
+    size = settings.get("image_size", 96)
+    for scene in scenes(40, **settings):
         assert scene.image.shape == (size, size, 3)
         assert scene.image.dtype == np.uint8
-        assert 1 <= len(scene.classes) <= knobs.get("objects", 6)
+        assert 1 <= len(scene.classes) <= settings.get("objects", 6)
         assert scene.boxes.shape == (len(scene.classes), 4)
         theirs = masks_to_boxes(torch.from_numpy(scene.masks)) + torch.tensor([0, 0, 1, 1])  # they end in a pixel
         assert torch.equal(theirs.double(), torch.from_numpy(scene.boxes))
         assert (visible(scene).sum((1, 2)) >= 0.3 * scene.masks.sum((1, 2))).all()
         ious = box_iou(torch.from_numpy(scene.boxes), torch.from_numpy(scene.boxes)).fill_diagonal_(0)
-        assert ious.max() <= knobs.get("overlap", 0.2) + 1e-9
+        assert ious.max() <= settings.get("overlap", 0.2) + 1e-9
 
 
 def test_figures_are_painted_where_their_masks_say_and_nowhere_else() -> None:
@@ -138,10 +140,10 @@ def test_a_scene_is_a_function_of_seed_split_and_index() -> None:
 
 
 def test_a_crowd_is_of_one_class_and_overlaps() -> None:
-    def crowded(**knobs: Any) -> float:
+    def crowded(**settings: Any) -> float:
         """The share of figures that a later or earlier one of the same form overlaps by a third or more."""
         close = []
-        for scene in scenes(60, **knobs):
+        for scene in scenes(60, **settings):
             boxes, classes = torch.from_numpy(scene.boxes), torch.from_numpy(scene.classes)
             same = classes[:, None] == classes[None]
             close.append((box_iou(boxes, boxes).fill_diagonal_(0) * same).amax(1) >= 0.34)

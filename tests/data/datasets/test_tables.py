@@ -47,12 +47,12 @@ def numbers(count: int, columns: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("name", [name for name in DATASETS.names() if DATASETS[name].marks.table])
 def test_every_table_makes_finite_features_of_the_labels_that_its_registration_says(name: str, tmp_path: Path) -> None:
-    knobs = {}
+    settings = {}
     if name == "csv":
         lines = [f"{i % 7},{'' if i % 5 == 0 else COLOURS[i % 3]},{i * 0.5}" for i in range(30)]
         (tmp_path / "my.csv").write_text("\n".join(["size,colour,price", *lines]))
-        knobs = {"path": str(tmp_path / "my.csv"), "target": "price"}
-    table, again = build("data", name, **knobs), build("data", name, **knobs)
+        settings = {"path": str(tmp_path / "my.csv"), "target": "price"}
+    table, again = build("data", name, **settings), build("data", name, **settings)
     learnt, marks = table.fit_preparation(table.train), DATASETS[name].marks
     for part in (table.train, table.test):
         features = learnt(part).images
@@ -336,7 +336,7 @@ STRAY = GOOD.replace("9.75", "n.a.")
 
 
 @pytest.mark.parametrize(
-    ("text", "knobs", "says"),
+    ("text", "settings", "says"),
     [
         (GOOD, {"path": None}, "data=csv needs data.path"),
         (GOOD, {"target": None}, "data.target=<column to predict>"),
@@ -381,11 +381,11 @@ STRAY = GOOD.replace("9.75", "n.a.")
         ("a,y\n1,0.5\n2,0.7\n", {"target": "y"}, "2 rows are too few to split off a test set"),
     ],
 )
-def test_a_bad_file_is_one_line_that_says_where(tmp_path: Path, text: str | bytes, knobs: dict, says: str) -> None:
+def test_a_bad_file_is_one_line_that_says_where(tmp_path: Path, text: str | bytes, settings: dict, says: str) -> None:
     path = written(tmp_path, text)
     drop = ("id",) if text[:2] in ("id", b"id") else ()
     with pytest.raises(UserError) as error:
-        build("data", "csv", **{"path": path, "target": "kind", "drop": drop} | knobs)
+        build("data", "csv", **{"path": path, "target": "kind", "drop": drop} | settings)
     assert says.format(path=path) in str(error.value)
     assert "\n" not in str(error.value)
 

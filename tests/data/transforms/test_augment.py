@@ -190,14 +190,14 @@ def test_a_window_that_never_fits_is_the_largest_of_the_middle() -> None:
 # Filters
 
 
-def expected_filter(name: str, knobs: dict, plane: np.ndarray) -> np.ndarray:
+def expected_filter(name: str, settings: dict, plane: np.ndarray) -> np.ndarray:
     plane = plane.astype(np.float64)
     if name == "median":
-        return ndimage.median_filter(plane, knobs["size"], mode="nearest")
+        return ndimage.median_filter(plane, settings["size"], mode="nearest")
     if name == "mean":
-        return ndimage.uniform_filter(plane, knobs["size"], mode="nearest")
+        return ndimage.uniform_filter(plane, settings["size"], mode="nearest")
     if name == "gaussian":
-        return ndimage.gaussian_filter(plane, knobs["sigma"], mode="nearest")
+        return ndimage.gaussian_filter(plane, settings["sigma"], mode="nearest")
     return np.hypot(*(ndimage.sobel(plane, axis, mode="nearest") for axis in (0, 1))) / math.sqrt(32)
 
 
@@ -209,14 +209,14 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "knobs"), FILTERS)
-def test_a_filter_is_scipy_s(name: str, knobs: dict) -> None:
+@pytest.mark.parametrize(("name", "settings"), FILTERS)
+def test_a_filter_is_scipy_s(name: str, settings: dict) -> None:
     images = torch.cat([noise(10, 3, 14, 17), smooth(10, 3, 14, 17)])
     images[0], images[1] = 0, 255
-    out = build("augment", name, p=1.0, **knobs)(images, draw(20))
+    out = build("augment", name, p=1.0, **settings)(images, draw(20))
     for image, made in zip(images.numpy(), out.numpy(), strict=True):
         for plane, filtered in zip(image, made, strict=True):
-            assert np.abs(filtered - expected_filter(name, knobs, plane)).max() < 0.501
+            assert np.abs(filtered - expected_filter(name, settings, plane)).max() < 0.501
     if name != "sobel":
         assert torch.equal(out[:2], images[:2])
 

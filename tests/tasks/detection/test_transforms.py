@@ -78,8 +78,8 @@ def meta(count: int) -> Draw:
 
 @pytest.mark.parametrize("name", BOXED)
 def test_pixels_are_those_of_the_plain_call_and_samples_are_alone(name: str) -> None:
-    knobs = {"steps": STEPS} if name == "several" else {}
-    images, labels, augment = noise(20, 3, SIDE, SIDE), labels_of(20), build("augment", name, **knobs)
+    settings = {"steps": STEPS} if name == "several" else {}
+    images, labels, augment = noise(20, 3, SIDE, SIDE), labels_of(20), build("augment", name, **settings)
     before = images.clone(), labels.clone()
     whole = augment_with_boxes(augment, images, labels, draw(20))
     assert same(before, (images, labels))
@@ -257,9 +257,9 @@ def check_painted(image: Tensor, rows: Tensor, label: Tensor, zoom: float) -> in
     return 1
 
 
-@pytest.mark.parametrize(("name", "knobs"), [("yolo", GEOMETRY_ALONE), ("several", {"steps": ("flip", "flip")})])
-def test_an_object_is_found_where_an_augmentation_says(name: str, knobs: dict) -> None:
-    augment, labels, seen = build("augment", name, **knobs), labels_of(60), 0
+@pytest.mark.parametrize(("name", "settings"), [("yolo", GEOMETRY_ALONE), ("several", {"steps": ("flip", "flip")})])
+def test_an_object_is_found_where_an_augmentation_says(name: str, settings: dict) -> None:
+    augment, labels, seen = build("augment", name, **settings), labels_of(60), 0
     for row in (0, 2, 3):
         images = torch.cat([painted(labels[index : index + 1], 0, row) for index in range(60)])
         out, found = augment_with_boxes(augment, images, labels, draw(60))

@@ -58,12 +58,12 @@ def rows(count: int, seed: int = 0, *, size: int = 128, classes: int = 3) -> Ten
 
 
 def learnt(
-    stages: list[MatchedTargets], box_loss: str = "smooth_l1", softmax_classes: bool = True, **knobs: Any
+    stages: list[MatchedTargets], box_loss: str = "smooth_l1", softmax_classes: bool = True, **settings: Any
 ) -> list[Tensor]:
     """The terms of the loss."""
     loss = build_loss("cross_entropy") if softmax_classes else build_loss("focal", form="sigmoid", alpha=0.25)
     on_offsets = box_loss == "smooth_l1"
-    return list(DetectionLoss(build_loss(box_loss, **knobs), loss, on_offsets=on_offsets)(stages))
+    return list(DetectionLoss(build_loss(box_loss, **settings), loss, on_offsets=on_offsets)(stages))
 
 
 def targets(*images: Tensor, first_class: int = 1) -> list[dict[str, Tensor]]:
@@ -523,6 +523,6 @@ def test_ssd_normalises_its_finest_map() -> None:
         ("faster_rcnn", {"roi": "pool"}, "model.roi=pool takes one feature map"),
     ],
 )
-def test_bad_knobs(name: str, wrong: dict[str, Any], message: str) -> None:
+def test_bad_settings(name: str, wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         small(name, **wrong)

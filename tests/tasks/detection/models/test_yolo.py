@@ -82,14 +82,14 @@ def number_of(place: Place) -> int:
     return before + (row * SIDES[level][1] + column) * ANCHORS.shape[1] + anchor
 
 
-def detector(**knobs: Any) -> Yolo:
+def detector(**changed: Any) -> Yolo:
     """A small one with the maps and anchors of this file."""
     settings: dict[str, Any] = {"levels": [3, 4, 5], "anchors": ANCHORS.flatten().tolist()}
     settings |= {"assign": "best", "ignore": "none"}
     neck = {"name": "fpn", "width": 8}
     backbone = {"name": "resnet18", "width": 8, "stem": "imagenet"}
     wiring: dict[str, Any] = {"num_classes": CLASSES, "image_size": HEIGHT}
-    network = build_model("yolo_tiny", **wiring, neck=neck, backbone=backbone, **(settings | knobs))
+    network = build_model("yolo_tiny", **wiring, neck=neck, backbone=backbone, **(settings | changed))
     assert isinstance(network, Yolo)
     return network
 
@@ -317,8 +317,8 @@ def test_decoding_undoes_encoding(offsets: Any) -> None:
 def test_anchors_are_sorted_and_shared_out() -> None:
     sizes = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) * 60 + 4
 
-    def anchors(name: str = "yolo_tiny", **knobs: Any) -> Tensor:
-        return build_model(name, num_classes=2, image_size=208, **knobs).get_buffer("anchors")
+    def anchors(name: str = "yolo_tiny", **settings: Any) -> Tensor:
+        return build_model(name, num_classes=2, image_size=208, **settings).get_buffer("anchors")
 
     paper = anchors(anchors="paper", levels=[3, 4, 5])
     assert paper.tolist() == (torch.tensor(PAPER).view(3, 3, 2) / 2).tolist()
@@ -336,7 +336,7 @@ def test_anchors_are_sorted_and_shared_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "words"),
+    ("settings", "words"),
     [
         ({"levels": []}, r"model.levels=\[\] must count up"),
         ({"levels": [3, 5]}, r"model.levels=\[3, 5\] must count up"),
@@ -347,9 +347,9 @@ def test_anchors_are_sorted_and_shared_out() -> None:
         ({"grid_scale": 0.5}, "grid_scale must be a number >= 1"),
     ],
 )
-def test_what_cannot_be_is_refused(knobs: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_is_refused(settings: dict[str, Any], words: str) -> None:
     with torch.device("meta"), pytest.raises(UserError, match=words):
-        build_model("yolo_tiny", num_classes=2, image_size=64, **knobs)
+        build_model("yolo_tiny", num_classes=2, image_size=64, **settings)
 
 
 @pytest.mark.parametrize(("name", "size", "parameters"), [("yolov3", 416, 61_949_149), ("yolov4", 608, 64_363_101)])
@@ -391,9 +391,9 @@ def test_every_part_goes_in(name: str, parts: dict[str, Any]) -> None:
 
 def test_a_step_of_each_teaches_every_parameter() -> None:
     labels = padded([torch.tensor([[8.0, 8, 40, 56, 0, 0]]), torch.tensor([[30.0, 10, 60, 30, 1, 0]])])
-    for name, knobs in SMALL.items():
+    for name, settings in SMALL.items():
         torch.manual_seed(0)
-        network = build_model(name, num_classes=2, image_size=64, assign="all", **knobs).train()
+        network = build_model(name, num_classes=2, image_size=64, assign="all", **settings).train()
         for module in network.modules():
             if isinstance(module, CrossMiniBatchNorm):
                 module.begin_step()
