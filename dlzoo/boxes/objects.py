@@ -52,17 +52,17 @@ def padded(rows: list[Tensor]) -> Tensor:
 class MatchedTargets(NamedTuple):
     """Predictions of one stage of a detector and their targets; rows of weight 0 do not contribute to the loss.
 
-    The number of rows does not depend on the number of objects, so that the host need not wait for the GPU.
+    The number of rows does not depend on the number of objects, so that the host need not wait for the GPU. A region
+    proposal network has no class scores, and most detectors have no objectness: those fields are None.
 
     Attributes:
         boxes: (R, 4) predicted, decoded to pixels; box_targets: (R, 4).
         offsets: (R, 4) predicted, encoded; offset_targets: (R, 4).
         box_weights: (R,).
+        matched: () divisor of the sums of losses, at least 1.
         scores: (Q, K) logits of independent classes, or (Q, K) or (Q, K + 1) of exclusive ones, the last background.
         classes: (Q,) int64 from 0 to K, K is background; class_weights: (Q,).
-        objectness: (S,) logits; objectness_targets: (S,) from 0 to 1; objectness_weights: (S,). S is 0 if the
-            detector has no such score.
-        matched: () divisor of the sums of losses, at least 1.
+        objectness: (S,) logits; objectness_targets: (S,) from 0 to 1; objectness_weights: (S,).
     """
 
     boxes: Tensor
@@ -70,10 +70,10 @@ class MatchedTargets(NamedTuple):
     offsets: Tensor
     offset_targets: Tensor
     box_weights: Tensor
-    scores: Tensor
-    classes: Tensor
-    class_weights: Tensor
-    objectness: Tensor
-    objectness_targets: Tensor
-    objectness_weights: Tensor
     matched: Tensor
+    scores: Tensor | None = None
+    classes: Tensor | None = None
+    class_weights: Tensor | None = None
+    objectness: Tensor | None = None
+    objectness_targets: Tensor | None = None
+    objectness_weights: Tensor | None = None

@@ -46,6 +46,74 @@ class Summed(Protocol):
         ...
 
 
+@runtime_checkable
+class LossOfSamples(Protocol):
+    """A loss that is also known for each sample: a detector weighs its samples."""
+
+    def each(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each sample: (N, ...)."""
+        ...
+
+
+@runtime_checkable
+class OfIndependentClasses(Protocol):
+    """A classification loss that says whether each class is a binary problem; otherwise classes are exclusive."""
+
+    @property
+    def independent(self) -> bool: ...
+
+
+@runtime_checkable
+class KeepsInit(Protocol):
+    """A module that says whether it initialises itself, so that `init` leaves it and its children alone."""
+
+    keeps_init: bool
+
+
+@runtime_checkable
+class ReplacesBias(Protocol):
+    """A norm that says whether it makes a bias in the layer before it redundant; other norms are taken to."""
+
+    @property
+    def replaces_bias(self) -> bool: ...
+
+
+@runtime_checkable
+class FollowsActivation(Protocol):
+    """A norm that says whether its place is after the activation; other norms come before it."""
+
+    follows_act: bool
+
+
+@runtime_checkable
+class Scaled(Protocol):
+    """A norm with a scale, which can start at zero."""
+
+    def zero_(self) -> None:
+        """Set the scale to zero."""
+        ...
+
+
+def is_independent(loss: object) -> bool:
+    """Return whether a classification loss treats each class as a binary problem, and not all in one softmax."""
+    return isinstance(loss, OfIndependentClasses) and loss.independent
+
+
+def keeps_init(module: object) -> bool:
+    """Return whether a module initialises itself and its children."""
+    return isinstance(module, KeepsInit) and module.keeps_init
+
+
+def replaces_bias(norm: object) -> bool:
+    """Return whether a bias before `norm` is redundant."""
+    return norm.replaces_bias if isinstance(norm, ReplacesBias) else True
+
+
+def follows_activation(norm: object) -> bool:
+    """Return whether `norm` comes after the activation."""
+    return isinstance(norm, FollowsActivation) and norm.follows_act
+
+
 def normalisation_of(network: object) -> tuple[Sequence[float], Sequence[float]] | None:
     """Return (mean, standard deviation) of each channel that a network's weights expect; None if any will do."""
     return network.normalisation if isinstance(network, Normalised) else None

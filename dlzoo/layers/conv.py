@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.protocols import Scaled, follows_activation, replaces_bias
 from dlzoo.layers.convs import conv2d
 from dlzoo.layers.norm import NoNorm
 from dlzoo.layers.parts import Parts
 
 
-class ConvNormAct(nn.Module):
+class Block(nn.Module):
+    """Base class of blocks that apply a norm, an activation and dropout."""
+
+    norm: nn.Module
+    act: nn.Module
+    drop: nn.Module
+    #: Whether dropout comes before the norm, and not after the activation.
+    drop_first: bool
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Apply norm, activation and dropout, in the order that the norm and drop.place require."""
+        x = self.drop(x) if self.drop_first else x
+        x = self.norm(self.act(x)) if follows_activation(self.norm) else self.act(self.norm(x))
+        return x if self.drop_first else self.drop(x)
+
+
+class ConvNormAct(Block):
     """Convolution, norm if `norm`, activation if `act`: (N, in_channels, H, W) -> (N, out_channels, H', W').
 
     The convolution is of the kind that the user chose (`conv=separable`), except for 1x1 kernels, groups, `fixed`, or a
@@ -56,7 +71,7 @@ class ConvNormAct(nn.Module):
         self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return _finish(self, self.conv(x))
+        return self.finish(self.conv(x))
 
     def zero_norm_(self) -> None:
         """Set the norm's scale to zero, and so the output of a residual branch that ends here.
@@ -64,13 +79,12 @@ class ConvNormAct(nn.Module):
         Raises:
             UserError: if the norm has no scale.
         """
-        zero = getattr(self.norm, "zero_", None)
-        if not callable(zero):
+        if not isinstance(self.norm, Scaled):
             raise UserError(f"init.zero_last_norm needs a norm with a scale: {type(self.norm).__name__} has none")
-        zero()
+        self.norm.zero_()
 
 
-class NormAct(nn.Module):
+class NormAct(Block):
     """Norm and activation, and with `drop` the chosen dropout: (N, channels, H, W) -> the same shape."""
 
     def __init__(self, channels: int, parts: Parts, *, drop: bool = False) -> None:
@@ -80,7 +94,7 @@ class NormAct(nn.Module):
         self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return _finish(self, x)
+        return self.finish(x)
 
 
 class NormActConv(NormAct):
@@ -107,20 +121,12 @@ class NormActConv(NormAct):
         return self.conv(super().forward(x))
 
 
-def _finish(block: Any, x: Tensor) -> Tensor:
-    """Apply norm, activation and dropout of a block, in the order that the norm and drop.place require."""
-    x = block.drop(x) if block.drop_first else x
-    follows = getattr(block.norm, "follows_act", False)
-    x = block.norm(block.act(x)) if follows else block.act(block.norm(x))
-    return x if block.drop_first else block.drop(x)
-
-
 def needs_bias(norm: nn.Module) -> bool:
-    """Return whether a layer before `norm` needs a bias; a norm without `replaces_bias` is taken to replace it."""
-    return not getattr(norm, "replaces_bias", True)
+    """Return whether a layer before `norm` needs a bias."""
+    return not replaces_bias(norm)
 
 
-class LinearNormAct(nn.Module):
+class LinearNormAct(Block):
     """Linear layer, norm, activation, and dropout as in ConvNormAct: (N, in_features) -> (N, out_features)."""
 
     def __init__(self, in_features: int, out_features: int, parts: Parts) -> None:
@@ -133,4 +139,4 @@ class LinearNormAct(nn.Module):
         self.drop_first = parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return _finish(self, self.linear(x))
+        return self.finish(self.linear(x))

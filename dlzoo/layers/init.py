@@ -9,6 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.protocols import keeps_init
 from dlzoo.core.registries import INITS
 from dlzoo.core.schema import Positive
 
@@ -93,7 +94,7 @@ def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: Ini
         kept = {
             part
             for name, module in network.named_modules()
-            if name.rpartition(".")[2] == "head" or getattr(module, "keeps_init", False)
+            if name.rpartition(".")[2] == "head" or keeps_init(module)
             for part in module.modules()
         }
         for module in network.modules():

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from dlzoo.core.protocols import follows_activation
 from dlzoo.core.registries import ACTS, ATTENTIONS, DROPS, NORMS, UPSAMPLES
-from dlzoo.layers.conv import NormAct
+from dlzoo.layers.conv import Block, NormAct
 from dlzoo.layers.convs import LocallyConnected
 
 #: Classes of layers -> the names of their registry entries.
@@ -48,9 +49,9 @@ def _in_order(module: nn.Module) -> list[nn.Module]:
     """Return the children in the order of calls: noise may come before the norm, and LRN comes after the activation."""
     names = dict(module.named_children())
     if {"norm", "act", "drop"} <= set(names):
-        behind = getattr(names["norm"], "follows_act", False)
+        behind = follows_activation(names["norm"])
         middle = ["act", "norm"] if behind else ["norm", "act"]
-        middle = ["drop", *middle] if getattr(module, "drop_first", False) else [*middle, "drop"]
+        middle = ["drop", *middle] if isinstance(module, Block) and module.drop_first else [*middle, "drop"]
         order = [*middle, "conv"] if isinstance(module, NormAct) else ["conv", "linear", *middle]
         return [names[name] for name in order if name in names]
     return list(names.values())

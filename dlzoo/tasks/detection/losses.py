@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.boxes.objects import MatchedTargets
+from dlzoo.core.protocols import LossOfSamples, is_independent
 
 
 class Terms(NamedTuple):
@@ -18,11 +19,6 @@ class Terms(NamedTuple):
     box: Tensor
     classes: Tensor
     objectness: Tensor
-
-
-def is_independent(class_loss: nn.Module) -> bool:
-    """Return whether a class loss treats each class as a binary problem; otherwise it takes a softmax over classes."""
-    return getattr(class_loss, "independent", False)
 
 
 class DetectionLoss(nn.Module):
@@ -38,7 +34,9 @@ class DetectionLoss(nn.Module):
     devices all micro-batches have equal weight, however many objects they hold.
     """
 
-    def __init__(self, box_loss: nn.Module, class_loss: nn.Module, *, on_offsets: bool, weight: float = 1.0) -> None:
+    def __init__(
+        self, box_loss: LossOfSamples, class_loss: LossOfSamples, *, on_offsets: bool, weight: float = 1.0
+    ) -> None:
         super().__init__()
         self.box_loss, self.class_loss = box_loss, class_loss
         self.on_offsets, self.weight = on_offsets, weight
@@ -51,22 +49,28 @@ class DetectionLoss(nn.Module):
         input, target = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
         # Masking the loss is not enough: the gradient of a row of weight 0 could still be NaN.
         input = torch.where(stage.box_weights[:, None] > 0, input, target)
-        boxes = _weighted(self.box_loss.each(input, target), stage.box_weights)  # pyright: ignore[reportCallIssue]
-        classes = _weighted(self._classes(stage), stage.class_weights)
-        objectness = F.binary_cross_entropy_with_logits(
-            stage.objectness, stage.objectness_targets, stage.objectness_weights, reduction="sum"
-        )
-        return Terms(self.weight * boxes / stage.matched, classes / stage.matched, objectness / stage.matched)
+        boxes = _weighted(self.box_loss.each(input, target), stage.box_weights)
+        sums = (self.weight * boxes, self._classes(stage), _objectness(stage))
+        return Terms(*(total / stage.matched for total in sums))
 
     def _classes(self, stage: MatchedTargets) -> Tensor:
-        """Return the class loss of each row: (Q,)."""
-        if not len(stage.classes):
-            return stage.class_weights
+        """Return the weighted sum of the class losses: ()."""
+        if stage.scores is None or stage.classes is None or stage.class_weights is None:
+            return stage.boxes.new_zeros(())
+        target = stage.classes
         if is_independent(self.class_loss):
             count = stage.scores.shape[1]
             target = F.one_hot(stage.classes, count + 1)[:, :count].to(stage.scores.dtype)
-            return self.class_loss.each(stage.scores, target)  # pyright: ignore[reportCallIssue]
-        return self.class_loss.each(stage.scores, stage.classes)  # pyright: ignore[reportCallIssue]
+        return _weighted(self.class_loss.each(stage.scores, target), stage.class_weights)
+
+
+def _objectness(stage: MatchedTargets) -> Tensor:
+    """Return the weighted sum of the binary cross-entropies of the objectness: ()."""
+    if stage.objectness is None or stage.objectness_targets is None:
+        return stage.boxes.new_zeros(())
+    return F.binary_cross_entropy_with_logits(
+        stage.objectness, stage.objectness_targets, stage.objectness_weights, reduction="sum"
+    )
 
 
 def _weighted(losses: Tensor, weights: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from dlzoo.boxes.objects import objects, sides
 from dlzoo.core import index
 from dlzoo.core.entries import Metric, ModelMarks
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.protocols import is_independent
 from dlzoo.core.registries import BOX_LOSSES, LOSSES, NMS, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
@@ -25,7 +26,7 @@ from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested
-from dlzoo.tasks.detection.losses import DetectionLoss, is_independent
+from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import describe_detections, select_detections
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform

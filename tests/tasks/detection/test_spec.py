@@ -246,9 +246,9 @@ def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
     targets = torch.tensor([[0.0, 0, 4, 2], [0, 0, 2, 2], [0, 0, 0, 0]])
     stage = MatchedTargets(
         *(boxes, targets, boxes, targets, torch.tensor([2.0, 1.0, 0.0])),
+        torch.tensor(2.0),
         *(torch.randn(3, 4), torch.tensor([0, 4, 2]), torch.tensor([1.0, 1.0, 0.0])),
         *(torch.zeros(5), torch.zeros(5), torch.tensor([1.0, 1, 0, 0, 0])),
-        torch.tensor(2.0),
     )
     terms = DetectionLoss(build_loss("iou"), build_loss("bce"), on_offsets=False, weight=3.0)([stage, stage])
     assert terms.box.item() == pytest.approx(2 * 3 * 2 * 0.5 / 2)

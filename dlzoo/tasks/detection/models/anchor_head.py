@@ -64,7 +64,6 @@ class OneStage(Detector):
     def matches(self, raw: HeadOutputs, labels: Tensor) -> list[MatchedTargets]:
         offsets, scores = raw.offsets.float(), raw.scores.float()
         assignment = self.assigned(raw.priors, labels)
-        nothing = offsets.new_zeros(0)
         return [
             MatchedTargets(
                 boxes=delta_decode(offsets, raw.priors, self.weights).flatten(0, 1),
@@ -75,9 +74,6 @@ class OneStage(Detector):
                 scores=scores.flatten(0, 1),
                 classes=torch.where(assignment.positive, assignment.classes, self.num_classes).flatten(),
                 class_weights=self.class_weights(scores.detach(), assignment).flatten(),
-                objectness=nothing,
-                objectness_targets=nothing,
-                objectness_weights=nothing,
                 matched=assignment.positive.sum().clamp(min=1),
             )
         ]

@@ -111,7 +111,7 @@ class FasterRCNN(Detector):
         scores, each = (output.float() for output in self.roi([m.float() for m in raw.features], list(boxes), raw.size))
         own = classes.clamp(max=self.num_classes - 1)
         offsets = each.take_along_dim(own[:, None, None], 1).squeeze(1)
-        boxes, targets, nothing = boxes.flatten(0, 1), targets.flatten(0, 1), offsets.new_zeros(0)
+        boxes, targets = boxes.flatten(0, 1), targets.flatten(0, 1)
         return MatchedTargets(
             boxes=delta_decode(offsets, boxes, WEIGHTS),
             box_targets=targets,
@@ -121,9 +121,6 @@ class FasterRCNN(Detector):
             scores=scores,
             classes=classes,
             class_weights=weights.flatten(),
-            objectness=nothing,
-            objectness_targets=nothing,
-            objectness_weights=nothing,
             matched=weights.sum().clamp(min=1),
         )
 

@@ -103,16 +103,12 @@ class ProposalNetwork(nn.Module):
         rows, weights = sample(self.network.fg_bg_sampler, assignment, torch.ones_like(assignment.positive))
         offsets, priors = take_rows(proposals.offsets.float(), rows), proposals.anchors[rows]
         targets, positive = take_rows(assignment.boxes, rows), take_rows(assignment.positive, rows).float()
-        nothing = offsets.new_zeros(0)
         return MatchedTargets(
             boxes=delta_decode(offsets, priors).flatten(0, 1),
             box_targets=targets.flatten(0, 1),
             offsets=offsets.flatten(0, 1),
             offset_targets=delta_encode(targets, priors).flatten(0, 1),
             box_weights=(weights * positive).flatten(),
-            scores=nothing[:, None],
-            classes=nothing.long(),
-            class_weights=nothing,
             objectness=take_rows(proposals.objectness.float(), rows).flatten(),
             objectness_targets=positive.flatten(),
             objectness_weights=weights.flatten(),
