@@ -37,12 +37,12 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     config = without_weights(with_changes(read(run.config_file), conditions, CONDITIONS))
     config["trainer"] |= {"accelerator": "auto", "devices": 1, "compile": False}
     with signals() as stop:
-        made = Assembled(config)
-        if run.read().get("data_fingerprint") != made.data.fingerprint:
+        assembled = Assembled(config)
+        if run.read().get("data_fingerprint") != assembled.data.fingerprint:
             raise UserError(f"{path}: the data has changed since the run was trained; restore it, or train again")
-        made.load(checkpoint)
-        metrics = made.test([stop])
-    made.spec.write_evaluation(Tested(made.task, made.data), metrics, folder(path, conditions))
+        assembled.load(checkpoint)
+        metrics = assembled.test([stop])
+    assembled.spec.write_evaluation(Tested(assembled.task, assembled.data), metrics, folder(path, conditions))
     return metrics
 
 

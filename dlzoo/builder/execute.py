@@ -174,13 +174,13 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
 def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
     """Run the part of a rank other than rank 0: the same training, without files or output."""
     with signals() as stop, one_line_errors(run):
-        made = _assembled(run, config, before)
-        with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
-            made.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+        assembled = _assembled(run, config, before)
+        with stop.listening(lambda: setattr(assembled.task, "stop_requested", True)):
+            assembled.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # wait until rank 0 has written the checkpoint that is loaded next
         stop.check()
-        made.load(run.selected_checkpoint())
-        made.test([stop])
+        assembled.load(run.selected_checkpoint())
+        assembled.test([stop])
         stop.check()
 
 
@@ -198,15 +198,15 @@ def _assembled(
     """
     checkpoint = run.resume_checkpoint()
     # A checkpoint includes pretrained weights: they need not be loaded again.
-    made = Assembled(without_weights(config) if checkpoint else config, record, callbacks=callbacks)
+    assembled = Assembled(without_weights(config) if checkpoint else config, record, callbacks=callbacks)
     if checkpoint:
-        if before.get("data_fingerprint") != made.data.fingerprint:
+        if before.get("data_fingerprint") != assembled.data.fingerprint:
             raise UserError(f"{run.path}: the data has changed since the run started; start a new run")
-        made.load(checkpoint)
+        assembled.load(checkpoint)
         torch.set_num_threads(before["threads"])  # as at the start: the number decides how sums are rounded
-    if distributed.is_distributed() and len(set(distributed.all_gather(made.data.fingerprint))) > 1:
+    if distributed.is_distributed() and len(set(distributed.all_gather(assembled.data.fingerprint))) > 1:
         raise UserError(f"{run.path}: the data differs between ranks; give every machine the same files")
-    return made
+    return assembled
 
 
 def _run(
@@ -226,32 +226,32 @@ def _run(
     clock = load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0
     log = MetricLog(run, clock, copied="training_taken" in before)
     try:
-        made = _assembled(run, config, before, log.scalars, callbacks)
+        assembled = _assembled(run, config, before, log.scalars, callbacks)
         stop.check()
-        task = made.task
+        task = assembled.task
         origin = {"init_from": before.get("init_from")} if checkpoint else {}
-        run.update(**made.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
+        run.update(**assembled.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
         summary.before(console, run.path, run.read())
-        environment.reset_peak_memory(made.accelerator)
+        environment.reset_peak_memory(assembled.accelerator)
         display = Display(console)
         with stop.listening(lambda: setattr(task, "stop_requested", True)):
-            made.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+            assembled.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # the checkpoint is written: the other ranks may load it
         stop.check()
-        selected = made.load(run.selected_checkpoint())
-        metrics = made.test([stop, display])
+        selected = assembled.load(run.selected_checkpoint())
+        metrics = assembled.test([stop, display])
         stop.check()
-        _record_results(run, made, log, selected, metrics)
+        _record_results(run, assembled, log, selected, metrics)
         log.hyperparameters(flat(config), metrics)
     finally:
         log.close()
 
 
 def _record_results(
-    run: RunDir, made: Assembled, log: MetricLog, selected: dict[str, Any], metrics: dict[str, float]
+    run: RunDir, assembled: Assembled, log: MetricLog, selected: dict[str, Any], metrics: dict[str, float]
 ) -> None:
     """Write metrics, predictions and plots of a tested run; `selected` is the training state of its checkpoint."""
-    task, schedule = made.task, made.task.schedule
+    task, schedule = assembled.task, assembled.task.schedule
     clock = task.state.clock
     log.scalars(clock, schedule.epochs_at(clock), metrics)
     # Validation metrics of a reused training belong to its source run.
@@ -261,19 +261,19 @@ def _record_results(
         metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
         tested=task.tested.count,
         by_class=task.tested.by_class(),
-        zero_weights=made.zero_weights(),
+        zero_weights=assembled.zero_weights(),
         selected_epoch=schedule.epochs_at(selected["clock"]),
         steps=clock,
-        images_per_second=clock * made.data.batch_size / max(task.state.train_seconds, 1e-9),
-        peak_memory_bytes=environment.peak_memory(made.accelerator),
+        images_per_second=clock * assembled.data.batch_size / max(task.state.train_seconds, 1e-9),
+        peak_memory_bytes=environment.peak_memory(assembled.accelerator),
         data_cache=task.loaders.train.images.place,
     )
-    plots = draw(made, Tested(task, made.data, read_metrics(run.metrics_file), run.path.name))
+    plots = draw(assembled, Tested(task, assembled.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
         log.plot(name, figure, clock)
     run.update(pictures=list(plots))
 
 
-def draw(made: Assembled, tested: Tested) -> dict[str, Figure]:
+def draw(assembled: Assembled, tested: Tested) -> dict[str, Figure]:
     """Return {name: plot} of a run after its test."""
-    return made.spec.plots(tested)
+    return assembled.spec.plots(tested)

@@ -50,10 +50,10 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
 
 def section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return a part as a section of a config: its name and all its settings."""
-    given = {"name": part} if isinstance(part, str) else dict(part)
+    settings = {"name": part} if isinstance(part, str) else dict(part)
     common = registry.common_settings()
-    known = (settings_of(common) if common else {}) | registry[given["name"]].settings
-    return {key: schema["default"] for key, schema in known.items()} | given
+    known = (settings_of(common) if common else {}) | registry[settings["name"]].settings
+    return {key: schema["default"] for key, schema in known.items()} | settings
 
 
 def check_part(kind: str, part: Any) -> None:
@@ -80,9 +80,9 @@ def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..
 
 def _needs_of(registry: Registry, part: nn.Module | Callable[..., Any]) -> str:
     """Return what the registry entry behind `part` needs from its place in a network."""
-    made = part.func if isinstance(part, partial) else type(part)
+    builder = part.func if isinstance(part, partial) else type(part)
     entries = [registry[name] for name in registry.names()]
-    return next((entry.marks.needs for entry in entries if unwrapped(entry.builder) is made), "")
+    return next((entry.marks.needs for entry in entries if unwrapped(entry.builder) is builder), "")
 
 
 def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -> Any:
@@ -101,11 +101,11 @@ def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -
         return part(**{name: place[name] for name in wiring})
     if kind in ("norm", "act", "attention"):
         try:
-            made = part(place["channels"]) if "channels" in place else part()
+            instance = part(place["channels"]) if "channels" in place else part()
         except TypeError:
-            made = None
-        if isinstance(made, nn.Module):
-            return made
+            instance = None
+        if isinstance(instance, nn.Module):
+            return instance
     raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 
@@ -122,5 +122,5 @@ def label(part: Choice) -> str:
         return part
     if isinstance(part, Mapping):
         return str(part["name"])
-    made = part.func if isinstance(part, partial) else part
-    return getattr(made, "__name__", type(made).__name__)
+    builder = part.func if isinstance(part, partial) else part
+    return getattr(builder, "__name__", type(builder).__name__)

@@ -65,22 +65,22 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     Raises:
         UserError: if the weights belong to another model.
     """
-    own = {key: value for key, value in module.state_dict().items() if not (new_head and of_head(key))}
-    given = {key: value for key, value in state.items() if not (new_head and of_head(key))}
+    expected = {key: value for key, value in module.state_dict().items() if not (new_head and of_head(key))}
+    loaded = {key: value for key, value in state.items() if not (new_head and of_head(key))}
     # Auxiliary classifiers are used in training only: those that only one of the networks has are ignored.
-    for one, other in ((own, given), (given, own)):
+    for one, other in ((expected, loaded), (loaded, expected)):
         for key in [key for key in one if key.startswith("aux") and key not in other]:
             del one[key]
-    wrong = [key for key in own if key not in given or given[key].shape != own[key].shape]
-    wrong += [key for key in given if key not in own]
+    wrong = [key for key in expected if key not in loaded or loaded[key].shape != expected[key].shape]
+    wrong += [key for key in loaded if key not in expected]
     if wrong:
         key = wrong[0]
-        sizes = [str(tuple(found[key].shape)) if key in found else "absent" for found in (given, own)]
+        sizes = [str(tuple(tensors[key].shape)) if key in tensors else "absent" for tensors in (loaded, expected)]
         raise UserError(
             f"{origin}: weights of another model: {len(wrong)} tensors do not match, such as {key}"
             f" ({sizes[0]} in the file, {sizes[1]} in the model)"
         )
-    module.load_state_dict(given, strict=False)
+    module.load_state_dict(loaded, strict=False)
 
 
 def take_weights(
@@ -100,9 +100,9 @@ def take_weights(
         taken = f"{origin}, for the backbone"
     else:
         known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
-        own = {key: value.shape for key, value in network.state_dict().items() if of_head(key)}
-        heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be missing
-        other_head = any(key not in state or state[key].shape != own[key] for key in heads)
+        shapes = {key: value.shape for key, value in network.state_dict().items() if of_head(key)}
+        heads = [key for key in shapes if not key.startswith("aux")]  # an auxiliary head may be missing
+        other_head = any(key not in state or state[key].shape != shapes[key] for key in heads)
         new_head = other_head if known is None else known != list(classes)
         task.refit(state, network, where, new_head=new_head)
         transfer(state, network, where, new_head=new_head)

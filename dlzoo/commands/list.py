@@ -44,11 +44,11 @@ def _parts(as_json: bool) -> None:
 
     from dlzoo.show import parts
 
-    found = parts.matrix()
+    matrix = parts.matrix()
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(matrix, indent=1))
     else:
-        parts.show(found, Console())
+        parts.show(matrix, Console())
 
 
 def _choices() -> str:

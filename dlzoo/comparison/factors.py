@@ -23,7 +23,7 @@ _IRRELEVANT = ("trainer.threads", "trainer.log_every", "trainer.checkpoint_every
 _LARGEST_GRID = 100_000
 
 
-def design(
+def make_design(
     configs: Sequence[Config], baseline: Sequence[str] = (), order: Mapping[str, Sequence[str]] | None = None
 ) -> Design:
     """Return the design of the comparison of many runs.

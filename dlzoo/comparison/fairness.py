@@ -72,7 +72,7 @@ def _opposite_sign(effect: Effect, noise: float) -> float:
 def _unmatched(design: Design) -> list[Finding]:
     """Return findings for levels that cannot be compared with their baseline."""
     paired = {(pair.factor.key, pair.level) for pair in design.pairs()}
-    found = []
+    cautions = []
     for factor in design.factors:
         if factor.key not in design.compared:
             continue
@@ -84,13 +84,13 @@ def _unmatched(design: Design) -> list[Finding]:
             text = (
                 f"{names} cannot be compared with {factor.key}={format_value(against)}: no runs have the same {others}"
             )
-            found.append(Finding("confounded", f"{text}; run both with the same values"))
-    return found
+            cautions.append(Finding("confounded", f"{text}; run both with the same values"))
+    return cautions
 
 
 def _trials(design: Design) -> list[Finding]:
     """Return findings for levels tried with more values of a setting than others, whose best looks better by chance."""
-    found = []
+    cautions = []
     for place, factor in enumerate(design.factors):
         for at, other in enumerate(design.factors):
             if factor.key not in design.compared or not _is_tuned(other, design):
@@ -104,8 +104,8 @@ def _trials(design: Design) -> list[Finding]:
                     f"{other.key} was tried with different numbers of values ({by_level(factor.key, counts)}): the best"
                     " of many looks better by chance; try the same number for each, or compare each value separately"
                 )
-                found.append(Finding("own settings" if ABSENT in other.levels else "budget", text))
-    return found
+                cautions.append(Finding("own settings" if ABSENT in other.levels else "budget", text))
+    return cautions
 
 
 def _is_tuned(factor: Factor, design: Design) -> bool:

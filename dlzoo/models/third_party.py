@@ -160,12 +160,12 @@ def _last_linear(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:
     Raises:
         UserError: if there is none.
     """
-    made: dict[int, tuple[str, nn.Linear]] = {}
+    producers: dict[int, tuple[str, nn.Linear]] = {}
     outputs = []  # kept alive: an id is a tensor's own only as long as it lives
 
     def note(path: str, module: nn.Linear) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            made[id(output)] = path, module
+            producers[id(output)] = path, module
             outputs.append(output)
 
         return hook
@@ -176,6 +176,6 @@ def _last_linear(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:
         logits = network(images)
     for handle in handles:
         handle.remove()
-    if id(logits) not in made:
+    if id(logits) not in producers:
         raise UserError("it does not end in a linear layer that makes its logits")
-    return made[id(logits)]
+    return producers[id(logits)]

@@ -24,9 +24,9 @@ def classes(content: Content) -> Plot | None:
         return None
     all_names = {one.name for each in compared for one in each.per_class}
     shown = evenly_spaced(compared, 6 if len(all_names) <= 12 else 3)
-    found = [{one.name: one for one in each.per_class if math.isfinite(one.difference)} for each in shown]
-    means, names = _most_different(found)
-    figure, cut = _panels(content, shown, found, names)
+    class_differences = [{one.name: one for one in each.per_class if math.isfinite(one.difference)} for each in shown]
+    means, names = _most_different(class_differences)
+    figure, cut = _panels(content, shown, class_differences, names)
     caption = " ".join([
         f"{content.class_metric.capitalize()} of each class, arm minus baseline,",
         f"with 95 % intervals over {count_of_seeds(content)}.",
@@ -44,7 +44,10 @@ def classes(content: Content) -> Plot | None:
 
 
 def _panels(
-    content: Content, shown: Sequence[Comparison], found: Sequence[Mapping[str, ClassDifference]], names: Sequence[str]
+    content: Content,
+    shown: Sequence[Comparison],
+    class_differences: Sequence[Mapping[str, ClassDifference]],
+    names: Sequence[str],
 ) -> tuple[Figure, bool]:
     """Draw one panel per comparison; return the figure, and whether an interval is cut off."""
     titles = [title(content, comparison).split(": ", 1) for comparison in shown]
@@ -53,8 +56,8 @@ def _panels(
     figure = Figure(figsize=(WIDTH, 0.9 + lines * (0.45 + 0.2 * max(len(names), 3))), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
     missing, places = ClassDifference("", math.nan, None), colours(content)
-    for axes, comparison, of, above in zip(panels, shown, found, titles, strict=False):
-        differences = [of.get(name, missing) for name in names]
+    for axes, comparison, per_class, above in zip(panels, shown, class_differences, titles, strict=False):
+        differences = [per_class.get(name, missing) for name in names]
         place = places.get(comparison.label, 0)
         rows = [Row(name, one.difference, one.interval, place) for name, one in zip(names, differences, strict=True)]
         forest(axes, rows, most=16)
@@ -66,16 +69,16 @@ def _panels(
     for axes in panels[: len(shown)][-columns:]:  # the lowest panel of each column
         axes.tick_params(labelbottom=True)
     figure.supxlabel(f"difference of {content.class_metric} from the baseline", fontsize=11.5)
-    drawn = [one for of in found for name, one in of.items() if name in names]
+    drawn = [one for per_class in class_differences for name, one in per_class.items() if name in names]
     cut = window(panels[0], "x", [0.0, *(one.difference for one in drawn)], [one.interval for one in drawn])
     return figure, cut
 
 
-def _most_different(found: Sequence[Mapping[str, ClassDifference]]) -> tuple[dict[str, float], list[str]]:
+def _most_different(class_differences: Sequence[Mapping[str, ClassDifference]]) -> tuple[dict[str, float], list[str]]:
     """Return the mean difference of each class, and the classes that differ most, from largest gain to largest loss."""
     by_name: dict[str, list[float]] = {}
-    for of in found:
-        for name, one in of.items():
+    for per_class in class_differences:
+        for name, one in per_class.items():
             by_name.setdefault(name, []).append(one.difference)
     means = {name: sum(differences) / len(differences) for name, differences in by_name.items()}
     names = sorted(by_name, key=lambda name: -max(map(abs, by_name[name])))[:_MOST_CLASSES]

@@ -27,8 +27,8 @@ _POINTS = 200
 
 def metric_of(row: Row, key: str) -> float | None:
     """Return a metric of a finished run; None if it is missing or not a finite number."""
-    found = row.record.get("metrics") or {}
-    return _number(found.get(key)) if row.state == "finished" else None
+    metrics = row.record.get("metrics") or {}
+    return _number(metrics.get(key)) if row.state == "finished" else None
 
 
 def _number(value: Any) -> float | None:
@@ -77,8 +77,8 @@ def class_metric(rows: Iterable[Row]) -> str:
 
 
 def _classes(record: Mapping[str, Any]) -> dict[str, float]:
-    found, names = record.get("by_class") or {}, record.get("classes") or []
-    values = next((found[key] for key in _OF_CLASSES if found.get(key)), [])
+    per_class, names = record.get("by_class") or {}, record.get("classes") or []
+    values = next((per_class[key] for key in _OF_CLASSES if per_class.get(key)), [])
     if not isinstance(values, list) or len(values) != len(names) or len(set(map(str, names))) != len(names):
         return {}
     pairs = zip(names, values, strict=True)
@@ -94,23 +94,23 @@ def other_metrics(
         key -> label of a cell -> (mean over its runs, 95 % interval).
     """
     keys = dict.fromkeys(key for rows in cells.values() for row in rows for key in row.record["metrics"])
-    found = {}
+    others = {}
     for key in sorted((key for key in keys if key != metric and not key.startswith("val/")), reverse=True):
         numbers = {
             label: [number for row in rows if (number := metric_of(row, key)) is not None]
             for label, rows in cells.items()
         }
-        found[key] = {label: (mean(each), mean_interval(each)) for label, each in numbers.items() if each}
+        others[key] = {label: (mean(each), mean_interval(each)) for label, each in numbers.items() if each}
     zeros = {label: _numbers(rows, "zero_weights") for label, rows in cells.items()}
     if any(map(any, zeros.values())):
-        found["zero_weights"] = {label: (mean(each), mean_interval(each)) for label, each in zeros.items() if each}
-    return found
+        others["zero_weights"] = {label: (mean(each), mean_interval(each)) for label, each in zeros.items() if each}
+    return others
 
 
 def curves(runs: Sequence[Path], keys: Sequence[str]) -> dict[str, Curve]:
     """Return the means of logged numbers over runs, by epoch, with their 95 % intervals."""
     logs = [_logged(path, keys) for path in runs]
-    found = {}
+    by_key = {}
     for key in keys:
         tables = [log[key] for log in logs if log[key]]
         if not tables:
@@ -121,24 +121,24 @@ def curves(runs: Sequence[Path], keys: Sequence[str]) -> dict[str, Curve]:
         middle, low, high = (line[known].tolist() for line in bands(values))
         has_bands = not all(map(math.isnan, low))
         kept = [epoch for epoch, there in zip(epochs, known.tolist(), strict=True) if there]
-        found[key] = Curve(kept, middle, low if has_bands else [], high if has_bands else [])
-    return found
+        by_key[key] = Curve(kept, middle, low if has_bands else [], high if has_bands else [])
+    return by_key
 
 
 def _logged(run: Path, keys: Sequence[str]) -> dict[str, dict[float, float]]:
     """Return key -> epoch -> the last number that was logged at that epoch."""
-    found: dict[str, dict[float, float]] = {key: {} for key in keys}
+    numbers: dict[str, dict[float, float]] = {key: {} for key in keys}
     try:
         records = read_metrics(RunDir(run).metrics_file)
     except OSError:
-        return found
+        return numbers
     for record in records:
         epoch = _number(record.get("epoch"))
         for key in keys:
             number = _number(record.get(key))
             if number is not None and epoch is not None:
-                found[key][epoch] = number
-    return found
+                numbers[key][epoch] = number
+    return numbers
 
 
 def _numbers(rows: Sequence[Row], key: str) -> list[float]:

@@ -25,7 +25,7 @@ class _Cost:
     """A cost, its units from small to large, its direction, and the smallest ratio that counts as different."""
 
     name: str
-    of: Callable[[Cell], float | None]
+    amount_of: Callable[[Cell], float | None]
     units: tuple[tuple[float, str], ...]
     more_is_better: bool
     matters: float
@@ -51,7 +51,9 @@ _COSTS = (
 def cost(content: Content) -> Plot | None:
     """Plot the metric against one or two costs; None if the cells cost the same."""
     cells = [cell for cell in content.cells if math.isfinite(cell.mean)]
-    plotted = [found for row in _COSTS if (found := next((each for each in row if _differs(each, cells)), None))]
+    plotted = [
+        differing for row in _COSTS if (differing := next((each for each in row if _differs(each, cells)), None))
+    ]
     if not plotted:
         return None
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
@@ -77,12 +79,12 @@ def cost(content: Content) -> Plot | None:
 
 
 def _known(cost: _Cost, cell: Cell) -> bool:
-    amount = cost.of(cell)
+    amount = cost.amount_of(cell)
     return amount is not None and math.isfinite(amount) and amount > 0
 
 
 def _amount(cost: _Cost, cell: Cell) -> float:
-    return cost.of(cell) or 0.0
+    return cost.amount_of(cell) or 0.0
 
 
 def _differs(cost: _Cost, cells: Sequence[Cell]) -> bool:

@@ -112,8 +112,8 @@ def _of_classes(content: Content) -> str:
 
 
 def _excluded(content: Content) -> str:
-    found = _table(details.unfinished(content))
-    return f"<p>{_text(details.states(content))}</p>\n{found}" if found else ""
+    table = _table(details.unfinished(content))
+    return f"<p>{_text(details.states(content))}</p>\n{table}" if table else ""
 
 
 def _what_was_run(content: Content) -> str:

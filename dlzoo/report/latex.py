@@ -51,9 +51,9 @@ _FORMULA = re.compile(rf"[-+{MINUS}±\[\]<.,\d ]+")
 
 def text(content: Content) -> str:
     """Return the tables of results and of cost, each in its own float."""
-    found = [tables.overview(content), tables.means(content), tables.effects(content), tables.cost(content)]
-    together = found[0] is not None
-    shown = [each for each in found if each is not None and not (together and each.name == "means")]
+    candidates = [tables.overview(content), tables.means(content), tables.effects(content), tables.cost(content)]
+    together = candidates[0] is not None
+    shown = [each for each in candidates if each is not None and not (together and each.name == "means")]
     name = re.sub(r"[^A-Za-z0-9]+", "-", content.title).strip("-")
     return "\n".join([_HEAD, *(_table(each, f"{name}-{each.name}") for each in shown)])
 

@@ -34,7 +34,7 @@ def contexts(content: Content) -> list[Factor]:
 
 def values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:
     """Return the values of some factors: "gn, 4". Factors that the cell does not have are left out."""
-    return ", ".join(found for factor in factors if (found := level(content, cell, factor)) != NONE)
+    return ", ".join(value for factor in factors if (value := level(content, cell, factor)) != NONE)
 
 
 def named_values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:

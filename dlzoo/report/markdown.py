@@ -67,14 +67,14 @@ def effects_table(content: Content) -> str:
     return _table(tables.effects(content))
 
 
-def _table(found: Table | None) -> str:
-    if found is None:
+def _table(table: Table | None) -> str:
+    if table is None:
         return ""
-    heads = [_inline(column.head) for column in found.columns]
-    rules = ["---:" if column.kind == "number" else ":---" for column in found.columns]
-    rows = [[_inline(text) for text in row] for row in found.rows]
+    heads = [_inline(column.head) for column in table.columns]
+    rules = ["---:" if column.kind == "number" else ":---" for column in table.columns]
+    rows = [[_inline(text) for text in row] for row in table.rows]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *rows))
-    return f"{_line(found.caption)}\n\n{lines}"
+    return f"{_line(table.caption)}\n\n{lines}"
 
 
 def _findings(content: Content) -> str:

@@ -28,8 +28,8 @@ def means(content: Content) -> Plot | None:
 
 def _numeric(content: Content) -> Factor | None:
     """Return the numeric factor with most levels (at least three), preferably one that is not compared."""
-    found = [factor for factor in content.factors if factor.numeric and len(factor.levels) >= 3]
-    for factor in sorted(found, key=lambda each: (each.compared, -len(each.levels))):
+    candidates = [factor for factor in content.factors if factor.numeric and len(factor.levels) >= 3]
+    for factor in sorted(candidates, key=lambda each: (each.compared, -len(each.levels))):
         others = [each for each in content.factors if each is not factor]
         if len({values(content, cell, others) for cell in content.cells}) <= _MOST_LINES:
             return factor

@@ -154,6 +154,6 @@ def window(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[
     return any(end < bottom or end > top for end in ends)
 
 
-def omitted(shown: int, of: int, what: str, which: str = "") -> list[str]:
+def omitted(shown: int, total: int, what: str, which: str = "") -> list[str]:
     """Return a sentence if not all were drawn: "Showing 6 of 40 comparisons, those with the largest differences."."""
-    return [f"Showing {shown} of {of:,} {what}{', ' + which if which else ''}."] if shown < of else []
+    return [f"Showing {shown} of {total:,} {what}{', ' + which if which else ''}."] if shown < total else []

@@ -19,5 +19,5 @@ NAMES = tuple(_FUNCTIONS)
 def draw(content: Content) -> dict[str, Plot]:
     """Return name -> plot, without those that have nothing to show."""
     with drawing():
-        found = {name: plot(content) for name, plot in _FUNCTIONS.items()}
-    return {name: plot for name, plot in found.items() if plot is not None}
+        plots = {name: plot(content) for name, plot in _FUNCTIONS.items()}
+    return {name: plot for name, plot in plots.items() if plot is not None}

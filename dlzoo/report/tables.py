@@ -130,25 +130,25 @@ def _grid(content: Content, against: Factor, along: Factor) -> tuple[list[Column
     differ = len({len(cell.values) for cell in content.cells}) > 1
     rows = []
     for x in along.levels:
-        found = [cells.get((one_line(of), one_line(x))) for of in against.levels]
-        means = [NONE if cell is None else format_mean(cell.mean, cell.interval, digits) for cell in found]
-        seeds = ", ".join(str(len(cell.values)) if cell else "0" for cell in found)
+        row_cells = [cells.get((one_line(arm), one_line(x))) for arm in against.levels]
+        means = [NONE if cell is None else format_mean(cell.mean, cell.interval, digits) for cell in row_cells]
+        seeds = ", ".join(str(len(cell.values)) if cell else "0" for cell in row_cells)
         rows.append((one_line(x), *means, seeds if differ else NONE))
-    heads = [one_line(of) + (" (baseline)" if of == against.baseline else "") for of in against.levels]
+    heads = [one_line(arm) + (" (baseline)" if arm == against.baseline else "") for arm in against.levels]
     return [Column(one_line(along.key), "name"), *map(Column, heads), Column("seeds", "words")], rows
 
 
 def _overview_grid(content: Content, by_label: dict[str, Comparison], against: Factor, along: Factor) -> Table | None:
     columns, rows = _grid(content, against, along)
     cells = _by_levels(content, against, along)
-    arms = [of for of in against.levels if of != against.baseline]
-    for of in arms:
-        difference = f"{one_line(of)} {MINUS} {one_line(against.baseline or NONE)}"
-        columns += _outcome_columns(difference, "" if len(arms) == 1 else f" ({one_line(of)})")
+    arms = [arm for arm in against.levels if arm != against.baseline]
+    for arm in arms:
+        difference = f"{one_line(arm)} {MINUS} {one_line(against.baseline or NONE)}"
+        columns += _outcome_columns(difference, "" if len(arms) == 1 else f" ({one_line(arm)})")
         for place, x in enumerate(along.levels):
-            cell = cells.get((one_line(of), one_line(x)))
-            found = by_label.get(cell.label) if cell else None
-            rows[place] += _outcome(content, found) if found else (NONE,) * 4
+            cell = cells.get((one_line(arm), one_line(x)))
+            comparison = by_label.get(cell.label) if cell else None
+            rows[place] += _outcome(content, comparison) if comparison else (NONE,) * 4
     caption = f"{capitalised(content.metric.name)}{_with_intervals(content)}, over {count_of_seeds(content)} per cell"
     return table("overview", f"{caption}{_adjusted(content)}.", columns, rows)
 
@@ -157,19 +157,24 @@ def _by_levels(content: Content, against: Factor, along: Factor) -> Grid:
     return {(level(content, cell, against), level(content, cell, along)): cell for cell in content.cells}
 
 
-def _outcome_columns(difference: str, of: str) -> list[Column]:
-    return [Column(difference), Column(f"95 % interval{of}"), Column(f"p{of}"), Column(f"verdict{of}", "verdict")]
+def _outcome_columns(difference: str, suffix: str) -> list[Column]:
+    return [
+        Column(difference),
+        Column(f"95 % interval{suffix}"),
+        Column(f"p{suffix}"),
+        Column(f"verdict{suffix}", "verdict"),
+    ]
 
 
-def _outcome(content: Content, found: Comparison | None) -> Row:
-    if found is None:
+def _outcome(content: Content, comparison: Comparison | None) -> Row:
+    if comparison is None:
         return "baseline", NONE, NONE, NONE
-    digits, effect = difference_digits(content), found.effect
+    digits, effect = difference_digits(content), comparison.effect
     return (
         format_fixed(effect.difference, digits, signed=True),
         format_interval(effect.interval, digits, signed=True),
         format_p(effect.p if effect.adjusted is None else effect.adjusted),
-        found.verdict,
+        comparison.verdict,
     )
 
 

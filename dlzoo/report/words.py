@@ -91,12 +91,14 @@ def _summary(content: Content) -> str:
     """Count the verdicts of the comparisons of several levels or factors."""
     parts = []
     for verdict, words in _VERDICTS.items():
-        found = [each for each in content.comparisons if each.verdict == verdict]
-        if found:
+        matching = [each for each in content.comparisons if each.verdict == verdict]
+        if matching:
             several_factors = len({each.factor for each in content.comparisons}) > 1
-            names = f" ({'; '.join(_arm_at(each) if several_factors else level_and_context(each) for each in found)})"
-            names = names if len(found) <= FEW else ""
-            parts.append(f"{len(found)} {words}{names}")
+            names = (
+                f" ({'; '.join(_arm_at(each) if several_factors else level_and_context(each) for each in matching)})"
+            )
+            names = names if len(matching) <= FEW else ""
+            parts.append(f"{len(matching)} {words}{names}")
     baselines = dict.fromkeys(f"{one_line(each.factor)}={one_line(each.against)}" for each in content.comparisons)
     comparisons = count_of(len(content.comparisons), "comparison")
     return f"{capitalised(_metric(content))}, {comparisons} with {' or '.join(baselines)}: {', '.join(parts)}."
@@ -111,9 +113,9 @@ def _headline(content: Content, comparisons: Sequence[Comparison]) -> str:
         return f"{start} is not known to differ from {than}: all {len(comparisons)} comparisons are undecided."
     parts = []
     for verdict, words in _VERDICTS.items():
-        if found := [each for each in comparisons if each.verdict == verdict]:
-            where = ", ".join(_where(each, place == 0) for place, each in enumerate(found[:FEW]))
-            parts.append(f"{words} at {where}{and_more(found)}")
+        if matching := [each for each in comparisons if each.verdict == verdict]:
+            where = ", ".join(_where(each, place == 0) for place, each in enumerate(matching[:FEW]))
+            parts.append(f"{words} at {where}{and_more(matching)}")
     return f"{start}, compared with {than}, is {'; '.join(parts)}."
 
 
@@ -176,9 +178,9 @@ def _where(comparison: Comparison, first: bool) -> str:
     return context if first or " " in context or not value else value
 
 
-def and_more(found: Sequence[Comparison]) -> str:
+def and_more(comparisons: Sequence[Comparison]) -> str:
     """Return " and 3 more", the number of comparisons beyond `FEW`; an empty string if there are none."""
-    return f" and {len(found) - FEW} more" if len(found) > FEW else ""
+    return f" and {len(comparisons) - FEW} more" if len(comparisons) > FEW else ""
 
 
 def _range(interval: Interval, digits: int) -> str:

@@ -36,15 +36,15 @@ def of_loss(config: Config) -> Figure:
     linked = section.get("link") not in (None, "identity")  # a link is for classification only
     order = ("classification",) if linked else ("regression", "boxes", "classification")
     kind = next(kind for kind in order if kind in kinds)
-    label, low, high, of = {
+    label, low, high, function_of = {
         "classification": ("margin: correct logit - other logit", -6.0, 6.0, _of_margin),
         "regression": ("prediction - target", -3.0, 3.0, _of_error),
         "boxes": ("distance between two equal boxes, in widths", 0.0, 3.0, _of_distance),
     }[kind]
     _, loss = LOSSES.from_section(section)
-    drawn = {title("loss", section): of(loss)}
+    drawn = {title("loss", section): function_of(loss)}
     if _REFERENCE[kind] != section["name"]:
-        drawn[_REFERENCE[kind]] = of(LOSSES.build(_REFERENCE[kind]))
+        drawn[_REFERENCE[kind]] = function_of(LOSSES.build(_REFERENCE[kind]))
     try:
         return _value_and_derivative(drawn, low, high, label, "loss")
     except (RuntimeError, ValueError) as error:  # such as weights for another number of classes

@@ -44,9 +44,9 @@ def diff(first: str, second: str) -> dict[str, Any]:
     }
 
 
-def text(found: dict[str, Any]) -> str:
+def text(differences: dict[str, Any]) -> str:
     """Format the result of `diff` for a terminal."""
-    settings, around = found["settings"], found["circumstances"]
+    settings, around = differences["settings"], differences["circumstances"]
     if not settings:
         sentence = "these runs do not differ in any setting"
     elif len(settings) == 1:
@@ -54,8 +54,8 @@ def text(found: dict[str, Any]) -> str:
     else:
         sentence = f"these runs differ in {len(settings)} settings: {', '.join(settings)}"
     lines = [sentence, *_lines(settings)]
-    if found["brought"]:
-        lines += ["defaults that change with them", *_lines(found["brought"])]
+    if differences["brought"]:
+        lines += ["defaults that change with them", *_lines(differences["brought"])]
     return "\n".join([*lines, *(["other differences", *_lines(around)] if around else [])])
 
 

@@ -120,13 +120,13 @@ class ReceptiveFieldTracker(TorchDispatchMode):
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    found = []
+    tensors = []
     for value in values:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, list | tuple):
-            found += _tensors(value)
-    return found
+            tensors += _tensors(value)
+    return tensors
 
 
 def _elementwise(tracker: ReceptiveFieldTracker, inputs: list[Tensor], args: Any, out: Any) -> ReceptiveField | None:

@@ -41,11 +41,11 @@ def lines(choice: str) -> list[str]:
     Raises:
         UserError: for an unknown choice.
     """
-    found = list(names(choice))
+    entries = list(names(choice))
     if choice != "loss":
-        return found
-    kinds = {name: ", ".join(index.marks("loss", name).targets) for name in found}
-    return [f"{name:<{max(map(len, found))}}  {kinds[name]}" for name in found]
+        return entries
+    kinds = {name: ", ".join(index.marks("loss", name).targets) for name in entries}
+    return [f"{name:<{max(map(len, entries))}}  {kinds[name]}" for name in entries]
 
 
 def _first_line(choice: str, name: str) -> str:
@@ -72,8 +72,8 @@ def settings_text() -> str:
     """Return the help text of a training: choices, settings with their defaults, examples."""
     lines = ["Choices of train (choice=name; `dlzoo list <choice>` for all)"]
     for choice in choices():
-        found = [name for name in config.options(choice) if name != "default"]
-        some = ", ".join(found[:8]) + (f", ... ({len(found)})" if len(found) > 8 else "")
+        options = [name for name in config.options(choice) if name != "default"]
+        some = ", ".join(options[:8]) + (f", ... ({len(options)})" if len(options) > 8 else "")
         lines.append(f"  {choice:<11} {some or '(none yet)'}")
     lines += ["", "Settings of train (key=value; `dlzoo show <choice> <name>` for those of a choice)"]
     settings = dict(settings_of(RunSettings))

@@ -51,8 +51,8 @@ def estimate(
                 if left and not took:
                     torch.set_num_threads(same[0].config["trainer"]["threads"] or runner.threads)
                     measured += 1
-                each = _IMPORTS + mean(took) if took else _seconds(same[0].config, data) if left else None
-                seconds |= {run.path: each for run in left}
+                duration = _IMPORTS + mean(took) if took else _seconds(same[0].config, data) if left else None
+                seconds |= {run.path: duration for run in left}
     finally:
         torch.set_num_threads(before)
     for run in runs:
@@ -62,7 +62,7 @@ def estimate(
         )
         state = states.get(run.path.name, "new")
         console.print(Text(f"{state:<12}{labels[run.path]}{about}"), soft_wrap=True)
-    total = sum(each for each in seconds.values() if each is not None)
+    total = sum(duration for duration in seconds.values() if duration is not None)
     together = f", {time_in_words(total / runner.workers)} with {runner.workers} at a time" if runner.workers else ""
     by = f" ({_STEPS} steps of {measured} kinds of run were measured)" if measured else ""
     console.print(
@@ -77,18 +77,18 @@ def _seconds(config: Config, data: Splits) -> float | None:
     single = on_one_cpu(config) if world(config) > 1 else config
     timer = Timer()
     try:
-        made = Assembled(
+        assembled = Assembled(
             without_weights(single) | {"trainer": single["trainer"] | short | {"compile": False}},
             data=replace(data, batch_size=data.batch_size // world(config)),
             callbacks=[timer],
         )
-        made.fit(None, [])
+        assembled.fit(None, [])
     except UserError:
         return None
     step = median(after - before for before, after in pairwise(timer.steps))
-    val = made.task.loaders.val
+    val = assembled.task.loaders.val
     # The measured validation had a few batches, too.
-    validation = 0.0 if val is None else timer.validation * len(made.data.val or ()) / val.samples
+    validation = 0.0 if val is None else timer.validation * len(assembled.data.val or ()) / val.samples
     return _AROUND + schedule.steps * step + schedule.epochs * validation
 
 

@@ -88,15 +88,15 @@ def read(name: str) -> ComparisonSpec:
 
 def head(name: str) -> dict[str, str]:
     """Return {"question": ..., "expected": ...} from the lines "Question: ..." and so on of a file's first comment."""
-    found, last = dict[str, str](), None
+    texts, last = dict[str, str](), None
     for line in configs.head_comment("experiment", name):
         word, colon, text = line.partition(":")
         if colon and word.istitle() and " " not in word:
             last = word.lower()
-            found[last] = text.strip()
+            texts[last] = text.strip()
         elif last is not None:
-            found[last] += f" {line.strip()}"
-    return found
+            texts[last] += f" {line.strip()}"
+    return texts
 
 
 def at_scale(name: str, written: ComparisonSpec, scale: str | None) -> list[str]:

@@ -57,13 +57,13 @@ def plan(request: SweepRequest) -> SweepPlan:
     Raises:
         UserError: for the first invalid run, before any folder is created.
     """
-    own, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
+    run_words, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
     for word in request.words:
         section = word.partition("=")[0].partition(".")[0]
-        about_all.get(section, own).append(word)
+        about_all.get(section, run_words).append(word)
     kind, executor = executors.chosen(about_all["executor"])
     settings = _settings(about_all["sweep"])
-    combinations, varying = expand(own, configs.options)
+    combinations, varying = expand(run_words, configs.options)
     combinations = [[*arm, *lines] for arm in request.arms or [[]] for lines in combinations]
     varying = [*_differing(request.arms), *varying]
     for key in ("name", "run_dir"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.comparison.factors import design
+from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs import reuse, sweep_file, table
@@ -106,12 +106,12 @@ def _check_fairness(console: Console, request: SweepRequest, planned: SweepPlan)
         UserError: for the first such difference that is not mild, if sweep.strict is set; if no run has the baseline.
     """
     configs = [run.config for run in planned.runs]
-    found = findings(configs, design(configs, request.baseline, _order(planned)))
-    severe = [finding for finding in found if finding.kind not in MILD]
+    cautions = findings(configs, make_design(configs, request.baseline, _order(planned)))
+    severe = [finding for finding in cautions if finding.kind not in MILD]
     if severe and planned.settings.strict:
         more = f" (and {len(severe) - 1} more; sweep.strict=false lists them)" if len(severe) > 1 else ""
         raise UserError(f"sweep.strict=true: {severe[0].text}{more}")
-    for finding in found:
+    for finding in cautions:
         console.print(Text(f"note        {finding.text}"), soft_wrap=True)
     seeds = len({config["seed"] for config in configs})
     if request.kind == "compare" and len(configs) > seeds:
@@ -163,10 +163,10 @@ def _order(planned: SweepPlan) -> dict[str, list[str]]:
 def _announce(console: Console, planned: SweepPlan, states: dict[str, str]) -> None:
     known = [states.get(run.path.name, "new") for run in planned.runs]
     parts = ", ".join(f"{known.count(state)} {state}" for state in dict.fromkeys(known))
-    of = f" of {' x '.join(planned.varying)}" if planned.varying else ""
+    suffix = f" of {' x '.join(planned.varying)}" if planned.varying else ""
     unnamed = "" if planned.named else "  (set name=... for another name)"
     console.print(Text(f"sweep       {planned.folder}{unnamed}"), soft_wrap=True)
-    console.print(Text(f"runs        {len(planned.runs)}{of}: {parts}"), soft_wrap=True)
+    console.print(Text(f"runs        {len(planned.runs)}{suffix}: {parts}"), soft_wrap=True)
 
 
 def _labels(planned: SweepPlan) -> dict[Path, str]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder.execute import begin
 from dlzoo.builder.profile import count_params_and_macs
-from dlzoo.comparison.factors import design
+from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.config import Config, compose
 from dlzoo.core.errors import UserError
@@ -81,7 +81,7 @@ def test_arms_differ_in_what_is_compared_and_have_equal_budgets(name: str, scale
     assert {run.config["seed"] for run in found.runs} == set(range(8))
     assert len({run.config["trainer"]["max_epochs"] for run in found.runs}) == 1
     runs = [run.config for run in found.runs]
-    made = design(runs, of_comparison([f"experiment={name}"]).baseline)
+    made = make_design(runs, of_comparison([f"experiment={name}"]).baseline)
     assert made.pairs()
     assert {finding.kind for finding in findings(runs, made)} <= MILD
 

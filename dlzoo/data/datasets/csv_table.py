@@ -132,8 +132,8 @@ def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Te
         raise UserError(
             f"{train.path}: {name!r} is {classes[0]!r} in every row; choose a target with two or more classes"
         )
-    for table, found in zip(tables, words, strict=True):
-        for row, word in enumerate(found):
+    for table, column in zip(tables, words, strict=True):
+        for row, word in enumerate(column):
             if counts[word] < 2:
                 reason = "in one row only" if counts[word] else f"a class that {train.path} does not have"
                 hint = " (to predict numbers, set data.task=regress)" if numeric else ""
@@ -141,7 +141,7 @@ def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Te
                     f"{table.at(row)}: {name!r} is {word!r}, {reason}; every class needs two rows or more{hint}"
                 )
     number = {word: index for index, word in enumerate(classes)}
-    return tuple(classes), [torch.tensor([number[word] for word in found]) for found in words]
+    return tuple(classes), [torch.tensor([number[word] for word in column]) for column in words]
 
 
 def _plain(cell: str) -> str:

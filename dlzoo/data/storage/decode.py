@@ -106,7 +106,7 @@ def _find_unreadable(paths: Sequence[Path]) -> dict[int, str]:
             return str(error)
         return ""
 
-    return {index: found for index, found in enumerate(progress(problem, paths, "checking")) if found}
+    return {index: message for index, message in enumerate(progress(problem, paths, "checking")) if message}
 
 
 def _folder() -> Path:

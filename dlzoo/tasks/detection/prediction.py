@@ -36,12 +36,12 @@ def predict_objects(request: Prediction) -> list[Answer]:
         UserError: if a file is not an image, or the folder cannot be written or has such files already.
     """
     record, files, detector = request.record, request.files, request.network
-    own, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
+    in_run, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
     side, classes, fit = record["image_size"], record["classes"], record["fit"]
     assert isinstance(detector, Detector)
     settings, suppress = NMS.from_section(request.config["nms"])
     names, answers = _names(files), []
-    _refuse_lost(out, names, [] if own else [*names, _ALL], files)
+    _refuse_lost(out, names, [] if in_run else [*names, _ALL], files)
     for file in files:  # find bad files before drawing anything
         load_image(Path(file))
     for file, name in zip(files, names, strict=True):

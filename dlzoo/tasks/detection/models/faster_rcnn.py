@@ -108,9 +108,11 @@ class FasterRCNN(Detector):
         sampled = (candidates, assignment.boxes, assignment.positive)
         boxes, targets, positive = (take_rows(values, rows) for values in sampled)
         classes = torch.where(positive, take_rows(assignment.classes, rows), self.num_classes).flatten()
-        scores, each = (output.float() for output in self.roi([m.float() for m in raw.features], list(boxes), raw.size))
-        own = classes.clamp(max=self.num_classes - 1)
-        offsets = each.take_along_dim(own[:, None, None], 1).squeeze(1)
+        scores, deltas = (
+            output.float() for output in self.roi([m.float() for m in raw.features], list(boxes), raw.size)
+        )
+        columns = classes.clamp(max=self.num_classes - 1)
+        offsets = deltas.take_along_dim(columns[:, None, None], 1).squeeze(1)
         boxes, targets, nothing = boxes.flatten(0, 1), targets.flatten(0, 1), offsets.new_zeros(0)
         return MatchedTargets(
             boxes=delta_decode(offsets, boxes, WEIGHTS),
@@ -132,8 +134,8 @@ class FasterRCNN(Detector):
         # Image by image: the pooled features of a thousand boxes take 50 MB.
         for image, (proposals, there) in enumerate(zip(raw.proposed.boxes, raw.proposed.there, strict=True)):
             features = [level[image : image + 1].float() for level in raw.features]
-            logits, each = (output.float() for output in self.roi(features, [proposals], raw.size))
-            boxes.append(delta_decode(each[:, : self.num_classes], proposals[:, None], WEIGHTS))
+            logits, deltas = (output.float() for output in self.roi(features, [proposals], raw.size))
+            boxes.append(delta_decode(deltas[:, : self.num_classes], proposals[:, None], WEIGHTS))
             likely = probabilities(logits, self.num_classes, softmax_classes=self.softmax_classes)
             scores.append(torch.where(there[:, None], likely, 0))
         return torch.stack(boxes), torch.stack(scores)
