@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from dlzoo.comparison.permutation import sign_flip_p
-from dlzoo.comparison.statistics import RESOLUTION, Interval, adjusted, bands, effect, mean_interval, verdict
+from dlzoo.comparison.statistics import RESOLUTION, Interval, adjust_p, bands, effect, mean_interval, verdict
 
 SEEDS = (3, 6, 8, 20)
 REPEATS, BCA_REPEATS, BCA_RESAMPLES = 20_000, 1000, 999
@@ -122,7 +122,7 @@ def false_findings(noise: Noise, seeds: int, numbers: np.random.Generator) -> li
     p = np.concatenate([sign_flip_p(differences[chunk], tied[chunk]) for chunk in chunks]).reshape(families, ARMS)
     rejected = stats.false_discovery_control(p, axis=1) <= ALPHA
     for one in range(CHECKED):
-        printed = adjusted([effect(seeded(arm), seeded(baseline[one, 0])) for arm in arms[one]])
+        printed = adjust_p([effect(seeded(arm), seeded(baseline[one, 0])) for arm in arms[one]])
         assert [each.p for each in printed] == list(p[one])
         significant = [each.adjusted is not None and each.adjusted <= ALPHA for each in printed]
         assert significant == list(rejected[one])

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from dlzoo.builder.parts import Choice, label, make_parts, section
+from dlzoo.builder.parts import Choice, as_section, label, make_parts
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import BACKBONES, INITS, PARTS
 from dlzoo.core.registry import Entry
@@ -84,7 +84,7 @@ def _is_usual(kind: str, part: Choice, entry: Entry) -> bool:
     usual = PARTS[kind].neutral if registered is None else registered
     if part == "default" or usual is None:
         return part == "default"
-    return isinstance(part, str | Mapping) and section(PARTS[kind], part) == section(PARTS[kind], usual)
+    return isinstance(part, str | Mapping) and as_section(PARTS[kind], part) == as_section(PARTS[kind], usual)
 
 
 def _norm_of(entry: Entry, norm: Choice) -> str:
@@ -97,7 +97,7 @@ def _usual_init(entry: Entry) -> Any:
 
 def _is_default_init(init: Choice, entry: Entry) -> bool:
     """Return whether a section of a config is the model's registered initialisation."""
-    return isinstance(init, Mapping) and dict(init) == section(INITS, _usual_init(entry))
+    return isinstance(init, Mapping) and dict(init) == as_section(INITS, _usual_init(entry))
 
 
 def _initialisation(init: Choice, default: str) -> tuple[InitSettings, Callable[..., None]]:

@@ -60,14 +60,14 @@ def needs_full_precision(config: Config) -> bool:
 def _refuse_model(config: Config, data: Splits, task: TaskMarks) -> None:
     name, marks, data_name = config["model"]["name"], _marks("model", config), config["data"]["name"]
     if data.task not in marks.tasks:
-        models = _named("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
-        sets = _named("data", lambda other: {*marks.tasks} & {*other.tasks} and marks.tables >= other.table)
+        models = _list_entries("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
+        sets = _list_entries("data", lambda other: {*marks.tasks} & {*other.tasks} and marks.tables >= other.table)
         raise UserError(
             f"model={name} is for {_targets_of(marks.tasks)}, but data={data_name} has {task.targets_are};"
             f" choose {models}, or {sets}"
         )
     if data.is_table and not marks.tables:
-        tables = _named("model", lambda other: other.tables)
+        tables = _list_entries("model", lambda other: other.tables)
         raise UserError(f"model={name} is for images, but data={data_name} is a table; choose {tables}")
 
 
@@ -75,7 +75,7 @@ def _targets_of(tasks: tuple[str, ...]) -> str:
     return " and ".join(index.marks("task", task).targets_are for task in tasks)
 
 
-def _named(choice: str, admits: Any) -> str:
+def _list_entries(choice: str, admits: Any) -> str:
     """Return the entries whose marks pass `admits`, as a user would type them."""
     names = [name for name in index.available(choice) if admits(index.marks(choice, name))]
     more = f" or {len(names) - 6} more" if len(names) > 8 else ""
@@ -87,7 +87,7 @@ def _refuse_augment(config: Config, data: Splits, task: TaskMarks) -> None:
     augment, data_name = config["augment"], config["data"]["name"]
     steps = augment.get("steps", ()) if augment["name"] == "several" else ()
     for moving in task.moves:
-        fits = _named("augment", lambda other, moving=moving: moving in other.moves)
+        fits = _list_entries("augment", lambda other, moving=moving: moving in other.moves)
         for key, name in (("augment", augment["name"]), *(("augment.steps", step) for step in steps)):
             if name in index.available("augment") and moving not in index.marks("augment", name).moves:
                 raise UserError(
@@ -112,7 +112,7 @@ def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
     kinds = _marks("data", config).targets or (task.target,)
     if not set(kinds) & set(marks.targets):
         takes = " and ".join(_WORDS[kind] for kind in marks.targets if kind in _WORDS and kind != "objects")
-        losses = _named("loss", lambda other: kinds[0] in other.targets and other.learns)
+        losses = _list_entries("loss", lambda other: kinds[0] in other.targets and other.learns)
         has = _WORDS.get(kinds[0], task.targets_are)
         raise UserError(
             f"loss={name} is for {takes or ' and '.join(marks.targets)}, but data={config['data']['name']} has {has};"

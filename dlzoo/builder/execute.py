@@ -30,13 +30,13 @@ from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.recipe import Record
-from dlzoo.engine.signals import Stop, signals
+from dlzoo.engine.signals import Stop, catch_signals
 from dlzoo.runs import checkout, environment
-from dlzoo.runs.differences import flat
+from dlzoo.runs.differences import flatten
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.reuse import copy_training
-from dlzoo.runs.run_dir import RunDir, fresh_folder, now
+from dlzoo.runs.run_dir import RunDir, make_folder, now
 from dlzoo.tasks.base import Tested
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
     label = config["name"] or "_".join([*words, config["data"]["name"]])
-    path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else fresh_folder(label)
+    path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else make_folder(label)
     run = RunDir.create(path, config)
     try:
         return execute(run, console, callbacks)
@@ -108,12 +108,12 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         return Run(run.path, before["metrics"])
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
-    if not distributed.launched() and settings.nodes > 1:
+    if not distributed.is_launched() and settings.nodes > 1:
         raise UserError(
             f"trainer.nodes={settings.nodes} needs processes on each machine: set executor=slurm in a sweep (-m), or"
             f" start them with: torchrun --nnodes={settings.nodes} ... -m dlzoo.cli run {run.path}"
         )
-    if not distributed.launched() and ranks > 1:
+    if not distributed.is_launched() and ranks > 1:
         if callbacks:
             raise UserError("callbacks do not work with trainer.devices > 1, which trains in other processes;"
                             " set trainer.devices=1")  # fmt: skip
@@ -151,7 +151,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
     def wall_seconds() -> float:
         return before.get("wall_seconds", 0.0) + perf_counter() - started
 
-    with one_line_errors(run), run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
+    with one_line_errors(run), run.lock(), catch_signals() as stop, torch.random.fork_rng(devices=[]):
         if run.read()["state"] == "finished" and not distributed.is_distributed():
             return  # another process finished it before we held the lock
         try:
@@ -159,7 +159,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
             with one_line_errors(run):
                 _run(run, config, before, console, stop, callbacks)
             run.update(state="finished", finished=now(), wall_seconds=wall_seconds())
-            summary.after(console, run.path, run.read())
+            summary.print_result(console, run.path, run.read())
         except BaseException as error:
             stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
             text = str(error) if isinstance(error, UserError) else traceback.format_exc()
@@ -173,8 +173,8 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
 
 def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
     """Run the part of a rank other than rank 0: the same training, without files or output."""
-    with signals() as stop, one_line_errors(run):
-        assembled = _assembled(run, config, before)
+    with catch_signals() as stop, one_line_errors(run):
+        assembled = _assemble(run, config, before)
         with stop.listening(lambda: setattr(assembled.task, "stop_requested", True)):
             assembled.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # wait until rank 0 has written the checkpoint that is loaded next
@@ -184,7 +184,7 @@ def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
         stop.check()
 
 
-def _assembled(
+def _assemble(
     run: RunDir,
     config: Config,
     before: dict[str, Any],
@@ -226,12 +226,12 @@ def _run(
     clock = load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0
     log = MetricLog(run, clock, copied="training_taken" in before)
     try:
-        assembled = _assembled(run, config, before, log.scalars, callbacks)
+        assembled = _assemble(run, config, before, log.scalars, callbacks)
         stop.check()
         task = assembled.task
         origin = {"init_from": before.get("init_from")} if checkpoint else {}
         run.update(**assembled.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
-        summary.before(console, run.path, run.read())
+        summary.print_settings(console, run.path, run.read())
         environment.reset_peak_memory(assembled.accelerator)
         display = Display(console)
         with stop.listening(lambda: setattr(task, "stop_requested", True)):
@@ -242,7 +242,7 @@ def _run(
         metrics = assembled.test([stop, display])
         stop.check()
         _record_results(run, assembled, log, selected, metrics)
-        log.hyperparameters(flat(config), metrics)
+        log.hyperparameters(flatten(config), metrics)
     finally:
         log.close()
 

@@ -20,7 +20,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import LossCurve
 from dlzoo.metrics.plots import lr_range
-from dlzoo.runs.run_dir import fresh_folder, write_atomically
+from dlzoo.runs.run_dir import make_folder, write_atomically
 
 #: The test ends when the loss is this many times the smallest one.
 _WORST = 4.0
@@ -58,7 +58,7 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
         UserError: for an invalid config, or a loss that never falls.
     """
     console = console or Console()
-    low, high, steps, overrides = _test(words)
+    low, high, steps, overrides = _parse_words(words)
     config = configs.compose(overrides) | {
         "schedule": {"name": "constant", "warmup": 0.0}
     }  # the test sets the rate itself
@@ -76,12 +76,12 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
         except UserError:  # the loss diverged at the end of an epoch, which is expected at high rates
             if len(curve.losses) < 20:
                 raise
-    losses = _smoothed(curve.losses)
+    losses = _smooth_losses(curve.losses)
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(len(losses))]
     lowest = rates[losses.index(min(losses))]
     # With one seed, noise can make the last step before the lowest loss the steepest: too high a rate for a full run.
     suggestion = min(steepest_rate(rates, losses), lowest / 10)
-    folder = fresh_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
+    folder = make_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
     result = RangeTest(folder, rates, losses, suggestion)
     name = f"{config['model']['name']}, {config['optimizer']['name']}, batch {data.batch_size}"
     lr_range(result.rates, result.losses, result.suggestion, name).savefig(result.dir / "lr_find.png", dpi=120)
@@ -104,7 +104,7 @@ def _print(console: Console, result: RangeTest, lowest: float, high: float | Non
         console.print(Text(line), soft_wrap=True)
 
 
-def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
+def _parse_words(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
     """Parse the arguments: (low, high, steps, the settings of the training)."""
     arguments, overrides = {"low": "1e-6", "high": "10", "steps": "100"}, []
     for word in words:
@@ -122,7 +122,7 @@ def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
     return low, high, steps, overrides
 
 
-def _smoothed(losses: Sequence[float]) -> list[float]:
+def _smooth_losses(losses: Sequence[float]) -> list[float]:
     """Return bias-corrected exponential moving averages."""
     mean, smoothed = 0.0, []
     for count, loss in enumerate(losses, 1):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.layers.head import of_head
+from dlzoo.layers.head import is_head_key
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
 
@@ -50,11 +50,11 @@ def load_weights(origin: Path) -> tuple[State, State]:
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: contains no weights; name a checkpoint or a state dict of tensors")
-    network = below(state, "ema") or below(state, "network") or state
-    return network, below(state, "normalise")
+    network = child_state(state, "ema") or child_state(state, "network") or state
+    return network, child_state(state, "normalise")
 
 
-def below(state: State, name: str) -> State:
+def child_state(state: State, name: str) -> State:
     """Return the part of a state dict that belongs to the child `name`, without the prefix."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
@@ -65,8 +65,8 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     Raises:
         UserError: if the weights belong to another model.
     """
-    expected = {key: value for key, value in module.state_dict().items() if not (new_head and of_head(key))}
-    loaded = {key: value for key, value in state.items() if not (new_head and of_head(key))}
+    expected = {key: value for key, value in module.state_dict().items() if not (new_head and is_head_key(key))}
+    loaded = {key: value for key, value in state.items() if not (new_head and is_head_key(key))}
     # Auxiliary classifiers are used in training only: those that only one of the networks has are ignored.
     for one, other in ((expected, loaded), (loaded, expected)):
         for key in [key for key in one if key.startswith("aux") and key not in other]:
@@ -100,7 +100,7 @@ def take_weights(
         taken = f"{origin}, for the backbone"
     else:
         known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
-        shapes = {key: value.shape for key, value in network.state_dict().items() if of_head(key)}
+        shapes = {key: value.shape for key, value in network.state_dict().items() if is_head_key(key)}
         heads = [key for key in shapes if not key.startswith("aux")]  # an auxiliary head may be missing
         other_head = any(key not in state or state[key].shape != shapes[key] for key in heads)
         new_head = other_head if known is None else known != list(classes)

@@ -58,12 +58,12 @@ def find(name: str) -> Command:
         UserError: for an unknown name, with the closest ones; or if the command of another package cannot be imported.
     """
     if name in _modules():
-        return _checked(import_module(_modules()[name]))
+        return _check_command(import_module(_modules()[name]))
     if name not in _plug_ins():
         raise UserError(f"unknown command {name!r}; {did_you_mean(name, names())}")
     point = _plug_ins()[name]
     try:
-        return _checked(point.load())
+        return _check_command(point.load())
     except Exception as error:
         raise UserError(f"the command {name} of the plug-in {point.value} failed: {first_line(error)}") from error
 
@@ -100,7 +100,7 @@ def _plug_ins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _checked(command: object) -> Command:
+def _check_command(command: object) -> Command:
     if not isinstance(command, Command):
         raise TypeError("a command has HELP, arguments(parser) and run(arguments)")
     return command

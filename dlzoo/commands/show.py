@@ -35,9 +35,9 @@ def run(arguments: Namespace) -> None:
 
     description = entry.entry(arguments.choice, arguments.name)
     if arguments.choice == "model":
-        _model(description, arguments.settings, arguments.json)
+        _show_model(description, arguments.settings, arguments.json)
     elif arguments.choice in listing.DRAWN:
-        _plotted(description, arguments.settings, arguments.json)
+        _show_plot(description, arguments.settings, arguments.json)
     elif arguments.settings:
         raise UserError(
             f"{arguments.choice}={arguments.name} is shown without settings: they are for model,"
@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> None:
         print(json.dumps(description, indent=1) if arguments.json else entry.text(description))
 
 
-def _model(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
+def _show_model(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
     from rich.console import Console
 
     from dlzoo.show import entry, model, model_table
@@ -60,7 +60,7 @@ def _model(description: Mapping[str, Any], settings: list[str], as_json: bool) -
         model_table.show(profile, Console())
 
 
-def _plotted(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
+def _show_plot(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
     from dlzoo.show import entry, plot
 
     path = str(plot.draw(description["choice"], description["name"], settings))

@@ -10,7 +10,7 @@ from typing import Any
 
 from dlzoo.comparison.dependence import determines
 from dlzoo.comparison.design import Arm, Design
-from dlzoo.comparison.finding import Finding, by_level, listed
+from dlzoo.comparison.finding import Finding, by_level, join_items
 from dlzoo.comparison.levels import level
 from dlzoo.runs.differences import Config
 
@@ -49,9 +49,9 @@ def check_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
     sentences = []
     if lost:
         its = "its mean is" if len(lost) == 1 else "their means are"
-        sentences.append(f"{listed(lost)} failed: {its} over the others")
+        sentences.append(f"{join_items(lost)} failed: {its} over the others")
     if empty:
-        sentences.append(f"{listed(empty)} failed: {'it is' if len(empty) == 1 else 'they are'} left out")
+        sentences.append(f"{join_items(empty)} failed: {'it is' if len(empty) == 1 else 'they are'} left out")
     return [Finding("lost", "; ".join(sentences))] if sentences else []
 
 
@@ -66,7 +66,7 @@ def check_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Fin
         Finding(
             "data",
             f"runs with the same settings of data={dict(settings)['name']} had different data"
-            f" ({listed(sorted(prints))}): its files were changed; repeat those runs",
+            f" ({join_items(sorted(prints))}): its files were changed; repeat those runs",
         )
         for settings, prints in fingerprints.items()
         if len(prints) > 1
@@ -85,7 +85,7 @@ def check_environment(design: Design, records: Sequence[Record]) -> list[Finding
     facts |= {name: [_as_text(each.get(name)) for each in versions] for name in dict.fromkeys(chain(*versions))}
     arm_of = {place: arm for arm, runs in design.arms.items() for places in runs.values() for place in places}
     arms = [arm_of[place] for place in range(len(records))]
-    findings = [each for name, values in facts.items() if (each := _uneven(name, values, arms, design))]
+    findings = [each for name, values in facts.items() if (each := _check_fact(name, values, arms, design))]
     dirty = sum(str(record.get("git_commit")).endswith("-dirty") for record in records)
     if dirty:
         text = f"{dirty} of {len(records)} runs were made with uncommitted changes to the code (-dirty)"
@@ -103,7 +103,7 @@ def _as_text(fact: Any) -> str | None:
     return None if fact is None else str(fact)
 
 
-def _uneven(name: str, values: Sequence[str | None], arms: Sequence[Arm], design: Design) -> Finding | None:
+def _check_fact(name: str, values: Sequence[str | None], arms: Sequence[Arm], design: Design) -> Finding | None:
     known = [(value, arm) for value, arm in zip(values, arms, strict=True) if value is not None]
     counts = Counter(value for value, _ in known)
     if len(counts) < 2:
@@ -113,7 +113,7 @@ def _uneven(name: str, values: Sequence[str | None], arms: Sequence[Arm], design
         for place, factor in enumerate(design.factors)
         if factor.key in design.compared and determines([arm[place] for _, arm in known], [value for value, _ in known])
     ]
-    values_of_runs = listed(
+    values_of_runs = join_items(
         f"{value} ({count} run{'' if count == 1 else 's'})" for value, count in counts.most_common()
     )
     what = f", and changes along with {' and '.join(along)}" if along else ""

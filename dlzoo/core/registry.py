@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from dlzoo.core.entries import Marks
 from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.schema import check, settings_of, unwrapped, wiring_of
+from dlzoo.core.schema import check, settings_of, unwrap, wiring_of
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ class Entry:
     @property
     def doc(self) -> str:
         """The docstring of the builder, or of the function that a partial wraps."""
-        return inspect.getdoc(unwrapped(self.builder)) or ""
+        return inspect.getdoc(unwrap(self.builder)) or ""
 
     @cached_property
     def wiring(self) -> list[str]:

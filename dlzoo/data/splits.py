@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from dlzoo.core.index import serving
+from dlzoo.core.index import choose_task
 from dlzoo.core.registries import DATASETS, TASKS
 from dlzoo.data.data_set import DataSet
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split, fingerprint
-from dlzoo.data.storage.cache import in_memory
+from dlzoo.data.storage.cache import fits_memory
 
 
 @dataclass
@@ -46,12 +46,12 @@ class Splits:
             UserError: if the data is missing, damaged or too small.
         """
         settings, data_set = DATASETS.from_section(section, cache=section["cache"])
-        task = TASKS.build(serving(section["name"], data_set.task, tasks))
+        task = TASKS.build(choose_task(section["name"], data_set.task, tasks))
         data_set = task.adapt(section["name"], data_set)
         parts = settings.splits(data_set, task.target)
         prepare = data_set.fit_preparation(parts[0])
         parts = tuple(part and prepare(part) for part in parts)
-        if in_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
+        if fits_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
             train, val, test = (part and part.in_memory() for part in parts)
         else:
             train, val, test = parts

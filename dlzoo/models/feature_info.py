@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.models.feature_maps import Stage
-from dlzoo.models.meta import odd_image, on_meta
+from dlzoo.models.meta import copy_to_meta, odd_image
 
 
 class FeaturesReady(Exception):  # noqa: N818 - nothing went wrong
@@ -75,7 +75,7 @@ class FeatureInfo:
 
     def __init__(self, network: nn.Module, in_channels: int, image_size: int) -> None:
         image = odd_image(in_channels, image_size)
-        copy, calls = on_meta(network).eval(), []
+        copy, calls = copy_to_meta(network).eval(), []
         for path, module in copy.named_modules():
             # Before the hooks of layers.round_up, which enlarge what some blocks take.
             module.register_forward_pre_hook(partial(_note_input, calls, path), prepend=True)

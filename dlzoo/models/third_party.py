@@ -56,7 +56,7 @@ def from_timm(
 
     def make() -> nn.Module:
         return timm.create_model(
-            arch, pretrained=pretrained and _draws(), num_classes=num_classes, in_chans=in_channels, **sized
+            arch, pretrained=pretrained and _needs_weights(), num_classes=num_classes, in_chans=in_channels, **sized
         )
 
     network = _adopt(make, f"model=timm model.arch={arch}", in_channels, image_size, num_classes, parts, pretrained)
@@ -91,11 +91,11 @@ def from_torchvision(
         raise UserError(f"torchvision's models take images of 3 channels, not {in_channels}; model=timm takes any")
     settings: dict[str, Any] = {"image_size": image_size} if arch.startswith("vit_") and not pretrained else {}
     has_auxiliary = arch in ("googlenet", "inception_v3")
-    if has_auxiliary and not (pretrained and _draws()):
+    if has_auxiliary and not (pretrained and _needs_weights()):
         settings |= {"aux_logits": False, "init_weights": False}
 
     def make() -> nn.Module:
-        if not (pretrained and _draws()):
+        if not (pretrained and _needs_weights()):
             return zoo.get_model(arch, weights=None, num_classes=num_classes, **settings)
         network: Any = download(arch)
         if has_auxiliary:  # the weights come with auxiliary classifiers
@@ -113,7 +113,7 @@ def from_torchvision(
     return network
 
 
-def _draws() -> bool:
+def _needs_weights() -> bool:
     """Whether weights are wanted at all: on the meta device only their shapes are."""
     return torch.get_default_device().type != "meta"
 

@@ -16,15 +16,15 @@ from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.comparison.power import seeds_needed
-from dlzoo.comparison.statistics import Interval, adjusted, effect, mean_interval, verdict
+from dlzoo.comparison.statistics import Interval, adjust_p, effect, mean_interval, verdict
 from dlzoo.core.errors import UserError
 from dlzoo.report import collect, findings, power, words
 from dlzoo.report.content import Cell, ClassDifference, Comparison, Content, Factor, Metric
-from dlzoo.report.excluded import excluded_runs, validated
+from dlzoo.report.excluded import excluded_runs, validate
 from dlzoo.report.metric import compared_metric, margin_of
 from dlzoo.report.repeat import commands, environment
 from dlzoo.runs import sweep_file, table
-from dlzoo.runs.differences import flat, format_value
+from dlzoo.runs.differences import flatten, format_value
 from dlzoo.runs.run_dir import now
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.runs.table import Row
@@ -48,7 +48,7 @@ def analyse(
     compared = compared_metric(readable, metric or planned.metric)
     margin = margin_of(margin, planned, compared)
     design, readable = _design_of_runs(readable, compared.key, baseline, planned)
-    runs = _finished(design, readable, compared.key)
+    runs = _finished_runs(design, readable, compared.key)
     included = [row for of_arm in runs.values() for row in of_arm.values()]
     cells = {arm: _cell(design, arm, of_arm, compared.key) for arm, of_arm in runs.items()}
     comparisons = _comparisons(design, runs, cells, compared, margin)
@@ -67,22 +67,23 @@ def analyse(
         power=power.power(comparisons),
         margin=margin,
         findings=[],
-        others=collect.other_metrics(_by_label(design, runs), compared.key),
+        others=collect.other_metrics(_group_by_label(design, runs), compared.key),
         unfinished=excluded_runs(folder, design, rows, readable, runs),
         states=_states(design, rows),
-        settings=_formatted(design.constants | _main_settings([row.record["config"] for row in readable], design)),
+        settings=_format_values(design.constants | _main_settings([row.record["config"] for row in readable], design)),
         environment=environment([row.record for row in included]),
         commands=commands(folder, planned.lines, design, [row.record["config"] for row in readable], options),
         written=now(),
         joint={
-            key: _formatted({design.label(arm): by_arm[arm] for arm in by_arm}) for key, by_arm in design.joint.items()
+            key: _format_values({design.label(arm): by_arm[arm] for arm in by_arm})
+            for key, by_arm in design.joint.items()
         },
     )
     checks = _findings(content, design, planned, readable, included)
     return replace(content, answer=words.answer(content), findings=checks)
 
 
-def _formatted(values: Mapping[str, Any]) -> dict[str, str]:
+def _format_values(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: format_value(value) for key, value in values.items()}
 
 
@@ -92,10 +93,10 @@ def _read(folder: Path) -> tuple[list[Row], list[Row]]:
     Raises:
         UserError: if no run is finished.
     """
-    rows = [validated(row) for row in table.rows(table.find(folder))]
+    rows = [validate(row) for row in table.rows(table.find(folder))]
     readable = [row for row in rows if row.state != "damaged"]
     if not any(row.state == "finished" for row in readable):
-        raise UserError(f"{folder}: no run is finished ({table.counts(rows)})")
+        raise UserError(f"{folder}: no run is finished ({table.count_states(rows)})")
     return rows, readable
 
 
@@ -109,11 +110,13 @@ def _findings(
         *findings.of_plan(planned, content.metric, content.margin),
         *findings.of_metric(content.metric, design, [row.record for row in included]),
         *fairness.findings([record["config"] for record in records], design, records),
-        *fairness.noise_findings([(words.compared(each), each.effect, each.verdict) for each in comparisons]),
+        *fairness.noise_findings(
+            [(words.describe_comparison(each), each.effect, each.verdict) for each in comparisons]
+        ),
     ]
 
 
-def _by_label(design: Design, runs: Runs) -> dict[str, list[Row]]:
+def _group_by_label(design: Design, runs: Runs) -> dict[str, list[Row]]:
     return {design.label(arm): list(of_arm.values()) for arm, of_arm in runs.items()}
 
 
@@ -125,7 +128,7 @@ def _design_of_runs(
     Runs that are still to come belong to the comparison; a stray failed run must not decide what varies.
     """
     design = _design([row.record["config"] for row in rows], baseline, planned)
-    there = _finished(design, rows, metric)
+    there = _finished_runs(design, rows, metric)
     if any(pair.arm in there and pair.baseline in there for pair in design.pairs()):
         return design, rows
     others = [row for row in rows if row.state != "failed"]
@@ -146,7 +149,7 @@ def _design(configs: Sequence[Mapping[str, Any]], baseline: str | None, planned:
 def _main_settings(configs: Sequence[Mapping[str, Any]], design: Design) -> dict[str, Any]:
     """Return the main settings of a training where they are the same in all runs, even if they are defaults."""
     varying = {key for factor in design.factors for key in (factor.key, *factor.follows)} | design.joint.keys()
-    settings = [flat(config) for config in configs]
+    settings = [flatten(config) for config in configs]
     return {
         key: settings[0].get(key)
         for key in _MAIN_SETTINGS
@@ -161,7 +164,7 @@ def _states(design: Design, rows: Sequence[Row]) -> dict[str, int]:
     return dict(counts) | ({"missing": missing} if missing > 0 else {})
 
 
-def _finished(design: Design, rows: Sequence[Row], metric: str) -> Runs:
+def _finished_runs(design: Design, rows: Sequence[Row], metric: str) -> Runs:
     """Return arm -> seed -> run. Of several runs with the same settings the one that ended last counts."""
     runs: Runs = {}
     for arm, seeds in design.arms.items():
@@ -186,7 +189,7 @@ def _comparisons(
     design: Design, runs: Runs, cells: Mapping[Arm, Cell], metric: Metric, margin: float | None
 ) -> list[Comparison]:
     pairs = [pair for pair in design.pairs() if pair.arm in cells and pair.baseline in cells]
-    effects = adjusted([effect(cells[pair.arm].values, cells[pair.baseline].values) for pair in pairs])
+    effects = adjust_p([effect(cells[pair.arm].values, cells[pair.baseline].values) for pair in pairs])
     verdicts = [verdict(estimate, margin, metric.higher_is_better) for estimate in effects]
     alpha = 0.05 / max(1, len(pairs))  # that Benjamini and Hochberg's procedure demands of a single finding
     return [

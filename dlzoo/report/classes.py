@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from dlzoo.report.content import ClassDifference, Comparison, Content
 from dlzoo.report.effects_plot import Row, colours, forest, title
-from dlzoo.report.layout import count_of_seeds, evenly_spaced
-from dlzoo.report.numbers import format_fixed, one_line, shortened
-from dlzoo.report.plot import WIDTH, Plot, omitted, window
+from dlzoo.report.layout import count_of_seeds, space_evenly
+from dlzoo.report.numbers import format_fixed, one_line, shorten
+from dlzoo.report.plot import WIDTH, Plot, count_omitted, limit_axis
 
 _MOST_CLASSES = 30
 
@@ -23,15 +23,15 @@ def classes(content: Content) -> Plot | None:
     if not compared:
         return None
     all_names = {one.name for each in compared for one in each.per_class}
-    shown = evenly_spaced(compared, 6 if len(all_names) <= 12 else 3)
+    shown = space_evenly(compared, 6 if len(all_names) <= 12 else 3)
     class_differences = [{one.name: one for one in each.per_class if math.isfinite(one.difference)} for each in shown]
     means, names = _most_different(class_differences)
     figure, cut = _panels(content, shown, class_differences, names)
     caption = " ".join([
         f"{content.class_metric.capitalize()} of each class, arm minus baseline,",
         f"with 95 % intervals over {count_of_seeds(content)}.",
-        *omitted(len(shown), len(compared), "comparisons"),
-        *omitted(len(names), len(means), "classes", "those with the largest differences"),
+        *count_omitted(len(shown), len(compared), "comparisons"),
+        *count_omitted(len(names), len(means), "classes", "those with the largest differences"),
         *(["Intervals that exceed the axes are cut off."] if cut else []),
     ])  # fmt: skip
     panels = "1 comparison" if len(shown) == 1 else f"{len(shown)} comparisons"
@@ -61,7 +61,7 @@ def _panels(
         place = places.get(comparison.label, 0)
         rows = [Row(name, one.difference, one.interval, place) for name, one in zip(names, differences, strict=True)]
         forest(axes, rows, most=16)
-        axes.set_title("\n".join(shortened(line, 48 // columns) for line in above), fontsize=10.5)
+        axes.set_title("\n".join(shorten(line, 48 // columns) for line in above), fontsize=10.5)
         axes.locator_params(axis="x", nbins=8 // columns)
         axes.tick_params(axis="x", labelsize=9.5 if columns == 3 else 11.5)
     for axes in panels[len(shown) :]:
@@ -70,7 +70,7 @@ def _panels(
         axes.tick_params(labelbottom=True)
     figure.supxlabel(f"difference of {content.class_metric} from the baseline", fontsize=11.5)
     drawn = [one for per_class in class_differences for name, one in per_class.items() if name in names]
-    cut = window(panels[0], "x", [0.0, *(one.difference for one in drawn)], [one.interval for one in drawn])
+    cut = limit_axis(panels[0], "x", [0.0, *(one.difference for one in drawn)], [one.interval for one in drawn])
     return figure, cut
 
 

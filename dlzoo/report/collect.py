@@ -13,7 +13,7 @@ import numpy as np
 
 from dlzoo.comparison.statistics import Interval, bands, bca, mean_interval
 from dlzoo.report.content import Cell, Curve, Levels
-from dlzoo.report.layout import evenly_spaced
+from dlzoo.report.layout import space_evenly
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
@@ -51,8 +51,8 @@ def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row],
         mean=mean(values.values()),
         deviation=stdev(values.values()) if len(values) > 1 else None,
         interval=mean_interval(list(values.values())),
-        params=_same(rows, "params"),
-        macs=_same(rows, "macs"),
+        params=_common_number(rows, "params"),
+        macs=_common_number(rows, "macs"),
         images_per_second=_mean(rows, "images_per_second"),
         seconds=_mean(rows, "wall_seconds"),
         memory=_mean(rows, "peak_memory_bytes"),
@@ -109,13 +109,13 @@ def other_metrics(
 
 def curves(runs: Sequence[Path], keys: Sequence[str]) -> dict[str, Curve]:
     """Return the means of logged numbers over runs, by epoch, with their 95 % intervals."""
-    logs = [_logged(path, keys) for path in runs]
+    logs = [_logged_numbers(path, keys) for path in runs]
     by_key = {}
     for key in keys:
         tables = [log[key] for log in logs if log[key]]
         if not tables:
             continue
-        epochs = evenly_spaced(sorted(set().union(*tables)), _POINTS)
+        epochs = space_evenly(sorted(set().union(*tables)), _POINTS)
         values = np.array([[table.get(epoch, math.nan) for epoch in epochs] for table in tables])
         known = np.logical_not(np.isnan(values).all(axis=0))
         middle, low, high = (line[known].tolist() for line in bands(values))
@@ -125,7 +125,7 @@ def curves(runs: Sequence[Path], keys: Sequence[str]) -> dict[str, Curve]:
     return by_key
 
 
-def _logged(run: Path, keys: Sequence[str]) -> dict[str, dict[float, float]]:
+def _logged_numbers(run: Path, keys: Sequence[str]) -> dict[str, dict[float, float]]:
     """Return key -> epoch -> the last number that was logged at that epoch."""
     numbers: dict[str, dict[float, float]] = {key: {} for key in keys}
     try:
@@ -150,7 +150,7 @@ def _mean(rows: Sequence[Row], key: str) -> float | None:
     return mean(numbers) if numbers else None
 
 
-def _same(rows: Sequence[Row], key: str) -> int | None:
+def _common_number(rows: Sequence[Row], key: str) -> int | None:
     """Return a number if all runs of a cell have the same, else None."""
     numbers = set(_numbers(rows, key))
     return int(numbers.pop()) if len(numbers) == 1 else None

@@ -8,7 +8,7 @@ from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Content
 from dlzoo.report.numbers import (
     NONE,
-    capitalised,
+    capitalise,
     count_of,
     decimals,
     format_fixed,
@@ -31,7 +31,7 @@ def by_seed(content: Content) -> Table | None:
         for cell in content.cells
     ]
     columns = [Column("setting", "name"), *(Column(f"seed {seed}") for seed in content.seeds)]
-    caption = f"{capitalised(content.metric.name)} of every run."
+    caption = f"{capitalise(content.metric.name)} of every run."
     return table("seeds", caption, columns, rows) if len(content.seeds) > 1 else None
 
 
@@ -97,16 +97,18 @@ def factors(content: Content) -> Table | None:
     rows: list[Row] = []
     for factor in content.factors:
         role = f"compared with {one_line(factor.baseline or NONE)}" if factor.compared else "context of the comparison"
-        rows.append((one_line(factor.key), ", ".join(map(one_line, factor.levels)), role, _following(factor.follows)))
+        rows.append(
+            (one_line(factor.key), ", ".join(map(one_line, factor.levels)), role, _format_following(factor.follows))
+        )
     for key, by_label in content.joint.items():
         values = ", ".join(map(one_line, dict.fromkeys(by_label.values())))
-        rows.append((one_line(key), values, "depends on several factors", _following({key: by_label})))
+        rows.append((one_line(key), values, "depends on several factors", _format_following({key: by_label})))
     columns = [Column("setting", "name"), Column("values", "words"), Column("role", "words")]
     columns.append(Column("settings that follow", "words"))
     return table("factors", "Settings that vary between the runs.", columns, rows)
 
 
-def _following(follows: Mapping[str, Mapping[str, str]]) -> str:
+def _format_following(follows: Mapping[str, Mapping[str, str]]) -> str:
     parts = []
     for key, by_level in follows.items():
         values = ", ".join(f"{one_line(value)} for {one_line(level)}" for level, value in by_level.items())

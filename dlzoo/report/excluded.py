@@ -26,7 +26,7 @@ _OPTIONAL_FIELDS = {
 _NOT_A_NUMBER = "its result is not a finite number, or it did not measure the metric"
 
 
-def validated(row: Row) -> Row:
+def validate(row: Row) -> Row:
     """Return the row with defaults filled in, or as damaged if a report cannot read its run.json."""
     record = row.record
     config = record["config"]
@@ -37,7 +37,7 @@ def validated(row: Row) -> Row:
     if row.state == "damaged":
         return row
     if good:
-        return replace(row, record=dict(record) | {"config": _completed(config)})
+        return replace(row, record=dict(record) | {"config": _complete(config)})
     return Row(row.path, {"state": "damaged", "error": "its run.json is not valid", "config": {}}, {})
 
 
@@ -45,7 +45,7 @@ def _is_choice(section: Any) -> bool:
     return isinstance(section, Mapping) and isinstance(section.get("name"), str)
 
 
-def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the current defaults of settings that did not exist in an older dlzoo."""
     completed = {key: schema["default"] for key, schema in settings_of(RunSettings).items()} | dict(config)
     completed["trainer"] = {key: schema["default"] for key, schema in settings_of(TrainerSettings).items()} | config[

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dlzoo.report.content import Content
-from dlzoo.runs.run_dir import strict
+from dlzoo.runs.run_dir import replace_non_finite
 
 
 def as_json(content: Content) -> dict[str, Any]:
@@ -18,4 +18,4 @@ def as_json(content: Content) -> dict[str, Any]:
         key: {label: {"mean": mean, "interval": interval} for label, (mean, interval) in by_label.items()}
         for key, by_label in fields["others"].items()
     }
-    return strict(fields)
+    return replace_non_finite(fields)

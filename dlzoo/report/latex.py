@@ -60,14 +60,14 @@ def text(content: Content) -> str:
 
 def _table(table: Table, label: str) -> str:
     kinds = "".join("r" if column.kind == "number" else "l" for column in table.columns)
-    heads = " & ".join(_escaped(column.head) for column in table.columns)
+    heads = " & ".join(_escape(column.head) for column in table.columns)
     rows = "\n".join(
         " & ".join(_cell(column, text) for column, text in zip(table.columns, row, strict=True)) + r" \\"
         for row in table.rows
     )
     return rf"""\begin{{table}}
 \centering
-\caption{{{_escaped(table.caption)}}}
+\caption{{{_escape(table.caption)}}}
 \label{{tab:{label}}}
 \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
 \begin{{tabular}}{{@{{}}{kinds}@{{}}}}
@@ -86,9 +86,9 @@ def _cell(column: Column, words: str) -> str:
         formula = words.replace(MINUS, "-").replace("±", r"\pm").replace(", ", r",\, ")
         grouped = re.sub(r"(?<=\d),(?=\d)", "{,}", formula)
         return f"${grouped}$"
-    return _escaped(words)
+    return _escape(words)
 
 
-def _escaped(words: str) -> str:
+def _escape(words: str) -> str:
     separated = re.sub("-(?=-)", "-\N{ZERO WIDTH NON-JOINER}", one_line(words))  # TeX turns two hyphens into a dash
     return "".join(_ESCAPES.get(letter, letter) for letter in separated)

@@ -11,7 +11,7 @@ from typing import Any
 from dlzoo.comparison.design import Design
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core.schema import settings_of
-from dlzoo.runs.differences import chosen, format_value
+from dlzoo.runs.differences import chosen_settings, format_value
 
 _ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
 
@@ -50,7 +50,7 @@ def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]
     defaults |= {key: schema["default"] for key, schema in settings_of(RunSettings).items()}
     words = [
         f"{key}={format_value(value)}"
-        for key, value in chosen(config).items()
+        for key, value in chosen_settings(config).items()
         if key != "seed" and value != "default" and (key not in defaults or defaults[key] != value)
     ]
     words += [f"sweep.dir={folder}", f"seed={','.join(map(str, sorted(seeds)))}"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dlzoo.report.content import Cell, Comparison, Content, Factor
-from dlzoo.report.layout import count_of_seeds, crossed, level
+from dlzoo.report.layout import count_of_seeds, crossed_factors, level
 from dlzoo.report.numbers import (
     MINUS,
     NONE,
-    capitalised,
+    capitalise,
     difference_digits,
     format_bytes,
     format_duration,
@@ -29,8 +29,8 @@ Grid = dict[tuple[str, str], Cell]
 
 def means(content: Content) -> Table | None:
     """Make the table of the metric of each cell; two crossed factors have one row per number, one column per level."""
-    caption = f"Mean {one_line(content.metric.name)}{_with_intervals(content)}"
-    if grid := crossed(content):
+    caption = f"Mean {one_line(content.metric.name)}{_interval_note(content)}"
+    if grid := crossed_factors(content):
         columns, rows = _grid(content, *grid)
         return table("means", f"{caption}, over {count_of_seeds(content)} per cell.", columns, rows)
     digits = mean_digits(content)
@@ -54,7 +54,7 @@ def effects(content: Content) -> Table | None:
     rows = [
         (
             one_line(each.context).removeprefix(f"{where}="),
-            NONE if pair else _compared(content, each),
+            NONE if pair else _compared_levels(content, each),
             format_fixed(each.effect.difference, digits, signed=True),
             format_interval(each.effect.interval, digits, signed=True),
             each.verdict,
@@ -81,7 +81,7 @@ def overview(content: Content) -> Table | None:
     by_label = {each.label: each for each in content.comparisons}
     if not by_label or len(by_label) < len(content.comparisons):
         return None
-    if grid := crossed(content):
+    if grid := crossed_factors(content):
         return _overview_grid(content, by_label, *grid)
     digits = mean_digits(content)
     rows = [
@@ -93,10 +93,10 @@ def overview(content: Content) -> Table | None:
         for cell in content.cells
     ]
     columns = [*_name_columns(content), _metric_column(content), *_outcome_columns("difference", "")]
-    caption = (
-        f"{capitalised(content.metric.name)}{_with_intervals(content)}, over {count_of_seeds(content)} per setting"
+    caption = f"{capitalise(content.metric.name)}{_interval_note(content)}, over {count_of_seeds(content)} per setting"
+    return table(
+        "overview", f"{caption}, and the difference from the baseline{_adjustment_note(content)}.", columns, rows
     )
-    return table("overview", f"{caption}, and the difference from the baseline{_adjusted(content)}.", columns, rows)
 
 
 def cost(content: Content) -> Table | None:
@@ -149,8 +149,8 @@ def _overview_grid(content: Content, by_label: dict[str, Comparison], against: F
             cell = cells.get((one_line(arm), one_line(x)))
             comparison = by_label.get(cell.label) if cell else None
             rows[place] += _outcome(content, comparison) if comparison else (NONE,) * 4
-    caption = f"{capitalised(content.metric.name)}{_with_intervals(content)}, over {count_of_seeds(content)} per cell"
-    return table("overview", f"{caption}{_adjusted(content)}.", columns, rows)
+    caption = f"{capitalise(content.metric.name)}{_interval_note(content)}, over {count_of_seeds(content)} per cell"
+    return table("overview", f"{caption}{_adjustment_note(content)}.", columns, rows)
 
 
 def _by_levels(content: Content, against: Factor, along: Factor) -> Grid:
@@ -193,11 +193,11 @@ def _metric_column(content: Content) -> Column:
     return Column(one_line(content.metric.name))
 
 
-def _with_intervals(content: Content) -> str:
+def _interval_note(content: Content) -> str:
     return " with 95 % intervals" if any(cell.interval for cell in content.cells) else ""
 
 
-def _adjusted(content: Content) -> str:
+def _adjustment_note(content: Content) -> str:
     known = any(each.effect.adjusted is not None for each in content.comparisons)
     return "; p is adjusted for the number of comparisons" if known else ""
 
@@ -217,7 +217,7 @@ def _only_pair(content: Content) -> str:
     return f"{one_line(level)} {MINUS} {one_line(against)}"
 
 
-def _compared(content: Content, comparison: Comparison) -> str:
+def _compared_levels(content: Content, comparison: Comparison) -> str:
     several_factors = len({each.factor for each in content.comparisons}) > 1
     key = f"{one_line(comparison.factor)}=" if several_factors else ""
     return f"{key}{one_line(comparison.level)} against {one_line(comparison.against)}"

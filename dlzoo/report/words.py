@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Comparison, Content
 from dlzoo.report.numbers import (
-    capitalised,
+    capitalise,
     count_of,
     difference_digits,
     format_fixed,
@@ -36,7 +36,7 @@ def answer(content: Content) -> list[str]:
     pairs: dict[tuple[str, str, str], list[Comparison]] = {}
     for each in content.comparisons:
         pairs.setdefault((each.factor, each.level, each.against), []).append(each)
-    sentences = [_of_pair(content, of_pair) for of_pair in pairs.values()]
+    sentences = [_describe_pair(content, of_pair) for of_pair in pairs.values()]
     if len(pairs) > 1:
         more = [f"{len(sentences) - FEW} more are in the table."] if len(sentences) > FEW else []
         return [_summary(content), *sentences[:FEW], *more]
@@ -44,7 +44,7 @@ def answer(content: Content) -> list[str]:
     return [_headline(content, of_pair), *sentences] if len(of_pair) > 1 else sentences
 
 
-def compared(comparison: Comparison) -> str:
+def describe_comparison(comparison: Comparison) -> str:
     """Return a comparison in words: "norm=gn against norm=bn at data.batch_size=4"."""
     at = f" at {one_line(comparison.context)}" if comparison.context else ""
     return f"{_arm(comparison)} against {one_line(comparison.factor)}={one_line(comparison.against)}{at}"
@@ -64,7 +64,7 @@ def _means(content: Content) -> list[str]:
         interval = f" (95 % interval {_range(cell.interval, digits)})" if cell.interval else ", without an interval"
         what, seeds = one_line(cell.label), count_of(len(cell.values), "seed")
         sentences.append(
-            f"{capitalised(content.metric.name)} of {what}: {format_fixed(cell.mean, digits)}{interval}, {seeds}."
+            f"{capitalise(content.metric.name)} of {what}: {format_fixed(cell.mean, digits)}{interval}, {seeds}."
         )
     if len(content.cells) > FEW:
         sentences.append(f"{len(content.cells) - FEW} more are in the table.")
@@ -101,7 +101,7 @@ def _summary(content: Content) -> str:
             parts.append(f"{len(matching)} {words}{names}")
     baselines = dict.fromkeys(f"{one_line(each.factor)}={one_line(each.against)}" for each in content.comparisons)
     comparisons = count_of(len(content.comparisons), "comparison")
-    return f"{capitalised(_metric(content))}, {comparisons} with {' or '.join(baselines)}: {', '.join(parts)}."
+    return f"{capitalise(_metric(content))}, {comparisons} with {' or '.join(baselines)}: {', '.join(parts)}."
 
 
 def _headline(content: Content, comparisons: Sequence[Comparison]) -> str:
@@ -119,11 +119,11 @@ def _headline(content: Content, comparisons: Sequence[Comparison]) -> str:
     return f"{start}, compared with {than}, is {'; '.join(parts)}."
 
 
-def _of_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
+def _describe_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
     """Describe one level against the baseline, in all contexts."""
     first = comparisons[0]
     if len(comparisons) == 1:
-        return _single(content, first)
+        return _describe_single(content, first)
     digits, parts = difference_digits(content), []
     for place, each in enumerate(comparisons[:FEW]):
         known = (
@@ -134,12 +134,12 @@ def _of_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
         difference = format_fixed(each.effect.difference, digits, signed=True)
         parts.append(f"{difference} {known} at {_where(each, place == 0)}")
     return (
-        f"{capitalised(content.metric.name)} of {_arm(first)} minus {one_line(first.factor)}="
+        f"{capitalise(content.metric.name)} of {_arm(first)} minus {one_line(first.factor)}="
         f"{one_line(first.against)}, with 95 % intervals: {', '.join(parts)}{and_more(comparisons)}."
     )
 
 
-def _single(content: Content, comparison: Comparison) -> str:
+def _describe_single(content: Content, comparison: Comparison) -> str:
     """Describe one comparison in full."""
     effect, name, digits = comparison.effect, _metric(content), difference_digits(content)
     arm, other = _arm(comparison), f"{one_line(comparison.factor)}={one_line(comparison.against)}"

@@ -118,14 +118,14 @@ def layers_of(frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
     with torch.device("meta"):
         network = build_checked(frozen, wiring).train()
         try:
-            return _traced(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
+            return _trace(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
         except RuntimeError as error:
             raise UserError(f"{where}: {first_line(error)}") from error
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
 
 
-def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
+def _trace(network: nn.Module, images: Tensor) -> list[Layer]:
     rows: dict[str, Layer] = {}
     tracker, counter = ReceptiveFieldTracker(images), FlopCounterMode(display=False)
     running: list[str] = []
@@ -145,7 +145,7 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
             running.pop()
             if isinstance(output, Tensor):
                 rows[name].output = list(output.shape[1:])
-                _see(rows[name], tracker.of(output))
+                _set_field(rows[name], tracker.of(output))
 
         return hook
 
@@ -157,7 +157,7 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
         return tensor
 
     local = [module for module in network.modules() if isinstance(module, LocallyConnected)]
-    handles = [module.register_forward_hook(partial(_see_window, tracker)) for module in local]
+    handles = [module.register_forward_hook(partial(_set_window_field, tracker)) for module in local]
     for name, module in units(network):
         handles.append(module.register_forward_pre_hook(begin(name, module)))
         # Also where another hook ends the pass, as after the last feature map of a backbone from elsewhere.
@@ -197,19 +197,19 @@ def units(network: nn.Module) -> list[tuple[str, nn.Module]]:
     return rows
 
 
-def _see_window(tracker: ReceptiveFieldTracker, module: LocallyConnected, inputs: Any, output: Tensor) -> None:
+def _set_window_field(tracker: ReceptiveFieldTracker, module: LocallyConnected, inputs: Any, output: Tensor) -> None:
     """Set the receptive field to a convolution's window: unfolding into patches hides it."""
-    tracker.set(output, _local(module, tracker.of(inputs[0])))
+    tracker.set(output, _local_field(module, tracker.of(inputs[0])))
 
 
-def _local(module: LocallyConnected, field: ReceptiveField | None) -> ReceptiveField | None:
+def _local_field(module: LocallyConnected, field: ReceptiveField | None) -> ReceptiveField | None:
     if field is None:
         return None
     window = (module.kernel_size, module.stride, module.zeros // 2)
     return ReceptiveField(field.height.window(*window), field.width.window(*window))
 
 
-def _see(layer: Layer, field: ReceptiveField | None) -> None:
+def _set_field(layer: Layer, field: ReceptiveField | None) -> None:
     if field is None:
         layer.field = layer.coverage = None
     else:

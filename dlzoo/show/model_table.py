@@ -22,7 +22,7 @@ def show(profile: dict[str, Any], console: Console) -> None:
     for layer in profile["layers"]:
         table.add_row(
             *(layer["name"], layer["what"], "x".join(map(str, layer["output"])), f"{layer['params']:,}"),
-            *(_mega(layer["macs"]), _sees(layer), _mega(layer["memory"])),
+            *(_format_millions(layer["macs"]), _format_field(layer), _format_millions(layer["memory"])),
         )
     console.print(table)
     console.print()
@@ -41,7 +41,7 @@ def summary(profile: dict[str, Any]) -> Iterable[str]:
     fields = [layer for layer in profile["layers"] if layer["field"]]
     if fields:
         widest = max(fields, key=lambda layer: layer["field"])
-        yield f"receptive field: {_sees(widest)} px after {widest['name']} (column field; all: the whole image)"
+        yield f"receptive field: {_format_field(widest)} px after {widest['name']} (column field; all: the whole image)"
     reference = profile["reference"]
     if reference:
         macs = "" if reference["macs"] is None else f", {reference['macs']:,} M multiply-accumulates"
@@ -50,11 +50,11 @@ def summary(profile: dict[str, Any]) -> Iterable[str]:
         yield f"{kind:<10} {', '.join(names) or '(none with these settings)'}"
 
 
-def _mega(number: int) -> str:
+def _format_millions(number: int) -> str:
     return f"{number / 1e6:,.2f}" if number else ""
 
 
-def _sees(layer: dict[str, Any]) -> str:
+def _format_field(layer: dict[str, Any]) -> str:
     """Return "all" or the size of the receptive field, with its coverage if there are gaps."""
     if layer["field"] is None:
         return "all"

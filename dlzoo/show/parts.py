@@ -11,7 +11,7 @@ from rich.table import Table
 from dlzoo.builder.model import accepts
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS, PARTS
-from dlzoo.core.schema import unwrapped
+from dlzoo.core.schema import unwrap
 
 
 class Row(NamedTuple):
@@ -36,12 +36,12 @@ def rows(supported: dict[str, dict[str, list[str]]]) -> list[Row]:
     """Return the rows of the matrix, grouped by family."""
 
     def key(name: str) -> tuple[str, tuple[str, ...]]:
-        builder = unwrapped(MODELS[name].builder)
+        builder = unwrap(MODELS[name].builder)
         module = builder.__module__.rpartition(".")[2]
         return f"{module}.{builder.__name__}", tuple(_cell(supported[name], kind) for kind in PARTS)
 
     ordered = sorted(supported, key=lambda name: (key(name), _numbers(name)))
-    return [Row(_together(list(names)), cells) for (_, cells), names in groupby(ordered, key=key)]
+    return [Row(_join_names(list(names)), cells) for (_, cells), names in groupby(ordered, key=key)]
 
 
 def _cell(taken: dict[str, list[str]], kind: str) -> str:
@@ -66,7 +66,7 @@ def _numbers(name: str) -> tuple[list[int], str]:
     return [int(word) for word in words], name
 
 
-def _together(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     """Join names with a common beginning: "resnet18, 34, 50" for resnet18, resnet34, resnet50."""
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     start = "".join(letters[0] for letters in alike).rstrip("0123456789") if len(names) > 1 else ""

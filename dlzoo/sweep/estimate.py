@@ -20,7 +20,7 @@ from dlzoo.engine.timing import Timer
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor
 from dlzoo.sweep.plan import Config, PlannedRun
-from dlzoo.sweep.preflight import on_one_cpu, run_recipe, runs_by_kind, world
+from dlzoo.sweep.preflight import run_recipe, runs_by_kind, to_one_cpu, world_size
 
 #: Steps that are measured for each kind of run; the first one is not counted.
 _STEPS = 5
@@ -74,12 +74,12 @@ def _seconds(config: Config, data: Splits) -> float | None:
     """Estimate the seconds of a run from a few of its steps in this process; None if it diverges in them."""
     schedule = run_recipe(config, data).schedule
     short = {"max_epochs": 1 if schedule.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
-    single = on_one_cpu(config) if world(config) > 1 else config
+    single = to_one_cpu(config) if world_size(config) > 1 else config
     timer = Timer()
     try:
         assembled = Assembled(
             without_weights(single) | {"trainer": single["trainer"] | short | {"compile": False}},
-            data=replace(data, batch_size=data.batch_size // world(config)),
+            data=replace(data, batch_size=data.batch_size // world_size(config)),
             callbacks=[timer],
         )
         assembled.fit(None, [])

@@ -39,7 +39,7 @@ _TYPES = {"vary": Mapping, "arms": list, "seeds": int, "scale": Mapping, "baseli
 _TYPES |= {"margin": (int, float)}
 
 
-def named(words: Sequence[str]) -> str | None:
+def named_comparison(words: Sequence[str]) -> str | None:
     """Return the experiment that the words name, if it is a comparison, else None.
 
     Raises:
@@ -86,7 +86,7 @@ def read(name: str) -> ComparisonSpec:
     return ComparisonSpec(**section)
 
 
-def head(name: str) -> dict[str, str]:
+def read_head(name: str) -> dict[str, str]:
     """Return {"question": ..., "expected": ...} from the lines "Question: ..." and so on of a file's first comment."""
     texts, last = dict[str, str](), None
     for line in configs.head_comment("experiment", name):
@@ -99,7 +99,7 @@ def head(name: str) -> dict[str, str]:
     return texts
 
 
-def at_scale(name: str, written: ComparisonSpec, scale: str | None) -> list[str]:
+def scale_settings(name: str, written: ComparisonSpec, scale: str | None) -> list[str]:
     """Return the settings of a scale; an empty list for None.
 
     Raises:

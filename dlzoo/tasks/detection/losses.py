@@ -51,8 +51,8 @@ class DetectionLoss(nn.Module):
         input, target = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
         # Masking the loss is not enough: the gradient of a row of weight 0 could still be NaN.
         input = torch.where(stage.box_weights[:, None] > 0, input, target)
-        boxes = _weighted(self.box_loss.each(input, target), stage.box_weights)  # pyright: ignore[reportCallIssue]
-        classes = _weighted(self._classes(stage), stage.class_weights)
+        boxes = _weighted_sum(self.box_loss.each(input, target), stage.box_weights)  # pyright: ignore[reportCallIssue]
+        classes = _weighted_sum(self._classes(stage), stage.class_weights)
         objectness = F.binary_cross_entropy_with_logits(
             stage.objectness, stage.objectness_targets, stage.objectness_weights, reduction="sum"
         )
@@ -69,6 +69,6 @@ class DetectionLoss(nn.Module):
         return self.class_loss.each(stage.scores, stage.classes)  # pyright: ignore[reportCallIssue]
 
 
-def _weighted(losses: Tensor, weights: Tensor) -> Tensor:
+def _weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted sum; a row of weight 0 adds nothing, even if its loss is NaN."""
     return torch.where(weights > 0, losses * weights, 0).sum()

@@ -145,11 +145,11 @@ def _numbers(texts: Iterable[Path]) -> list[str]:
 def _readers(part: _Part, names: list[str]) -> list[Annotate]:
     return [
         *(partial(_annotation, path, text, names) for path, text in part.texts.items()),
-        *(partial(_orphan, path, part.images) for path in part.orphans),
+        *(partial(_refuse_orphan, path, part.images) for path in part.orphans),
     ]
 
 
-def _orphan(path: Path, images: Path) -> Annotation:
+def _refuse_orphan(path: Path, images: Path) -> Annotation:
     raise UserError(f"{path}: no image of this name in {str(images)!r}")
 
 

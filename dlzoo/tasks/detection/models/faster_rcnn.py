@@ -102,7 +102,7 @@ class FasterRCNN(Detector):
 
     def _inside(self, raw: Raw, labels: Tensor) -> MatchedTargets:
         """Match the second stage's outputs for a sample of the proposals and the objects' own boxes."""
-        candidates, allowed = _with_objects(raw, labels)
+        candidates, allowed = _add_objects(raw, labels)
         assignment = match_anchors(candidates, labels, low=0.5, high=0.5)
         rows, weights = sample(self.sampler, assignment, allowed)
         sampled = (candidates, assignment.boxes, assignment.positive)
@@ -141,7 +141,7 @@ class FasterRCNN(Detector):
         return torch.stack(boxes), torch.stack(scores)
 
 
-def _with_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _add_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return proposals and objects as boxes (N, P + M, 4), and a mask (N, P + M) of those to train on."""
     boxes, _, there, difficult = objects(labels)
     trained_on = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
