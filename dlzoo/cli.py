@@ -20,7 +20,7 @@ _AS_USUAL = warnings.formatwarning
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name); the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
     words = [*(sys.argv[1:] if argv is None else argv)]
-    warnings.formatwarning = _in_a_line
+    warnings.formatwarning = _format_warning
     try:
         _look_at_folder()
         return _dispatch(words)
@@ -64,7 +64,7 @@ def _dispatch(words: list[str]) -> int:
     return command.run(parser.parse(rest)) or 0
 
 
-def _in_a_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """A remark of ours as other lines of ours; a warning of somebody else's with its place in the code, as usual."""
     if issubclass(category, Remark):
         return f"dlzoo: {message}\n"

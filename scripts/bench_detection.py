@@ -32,7 +32,7 @@ def suppressor_costs(repeats: int) -> list[tuple[str, str]]:
                 (_seconds(lambda: suppress(*inputs)), _seconds(lambda: nms(boxes, scores, 0.5)))  # noqa: B023
                 for _ in range(repeats + 1)
             ]
-            ratio = statistics.median(own / theirs for own, theirs in pairs[1:])
+            ratio = statistics.median(ours / theirs for ours, theirs in pairs[1:])
             rows.append((f"{name} of {BOXES:,} boxes {place} / torchvision's nms", f"{ratio:.2f}"))
     torch.set_num_threads(threads)
     return rows
@@ -43,9 +43,9 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
     count = 64 if quick else 512
     words = ["data=shapes", f"data.train={count}", "data.test=8", "data.image_size=416", "data.val_fraction=0"]
     words += ["data.batch_size=32", "model=yolov3", "augment=yolo", "augment.mosaic=0.5", f"trainer={trainer}"]
-    made = Assembled(compose([*words, f"trainer.max_epochs={repeats + 1}"]))
-    made.fit(None, [])
-    feed, device = made.task.loaders.train, next(made.network.parameters()).device
+    assembled = Assembled(compose([*words, f"trainer.max_epochs={repeats + 1}"]))
+    assembled.fit(None, [])
+    feed, device = assembled.task.loaders.train, next(assembled.network.parameters()).device
     feed.to(device)
 
     def batches() -> None:
@@ -57,7 +57,7 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
 
     batches()
     loading = statistics.median(_seconds(batches) for _ in range(repeats))
-    total = made.task.state.train_seconds / (repeats + 1)
+    total = assembled.task.state.train_seconds / (repeats + 1)
     return [
         ("yolov3 at 416 px, batch 32, with augmentation and mosaic: images/s", f"{count / total:.0f}"),
         ("the same: data loading only / training step", f"{loading / total:.3f}"),

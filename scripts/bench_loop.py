@@ -64,11 +64,11 @@ def ours(overrides: list[str], data: Splits, epochs: int, callbacks: Sequence[pl
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config)
         log = MetricLog(run, 0)
-        made = Assembled(config, log.scalars, data=data, callbacks=callbacks)
+        assembled = Assembled(config, log.scalars, data=data, callbacks=callbacks)
         terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
-        own = [Display(terminal), Checkpoints(run.last_checkpoint, run.best_checkpoint)]
+        own_callbacks = [Display(terminal), Checkpoints(run.last_checkpoint, run.best_checkpoint)]
         began = time.perf_counter()
-        made.fit(None, own)
+        assembled.fit(None, own_callbacks)
         seconds = time.perf_counter() - began
         log.close()
     return seconds
@@ -77,21 +77,21 @@ def ours(overrides: list[str], data: Splits, epochs: int, callbacks: Sequence[pl
 def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = False) -> float:
     """Return the seconds of a hand-written loop for the same training."""
     config = compose(overrides)
-    made = Assembled(config, data=data)
-    network, feed, device = made.task.network, made.task.loaders.train, torch.device("cpu")
-    if made.accelerator == "gpu":
+    assembled = Assembled(config, data=data)
+    network, feed, device = assembled.task.network, assembled.task.loaders.train, torch.device("cpu")
+    if assembled.accelerator == "gpu":
         device = torch.device("cuda")
         network.to(device)
-        made.task.normalise.to(device)
+        assembled.task.normalise.to(device)
         feed.to(device)
     network.train()
     if compiled:
         network.compile(dynamic=False)
-    optimizer = made.task.recipe.make_optimizer(network)
+    optimizer = assembled.task.recipe.make_optimizer(network)
     averaged = deepcopy(network).requires_grad_(False)
     average = Ema(averaged, network, EMA)
     loss_fn, rates = nn.CrossEntropyLoss(), [group["lr"] for group in optimizer.param_groups]
-    total, evaluation = epochs * feed.steps_per_epoch, made.task.loaders.val
+    total, evaluation = epochs * feed.steps_per_epoch, assembled.task.loaders.val
     assert evaluation is not None
     evaluation.to(device)
     schedule = build("schedule", "cosine")(Span(total, feed.steps_per_epoch))
@@ -102,7 +102,7 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(step)
         for images, labels, *_ in feed.batches(step):
-            with torch.autocast(device.type, torch.bfloat16, enabled=made.precision == "bf16-mixed"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=assembled.precision == "bf16-mixed"):
                 logits = network(images)
             loss_fn(logits.float(), labels).backward()
         nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True)

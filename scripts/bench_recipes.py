@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from dlzoo.builder.parts import section
+from dlzoo.builder.parts import as_section
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Streams
 from dlzoo.data.loader import TrainLoader
@@ -26,7 +26,7 @@ def recipe_costs(repeats: int, quick: bool) -> list[tuple[str, str]]:
     normalise = Normalise(*channel_statistics(images))
 
     def epoch(name: str, **settings: float) -> float:
-        common, augment = AUGMENTS.from_section(section(AUGMENTS, {"name": name, **settings}))
+        common, augment = AUGMENTS.from_section(as_section(AUGMENTS, {"name": name, **settings}))
         feed = TrainLoader(split, ImageTransform(augment, normalise, common.mixer(10)), Streams(0), 128)
         began = time.perf_counter()
         for step in range(feed.steps_per_epoch):

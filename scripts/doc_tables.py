@@ -132,12 +132,12 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def blocks(text: str) -> dict[str, str]:
     """Return table name -> the text of a page between its markers."""
-    return {found[2]: found[0][len(found[1]) : -len(found[3])].strip("\n") for found in _BLOCK.finditer(text)}
+    return {match[2]: match[0][len(match[1]) : -len(match[3])].strip("\n") for match in _BLOCK.finditer(text)}
 
 
 def written(text: str) -> str:
     """Return a page with up-to-date tables."""
-    return _BLOCK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", text)
+    return _BLOCK.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}", text)
 
 
 def main() -> None:

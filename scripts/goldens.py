@@ -108,8 +108,8 @@ def carry_out(side: Side, folder: Path, number: int, line: str) -> str | None:
     except subprocess.TimeoutExpired:
         return f"not finished after {TIMEOUT} s"
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "nothing was printed").splitlines()
-        return f"exit code {done.returncode}: {said[-1]}"
+        output = (done.stderr.strip() or done.stdout.strip() or "nothing was printed").splitlines()
+        return f"exit code {done.returncode}: {output[-1]}"
     suffix = ".json" if "--json" in words else ".txt"
     (folder / f"{number}_{words[0] if program == 'dlzoo' else 'train'}{suffix}").write_text(done.stdout)
     return None
@@ -118,21 +118,23 @@ def carry_out(side: Side, folder: Path, number: int, line: str) -> str | None:
 def make_all(sides: Sequence[Side], cases: Sequence[str], jobs: int) -> dict[tuple[str, str], str]:
     """Carry out all cases, `jobs` at a time; (side, case) -> what went wrong."""
     # The cases of many runs stand last in the table, and take longest: they begin first.
-    wanted = [(side, case) for case in reversed(cases) for side in sides]
+    tasks = [(side, case) for case in reversed(cases) for side in sides]
     with ThreadPoolExecutor(jobs) as pool:
-        errors = list(pool.map(lambda each: make(*each), wanted))
-    return {(side.name, case): error for (side, case), error in zip(wanted, errors, strict=True) if error}
+        errors = list(pool.map(lambda each: make(*each), tasks))
+    return {(side.name, case): error for (side, case), error in zip(tasks, errors, strict=True) if error}
 
 
-def show(case: str, found: Differences) -> None:
+def show(case: str, differences: Differences) -> None:
     """Print what is allowed and how a case differs."""
-    for name, relative in found.allowed.items():
+    for name, relative in differences.allowed.items():
         print(f"{case}: {name}: relative {relative:.1g}, allowed")
-    lines = [f"{file}: {line}" for file, every in found.lines.items() for line in every[:SHOWN_OF_FILE]][:SHOWN]
+    lines = [
+        f"{file}: {line}" for file, file_lines in differences.lines.items() for line in file_lines[:SHOWN_OF_FILE]
+    ][:SHOWN]
     for line in lines:
         print(f"{case}: {line}")
-    if more := sum(map(len, found.lines.values())) - len(lines):
-        print(f"{case}: {more} more differences in {len(found.lines)} files")
+    if more := sum(map(len, differences.lines.values())) - len(lines):
+        print(f"{case}: {more} more differences in {len(differences.lines)} files")
 
 
 def sides_of(old: Path, new: Path, folder: Path) -> tuple[Side, Side]:
@@ -147,8 +149,8 @@ def sides_of(old: Path, new: Path, folder: Path) -> tuple[Side, Side]:
         words = [sys.executable, "-c", "import dlzoo; print(dlzoo.__file__)"]
         done = subprocess.run(words, cwd=folder, env=side.environment, capture_output=True, text=True, check=False)
         if Path(done.stdout.strip()).parent != side.checkout / "dlzoo":
-            found = done.stdout.strip() or "nothing"
-            raise NotADirectoryError(f"{side.checkout} is no checkout of dlzoo: what runs is {found}")
+            imported = done.stdout.strip() or "nothing"
+            raise NotADirectoryError(f"{side.checkout} is no checkout of dlzoo: what runs is {imported}")
     return sides
 
 
@@ -178,13 +180,13 @@ def main() -> int:
         if wrong := [f"{case}: {error}" for (side, case), error in errors.items() if side == "old"]:
             print("old does not carry out", *wrong, sep="\n", file=sys.stderr)
             return 2
-        found = {}
+        results = {}
         for case in cases:
             failed = errors.get(("new", case))
-            found[case] = Differences({"new": [failed]}) if failed else compare(old.folder / case, new.folder / case)
-            show(case, found[case])
-    equal = sum(not each.lines for each in found.values())
-    tensors, values = sum(each.tensors for each in found.values()), sum(each.values for each in found.values())
+            results[case] = Differences({"new": [failed]}) if failed else compare(old.folder / case, new.folder / case)
+            show(case, results[case])
+    equal = sum(not each.lines for each in results.values())
+    tensors, values = sum(each.tensors for each in results.values()), sum(each.values for each in results.values())
     seconds = time.perf_counter() - began
     print(f"{equal} of {len(cases)} cases are equal: {tensors:,} tensors, {values:,} other values ({seconds:.0f} s)")
     return 0 if equal == len(cases) else 1

@@ -68,33 +68,33 @@ class Differences:
 
 def compare(old: Path, new: Path) -> Differences:
     """Compare all files of two folders."""
-    found, before, after = Differences(), files(old), files(new)
+    differences, before, after = Differences(), files(old), files(new)
     for name in sorted(before.keys() | after.keys()):
         if name not in after:
-            found.lines[name] = ["only in old"]
+            differences.lines[name] = ["only in old"]
         elif name not in before:
             if Path(name).name not in ALLOWED_NEW:
-                found.lines[name] = ["only in new"]
+                differences.lines[name] = ["only in new"]
         elif Path(name).suffix in _READERS:
-            _compare_file(name, before[name], after[name], found)
-    return found
+            _compare_file(name, before[name], after[name], differences)
+    return differences
 
 
-def _compare_file(name: str, old: Path, new: Path, found: Differences) -> None:
+def _compare_file(name: str, old: Path, new: Path, differences: Differences) -> None:
     score, before, after = _score(old), leaves(old), leaves(new)
     tensors = sum(isinstance(leaf, Tensor) for leaf in before.values())
-    found.tensors += tensors
-    found.values += len(before) - tensors
+    differences.tensors += tensors
+    differences.values += len(before) - tensors
     for key, a, b in _differences(before, after):
-        if not _is_allowed(key, a, b, score, found.allowed):
+        if not _is_allowed(key, a, b, score, differences.allowed):
             text = " > ".join(str(part) for part in key) or "content"
-            found.lines.setdefault(name, []).append(f"{text}: {_difference(a, b)}")
+            differences.lines.setdefault(name, []).append(f"{text}: {_difference(a, b)}")
 
 
 def files(folder: Path) -> dict[str, Path]:
     """Name below the folder -> file; TensorBoard's names without the time, the machine and the process in them."""
-    every = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MADE)
-    return {re.sub(r"(tfevents)\..*", r"\1", str(path.relative_to(folder))): path for path in every}
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MADE)
+    return {re.sub(r"(tfevents)\..*", r"\1", str(path.relative_to(folder))): path for path in paths}
 
 
 def leaves(path: Path) -> Leaves:

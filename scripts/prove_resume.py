@@ -114,10 +114,10 @@ def main() -> int:
         name = names[number % len(names)]
         expected, run = known[name], folder / f"killed_{number}"
         at, saved = killed_and_resumed(name, run, generator, at_epoch_end=number // len(names) % 2 == 1)
-        found = fingerprint(run)
-        wrong += found != expected
-        verdict = "" if found == expected else "  DIFFERENT"
-        print(f"{name:<20} {at:<18} {saved:<13} {expected:<13} {found:<13}{verdict}", flush=True)
+        actual = fingerprint(run)
+        wrong += actual != expected
+        verdict = "" if actual == expected else "  DIFFERENT"
+        print(f"{name:<20} {at:<18} {saved:<13} {expected:<13} {actual:<13}{verdict}", flush=True)
     shutil.rmtree(folder)
     print(f"{arguments.kills - wrong} of {arguments.kills} equal")
     return 1 if wrong else 0

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from dlzoo.comparison.permutation import sign_flip_p
-from dlzoo.comparison.statistics import RESOLUTION, Interval, adjusted, bands, effect, mean_interval, verdict
+from dlzoo.comparison.statistics import RESOLUTION, Interval, adjust_p, bands, effect, mean_interval, verdict
 
 SEEDS = (3, 6, 8, 20)
 REPEATS, BCA_REPEATS, BCA_RESAMPLES = 20_000, 1000, 999
@@ -66,8 +66,8 @@ class Share(NamedTuple):
 
 def share(hits: np.ndarray) -> Share:
     """Return the fraction of hits (repeats, ...); the error is over repeats, as hits within one are not independent."""
-    each = hits.reshape(len(hits), -1).mean(axis=1)
-    return Share(float(each.mean()), float(each.std() / np.sqrt(len(each))))
+    shares = hits.reshape(len(hits), -1).mean(axis=1)
+    return Share(float(shares.mean()), float(shares.std() / np.sqrt(len(shares))))
 
 
 def covers(low: np.ndarray, high: np.ndarray, truth: float) -> Share:
@@ -105,10 +105,10 @@ def bca_coverage(values: np.ndarray) -> Share:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             (values,), np.mean, axis=1, method="BCa", n_resamples=BCA_RESAMPLES, batch=100, rng=numbers
         ).confidence_interval
-    return covers(found.low, found.high, ACCURACY)
+    return covers(interval.low, interval.high, ACCURACY)
 
 
 def false_findings(noise: Noise, seeds: int, numbers: np.random.Generator) -> list[Share]:
@@ -120,16 +120,16 @@ def false_findings(noise: Noise, seeds: int, numbers: np.random.Generator) -> li
     differences = (arms - baseline).reshape(-1, seeds)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(differences), CHUNK)]
     p = np.concatenate([sign_flip_p(differences[chunk], tied[chunk]) for chunk in chunks]).reshape(families, ARMS)
-    found = stats.false_discovery_control(p, axis=1) <= ALPHA
+    rejected = stats.false_discovery_control(p, axis=1) <= ALPHA
     for one in range(CHECKED):
-        printed = adjusted([effect(seeded(arm), seeded(baseline[one, 0])) for arm in arms[one]])
+        printed = adjust_p([effect(seeded(arm), seeded(baseline[one, 0])) for arm in arms[one]])
         assert [each.p for each in printed] == list(p[one])
         significant = [each.adjusted is not None and each.adjusted <= ALPHA for each in printed]
-        assert significant == list(found[one])
+        assert significant == list(rejected[one])
         # A verdict also depends on the interval, so it has no more false findings.
         called = [verdict(each, None, True, ALPHA) != "undecided" for each in printed]
         assert all(known for known, decided in zip(significant, called, strict=True) if decided)
-    return [share(p <= ALPHA), share(found.any(axis=1))]
+    return [share(p <= ALPHA), share(rejected.any(axis=1))]
 
 
 def seeded(values: np.ndarray, first: int = 0) -> dict[int, float]:

@@ -59,9 +59,9 @@ def images_of(root: str) -> tuple[Tensor, Tensor]:
     """Return 512 normalised images (N, 3, 32, 32) and their labels."""
     section = compose(["data=image_folder", f"data.root={root}", "data.limit=512", "data.val_fraction=0.0"])["data"]
     split = Splits.load(section).train
-    every = torch.arange(512)
-    pixels = torch.as_tensor(split.images[every]).permute(0, 3, 1, 2)
-    return Normalise(*channel_statistics(split.images))(pixels), split.labels[every]
+    indices = torch.arange(512)
+    pixels = torch.as_tensor(split.images[indices]).permute(0, 3, 1, 2)
+    return Normalise(*channel_statistics(split.images))(pixels), split.labels[indices]
 
 
 def steps_to_learn(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, float]:

@@ -28,7 +28,7 @@ def yolo_encode(boxes: Tensor, corners: Tensor, priors: Tensor, stride: float | 
         priors: (..., 2) widths and heights in pixels.
         stride: side of a cell in pixels.
     """
-    centres, sides = _centred(boxes)
+    centres, sides = _centres_and_sides(boxes)
     return torch.cat((centres / stride - corners, (sides / priors).log()), -1)
 
 
@@ -38,7 +38,7 @@ def yolo_decode(offsets: Tensor, corners: Tensor, priors: Tensor, stride: float 
     arXiv:1804.02767, section 2.1: b_x = stride (sigmoid(t_x) + c_x), b_w = p_w exp(t_w), likewise for y and h.
     The caller applies the sigmoid, because YOLOv4 scales it. `corners`, `priors` and `stride` are as in `yolo_encode`.
     """
-    return _cornered((offsets[..., :2] + corners) * stride, priors * offsets[..., 2:].clamp_max(LARGEST).exp())
+    return _to_corners((offsets[..., :2] + corners) * stride, priors * offsets[..., 2:].clamp_max(LARGEST).exp())
 
 
 def delta_encode(boxes: Tensor, anchors: Tensor, weights: tuple[float, float, float, float] = (1, 1, 1, 1)) -> Tensor:
@@ -51,7 +51,7 @@ def delta_encode(boxes: Tensor, anchors: Tensor, weights: tuple[float, float, fl
         anchors: (..., 4) x1, y1, x2, y2.
         weights: (10, 10, 5, 5) in Fast R-CNN, the inverse of SSD's variances (0.1, 0.1, 0.2, 0.2).
     """
-    (centres, sides), (anchor_centres, anchor_sides) = _centred(boxes), _centred(anchors)
+    (centres, sides), (anchor_centres, anchor_sides) = _centres_and_sides(boxes), _centres_and_sides(anchors)
     deltas = torch.cat(((centres - anchor_centres) / anchor_sides, (sides / anchor_sides).log()), -1)
     # Multiplied one by one: a tensor of weights would be copied to the device on each call.
     return torch.stack([delta * weight for delta, weight in zip(deltas.unbind(-1), weights, strict=True)], -1)
@@ -60,15 +60,15 @@ def delta_encode(boxes: Tensor, anchors: Tensor, weights: tuple[float, float, fl
 def delta_decode(deltas: Tensor, anchors: Tensor, weights: tuple[float, float, float, float] = (1, 1, 1, 1)) -> Tensor:
     """Return boxes (..., 4) x1, y1, x2, y2 from deltas (..., 4); the arguments are as in `delta_encode`."""
     deltas = torch.stack([delta / weight for delta, weight in zip(deltas.unbind(-1), weights, strict=True)], -1)
-    centres, sides = _centred(anchors)
-    return _cornered(centres + deltas[..., :2] * sides, sides * deltas[..., 2:].clamp_max(LARGEST).exp())
+    centres, sides = _centres_and_sides(anchors)
+    return _to_corners(centres + deltas[..., :2] * sides, sides * deltas[..., 2:].clamp_max(LARGEST).exp())
 
 
-def _centred(boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _centres_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Return centres (..., 2), and sides (..., 2) of at least SMALLEST."""
     centres, sides = box_convert(boxes, "xyxy", "cxcywh").split(2, -1)
     return centres, sides.clamp_min(SMALLEST)
 
 
-def _cornered(centres: Tensor, sides: Tensor) -> Tensor:
+def _to_corners(centres: Tensor, sides: Tensor) -> Tensor:
     return box_convert(torch.cat((centres, sides), -1), "cxcywh", "xyxy")

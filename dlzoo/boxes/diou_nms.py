@@ -14,7 +14,7 @@ from dlzoo.boxes.overlap import pairwise_overlaps
 _PAIRS = 2**18
 
 
-def greedy_diou(boxes: Tensor, there: Tensor, threshold: float) -> Tensor:
+def keep_by_diou(boxes: Tensor, there: Tensor, threshold: float) -> Tensor:
     """Return which boxes are kept: (G, M) bool.
 
     A box is suppressed if its DIoU with a kept box before it in its group is at least `threshold`.
@@ -33,18 +33,18 @@ def greedy_diou(boxes: Tensor, there: Tensor, threshold: float) -> Tensor:
     while rows.numel():
         block = min(max(16, _PAIRS // rows.numel()), 128)
         head, rows = rows[:, :block], rows[:, block:]
-        at_head = _at(boxes, head)
+        at_head = _take_boxes(boxes, head)
         group, one, other = (pairwise_overlaps(at_head, at_head).triu(1) > low).nonzero(as_tuple=True)
-        left &= ~_suppressed(*_confirmed(boxes, head[group, one], head[group, other], threshold), padding)
-        head = _packed(head, left)
-        overlaps = pairwise_overlaps(_at(boxes, head), _at(boxes, rows))
+        left &= ~_find_suppressed(*_confirm_pairs(boxes, head[group, one], head[group, other], threshold), padding)
+        head = _pack_remaining(head, left)
+        overlaps = pairwise_overlaps(_take_boxes(boxes, head), _take_boxes(boxes, rows))
         most = overlaps.amax(1)
         left[rows.masked_fill(~(most >= high), padding)] = False
         group, column = ((most > low) & (most < high)).nonzero(as_tuple=True)
         pair, one = (overlaps[group, :, column] > low).nonzero(as_tuple=True)
         group, column = group[pair], column[pair]
-        left[_confirmed(boxes, head[group, one], rows[group, column], threshold)[1]] = False
-        rows = _packed(rows, left)
+        left[_confirm_pairs(boxes, head[group, one], rows[group, column], threshold)[1]] = False
+        rows = _pack_remaining(rows, left)
         rows = rows[(rows < padding).any(1)]
     return left[:-1].view_as(there)
 
@@ -61,15 +61,15 @@ def _bounds(threshold: float) -> tuple[float, float]:
     return threshold / (1 + threshold) * (1 - rounding), certain / (1 + certain) * (1 + rounding)
 
 
-def _confirmed(boxes: Tensor, stronger: Tensor, weaker: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def _confirm_pairs(boxes: Tensor, stronger: Tensor, weaker: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """Return the pairs, with the weaker box replaced by padding if their DIoU is below the threshold."""
     if not len(stronger):
         return stronger, weaker
-    apart = diou(_at(boxes, stronger).mT, _at(boxes, weaker).mT) < threshold
+    apart = diou(_take_boxes(boxes, stronger).mT, _take_boxes(boxes, weaker).mT) < threshold
     return stronger, weaker.masked_fill(apart, boxes.shape[1] - 1)
 
 
-def _suppressed(stronger: Tensor, weaker: Tensor, padding: int) -> Tensor:
+def _find_suppressed(stronger: Tensor, weaker: Tensor, padding: int) -> Tensor:
     """Return which boxes are suppressed by a box that is not: (padding + 1,) bool, iterated until it is stable."""
     suppressed = torch.zeros(padding + 1, dtype=torch.bool, device=stronger.device)
     while len(stronger):
@@ -80,7 +80,7 @@ def _suppressed(stronger: Tensor, weaker: Tensor, padding: int) -> Tensor:
     return suppressed
 
 
-def _packed(rows: Tensor, left: Tensor) -> Tensor:
+def _pack_remaining(rows: Tensor, left: Tensor) -> Tensor:
     """Return the remaining boxes of each group, in order: (G, M) -> (G, largest number left in a group)."""
     padding, stays = len(left) - 1, left[rows]
     places = stays.cumsum(1)
@@ -89,6 +89,6 @@ def _packed(rows: Tensor, left: Tensor) -> Tensor:
     return rows.new_full((len(rows), most + 1), padding).scatter_(1, places, rows)[:, :most]
 
 
-def _at(boxes: Tensor, places: Tensor) -> Tensor:
+def _take_boxes(boxes: Tensor, places: Tensor) -> Tensor:
     """Return boxes[:, places], ten times as fast."""
     return boxes.index_select(1, places.flatten()).view(4, *places.shape)

@@ -15,18 +15,18 @@ from torch import Tensor
 
 def area(boxes: Tensor) -> Tensor:
     """Return width times height: (..., 4) -> (...)."""
-    width, height = _sides(_full(boxes))
+    width, height = _sides(_to_full_precision(boxes))
     return width * height
 
 
 def iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Return intersection over union: (..., 4), (..., 4) -> (...), from 0 to 1. Gradient is zero for disjoint boxes."""
-    return _ratio(*_intersection_and_union(_full(boxes1), _full(boxes2)))
+    return _ratio(*_intersection_and_union(_to_full_precision(boxes1), _to_full_precision(boxes2)))
 
 
 def giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Return IoU minus the fraction of the hull in neither box: (...), from -1 to 1 (arXiv:1902.09630, algorithm 1)."""
-    boxes1, boxes2 = _full(boxes1), _full(boxes2)
+    boxes1, boxes2 = _to_full_precision(boxes1), _to_full_precision(boxes2)
     intersection, union = _intersection_and_union(boxes1, boxes2)
     width, height = _hull(boxes1, boxes2)
     return _ratio(intersection, union) - _ratio(width * height - union, width * height)
@@ -34,7 +34,7 @@ def giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 def diou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Return IoU - (distance of centres / diagonal of hull)^2: (...), from -1 to 1 (arXiv:1911.08287, equation 7)."""
-    boxes1, boxes2 = _full(boxes1), _full(boxes2)
+    boxes1, boxes2 = _to_full_precision(boxes1), _to_full_precision(boxes2)
     return iou(boxes1, boxes2) - _distance(boxes1, boxes2)
 
 
@@ -44,7 +44,7 @@ def ciou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     v = 4 / pi^2 (atan w2 / h2 - atan w1 / h1)^2 compares the shapes; its weight alpha = v / (1 - IoU + v) has no
     gradient.
     """
-    boxes1, boxes2 = _full(boxes1), _full(boxes2)
+    boxes1, boxes2 = _to_full_precision(boxes1), _to_full_precision(boxes2)
     overlap = iou(boxes1, boxes2)
     v = 4 / math.pi**2 * (_angle(boxes2) - _angle(boxes1)).square()
     with torch.no_grad():
@@ -52,7 +52,7 @@ def ciou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return overlap - _distance(boxes1, boxes2) - alpha * v
 
 
-def _full(boxes: Tensor) -> Tensor:
+def _to_full_precision(boxes: Tensor) -> Tensor:
     return boxes if boxes.dtype == torch.float64 else boxes.float()
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import torchvision.ops as ops
 from torch import Tensor
 
-from dlzoo.boxes.diou_nms import greedy_diou
+from dlzoo.boxes.diou_nms import keep_by_diou
 from dlzoo.boxes.overlap import pairwise_overlaps
 from dlzoo.core.registries import NMS
 from dlzoo.core.schema import Bounds, Fraction, Positive
@@ -46,13 +46,13 @@ class NmsSettings:
 @NMS.register("nms", source="arXiv:1311.2524, section 2.2; torchvision.ops.nms")
 def nms(*, iou: Fraction = 0.5) -> Suppressor:
     """s_i = 0 if IoU(M, b_i) > iou, M the best remaining box, repeatedly, per image and class"""
-    return partial(_suppress, rule=partial(_hard, threshold=iou))
+    return partial(_suppress, rule=partial(_suppress_by_iou, threshold=iou))
 
 
 @NMS.register("diou_nms", source="arXiv:1911.08287, section 3.4 (DIoU-NMS)")
 def diou_nms(*, iou: Fraction = 0.5) -> Suppressor:
     """s_i = 0 if IoU - (distance of centres / diagonal of hull)^2 >= iou: boxes with distant centres are both kept"""
-    return partial(_suppress, rule=partial(_diou, threshold=iou))
+    return partial(_suppress, rule=partial(_suppress_by_diou, threshold=iou))
 
 
 @NMS.register("soft_nms_linear", source="arXiv:1704.04503, section 3; iou = 0.3 as in section 5")
@@ -62,7 +62,7 @@ def soft_nms_linear(*, iou: Fraction = 0.3) -> Suppressor:
     def decay(overlap: Tensor) -> Tensor:
         return torch.where(overlap >= iou, 1 - overlap, 1)
 
-    return partial(_suppress, rule=partial(_soft, decay=decay))
+    return partial(_suppress, rule=partial(_decay_scores, decay=decay))
 
 
 @NMS.register("soft_nms_gaussian", source="arXiv:1704.04503, section 3; sigma = 0.5 as in section 5")
@@ -72,7 +72,7 @@ def soft_nms_gaussian(*, sigma: Positive = 0.5) -> Suppressor:
     def decay(overlap: Tensor) -> Tensor:
         return (-overlap.square() / sigma).exp()
 
-    return partial(_suppress, rule=partial(_soft, decay=decay))
+    return partial(_suppress, rule=partial(_decay_scores, decay=decay))
 
 
 class Groups(NamedTuple):
@@ -98,7 +98,7 @@ def _suppress(boxes: Tensor, scores: Tensor, classes: Tensor, *, rule: Callable[
     all_scores = F.pad(scores.flatten().to(dtype), (0, 1))
     there = ((all_scores > 0) & all_boxes.sum(-1).isfinite()).nonzero()[:, 0]
     kept = torch.zeros_like(all_scores)
-    for rows, sizes in _parts(_keys(classes).flatten(), all_scores, there):
+    for rows, sizes in _batch_groups(_keys(classes).flatten(), all_scores, there):
         kept[rows] = rule(Groups(all_boxes[rows], all_scores[rows], sizes))
     return kept[:-1].view_as(scores).to(scores.dtype)
 
@@ -112,7 +112,7 @@ def _keys(classes: Tensor) -> Tensor:
     return torch.arange(len(classes), device=classes.device)[:, None] * (highest - lowest + 1) + classes
 
 
-def _parts(keys: Tensor, scores: Tensor, there: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
+def _batch_groups(keys: Tensor, scores: Tensor, there: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
     """Yield groups of equal keys, batched by similar size: indices (G, M) sorted by score, and the sizes."""
     order = there[scores[there].argsort(descending=True, stable=True)]
     keys, by_key = keys[order].sort(stable=True)
@@ -129,7 +129,7 @@ def _parts(keys: Tensor, scores: Tensor, there: Tensor) -> Iterator[tuple[Tensor
         first = part.stop
 
 
-def _hard(groups: Groups, threshold: float) -> Tensor:
+def _suppress_by_iou(groups: Groups, threshold: float) -> Tensor:
     kept = torch.zeros_like(groups.scores)
     for boxes, scores, left, size in zip(*groups[:2], kept, groups.sizes, strict=True):
         places = ops.nms(boxes[:size], scores[:size], threshold)
@@ -137,11 +137,11 @@ def _hard(groups: Groups, threshold: float) -> Tensor:
     return kept
 
 
-def _diou(groups: Groups, threshold: float) -> Tensor:
-    return groups.scores * greedy_diou(groups.boxes, groups.scores > 0, threshold)
+def _suppress_by_diou(groups: Groups, threshold: float) -> Tensor:
+    return groups.scores * keep_by_diou(groups.boxes, groups.scores > 0, threshold)
 
 
-def _soft(groups: Groups, decay: Callable[[Tensor], Tensor]) -> Tensor:
+def _decay_scores(groups: Groups, decay: Callable[[Tensor], Tensor]) -> Tensor:
     """Take the best box of each group and decay the scores of the others, repeatedly, for all groups at once."""
     boxes, scores = groups.boxes.movedim(-1, 0).contiguous(), groups.scores.clone()
     taken = torch.zeros_like(scores)

@@ -39,7 +39,7 @@ def sides(labels: Tensor) -> Tensor:
     return (unpacked.boxes[..., 2:] - unpacked.boxes[..., :2])[unpacked.there]
 
 
-def padded(rows: list[Tensor]) -> Tensor:
+def pad_labels(rows: list[Tensor]) -> Tensor:
     """Return labels (N, M, 6) from the objects (m, 6) of each image, padded to M, the largest m and at least 1."""
     most = max([len(row) for row in rows] + [1])
     labels = torch.zeros(len(rows), most, COLUMNS)

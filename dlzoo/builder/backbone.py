@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from dlzoo.builder.parts import Choice, label, make_parts, section
+from dlzoo.builder.parts import Choice, as_section, label, make_parts
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import BACKBONES, INITS, PARTS
 from dlzoo.core.registry import Entry
@@ -24,15 +24,15 @@ def load_or_initialise(network: nn.Module, entry: Entry, init: Choice, *, pretra
         UserError: for weights that do not exist, or an initialisation together with pretrained weights.
     """
     name = entry.name
-    own = pretrained and "pretrained" not in entry.settings
-    counterpart = counterpart_of(name, _norm_of(entry, norm), entry.marks.torchvision) if own else ""
+    loads_torchvision = pretrained and "pretrained" not in entry.settings
+    counterpart = counterpart_of(name, _norm_of(entry, norm), entry.marks.torchvision) if loads_torchvision else ""
     if pretrained and init != "default" and not _is_default_init(init, entry):
         raise UserError(f"model={name}: pretrained weights replace the initialisation; leave init out")
     if next(network.parameters()).is_meta:
         return network
     settings, fill = _initialisation(init, _usual_init(entry))
     initialise(network, fill, settings)
-    if own:
+    if loads_torchvision:
         network.normalisation = load_pretrained(network, name, counterpart)  # pyright: ignore[reportArgumentType]
     return network
 
@@ -56,7 +56,7 @@ def make_backbone(
     inner = BACKBONES[settings.pop("name")]
     pretrained = bool(settings.pop("pretrained", False))
     shared = entry.marks.shared_parts
-    own = {
+    inner_choices = {
         kind: part if part != "default" or kind not in shared else getattr(entry.marks, kind)
         for kind, part in chosen.items()
         if getattr(inner.marks, kind) is not None
@@ -65,14 +65,14 @@ def make_backbone(
     if "pretrained" in inner.settings:
         settings["pretrained"] = pretrained
     if inner.marks.head is not None and not pretrained:
-        own["head"] = "gap"  # its outputs are not used, and the other heads are large
-    own_parts = make_parts(inner, own)
-    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": own_parts}, **settings)
-    parts.taken |= own_parts.taken
-    for kind, offers in own_parts.offered.items():
+        inner_choices["head"] = "gap"  # its outputs are not used, and the other heads are large
+    inner_parts = make_parts(inner, inner_choices)
+    network = inner.build(wiring={**wiring, "num_classes": 1, "parts": inner_parts}, **settings)
+    parts.taken |= inner_parts.taken
+    for kind, offers in inner_parts.offered.items():
         parts.offered.setdefault(kind, set()).update(offers)
     usual_init = init == "default" or _is_default_init(init, entry)
-    norm = own.get("norm", "default")
+    norm = inner_choices.get("norm", "default")
     load_or_initialise(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
     network.keeps_init = True  # pyright: ignore[reportAttributeAccessIssue]
     return Backbone(network, in_channels=wiring["in_channels"], image_size=wiring["image_size"])
@@ -84,7 +84,7 @@ def _is_usual(kind: str, part: Choice, entry: Entry) -> bool:
     usual = PARTS[kind].neutral if registered is None else registered
     if part == "default" or usual is None:
         return part == "default"
-    return isinstance(part, str | Mapping) and section(PARTS[kind], part) == section(PARTS[kind], usual)
+    return isinstance(part, str | Mapping) and as_section(PARTS[kind], part) == as_section(PARTS[kind], usual)
 
 
 def _norm_of(entry: Entry, norm: Choice) -> str:
@@ -97,7 +97,7 @@ def _usual_init(entry: Entry) -> Any:
 
 def _is_default_init(init: Choice, entry: Entry) -> bool:
     """Return whether a section of a config is the model's registered initialisation."""
-    return isinstance(init, Mapping) and dict(init) == section(INITS, _usual_init(entry))
+    return isinstance(init, Mapping) and dict(init) == as_section(INITS, _usual_init(entry))
 
 
 def _initialisation(init: Choice, default: str) -> tuple[InitSettings, Callable[..., None]]:

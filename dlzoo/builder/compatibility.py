@@ -39,17 +39,17 @@ def check_compatible(config: Config, data: Splits, world: int) -> None:
 
 def notes(config: Config) -> list[str]:
     """Return notes about choices that are allowed but unusual."""
-    found, optimizer = [], config["optimizer"]["name"]
+    sentences, optimizer = [], config["optimizer"]["name"]
     if not _marks("loss", config).learns:
-        found.append(f"loss={config['loss']['name']} has no gradient: the network will not learn")
+        sentences.append(f"loss={config['loss']['name']} has no gradient: the network will not learn")
     still = {"data.batch_size": "full", "augment": "none", "schedule": "constant"}
     chosen = (config["data"]["batch_size"], config["augment"]["name"], config["schedule"]["name"])
     advised = [f"{key}={fixed}" for (key, fixed), value in zip(still.items(), chosen, strict=True) if value != fixed]
     if needs_full_precision(config) and advised:
-        found.append(
+        sentences.append(
             f"optimizer={optimizer} assumes that the loss function is the same at every step; set {' '.join(advised)}"
         )
-    return found
+    return sentences
 
 
 def needs_full_precision(config: Config) -> bool:
@@ -58,24 +58,24 @@ def needs_full_precision(config: Config) -> bool:
 
 
 def _refuse_model(config: Config, data: Splits, task: TaskMarks) -> None:
-    name, marks, of = config["model"]["name"], _marks("model", config), config["data"]["name"]
+    name, marks, data_name = config["model"]["name"], _marks("model", config), config["data"]["name"]
     if data.task not in marks.tasks:
-        models = _named("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
-        sets = _named("data", lambda other: {*marks.tasks} & {*other.tasks} and marks.tables >= other.table)
+        models = _list_entries("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
+        sets = _list_entries("data", lambda other: {*marks.tasks} & {*other.tasks} and marks.tables >= other.table)
         raise UserError(
-            f"model={name} is for {_targets_of(marks.tasks)}, but data={of} has {task.targets_are}; choose {models},"
-            f" or {sets}"
+            f"model={name} is for {_targets_of(marks.tasks)}, but data={data_name} has {task.targets_are};"
+            f" choose {models}, or {sets}"
         )
     if data.is_table and not marks.tables:
-        tables = _named("model", lambda other: other.tables)
-        raise UserError(f"model={name} is for images, but data={of} is a table; choose {tables}")
+        tables = _list_entries("model", lambda other: other.tables)
+        raise UserError(f"model={name} is for images, but data={data_name} is a table; choose {tables}")
 
 
 def _targets_of(tasks: tuple[str, ...]) -> str:
     return " and ".join(index.marks("task", task).targets_are for task in tasks)
 
 
-def _named(choice: str, admits: Any) -> str:
+def _list_entries(choice: str, admits: Any) -> str:
     """Return the entries whose marks pass `admits`, as a user would type them."""
     names = [name for name in index.available(choice) if admits(index.marks(choice, name))]
     more = f" or {len(names) - 6} more" if len(names) > 8 else ""
@@ -84,26 +84,27 @@ def _named(choice: str, admits: Any) -> str:
 
 def _refuse_augment(config: Config, data: Splits, task: TaskMarks) -> None:
     """Refuse an augmentation that moves pixels but not the targets that must move with them."""
-    augment, of = config["augment"], config["data"]["name"]
+    augment, data_name = config["augment"], config["data"]["name"]
     steps = augment.get("steps", ()) if augment["name"] == "several" else ()
     for moving in task.moves:
-        fits = _named("augment", lambda other, moving=moving: moving in other.moves)
+        fits = _list_entries("augment", lambda other, moving=moving: moving in other.moves)
         for key, name in (("augment", augment["name"]), *(("augment.steps", step) for step in steps)):
             if name in index.available("augment") and moving not in index.marks("augment", name).moves:
                 raise UserError(
-                    f"{key}: {name} moves pixels but not {moving}, and data={of} has {task.targets_are}; choose {fits}"
+                    f"{key}: {name} moves pixels but not {moving}, and data={data_name} has {task.targets_are};"
+                    f" choose {fits}"
                 )
 
 
 def _refuse_pixels(config: Config) -> None:
     """Refuse settings that need images, for a table."""
-    augment, of = config["augment"], config["data"]["name"]
+    augment, data_name = config["augment"], config["data"]["name"]
     used = [f"augment.{key}={augment[key]}" for key in ("cutout", "cutmix") if augment[key]]
     used += [f"augment={augment['name']}"] if augment["name"] != "none" else []
     used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
     used += ["trainer.self_adversarial"] if config["trainer"]["self_adversarial"] else []
     if used:
-        raise UserError(f"{used[0]} is for images, but data={of} is a table")
+        raise UserError(f"{used[0]} is for images, but data={data_name} is a table")
 
 
 def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
@@ -111,7 +112,7 @@ def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
     kinds = _marks("data", config).targets or (task.target,)
     if not set(kinds) & set(marks.targets):
         takes = " and ".join(_WORDS[kind] for kind in marks.targets if kind in _WORDS and kind != "objects")
-        losses = _named("loss", lambda other: kinds[0] in other.targets and other.learns)
+        losses = _list_entries("loss", lambda other: kinds[0] in other.targets and other.learns)
         has = _WORDS.get(kinds[0], task.targets_are)
         raise UserError(
             f"loss={name} is for {takes or ' and '.join(marks.targets)}, but data={config['data']['name']} has {has};"

@@ -10,7 +10,7 @@ from dlzoo.builder.trainer import Assembled
 from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.engine.signals import signals
+from dlzoo.engine.signals import catch_signals
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Tested
 
@@ -36,13 +36,13 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     checkpoint = run.selected_checkpoint()
     config = without_weights(with_changes(read(run.config_file), conditions, CONDITIONS))
     config["trainer"] |= {"accelerator": "auto", "devices": 1, "compile": False}
-    with signals() as stop:
-        made = Assembled(config)
-        if run.read().get("data_fingerprint") != made.data.fingerprint:
+    with catch_signals() as stop:
+        assembled = Assembled(config)
+        if run.read().get("data_fingerprint") != assembled.data.fingerprint:
             raise UserError(f"{path}: the data has changed since the run was trained; restore it, or train again")
-        made.load(checkpoint)
-        metrics = made.test([stop])
-    made.spec.write_evaluation(Tested(made.task, made.data), metrics, folder(path, conditions))
+        assembled.load(checkpoint)
+        metrics = assembled.test([stop])
+    assembled.spec.write_evaluation(Tested(assembled.task, assembled.data), metrics, folder(path, conditions))
     return metrics
 
 

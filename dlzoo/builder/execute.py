@@ -30,13 +30,13 @@ from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.recipe import Record
-from dlzoo.engine.signals import Stop, signals
+from dlzoo.engine.signals import Stop, catch_signals
 from dlzoo.runs import checkout, environment
-from dlzoo.runs.differences import flat
+from dlzoo.runs.differences import flatten
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.reuse import copy_training
-from dlzoo.runs.run_dir import RunDir, fresh_folder, now
+from dlzoo.runs.run_dir import RunDir, make_folder, now
 from dlzoo.tasks.base import Tested
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
     label = config["name"] or "_".join([*words, config["data"]["name"]])
-    path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else fresh_folder(label)
+    path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else make_folder(label)
     run = RunDir.create(path, config)
     try:
         return execute(run, console, callbacks)
@@ -108,12 +108,12 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         return Run(run.path, before["metrics"])
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
-    if not distributed.launched() and settings.nodes > 1:
+    if not distributed.is_launched() and settings.nodes > 1:
         raise UserError(
             f"trainer.nodes={settings.nodes} needs processes on each machine: set executor=slurm in a sweep (-m), or"
             f" start them with: torchrun --nnodes={settings.nodes} ... -m dlzoo.cli run {run.path}"
         )
-    if not distributed.launched() and ranks > 1:
+    if not distributed.is_launched() and ranks > 1:
         if callbacks:
             raise UserError("callbacks do not work with trainer.devices > 1, which trains in other processes;"
                             " set trainer.devices=1")  # fmt: skip
@@ -151,7 +151,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
     def wall_seconds() -> float:
         return before.get("wall_seconds", 0.0) + perf_counter() - started
 
-    with one_line_errors(run), run.lock(), signals() as stop, torch.random.fork_rng(devices=[]):
+    with one_line_errors(run), run.lock(), catch_signals() as stop, torch.random.fork_rng(devices=[]):
         if run.read()["state"] == "finished" and not distributed.is_distributed():
             return  # another process finished it before we held the lock
         try:
@@ -159,7 +159,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
             with one_line_errors(run):
                 _run(run, config, before, console, stop, callbacks)
             run.update(state="finished", finished=now(), wall_seconds=wall_seconds())
-            summary.after(console, run.path, run.read())
+            summary.print_result(console, run.path, run.read())
         except BaseException as error:
             stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
             text = str(error) if isinstance(error, UserError) else traceback.format_exc()
@@ -173,18 +173,18 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
 
 def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
     """Run the part of a rank other than rank 0: the same training, without files or output."""
-    with signals() as stop, one_line_errors(run):
-        made = _assembled(run, config, before)
-        with stop.listening(lambda: setattr(made.task, "stop_requested", True)):
-            made.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+    with catch_signals() as stop, one_line_errors(run):
+        assembled = _assemble(run, config, before)
+        with stop.listening(lambda: setattr(assembled.task, "stop_requested", True)):
+            assembled.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # wait until rank 0 has written the checkpoint that is loaded next
         stop.check()
-        made.load(run.selected_checkpoint())
-        made.test([stop])
+        assembled.load(run.selected_checkpoint())
+        assembled.test([stop])
         stop.check()
 
 
-def _assembled(
+def _assemble(
     run: RunDir,
     config: Config,
     before: dict[str, Any],
@@ -198,15 +198,15 @@ def _assembled(
     """
     checkpoint = run.resume_checkpoint()
     # A checkpoint includes pretrained weights: they need not be loaded again.
-    made = Assembled(without_weights(config) if checkpoint else config, record, callbacks=callbacks)
+    assembled = Assembled(without_weights(config) if checkpoint else config, record, callbacks=callbacks)
     if checkpoint:
-        if before.get("data_fingerprint") != made.data.fingerprint:
+        if before.get("data_fingerprint") != assembled.data.fingerprint:
             raise UserError(f"{run.path}: the data has changed since the run started; start a new run")
-        made.load(checkpoint)
+        assembled.load(checkpoint)
         torch.set_num_threads(before["threads"])  # as at the start: the number decides how sums are rounded
-    if distributed.is_distributed() and len(set(distributed.all_gather(made.data.fingerprint))) > 1:
+    if distributed.is_distributed() and len(set(distributed.all_gather(assembled.data.fingerprint))) > 1:
         raise UserError(f"{run.path}: the data differs between ranks; give every machine the same files")
-    return made
+    return assembled
 
 
 def _run(
@@ -226,32 +226,32 @@ def _run(
     clock = load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0
     log = MetricLog(run, clock, copied="training_taken" in before)
     try:
-        made = _assembled(run, config, before, log.scalars, callbacks)
+        assembled = _assemble(run, config, before, log.scalars, callbacks)
         stop.check()
-        task = made.task
+        task = assembled.task
         origin = {"init_from": before.get("init_from")} if checkpoint else {}
-        run.update(**made.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
-        summary.before(console, run.path, run.read())
-        environment.reset_peak_memory(made.accelerator)
+        run.update(**assembled.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
+        summary.print_settings(console, run.path, run.read())
+        environment.reset_peak_memory(assembled.accelerator)
         display = Display(console)
         with stop.listening(lambda: setattr(task, "stop_requested", True)):
-            made.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+            assembled.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # the checkpoint is written: the other ranks may load it
         stop.check()
-        selected = made.load(run.selected_checkpoint())
-        metrics = made.test([stop, display])
+        selected = assembled.load(run.selected_checkpoint())
+        metrics = assembled.test([stop, display])
         stop.check()
-        _record_results(run, made, log, selected, metrics)
-        log.hyperparameters(flat(config), metrics)
+        _record_results(run, assembled, log, selected, metrics)
+        log.hyperparameters(flatten(config), metrics)
     finally:
         log.close()
 
 
 def _record_results(
-    run: RunDir, made: Assembled, log: MetricLog, selected: dict[str, Any], metrics: dict[str, float]
+    run: RunDir, assembled: Assembled, log: MetricLog, selected: dict[str, Any], metrics: dict[str, float]
 ) -> None:
     """Write metrics, predictions and plots of a tested run; `selected` is the training state of its checkpoint."""
-    task, schedule = made.task, made.task.schedule
+    task, schedule = assembled.task, assembled.task.schedule
     clock = task.state.clock
     log.scalars(clock, schedule.epochs_at(clock), metrics)
     # Validation metrics of a reused training belong to its source run.
@@ -261,19 +261,19 @@ def _record_results(
         metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
         tested=task.tested.count,
         by_class=task.tested.by_class(),
-        zero_weights=made.zero_weights(),
+        zero_weights=assembled.zero_weights(),
         selected_epoch=schedule.epochs_at(selected["clock"]),
         steps=clock,
-        images_per_second=clock * made.data.batch_size / max(task.state.train_seconds, 1e-9),
-        peak_memory_bytes=environment.peak_memory(made.accelerator),
+        images_per_second=clock * assembled.data.batch_size / max(task.state.train_seconds, 1e-9),
+        peak_memory_bytes=environment.peak_memory(assembled.accelerator),
         data_cache=task.loaders.train.images.place,
     )
-    plots = draw(made, Tested(task, made.data, read_metrics(run.metrics_file), run.path.name))
+    plots = draw(assembled, Tested(task, assembled.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
         log.plot(name, figure, clock)
     run.update(pictures=list(plots))
 
 
-def draw(made: Assembled, tested: Tested) -> dict[str, Figure]:
+def draw(assembled: Assembled, tested: Tested) -> dict[str, Figure]:
     """Return {name: plot} of a run after its test."""
-    return made.spec.plots(tested)
+    return assembled.spec.plots(tested)

@@ -67,7 +67,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
                 )
             )
             stack.callback(_end, processes[-1])
-        with _forwarding(processes) as forwarded:
+        with _forward_signals(processes) as forwarded:
             failed = _wait(processes)
         if failed is not None:
             for process in processes:
@@ -125,7 +125,7 @@ def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, st
 
 
 @contextmanager
-def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+def _forward_signals(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
     """Forward signals to the ranks and append them to the yielded list; a second Ctrl-C kills the ranks."""
     forwarded: list[int] = []
 

@@ -20,7 +20,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import LossCurve
 from dlzoo.metrics.plots import lr_range
-from dlzoo.runs.run_dir import fresh_folder, write_atomically
+from dlzoo.runs.run_dir import make_folder, write_atomically
 
 #: The test ends when the loss is this many times the smallest one.
 _WORST = 4.0
@@ -58,63 +58,63 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
         UserError: for an invalid config, or a loss that never falls.
     """
     console = console or Console()
-    low, high, steps, overrides = _test(words)
+    low, high, steps, overrides = _parse_words(words)
     config = configs.compose(overrides) | {
         "schedule": {"name": "constant", "warmup": 0.0}
     }  # the test sets the rate itself
     data = replace(Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks), val=None)
     epochs = -(-steps // max(1, len(data.train) // data.batch_size))
-    own = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}
+    limits = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}
     curve = LossCurve(steps, _WORST)
-    trainer = config["trainer"] | own | {"devices": 1, "nodes": 1}
-    made = Assembled(config | {"trainer": trainer}, data=data, callbacks=[curve])
-    base = made.recipe.effective_lr
-    made.task.recipe.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
+    trainer = config["trainer"] | limits | {"devices": 1, "nodes": 1}
+    assembled = Assembled(config | {"trainer": trainer}, data=data, callbacks=[curve])
+    base = assembled.recipe.effective_lr
+    assembled.task.recipe.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
     with torch.random.fork_rng(devices=[]):
         try:
-            made.fit(None, [])
+            assembled.fit(None, [])
         except UserError:  # the loss diverged at the end of an epoch, which is expected at high rates
             if len(curve.losses) < 20:
                 raise
-    losses = _smoothed(curve.losses)
+    losses = _smooth_losses(curve.losses)
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(len(losses))]
     lowest = rates[losses.index(min(losses))]
     # With one seed, noise can make the last step before the lowest loss the steepest: too high a rate for a full run.
     suggestion = min(steepest_rate(rates, losses), lowest / 10)
-    folder = fresh_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
-    found = RangeTest(folder, rates, losses, suggestion)
+    folder = make_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
+    result = RangeTest(folder, rates, losses, suggestion)
     name = f"{config['model']['name']}, {config['optimizer']['name']}, batch {data.batch_size}"
-    lr_range(found.rates, found.losses, found.suggestion, name).savefig(found.dir / "lr_find.png", dpi=120)
-    content = {"config": config, "rates": rates, "losses": losses, "suggestion": found.suggestion}
-    write_atomically(found.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
-    _print(console, found, lowest, high if len(losses) >= steps else None, overrides)
-    return found
+    lr_range(result.rates, result.losses, result.suggestion, name).savefig(result.dir / "lr_find.png", dpi=120)
+    content = {"config": config, "rates": rates, "losses": losses, "suggestion": result.suggestion}
+    write_atomically(result.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
+    _print(console, result, lowest, high if len(losses) >= steps else None, overrides)
+    return result
 
 
-def _print(console: Console, found: RangeTest, lowest: float, high: float | None, overrides: Sequence[str]) -> None:
+def _print(console: Console, result: RangeTest, lowest: float, high: float | None, overrides: Sequence[str]) -> None:
     """Print the result; `high` is the end of the range, or None if the loss diverged before it."""
-    end = f"the loss diverged at {found.rates[-1]:.2g}" if high is None else f"tested up to {high:g}"
-    rate = f"optimizer.lr={found.suggestion:.2g}"
+    end = f"the loss diverged at {result.rates[-1]:.2g}" if high is None else f"tested up to {high:g}"
+    rate = f"optimizer.lr={result.suggestion:.2g}"
     for line in (
         f"suggestion  {rate}: the loss falls there, and is still stable at ten times this rate",
         f"lowest      at {lowest:.2g}; {end}",
-        f"plot        {found.dir / 'lr_find.png'}",
+        f"plot        {result.dir / 'lr_find.png'}",
         f"next        python train.py {shlex.join([*overrides, rate])}",
     ):
         console.print(Text(line), soft_wrap=True)
 
 
-def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
+def _parse_words(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
     """Parse the arguments: (low, high, steps, the settings of the training)."""
-    own, overrides = {"low": "1e-6", "high": "10", "steps": "100"}, []
+    arguments, overrides = {"low": "1e-6", "high": "10", "steps": "100"}, []
     for word in words:
         key, _, value = word.partition("=")
-        if key in own:
-            own[key] = value
+        if key in arguments:
+            arguments[key] = value
         else:
             overrides.append(word)
     try:
-        low, high, steps = float(own["low"]), float(own["high"]), int(own["steps"])
+        low, high, steps = float(arguments["low"]), float(arguments["high"]), int(arguments["steps"])
     except ValueError:
         raise UserError("low, high and steps must be numbers: dlzoo lr-find low=1e-6 high=10 steps=100") from None
     if not 0 < low < high < inf or steps < 20:
@@ -122,7 +122,7 @@ def _test(words: Sequence[str]) -> tuple[float, float, int, list[str]]:
     return low, high, steps, overrides
 
 
-def _smoothed(losses: Sequence[float]) -> list[float]:
+def _smooth_losses(losses: Sequence[float]) -> list[float]:
     """Return bias-corrected exponential moving averages."""
     mean, smoothed = 0.0, []
     for count, loss in enumerate(losses, 1):

@@ -133,13 +133,13 @@ def accepts(name: str, image_size: int = 224, **settings: Any) -> dict[str, list
     """
     entry = MODELS[name]
     # A third-party network's own layers are replaced, to find out whether they can be.
-    own = {kind: PARTS[kind].names()[0] for kind in PARTS if getattr(entry.marks, kind) == "default"}
-    parts = make_parts(entry, own)
+    replacements = {kind: PARTS[kind].names()[0] for kind in PARTS if getattr(entry.marks, kind) == "default"}
+    parts = make_parts(entry, replacements)
     wiring: dict[str, Any] = {"num_classes": 10, "in_channels": 3, "image_size": image_size}
     wiring |= _usual_arguments(entry)
     with torch.device("meta"):
         if entry.marks.backbone is not None:
-            wiring["backbone"] = make_backbone(entry, "default", own, "default", wiring, parts)
+            wiring["backbone"] = make_backbone(entry, "default", replacements, "default", wiring, parts)
         entry.build(wiring=wiring | {"parts": parts}, **settings)
     return {
         kind: [part for part in registry.names() if registry[part].marks.needs in parts.offered.get(kind, ())]

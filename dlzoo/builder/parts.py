@@ -12,7 +12,7 @@ from torch import nn
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS
 from dlzoo.core.registry import Entry, Registry
-from dlzoo.core.schema import settings_of, unwrapped, wiring_of
+from dlzoo.core.schema import settings_of, unwrap, wiring_of
 from dlzoo.layers.parts import Maker, Parts
 
 #: A part as a caller may specify it: a name, its section of a config, or what `build` returned.
@@ -34,11 +34,11 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
         default = registry.neutral if usual_part is None else usual_part
         if default is None or part == default == "default":
             continue
-        usual: dict[str, Any] = {"name": "its own"} if default == "default" else section(registry, default)
+        usual: dict[str, Any] = {"name": "its own"} if default == "default" else as_section(registry, default)
         if part in ("default", usual["name"]):
             part = usual  # naming the default part selects it with its registered settings
         elif isinstance(part, str | Mapping):
-            part = section(registry, part)
+            part = as_section(registry, part)
         makers[kind] = _maker(registry, part)
         if part != usual:
             asked[kind] = _difference(kind, part, usual)
@@ -48,12 +48,12 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
     return Parts(makers, neutral, asked)
 
 
-def section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:
+def as_section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return a part as a section of a config: its name and all its settings."""
-    given = {"name": part} if isinstance(part, str) else dict(part)
+    settings = {"name": part} if isinstance(part, str) else dict(part)
     common = registry.common_settings()
-    known = (settings_of(common) if common else {}) | registry[given["name"]].settings
-    return {key: schema["default"] for key, schema in known.items()} | given
+    known = (settings_of(common) if common else {}) | registry[settings["name"]].settings
+    return {key: schema["default"] for key, schema in known.items()} | settings
 
 
 def check_part(kind: str, part: Any) -> None:
@@ -71,7 +71,7 @@ def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..
     common = registry.common_settings()
     if not isinstance(part, Mapping):
         settings = common() if common else None
-        return Maker(partial(_make_given, registry.choice, part), _needs_of(registry, part), settings)
+        return Maker(partial(_instantiate, registry.choice, part), _needs_of(registry, part), settings)
     settings, _ = registry.from_section(part)  # an invalid setting is an error here, not inside the network
     entry = registry[part["name"]]
     own_settings = {name: value for name, value in part.items() if name in entry.settings}
@@ -80,12 +80,12 @@ def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..
 
 def _needs_of(registry: Registry, part: nn.Module | Callable[..., Any]) -> str:
     """Return what the registry entry behind `part` needs from its place in a network."""
-    made = part.func if isinstance(part, partial) else type(part)
+    builder = part.func if isinstance(part, partial) else type(part)
     entries = [registry[name] for name in registry.names()]
-    return next((entry.marks.needs for entry in entries if unwrapped(entry.builder) is made), "")
+    return next((entry.marks.needs for entry in entries if unwrap(entry.builder) is builder), "")
 
 
-def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -> Any:
+def _instantiate(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -> Any:
     """Copy a module, call a factory of `build` with its injected arguments, or call another callable with the channels.
 
     Raises:
@@ -101,11 +101,11 @@ def _make_given(kind: str, part: nn.Module | Callable[..., Any], **place: Any) -
         return part(**{name: place[name] for name in wiring})
     if kind in ("norm", "act", "attention"):
         try:
-            made = part(place["channels"]) if "channels" in place else part()
+            instance = part(place["channels"]) if "channels" in place else part()
         except TypeError:
-            made = None
-        if isinstance(made, nn.Module):
-            return made
+            instance = None
+        if isinstance(instance, nn.Module):
+            return instance
     raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 
@@ -122,5 +122,5 @@ def label(part: Choice) -> str:
         return part
     if isinstance(part, Mapping):
         return str(part["name"])
-    made = part.func if isinstance(part, partial) else part
-    return getattr(made, "__name__", type(made).__name__)
+    builder = part.func if isinstance(part, partial) else part
+    return getattr(builder, "__name__", type(builder).__name__)

@@ -40,7 +40,9 @@ def predict(
     task = task_of(record)
     task.refuse_prediction(record, path, conditions, out)
     if conditions:
-        config = with_changes(config, conditions, [name for name, found in REGISTRIES.items() if found.after_training])
+        config = with_changes(
+            config, conditions, [name for name, registry in REGISTRIES.items() if registry.after_training]
+        )
     state, normalisation = load_weights(run.path)
     channels, (_, augment) = record["in_channels"], AUGMENTS.from_section(config["augment"])
     wiring = {

@@ -19,8 +19,10 @@ Config = dict[str, Any]
 
 def without_weights(config: Config) -> Config:
     """Return the config without pretrained weights and init_from: the run's checkpoint already has them."""
-    own = {name: config[name] | {"pretrained": False} for name in ("model", "backbone") if "pretrained" in config[name]}
-    return config | {"init_from": None} | own
+    sections = {
+        name: config[name] | {"pretrained": False} for name in ("model", "backbone") if "pretrained" in config[name]
+    }
+    return config | {"init_from": None} | sections
 
 
 def network_from_config(config: Config, wiring: dict[str, Any]) -> nn.Module:

@@ -101,8 +101,8 @@ def _micro_batch(batch_size: int, accumulate: int, world: int) -> int:
     if rest:
         parts = f"trainer.accumulate={accumulate} equal parts"
         if world > 1:
-            each = "" if accumulate == 1 else f", each in {parts}"
-            parts = f"{world} equal parts, one per device{each}"
+            suffix = "" if accumulate == 1 else f", each in {parts}"
+            parts = f"{world} equal parts, one per device{suffix}"
         raise UserError(f"data.batch_size={batch_size} does not divide into {parts}")
     return micro_batch
 

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback
 from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
 from dlzoo.core.errors import UserError
-from dlzoo.runs.differences import flat
+from dlzoo.runs.differences import flatten
 from dlzoo.runs.run_dir import RunDir
 
 Config = dict[str, Any]
@@ -44,7 +44,7 @@ def check_unchanged(run: RunDir, config: Config, before: dict[str, Any], callbac
             f"{run.path} was started with callbacks={before['callbacks']}, not {names}; resume it with"
             f" dlzoo.train(['resume={run.path}'], callbacks=[...])"
         )
-    now, then = flat(config), flat(before["config"])
+    now, then = flatten(config), flatten(before["config"])
     edited = [key for key in now if now[key] != then.get(key)]
     if edited:
         key = edited[0]

@@ -24,7 +24,7 @@ def model_and_parts(config: Record) -> list[str]:
     return [config["model"]["name"], *([config["model"]["arch"]] if "arch" in config["model"] else []), *parts]
 
 
-def before(console: Console, path: Path, record: Record) -> None:
+def print_settings(console: Console, path: Path, record: Record) -> None:
     """Print model, size, data, training, device and run directory."""
     config, sizes, learn = record["config"], record["data_sizes"], record["trainable"]
     harder = {key: config["data"][key] for key, off in _HARDER.items() if config["data"][key] != off}
@@ -32,7 +32,7 @@ def before(console: Console, path: Path, record: Record) -> None:
     rate = f"lr={lr:g}" if used == lr else f"lr={lr:g}, effective {used:g}"
     processes = f"{record['ranks']} processes, each on " if record["ranks"] > 1 else ""
     limit = f" (data.limit={config['data']['limit']})" if config["data"]["limit"] else ""
-    _print(
+    _print_rows(
         console,
         ("model", "  ".join(model_and_parts(config))),
         ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates per sample"),
@@ -59,10 +59,10 @@ def before(console: Console, path: Path, record: Record) -> None:
     )
 
 
-def after(console: Console, path: Path, record: Record) -> None:
+def print_result(console: Console, path: Path, record: Record) -> None:
     """Print the result, time, plots, and suggested next commands."""
     monitor, zeros = record["monitor"], record["zero_weights"]
-    _print(
+    _print_rows(
         console,
         (
             f"test {monitor}",
@@ -78,9 +78,9 @@ def after(console: Console, path: Path, record: Record) -> None:
     )
 
 
-def metrics_table(console: Console, metrics: dict[str, float]) -> None:
+def print_metrics(console: Console, metrics: dict[str, float]) -> None:
     """Print one line per metric."""
-    _print(console, *((name, f"{value:.4f}") for name, value in metrics.items()), width=24)
+    _print_rows(console, *((name, f"{value:.4f}") for name, value in metrics.items()), width=24)
 
 
 def _shape(record: Record) -> str:
@@ -99,7 +99,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _print(console: Console, *rows: tuple[str, str], width: int = 15) -> None:
+def _print_rows(console: Console, *rows: tuple[str, str], width: int = 15) -> None:
     width = max(width, *(len(name) + 1 for name, _ in rows))
     for name, value in rows:
         console.print(Text(f"{name:<{width}}", style="bold") + Text(value), soft_wrap=True)

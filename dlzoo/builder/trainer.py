@@ -20,7 +20,7 @@ from torch import nn
 from dlzoo.builder.compatibility import needs_full_precision, notes
 from dlzoo.builder.profile import network_from_config
 from dlzoo.builder.recipe import RunRecipe
-from dlzoo.builder.weights import below, load_checkpoint, take_weights, transfer
+from dlzoo.builder.weights import child_state, load_checkpoint, take_weights, transfer
 from dlzoo.config.device import hardware
 from dlzoo.core import distributed, index
 from dlzoo.core.errors import UserError
@@ -157,7 +157,7 @@ class Assembled:
         """
         state = load_checkpoint(checkpoint)
         for name, module in self.task.named_children():
-            transfer(below(state["state_dict"], name), module, str(checkpoint))
+            transfer(child_state(state["state_dict"], name), module, str(checkpoint))
         return state["task"]
 
     def test(self, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.layers.head import of_head
+from dlzoo.layers.head import is_head_key
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
 
@@ -50,11 +50,11 @@ def load_weights(origin: Path) -> tuple[State, State]:
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: contains no weights; name a checkpoint or a state dict of tensors")
-    network = below(state, "ema") or below(state, "network") or state
-    return network, below(state, "normalise")
+    network = child_state(state, "ema") or child_state(state, "network") or state
+    return network, child_state(state, "normalise")
 
 
-def below(state: State, name: str) -> State:
+def child_state(state: State, name: str) -> State:
     """Return the part of a state dict that belongs to the child `name`, without the prefix."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
@@ -65,22 +65,22 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     Raises:
         UserError: if the weights belong to another model.
     """
-    own = {key: value for key, value in module.state_dict().items() if not (new_head and of_head(key))}
-    given = {key: value for key, value in state.items() if not (new_head and of_head(key))}
+    expected = {key: value for key, value in module.state_dict().items() if not (new_head and is_head_key(key))}
+    loaded = {key: value for key, value in state.items() if not (new_head and is_head_key(key))}
     # Auxiliary classifiers are used in training only: those that only one of the networks has are ignored.
-    for one, other in ((own, given), (given, own)):
+    for one, other in ((expected, loaded), (loaded, expected)):
         for key in [key for key in one if key.startswith("aux") and key not in other]:
             del one[key]
-    wrong = [key for key in own if key not in given or given[key].shape != own[key].shape]
-    wrong += [key for key in given if key not in own]
+    wrong = [key for key in expected if key not in loaded or loaded[key].shape != expected[key].shape]
+    wrong += [key for key in loaded if key not in expected]
     if wrong:
         key = wrong[0]
-        sizes = [str(tuple(found[key].shape)) if key in found else "absent" for found in (given, own)]
+        sizes = [str(tuple(tensors[key].shape)) if key in tensors else "absent" for tensors in (loaded, expected)]
         raise UserError(
             f"{origin}: weights of another model: {len(wrong)} tensors do not match, such as {key}"
             f" ({sizes[0]} in the file, {sizes[1]} in the model)"
         )
-    module.load_state_dict(given, strict=False)
+    module.load_state_dict(loaded, strict=False)
 
 
 def take_weights(
@@ -100,9 +100,9 @@ def take_weights(
         taken = f"{origin}, for the backbone"
     else:
         known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
-        own = {key: value.shape for key, value in network.state_dict().items() if of_head(key)}
-        heads = [key for key in own if not key.startswith("aux")]  # an auxiliary head may be missing
-        other_head = any(key not in state or state[key].shape != own[key] for key in heads)
+        shapes = {key: value.shape for key, value in network.state_dict().items() if is_head_key(key)}
+        heads = [key for key in shapes if not key.startswith("aux")]  # an auxiliary head may be missing
+        other_head = any(key not in state or state[key].shape != shapes[key] for key in heads)
         new_head = other_head if known is None else known != list(classes)
         task.refit(state, network, where, new_head=new_head)
         transfer(state, network, where, new_head=new_head)

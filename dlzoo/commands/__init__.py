@@ -47,8 +47,8 @@ class Command(Protocol):
 
 def names() -> tuple[str, ...]:
     """The names of all commands, those of other packages included. Imports none of them."""
-    found = {*_modules(), *_plug_ins()}
-    return *(name for name in _FIRST if name in found), *sorted(found - {*_FIRST})
+    commands = {*_modules(), *_plug_ins()}
+    return *(name for name in _FIRST if name in commands), *sorted(commands - {*_FIRST})
 
 
 def find(name: str) -> Command:
@@ -58,28 +58,28 @@ def find(name: str) -> Command:
         UserError: for an unknown name, with the closest ones; or if the command of another package cannot be imported.
     """
     if name in _modules():
-        return _checked(import_module(_modules()[name]))
+        return _check_command(import_module(_modules()[name]))
     if name not in _plug_ins():
         raise UserError(f"unknown command {name!r}; {did_you_mean(name, names())}")
     point = _plug_ins()[name]
     try:
-        return _checked(point.load())
+        return _check_command(point.load())
     except Exception as error:
         raise UserError(f"the command {name} of the plug-in {point.value} failed: {first_line(error)}") from error
 
 
 def summaries() -> dict[str, str]:
     """Command -> its line of help. A plug-in that cannot be imported is left out, with a line on stderr."""
-    found: dict[str, str] = {}
+    help_lines: dict[str, str] = {}
     for name in names():
         try:
-            found[name] = find(name).HELP
+            help_lines[name] = find(name).HELP
         except UserError as error:
             print(f"dlzoo: {error}; it is left out", file=sys.stderr)
     for point in entry_points(group=GROUP):
         if point.name in _modules():
             print(f"dlzoo: the plug-in {point.value} is left out: {point.name} is a command of dlzoo", file=sys.stderr)
-    return found
+    return help_lines
 
 
 def parser_of(name: str, command: Command) -> Parser:
@@ -91,8 +91,8 @@ def parser_of(name: str, command: Command) -> Parser:
 
 def _modules() -> dict[str, str]:
     """Command -> module, of our own commands."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return {name.replace("_", "-"): f"{__name__}.{name}" for name in found if not name.startswith("_")}
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return {name.replace("_", "-"): f"{__name__}.{name}" for name in modules if not name.startswith("_")}
 
 
 def _plug_ins() -> dict[str, EntryPoint]:
@@ -100,7 +100,7 @@ def _plug_ins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _checked(found: object) -> Command:
-    if not isinstance(found, Command):
+def _check_command(command: object) -> Command:
+    if not isinstance(command, Command):
         raise TypeError("a command has HELP, arguments(parser) and run(arguments)")
-    return found
+    return command

@@ -24,5 +24,5 @@ def run(arguments: Namespace) -> None:
     """Print the anchors."""
     from dlzoo.show import anchors
 
-    found = anchors.anchors(arguments.settings)
-    print(json.dumps(found, indent=1) if arguments.json else anchors.text(found))
+    result = anchors.anchors(arguments.settings)
+    print(json.dumps(result, indent=1) if arguments.json else anchors.text(result))

@@ -39,10 +39,10 @@ def compare(words: Sequence[str]) -> int:
     Raises:
         UserError: for words that cannot be read, or as `dlzoo.sweep.sweep.sweep` does.
     """
-    from dlzoo.sweep.request import of_comparison
+    from dlzoo.sweep.request import parse_comparison
     from dlzoo.sweep.sweep import sweep
 
-    swept = sweep(of_comparison(words))
+    swept = sweep(parse_comparison(words))
     if not swept.dry and any(row.state == "finished" for row in swept.rows):
         from dlzoo.report.report import write
 

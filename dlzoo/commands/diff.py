@@ -21,5 +21,5 @@ def run(arguments: Namespace) -> None:
     """Print the differences."""
     from dlzoo.show import diff
 
-    found = diff.diff(arguments.first, arguments.second)
-    print(json.dumps(found, indent=1) if arguments.json else diff.text(found))
+    differences = diff.diff(arguments.first, arguments.second)
+    print(json.dumps(differences, indent=1) if arguments.json else diff.text(differences))

@@ -33,12 +33,12 @@ def run(arguments: Namespace) -> None:
     from rich.console import Console
 
     from dlzoo.builder.evaluate import evaluate, folder
-    from dlzoo.builder.summary import metrics_table
+    from dlzoo.builder.summary import print_metrics
 
     metrics = evaluate(path, conditions)
     if arguments.json:
         print(json.dumps(metrics))
         return
-    metrics_table(Console(), metrics)
+    print_metrics(Console(), metrics)
     if (drawn := folder(path, conditions)).is_dir():
         print(f"images and boxes  {drawn}")

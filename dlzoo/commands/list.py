@@ -27,7 +27,7 @@ def run(arguments: Namespace) -> None:
     if arguments.parts:
         if arguments.choice not in (None, "model"):
             raise UserError(f"--parts is about models, not {arguments.choice!r}; usage: dlzoo list --parts [--json]")
-        _parts(arguments.json)
+        _print_parts(arguments.json)
         return
     from dlzoo.show import listing
 
@@ -39,16 +39,16 @@ def run(arguments: Namespace) -> None:
         print("\n".join(listing.lines(arguments.choice)))
 
 
-def _parts(as_json: bool) -> None:
+def _print_parts(as_json: bool) -> None:
     from rich.console import Console
 
     from dlzoo.show import parts
 
-    found = parts.matrix()
+    matrix = parts.matrix()
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(matrix, indent=1))
     else:
-        parts.show(found, Console())
+        parts.show(matrix, Console())
 
 
 def _choices() -> str:

@@ -28,8 +28,8 @@ def run(arguments: Namespace) -> None:
     if arguments.json:
         from dlzoo.runs import table
 
-        found = table.rows(table.find(folder))
-        print(json.dumps([{"path": str(row.path), **row.record} for row in found]))
+        rows = table.rows(table.find(folder))
+        print(json.dumps([{"path": str(row.path), **row.record} for row in rows]))
         return
     from rich.console import Console
 

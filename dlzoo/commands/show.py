@@ -33,41 +33,41 @@ def run(arguments: Namespace) -> None:
     """Print the description of the entry, with the table of a model or the path of a plot."""
     from dlzoo.show import entry, listing
 
-    found = entry.entry(arguments.choice, arguments.name)
+    description = entry.entry(arguments.choice, arguments.name)
     if arguments.choice == "model":
-        _model(found, arguments.settings, arguments.json)
+        _show_model(description, arguments.settings, arguments.json)
     elif arguments.choice in listing.DRAWN:
-        _plotted(found, arguments.settings, arguments.json)
+        _show_plot(description, arguments.settings, arguments.json)
     elif arguments.settings:
         raise UserError(
             f"{arguments.choice}={arguments.name} is shown without settings: they are for model,"
             f" {', '.join(listing.DRAWN)}; usage: dlzoo show {arguments.choice} {arguments.name} [--json]"
         )
     else:
-        print(json.dumps(found, indent=1) if arguments.json else entry.text(found))
+        print(json.dumps(description, indent=1) if arguments.json else entry.text(description))
 
 
-def _model(found: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
+def _show_model(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
     from rich.console import Console
 
     from dlzoo.show import entry, model, model_table
 
-    profile = model.profile(found["name"], settings)
+    profile = model.profile(description["name"], settings)
     if as_json:
-        print(json.dumps({**found, **profile}, indent=1))
+        print(json.dumps({**description, **profile}, indent=1))
     else:
-        print(entry.text({**found, "typed": settings}) + "\n")
+        print(entry.text({**description, "typed": settings}) + "\n")
         model_table.show(profile, Console())
 
 
-def _plotted(found: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
+def _show_plot(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
     from dlzoo.show import entry, plot
 
-    path = str(plot.draw(found["choice"], found["name"], settings))
+    path = str(plot.draw(description["choice"], description["name"], settings))
     if as_json:
-        print(json.dumps({**found, "picture": path}, indent=1))
+        print(json.dumps({**description, "picture": path}, indent=1))
     else:
-        print(entry.text({**found, "typed": settings}) + f"\n\nplot     {path}")
+        print(entry.text({**description, "typed": settings}) + f"\n\nplot     {path}")
 
 
 def _choices() -> str:

@@ -32,14 +32,14 @@ def run(arguments: Namespace) -> int | None:
     """Start a new run, resume one, or start a run for each combination of values."""
     settings: list[str] = arguments.settings
     if arguments.multirun:
-        from dlzoo.sweep.request import of_sweep
+        from dlzoo.sweep.request import parse_sweep
         from dlzoo.sweep.sweep import sweep
 
-        return 0 if sweep(of_sweep(settings)).ok else 1
+        return 0 if sweep(parse_sweep(settings)).ok else 1
     if any(word.startswith("experiment=") for word in settings):
-        from dlzoo.sweep.experiment import named
+        from dlzoo.sweep.experiment import named_comparison
 
-        if named(settings):
+        if named_comparison(settings):
             from dlzoo.commands.compare import compare
 
             return compare(settings)

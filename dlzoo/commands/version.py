@@ -29,22 +29,22 @@ def run(arguments: Namespace) -> None:
         "commit": git_commit() or "none (not a checkout)",
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{name: _installed(name) for name in _PACKAGES},
+        **{name: _installed_version(name) for name in _PACKAGES},
         "CPU": f"{os.cpu_count()} cores, {platform.machine()}",
-        **_seen_by_torch(),
+        **_torch_facts(),
     }
     width = max(map(len, facts))
     print("\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items()))
 
 
-def _installed(package: str) -> str:
+def _installed_version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
 
 
-def _seen_by_torch() -> dict[str, str]:
+def _torch_facts() -> dict[str, str]:
     """Return the facts that need torch. A failing import is reported, too: the bug may be that installation."""
     try:
         import torch

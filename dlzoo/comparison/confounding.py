@@ -9,7 +9,7 @@ from dlzoo.comparison.defaults import default_value, own_settings
 from dlzoo.comparison.design import Arm, Design, Factor, Pair
 from dlzoo.comparison.finding import Finding, by_level
 from dlzoo.comparison.levels import is_number, level
-from dlzoo.runs.differences import Config, flat
+from dlzoo.runs.differences import Config, flatten
 
 #: Level of the factor -> the values of a setting at that level.
 Values = dict[Any, list[Any]]
@@ -34,9 +34,9 @@ def confounding(configs: Sequence[Config], design: Design) -> list[Finding]:
         differences = _differences(of_factor, settings, typical)
         findings += [each for key, values in differences.items() if (each := _finding(factor, key, values))]
         if any(config["trainer"]["select"] == "best" for config in typical.values()):
-            findings += _selected(factor, differences.get("data.val_fraction", {}))
+            findings += _check_selection(factor, differences.get("data.val_fraction", {}))
         if factor.key == "optimizer":
-            findings += _optimizers(factor, of_factor, typical, design)
+            findings += _check_optimizers(factor, of_factor, typical, design)
         if factor.key == "data.batch_size" and of_factor:
             findings.append(_steps(differences.get("trainer.max_epochs", {})))
     return findings
@@ -75,7 +75,7 @@ def _finding(factor: Factor, key: str, values: Values) -> Finding | None:
         return None if key in _OF_OPTIMIZERS else Finding("own settings", text)
     if key in _BUDGET:
         text = f"{key} is {where}: the arms differ in training time or data; use the same {key} for all"
-        return None if _as_many_steps(factor, key, values) else Finding("budget", text)
+        return None if _have_equal_steps(factor, key, values) else Finding("budget", text)
     if key in _PRETRAINED and not all(value for each in values.values() for value in each):
         text = f"{key} is {where}: only some start from pretrained weights; use them for all, or for none"
         return Finding("pretrained", text)
@@ -93,7 +93,7 @@ def _finding(factor: Factor, key: str, values: Values) -> Finding | None:
     return Finding("confounded", text)
 
 
-def _selected(factor: Factor, fractions: Values) -> list[Finding]:
+def _check_selection(factor: Factor, fractions: Values) -> list[Finding]:
     """Return a finding if only some arms have a validation split, and with it a best epoch."""
     if 0 not in {bool(value) for each in fractions.values() for value in each}:
         return []
@@ -104,13 +104,15 @@ def _selected(factor: Factor, fractions: Values) -> list[Finding]:
     return [Finding("selection", text)]
 
 
-def _optimizers(factor: Factor, pairs: Sequence[Pair], configs: Mapping[Arm, Config], design: Design) -> list[Finding]:
+def _check_optimizers(
+    factor: Factor, pairs: Sequence[Pair], configs: Mapping[Arm, Config], design: Design
+) -> list[Finding]:
     """Return findings for learning rates and weight decays that differ between optimizers."""
     findings = []
     for key, name in _OF_OPTIMIZERS.items():
         values: Values = {}
         for arm in [arm for pair in pairs for arm in (pair.baseline, pair.arm)]:
-            settings = flat(configs[arm])
+            settings = flatten(configs[arm])
             known = values.setdefault(settings["optimizer"], [])
             if settings[key] not in known:
                 known.append(settings[key])
@@ -123,7 +125,7 @@ def _optimizers(factor: Factor, pairs: Sequence[Pair], configs: Mapping[Arm, Con
     return findings
 
 
-def _as_many_steps(factor: Factor, key: str, values: Values) -> bool:
+def _have_equal_steps(factor: Factor, key: str, values: Values) -> bool:
     """Return whether the compared batch sizes are trained for the same number of steps, if not epochs."""
     if factor.key != "data.batch_size" or key != "trainer.max_epochs" or not all(map(is_number, values)):
         return False

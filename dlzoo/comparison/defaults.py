@@ -28,12 +28,12 @@ def default_value(key: str, config: Config) -> Any:
             # For a model that does not use a part, the choice is "default".
             return resolved_name(section, {**config, section: {"name": _usual_choices()[section]}}) or "default"
         name = config[section]["name"]
-        return {**defaults_of(section, name), **_changed(section, name, config)}[name_of_setting]
+        return {**defaults_of(section, name), **_overridden_settings(section, name, config)}[name_of_setting]
     except (UserError, KeyError):
         return None
 
 
-def _changed(choice: str, name: str, config: Config) -> Mapping[str, Any]:
+def _overridden_settings(choice: str, name: str, config: Config) -> Mapping[str, Any]:
     """Return settings that the default of a choice overrides in its entry: GoogLeNet's batch norm has its own eps."""
     if choice not in DEFAULTS_FROM:
         return {}

@@ -61,7 +61,11 @@ def dependence(columns: Columns, named: Set[str], varied: Sequence[str]) -> Depe
     factors = [key for key in keys if key not in leader]
     for key in [key for key in reversed(factors) if key not in named]:
         others = [other for other in factors if other != key]
-        if len(others) > 1 and _crossed(others, columns) and determines(_together(others, columns), columns[key]):
+        if (
+            len(others) > 1
+            and _are_crossed(others, columns)
+            and determines(_zip_columns(others, columns), columns[key])
+        ):
             factors.remove(key)
     joint = [key for key in keys if key not in factors and leader.get(key) not in factors]
     order = {key: place for place, key in enumerate(varied)}
@@ -99,10 +103,10 @@ def _is_training(key: str) -> bool:
     return key.partition(".")[0] in _TRAINING
 
 
-def _together(keys: Sequence[str], columns: Columns) -> list[Hashable]:
+def _zip_columns(keys: Sequence[str], columns: Columns) -> list[Hashable]:
     return list(zip(*(columns[key] for key in keys), strict=True))
 
 
-def _crossed(keys: Sequence[str], columns: Columns) -> bool:
+def _are_crossed(keys: Sequence[str], columns: Columns) -> bool:
     """Return whether every combination of the values occurs."""
-    return len(set(_together(keys, columns))) == prod(len(set(columns[key])) for key in keys)
+    return len(set(_zip_columns(keys, columns))) == prod(len(set(columns[key])) for key in keys)

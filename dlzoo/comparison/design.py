@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlzoo.comparison.levels import ABSENT, is_number, present
+from dlzoo.comparison.levels import ABSENT, is_number, present_levels
 from dlzoo.runs.differences import format_value
 
 #: A level of each factor.
@@ -95,7 +95,7 @@ class Design:
 
     def _pairs(self, factor: Factor) -> list[Pair]:
         place, against = self.factors.index(factor), self.baseline[factor.key]
-        within = belonging(self.factors, factor)
+        within = dependent_factors(self.factors, factor)
         kept = [at for at in range(len(self.factors)) if at != place and at not in within]
         order = {level: at for at, level in enumerate(factor.levels)}
         baselines: dict[Arm, list[Arm]] = {}
@@ -111,11 +111,11 @@ class Design:
         ]
 
     def _context(self, arm: Arm, baseline: Arm, place: int) -> tuple[tuple[str, Any], ...]:
-        both = [present((one, other)) for one, other in zip(arm, baseline, strict=True)]
+        both = [present_levels((one, other)) for one, other in zip(arm, baseline, strict=True)]
         return tuple((self.factors[at].key, values[0]) for at, values in enumerate(both) if values and at != place)
 
 
-def belonging(factors: Sequence[Factor], owner: Factor) -> list[int]:
+def dependent_factors(factors: Sequence[Factor], owner: Factor) -> list[int]:
     """Return indices of the factors that are settings of another one's levels: norm.num_groups of norm."""
     sections = {owner.key, *owner.follows}
     return [place for place, factor in enumerate(factors) if "." in factor.key and factor.key.split(".")[0] in sections]

@@ -11,11 +11,19 @@ from typing import Any
 
 from dlzoo.comparison.defaults import default_value, shared_defaults
 from dlzoo.comparison.dependence import Columns, Dependence, dependence, determines
-from dlzoo.comparison.design import Arm, Design, Factor, belonging
-from dlzoo.comparison.levels import ABSENT, find_level, is_number, level, ordered_levels, present, reference_level
+from dlzoo.comparison.design import Arm, Design, Factor, dependent_factors
+from dlzoo.comparison.levels import (
+    ABSENT,
+    find_level,
+    is_number,
+    level,
+    ordered_levels,
+    present_levels,
+    reference_level,
+)
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS, REGISTRIES
-from dlzoo.runs.differences import Config, chosen, differing, flat
+from dlzoo.runs.differences import Config, chosen_settings, differing_keys, flatten
 
 #: Settings that change the duration of a run or the places of files, but not its metrics.
 _IRRELEVANT = ("trainer.threads", "trainer.log_every", "trainer.checkpoint_every", "data.cache", "data.download")
@@ -23,7 +31,7 @@ _IRRELEVANT = ("trainer.threads", "trainer.log_every", "trainer.checkpoint_every
 _LARGEST_GRID = 100_000
 
 
-def design(
+def make_design(
     configs: Sequence[Config], baseline: Sequence[str] = (), order: Mapping[str, Sequence[str]] | None = None
 ) -> Design:
     """Return the design of the comparison of many runs.
@@ -36,8 +44,8 @@ def design(
     Raises:
         UserError: for a baseline that no run has.
     """
-    typed, order = _typed(baseline), order or {}
-    columns = _varying(configs, {*typed, *order})
+    typed, order = _parse_baseline(baseline), order or {}
+    columns = _varying_settings(configs, {*typed, *order})
     _refuse_constant(typed, columns)
     runs = list(zip(*columns.values(), strict=True)) if columns else [()] * len(configs)
     rows = list(dict.fromkeys(runs))  # many runs differ only in their seed
@@ -45,9 +53,9 @@ def design(
     roles = dependence(values, set(typed), [key for key in order if key in columns])
     defaults = {key: level(default_value(key, configs[0])) for key in roles.factors}
     factors = tuple(_factor(key, values, roles, order.get(key, ()), defaults[key]) for key in roles.factors)
-    of_row = dict(zip(rows, _together(roles.factors, values, len(rows)), strict=True))
+    of_row = dict(zip(rows, _zip_columns(roles.factors, values, len(rows)), strict=True))
     arms = _arms([of_row[row] for row in runs], [config["seed"] for config in configs], factors)
-    compared = tuple(factor.key for factor in factors if factor.key in (typed or _compared(factors)))
+    compared = tuple(factor.key for factor in factors if factor.key in (typed or _choose_compared(factors)))
     against = {
         factor.key: find_level(factor.key, typed[factor.key], factor.levels)
         if typed
@@ -56,23 +64,23 @@ def design(
         if factor.key in compared
     }
     joint = {key: dict(zip(of_row.values(), values[key], strict=True)) for key in roles.joint}
-    return Design(factors, compared, against, joint, _constants(configs), arms, _missing(factors, arms))
+    return Design(factors, compared, against, joint, _constants(configs), arms, _missing_runs(factors, arms))
 
 
-def _varying(configs: Sequence[Config], meant: Set[str]) -> dict[str, Sequence[Hashable]]:
+def _varying_settings(configs: Sequence[Config], meant: Set[str]) -> dict[str, Sequence[Hashable]]:
     """Return the settings that differ, except the seed and those derived from it: key -> its value in each run.
 
     Args:
         configs: one for each run.
         meant: settings varied on purpose, which count even if they are irrelevant to metrics.
     """
-    settings, seeds = [flat(config) for config in configs], [config["seed"] for config in configs]
+    settings, seeds = [flatten(config) for config in configs], [config["seed"] for config in configs]
     columns = {}
-    for key in differing(configs):
+    for key in differing_keys(configs):
         if key == "seed" or (key in _IRRELEVANT and key not in meant):
             continue
         values = [_value(key, each) for each in settings]
-        column = values if key in meant else _without_seed(key, values, seeds)
+        column = values if key in meant else _replace_seed(key, values, seeds)
         if len(set(column)) > 1:
             columns[key] = column
     return columns
@@ -90,10 +98,10 @@ def _constants(configs: Sequence[Config]) -> dict[str, Any]:
     """Return the settings that all runs have in common: the main choices, and others that are not defaults."""
     if not configs:
         return {}
-    first, settings = configs[0], [flat(config) for config in configs]
+    first, settings = configs[0], [flatten(config) for config in configs]
     return {
         key: value
-        for key, value in chosen(first).items()
+        for key, value in chosen_settings(first).items()
         if key != "seed"
         and key not in _IRRELEVANT
         and all(key in each and each[key] == value for each in settings)
@@ -105,17 +113,17 @@ def _is_always_listed(key: str) -> bool:
     return key in REGISTRIES and key not in PARTS and key != "init"
 
 
-def _without_seed(key: str, column: Sequence[Hashable], seeds: Sequence[int]) -> Sequence[Hashable]:
+def _replace_seed(key: str, column: Sequence[Hashable], seeds: Sequence[int]) -> Sequence[Hashable]:
     """Replace values derived from the seed by ${seed}: data.split_seed=${seed} is the same setting in every run."""
     if len(set(seeds)) < 2 or key in REGISTRIES:
         return column
     if key.endswith("seed") and determines(seeds, column):
         return ["${seed}"] * len(column)
-    written = [_as_written(value, seed) for value, seed in zip(column, seeds, strict=True)]
+    written = [_insert_seed(value, seed) for value, seed in zip(column, seeds, strict=True)]
     return column if None in written else written
 
 
-def _as_written(value: Hashable, seed: int) -> str | None:
+def _insert_seed(value: Hashable, seed: int) -> str | None:
     """Return `value` with ${seed} in place of the seed; None if it does not contain the seed."""
     if isinstance(value, str):
         text, count = re.subn(rf"(?<!\d){seed}(?!\d)", "${seed}", value)
@@ -123,7 +131,7 @@ def _as_written(value: Hashable, seed: int) -> str | None:
     return "${seed}" if value == seed and not isinstance(value, bool) else None
 
 
-def _typed(baseline: Sequence[str]) -> dict[str, str]:
+def _parse_baseline(baseline: Sequence[str]) -> dict[str, str]:
     """Parse ["norm=bn"] to {"norm": "bn"}."""
     levels = {}
     for word in baseline:
@@ -152,7 +160,7 @@ def _factor(key: str, values: Columns, roles: Dependence, typed: Sequence[str], 
     return Factor(key, ordered_levels(key, set(values[key]), typed, default), follows)
 
 
-def _together(keys: Sequence[str], values: Columns, count: int) -> list[Arm]:
+def _zip_columns(keys: Sequence[str], values: Columns, count: int) -> list[Arm]:
     return list(zip(*(values[key] for key in keys), strict=True)) if keys else [()] * count
 
 
@@ -170,21 +178,21 @@ def _arms(
     }
 
 
-def _compared(factors: Sequence[Factor]) -> list[str]:
+def _choose_compared(factors: Sequence[Factor]) -> list[str]:
     """Return the factors to compare by default: those with words, at each number; if there are none, numeric ones.
 
     A seed of the data or of its split is a repetition of a comparison, so it is the last resort.
     """
-    words = [factor.key for factor in factors if not all(map(is_number, present(factor.levels)))]
+    words = [factor.key for factor in factors if not all(map(is_number, present_levels(factor.levels)))]
     numbers = [factor.key for factor in factors if not factor.key.endswith("seed")]
     return words or numbers or [factor.key for factor in factors]
 
 
-def _missing(factors: Sequence[Factor], arms: Mapping[Arm, Mapping[int, Any]]) -> list[tuple[Arm, int]]:
+def _missing_runs(factors: Sequence[Factor], arms: Mapping[Arm, Mapping[int, Any]]) -> list[tuple[Arm, int]]:
     """Return the runs missing from a full grid; if most arms have no run, only those of the arms that have some."""
     grid = list(arms)
     if prod(len(factor.levels) for factor in factors) <= _LARGEST_GRID:
-        nested = [(at, within) for at, factor in enumerate(factors) for within in belonging(factors, factor)]
+        nested = [(at, within) for at, factor in enumerate(factors) for within in dependent_factors(factors, factor)]
         having = {(at, within, arm[at], arm[within] is ABSENT) for arm in arms for at, within in nested}
         full = [
             arm

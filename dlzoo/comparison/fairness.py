@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlzoo.comparison.confounding import confounding
 from dlzoo.comparison.design import Arm, Design, Factor
-from dlzoo.comparison.finding import Finding, by_level, listed
-from dlzoo.comparison.levels import ABSENT, is_number, present
+from dlzoo.comparison.finding import Finding, by_level, join_items
+from dlzoo.comparison.levels import ABSENT, is_number, present_levels
 from dlzoo.comparison.records import Record, check_data, check_environment, check_failures, check_length, has_validation
 from dlzoo.runs.differences import Config, format_value
 
@@ -31,11 +31,11 @@ def findings(configs: Sequence[Config], design: Design, records: Sequence[Record
     """
     result = [
         *confounding(configs, design),
-        *_unmatched(design),
-        *_trials(design),
-        *_rate(configs, design),
-        *_selection(configs, design, records),
-        *_repeated(design),
+        *_check_levels(design),
+        *_check_trials(design),
+        *_check_rate(configs, design),
+        *_check_selection(configs, design, records),
+        *_check_repeated(design),
     ]
     if records is not None:
         result += check_failures(design, records)
@@ -59,7 +59,7 @@ def noise_findings(effects: Iterable[tuple[str, Effect, str]]) -> list[Finding]:
     ]
     if not small:
         return []
-    text = f"the difference is smaller than the seed-to-seed variation: {listed(small)}"
+    text = f"the difference is smaller than the seed-to-seed variation: {join_items(small)}"
     return [Finding("noise", text)]
 
 
@@ -69,28 +69,28 @@ def _opposite_sign(effect: Effect, noise: float) -> float:
     return NormalDist().cdf(-abs(effect.difference) / spread) if spread else 0.0
 
 
-def _unmatched(design: Design) -> list[Finding]:
+def _check_levels(design: Design) -> list[Finding]:
     """Return findings for levels that cannot be compared with their baseline."""
     paired = {(pair.factor.key, pair.level) for pair in design.pairs()}
-    found = []
+    cautions = []
     for factor in design.factors:
         if factor.key not in design.compared:
             continue
         against = design.baseline[factor.key]
-        unpaired = [at for at in present(factor.levels) if at != against and (factor.key, at) not in paired]
+        unpaired = [at for at in present_levels(factor.levels) if at != against and (factor.key, at) not in paired]
         if unpaired:
             names = " and ".join(f"{factor.key}={format_value(at)}" for at in unpaired)
             others = " and ".join(other.key for other in design.factors if other is not factor)
             text = (
                 f"{names} cannot be compared with {factor.key}={format_value(against)}: no runs have the same {others}"
             )
-            found.append(Finding("confounded", f"{text}; run both with the same values"))
-    return found
+            cautions.append(Finding("confounded", f"{text}; run both with the same values"))
+    return cautions
 
 
-def _trials(design: Design) -> list[Finding]:
+def _check_trials(design: Design) -> list[Finding]:
     """Return findings for levels tried with more values of a setting than others, whose best looks better by chance."""
-    found = []
+    cautions = []
     for place, factor in enumerate(design.factors):
         for at, other in enumerate(design.factors):
             if factor.key not in design.compared or not _is_tuned(other, design):
@@ -104,8 +104,8 @@ def _trials(design: Design) -> list[Finding]:
                     f"{other.key} was tried with different numbers of values ({by_level(factor.key, counts)}): the best"
                     " of many looks better by chance; try the same number for each, or compare each value separately"
                 )
-                found.append(Finding("own settings" if ABSENT in other.levels else "budget", text))
-    return found
+                cautions.append(Finding("own settings" if ABSENT in other.levels else "budget", text))
+    return cautions
 
 
 def _is_tuned(factor: Factor, design: Design) -> bool:
@@ -113,7 +113,7 @@ def _is_tuned(factor: Factor, design: Design) -> bool:
     return "." in factor.key and not factor.key.startswith("data.") and factor.key not in design.compared
 
 
-def _rate(configs: Sequence[Config], design: Design) -> list[Finding]:
+def _check_rate(configs: Sequence[Config], design: Design) -> list[Finding]:
     """Return a finding if all batch sizes use the same learning rate."""
     keys = [factor.key for factor in design.factors]
     if "data.batch_size" not in keys or "optimizer.lr" in keys or "optimizer.lr_reference_batch" in keys:
@@ -128,7 +128,7 @@ def _rate(configs: Sequence[Config], design: Design) -> list[Finding]:
     if not equal:
         return []
     text = (
-        f"the learning rate ({listed(map(format_value, equal))}) is the same for all batch sizes, and suits at most"
+        f"the learning rate ({join_items(map(format_value, equal))}) is the same for all batch sizes, and suits at most"
         " one; set optimizer.lr_reference_batch=N, with the batch size N that it was found for"
     )
     return [Finding("learning rate", text)]
@@ -143,12 +143,12 @@ def _effective_rate(config: Config) -> float | None:
     return None if isinstance(size, str) else rate * size / reference
 
 
-def _selection(configs: Sequence[Config], design: Design, records: Sequence[Record] | None) -> list[Finding]:
+def _check_selection(configs: Sequence[Config], design: Design, records: Sequence[Record] | None) -> list[Finding]:
     """Return a finding if the best of several values can only be selected on the test split."""
     tuned = [
         factor.key
         for factor in design.factors
-        if all(map(is_number, present(factor.levels))) and not factor.key.startswith("data.")
+        if all(map(is_number, present_levels(factor.levels))) and not factor.key.startswith("data.")
     ]
     known = records or [{}] * len(configs)
     without = [config for config, record in zip(configs, known, strict=True) if not has_validation(config, record)]
@@ -161,7 +161,7 @@ def _selection(configs: Sequence[Config], design: Design, records: Sequence[Reco
     return [Finding("selection", text)]
 
 
-def _repeated(design: Design) -> list[Finding]:
+def _check_repeated(design: Design) -> list[Finding]:
     """Return a finding for runs with the same settings and the same seed."""
     again = [
         f"{design.label(arm)} seed={seed}"
@@ -172,5 +172,7 @@ def _repeated(design: Design) -> list[Finding]:
     if not again:
         return []
     return [
-        Finding("repeated", f"some runs were made more than once ({listed(again)}): the one that finished last counts")
+        Finding(
+            "repeated", f"some runs were made more than once ({join_items(again)}): the one that finished last counts"
+        )
     ]

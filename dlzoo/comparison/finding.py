@@ -22,12 +22,12 @@ class Finding:
 
 def by_level(factor: str, values: Mapping[Any, Iterable[Any]]) -> str:
     """Format values by level: "0.1 with norm=bn, 0.05 with norm=gn"."""
-    return listed(
+    return join_items(
         f"{' or '.join(map(format_value, each))} with {factor}={format_value(at)}" for at, each in values.items()
     )
 
 
-def listed(items: Iterable[str]) -> str:
+def join_items(items: Iterable[str]) -> str:
     """Join the first few items, and the number of others."""
     items = list(items)
     return ", ".join(items[:_MOST]) + (f" and {len(items) - _MOST} more" if len(items) > _MOST else "")

@@ -36,7 +36,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def present(levels: Iterable[Hashable]) -> list[Hashable]:
+def present_levels(levels: Iterable[Hashable]) -> list[Hashable]:
     """Return the levels that are not ABSENT."""
     return [each for each in levels if each is not ABSENT]
 
@@ -53,7 +53,7 @@ def ordered_levels(
         default: default of the setting.
     """
     levels = sorted(levels, key=_by_size_and_name)
-    values = present(levels)
+    values = present_levels(levels)
     if not all(map(is_number, values)):
         first = reference_level(key, values, typed, default)
         places = {word: place for place, word in enumerate(typed)}
@@ -63,7 +63,7 @@ def ordered_levels(
 
 def reference_level(key: str, levels: Sequence[Hashable], typed: Sequence[str], default: Hashable) -> Hashable:
     """Return the default baseline: the level typed first, else the setting's default, else off, else the first."""
-    values = present(levels)
+    values = present_levels(levels)
     neutral = REGISTRIES[key].neutral if key in REGISTRIES else None
     first = [each for each in values if typed and format_value(each) == typed[0]]
     known = [each for candidate in (default, neutral, *_NEUTRAL) for each in values if each == candidate]
@@ -76,10 +76,10 @@ def find_level(key: str, word: str, levels: Sequence[Hashable]) -> Hashable:
     Raises:
         UserError: if no run has it.
     """
-    for each in present(levels):
+    for each in present_levels(levels):
         if format_value(each) == "".join(word.split()) or (is_number(each) and each == _number(word)):
             return each
-    available = ", ".join(map(format_value, present(levels)))
+    available = ", ".join(map(format_value, present_levels(levels)))
     raise UserError(f"baseline {key}={word}: no run has it; available: {available}")
 
 

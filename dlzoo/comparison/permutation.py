@@ -57,9 +57,9 @@ def permutation_p(arm: np.ndarray, baseline: np.ndarray, tied: float) -> float:
         tied: differences of means that differ by at most this are equal.
     """
     ours, theirs = len(arm), len(baseline)
-    every = np.concatenate([arm, baseline])
-    sums = every[_deals(ours, theirs)].sum(axis=1)
-    null = sums / ours - (every.sum() - sums) / theirs
+    values = np.concatenate([arm, baseline])
+    sums = values[_deals(ours, theirs)].sum(axis=1)
+    null = sums / ours - (values.sum() - sums) / theirs
     observed = np.array([arm.mean() - baseline.mean()])
     return float(_two_sided(null[:, None], observed, tied, exact=_count(ours, theirs) <= MOST)[0])
 

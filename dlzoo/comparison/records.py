@@ -10,7 +10,7 @@ from typing import Any
 
 from dlzoo.comparison.dependence import determines
 from dlzoo.comparison.design import Arm, Design
-from dlzoo.comparison.finding import Finding, by_level, listed
+from dlzoo.comparison.finding import Finding, by_level, join_items
 from dlzoo.comparison.levels import level
 from dlzoo.runs.differences import Config
 
@@ -41,34 +41,34 @@ def check_failures(design: Design, records: Sequence[Record]) -> list[Finding]:
     for arm, runs in design.arms.items():
         states = [[records[place].get("state") for place in places] for places in runs.values()]
         failed = sum("failed" in each and "finished" not in each for each in states)
-        of = f" of {design.label(arm)}" if design.factors else ""
+        of_arm = f" of {design.label(arm)}" if design.factors else ""
         if failed == len(runs):
-            empty.append(f"all {failed} runs{of}" if failed > 1 else f"the only run{of}")
+            empty.append(f"all {failed} runs{of_arm}" if failed > 1 else f"the only run{of_arm}")
         elif failed:
-            lost.append(f"{failed} of {len(runs)} runs{of}")
-    found = []
+            lost.append(f"{failed} of {len(runs)} runs{of_arm}")
+    sentences = []
     if lost:
         its = "its mean is" if len(lost) == 1 else "their means are"
-        found.append(f"{listed(lost)} failed: {its} over the others")
+        sentences.append(f"{join_items(lost)} failed: {its} over the others")
     if empty:
-        found.append(f"{listed(empty)} failed: {'it is' if len(empty) == 1 else 'they are'} left out")
-    return [Finding("lost", "; ".join(found))] if found else []
+        sentences.append(f"{join_items(empty)} failed: {'it is' if len(empty) == 1 else 'they are'} left out")
+    return [Finding("lost", "; ".join(sentences))] if sentences else []
 
 
 def check_data(configs: Sequence[Config], records: Sequence[Record]) -> list[Finding]:
     """Return findings for data that differs though its settings are equal: changed files, or another machine's."""
-    found: dict[tuple[tuple[str, Any], ...], set[str]] = {}
+    fingerprints: dict[tuple[tuple[str, Any], ...], set[str]] = {}
     for config, record in zip(configs, records, strict=True):
         if isinstance(fingerprint := record.get("data_fingerprint"), str):
             settings = tuple((key, level(value)) for key, value in config["data"].items() if key not in _ONLY_BATCHES)
-            found.setdefault(settings, set()).add(fingerprint)
+            fingerprints.setdefault(settings, set()).add(fingerprint)
     return [
         Finding(
             "data",
             f"runs with the same settings of data={dict(settings)['name']} had different data"
-            f" ({listed(sorted(prints))}): its files were changed; repeat those runs",
+            f" ({join_items(sorted(prints))}): its files were changed; repeat those runs",
         )
-        for settings, prints in found.items()
+        for settings, prints in fingerprints.items()
         if len(prints) > 1
     ]
 
@@ -85,12 +85,12 @@ def check_environment(design: Design, records: Sequence[Record]) -> list[Finding
     facts |= {name: [_as_text(each.get(name)) for each in versions] for name in dict.fromkeys(chain(*versions))}
     arm_of = {place: arm for arm, runs in design.arms.items() for places in runs.values() for place in places}
     arms = [arm_of[place] for place in range(len(records))]
-    found = [each for name, values in facts.items() if (each := _uneven(name, values, arms, design))]
+    findings = [each for name, values in facts.items() if (each := _check_fact(name, values, arms, design))]
     dirty = sum(str(record.get("git_commit")).endswith("-dirty") for record in records)
     if dirty:
         text = f"{dirty} of {len(records)} runs were made with uncommitted changes to the code (-dirty)"
-        found.append(Finding("environment", f"{text}: commit them before runs that others should reproduce"))
-    return found
+        findings.append(Finding("environment", f"{text}: commit them before runs that others should reproduce"))
+    return findings
 
 
 def _versions(record: Record) -> Mapping[str, Any]:
@@ -103,7 +103,7 @@ def _as_text(fact: Any) -> str | None:
     return None if fact is None else str(fact)
 
 
-def _uneven(name: str, values: Sequence[str | None], arms: Sequence[Arm], design: Design) -> Finding | None:
+def _check_fact(name: str, values: Sequence[str | None], arms: Sequence[Arm], design: Design) -> Finding | None:
     known = [(value, arm) for value, arm in zip(values, arms, strict=True) if value is not None]
     counts = Counter(value for value, _ in known)
     if len(counts) < 2:
@@ -113,7 +113,7 @@ def _uneven(name: str, values: Sequence[str | None], arms: Sequence[Arm], design
         for place, factor in enumerate(design.factors)
         if factor.key in design.compared and determines([arm[place] for _, arm in known], [value for value, _ in known])
     ]
-    values_of_runs = listed(
+    values_of_runs = join_items(
         f"{value} ({count} run{'' if count == 1 else 's'})" for value, count in counts.most_common()
     )
     what = f", and changes along with {' and '.join(along)}" if along else ""
@@ -129,9 +129,9 @@ def check_length(configs: Sequence[Config], design: Design, records: Sequence[Re
         if isinstance(record.get("steps"), int) and config["trainer"]["early_stopping"] is not None
     }
     steps = {
-        arm: fmean(made)
+        arm: fmean(counts)
         for arm, runs in design.arms.items()
-        if (made := [stopped[place] for places in runs.values() for place in places if place in stopped])
+        if (counts := [stopped[place] for places in runs.values() for place in places if place in stopped])
     }
     uneven: dict[str, dict[Any, set[int]]] = {}
     for pair in design.pairs():

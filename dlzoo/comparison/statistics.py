@@ -140,11 +140,11 @@ def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
     if not np.isfinite(tied):
         return unknown
     difference = float((ours - theirs).mean() if paired else ours.mean() - theirs.mean())
-    noise = _pooled(ours, theirs, tied)
+    noise = _pooled_deviation(ours, theirs, tied)
     return replace(
         unknown,
         difference=difference,
-        interval=_paired(ours - theirs, tied) if paired else _welch(ours, theirs, tied),
+        interval=_paired_interval(ours - theirs, tied) if paired else _welch_interval(ours, theirs, tied),
         p=None if unknown.smallest_p is None else _p(ours, theirs, paired, tied),
         noise=noise,
         size=difference / noise if noise else None,
@@ -152,7 +152,7 @@ def effect(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Effect:
     )
 
 
-def adjusted(effects: Sequence[Effect]) -> list[Effect]:
+def adjust_p(effects: Sequence[Effect]) -> list[Effect]:
     """Return the effects with `adjusted`: p after Benjamini and Hochberg (1995), over those that have a p.
 
     It bounds the expected share of false discoveries if comparisons are independent, or positively dependent (Benjamini
@@ -202,7 +202,7 @@ def _spread(differences: np.ndarray, tied: float) -> float | None:
     return _deviation(differences, tied) if len(differences) > 1 else None
 
 
-def _pooled(ours: np.ndarray, theirs: np.ndarray, tied: float) -> float | None:
+def _pooled_deviation(ours: np.ndarray, theirs: np.ndarray, tied: float) -> float | None:
     """Return the standard deviation over seeds, pooled over the two arms; None if both have one seed."""
     repeated = [values for values in (ours, theirs) if len(values) > 1]
     if not repeated:
@@ -216,14 +216,14 @@ def _interval(centre: float, error: float, freedom: float) -> Interval:
     return Interval(centre - reach, centre + reach)
 
 
-def _paired(differences: np.ndarray, tied: float) -> Interval | None:
+def _paired_interval(differences: np.ndarray, tied: float) -> Interval | None:
     if len(differences) < 2:
         return None
     error = _deviation(differences, tied) / sqrt(len(differences))
     return _interval(float(differences.mean()), error, len(differences) - 1)
 
 
-def _welch(ours: np.ndarray, theirs: np.ndarray, tied: float) -> Interval | None:
+def _welch_interval(ours: np.ndarray, theirs: np.ndarray, tied: float) -> Interval | None:
     """Return Welch's t interval of a difference of means, with Satterthwaite's degrees of freedom."""
     if min(len(ours), len(theirs)) < 2:
         return None

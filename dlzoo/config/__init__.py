@@ -17,7 +17,7 @@ from dlzoo.config.defaults import (
     settings_for,
     unknown_name,
 )
-from dlzoo.config.finalise import finalise, read, values
+from dlzoo.config.finalise import check_section, finalise, read
 
 __all__ = [
     "COMPARE_ONLY",
@@ -25,6 +25,7 @@ __all__ = [
     "SECTIONS",
     "SWEEP_ONLY",
     "Config",
+    "check_section",
     "choices",
     "compose",
     "conf_dir",
@@ -37,6 +38,5 @@ __all__ = [
     "resolved_name",
     "settings_for",
     "unknown_name",
-    "values",
     "with_changes",
 ]

@@ -46,19 +46,19 @@ def compose(overrides: Iterable[str], *, of_several: bool = False) -> Config:
         raise UserError(f"settings must be a list of strings, such as [{overrides!r}], not a string")
     chosen, values = [], []
     for line in overrides:
-        override = _parsed(line)
+        override = _parse(line)
         if override.key_or_group not in choices():
             values.append(override)
         elif override.value() is not None:
             chosen.append(f"{override.key_or_group}={override.value()}")
-    raw = deepcopy(_composed(tuple(chosen), _conf_state()))
+    raw = deepcopy(_compose_choices(tuple(chosen), _conf_state()))
     if raw.pop("comparison", None) and not of_several:
         experiment = next(word for word in chosen if word.startswith("experiment="))
         raise UserError(f"{experiment} compares several runs; type dlzoo compare {experiment}")
     _restore_model_defaults(raw)
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
-    return finalise(_resolved(raw))
+    return finalise(_resolve(raw))
 
 
 def _restore_model_defaults(raw: Config) -> None:
@@ -74,7 +74,7 @@ def _restore_model_defaults(raw: Config) -> None:
             raw[choice] = {"name": "default"}
 
 
-def _parsed(line: str) -> Override:
+def _parse(line: str) -> Override:
     """Parse an override; check its syntax and the names of choices, but leave unknown keys to `finalise`."""
     key, equals, _ = line.partition("=")
     if line.startswith("~"):
@@ -112,7 +112,7 @@ def with_changes(config: Config, overrides: Iterable[str], allowed: Iterable[str
     """
     raw = deepcopy(config)
     for line in overrides:
-        override = _parsed(line)
+        override = _parse(line)
         key, value = override.key_or_group, override.value()
         if key not in allowed and key.partition(".")[0] not in allowed:
             raise UserError(f"{line!r} cannot be changed here; these can: {', '.join(allowed)}")
@@ -129,7 +129,7 @@ def _conf_state() -> tuple[tuple[str, int], ...]:
 
 
 @lru_cache(maxsize=256)
-def _composed(chosen: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Config:
+def _compose_choices(chosen: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Config:
     """Compose choices with Hydra. Values are set later, because a sweep has few choices and many values."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -159,7 +159,7 @@ def _set_value(raw: Config, key: str, value: Any) -> None:
     raw[name] = value
 
 
-def _resolved(raw: Config) -> Config:
+def _resolve(raw: Config) -> Config:
     """Return `raw` with its interpolations (${seed}) resolved."""
     if not any(mark in str(raw) for mark in ("${", "???")):
         return raw

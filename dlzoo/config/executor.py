@@ -82,7 +82,7 @@ def meaning(name: str) -> str:
     return getdoc(KINDS[_file(name)[0]]) or ""
 
 
-def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
+def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
     """Return (kind, settings) from the words executor=<name> and executor.<key>=<value>.
 
     Raises:
@@ -103,7 +103,7 @@ def chosen(lines: Iterable[str]) -> tuple[str, Settings]:
     kind, written = _file(name)
     known = settings_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
-    values: dict[str, Any] = config.values("executor", f"executor={name}", defaults | written | typed, "", known)
+    values: dict[str, Any] = config.check_section("executor", f"executor={name}", defaults | written | typed, "", known)
     arguments: Any = values | {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return kind, KINDS[kind](**arguments)
 

@@ -39,14 +39,14 @@ def finalise(raw: Mapping[str, Any], where: str = "") -> Config:
     for key in raw:
         if key not in run_settings and key not in SECTIONS:
             raise UserError(f"{where}unknown key {key!r}; {_suggest(key, raw)}")
-    final: Config = {key: _value(key, schema, raw, where) for key, schema in run_settings.items()}
+    final: Config = {key: _check_value(key, schema, raw, where) for key, schema in run_settings.items()}
     # Sections that defaults depend on come first: data, then model, then its parts.
     for section in sorted(SECTIONS, key=_depth):
         settings = raw.get(section)
         if not isinstance(settings, Mapping):
             raise UserError(f"{where}{section} must be a section with its settings, not {settings!r}")
         if section == "trainer":
-            final[section] = values(section, "trainer", settings, where)
+            final[section] = check_section(section, "trainer", settings, where)
         else:
             final[section] = _entry(section, dict(settings), final, where)
     return final
@@ -70,7 +70,7 @@ def _entry(choice: str, settings: Config, final: Config, where: str) -> Config:
                 f" or choose another {origin}"
             )
         if known is None or (known == "default" and name == "default"):
-            return {"name": "default"} | values(choice, f"{origin}={final[origin]['name']}", settings, where, {})
+            return {"name": "default"} | check_section(choice, f"{origin}={final[origin]['name']}", settings, where, {})
         if name == "default":
             # A registration names an entry, or an entry with changed settings.
             of_model = known if isinstance(known, Mapping) else {"name": known}
@@ -78,10 +78,10 @@ def _entry(choice: str, settings: Config, final: Config, where: str) -> Config:
             settings = (
                 default_settings(choice, name) | {key: of_model[key] for key in of_model if key != "name"} | settings
             )
-    return {"name": name} | values(choice, f"{choice}={name}", settings, where, settings_for(choice, name))
+    return {"name": name} | check_section(choice, f"{choice}={name}", settings, where, settings_for(choice, name))
 
 
-def values(
+def check_section(
     section: str,
     owner: str,
     settings: Mapping[str, Any],
@@ -106,7 +106,7 @@ def values(
                 f"{where}unknown key '{section}.{key}': {owner} has no such setting;"
                 f" {_suggest_entry(section, key, known)}"
             )
-    return {key: _value(f"{section}.{key}", schema, settings, where) for key, schema in known.items()}
+    return {key: _check_value(f"{section}.{key}", schema, settings, where) for key, schema in known.items()}
 
 
 def _suggest_entry(section: str, key: str, known: Iterable[str]) -> str:
@@ -116,7 +116,7 @@ def _suggest_entry(section: str, key: str, known: Iterable[str]) -> str:
     return f"{section}={having[0]} has it" if having else did_you_mean(key, known)
 
 
-def _value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> Any:
+def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> Any:
     name = key.rpartition(".")[2]
     if name not in settings:
         raise UserError(f"{where}{key} is missing")

@@ -51,7 +51,7 @@ def expand(lines: Iterable[str], names: Callable[[str], Sequence[str]]) -> tuple
     """
     columns, varying = [], []
     for line in lines:
-        values = _values(line, names)
+        values = _expand_values(line, names)
         if len(values) > 1:
             varying.append(line.partition("=")[0].lstrip("+"))
         columns.append(values)
@@ -60,7 +60,7 @@ def expand(lines: Iterable[str], names: Callable[[str], Sequence[str]]) -> tuple
     return [list(combination) for combination in product(*columns)], varying
 
 
-def _values(line: str, names: Callable[[str], Sequence[str]]) -> list[str]:
+def _expand_values(line: str, names: Callable[[str], Sequence[str]]) -> list[str]:
     """Return the settings, each with a single value, that a line expands to."""
     from hydra.core.override_parser.types import Glob
 

@@ -53,7 +53,7 @@ def current_rank() -> Rank:
     Raises:
         UserError: if the variables are not integers, or an index is not below its world size.
     """
-    if not launched():
+    if not is_launched():
         return SINGLE_PROCESS
     values = [os.environ[name] for name in _VARIABLES]
     numbers = [int(value) if value.isdecimal() else -1 for value in values]
@@ -63,7 +63,7 @@ def current_rank() -> Rank:
     return Rank(*numbers)
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Return whether this process was started as a rank, by torchrun or by a run with trainer.devices > 1."""
     return all(name in os.environ for name in _VARIABLES)
 

@@ -71,7 +71,7 @@ def _index_tasks() -> list[str]:
     return list(load()["task"]["entries"])
 
 
-def serving(data: str, default: str, tasks: Sequence[str] = ()) -> str:
+def choose_task(data: str, default: str, tasks: Sequence[str] = ()) -> str:
     """Return the task for a data set: its default, or the first other one that both it and the model support.
 
     Args:
@@ -88,7 +88,7 @@ def serving(data: str, default: str, tasks: Sequence[str] = ()) -> str:
 def task_of(model: str | None, data: str) -> str:
     """Return the task of a model on a data set, from their registrations; without a model, the data set's default."""
     default = marks("data", data).tasks[0]
-    return default if model is None else serving(data, default, marks("model", model).tasks)
+    return default if model is None else choose_task(data, default, marks("model", model).tasks)
 
 
 @cache
@@ -125,14 +125,14 @@ def _describe(registry: Registry) -> dict[str, Any]:
                 "doc": registry[name].doc,
                 "source": registry[name].source,
                 "settings": registry[name].settings,
-                "meta": _plain(registry[name].marks),
+                "meta": _non_default_marks(registry[name].marks),
             }
             for name in registry.names()
         },
     }
 
 
-def _plain(marks: Marks) -> dict[str, Any]:
+def _non_default_marks(marks: Marks) -> dict[str, Any]:
     """Return the marks that are not defaults, as JSON values."""
     return {
         name: [asdict(item) if isinstance(item, Metric) else item for item in value]

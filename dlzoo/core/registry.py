@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from dlzoo.core.entries import Marks
 from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.schema import check, settings_of, unwrapped, wiring_of
+from dlzoo.core.schema import check, settings_of, unwrap, wiring_of
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ class Entry:
     @property
     def doc(self) -> str:
         """The docstring of the builder, or of the function that a partial wraps."""
-        return inspect.getdoc(unwrapped(self.builder)) or ""
+        return inspect.getdoc(unwrap(self.builder)) or ""
 
     @cached_property
     def wiring(self) -> list[str]:
@@ -142,18 +142,18 @@ class Registry:
         Raises:
             UserError: see `Entry.build`.
         """
-        own, common, shared = dict(section), self.common_settings(), None
-        entry = self[own.pop("name")]
+        settings, common, shared = dict(section), self.common_settings(), None
+        entry = self[settings.pop("name")]
         if common is not None:
             values = {}
             for name, schema in settings_of(common).items():
-                if name in own:
+                if name in settings:
                     try:
-                        values[name] = check(schema, own.pop(name))
+                        values[name] = check(schema, settings.pop(name))
                     except ValueError as error:
                         raise UserError(f"{self.choice}={section['name']}: {name} {error}") from None
             shared = common(**values)
-        return shared, entry.build(wiring=wiring, **own)
+        return shared, entry.build(wiring=wiring, **settings)
 
     def common_settings(self) -> Callable[..., Any] | None:
         """Return the class of the settings that every entry shares, or None."""
@@ -213,8 +213,8 @@ class Selection(Registry):
 
     def _load(self) -> None:
         if not self._loaded:
-            every = (self._of[name] for name in self._of.names())
+            entries = (self._of[name] for name in self._of.names())
             self._entries = {
-                entry.name: replace(entry, choice=self.choice) for entry in every if self._admits(entry.marks)
+                entry.name: replace(entry, choice=self.choice) for entry in entries if self._admits(entry.marks)
             }
             self._loaded = True

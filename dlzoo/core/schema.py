@@ -71,7 +71,7 @@ def schema_of(annotation: Any) -> Schema:
 
 def settings_of(function: Callable[..., object]) -> dict[str, Schema]:
     """Return the settings of a signature: name -> schema with its "default"."""
-    signed = unwrapped(function)
+    signed = unwrap(function)
     hints = get_type_hints(signed.__init__ if inspect.isclass(signed) else signed, include_extras=True)
     settings = {}
     for name, parameter in inspect.signature(function).parameters.items():
@@ -89,7 +89,7 @@ def wiring_of(function: Callable[..., object]) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty]
 
 
-def unwrapped(function: Callable[..., Any]) -> Any:
+def unwrap(function: Callable[..., Any]) -> Any:
     """Return the function that partials wrap."""
     while isinstance(function, partial):
         function = function.func
@@ -149,12 +149,12 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
         value = float(value)
     if _SCALARS.get(type(value)) != kind or value == "":
         raise ValueError
-    if kind in ("integer", "number") and not (math.isfinite(value) and _within(schema, value)):
+    if kind in ("integer", "number") and not (math.isfinite(value) and _is_within(schema, value)):
         raise ValueError
     return value
 
 
-def _within(schema: Mapping[str, Any], value: float) -> bool:
+def _is_within(schema: Mapping[str, Any], value: float) -> bool:
     return schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf) and schema.get(
         "exclusiveMinimum", -math.inf
     ) < value < schema.get("exclusiveMaximum", math.inf)

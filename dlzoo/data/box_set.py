@@ -39,13 +39,13 @@ class BoxSet(DataSet):
         """
         if not self.difficult:
             return lambda split: split
-        return lambda split: _unmarked(split) if split is train else split
+        return lambda split: _clear_difficult(split) if split is train else split
 
     def facts(self) -> dict[str, Any]:
         return {"fit": self.fit, "skipped": self.skipped}
 
 
-def _unmarked(split: Split) -> Split:
+def _clear_difficult(split: Split) -> Split:
     labels = split.labels.clone()
     labels[..., 5] = 0
     return replace(split, labels=labels)

@@ -67,7 +67,7 @@ class DataSettings:
             return images.train.take(self._limited(images.train.labels, by_class)), val
         if self.val_fraction == 0:
             return images.train.take(self._limited(images.train.labels, by_class)), None
-        chosen = chosen_of_each_class(images.train.labels, self.val_fraction, self.split_seed, by_class=by_class)
+        chosen = choose_of_each_class(images.train.labels, self.val_fraction, self.split_seed, by_class=by_class)
         rest, part = everything[~chosen], everything[chosen]
         if not len(rest) or not len(part):
             raise UserError(
@@ -141,11 +141,11 @@ class DataSettings:
 
 def cut(split: Split, fraction: float, seed: int, *, by_class: bool) -> tuple[Split, Split]:
     """Split into (rest, part): the part has `fraction` of all or of each class, drawn by `seed`; order is kept."""
-    chosen = chosen_of_each_class(split.labels, fraction, seed, by_class=by_class)
+    chosen = choose_of_each_class(split.labels, fraction, seed, by_class=by_class)
     return split.take((~chosen).nonzero().flatten()), split.take(chosen.nonzero().flatten())
 
 
-def chosen_of_each_class(labels: Tensor, fraction: float, seed: int, *, by_class: bool) -> Tensor:
+def choose_of_each_class(labels: Tensor, fraction: float, seed: int, *, by_class: bool) -> Tensor:
     """Return a mask (N,) bool of a random `fraction` of all or of each class, rounded, fixed by `seed`."""
     labels = _strata(labels, by_class)
     size = labels.bincount().double().mul(fraction).round().long()

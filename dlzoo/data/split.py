@@ -50,12 +50,12 @@ def fingerprint(*splits: Split | None) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for split in splits:
         if split is not None:
-            digest.update(_some(split.images).contiguous().numpy().data)
+            digest.update(_subsample(split.images).contiguous().numpy().data)
             digest.update(split.labels.contiguous().numpy().data)
     return digest.hexdigest()
 
 
-def _some(images: Tensor | LazyImages) -> Tensor:
+def _subsample(images: Tensor | LazyImages) -> Tensor:
     """Return all images, or every k-th of a large set."""
     step = -(-images.shape.numel() // _MOST)
     return images[:] if step == 1 else images[::step]
@@ -67,7 +67,7 @@ def channel_statistics(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:
     Computed from integer sums; a constant channel has the standard deviation 1.
     """
     count, channels = 0, images.shape[3]
-    images = _some(images)
+    images = _subsample(images)
     total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
     for part in images.split(max(1, _PART // images[0].numel())):
         values = part.reshape(-1, channels).int()

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from dlzoo.core.index import serving
+from dlzoo.core.index import choose_task
 from dlzoo.core.registries import DATASETS, TASKS
 from dlzoo.data.data_set import DataSet
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split, fingerprint
-from dlzoo.data.storage.cache import in_memory
+from dlzoo.data.storage.cache import fits_memory
 
 
 @dataclass
@@ -45,17 +45,17 @@ class Splits:
         Raises:
             UserError: if the data is missing, damaged or too small.
         """
-        settings, found = DATASETS.from_section(section, cache=section["cache"])
-        task = TASKS.build(serving(section["name"], found.task, tasks))
-        found = task.adapt(section["name"], found)
-        parts = settings.splits(found, task.target)
-        prepare = found.fit_preparation(parts[0])
+        settings, data_set = DATASETS.from_section(section, cache=section["cache"])
+        task = TASKS.build(choose_task(section["name"], data_set.task, tasks))
+        data_set = task.adapt(section["name"], data_set)
+        parts = settings.splits(data_set, task.target)
+        prepare = data_set.fit_preparation(parts[0])
         parts = tuple(part and prepare(part) for part in parts)
-        if in_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
+        if fits_memory(settings.cache, sum(part.images.shape.numel() for part in parts if part)):
             train, val, test = (part and part.in_memory() for part in parts)
         else:
             train, val, test = parts
-        return cls(train, val, test, found, settings.global_batch(train), settings, found.feature_names(prepare))
+        return cls(train, val, test, data_set, settings.global_batch(train), settings, data_set.feature_names(prepare))
 
     @property
     def task(self) -> str:

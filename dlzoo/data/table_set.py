@@ -66,7 +66,7 @@ class Features:
         Raises:
             UserError: if a feature is too large for float32.
         """
-        with _in_range():
+        with _check_range():
             features = np.asarray(self.transformer.transform(_rows(split))).astype(np.float32)
         return Split(torch.from_numpy(features).view(len(split), 1, 1, -1), split.labels)
 
@@ -124,7 +124,7 @@ class TableSet(DataSet):
         transformer = ColumnTransformer(
             [("numbers", self._numbers(), numbers), ("categories", self._categories(), categories)]
         )
-        with _in_range():
+        with _check_range():
             transformer.fit(_rows(train))
         return Features(tuple(self._names(transformer)), transformer)
 
@@ -169,7 +169,7 @@ def _rows(split: Split) -> np.ndarray:
 
 
 @contextmanager
-def _in_range() -> Iterator[None]:
+def _check_range() -> Iterator[None]:
     """Turn an overflow, in float64 or in the conversion to float32, into a UserError."""
     try:
         with np.errstate(over="raise"):

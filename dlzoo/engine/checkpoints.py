@@ -47,7 +47,7 @@ class Checkpoints(pl.Callback):
             task.training_means()  # raises if the loss is not finite: bad weights must not replace good ones
             self._save(trainer, self.last)
         if stop:
-            raise _stopped(task)
+            raise _make_interruption(task)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task = _task(pl_module)
@@ -57,7 +57,7 @@ class Checkpoints(pl.Callback):
         elif stop or over or distributed.any_rank(perf_counter() - self._saved > _WORTH_SAVING, task.device):
             self._save(trainer, self.last)
         if stop and not over:
-            raise _stopped(task)
+            raise _make_interruption(task)
 
     def _save(self, trainer: pl.Trainer, path: Path, **names: Path) -> None:
         _task(trainer.lightning_module).refuse_lost_weights()
@@ -65,7 +65,7 @@ class Checkpoints(pl.Callback):
         self._saved = perf_counter()
 
 
-def _stopped(task: TaskModule) -> Interrupted:
+def _make_interruption(task: TaskModule) -> Interrupted:
     return Interrupted(f"stopped after step {task.state.clock} of {task.schedule.steps}")
 
 
@@ -111,17 +111,17 @@ class AtomicCheckpointIO(CheckpointIO):
 
 def _write(content: memoryview, path: Path, *others: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)  # of a user's ModelCheckpoint
-    with _in_place_of(path) as aside, aside.open("wb") as file:
+    with _replace_atomically(path) as aside, aside.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     for other in others:
-        with _in_place_of(other) as aside:
-            _second_name(path, aside)
+        with _replace_atomically(other) as aside:
+            _link(path, aside)
 
 
 @contextmanager
-def _in_place_of(path: Path) -> Iterator[Path]:
+def _replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, and rename it to `path` afterwards.
 
     Raises:
@@ -138,7 +138,7 @@ def _in_place_of(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {error.strerror}{kept}") from error
 
 
-def _second_name(path: Path, name: Path) -> None:
+def _link(path: Path, name: Path) -> None:
     """Give a file a second name; neither is ever written to again."""
     try:
         os.link(path, name)

@@ -41,7 +41,7 @@ class TrainSchedule:
         end = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
         while start < end:
             regular = (self.log_every, self.checkpoint_every, self.longest)
-            stops = [(start // every + 1) * every for every in regular if every]
+            stops = [(start // period + 1) * period for period in regular if period]
             stop = min(end, *stops)
             yield range(start, stop)
             start = stop

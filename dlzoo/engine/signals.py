@@ -67,7 +67,7 @@ class Stop(pl.Callback):
 
 
 @contextmanager
-def signals() -> Iterator[Stop]:
+def catch_signals() -> Iterator[Stop]:
     """Within the context, the three signals go to the Stop that is yielded."""
     stop = Stop()
     before = stop.take()

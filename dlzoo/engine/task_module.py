@@ -119,7 +119,7 @@ class TaskModule(pl.LightningModule, ABC):
         recipe, optimizer = self.recipe, self.trainer.optimizers[0]
         wrapped: Any = self.optimizers()
         # Lightning's wrapper of a closure does not take the argument that Newton's method passes.
-        own = self.context.observed != "steps" or recipe.uses_closure
+        is_bare = self.context.observed != "steps" or recipe.uses_closure
         # Layers that need to know where a step begins: cross-mini-batch norm.
         stepwise = [module for module in self.network.modules() if isinstance(module, Stepwise)]
 
@@ -135,7 +135,7 @@ class TaskModule(pl.LightningModule, ABC):
             recipe,
             self.loaders.train,
             optimizer,
-            take_step=optimizer.step if own else wrapped.step,
+            take_step=optimizer.step if is_bare else wrapped.step,
             backward=self._backward,
             begin_pass=begin_pass,
             adversarial=SelfAdversarial(recipe.self_adversarial, self.normalise, self.network, self.loss)

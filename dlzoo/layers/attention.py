@@ -18,7 +18,7 @@ def none() -> nn.Module:
     return nn.Identity()
 
 
-def _squeezed(channels: int, reduction: int, min_channels: int) -> int:
+def _hidden_width(channels: int, reduction: int, min_channels: int) -> int:
     """Return the width of the hidden layer, at least `min_channels`: one or two channels can learn little."""
     return min(channels, max(channels // reduction, min_channels))
 
@@ -34,7 +34,7 @@ class SqueezeExcitation(nn.Module):
         self, *, channels: int, reduction: PositiveInt = 16, min_channels: PositiveInt = 8, bias: bool = True
     ) -> None:
         super().__init__()
-        hidden = _squeezed(channels, reduction, min_channels)
+        hidden = _hidden_width(channels, reduction, min_channels)
         self.reduce = nn.Linear(channels, hidden, bias=bias)
         self.act = nn.ReLU()
         self.expand = nn.Linear(hidden, channels, bias=bias)
@@ -50,7 +50,7 @@ class ChannelGate(nn.Module):
 
     def __init__(self, channels: int, reduction: int, min_channels: int) -> None:
         super().__init__()
-        hidden = _squeezed(channels, reduction, min_channels)
+        hidden = _hidden_width(channels, reduction, min_channels)
         self.perceptron = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
         self.gate = nn.Sigmoid()
 

@@ -21,7 +21,7 @@ class WithAuxiliary(NamedTuple):
     weight: float
 
 
-def of_head(key: str) -> bool:
+def is_head_key(key: str) -> bool:
     """Return whether a state-dict key belongs to a classification layer (main or auxiliary), as wide as the classes."""
     return "head" in key.split(".")
 

@@ -65,8 +65,8 @@ class _BiFPNLayer(nn.Module):
             outputs[level] = self.down[level](features[level], coarser)
         for level in range(1, len(features)):
             finer = self.shrink[level - 1](outputs[level - 1])
-            own = (features[level],) if level == len(features) - 1 else (features[level], outputs[level])
-            outputs[level] = self.up[level - 1](*own, finer)
+            inputs = (features[level],) if level == len(features) - 1 else (features[level], outputs[level])
+            outputs[level] = self.up[level - 1](*inputs, finer)
         return outputs
 
 

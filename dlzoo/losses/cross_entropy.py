@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Fraction, NonNegative
-from dlzoo.losses.targets import classes, full, over_classes
+from dlzoo.losses.targets import class_indices, class_probabilities, to_full_precision
 
 
 @LOSSES.register(
@@ -36,11 +36,11 @@ class CrossEntropy(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
+        input = to_full_precision(input)
         weights = None if self.class_weights is None else self.class_weights.to(input.dtype)
         if not target.is_floating_point():
-            return F.cross_entropy(input, classes(input, target), weights, label_smoothing=self.label_smoothing)
-        target = over_classes(input, target)
+            return F.cross_entropy(input, class_indices(input, target), weights, label_smoothing=self.label_smoothing)
+        target = class_probabilities(input, target)
         if weights is None:
             return F.cross_entropy(input, target, label_smoothing=self.label_smoothing)
         # torch divides by N here, so that a class index and its one-hot row would have different weights.
@@ -64,7 +64,7 @@ class CrossEntropy(nn.Module):
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, times the weight of its class if given: (N, ...)."""
-        input = full(input)
+        input = to_full_precision(input)
         weights = None if self.class_weights is None else self.class_weights.to(input.dtype)
-        target = over_classes(input, target) if target.is_floating_point() else classes(input, target)
+        target = class_probabilities(input, target) if target.is_floating_point() else class_indices(input, target)
         return F.cross_entropy(input, target, weights, reduction="none", label_smoothing=self.label_smoothing)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Positive
-from dlzoo.losses.targets import full, over_classes
+from dlzoo.losses.targets import class_probabilities, to_full_precision
 
 
 @LOSSES.register("dice", source="arXiv:1606.04797, section 3, with smoothing", targets=("classification",), soft=True)
@@ -28,8 +28,8 @@ class Dice(nn.Module):
 
     def sums(self, input: Tensor, target: Tensor) -> Tensor:
         """Return (2, K): sum p t, and sum p^2 + sum t^2, for each class."""
-        input = full(input)
-        target = over_classes(input, target).transpose(0, 1).flatten(1)
+        input = to_full_precision(input)
+        target = class_probabilities(input, target).transpose(0, 1).flatten(1)
         p = input.softmax(1).transpose(0, 1).flatten(1)
         return torch.stack([(p * target).sum(1), p.square().sum(1) + target.square().sum(1)])
 

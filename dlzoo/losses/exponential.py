@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Bounds
-from dlzoo.losses.targets import full, is_binary, one_hot, signs
+from dlzoo.losses.targets import is_binary, one_hot, signs, to_full_precision
 
 
 @LOSSES.register(
@@ -38,7 +38,7 @@ class Exponential(nn.Module):
         self.form, self.max_exponent = form, max_exponent
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
+        input = to_full_precision(input)
         if self.form == "one_vs_rest" or is_binary(input, target):
             exponent = -signs(input, target) * input
         else:

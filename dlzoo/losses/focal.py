@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Fraction, NonNegative
-from dlzoo.losses.targets import full, is_binary, over_classes, per_score
+from dlzoo.losses.targets import class_probabilities, is_binary, score_targets, to_full_precision
 
 
 @LOSSES.register("focal", source="arXiv:1708.02002, equation 5", targets=("classification", "objects"), soft=True)
@@ -58,16 +58,16 @@ class Focal(nn.Module):
         return self.form == "sigmoid"
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
+        input = to_full_precision(input)
         return self._sigmoid(input, target).mean() if self.independent else self._softmax(input, target).mean()
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, for form=sigmoid the sum over its classes: (N, ...)."""
-        input = full(input)
+        input = to_full_precision(input)
         return self._sigmoid(input, target).sum(1) if self.independent else self._softmax(input, target)
 
     def _sigmoid(self, input: Tensor, target: Tensor) -> Tensor:
-        target = per_score(input, target)
+        target = score_targets(input, target)
         log_p, log_q = F.logsigmoid(input), F.logsigmoid(-input)
         ones, zeros = target * self._term(log_p, log_q), (1 - target) * self._term(log_q, log_p)
         if self.share is not None:
@@ -79,7 +79,7 @@ class Focal(nn.Module):
             raise UserError(
                 "targets of 0 or 1 for each score need loss.form=sigmoid; loss.form=softmax takes class indices"
             )
-        target = over_classes(input, target)
+        target = class_probabilities(input, target)
         if self.class_weights is not None:
             target = target * self._weights(input)
         log_p = F.log_softmax(input, 1)

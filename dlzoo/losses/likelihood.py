@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
-from dlzoo.losses.targets import classes, full, per_score
+from dlzoo.losses.targets import class_indices, score_targets, to_full_precision
 
 
 @LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", targets=("classification", "objects"))
@@ -24,8 +24,8 @@ class NegativeLogLikelihood(nn.Module):
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample: (N, ...)."""
-        input = full(input)
-        return F.nll_loss(F.log_softmax(input, 1), classes(input, target), reduction="none")
+        input = to_full_precision(input)
+        return F.nll_loss(F.log_softmax(input, 1), class_indices(input, target), reduction="none")
 
 
 @LOSSES.register("bce", source="Bishop 2006, equation 4.90", targets=("classification", "objects"), soft=True)
@@ -42,10 +42,10 @@ class BinaryCrossEntropy(nn.Module):
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
-        return F.binary_cross_entropy_with_logits(input, per_score(input, target))
+        input = to_full_precision(input)
+        return F.binary_cross_entropy_with_logits(input, score_targets(input, target))
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, the sum over its classes: (N, ...)."""
-        input = full(input)
-        return F.binary_cross_entropy_with_logits(input, per_score(input, target), reduction="none").sum(1)
+        input = to_full_precision(input)
+        return F.binary_cross_entropy_with_logits(input, score_targets(input, target), reduction="none").sum(1)

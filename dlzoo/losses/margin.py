@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import NonNegative, Positive
-from dlzoo.losses.targets import classes, full, is_binary, one_hot, signs
+from dlzoo.losses.targets import class_indices, is_binary, one_hot, signs, to_full_precision
 
 
 @LOSSES.register("perceptron", source="Rosenblatt 1958; Bishop 2006, equation 4.54", targets=("classification",))
@@ -24,8 +24,8 @@ class Perceptron(nn.Module):
         self.tolerance = tolerance
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
-        lack = -signs(input, target) * input if is_binary(input, target) else _lack(input, target)
+        input = to_full_precision(input)
+        lack = -signs(input, target) * input if is_binary(input, target) else _missing_margin(input, target)
         lack = lack - self.tolerance
         # Not relu or clamp_min: their gradient at 0 is 0.
         return lack.masked_fill(lack < 0, 0).mean()
@@ -55,12 +55,12 @@ class Hinge(nn.Module):
         self.form, self.squared, self.margin = form, squared, margin
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
+        input = to_full_precision(input)
         if self.form == "one_vs_rest" or is_binary(input, target):
             return self._excess(-signs(input, target) * input).mean()
         if self.form == "crammer_singer":
-            return self._excess(_lack(input, target)).mean()
-        excess = self._excess(input - _right(input, target).unsqueeze(1))
+            return self._excess(_missing_margin(input, target)).mean()
+        excess = self._excess(input - _right_score(input, target).unsqueeze(1))
         return excess.masked_fill(one_hot(input, target).bool(), 0).sum(1).mean()
 
     def _excess(self, lack: Tensor) -> Tensor:
@@ -68,12 +68,12 @@ class Hinge(nn.Module):
         return excess.square() if self.squared else excess
 
 
-def _right(input: Tensor, target: Tensor) -> Tensor:
+def _right_score(input: Tensor, target: Tensor) -> Tensor:
     """Return the score of the right class: (N, ...)."""
-    return input.gather(1, classes(input, target).unsqueeze(1)).squeeze(1)
+    return input.gather(1, class_indices(input, target).unsqueeze(1)).squeeze(1)
 
 
-def _lack(input: Tensor, target: Tensor) -> Tensor:
+def _missing_margin(input: Tensor, target: Tensor) -> Tensor:
     """Return the largest wrong score minus the right one: (N, ...)."""
     wrong = input.masked_fill(one_hot(input, target).bool(), float("-inf"))
-    return wrong.amax(1) - _right(input, target)
+    return wrong.amax(1) - _right_score(input, target)

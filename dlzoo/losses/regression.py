@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import NonNegative, Positive
-from dlzoo.losses.targets import full, is_binary, per_score
+from dlzoo.losses.targets import is_binary, score_targets, to_full_precision
 
 Link = Literal["identity", "sigmoid", "softmax"]
 
@@ -69,12 +69,12 @@ class Difference(nn.Module):
         self.distance, self.link = distance, link
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
-        return self.distance(self._linked(input, target), per_score(input, target))
+        input = to_full_precision(input)
+        return self.distance(self._linked(input, target), score_targets(input, target))
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the sum over the numbers of each sample, without the link: (N, D), (N, D) -> (N,)."""
-        return self.distance(full(input), full(target), reduction="none").sum(1)
+        return self.distance(to_full_precision(input), to_full_precision(target), reduction="none").sum(1)
 
     def _linked(self, input: Tensor, target: Tensor) -> Tensor:
         binary = is_binary(input, target)

@@ -8,7 +8,7 @@ from torch import Tensor
 from dlzoo.core.errors import UserError
 
 
-def full(values: Tensor) -> Tensor:
+def to_full_precision(values: Tensor) -> Tensor:
     """Return `values` in float32, or unchanged in float64: sums and exponentials of half precision overflow."""
     return values if values.dtype == torch.float64 else values.float()
 
@@ -18,7 +18,7 @@ def is_binary(input: Tensor, target: Tensor) -> bool:
     return not target.is_floating_point() and target.shape == input.shape
 
 
-def classes(input: Tensor, target: Tensor) -> Tensor:
+def class_indices(input: Tensor, target: Tensor) -> Tensor:
     """Return class indices (N, ...) int64 for scores (N, K, ...).
 
     Raises:
@@ -37,21 +37,21 @@ def one_hot(input: Tensor, target: Tensor) -> Tensor:
     """Return class indices (N, ...) as one-hot rows (N, K, ...) in the dtype of the input.
 
     Raises:
-        UserError: as `classes`.
+        UserError: as `class_indices`.
     """
-    return torch.zeros_like(input).scatter_(1, classes(input, target).unsqueeze(1), 1.0)
+    return torch.zeros_like(input).scatter_(1, class_indices(input, target).unsqueeze(1), 1.0)
 
 
 def signs(input: Tensor, target: Tensor) -> Tensor:
     """Return 1 or -1 for each score, in its dtype: for targets 1 or 0, or for the class of a sample and the rest.
 
     Raises:
-        UserError: as `classes`.
+        UserError: as `class_indices`.
     """
     return 2 * (target.to(input.dtype) if is_binary(input, target) else one_hot(input, target)) - 1
 
 
-def over_classes(input: Tensor, target: Tensor) -> Tensor:
+def class_probabilities(input: Tensor, target: Tensor) -> Tensor:
     """Return class indices as one-hot rows, and probabilities unchanged: (N, K, ...) in the dtype of the input.
 
     Raises:
@@ -64,13 +64,13 @@ def over_classes(input: Tensor, target: Tensor) -> Tensor:
     return target.to(input.dtype)
 
 
-def per_score(input: Tensor, target: Tensor) -> Tensor:
+def score_targets(input: Tensor, target: Tensor) -> Tensor:
     """Return the target of each score: numbers and 0 or 1 unchanged, class indices as one-hot rows.
 
     Raises:
         UserError: if the shapes do not match.
     """
-    return target.to(input.dtype) if is_binary(input, target) else over_classes(input, target)
+    return target.to(input.dtype) if is_binary(input, target) else class_probabilities(input, target)
 
 
 def _misfit(input: Tensor, target: Tensor, expected: str) -> UserError:

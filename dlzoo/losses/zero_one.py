@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Positive
-from dlzoo.losses.targets import classes, full, is_binary, per_score
+from dlzoo.losses.targets import class_indices, is_binary, score_targets, to_full_precision
 
 
 @LOSSES.register(
@@ -27,12 +27,12 @@ class ZeroOne(nn.Module):
         self.tolerance = tolerance
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        input = full(input)
+        input = to_full_precision(input)
         if target.is_floating_point():
-            wrong = (per_score(input, target) - input).abs() >= self.tolerance
+            wrong = (score_targets(input, target) - input).abs() >= self.tolerance
         elif is_binary(input, target):
             wrong = (input > 0) != (target > 0)
         else:
-            wrong = input.argmax(1) != classes(input, target)
+            wrong = input.argmax(1) != class_indices(input, target)
         # Adds zero with a gradient of zero, so that backward works; sign is finite for every input.
         return wrong.to(input.dtype).mean() + 0 * input.sign().mean()

@@ -40,8 +40,8 @@ class Evaluation(ABC):
 
     def merge_ranks(self) -> None:
         """Merge the accumulators of all ranks. Every rank calls this, and has the same result."""
-        own = {name: part.cpu() for name, part in vars(self).items() if isinstance(part, Accumulator)}
-        (self.count, merged), *others = distributed.all_gather((self.count, own))
+        accumulators = {name: part.cpu() for name, part in vars(self).items() if isinstance(part, Accumulator)}
+        (self.count, merged), *others = distributed.all_gather((self.count, accumulators))
         for count, parts in others:
             self.count += count
             for name, part in parts.items():

@@ -85,16 +85,16 @@ def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]]
     axes[0].set(xlabel="trial", ylabel="validation", xlim=(-1, len(values)))
     axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(frameon=False)
-    for each, (name, chosen) in zip(axes[1:], settings.items(), strict=True):
+    for panel, (name, chosen) in zip(axes[1:], settings.items(), strict=True):
         points = [(place, value) for place, value in zip(chosen, values, strict=True) if value is not None]
-        each.plot(*zip(*points, strict=True), "o", color=TRAIN, markersize=4)
+        panel.plot(*zip(*points, strict=True), "o", color=TRAIN, markersize=4)
         numbers = [place for place, _ in points if isinstance(place, float)]
         if numbers and min(numbers) > 0 and max(numbers) > 20 * min(numbers):
-            each.set_xscale("log")
-        each.set(xlabel=name)
-        each.margins(x=0.15)
-    for each in axes:
-        style_axes(each)
+            panel.set_xscale("log")
+        panel.set(xlabel=name)
+        panel.margins(x=0.15)
+    for panel in axes:
+        style_axes(panel)
     figure.suptitle(title)
     return figure
 

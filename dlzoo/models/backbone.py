@@ -13,7 +13,7 @@ from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.feature_info import HookedFeatures
 from dlzoo.models.feature_maps import FeatureNetwork, Stage
-from dlzoo.models.meta import odd_image, on_meta, unused
+from dlzoo.models.meta import copy_to_meta, odd_image, unused_parameters
 
 #: The most channels of feature maps beyond the classifier's own.
 WIDEST = 512
@@ -59,10 +59,10 @@ class Backbone(nn.Module):
             channels[2 * stride] = min(2 * channels[stride], WIDEST)
             self.deeper.append(ConvNormAct(channels[stride], channels[2 * stride], 3, parts, stride=2))
             stride *= 2
-        for wanted in strides:
-            if wanted not in channels:
+        for requested in strides:
+            if requested not in channels:
                 known = ", ".join(map(str, channels))
-                raise UserError(f"the backbone has no feature maps at stride {wanted}, but at {known}")
+                raise UserError(f"the backbone has no feature maps at stride {requested}, but at {known}")
         needed = {*strides, self._own} if self.deeper else {*strides}
         last = max(index for index, stage in enumerate(features.feature_stages) if stage.stride in needed)
         self._stages, self._strides = features.feature_stages[: last + 1], list(strides)
@@ -73,8 +73,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         # The stages come first: when they end, nothing more is computed.
-        found = zip(self._stages, self._feature_maps(images), strict=False)
-        maps = {stage.stride: x for stage, x in found if stage.stride in self._strides or stage.stride == self._own}
+        pairs = zip(self._stages, self._feature_maps(images), strict=False)
+        maps = {stage.stride: x for stage, x in pairs if stage.stride in self._strides or stage.stride == self._own}
         stride = self._own
         for layer in self.deeper:
             maps[2 * stride] = layer(maps[stride])
@@ -88,12 +88,12 @@ class Backbone(nn.Module):
 
     def _freeze_unused(self) -> None:
         """Freeze the parameters that no selected feature map depends on."""
-        image, copy = odd_image(*self._images), on_meta(self).eval()
+        image, copy = odd_image(*self._images), copy_to_meta(self).eval()
         try:
             with torch.enable_grad():
                 maps = copy(image)
         except RuntimeError as error:
             size = image.shape[-1]
             raise UserError(f"the backbone cannot work on images of {size} px: {first_line(error)}") from error
-        for path in unused(copy.network, maps):
+        for path in unused_parameters(copy.network, maps):
             self.network.get_parameter(path).requires_grad_(False)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.models.feature_maps import Stage
-from dlzoo.models.meta import odd_image, on_meta
+from dlzoo.models.meta import copy_to_meta, odd_image
 
 
 class FeaturesReady(Exception):  # noqa: N818 - nothing went wrong
@@ -75,7 +75,7 @@ class FeatureInfo:
 
     def __init__(self, network: nn.Module, in_channels: int, image_size: int) -> None:
         image = odd_image(in_channels, image_size)
-        copy, calls = on_meta(network).eval(), []
+        copy, calls = copy_to_meta(network).eval(), []
         for path, module in copy.named_modules():
             # Before the hooks of layers.round_up, which enlarge what some blocks take.
             module.register_forward_pre_hook(partial(_note_input, calls, path), prepend=True)
@@ -121,8 +121,8 @@ class HookedFeatures:
     def __init__(self, network: nn.Module, in_channels: int, image_size: int) -> None:
         self.network = network
         self._info = FeatureInfo(network, in_channels, image_size)
-        self.feature_stages = [found.stage for found in self._info.feature_maps]
-        self._wanted = 0
+        self.feature_stages = [feature_map.stage for feature_map in self._info.feature_maps]
+        self._num_maps = 0
         self._kept: dict[int, Tensor] = {}
 
     def feature_maps(self, images: Tensor) -> Iterator[Tensor]:
@@ -133,7 +133,7 @@ class HookedFeatures:
         finally:
             # Nothing must hold on to them: a network that did could not be copied.
             kept, self._kept = self._kept, {}
-        return iter([kept[index] for index in range(self._wanted)])
+        return iter([kept[index] for index in range(self._num_maps)])
 
     def remove_after(self, stage: Stage) -> None:
         """Replace by nn.Identity all blocks that are called later, or never; set the hooks."""
@@ -142,18 +142,20 @@ class HookedFeatures:
         for path, begins in self._info.blocks.items():
             if begins is None or begins >= last.time:
                 self.network.set_submodule(path, nn.Identity())
-        self._wanted = index + 1
-        for level, found in enumerate(self._info.feature_maps[: self._wanted]):
-            block = self.network.get_submodule(found.stage.name)
+        self._num_maps = index + 1
+        for level, feature_map in enumerate(self._info.feature_maps[: self._num_maps]):
+            block = self.network.get_submodule(feature_map.stage.name)
             # Partials of bound methods, unlike closures, belong to the copy in a copy of the network.
-            if found.is_input:
-                block.register_forward_pre_hook(partial(self._keep_input, level, found.channels_last), prepend=True)
+            if feature_map.is_input:
+                block.register_forward_pre_hook(
+                    partial(self._keep_input, level, feature_map.channels_last), prepend=True
+                )
             else:
-                block.register_forward_hook(partial(self._keep, level, found.channels_last))
+                block.register_forward_hook(partial(self._keep, level, feature_map.channels_last))
 
     def _keep(self, level: int, channels_last: bool, block: nn.Module, inputs: Any, output: Tensor) -> None:
         self._kept[level] = output.permute(0, 3, 1, 2) if channels_last else output
-        if len(self._kept) == self._wanted:
+        if len(self._kept) == self._num_maps:
             raise FeaturesReady
 
     def _keep_input(self, level: int, channels_last: bool, block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -174,8 +176,8 @@ def _note(calls: list[Call], path: str, is_input: bool, value: Any) -> None:
 
 def _returns_something_else(calls: list[Call]) -> bool:
     """Whether a module takes an image or a feature map and does not return a feature map."""
-    given, returned = (next((call.value for call in calls if call.is_input is kind), None) for kind in (True, False))
-    return isinstance(given, Tensor) and given.dim() == 4 and not (isinstance(returned, Tensor) and returned.dim() == 4)
+    input, output = (next((call.value for call in calls if call.is_input is kind), None) for kind in (True, False))
+    return isinstance(input, Tensor) and input.dim() == 4 and not (isinstance(output, Tensor) and output.dim() == 4)
 
 
 def _blocks(network: nn.Module, opened: set[str], path: str = "") -> Iterator[tuple[str, bool]]:
@@ -192,7 +194,7 @@ def _blocks(network: nn.Module, opened: set[str], path: str = "") -> Iterator[tu
 
 def _last_at_each_stride(calls: list[Call], paths: set[str], image: Tensor) -> list[FeatureMap]:
     """The last feature map at each stride among what the modules at `paths` take and return."""
-    found: dict[int, FeatureMap] = {}
+    feature_maps: dict[int, FeatureMap] = {}
     # What one block returns another takes: it is the same feature map, unless it was changed in place.
     known = {id(image): image._version}
     for time, call in enumerate(calls):
@@ -203,9 +205,9 @@ def _last_at_each_stride(calls: list[Call], paths: set[str], image: Tensor) -> l
         if place:
             stride, channels, channels_last = place
             stage = Stage(call.path, stride, channels)
-            found.pop(stride, None)  # so that the order is that of their times
-            found[stride] = FeatureMap(stage, call.is_input, time, channels_last)
-    return list(found.values())
+            feature_maps.pop(stride, None)  # so that the order is that of their times
+            feature_maps[stride] = FeatureMap(stage, call.is_input, time, channels_last)
+    return list(feature_maps.values())
 
 
 def _place(value: Tensor, side: int) -> tuple[int, int, bool] | None:

@@ -54,11 +54,11 @@ class Fuse(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         fused = []
-        for paths, own in zip(self.paths, maps, strict=True):
+        for paths, target in zip(self.paths, maps, strict=True):
             # Upsampling doubles what strides have halved and rounded up.
-            height, width = own.shape[2:]
-            found = [path(x)[:, :, :height, :width] for path, x in zip(cast(nn.ModuleList, paths), maps, strict=True)]
-            fused.append(self.act(sum(found[1:], found[0])))
+            height, width = target.shape[2:]
+            resized = [path(x)[:, :, :height, :width] for path, x in zip(cast(nn.ModuleList, paths), maps, strict=True)]
+            fused.append(self.act(sum(resized[1:], resized[0])))
         return fused
 
 

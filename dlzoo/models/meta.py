@@ -12,7 +12,7 @@ from torch import Tensor, nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def on_meta(network: Network) -> Network:
+def copy_to_meta(network: Network) -> Network:
     """Copy a network to the meta device without copying a weight."""
     memo: dict[int, Any] = {id(buffer): torch.empty_like(buffer, device="meta") for buffer in network.buffers()}
     for parameter in network.parameters():
@@ -29,7 +29,7 @@ def odd_image(in_channels: int, image_size: int) -> Tensor:
     return torch.empty(1, in_channels, side, side, device="meta")
 
 
-def unused(network: nn.Module, outputs: Iterable[Tensor]) -> list[str]:
+def unused_parameters(network: nn.Module, outputs: Iterable[Tensor]) -> list[str]:
     """Find the paths of the parameters that `outputs` do not depend on, by autograd's graph."""
     used, seen, todo = set(), set(), [output.grad_fn for output in outputs]
     while todo:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.layers.head import of_head
+from dlzoo.layers.head import is_head_key
 
 Normalisation = tuple[list[float], list[float]]
 
@@ -71,14 +71,14 @@ def copy_weights(reference: nn.Module, network: nn.Module, where: str) -> None:
     Raises:
         UserError: if another tensor than the head's has another shape.
     """
-    own, theirs = network.state_dict(), reference.state_dict()
-    if not any(key.startswith("aux") for key in own):
+    ours, theirs = network.state_dict(), reference.state_dict()
+    if not any(key.startswith("aux") for key in ours):
         theirs = {key: value for key, value in theirs.items() if not key.startswith("aux")}
-    pairs = list(zip(own, theirs.values(), strict=False))
-    wrong = [key for key, value in pairs if own[key].shape != value.shape and not of_head(key)]
-    if wrong or len(own) != len(theirs):
+    pairs = list(zip(ours, theirs.values(), strict=False))
+    wrong = [key for key, value in pairs if ours[key].shape != value.shape and not is_head_key(key)]
+    if wrong or len(ours) != len(theirs):
         raise UserError(
             f"{where}: the weights do not fit ({wrong[0] if wrong else 'other layers'}); they are for the model as"
             " torchvision has it: images of 3 channels and 224 px, or a model.stem=imagenet, and nothing else changed"
         )
-    network.load_state_dict({key: value for key, value in pairs if own[key].shape == value.shape}, strict=False)
+    network.load_state_dict({key: value for key, value in pairs if ours[key].shape == value.shape}, strict=False)

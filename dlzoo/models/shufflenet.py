@@ -45,11 +45,11 @@ class ShuffleUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.groups = groups
-        hidden, made = out_channels // 4, out_channels if stride == 1 else out_channels - in_channels
+        hidden, new_channels = out_channels // 4, out_channels if stride == 1 else out_channels - in_channels
         self.reduce = ConvNormAct(in_channels, hidden, 1, parts, groups=first_groups)
         self.depthwise = ConvNormAct(hidden, hidden, 3, parts, stride=stride, groups=hidden, act=False, drop=True)
-        self.expand = ConvNormAct(hidden, made, 1, parts, groups=groups, act=False)
-        self.attention = parts.attention(made)
+        self.expand = ConvNormAct(hidden, new_channels, 1, parts, groups=groups, act=False)
+        self.attention = parts.attention(new_channels)
         self.branch_drop = parts.branch_drop(depth) if stride == 1 else nn.Identity()
         self.around = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
         self.act = parts.act()

@@ -56,7 +56,7 @@ def from_timm(
 
     def make() -> nn.Module:
         return timm.create_model(
-            arch, pretrained=pretrained and _draws(), num_classes=num_classes, in_chans=in_channels, **sized
+            arch, pretrained=pretrained and _needs_weights(), num_classes=num_classes, in_chans=in_channels, **sized
         )
 
     network = _adopt(make, f"model=timm model.arch={arch}", in_channels, image_size, num_classes, parts, pretrained)
@@ -91,11 +91,11 @@ def from_torchvision(
         raise UserError(f"torchvision's models take images of 3 channels, not {in_channels}; model=timm takes any")
     settings: dict[str, Any] = {"image_size": image_size} if arch.startswith("vit_") and not pretrained else {}
     has_auxiliary = arch in ("googlenet", "inception_v3")
-    if has_auxiliary and not (pretrained and _draws()):
+    if has_auxiliary and not (pretrained and _needs_weights()):
         settings |= {"aux_logits": False, "init_weights": False}
 
     def make() -> nn.Module:
-        if not (pretrained and _draws()):
+        if not (pretrained and _needs_weights()):
             return zoo.get_model(arch, weights=None, num_classes=num_classes, **settings)
         network: Any = download(arch)
         if has_auxiliary:  # the weights come with auxiliary classifiers
@@ -113,7 +113,7 @@ def from_torchvision(
     return network
 
 
-def _draws() -> bool:
+def _needs_weights() -> bool:
     """Whether weights are wanted at all: on the meta device only their shapes are."""
     return torch.get_default_device().type != "meta"
 
@@ -160,12 +160,12 @@ def _last_linear(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:
     Raises:
         UserError: if there is none.
     """
-    made: dict[int, tuple[str, nn.Linear]] = {}
+    producers: dict[int, tuple[str, nn.Linear]] = {}
     outputs = []  # kept alive: an id is a tensor's own only as long as it lives
 
     def note(path: str, module: nn.Linear) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            made[id(output)] = path, module
+            producers[id(output)] = path, module
             outputs.append(output)
 
         return hook
@@ -176,6 +176,6 @@ def _last_linear(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:
         logits = network(images)
     for handle in handles:
         handle.remove()
-    if id(logits) not in made:
+    if id(logits) not in producers:
         raise UserError("it does not end in a linear layer that makes its logits")
-    return made[id(logits)]
+    return producers[id(logits)]

@@ -82,8 +82,8 @@ class Muon(Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        for same_shape in _by_shape(params):
-            updates = _orthogonal(torch.stack([ahead[index].flatten(1) for index in same_shape]))
+        for same_shape in _group_by_shape(params):
+            updates = _orthogonalise(torch.stack([ahead[index].flatten(1) for index in same_shape]))
             updates *= -0.2 * group["lr"] * max(updates.shape[1:]) ** 0.5
             for index, update in zip(same_shape, updates, strict=True):
                 params[index].add_(update.view(params[index].shape))
@@ -120,7 +120,7 @@ def _as_groups(params: ParamsT) -> Iterator[dict[str, Any]]:
     yield from groups if groups and isinstance(groups[0], dict) else [{"params": groups}]
 
 
-def _by_shape(params: Iterable[Tensor]) -> Iterable[list[int]]:
+def _group_by_shape(params: Iterable[Tensor]) -> Iterable[list[int]]:
     """Return the indices of matrices of equal shape, grouped so that a GPU can multiply them as one batch."""
     places: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for index, parameter in enumerate(params):
@@ -128,7 +128,7 @@ def _by_shape(params: Iterable[Tensor]) -> Iterable[list[int]]:
     return places.values()
 
 
-def _orthogonal(matrices: Tensor) -> Tensor:
+def _orthogonalise(matrices: Tensor) -> Tensor:
     """Return about U V^T of each U S V^T, with singular values from 0.7 to 1.2: (N, rows, columns) -> the same."""
     a, b, c = _COEFFICIENTS
     x = matrices.bfloat16() if matrices.is_cuda else matrices

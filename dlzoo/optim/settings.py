@@ -74,10 +74,10 @@ class OptimizerSettings:
             if parameter.requires_grad:
                 place = above.get(id(parameter), max(0, len(layers) - 1))
                 no_decay = self.decay == "weights" and parameter.dim() < 2
-                own = {"weight_decay": 0.0} if no_decay else {}
+                options = {"weight_decay": 0.0} if no_decay else {}
                 if layers:
-                    own["lr"] = lr * self.layer_decay**place
-                groups.setdefault((place, no_decay), {"params": [], **own})["params"].append(parameter)
+                    options["lr"] = lr * self.layer_decay**place
+                groups.setdefault((place, no_decay), {"params": [], **options})["params"].append(parameter)
         return [groups[key] for key in sorted(groups)]
 
     def regulariser(self, optimizer: str) -> Regulariser | None:

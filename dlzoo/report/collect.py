@@ -13,7 +13,7 @@ import numpy as np
 
 from dlzoo.comparison.statistics import Interval, bands, bca, mean_interval
 from dlzoo.report.content import Cell, Curve, Levels
-from dlzoo.report.layout import evenly_spaced
+from dlzoo.report.layout import space_evenly
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
@@ -27,8 +27,8 @@ _POINTS = 200
 
 def metric_of(row: Row, key: str) -> float | None:
     """Return a metric of a finished run; None if it is missing or not a finite number."""
-    found = row.record.get("metrics") or {}
-    return _number(found.get(key)) if row.state == "finished" else None
+    metrics = row.record.get("metrics") or {}
+    return _number(metrics.get(key)) if row.state == "finished" else None
 
 
 def _number(value: Any) -> float | None:
@@ -51,8 +51,8 @@ def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row],
         mean=mean(values.values()),
         deviation=stdev(values.values()) if len(values) > 1 else None,
         interval=mean_interval(list(values.values())),
-        params=_same(rows, "params"),
-        macs=_same(rows, "macs"),
+        params=_common_number(rows, "params"),
+        macs=_common_number(rows, "macs"),
         images_per_second=_mean(rows, "images_per_second"),
         seconds=_mean(rows, "wall_seconds"),
         memory=_mean(rows, "peak_memory_bytes"),
@@ -77,8 +77,8 @@ def class_metric(rows: Iterable[Row]) -> str:
 
 
 def _classes(record: Mapping[str, Any]) -> dict[str, float]:
-    found, names = record.get("by_class") or {}, record.get("classes") or []
-    values = next((found[key] for key in _OF_CLASSES if found.get(key)), [])
+    per_class, names = record.get("by_class") or {}, record.get("classes") or []
+    values = next((per_class[key] for key in _OF_CLASSES if per_class.get(key)), [])
     if not isinstance(values, list) or len(values) != len(names) or len(set(map(str, names))) != len(names):
         return {}
     pairs = zip(names, values, strict=True)
@@ -94,51 +94,51 @@ def other_metrics(
         key -> label of a cell -> (mean over its runs, 95 % interval).
     """
     keys = dict.fromkeys(key for rows in cells.values() for row in rows for key in row.record["metrics"])
-    found = {}
+    others = {}
     for key in sorted((key for key in keys if key != metric and not key.startswith("val/")), reverse=True):
         numbers = {
             label: [number for row in rows if (number := metric_of(row, key)) is not None]
             for label, rows in cells.items()
         }
-        found[key] = {label: (mean(each), mean_interval(each)) for label, each in numbers.items() if each}
+        others[key] = {label: (mean(each), mean_interval(each)) for label, each in numbers.items() if each}
     zeros = {label: _numbers(rows, "zero_weights") for label, rows in cells.items()}
     if any(map(any, zeros.values())):
-        found["zero_weights"] = {label: (mean(each), mean_interval(each)) for label, each in zeros.items() if each}
-    return found
+        others["zero_weights"] = {label: (mean(each), mean_interval(each)) for label, each in zeros.items() if each}
+    return others
 
 
 def curves(runs: Sequence[Path], keys: Sequence[str]) -> dict[str, Curve]:
     """Return the means of logged numbers over runs, by epoch, with their 95 % intervals."""
-    logs = [_logged(path, keys) for path in runs]
-    found = {}
+    logs = [_logged_numbers(path, keys) for path in runs]
+    by_key = {}
     for key in keys:
         tables = [log[key] for log in logs if log[key]]
         if not tables:
             continue
-        epochs = evenly_spaced(sorted(set().union(*tables)), _POINTS)
+        epochs = space_evenly(sorted(set().union(*tables)), _POINTS)
         values = np.array([[table.get(epoch, math.nan) for epoch in epochs] for table in tables])
         known = np.logical_not(np.isnan(values).all(axis=0))
         middle, low, high = (line[known].tolist() for line in bands(values))
         has_bands = not all(map(math.isnan, low))
         kept = [epoch for epoch, there in zip(epochs, known.tolist(), strict=True) if there]
-        found[key] = Curve(kept, middle, low if has_bands else [], high if has_bands else [])
-    return found
+        by_key[key] = Curve(kept, middle, low if has_bands else [], high if has_bands else [])
+    return by_key
 
 
-def _logged(run: Path, keys: Sequence[str]) -> dict[str, dict[float, float]]:
+def _logged_numbers(run: Path, keys: Sequence[str]) -> dict[str, dict[float, float]]:
     """Return key -> epoch -> the last number that was logged at that epoch."""
-    found: dict[str, dict[float, float]] = {key: {} for key in keys}
+    numbers: dict[str, dict[float, float]] = {key: {} for key in keys}
     try:
         records = read_metrics(RunDir(run).metrics_file)
     except OSError:
-        return found
+        return numbers
     for record in records:
         epoch = _number(record.get("epoch"))
         for key in keys:
             number = _number(record.get(key))
             if number is not None and epoch is not None:
-                found[key][epoch] = number
-    return found
+                numbers[key][epoch] = number
+    return numbers
 
 
 def _numbers(rows: Sequence[Row], key: str) -> list[float]:
@@ -150,7 +150,7 @@ def _mean(rows: Sequence[Row], key: str) -> float | None:
     return mean(numbers) if numbers else None
 
 
-def _same(rows: Sequence[Row], key: str) -> int | None:
+def _common_number(rows: Sequence[Row], key: str) -> int | None:
     """Return a number if all runs of a cell have the same, else None."""
     numbers = set(_numbers(rows, key))
     return int(numbers.pop()) if len(numbers) == 1 else None

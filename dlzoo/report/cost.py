@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dlzoo.report.content import Cell, Content
 from dlzoo.report.layout import arm_of, arms, contexts, count_of_seeds, values
-from dlzoo.report.numbers import capitalised, one_line, shortened
-from dlzoo.report.plot import INK, WIDTH, Plot, legend, look
+from dlzoo.report.numbers import capitalise, one_line, shorten
+from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, legend
 
 _MOST_NAMES = 24
 
@@ -25,7 +25,7 @@ class _Cost:
     """A cost, its units from small to large, its direction, and the smallest ratio that counts as different."""
 
     name: str
-    of: Callable[[Cell], float | None]
+    amount_of: Callable[[Cell], float | None]
     units: tuple[tuple[float, str], ...]
     more_is_better: bool
     matters: float
@@ -51,7 +51,9 @@ _COSTS = (
 def cost(content: Content) -> Plot | None:
     """Plot the metric against one or two costs; None if the cells cost the same."""
     cells = [cell for cell in content.cells if math.isfinite(cell.mean)]
-    plotted = [found for row in _COSTS if (found := next((each for each in row if _differs(each, cells)), None))]
+    plotted = [
+        differing for row in _COSTS if (differing := next((each for each in row if _differs(each, cells)), None))
+    ]
     if not plotted:
         return None
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
@@ -59,34 +61,34 @@ def cost(content: Content) -> Plot | None:
     handles: dict[str, Artist] = {}
     best: dict[str, list[Cell]] = {}
     for axes, each in zip(panels, plotted, strict=True):
-        known = [cell for cell in cells if _known(each, cell)]
+        known = [cell for cell in cells if _is_known(each, cell)]
         best[each.name] = _front(each, known, content.metric.higher_is_better)
         handles |= _panel(axes, content, each, known, best[each.name])
-    panels[0].set_ylabel(shortened(content.metric.name, 26))
+    panels[0].set_ylabel(shorten(content.metric.name, 26))
     if len(handles) > 1:
         legend(figure, list(handles.values()), list(handles))
     where = f" Labels: {', '.join(one_line(each.key) for each in contexts(content))}." if _has_labels(content) else ""
     lines = "; vertical lines are 95 % intervals" if any(cell.interval for cell in cells) else ""
     caption = (
-        f"{capitalised(content.metric.name)} against cost, means over {count_of_seeds(content)}{lines}.{where} "
+        f"{capitalise(content.metric.name)} against cost, means over {count_of_seeds(content)}{lines}.{where} "
         "The circled cells on the dashed line are Pareto-optimal: no other cell is better at the same or lower cost."
     )
     fronts = [f"by {name} {', '.join(one_line(cell.label) for cell in front)}" for name, front in best.items()]
-    alt = f"{capitalised(content.metric.name)} against cost. Pareto-optimal cells: {'; '.join(fronts)}."
+    alt = f"{capitalise(content.metric.name)} against cost. Pareto-optimal cells: {'; '.join(fronts)}."
     return Plot("cost", figure, caption, alt)
 
 
-def _known(cost: _Cost, cell: Cell) -> bool:
-    amount = cost.of(cell)
+def _is_known(cost: _Cost, cell: Cell) -> bool:
+    amount = cost.amount_of(cell)
     return amount is not None and math.isfinite(amount) and amount > 0
 
 
 def _amount(cost: _Cost, cell: Cell) -> float:
-    return cost.of(cell) or 0.0
+    return cost.amount_of(cell) or 0.0
 
 
 def _differs(cost: _Cost, cells: Sequence[Cell]) -> bool:
-    amounts = [_amount(cost, cell) for cell in cells if _known(cost, cell)]
+    amounts = [_amount(cost, cell) for cell in cells if _is_known(cost, cell)]
     return len(amounts) > 1 and max(amounts) > cost.matters * min(amounts)
 
 
@@ -117,14 +119,14 @@ def _panel(
     size, unit = next((each for each in reversed(cost.units) if each[0] <= largest / 2), cost.units[0])
     for cell in cells:
         arm, x = arm_of(content, cell), _amount(cost, cell) / size
-        style: dict[str, Any] = look(places.index(arm))
+        style: dict[str, Any] = arm_style(places.index(arm))
         if cell.interval:
             axes.plot([x, x], [cell.interval.low, cell.interval.high], color=style["color"], lw=1.4, alpha=0.7)
         handles[arm] = axes.plot([x], [cell.mean], ls="", markersize=6.5, **style)[0]
         if _has_labels(content):
             left = places.index(arm) % 2  # labels of neighbouring arms go to different sides
             axes.annotate(
-                shortened(values(content, cell, contexts(content)), 12), (x, cell.mean),
+                shorten(values(content, cell, contexts(content)), 12), (x, cell.mean),
                 xytext=(-5, -4) if left else (5, 4), textcoords="offset points", fontsize=10,
                 ha="right" if left else "left", va="top" if left else "bottom",
             )  # fmt: skip

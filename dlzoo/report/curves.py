@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dlzoo.report.content import Cell, Content, Curve
-from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, evenly_spaced
-from dlzoo.report.numbers import one_line, shortened
-from dlzoo.report.plot import WIDTH, Plot, legend, look, omitted
+from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, space_evenly
+from dlzoo.report.numbers import one_line, shorten
+from dlzoo.report.plot import WIDTH, Plot, arm_style, count_omitted, legend
 
 _MOST_CONTEXTS, _MOST_ARMS = 6, 8
 #: A loss with a larger ratio of maximum to minimum has a logarithmic axis: one diverging arm would flatten the rest.
@@ -23,15 +23,15 @@ _WIDE = 30
 def curves(content: Content) -> Plot | None:
     """Plot the validation metric and the training loss by epoch, one row per context; None if none was logged."""
     keys = _keys(content)
-    cells = [cell for cell in content.cells if any(_drawable(cell, key) for key in keys)]
+    cells = [cell for cell in content.cells if any(_is_drawable(cell, key) for key in keys)]
     if not cells:
         return None
     by_context: dict[str, list[Cell]] = {}
     for cell in cells:
         by_context.setdefault(context_of(content, cell), []).append(cell)
     places = arms(content)
-    shown_arms = evenly_spaced(list(dict.fromkeys(arm_of(content, cell) for cell in cells)), _MOST_ARMS)
-    chosen = evenly_spaced(list(by_context), _MOST_CONTEXTS)
+    shown_arms = space_evenly(list(dict.fromkeys(arm_of(content, cell) for cell in cells)), _MOST_ARMS)
+    chosen = space_evenly(list(by_context), _MOST_CONTEXTS)
     height = 0.5 + (2.1 if len(chosen) == 1 else 1.55) * len(chosen)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = figure.subplots(len(chosen), len(keys), squeeze=False, sharex=True, sharey="col")
@@ -40,12 +40,12 @@ def curves(content: Content) -> Plot | None:
         for axes, key in zip(panels[row], keys, strict=True):
             for cell in by_context[context]:
                 arm = arm_of(content, cell)
-                if arm in shown_arms and _drawable(cell, key):
-                    handles.setdefault(arm, _curve(axes, cell.curves[key], look(places.index(arm))["color"]))
-            axes.set_ylabel(shortened(_name_of(key), 22), fontsize=10.5)
-        panels[row, 0].set_title(shortened(context, 60), fontsize=10.5, loc="left")
+                if arm in shown_arms and _is_drawable(cell, key):
+                    handles.setdefault(arm, _curve(axes, cell.curves[key], arm_style(places.index(arm))["color"]))
+            axes.set_ylabel(shorten(_name_of(key), 22), fontsize=10.5)
+        panels[row, 0].set_title(shorten(context, 60), fontsize=10.5, loc="left")
     for column, key in enumerate(keys):
-        _scale(panels[0, column], [cell.curves[key] for cell in cells if _drawable(cell, key)], key)
+        _scale(panels[0, column], [cell.curves[key] for cell in cells if _is_drawable(cell, key)], key)
         panels[-1, column].set_xlabel("epoch")
         panels[-1, column].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     if len(handles) > 1:
@@ -54,22 +54,22 @@ def curves(content: Content) -> Plot | None:
         f"Learning curves: {' and '.join(map(_name_of, keys))} by epoch, means over {count_of_seeds(content)}",
         "with 95 % bands." if any(cell.curves[key].low for cell in cells for key in keys if key in cell.curves)
         else "without bands, which need at least two seeds.",
-        *omitted(len(chosen), len(by_context), "settings"),
-        *omitted(len(shown_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
+        *count_omitted(len(chosen), len(by_context), "settings"),
+        *count_omitted(len(shown_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
     ])  # fmt: skip
     return Plot("curves", figure, caption, _alt(cells, keys))
 
 
 def _keys(content: Content) -> list[str]:
     """Return the logged keys to plot: the compared metric on the validation split, and the training loss."""
-    logged = list(dict.fromkeys(key for cell in content.cells for key in cell.curves if _drawable(cell, key)))
+    logged = list(dict.fromkeys(key for cell in content.cells for key in cell.curves if _is_drawable(cell, key)))
     monitor = f"val/{content.metric.key.split('/')[-1]}"
     others = [key for key in logged if key.startswith("val/") and key != "val/loss"]
     validation = monitor if monitor in logged else next(iter(others), "val/loss")
     return [key for key in (validation, "train/loss") if key in logged]
 
 
-def _drawable(cell: Cell, key: str) -> bool:
+def _is_drawable(cell: Cell, key: str) -> bool:
     return key in cell.curves and any(map(math.isfinite, cell.curves[key].mean))
 
 
@@ -102,8 +102,8 @@ def _scale(axes: Axes, shown: Sequence[Curve], key: str) -> None:
 
 def _alt(cells: Sequence[Cell], keys: Sequence[str]) -> str:
     parts = []
-    for cell in evenly_spaced(cells, 12):
-        ends = [(key, cell.curves[key]) for key in keys if _drawable(cell, key)]
+    for cell in space_evenly(cells, 12):
+        ends = [(key, cell.curves[key]) for key in keys if _is_drawable(cell, key)]
         last = ", ".join(f"{_name_of(key)} {curve.mean[-1]:.3g}" for key, curve in ends)
         parts.append(f"{one_line(cell.label)}: {last}")
     rest = "" if len(parts) == len(cells) else f"; and {len(cells) - len(parts)} more"

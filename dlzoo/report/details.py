@@ -8,7 +8,7 @@ from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Content
 from dlzoo.report.numbers import (
     NONE,
-    capitalised,
+    capitalise,
     count_of,
     decimals,
     format_fixed,
@@ -31,29 +31,34 @@ def by_seed(content: Content) -> Table | None:
         for cell in content.cells
     ]
     columns = [Column("setting", "name"), *(Column(f"seed {seed}") for seed in content.seeds)]
-    caption = f"{capitalised(content.metric.name)} of every run."
+    caption = f"{capitalise(content.metric.name)} of every run."
     return table("seeds", caption, columns, rows) if len(content.seeds) > 1 else None
 
 
 def others(content: Content) -> Table | None:
     """Make the table of the other metrics, one column each."""
-    found = [
-        {cell.label: of[cell.label] for cell in content.cells if cell.label in of} for of in content.others.values()
+    metrics = [
+        {cell.label: by_label[cell.label] for cell in content.cells if cell.label in by_label}
+        for by_label in content.others.values()
     ]
-    known = [(of, _digits(of)) for of in found]
+    known = [(by_label, _digits(by_label)) for by_label in metrics]
     rows = [
         (one_line(cell.label), *(
-            format_mean(*of[cell.label], digits) if cell.label in of else NONE for of, digits in known
+            format_mean(*by_label[cell.label], digits) if cell.label in by_label else NONE for by_label, digits in known
         ))
         for cell in content.cells
     ]  # fmt: skip
     columns = [Column("setting", "name"), *(Column(one_line(key)) for key in content.others)]
-    intervals = " with 95 % intervals" if any(interval for of in found for _, interval in of.values()) else ""
+    intervals = (
+        " with 95 % intervals" if any(interval for by_label in metrics for _, interval in by_label.values()) else ""
+    )
     return table("others", f"Other metrics, means{intervals}.", columns, rows) if content.others else None
 
 
-def _digits(of: Mapping[str, tuple[float, Interval | None]]) -> int:
-    return decimals(max((abs(mean) for mean, _ in of.values()), default=0.0), [interval for _, interval in of.values()])
+def _digits(by_label: Mapping[str, tuple[float, Interval | None]]) -> int:
+    return decimals(
+        max((abs(mean) for mean, _ in by_label.values()), default=0.0), [interval for _, interval in by_label.values()]
+    )
 
 
 def classes(content: Content) -> Table | None:
@@ -69,11 +74,11 @@ def classes(content: Content) -> Table | None:
 def class_differences(content: Content) -> Table | None:
     """Make the table of every class's difference from the baseline, in every comparison."""
     compared = [each for each in content.comparisons if each.per_class]
-    found = [
+    differences = [
         {one.name: _difference(one.difference, one.interval) for one in comparison.per_class} for comparison in compared
     ]
-    names = dict.fromkeys(name for of in found for name in of)
-    rows: list[Row] = [(one_line(name), *(of.get(name, NONE) for of in found)) for name in names]
+    names = dict.fromkeys(name for by_name in differences for name in by_name)
+    rows: list[Row] = [(one_line(name), *(by_name.get(name, NONE) for by_name in differences)) for name in names]
     columns = [
         Column("class", "name"),
         *(Column(one_line(f"{each.label} against {each.baseline}")) for each in compared),
@@ -92,30 +97,31 @@ def factors(content: Content) -> Table | None:
     rows: list[Row] = []
     for factor in content.factors:
         role = f"compared with {one_line(factor.baseline or NONE)}" if factor.compared else "context of the comparison"
-        rows.append((one_line(factor.key), ", ".join(map(one_line, factor.levels)), role, _following(factor.follows)))
-    for key, of in content.joint.items():
-        values = ", ".join(map(one_line, dict.fromkeys(of.values())))
-        rows.append((one_line(key), values, "depends on several factors", _following({key: of})))
+        rows.append(
+            (one_line(factor.key), ", ".join(map(one_line, factor.levels)), role, _format_following(factor.follows))
+        )
+    for key, by_label in content.joint.items():
+        values = ", ".join(map(one_line, dict.fromkeys(by_label.values())))
+        rows.append((one_line(key), values, "depends on several factors", _format_following({key: by_label})))
     columns = [Column("setting", "name"), Column("values", "words"), Column("role", "words")]
     columns.append(Column("settings that follow", "words"))
     return table("factors", "Settings that vary between the runs.", columns, rows)
 
 
-def _following(follows: Mapping[str, Mapping[str, str]]) -> str:
+def _format_following(follows: Mapping[str, Mapping[str, str]]) -> str:
     parts = []
-    for key, of in follows.items():
-        parts.append(
-            f"{one_line(key)}: {', '.join(f'{one_line(value)} for {one_line(level)}' for level, value in of.items())}"
-        )
+    for key, by_level in follows.items():
+        values = ", ".join(f"{one_line(value)} for {one_line(level)}" for level, value in by_level.items())
+        parts.append(f"{one_line(key)}: {values}")
     return "; ".join(parts) or NONE
 
 
 def environment(content: Content) -> Table | None:
     """Make the table of versions and hardware; with the number of runs where these differ."""
     rows: list[Row] = []
-    for key, of in content.environment.items():
-        differs = len(of) > 1
-        words = [one_line(value) + (f" ({count_of(runs, 'run')})" if differs else "") for value, runs in of.items()]
+    for key, counts in content.environment.items():
+        differs = len(counts) > 1
+        words = [one_line(value) + (f" ({count_of(runs, 'run')})" if differs else "") for value, runs in counts.items()]
         rows.append((one_line(key), ", ".join(words)))
     return table(
         "environment",

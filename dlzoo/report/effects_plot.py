@@ -11,9 +11,17 @@ from matplotlib.figure import Figure
 
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Comparison, Content
-from dlzoo.report.layout import arm_of, arms, context_of_comparison, count_of_seeds, crossed, evenly_spaced, level
-from dlzoo.report.numbers import MINUS, difference_digits, format_fixed, format_interval, one_line, shortened
-from dlzoo.report.plot import INK, WIDTH, Plot, look, omitted, window
+from dlzoo.report.layout import (
+    arm_of,
+    arms,
+    context_of_comparison,
+    count_of_seeds,
+    crossed_factors,
+    level,
+    space_evenly,
+)
+from dlzoo.report.numbers import MINUS, difference_digits, format_fixed, format_interval, one_line, shorten
+from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, count_omitted, limit_axis
 
 _MOST_ROWS = 40
 
@@ -46,22 +54,20 @@ def effects(content: Content) -> Plot | None:
     if margin:
         axes.axvspan(-margin, margin, color=INK, alpha=0.12, lw=0)
     points = [each.effect.difference for each in shown]
-    cut = window(axes, "x", [*points, -margin, margin], [each.effect.interval for each in shown])
+    cut = limit_axis(axes, "x", [*points, -margin, margin], [each.effect.interval for each in shown])
     what = _difference(compared[0]) if len(set(map(pair, compared))) == 1 else "difference from baseline"
     better = "right" if content.metric.higher_is_better else "left"
     label = f"{one_line(content.metric.name)}: {what}"
-    axes.set_xlabel(
-        f"{label if len(label) <= _LETTERS else shortened(what, _LETTERS)}\n({better} of the line is better)"
-    )
-    if (grid := crossed(content)) and len(grid[0].levels) == 2:
-        axes.set_ylabel(shortened(one_line(grid[1].key).rpartition(".")[2], 14))
+    axes.set_xlabel(f"{label if len(label) <= _LETTERS else shorten(what, _LETTERS)}\n({better} of the line is better)")
+    if (grid := crossed_factors(content)) and len(grid[0].levels) == 2:
+        axes.set_ylabel(shorten(one_line(grid[1].key).rpartition(".")[2], 14))
     paired = "Paired differences by seed" if all(each.effect.paired for each in shown) else "Differences"
     intervals = " with 95 % intervals" if any(each.effect.interval for each in shown) else ", without intervals"
     caption = " ".join([
         f"{paired} in {one_line(content.metric.name)} ({what}){intervals}, {count_of_seeds(content)} per cell.",
         *([f"Differences within the grey band, ±{margin:g}, are treated as equal."] if margin else []),
         *(["Intervals that exceed the axes are cut off."] if cut else []),
-        *omitted(len(shown), len(compared), "comparisons", "those with the largest differences"),
+        *count_omitted(len(shown), len(compared), "comparisons", "those with the largest differences"),
     ])  # fmt: skip
     return Plot("effects", figure, caption, _alt(content, compared))
 
@@ -71,12 +77,12 @@ def forest(axes: Axes, rows: Sequence[Row | str], most: int = 34) -> None:
     axes.axvline(0, color=INK, lw=1)
     for height, row in enumerate(rows):
         if isinstance(row, Row):
-            style = look(row.place)
+            style = arm_style(row.place)
             if row.interval:
                 axes.plot([row.interval.low, row.interval.high], [height, height], color=style["color"], lw=2)
             axes.plot([row.difference], [height], ls="", markersize=6.5, **style)
             axes.text(1.02, height, row.remark, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
-    labels = [shortened(row.label if isinstance(row, Row) else row, most) for row in rows]
+    labels = [shorten(row.label if isinstance(row, Row) else row, most) for row in rows]
     narrow = max(map(len, labels)) > 20
     axes.set_yticks(range(len(rows)), labels, fontsize=10.5 if narrow else 11.5)
     axes.locator_params(axis="x", nbins=3 if narrow else 4)
@@ -110,7 +116,7 @@ def pair(comparison: Comparison) -> tuple[str, str, str]:
 
 def _rows(content: Content, shown: Sequence[Comparison]) -> list[Row | str]:
     """Group the comparisons under headings: by context where each has several, else by the compared levels."""
-    places, grid, cells = colours(content), crossed(content), {cell.label: cell for cell in content.cells}
+    places, grid, cells = colours(content), crossed_factors(content), {cell.label: cell for cell in content.cells}
     pairs = list(dict.fromkeys(map(pair, shown)))
     wheres = list(dict.fromkeys(context_of_comparison(content, each) for each in shown))
     groups: dict[str, list[tuple[str, Comparison]]] = {}
@@ -152,6 +158,6 @@ def _alt(content: Content, compared: Sequence[Comparison]) -> str:
         known = f"{format_fixed(each.effect.difference, digits, signed=True)}{interval}"
         return f"{_difference(each)}{where}: {known}, {each.verdict}"
 
-    few = evenly_spaced(compared, 12)
+    few = space_evenly(compared, 12)
     rest = "" if len(few) == len(compared) else f"; and {len(compared) - len(few)} more, in the table"
     return f"Differences in {one_line(content.metric.name)}. {'; '.join(map(summary, few))}{rest}."

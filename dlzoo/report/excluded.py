@@ -26,7 +26,7 @@ _OPTIONAL_FIELDS = {
 _NOT_A_NUMBER = "its result is not a finite number, or it did not measure the metric"
 
 
-def validated(row: Row) -> Row:
+def validate(row: Row) -> Row:
     """Return the row with defaults filled in, or as damaged if a report cannot read its run.json."""
     record = row.record
     config = record["config"]
@@ -37,7 +37,7 @@ def validated(row: Row) -> Row:
     if row.state == "damaged":
         return row
     if good:
-        return replace(row, record=dict(record) | {"config": _completed(config)})
+        return replace(row, record=dict(record) | {"config": _complete(config)})
     return Row(row.path, {"state": "damaged", "error": "its run.json is not valid", "config": {}}, {})
 
 
@@ -45,7 +45,7 @@ def _is_choice(section: Any) -> bool:
     return isinstance(section, Mapping) and isinstance(section.get("name"), str)
 
 
-def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the current defaults of settings that did not exist in an older dlzoo."""
     completed = {key: schema["default"] for key, schema in settings_of(RunSettings).items()} | dict(config)
     completed["trainer"] = {key: schema["default"] for key, schema in settings_of(TrainerSettings).items()} | config[
@@ -60,7 +60,7 @@ def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def excluded_runs(
-    folder: Path, made: Design, rows: Sequence[Row], readable: Sequence[Row], runs: Mapping[Arm, Mapping[int, Row]]
+    folder: Path, design: Design, rows: Sequence[Row], readable: Sequence[Row], runs: Mapping[Arm, Mapping[int, Row]]
 ) -> list[Unfinished]:
     """Return the runs that are unfinished, damaged, superseded or missing.
 
@@ -71,27 +71,27 @@ def excluded_runs(
     """
     places = {
         readable[index].path: (arm, seed)
-        for arm, seeds in made.arms.items()
+        for arm, seeds in design.arms.items()
         for seed, indices in seeds.items()
         for index in indices
     }
     included = {row.path for of_arm in runs.values() for row in of_arm.values()}
-    found = []
+    unfinished = []
     for row in rows:
         if row.path in included:
             continue
         if row.path not in places:
             place = str(row.path.relative_to(folder)) if row.path != folder else row.path.name
-            found.append(Unfinished(place, row.word, row.error))
+            unfinished.append(Unfinished(place, row.word, row.error))
             continue
         arm, seed = places[row.path]
         reason = row.error
         if row.state == "finished":
             other = runs.get(arm, {}).get(seed)
             reason = f"the same run as {other.path.name}, which ended later" if other else _NOT_A_NUMBER
-        found.append(Unfinished(_label(made, arm, seed), row.word, reason))
-    return found + [Unfinished(_label(made, arm, seed), "missing", "") for arm, seed in made.missing]
+        unfinished.append(Unfinished(_label(design, arm, seed), row.word, reason))
+    return unfinished + [Unfinished(_label(design, arm, seed), "missing", "") for arm, seed in design.missing]
 
 
-def _label(made: Design, arm: Arm, seed: int) -> str:
-    return f"{made.label(arm)} seed={seed}"
+def _label(design: Design, arm: Arm, seed: int) -> str:
+    return f"{design.label(arm)} seed={seed}"

@@ -33,19 +33,19 @@ def of_plan(planned: SweepFile, metric: Metric, margin: float | None) -> list[Fi
     return [Finding("plan", f"the comparison was planned with {' and '.join(other)}")] if other else []
 
 
-def of_metric(metric: Metric, made: Design, records: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def of_metric(metric: Metric, design: Design, records: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """Report a metric that is not the same quantity in all runs, or is not measured on the test split."""
-    found, tasks = [], Counter(str(record["task"]) for record in records if record.get("task"))
+    findings, tasks = [], Counter(str(record["task"]) for record in records if record.get("task"))
     if len(tasks) > 1:
         runs = ", ".join(f"{task}: {count} runs" for task, count in tasks.items())
         text = f"the runs are of different tasks ({runs}), so their {metric.name} values are not comparable"
-        found.append(Finding("data", text))
-    if metric.key.endswith("/loss") and any(factor.key.partition(".")[0] == "loss" for factor in made.factors):
+        findings.append(Finding("data", text))
+    if metric.key.endswith("/loss") and any(factor.key.partition(".")[0] == "loss" for factor in design.factors):
         text = f"{metric.name} is computed with each run's own loss, which differs between runs; compare another metric"
-        found.append(Finding("data", text))
+        findings.append(Finding("data", text))
     if metric.key.startswith("test/"):
-        return found
+        return findings
     text = (
         f"{metric.name} is not measured on the test split: the weights of each run were selected by it or trained on it"
     )
-    return [*found, Finding("selection", text)]
+    return [*findings, Finding("selection", text)]

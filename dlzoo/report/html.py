@@ -9,7 +9,7 @@ from importlib import resources
 from dlzoo.report import details, tables
 from dlzoo.report.content import Content
 from dlzoo.report.glossary import how_to_read
-from dlzoo.report.numbers import NONE, capitalised, one_line
+from dlzoo.report.numbers import NONE, capitalise, one_line
 from dlzoo.report.plot import Plot
 from dlzoo.report.table import Column, Table
 
@@ -48,7 +48,7 @@ def page(content: Content, plots: Mapping[str, Plot]) -> str:
             _section("Cost", _figures(plots, "cost"), _table(tables.cost(content))),
             _section("By class", _figures(plots, "classes"), _of_classes(content)),
             _section("Other metrics", _table(details.others(content))),
-            _section("Excluded runs", _excluded(content)),
+            _section("Excluded runs", _excluded_runs(content)),
             _section("Settings and environment", _what_was_run(content)),
             _section("Reproduce", _commands(content)),
             _section("How to read this", _paragraphs(how_to_read(content))),
@@ -88,32 +88,32 @@ def _findings(content: Content) -> str:
 
 def _kind(kind: str) -> str:
     """Return the kind of a finding as a heading: "Learning rate"."""
-    return escape(capitalised(kind.replace("_", " ")))
+    return escape(capitalise(kind.replace("_", " ")))
 
 
 def _results(content: Content, plots: Mapping[str, Plot]) -> str:
     seeds = details.by_seed(content)
     return _section(
-        capitalised(content.metric.name),
+        capitalise(content.metric.name),
         _figures(plots, "means", "effects"),
         _table(tables.means(content)),
         _table(tables.effects(content)),
         f"<h3>Statistical power</h3>\n{_paragraphs(content.power)}" if content.power else "",
-        _folded("Every run", _rows(seeds)) if seeds else "",
+        _fold("Every run", _rows(seeds)) if seeds else "",
     )
 
 
 def _of_classes(content: Content) -> str:
     differences, means = details.class_differences(content), details.classes(content)
     return "\n".join([
-        _folded("Differences of every class", _rows(differences)) if differences else "",
-        _folded(f"{content.class_metric.capitalize()} of every class", _rows(means)) if means else "",
+        _fold("Differences of every class", _rows(differences)) if differences else "",
+        _fold(f"{content.class_metric.capitalize()} of every class", _rows(means)) if means else "",
     ])  # fmt: skip
 
 
-def _excluded(content: Content) -> str:
-    found = _table(details.unfinished(content))
-    return f"<p>{_text(details.states(content))}</p>\n{found}" if found else ""
+def _excluded_runs(content: Content) -> str:
+    table = _table(details.unfinished(content))
+    return f"<p>{_text(details.states(content))}</p>\n{table}" if table else ""
 
 
 def _what_was_run(content: Content) -> str:
@@ -150,7 +150,7 @@ def _table(table: Table | None) -> str:
     if table is None:
         return ""
     if len(table.rows) > _LONG:
-        return _folded(f"Table with {len(table.rows):,} rows", _rows(table))
+        return _fold(f"Table with {len(table.rows):,} rows", _rows(table))
     return _rows(table)
 
 
@@ -183,7 +183,7 @@ def _class(column: Column) -> str:
     return ' class="number"' if column.kind == "number" else ""
 
 
-def _folded(summary: str, body: str) -> str:
+def _fold(summary: str, body: str) -> str:
     return f"<details>\n<summary>{_text(summary)}</summary>\n{body}\n</details>"
 
 

@@ -51,23 +51,23 @@ _FORMULA = re.compile(rf"[-+{MINUS}±\[\]<.,\d ]+")
 
 def text(content: Content) -> str:
     """Return the tables of results and of cost, each in its own float."""
-    found = [tables.overview(content), tables.means(content), tables.effects(content), tables.cost(content)]
-    together = found[0] is not None
-    shown = [each for each in found if each is not None and not (together and each.name == "means")]
+    candidates = [tables.overview(content), tables.means(content), tables.effects(content), tables.cost(content)]
+    together = candidates[0] is not None
+    shown = [each for each in candidates if each is not None and not (together and each.name == "means")]
     name = re.sub(r"[^A-Za-z0-9]+", "-", content.title).strip("-")
     return "\n".join([_HEAD, *(_table(each, f"{name}-{each.name}") for each in shown)])
 
 
 def _table(table: Table, label: str) -> str:
     kinds = "".join("r" if column.kind == "number" else "l" for column in table.columns)
-    heads = " & ".join(_escaped(column.head) for column in table.columns)
+    heads = " & ".join(_escape(column.head) for column in table.columns)
     rows = "\n".join(
         " & ".join(_cell(column, text) for column, text in zip(table.columns, row, strict=True)) + r" \\"
         for row in table.rows
     )
     return rf"""\begin{{table}}
 \centering
-\caption{{{_escaped(table.caption)}}}
+\caption{{{_escape(table.caption)}}}
 \label{{tab:{label}}}
 \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
 \begin{{tabular}}{{@{{}}{kinds}@{{}}}}
@@ -86,9 +86,9 @@ def _cell(column: Column, words: str) -> str:
         formula = words.replace(MINUS, "-").replace("±", r"\pm").replace(", ", r",\, ")
         grouped = re.sub(r"(?<=\d),(?=\d)", "{,}", formula)
         return f"${grouped}$"
-    return _escaped(words)
+    return _escape(words)
 
 
-def _escaped(words: str) -> str:
+def _escape(words: str) -> str:
     separated = re.sub("-(?=-)", "-\N{ZERO WIDTH NON-JOINER}", one_line(words))  # TeX turns two hyphens into a dash
     return "".join(_ESCAPES.get(letter, letter) for letter in separated)

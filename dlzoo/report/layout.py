@@ -34,7 +34,7 @@ def contexts(content: Content) -> list[Factor]:
 
 def values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:
     """Return the values of some factors: "gn, 4". Factors that the cell does not have are left out."""
-    return ", ".join(found for factor in factors if (found := level(content, cell, factor)) != NONE)
+    return ", ".join(value for factor in factors if (value := level(content, cell, factor)) != NONE)
 
 
 def named_values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:
@@ -71,7 +71,7 @@ def context_of_comparison(content: Content, comparison: Comparison) -> str:
     return named_values(content, cell, others) if cell and others else one_line(comparison.context)
 
 
-def crossed(content: Content) -> tuple[Factor, Factor] | None:
+def crossed_factors(content: Content) -> tuple[Factor, Factor] | None:
     """Return the compared factor and the numeric factor that it is crossed with, if nothing else varies.
 
     Such a comparison is a grid: one row per number, one column per level.
@@ -85,7 +85,7 @@ def crossed(content: Content) -> tuple[Factor, Factor] | None:
     return against[0], rest[0]
 
 
-def evenly_spaced(items: Sequence[_Item], most: int) -> list[_Item]:
+def space_evenly(items: Sequence[_Item], most: int) -> list[_Item]:
     """Return at most `most` of the items, evenly spaced from the first to the last."""
     if len(items) <= most:
         return list(items)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dlzoo.report import details, tables
 from dlzoo.report.content import Content
 from dlzoo.report.glossary import how_to_read
-from dlzoo.report.numbers import capitalised, one_line
+from dlzoo.report.numbers import capitalise, one_line
 from dlzoo.report.plot import Plot
 from dlzoo.report.table import Table
 
@@ -32,7 +32,7 @@ def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") 
         _quote(content.answer),
         _findings(content),
         _section(
-            capitalised(content.metric.name),
+            capitalise(content.metric.name),
             *results,
             _plot(plots, "means", folder),
             _plot(plots, "effects", folder),
@@ -67,21 +67,21 @@ def effects_table(content: Content) -> str:
     return _table(tables.effects(content))
 
 
-def _table(found: Table | None) -> str:
-    if found is None:
+def _table(table: Table | None) -> str:
+    if table is None:
         return ""
-    heads = [_inline(column.head) for column in found.columns]
-    rules = ["---:" if column.kind == "number" else ":---" for column in found.columns]
-    rows = [[_inline(text) for text in row] for row in found.rows]
+    heads = [_inline(column.head) for column in table.columns]
+    rules = ["---:" if column.kind == "number" else ":---" for column in table.columns]
+    rows = [[_inline(text) for text in row] for row in table.rows]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *rows))
-    return f"{_line(found.caption)}\n\n{lines}"
+    return f"{_line(table.caption)}\n\n{lines}"
 
 
 def _findings(content: Content) -> str:
     if not content.findings:
         return ""
     items = [
-        f"**{_inline(capitalised(each.kind.replace('_', ' ')))}:** {_inline(each.text)}" for each in content.findings
+        f"**{_inline(capitalise(each.kind.replace('_', ' ')))}:** {_inline(each.text)}" for each in content.findings
     ]
     return "**Cautions**\n\n" + "\n".join(f"- {item}" for item in items)
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlzoo.report.content import Cell, Content, Factor
-from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, evenly_spaced, level, values
-from dlzoo.report.numbers import capitalised, format_mean, mean_digits, one_line, shortened
-from dlzoo.report.plot import INK, WIDTH, Plot, legend, look, omitted, window
+from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, level, space_evenly, values
+from dlzoo.report.numbers import capitalise, format_mean, mean_digits, one_line, shorten
+from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, count_omitted, legend, limit_axis
 
 _MOST_LINES, _MOST_ROWS = 8, 40
 
@@ -28,8 +28,8 @@ def means(content: Content) -> Plot | None:
 
 def _numeric(content: Content) -> Factor | None:
     """Return the numeric factor with most levels (at least three), preferably one that is not compared."""
-    found = [factor for factor in content.factors if factor.numeric and len(factor.levels) >= 3]
-    for factor in sorted(found, key=lambda each: (each.compared, -len(each.levels))):
+    candidates = [factor for factor in content.factors if factor.numeric and len(factor.levels) >= 3]
+    for factor in sorted(candidates, key=lambda each: (each.compared, -len(each.levels))):
         others = [each for each in content.factors if each is not factor]
         if len({values(content, cell, others) for cell in content.cells}) <= _MOST_LINES:
             return factor
@@ -49,7 +49,7 @@ def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Plot:
     handles = []
     for place, line in enumerate(lines.values()):
         offset = gap * 0.35 * ((place + 0.5) / len(lines) - 0.5)  # so that intervals do not overlap
-        xs, style = [x + offset for x in sorted(line)], look(place)
+        xs, style = [x + offset for x in sorted(line)], arm_style(place)
         for x, cell in zip(xs, (line[x] for x in sorted(line)), strict=True):
             if cell.interval:
                 axes.plot([x, x], [cell.interval.low, cell.interval.high], color=style["color"], lw=1.8)
@@ -58,13 +58,13 @@ def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Plot:
     cut = _window_of(axes, "y", cells)
     labels = {places[float(each)]: each for each in along.levels}
     axes.set_xticks(
-        list(labels), [shortened(each, 8) for each in labels.values()], rotation=0 if len(labels) <= 9 else 60
+        list(labels), [shorten(each, 8) for each in labels.values()], rotation=0 if len(labels) <= 9 else 60
     )
-    axes.set(xlabel=shortened(along.key, 36), ylabel=shortened(content.metric.name, 30))
+    axes.set(xlabel=shorten(along.key, 36), ylabel=shorten(content.metric.name, 30))
     if len(lines) > 1:
         legend(figure, handles, list(lines))
     caption = " ".join([
-        f"{capitalised(content.metric.name)} against {one_line(along.key)}: {_shown(content)}.",
+        f"{capitalise(content.metric.name)} against {one_line(along.key)}: {_shown(content)}.",
         *(["Intervals that exceed the axes are cut off."] if cut else []),
     ])  # fmt: skip
     return Plot("means", figure, caption, _alt(content, cells))
@@ -90,7 +90,7 @@ def _rows(content: Content, cells: Sequence[Cell]) -> Plot:
     figure = Figure(figsize=(WIDTH, 0.75 + 0.29 * max(len(shown), 2)), layout="constrained")
     axes = figure.subplots()
     for height, cell in enumerate(shown):
-        style = look(places.index(arm_of(content, cell)))
+        style = arm_style(places.index(arm_of(content, cell)))
         if cell.interval:
             axes.plot([cell.interval.low, cell.interval.high], [height, height], color=style["color"], lw=1.8)
         _seeds(axes, list(cell.values.values()), [height] * len(cell.values), style["color"])
@@ -98,17 +98,17 @@ def _rows(content: Content, cells: Sequence[Cell]) -> Plot:
     baselines = [cell for cell in shown if cell.is_baseline]
     if len(baselines) == 1:
         axes.axvline(baselines[0].mean, color=INK, lw=1, ls=(0, (4, 3)))
-    axes.set_yticks(range(len(shown)), [shortened(_name(content, cell), 30) for cell in shown])
+    axes.set_yticks(range(len(shown)), [shorten(_name(content, cell), 30) for cell in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.locator_params(axis="x", nbins=5)
     cut = _window_of(axes, "x", shown)
-    axes.set_xlabel(shortened(content.metric.name, 28))
+    axes.set_xlabel(shorten(content.metric.name, 28))
     caption = " ".join([
-        f"{capitalised(content.metric.name)}: {_shown(content)}.",
+        f"{capitalise(content.metric.name)}: {_shown(content)}.",
         *(["The dashed line is the baseline."] if len(baselines) == 1 else []),
-        *omitted(len(shown), len(cells), "cells", "those with the best means"),
+        *count_omitted(len(shown), len(cells), "cells", "those with the best means"),
         *(["Intervals that exceed the axes are cut off."] if cut else []),
     ])  # fmt: skip
     return Plot("means", figure, caption, _alt(content, shown))
@@ -134,11 +134,11 @@ def _shown(content: Content) -> str:
 
 def _window_of(axes: Axes, which: str, cells: Sequence[Cell]) -> bool:
     points = [value for cell in cells for value in (*cell.values.values(), cell.mean) if math.isfinite(value)]
-    return window(axes, which, points, [cell.interval for cell in cells])
+    return limit_axis(axes, which, points, [cell.interval for cell in cells])
 
 
 def _alt(content: Content, cells: Sequence[Cell]) -> str:
-    digits, few = mean_digits(content), evenly_spaced(cells, 12)
+    digits, few = mean_digits(content), space_evenly(cells, 12)
     parts = [f"{one_line(cell.label)} {format_mean(cell.mean, cell.interval, digits)}" for cell in few]
     rest = "" if len(few) == len(cells) else f"; and {len(cells) - len(few)} more, in the table"
-    return f"{capitalised(content.metric.name)} by setting. {'; '.join(parts)}{rest}."
+    return f"{capitalise(content.metric.name)} by setting. {'; '.join(parts)}{rest}."

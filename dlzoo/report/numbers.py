@@ -85,12 +85,12 @@ def format_integer(number: int | None) -> str:
 
 def format_large(number: float | None) -> str:
     """Format a large number: 41.2 M."""
-    return _scaled(number, ("", " k", " M", " G", " T"))
+    return _format_scaled(number, ("", " k", " M", " G", " T"))
 
 
 def format_bytes(size: float | None) -> str:
     """Format a size in bytes: 412 MB."""
-    return _scaled(size, (" B", " kB", " MB", " GB", " TB"))
+    return _format_scaled(size, (" B", " kB", " MB", " GB", " TB"))
 
 
 def format_rate(number: float | None) -> str:
@@ -111,7 +111,7 @@ def format_duration(seconds: float | None) -> str:
     raise AssertionError("unreachable")
 
 
-def _scaled(number: float | None, units: tuple[str, ...]) -> str:
+def _format_scaled(number: float | None, units: tuple[str, ...]) -> str:
     if number is None or not math.isfinite(number):
         return NONE
     place = 0
@@ -126,7 +126,7 @@ def count_of(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def capitalised(text: str) -> str:
+def capitalise(text: str) -> str:
     """Capitalise the first letter."""
     return one_line(text)[:1].upper() + one_line(text)[1:]
 
@@ -137,7 +137,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def shortened(text: str, most: int = 24) -> str:
+def shorten(text: str, most: int = 24) -> str:
     """Shorten text to at most `most` letters. The middle is left out, as names tend to differ at their ends."""
     text = one_line(text)
     if len(text) <= most:

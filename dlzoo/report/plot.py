@@ -20,7 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from dlzoo.comparison.statistics import Interval
-from dlzoo.report.numbers import one_line, shortened
+from dlzoo.report.numbers import one_line, shorten
 
 #: Width in inches. On a phone, where a plot is 390 pixels wide, letters stay readable.
 WIDTH = 5.2
@@ -62,7 +62,7 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial,
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def use_style() -> Iterator[None]:
     """Set the style of a report's plots inside the context, and ignore warnings about glyphs that the font lacks."""
     with rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
@@ -82,7 +82,7 @@ class Plot:
     def png(self) -> bytes:
         """The figure on white, at 200 dots per inch."""
         file = io.BytesIO()
-        with drawing():
+        with use_style():
             self.figure.patch.set_visible(True)
             self.figure.set_dpi(200)
             FigureCanvasAgg(self.figure).print_png(file, metadata={"Software": None})
@@ -92,7 +92,7 @@ class Plot:
     def svg(self) -> str:
         """The figure as one transparent <svg> element with text as text, for a file or to be put into a page."""
         file = io.StringIO()
-        with drawing():
+        with use_style():
             self.figure.patch.set_visible(False)
             FigureCanvasSVG(self.figure).print_svg(file)
         text = file.getvalue()
@@ -106,14 +106,14 @@ class Plot:
         text = re.sub(
             r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text
         )  # hundredths of a point
-        text = _with_own_ids(text, self.name)
+        text = _make_ids_unique(text, self.name)
         opening = (
             f'<svg role="img" aria-label="{escape(one_line(self.alt))}" stroke-linejoin="round" stroke-linecap="butt"'
         )
         return text.replace("<svg", opening, 1) + "\n"
 
 
-def _with_own_ids(svg: str, name: str) -> str:
+def _make_ids_unique(svg: str, name: str) -> str:
     """Make the ids unique within a page, and remove those that nothing refers to."""
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
 
@@ -124,7 +124,7 @@ def _with_own_ids(svg: str, name: str) -> str:
     return re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
 
 
-def look(place: int) -> dict[str, Any]:
+def arm_style(place: int) -> dict[str, Any]:
     """Return the colour and marker of the arm at a place of the order."""
     return {
         "color": COLOURS[place % len(COLOURS)],
@@ -134,13 +134,13 @@ def look(place: int) -> dict[str, Any]:
 
 def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
     """Add a legend above the axes, with as many columns as fit; the figure grows by its height."""
-    shown = [shortened(name, 32) for name in names]
+    shown = [shorten(name, 32) for name in names]
     columns = max(1, min(len(shown), 52 // (max(map(len, shown)) + 5)))
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(shown) // columns))
     figure.legend(handles, shown, loc="outside upper left", ncols=columns, borderaxespad=0.2)
 
 
-def window(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[Interval | None]) -> bool:
+def limit_axis(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[Interval | None]) -> bool:
     """Set the limits of axis x or y so that huge intervals of few seeds do not flatten everything else.
 
     Returns: whether an interval is cut off.
@@ -154,6 +154,6 @@ def window(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[
     return any(end < bottom or end > top for end in ends)
 
 
-def omitted(shown: int, of: int, what: str, which: str = "") -> list[str]:
+def count_omitted(shown: int, total: int, what: str, which: str = "") -> list[str]:
     """Return a sentence if not all were drawn: "Showing 6 of 40 comparisons, those with the largest differences."."""
-    return [f"Showing {shown} of {of:,} {what}{', ' + which if which else ''}."] if shown < of else []
+    return [f"Showing {shown} of {total:,} {what}{', ' + which if which else ''}."] if shown < total else []

@@ -51,10 +51,10 @@ def too_few(comparisons: Sequence[Comparison]) -> list[Finding]:
 
 
 def _nothing_significant(paired: bool) -> str:
-    of = "seeds" if paired else "seeds of each arm"
+    unit = "seeds" if paired else "seeds of each arm"
     fewest = seeds_to_reach(_ALPHA, paired)
     few = f"No difference can be significant at {_ALPHA} with so few seeds, however large it is"
-    return f"{few}: at least {fewest} {of} are needed."
+    return f"{few}: at least {fewest} {unit} are needed."
 
 
 def _family(count: int, smallest: float, paired: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from dlzoo.comparison.design import Design
 from dlzoo.config.settings import RunSettings, TrainerSettings
 from dlzoo.core.schema import settings_of
-from dlzoo.runs.differences import chosen, format_value
+from dlzoo.runs.differences import chosen_settings, format_value
 
 _ENVIRONMENT = ("device", "precision", "ranks", "git_commit")
 
@@ -22,7 +22,7 @@ _MOST = 40
 def commands(
     folder: Path,
     lines: Sequence[str],
-    made: Design,
+    design: Design,
     configs: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
 ) -> list[str]:
@@ -33,12 +33,14 @@ def commands(
         configs: of the runs that the design was made of.
         options: of the report: {"baseline": "norm=bn"}; None is left out.
     """
-    own = [word for name, value in options.items() if value is not None for word in (f"--{name}", format_value(value))]
+    words = [
+        word for name, value in options.items() if value is not None for word in (f"--{name}", format_value(value))
+    ]
     if not lines:
         named = folder if folder.name not in ("", "..") else folder.resolve()  # `dlzoo report .`
         folder = named.with_name(f"{named.name}_again")
-        lines = [_arm(configs, seeds, folder) for seeds in list(made.arms.values())[:_MOST]]
-    return [*lines, shlex.join(["dlzoo", "report", str(folder), *own])]
+        lines = [_arm(configs, seeds, folder) for seeds in list(design.arms.values())[:_MOST]]
+    return [*lines, shlex.join(["dlzoo", "report", str(folder), *words])]
 
 
 def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]], folder: Path) -> str:
@@ -48,7 +50,7 @@ def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]
     defaults |= {key: schema["default"] for key, schema in settings_of(RunSettings).items()}
     words = [
         f"{key}={format_value(value)}"
-        for key, value in chosen(config).items()
+        for key, value in chosen_settings(config).items()
         if key != "seed" and value != "default" and (key not in defaults or defaults[key] != value)
     ]
     words += [f"sweep.dir={folder}", f"seed={','.join(map(str, sorted(seeds)))}"]
@@ -57,11 +59,11 @@ def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]
 
 def environment(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
     """Return the versions, data sizes and hardware of runs: name -> value -> number of runs."""
-    found: dict[str, Counter[str]] = {}
+    by_name: dict[str, Counter[str]] = {}
     for record in records:
         sizes = {f"{split} samples": size for split, size in (record.get("data_sizes") or {}).items()}
         facts = {**sizes, **(record.get("versions") or {}), **{key: record.get(key) for key in _ENVIRONMENT}}
         for name, value in facts.items():
             if value is not None:
-                found.setdefault(name, Counter())[str(value)] += 1
-    return {name: dict(counts) for name, counts in found.items()}
+                by_name.setdefault(name, Counter())[str(value)] += 1
+    return {name: dict(counts) for name, counts in by_name.items()}

@@ -35,5 +35,5 @@ def table(name: str, caption: str, columns: Sequence[Column], rows: Iterable[Row
     """Make a table without its empty columns; None if there are no rows."""
     rows = list(rows)
     kept = [place for place in range(len(columns)) if any(row[place] not in (NONE, "") for row in rows)]
-    found = tuple(columns[place] for place in kept)
-    return Table(name, caption, found, [tuple(row[place] for place in kept) for row in rows]) if rows else None
+    filled = tuple(columns[place] for place in kept)
+    return Table(name, caption, filled, [tuple(row[place] for place in kept) for row in rows]) if rows else None

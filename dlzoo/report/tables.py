@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dlzoo.report.content import Cell, Comparison, Content, Factor
-from dlzoo.report.layout import count_of_seeds, crossed, level
+from dlzoo.report.layout import count_of_seeds, crossed_factors, level
 from dlzoo.report.numbers import (
     MINUS,
     NONE,
-    capitalised,
+    capitalise,
     difference_digits,
     format_bytes,
     format_duration,
@@ -29,8 +29,8 @@ Grid = dict[tuple[str, str], Cell]
 
 def means(content: Content) -> Table | None:
     """Make the table of the metric of each cell; two crossed factors have one row per number, one column per level."""
-    caption = f"Mean {one_line(content.metric.name)}{_with_intervals(content)}"
-    if grid := crossed(content):
+    caption = f"Mean {one_line(content.metric.name)}{_interval_note(content)}"
+    if grid := crossed_factors(content):
         columns, rows = _grid(content, *grid)
         return table("means", f"{caption}, over {count_of_seeds(content)} per cell.", columns, rows)
     digits = mean_digits(content)
@@ -54,7 +54,7 @@ def effects(content: Content) -> Table | None:
     rows = [
         (
             one_line(each.context).removeprefix(f"{where}="),
-            NONE if pair else _compared(content, each),
+            NONE if pair else _compared_levels(content, each),
             format_fixed(each.effect.difference, digits, signed=True),
             format_interval(each.effect.interval, digits, signed=True),
             each.verdict,
@@ -81,7 +81,7 @@ def overview(content: Content) -> Table | None:
     by_label = {each.label: each for each in content.comparisons}
     if not by_label or len(by_label) < len(content.comparisons):
         return None
-    if grid := crossed(content):
+    if grid := crossed_factors(content):
         return _overview_grid(content, by_label, *grid)
     digits = mean_digits(content)
     rows = [
@@ -93,10 +93,10 @@ def overview(content: Content) -> Table | None:
         for cell in content.cells
     ]
     columns = [*_name_columns(content), _metric_column(content), *_outcome_columns("difference", "")]
-    caption = (
-        f"{capitalised(content.metric.name)}{_with_intervals(content)}, over {count_of_seeds(content)} per setting"
+    caption = f"{capitalise(content.metric.name)}{_interval_note(content)}, over {count_of_seeds(content)} per setting"
+    return table(
+        "overview", f"{caption}, and the difference from the baseline{_adjustment_note(content)}.", columns, rows
     )
-    return table("overview", f"{caption}, and the difference from the baseline{_adjusted(content)}.", columns, rows)
 
 
 def cost(content: Content) -> Table | None:
@@ -130,46 +130,51 @@ def _grid(content: Content, against: Factor, along: Factor) -> tuple[list[Column
     differ = len({len(cell.values) for cell in content.cells}) > 1
     rows = []
     for x in along.levels:
-        found = [cells.get((one_line(of), one_line(x))) for of in against.levels]
-        means = [NONE if cell is None else format_mean(cell.mean, cell.interval, digits) for cell in found]
-        seeds = ", ".join(str(len(cell.values)) if cell else "0" for cell in found)
+        row_cells = [cells.get((one_line(arm), one_line(x))) for arm in against.levels]
+        means = [NONE if cell is None else format_mean(cell.mean, cell.interval, digits) for cell in row_cells]
+        seeds = ", ".join(str(len(cell.values)) if cell else "0" for cell in row_cells)
         rows.append((one_line(x), *means, seeds if differ else NONE))
-    heads = [one_line(of) + (" (baseline)" if of == against.baseline else "") for of in against.levels]
+    heads = [one_line(arm) + (" (baseline)" if arm == against.baseline else "") for arm in against.levels]
     return [Column(one_line(along.key), "name"), *map(Column, heads), Column("seeds", "words")], rows
 
 
 def _overview_grid(content: Content, by_label: dict[str, Comparison], against: Factor, along: Factor) -> Table | None:
     columns, rows = _grid(content, against, along)
     cells = _by_levels(content, against, along)
-    arms = [of for of in against.levels if of != against.baseline]
-    for of in arms:
-        difference = f"{one_line(of)} {MINUS} {one_line(against.baseline or NONE)}"
-        columns += _outcome_columns(difference, "" if len(arms) == 1 else f" ({one_line(of)})")
+    arms = [arm for arm in against.levels if arm != against.baseline]
+    for arm in arms:
+        difference = f"{one_line(arm)} {MINUS} {one_line(against.baseline or NONE)}"
+        columns += _outcome_columns(difference, "" if len(arms) == 1 else f" ({one_line(arm)})")
         for place, x in enumerate(along.levels):
-            cell = cells.get((one_line(of), one_line(x)))
-            found = by_label.get(cell.label) if cell else None
-            rows[place] += _outcome(content, found) if found else (NONE,) * 4
-    caption = f"{capitalised(content.metric.name)}{_with_intervals(content)}, over {count_of_seeds(content)} per cell"
-    return table("overview", f"{caption}{_adjusted(content)}.", columns, rows)
+            cell = cells.get((one_line(arm), one_line(x)))
+            comparison = by_label.get(cell.label) if cell else None
+            rows[place] += _outcome(content, comparison) if comparison else (NONE,) * 4
+    caption = f"{capitalise(content.metric.name)}{_interval_note(content)}, over {count_of_seeds(content)} per cell"
+    return table("overview", f"{caption}{_adjustment_note(content)}.", columns, rows)
 
 
 def _by_levels(content: Content, against: Factor, along: Factor) -> Grid:
     return {(level(content, cell, against), level(content, cell, along)): cell for cell in content.cells}
 
 
-def _outcome_columns(difference: str, of: str) -> list[Column]:
-    return [Column(difference), Column(f"95 % interval{of}"), Column(f"p{of}"), Column(f"verdict{of}", "verdict")]
+def _outcome_columns(difference: str, suffix: str) -> list[Column]:
+    return [
+        Column(difference),
+        Column(f"95 % interval{suffix}"),
+        Column(f"p{suffix}"),
+        Column(f"verdict{suffix}", "verdict"),
+    ]
 
 
-def _outcome(content: Content, found: Comparison | None) -> Row:
-    if found is None:
+def _outcome(content: Content, comparison: Comparison | None) -> Row:
+    if comparison is None:
         return "baseline", NONE, NONE, NONE
-    digits, effect = difference_digits(content), found.effect
+    digits, effect = difference_digits(content), comparison.effect
     return (
         format_fixed(effect.difference, digits, signed=True),
         format_interval(effect.interval, digits, signed=True),
         format_p(effect.p if effect.adjusted is None else effect.adjusted),
-        found.verdict,
+        comparison.verdict,
     )
 
 
@@ -188,11 +193,11 @@ def _metric_column(content: Content) -> Column:
     return Column(one_line(content.metric.name))
 
 
-def _with_intervals(content: Content) -> str:
+def _interval_note(content: Content) -> str:
     return " with 95 % intervals" if any(cell.interval for cell in content.cells) else ""
 
 
-def _adjusted(content: Content) -> str:
+def _adjustment_note(content: Content) -> str:
     known = any(each.effect.adjusted is not None for each in content.comparisons)
     return "; p is adjusted for the number of comparisons" if known else ""
 
@@ -212,7 +217,7 @@ def _only_pair(content: Content) -> str:
     return f"{one_line(level)} {MINUS} {one_line(against)}"
 
 
-def _compared(content: Content, comparison: Comparison) -> str:
+def _compared_levels(content: Content, comparison: Comparison) -> str:
     several_factors = len({each.factor for each in content.comparisons}) > 1
     key = f"{one_line(comparison.factor)}=" if several_factors else ""
     return f"{key}{one_line(comparison.level)} against {one_line(comparison.against)}"

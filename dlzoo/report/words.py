@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Comparison, Content
 from dlzoo.report.numbers import (
-    capitalised,
+    capitalise,
     count_of,
     difference_digits,
     format_fixed,
@@ -36,7 +36,7 @@ def answer(content: Content) -> list[str]:
     pairs: dict[tuple[str, str, str], list[Comparison]] = {}
     for each in content.comparisons:
         pairs.setdefault((each.factor, each.level, each.against), []).append(each)
-    sentences = [_of_pair(content, of_pair) for of_pair in pairs.values()]
+    sentences = [_describe_pair(content, of_pair) for of_pair in pairs.values()]
     if len(pairs) > 1:
         more = [f"{len(sentences) - FEW} more are in the table."] if len(sentences) > FEW else []
         return [_summary(content), *sentences[:FEW], *more]
@@ -44,7 +44,7 @@ def answer(content: Content) -> list[str]:
     return [_headline(content, of_pair), *sentences] if len(of_pair) > 1 else sentences
 
 
-def compared(comparison: Comparison) -> str:
+def describe_comparison(comparison: Comparison) -> str:
     """Return a comparison in words: "norm=gn against norm=bn at data.batch_size=4"."""
     at = f" at {one_line(comparison.context)}" if comparison.context else ""
     return f"{_arm(comparison)} against {one_line(comparison.factor)}={one_line(comparison.against)}{at}"
@@ -64,7 +64,7 @@ def _means(content: Content) -> list[str]:
         interval = f" (95 % interval {_range(cell.interval, digits)})" if cell.interval else ", without an interval"
         what, seeds = one_line(cell.label), count_of(len(cell.values), "seed")
         sentences.append(
-            f"{capitalised(content.metric.name)} of {what}: {format_fixed(cell.mean, digits)}{interval}, {seeds}."
+            f"{capitalise(content.metric.name)} of {what}: {format_fixed(cell.mean, digits)}{interval}, {seeds}."
         )
     if len(content.cells) > FEW:
         sentences.append(f"{len(content.cells) - FEW} more are in the table.")
@@ -91,15 +91,17 @@ def _summary(content: Content) -> str:
     """Count the verdicts of the comparisons of several levels or factors."""
     parts = []
     for verdict, words in _VERDICTS.items():
-        found = [each for each in content.comparisons if each.verdict == verdict]
-        if found:
+        matching = [each for each in content.comparisons if each.verdict == verdict]
+        if matching:
             several_factors = len({each.factor for each in content.comparisons}) > 1
-            names = f" ({'; '.join(_arm_at(each) if several_factors else level_and_context(each) for each in found)})"
-            names = names if len(found) <= FEW else ""
-            parts.append(f"{len(found)} {words}{names}")
+            names = (
+                f" ({'; '.join(_arm_at(each) if several_factors else level_and_context(each) for each in matching)})"
+            )
+            names = names if len(matching) <= FEW else ""
+            parts.append(f"{len(matching)} {words}{names}")
     baselines = dict.fromkeys(f"{one_line(each.factor)}={one_line(each.against)}" for each in content.comparisons)
     comparisons = count_of(len(content.comparisons), "comparison")
-    return f"{capitalised(_metric(content))}, {comparisons} with {' or '.join(baselines)}: {', '.join(parts)}."
+    return f"{capitalise(_metric(content))}, {comparisons} with {' or '.join(baselines)}: {', '.join(parts)}."
 
 
 def _headline(content: Content, comparisons: Sequence[Comparison]) -> str:
@@ -111,17 +113,17 @@ def _headline(content: Content, comparisons: Sequence[Comparison]) -> str:
         return f"{start} is not known to differ from {than}: all {len(comparisons)} comparisons are undecided."
     parts = []
     for verdict, words in _VERDICTS.items():
-        if found := [each for each in comparisons if each.verdict == verdict]:
-            where = ", ".join(_where(each, place == 0) for place, each in enumerate(found[:FEW]))
-            parts.append(f"{words} at {where}{and_more(found)}")
+        if matching := [each for each in comparisons if each.verdict == verdict]:
+            where = ", ".join(_where(each, place == 0) for place, each in enumerate(matching[:FEW]))
+            parts.append(f"{words} at {where}{and_more(matching)}")
     return f"{start}, compared with {than}, is {'; '.join(parts)}."
 
 
-def _of_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
+def _describe_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
     """Describe one level against the baseline, in all contexts."""
     first = comparisons[0]
     if len(comparisons) == 1:
-        return _single(content, first)
+        return _describe_single(content, first)
     digits, parts = difference_digits(content), []
     for place, each in enumerate(comparisons[:FEW]):
         known = (
@@ -132,12 +134,12 @@ def _of_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
         difference = format_fixed(each.effect.difference, digits, signed=True)
         parts.append(f"{difference} {known} at {_where(each, place == 0)}")
     return (
-        f"{capitalised(content.metric.name)} of {_arm(first)} minus {one_line(first.factor)}="
+        f"{capitalise(content.metric.name)} of {_arm(first)} minus {one_line(first.factor)}="
         f"{one_line(first.against)}, with 95 % intervals: {', '.join(parts)}{and_more(comparisons)}."
     )
 
 
-def _single(content: Content, comparison: Comparison) -> str:
+def _describe_single(content: Content, comparison: Comparison) -> str:
     """Describe one comparison in full."""
     effect, name, digits = comparison.effect, _metric(content), difference_digits(content)
     arm, other = _arm(comparison), f"{one_line(comparison.factor)}={one_line(comparison.against)}"
@@ -176,9 +178,9 @@ def _where(comparison: Comparison, first: bool) -> str:
     return context if first or " " in context or not value else value
 
 
-def and_more(found: Sequence[Comparison]) -> str:
+def and_more(comparisons: Sequence[Comparison]) -> str:
     """Return " and 3 more", the number of comparisons beyond `FEW`; an empty string if there are none."""
-    return f" and {len(found) - FEW} more" if len(found) > FEW else ""
+    return f" and {len(comparisons) - FEW} more" if len(comparisons) > FEW else ""
 
 
 def _range(interval: Interval, digits: int) -> str:

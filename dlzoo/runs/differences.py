@@ -15,7 +15,7 @@ Config = Mapping[str, Any]
 NAMES = ("name", "run_dir")
 
 
-def flat(config: Config) -> dict[str, Any]:
+def flatten(config: Config) -> dict[str, Any]:
     """Flatten a config to {"model": "resnet20", "model.width": 16, ..., "seed": 0}: a choice is its name."""
     settings = {}
     for key, value in config.items():
@@ -26,9 +26,9 @@ def flat(config: Config) -> dict[str, Any]:
     return settings
 
 
-def chosen(config: Config) -> dict[str, Any]:
-    """Return `flat` without the settings of an entry that have the entry's defaults."""
-    settings = flat(config)
+def chosen_settings(config: Config) -> dict[str, Any]:
+    """Return the result of `flatten` without the settings of an entry that have the entry's defaults."""
+    settings = flatten(config)
     for choice, section in config.items():
         if isinstance(section, Mapping) and "name" in section:
             for key, default in defaults_of(choice, section["name"]).items():
@@ -46,9 +46,9 @@ def defaults_of(choice: str, name: str) -> dict[str, Any]:
         return {}
 
 
-def differing(configs: Sequence[Config]) -> list[str]:
-    """Return the keys of `chosen` in which the configs differ; the seed, which is a repetition, comes last."""
-    settings, effective = [chosen(config) for config in configs], [flat(config) for config in configs]
+def differing_keys(configs: Sequence[Config]) -> list[str]:
+    """Return the keys of `chosen_settings` in which the configs differ; the seed, which is a repetition, comes last."""
+    settings, effective = [chosen_settings(config) for config in configs], [flatten(config) for config in configs]
     keys = dict.fromkeys(key for each in settings for key in each)
     return sorted((key for key in keys if _differ(key, settings) and _differ(key, effective)), key="seed".__eq__)
 

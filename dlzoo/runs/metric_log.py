@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from dlzoo.runs.logged import read_metrics
-from dlzoo.runs.run_dir import RunDir, strict, write_atomically
+from dlzoo.runs.run_dir import RunDir, replace_non_finite, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ class MetricLog:
     def scalars(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Write one record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
         record = {"step": step, "epoch": round(epoch, 4), "time": round(time.time(), 3)} | values
-        self._lines.write(json.dumps(strict(record)) + "\n")
+        self._lines.write(json.dumps(replace_non_finite(record)) + "\n")
         self._events(step, values)
 
     def _events(self, step: int, values: dict[str, float]) -> None:

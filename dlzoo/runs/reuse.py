@@ -77,8 +77,8 @@ def _training_records(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a log, without metrics of the validation and test splits."""
     for record in records:
         if any(name.startswith("train/") for name in record):
-            own = {name: value for name, value in record.items() if not name.startswith(("val/", "test/"))}
-            yield json.dumps(own) + "\n"
+            kept = {name: value for name, value in record.items() if not name.startswith(("val/", "test/"))}
+            yield json.dumps(kept) + "\n"
 
 
 def _validation_decides(config: Config) -> bool:

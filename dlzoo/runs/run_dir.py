@@ -58,11 +58,11 @@ class RunDir:
                 aside.path.mkdir()
                 aside._fill(config)
                 if os.path.lexists(path):
-                    raise UserError(_occupied(path))
+                    raise UserError(_describe_occupied(path))
                 aside.path.rename(path)
         except OSError as error:
             if path.is_dir() and any(path.iterdir()):  # another process was faster
-                raise UserError(_occupied(path)) from error
+                raise UserError(_describe_occupied(path)) from error
             raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
         return cls(path)
 
@@ -112,7 +112,7 @@ class RunDir:
     def update(self, **fields: Any) -> None:
         """Change fields of run.json atomically."""
         content = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
-        write_atomically(self.state_file, json.dumps(strict(content | fields), indent=1) + "\n")
+        write_atomically(self.state_file, json.dumps(replace_non_finite(content | fields), indent=1) + "\n")
 
     def write_predictions(self, columns: Mapping[str, Any]) -> None:
         """Write test_predictions.npz: an array for each name, a row for each test sample."""
@@ -182,7 +182,7 @@ def now() -> str:
     return datetime.now().astimezone().isoformat("T", "seconds")
 
 
-def fresh_folder(label: str, root: Path = Path("outputs")) -> Path:
+def make_folder(label: str, root: Path = Path("outputs")) -> Path:
     """Make a new, empty folder: outputs/2026-11-21_14-03-22_<label>.
 
     Raises:
@@ -217,16 +217,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
-def strict(value: Any) -> Any:
+def replace_non_finite(value: Any) -> Any:
     """Return `value` for strict JSON: numbers that are not finite become null."""
     if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
+        return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [strict(item) for item in value]
+        return [replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _occupied(path: Path) -> str:
+def _describe_occupied(path: Path) -> str:
     try:
         state = RunDir.open(path).read()["state"]
     except UserError:

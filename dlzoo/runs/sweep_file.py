@@ -35,11 +35,9 @@ class SweepFile:
 def write(folder: Path, request: SweepFile) -> None:
     """Write a request, merged with those of earlier sweeps in the folder."""
     before = read(folder)
-    order = {
-        key: _merged(before.order.get(key, []), request.order.get(key, [])) for key in before.order | request.order
-    }
+    order = {key: _merge(before.order.get(key, []), request.order.get(key, [])) for key in before.order | request.order}
     current = {key: value for key, value in asdict(request).items() if value not in (None, [])}
-    both = asdict(before) | current | {"lines": _merged(before.lines, request.lines), "order": order}
+    both = asdict(before) | current | {"lines": _merge(before.lines, request.lines), "order": order}
     write_atomically(folder / NAME, json.dumps(both, indent=1) + "\n")
 
 
@@ -72,5 +70,5 @@ def _is_valid(content: Any) -> bool:
     )
 
 
-def _merged(first: list[str], then: list[str]) -> list[str]:
+def _merge(first: list[str], then: list[str]) -> list[str]:
     return list(dict.fromkeys([*first, *then]))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dlzoo.core.errors import UserError
-from dlzoo.runs.differences import differing, flat, format_value
+from dlzoo.runs.differences import differing_keys, flatten, format_value
 from dlzoo.runs.run_dir import RunDir
 
 _STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
@@ -45,7 +45,7 @@ class Row:
             record = run.read()
         except UserError as error:
             return cls(path, {"state": "damaged", "error": str(error), "config": {}}, {})
-        return cls(path, record, {} if record["state"] == "finished" else _latest(run.metrics_file))
+        return cls(path, record, {} if record["state"] == "finished" else _latest_values(run.metrics_file))
 
     @property
     def state(self) -> str:
@@ -81,7 +81,9 @@ class Row:
         """Time since it ended, or was created."""
         then = self.record.get("finished") or self.record.get("created")
         return (
-            "" if then is None else _ago((datetime.now().astimezone() - datetime.fromisoformat(then)).total_seconds())
+            ""
+            if then is None
+            else _format_age((datetime.now().astimezone() - datetime.fromisoformat(then)).total_seconds())
         )
 
     @property
@@ -115,7 +117,7 @@ def rows(paths: Sequence[Path]) -> list[Row]:
 
 def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
     """Return the lines of the table, at most `width` wide: state, progress, result, age, and settings that differ."""
-    keys = differing([row.record["config"] for row in rows if row.state != "damaged"])
+    keys = differing_keys([row.record["config"] for row in rows if row.state != "damaged"])
     # The name of a sweep's run repeats its settings, which are columns already.
     named = len({row.path.parent for row in rows}) > 1 or not all("=" in row.path.name for row in rows)
     header = ["state", "done", "result", "age", *keys, *(["run"] if named else [])]
@@ -142,7 +144,7 @@ def show(console: Console, rows: Sequence[Row], base: Path) -> None:
         console.print(line, soft_wrap=True)
 
 
-def counts(rows: Sequence[Row]) -> str:
+def count_states(rows: Sequence[Row]) -> str:
     """Count the states: "48 runs: 46 finished, 2 failed"."""
     states = [row.word for row in rows]
     parts = [f"{states.count(state)} {state}" for state in sorted(set(states), key=_ORDER.index)]
@@ -158,12 +160,12 @@ def _name(path: Path, base: Path) -> str:
 
 def _cells(row: Row, keys: Sequence[str]) -> list[str]:
     done, total = row.steps
-    settings = flat(row.record["config"])
+    settings = flatten(row.record["config"])
     facts = [row.word, f"{done / total:.0%}" if total else "", row.metric, row.age]
     return [*facts, *(format_value(settings[key]) if key in settings else "" for key in keys)]
 
 
-def _latest(file: Path) -> dict[str, float]:
+def _latest_values(file: Path) -> dict[str, float]:
     """Return the last value of each scalar in a log, read from its end."""
     try:
         with file.open("rb") as log:
@@ -180,7 +182,7 @@ def _latest(file: Path) -> dict[str, float]:
     return latest
 
 
-def _ago(seconds: float) -> str:
+def _format_age(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

@@ -37,22 +37,22 @@ def anchors(words: Sequence[str]) -> dict[str, Any]:
     if "boxes" not in index.marks("task", data.task).moves:
         raise UserError(f"data={section['name']} has no boxes")
     sizes = sides(data.train.labels)
-    found = kmeans_anchors(sizes, int(count))
+    centres = kmeans_anchors(sizes, int(count))
     return {
-        "anchors": [[round(side, 1) for side in anchor] for anchor in found.tolist()],
-        "mean_iou": mean_iou(sizes, found),
+        "anchors": [[round(side, 1) for side in anchor] for anchor in centres.tolist()],
+        "mean_iou": mean_iou(sizes, centres),
         "objects": len(sizes),
         "image_size": data.image_size,
         "settings": settings,
     }
 
 
-def text(found: dict[str, Any]) -> str:
+def text(result: dict[str, Any]) -> str:
     """Format the anchors, with a command that uses them."""
-    numbers = ",".join(f"{side:g}" for anchor in found["anchors"] for side in anchor)
-    shapes = "  ".join(f"{width:g}x{height:g}" for width, height in found["anchors"])
+    numbers = ",".join(f"{side:g}" for anchor in result["anchors"] for side in anchor)
+    shapes = "  ".join(f"{width:g}x{height:g}" for width, height in result["anchors"])
     return "\n".join([
-        f"{shapes}   (pixels, for images of {found['image_size']} px)",
-        f"mean IoU of the {found['objects']:,} training boxes with their best anchor: {found['mean_iou']:.3f}",
-        f"next     python train.py {shlex.join(found['settings'])} model=yolov3 'model.anchors=[{numbers}]'",
+        f"{shapes}   (pixels, for images of {result['image_size']} px)",
+        f"mean IoU of the {result['objects']:,} training boxes with their best anchor: {result['mean_iou']:.3f}",
+        f"next     python train.py {shlex.join(result['settings'])} model=yolov3 'model.anchors=[{numbers}]'",
     ])  # fmt: skip

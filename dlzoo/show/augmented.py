@@ -24,7 +24,7 @@ Config = dict[str, Any]
 _IMAGES, _EPOCHS = 8, 7
 
 
-def of_augment(config: Config) -> Figure:
+def plot_augment(config: Config) -> Figure:
     """Plot a few images, one row each: the original, then the augmented images of the first epochs.
 
     Raises:
@@ -36,7 +36,7 @@ def of_augment(config: Config) -> Figure:
     check_compatible(config, data, 1)
     task, normalise = TASKS.build(data.task), Normalise(*data.statistics())
     settings, augment = AUGMENTS.from_section(config["augment"])
-    split = data.train.take(_some(data, config["data"]["split_seed"]))
+    split = data.train.take(_choose_images(data, config["data"]["split_seed"]))
     transform = task.transform(settings, augment, normalise, data)
     loader = TrainLoader(split, transform, Streams(config["seed"]), len(split))
     samples = zip(split.images[:], split.labels, strict=True)
@@ -52,7 +52,7 @@ def of_augment(config: Config) -> Figure:
     return image_grid([pixels for pixels, _ in cells], [words for _, words in cells], named, _EPOCHS + 1)
 
 
-def _some(data: Splits, seed: int) -> torch.Tensor:
+def _choose_images(data: Splits, seed: int) -> torch.Tensor:
     """Return the indices of the first images, or, if there are classes, of some images of each."""
     if TASKS.build(data.task).target.single_class:
         return balanced_order(data.train.labels, seed, by_class=True)[:_IMAGES]

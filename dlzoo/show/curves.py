@@ -25,7 +25,7 @@ _MOST_EPOCHS = 10_000
 _REFERENCE = {"classification": "cross_entropy", "regression": "mse", "boxes": "iou"}
 
 
-def of_loss(config: Config) -> Figure:
+def plot_loss(config: Config) -> Figure:
     """Plot a loss and its derivative, with a common loss of its kind for comparison.
 
     The x axis is the margin between the logits of the correct and the other class, the error of a number, or the
@@ -36,37 +36,37 @@ def of_loss(config: Config) -> Figure:
     linked = section.get("link") not in (None, "identity")  # a link is for classification only
     order = ("classification",) if linked else ("regression", "boxes", "classification")
     kind = next(kind for kind in order if kind in kinds)
-    label, low, high, of = {
-        "classification": ("margin: correct logit - other logit", -6.0, 6.0, _of_margin),
-        "regression": ("prediction - target", -3.0, 3.0, _of_error),
-        "boxes": ("distance between two equal boxes, in widths", 0.0, 3.0, _of_distance),
+    label, low, high, function_of = {
+        "classification": ("margin: correct logit - other logit", -6.0, 6.0, _loss_of_margin),
+        "regression": ("prediction - target", -3.0, 3.0, _loss_of_error),
+        "boxes": ("distance between two equal boxes, in widths", 0.0, 3.0, _loss_of_distance),
     }[kind]
     _, loss = LOSSES.from_section(section)
-    drawn = {title("loss", section): of(loss)}
+    drawn = {title("loss", section): function_of(loss)}
     if _REFERENCE[kind] != section["name"]:
-        drawn[_REFERENCE[kind]] = of(LOSSES.build(_REFERENCE[kind]))
+        drawn[_REFERENCE[kind]] = function_of(LOSSES.build(_REFERENCE[kind]))
     try:
         return _value_and_derivative(drawn, low, high, label, "loss")
     except (RuntimeError, ValueError) as error:  # such as weights for another number of classes
         raise UserError(f"loss={section['name']} cannot be plotted for two classes: {first_line(error)}") from error
 
 
-def _of_margin(loss: torch.nn.Module) -> Function:
+def _loss_of_margin(loss: torch.nn.Module) -> Function:
     correct = torch.zeros(1, dtype=torch.int64)
     return lambda x: loss(torch.stack([x, -x]).double()[None] / 2, correct)
 
 
-def _of_error(loss: torch.nn.Module) -> Function:
+def _loss_of_error(loss: torch.nn.Module) -> Function:
     return lambda x: loss(x.double().view(1, 1), x.new_zeros(1, 1).double())
 
 
-def _of_distance(loss: torch.nn.Module) -> Function:
+def _loss_of_distance(loss: torch.nn.Module) -> Function:
     box = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
     across = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
     return lambda x: loss((box + across * x)[None], box[None])
 
 
-def of_act(config: Config) -> Figure:
+def plot_act(config: Config) -> Figure:
     """Plot an activation and its derivative, with ReLU for comparison."""
     section = config["act"]
     _, act = ACTS.from_section(section)
@@ -115,7 +115,7 @@ def _curve(function: Function, xs: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(values), torch.stack(slopes)
 
 
-def of_schedule(config: Config) -> Figure:
+def plot_schedule(config: Config) -> Figure:
     """Plot the learning rate over the steps of a run of trainer.max_epochs, with its warm-up.
 
     A schedule that follows the validation result is given one that improves for a third of the run, and then no more.

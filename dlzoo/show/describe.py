@@ -35,17 +35,17 @@ def describe(module: nn.Module) -> str:
     if isinstance(module, nn.modules.conv._ConvNd):
         return _conv(module)
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-        kernel, stride = _two(module.kernel_size), _two(module.stride)
+        kernel, stride = _as_pair(module.kernel_size), _as_pair(module.stride)
         return f"{'max' if isinstance(module, nn.MaxPool2d) else 'avg'} {kernel[0]}x{kernel[1]}{_stride(stride)}"
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        return f"average to {_two(module.output_size)[0]}x{_two(module.output_size)[1]}"
+        return f"average to {_as_pair(module.output_size)[0]}x{_as_pair(module.output_size)[1]}"
     if isinstance(module, LocallyConnected):
         return f"local {module.kernel_size}x{module.kernel_size}{_stride((module.stride,) * 2)}"
-    parts = [describe(child) for child in _in_order(module) if not isinstance(child, nn.Identity)]
+    parts = [describe(child) for child in _ordered_children(module) if not isinstance(child, nn.Identity)]
     return ", ".join(part for part in parts if part) or type(module).__name__.lower()
 
 
-def _in_order(module: nn.Module) -> list[nn.Module]:
+def _ordered_children(module: nn.Module) -> list[nn.Module]:
     """Return the children in the order of calls: noise may come before the norm, and LRN comes after the activation."""
     names = dict(module.named_children())
     if {"norm", "act", "drop"} <= set(names):
@@ -73,7 +73,7 @@ def _stride(stride: Sequence[int]) -> str:
     return "" if max(stride) == 1 else f" /{max(stride)}"
 
 
-def _two(value: Any) -> tuple[int, int]:
+def _as_pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
@@ -81,4 +81,4 @@ def kernels_of(module: nn.Module) -> list[list[int]]:
     """Return the kernel sizes of the convolutions and poolings inside a module."""
     pools = nn.MaxPool2d | nn.AvgPool2d
     convs = (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | pools))
-    return [list(_two(m.kernel_size)) for m in convs]
+    return [list(_as_pair(m.kernel_size)) for m in convs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlzoo.runs.differences import differing, flat, format_value
+from dlzoo.runs.differences import differing_keys, flatten, format_value
 from dlzoo.runs.run_dir import RunDir
 
 #: Fields of run.json -> the names that are shown.
@@ -30,8 +30,8 @@ def diff(first: str, second: str) -> dict[str, Any]:
     """
     records = [RunDir.open(path).read() for path in (first, second)]
     configs = [record["config"] for record in records]
-    left, right = map(flat, configs)
-    chosen = differing(configs)
+    left, right = map(flatten, configs)
+    chosen = differing_keys(configs)
     both = [key for key in left if key in right and left[key] != right[key] and key not in chosen]
     around = {name: [record.get(key) for record in records] for key, name in _CIRCUMSTANCES.items()}
     versions = [record.get("versions", {}) for record in records]
@@ -44,9 +44,9 @@ def diff(first: str, second: str) -> dict[str, Any]:
     }
 
 
-def text(found: dict[str, Any]) -> str:
+def text(differences: dict[str, Any]) -> str:
     """Format the result of `diff` for a terminal."""
-    settings, around = found["settings"], found["circumstances"]
+    settings, around = differences["settings"], differences["circumstances"]
     if not settings:
         sentence = "these runs do not differ in any setting"
     elif len(settings) == 1:
@@ -54,8 +54,8 @@ def text(found: dict[str, Any]) -> str:
     else:
         sentence = f"these runs differ in {len(settings)} settings: {', '.join(settings)}"
     lines = [sentence, *_lines(settings)]
-    if found["brought"]:
-        lines += ["defaults that change with them", *_lines(found["brought"])]
+    if differences["brought"]:
+        lines += ["defaults that change with them", *_lines(differences["brought"])]
     return "\n".join([*lines, *(["other differences", *_lines(around)] if around else [])])
 
 

@@ -30,8 +30,13 @@ def entry(choice: str, name: str) -> dict[str, Any]:
         raise config.unknown_name(choice, name)
     if choice not in REGISTRIES:
         return _from_file(choice, name)
-    found = {"choice": choice, "name": name, **index.entries(choice)[name], "settings": index.settings(choice, name)}
-    return found | {"about_common": index.load()[choice]["about_common"]}
+    description = {
+        "choice": choice,
+        "name": name,
+        **index.entries(choice)[name],
+        "settings": index.settings(choice, name),
+    }
+    return description | {"about_common": index.load()[choice]["about_common"]}
 
 
 def _from_file(choice: str, name: str) -> dict[str, Any]:
@@ -68,20 +73,20 @@ def _meaning(choice: str, part: str | dict[str, Any]) -> str:
     return " ".join([f"{choice}={part['name']}", *changed])
 
 
-def text(found: dict[str, Any]) -> str:
+def text(description: dict[str, Any]) -> str:
     """Format the result of `entry` for a terminal, without the errors raised."""
-    doc = found["doc"].partition("\n\nRaises:")[0].rstrip()
-    lines = [" ".join([f"{found['choice']}={found['name']}", *found.get("typed", [])]), "", doc, ""]
-    if found["source"]:
-        lines += [f"source   {found['source']}"]
-    lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(found["meta"])]
-    if found["settings"]:
+    doc = description["doc"].partition("\n\nRaises:")[0].rstrip()
+    lines = [" ".join([f"{description['choice']}={description['name']}", *description.get("typed", [])]), "", doc, ""]
+    if description["source"]:
+        lines += [f"source   {description['source']}"]
+    lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(description["meta"])]
+    if description["settings"]:
         lines += ["", "settings"]
     shown = {
-        f"{found['choice']}.{name}={json.dumps(schema['default']).strip(chr(34))}": describe(schema)
-        for name, schema in found["settings"].items()
+        f"{description['choice']}.{name}={json.dumps(schema['default']).strip(chr(34))}": describe(schema)
+        for name, schema in description["settings"].items()
     }
     width = max(map(len, shown), default=0)
-    about = found.get("about_common") if found["settings"] else ""
+    about = description.get("about_common") if description["settings"] else ""
     common = ["", *about.splitlines()] if about else []
     return "\n".join([*lines, *(f"  {setting:<{width}}  {kind}" for setting, kind in shown.items()), *common])

@@ -120,13 +120,13 @@ class ReceptiveFieldTracker(TorchDispatchMode):
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    found = []
+    tensors = []
     for value in values:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, list | tuple):
-            found += _tensors(value)
-    return found
+            tensors += _tensors(value)
+    return tensors
 
 
 def _elementwise(tracker: ReceptiveFieldTracker, inputs: list[Tensor], args: Any, out: Any) -> ReceptiveField | None:
@@ -143,7 +143,7 @@ def _elementwise(tracker: ReceptiveFieldTracker, inputs: list[Tensor], args: Any
     )
 
 
-def _each(change: Callable[..., tuple[AxisField, AxisField]]) -> Callable[..., ReceptiveField | None]:
+def _rule_per_axis(change: Callable[..., tuple[AxisField, AxisField]]) -> Callable[..., ReceptiveField | None]:
     """Make a rule from a function of the two axes of the first tensor."""
 
     def rule(tracker: ReceptiveFieldTracker, inputs: list[Tensor], args: Any, out: Any) -> ReceptiveField | None:
@@ -158,7 +158,7 @@ def _pair(values: Any, default: int = 1) -> tuple[int, int]:
     return (values[0], values[-1]) if values else (default, default)
 
 
-@_each
+@_rule_per_axis
 def _convolution(field: ReceptiveField, args: Any, out: Tensor) -> tuple[AxisField, AxisField]:
     _, weight, _, stride, padding, dilation, transposed = args[:7]
     if weight.dim() == 3:  # a 1d convolution: used only on features without pixels
@@ -170,7 +170,7 @@ def _convolution(field: ReceptiveField, args: Any, out: Tensor) -> tuple[AxisFie
     return field.height.window(kh, sh, ph, dh), field.width.window(kw, sw, pw, dw)
 
 
-@_each
+@_rule_per_axis
 def _pool(field: ReceptiveField, args: Any, out: Any) -> tuple[AxisField, AxisField]:
     kernel = _pair(args[1])
     stride = _pair(args[2]) if len(args) > 2 and args[2] else kernel
@@ -187,7 +187,7 @@ def _adaptive(tracker: ReceptiveFieldTracker, inputs: list[Tensor], args: Any, o
     return ReceptiveField(field.height.window(kh, kh), field.width.window(kw, kw))
 
 
-@_each
+@_rule_per_axis
 def _pad(field: ReceptiveField, args: Any, out: Tensor) -> tuple[AxisField, AxisField]:
     sides = [*args[1], 0, 0, 0, 0]
     return field.height.window(1, padding=sides[2]), field.width.window(1, padding=sides[0])
@@ -205,7 +205,7 @@ def _slice(tracker: ReceptiveFieldTracker, inputs: list[Tensor], args: Any, out:
 
 
 def _upsample(bilinear: bool) -> Callable[..., ReceptiveField | None]:
-    @_each
+    @_rule_per_axis
     def rule(field: ReceptiveField, args: Any, out: Tensor) -> tuple[AxisField, AxisField]:
         factors = [new // old for new, old in zip(out.shape[-2:], args[0].shape[-2:], strict=True)]
         return field.height.upsampled(factors[0], bilinear), field.width.upsampled(factors[1], bilinear)

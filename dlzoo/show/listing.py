@@ -41,11 +41,11 @@ def lines(choice: str) -> list[str]:
     Raises:
         UserError: for an unknown choice.
     """
-    found = list(names(choice))
+    entries = list(names(choice))
     if choice != "loss":
-        return found
-    kinds = {name: ", ".join(index.marks("loss", name).targets) for name in found}
-    return [f"{name:<{max(map(len, found))}}  {kinds[name]}" for name in found]
+        return entries
+    kinds = {name: ", ".join(index.marks("loss", name).targets) for name in entries}
+    return [f"{name:<{max(map(len, entries))}}  {kinds[name]}" for name in entries]
 
 
 def _first_line(choice: str, name: str) -> str:
@@ -72,8 +72,8 @@ def settings_text() -> str:
     """Return the help text of a training: choices, settings with their defaults, examples."""
     lines = ["Choices of train (choice=name; `dlzoo list <choice>` for all)"]
     for choice in choices():
-        found = [name for name in config.options(choice) if name != "default"]
-        some = ", ".join(found[:8]) + (f", ... ({len(found)})" if len(found) > 8 else "")
+        options = [name for name in config.options(choice) if name != "default"]
+        some = ", ".join(options[:8]) + (f", ... ({len(options)})" if len(options) > 8 else "")
         lines.append(f"  {choice:<11} {some or '(none yet)'}")
     lines += ["", "Settings of train (key=value; `dlzoo show <choice> <name>` for those of a choice)"]
     settings = dict(settings_of(RunSettings))
@@ -103,21 +103,21 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
     words = [item for item in words[1:] if item]
     command = words[0] if words and words[0] in commands else "train"
     if not words and "=" not in word:
-        return _starting(word, [*commands, *(f"{choice}=" for choice in config.choices())])
+        return _filter_by_prefix(word, [*commands, *(f"{choice}=" for choice in config.choices())])
     if command == "show" and len(words) > 2 and words[1] in ("model", *DRAWN):
         words = [f"{words[1]}={words[2]}", *words[3:]]
     elif command in ("list", "show"):
-        return _starting(word, choices() if len(words) == 1 else _names_or_none(words[1]))
+        return _filter_by_prefix(word, choices() if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "runs", "report", "diff", "completion", "version"):
-        return _starting(word, ["run="]) if command in ("eval", "predict") else []
+        return _filter_by_prefix(word, ["run="]) if command in ("eval", "predict") else []
     chosen = config.default_choices() | dict(item.split("=", 1) for item in words if "=" in item)
     several = command in ("compare", "tune") or {"-m", "--multirun"} & set(words)
-    keys = _keys(chosen) | (_of_sweeps(chosen) if several else {})
+    keys = _keys(chosen) | (_sweep_keys(chosen) if several else {})
     keys |= {key: {} for key in config.COMPARE_ONLY} if command == "compare" else {}
     key, equals, value = word.partition("=")
     if not equals:
-        return _starting(word, [f"{name}=" for name in keys])
-    return _starting(value, config.options(key) if key in choices() else _values(keys.get(key, {})))
+        return _filter_by_prefix(word, [f"{name}=" for name in keys])
+    return _filter_by_prefix(value, config.options(key) if key in choices() else _values(keys.get(key, {})))
 
 
 def _values(schema: Mapping[str, Any]) -> list[str]:
@@ -142,7 +142,7 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     return keys
 
 
-def _of_sweeps(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+def _sweep_keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return what may precede "=" in addition for several runs."""
     name = chosen.get("executor", "local")
     known = executors.settings_for(name) if name in config.options("executor") else {}
@@ -154,7 +154,7 @@ def _names_or_none(choice: str) -> list[str]:
     return config.options(choice) if choice in choices() else []
 
 
-def _starting(word: str, words: list[str]) -> list[str]:
+def _filter_by_prefix(word: str, words: list[str]) -> list[str]:
     return [candidate for candidate in words if candidate.startswith(word)]
 
 

@@ -71,14 +71,14 @@ def profile(name: str, words: Sequence[str] = ()) -> dict[str, Any]:
     if frozen["model"]["name"] != name:
         raise UserError(f"model={frozen['model']['name']}: the model is already given, {name}")
     layers = layers_of(frozen, wiring)
-    found: dict[str, Any] = dict(wiring)
-    found |= {key: sum(getattr(layer, key) for layer in layers) for key in ("params", "macs", "memory")}
+    result: dict[str, Any] = dict(wiring)
+    result |= {key: sum(getattr(layer, key) for layer in layers) for key in ("params", "macs", "memory")}
     same = [size for size in SIZES.get(name, []) if (size.image_size, size.num_classes) == tuple(wiring.values())[:2]]
-    found["reference"] = same[0]._asdict() if same and wiring["in_channels"] == 3 else None
+    result["reference"] = same[0]._asdict() if same and wiring["in_channels"] == 3 else None
     settings = {key: value for key, value in frozen["model"].items() if key not in ("name", "pretrained")}
-    found["takes"] = accepts(name, image_size=wiring["image_size"], **settings)
-    found["layers"] = [asdict(layer) for layer in layers]
-    return found
+    result["takes"] = accepts(name, image_size=wiring["image_size"], **settings)
+    result["layers"] = [asdict(layer) for layer in layers]
+    return result
 
 
 def _wiring(name: str, words: Sequence[str]) -> tuple[dict[str, int], list[str]]:
@@ -118,20 +118,20 @@ def layers_of(frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
     with torch.device("meta"):
         network = build_checked(frozen, wiring).train()
         try:
-            return _traced(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
+            return _trace(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
         except RuntimeError as error:
             raise UserError(f"{where}: {first_line(error)}") from error
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
 
 
-def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
+def _trace(network: nn.Module, images: Tensor) -> list[Layer]:
     rows: dict[str, Layer] = {}
     tracker, counter = ReceptiveFieldTracker(images), FlopCounterMode(display=False)
     running: list[str] = []
     # Counted storages -> a tensor that keeps the storage alive. The image, which is kept too, is not an activation.
     seen = {images.untyped_storage()._cdata: images}
-    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    weights = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
 
     def begin(name: str, module: nn.Module) -> Any:
         def hook(_module: nn.Module, _inputs: Any) -> None:
@@ -145,19 +145,19 @@ def _traced(network: nn.Module, images: Tensor) -> list[Layer]:
             running.pop()
             if isinstance(output, Tensor):
                 rows[name].output = list(output.shape[1:])
-                _see(rows[name], tracker.of(output))
+                _set_field(rows[name], tracker.of(output))
 
         return hook
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()._cdata
-        if storage not in own and storage not in seen and running:
+        if storage not in weights and storage not in seen and running:
             seen[storage] = tensor
             rows[running[-1]].memory += tensor.untyped_storage().nbytes() // _BATCH
         return tensor
 
     local = [module for module in network.modules() if isinstance(module, LocallyConnected)]
-    handles = [module.register_forward_hook(partial(_see_window, tracker)) for module in local]
+    handles = [module.register_forward_hook(partial(_set_window_field, tracker)) for module in local]
     for name, module in units(network):
         handles.append(module.register_forward_pre_hook(begin(name, module)))
         # Also where another hook ends the pass, as after the last feature map of a backbone from elsewhere.
@@ -181,35 +181,35 @@ def _count_macs(network: nn.Module, rows: dict[str, Layer], counter: FlopCounter
 
 def units(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return (path, module) of each row: layers of dlzoo.layers except fully connected heads, and other leaves."""
-    found: list[tuple[str, nn.Module]] = []
+    rows: list[tuple[str, nn.Module]] = []
 
     def visit(path: str, module: nn.Module) -> None:
         children = list(module.named_children())
         ours = type(module).__module__.startswith("dlzoo.layers") and not isinstance(module, FullyConnected)
         if path and (ours or not children):
             if not isinstance(module, nn.Identity):
-                found.append((path, module))
+                rows.append((path, module))
             return
         for name, child in children:
             visit(f"{path}.{name}" if path else name, child)
 
     visit("", network)
-    return found
+    return rows
 
 
-def _see_window(tracker: ReceptiveFieldTracker, module: LocallyConnected, inputs: Any, output: Tensor) -> None:
+def _set_window_field(tracker: ReceptiveFieldTracker, module: LocallyConnected, inputs: Any, output: Tensor) -> None:
     """Set the receptive field to a convolution's window: unfolding into patches hides it."""
-    tracker.set(output, _local(module, tracker.of(inputs[0])))
+    tracker.set(output, _local_field(module, tracker.of(inputs[0])))
 
 
-def _local(module: LocallyConnected, field: ReceptiveField | None) -> ReceptiveField | None:
+def _local_field(module: LocallyConnected, field: ReceptiveField | None) -> ReceptiveField | None:
     if field is None:
         return None
     window = (module.kernel_size, module.stride, module.zeros // 2)
     return ReceptiveField(field.height.window(*window), field.width.window(*window))
 
 
-def _see(layer: Layer, field: ReceptiveField | None) -> None:
+def _set_field(layer: Layer, field: ReceptiveField | None) -> None:
     if field is None:
         layer.field = layer.coverage = None
     else:

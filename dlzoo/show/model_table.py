@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 
-def show(found: dict[str, Any], console: Console) -> None:
+def show(profile: dict[str, Any], console: Console) -> None:
     """Print a profile: the table of layers, their sum, the reference's numbers and the parts."""
     if not console.is_terminal:  # a pipe has no width
         console = Console(width=200)
@@ -19,42 +19,42 @@ def show(found: dict[str, Any], console: Console) -> None:
         *(("M MACs", "right"), ("field", "right"), ("MB kept", "right")),
     ]:
         table.add_column(column, justify=justify, no_wrap=column == "layer")  # pyright: ignore[reportArgumentType]
-    for layer in found["layers"]:
+    for layer in profile["layers"]:
         table.add_row(
             *(layer["name"], layer["what"], "x".join(map(str, layer["output"])), f"{layer['params']:,}"),
-            *(_mega(layer["macs"]), _sees(layer), _mega(layer["memory"])),
+            *(_format_millions(layer["macs"]), _format_field(layer), _format_millions(layer["memory"])),
         )
     console.print(table)
     console.print()
-    for line in summary(found):
+    for line in summary(profile):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def summary(found: dict[str, Any]) -> Iterable[str]:
+def summary(profile: dict[str, Any]) -> Iterable[str]:
     """Yield the lines below the table: the sum, the reference's numbers and the parts."""
-    size, classes = found["image_size"], found["num_classes"]
+    size, classes = profile["image_size"], profile["num_classes"]
     yield (
-        f"{size} px, {found['in_channels']} channels, {classes} classes: {found['params']:,} parameters,"
-        f" {found['macs'] / 1e6:,.1f} M multiply-accumulates, {found['memory'] / 1e6:,.1f} MB kept for the backward"
+        f"{size} px, {profile['in_channels']} channels, {classes} classes: {profile['params']:,} parameters,"
+        f" {profile['macs'] / 1e6:,.1f} M multiply-accumulates, {profile['memory'] / 1e6:,.1f} MB kept for the backward"
         " pass (per image, float32)"
     )
-    fields = [layer for layer in found["layers"] if layer["field"]]
+    fields = [layer for layer in profile["layers"] if layer["field"]]
     if fields:
         widest = max(fields, key=lambda layer: layer["field"])
-        yield f"receptive field: {_sees(widest)} px after {widest['name']} (column field; all: the whole image)"
-    reference = found["reference"]
+        yield f"receptive field: {_format_field(widest)} px after {widest['name']} (column field; all: the whole image)"
+    reference = profile["reference"]
     if reference:
         macs = "" if reference["macs"] is None else f", {reference['macs']:,} M multiply-accumulates"
         yield f"the reference, with the defaults: {reference['params']:,} parameters{macs}"
-    for kind, names in found["takes"].items():
+    for kind, names in profile["takes"].items():
         yield f"{kind:<10} {', '.join(names) or '(none with these settings)'}"
 
 
-def _mega(number: int) -> str:
+def _format_millions(number: int) -> str:
     return f"{number / 1e6:,.2f}" if number else ""
 
 
-def _sees(layer: dict[str, Any]) -> str:
+def _format_field(layer: dict[str, Any]) -> str:
     """Return "all" or the size of the receptive field, with its coverage if there are gaps."""
     if layer["field"] is None:
         return "all"

@@ -11,10 +11,10 @@ from dlzoo.core.errors import UserError
 from dlzoo.show import augmented, curves
 
 _FUNCTIONS = {
-    "loss": curves.of_loss,
-    "act": curves.of_act,
-    "schedule": curves.of_schedule,
-    "augment": augmented.of_augment,
+    "loss": curves.plot_loss,
+    "act": curves.plot_act,
+    "schedule": curves.plot_schedule,
+    "augment": augmented.plot_augment,
 }
 
 

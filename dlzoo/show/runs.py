@@ -26,7 +26,7 @@ def show(folder: Path, console: Console) -> None:
     if console.is_terminal and not console.is_dumb_terminal:
         rows = _follow(folder, rows, console)
     table.show(console, rows, folder)
-    console.print(Text(table.counts(rows)), soft_wrap=True)
+    console.print(Text(table.count_states(rows)), soft_wrap=True)
 
 
 def _is_active(row: table.Row) -> bool:
@@ -43,7 +43,7 @@ def _follow(folder: Path, rows: list[table.Row], console: Console) -> list[table
                 lines = table.lines(rows, folder, console.width)
                 room = console.height - 3
                 more = [Text(f"... {len(lines) - room} more lines")] if len(lines) > room else []
-                end = Text(f"{table.counts(rows)}  (Ctrl-C ends this view, not the runs)")
+                end = Text(f"{table.count_states(rows)}  (Ctrl-C ends this view, not the runs)")
                 live.update(Group(*lines[:room], *more, end), refresh=True)
                 time.sleep(_LOOK)
                 rows = table.rows(table.find(folder))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlzoo.config.overrides import parse
-from dlzoo.runs.differences import NAMES, flat, format_value
+from dlzoo.runs.differences import NAMES, flatten, format_value
 
 Config = dict[str, Any]
 
@@ -23,13 +23,13 @@ def address(overrides: Sequence[str], config: Config) -> str:
         overrides: the overrides of this run, as typed.
         config: the composed config, in which each value has one spelling.
     """
-    settings, words = flat(config), {}
+    settings, words = flatten(config), {}
     for line in overrides:
         override = parse(line)
         key, value = override.key_or_group, override.value()
         if key not in NAMES:
             # Choices without a registry (trainer, experiment) are not in the composed config.
-            words[key] = _plain(settings.get(key, value))
+            words[key] = _plain_text(settings.get(key, value))
     exact = ",".join(f"{key}={word}" for key, word in sorted(words.items()))
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "-", exact)
     if safe != exact or len(safe) > _LONGEST:
@@ -37,6 +37,6 @@ def address(overrides: Sequence[str], config: Config) -> str:
     return safe or "defaults"
 
 
-def _plain(value: Any) -> str:
+def _plain_text(value: Any) -> str:
     """Return a value in words, without brackets, which are special to a shell."""
-    return "+".join(map(_plain, value)) if isinstance(value, list) else format_value(value)
+    return "+".join(map(_plain_text, value)) if isinstance(value, list) else format_value(value)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from dlzoo.core.errors import UserError
-from dlzoo.runs.differences import flat, format_value
+from dlzoo.runs.differences import flatten, format_value
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.plan import Config, PlannedRun
 
@@ -14,7 +14,7 @@ from dlzoo.sweep.plan import Config, PlannedRun
 _FEW = 6
 
 
-def existing(runs: Sequence[PlannedRun]) -> dict[str, str]:
+def existing_states(runs: Sequence[PlannedRun]) -> dict[str, str]:
     """Return address -> state of the runs that exist already.
 
     Raises:
@@ -27,7 +27,7 @@ def existing(runs: Sequence[PlannedRun]) -> dict[str, str]:
         for run in runs:
             if run.path.exists():
                 record = RunDir.open(run.path).read()
-                _refuse_another(run, flat(record["config"]), flat(run.config))
+                _refuse_another(run, flatten(record["config"]), flatten(run.config))
                 states[run.path.name] = record["state"]
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}") from error

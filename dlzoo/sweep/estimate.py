@@ -20,7 +20,7 @@ from dlzoo.engine.timing import Timer
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor
 from dlzoo.sweep.plan import Config, PlannedRun
-from dlzoo.sweep.preflight import on_one_cpu, run_recipe, runs_by_kind, world
+from dlzoo.sweep.preflight import run_recipe, runs_by_kind, to_one_cpu, world_size
 
 #: Steps that are measured for each kind of run; the first one is not counted.
 _STEPS = 5
@@ -51,8 +51,8 @@ def estimate(
                 if left and not took:
                     torch.set_num_threads(same[0].config["trainer"]["threads"] or runner.threads)
                     measured += 1
-                each = _IMPORTS + mean(took) if took else _seconds(same[0].config, data) if left else None
-                seconds |= {run.path: each for run in left}
+                duration = _IMPORTS + mean(took) if took else _seconds(same[0].config, data) if left else None
+                seconds |= {run.path: duration for run in left}
     finally:
         torch.set_num_threads(before)
     for run in runs:
@@ -62,7 +62,7 @@ def estimate(
         )
         state = states.get(run.path.name, "new")
         console.print(Text(f"{state:<12}{labels[run.path]}{about}"), soft_wrap=True)
-    total = sum(each for each in seconds.values() if each is not None)
+    total = sum(duration for duration in seconds.values() if duration is not None)
     together = f", {time_in_words(total / runner.workers)} with {runner.workers} at a time" if runner.workers else ""
     by = f" ({_STEPS} steps of {measured} kinds of run were measured)" if measured else ""
     console.print(
@@ -74,21 +74,21 @@ def _seconds(config: Config, data: Splits) -> float | None:
     """Estimate the seconds of a run from a few of its steps in this process; None if it diverges in them."""
     schedule = run_recipe(config, data).schedule
     short = {"max_epochs": 1 if schedule.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
-    single = on_one_cpu(config) if world(config) > 1 else config
+    single = to_one_cpu(config) if world_size(config) > 1 else config
     timer = Timer()
     try:
-        made = Assembled(
+        assembled = Assembled(
             without_weights(single) | {"trainer": single["trainer"] | short | {"compile": False}},
-            data=replace(data, batch_size=data.batch_size // world(config)),
+            data=replace(data, batch_size=data.batch_size // world_size(config)),
             callbacks=[timer],
         )
-        made.fit(None, [])
+        assembled.fit(None, [])
     except UserError:
         return None
     step = median(after - before for before, after in pairwise(timer.steps))
-    val = made.task.loaders.val
+    val = assembled.task.loaders.val
     # The measured validation had a few batches, too.
-    validation = 0.0 if val is None else timer.validation * len(made.data.val or ()) / val.samples
+    validation = 0.0 if val is None else timer.validation * len(assembled.data.val or ()) / val.samples
     return _AROUND + schedule.steps * step + schedule.epochs * validation
 
 

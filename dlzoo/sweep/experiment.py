@@ -39,7 +39,7 @@ _TYPES = {"vary": Mapping, "arms": list, "seeds": int, "scale": Mapping, "baseli
 _TYPES |= {"margin": (int, float)}
 
 
-def named(words: Sequence[str]) -> str | None:
+def named_comparison(words: Sequence[str]) -> str | None:
     """Return the experiment that the words name, if it is a comparison, else None.
 
     Raises:
@@ -86,20 +86,20 @@ def read(name: str) -> ComparisonSpec:
     return ComparisonSpec(**section)
 
 
-def head(name: str) -> dict[str, str]:
+def read_head(name: str) -> dict[str, str]:
     """Return {"question": ..., "expected": ...} from the lines "Question: ..." and so on of a file's first comment."""
-    found, last = dict[str, str](), None
+    texts, last = dict[str, str](), None
     for line in configs.head_comment("experiment", name):
         word, colon, text = line.partition(":")
         if colon and word.istitle() and " " not in word:
             last = word.lower()
-            found[last] = text.strip()
+            texts[last] = text.strip()
         elif last is not None:
-            found[last] += f" {line.strip()}"
-    return found
+            texts[last] += f" {line.strip()}"
+    return texts
 
 
-def at_scale(name: str, written: ComparisonSpec, scale: str | None) -> list[str]:
+def scale_settings(name: str, written: ComparisonSpec, scale: str | None) -> list[str]:
     """Return the settings of a scale; an empty list for None.
 
     Raises:

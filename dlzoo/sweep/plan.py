@@ -57,19 +57,19 @@ def plan(request: SweepRequest) -> SweepPlan:
     Raises:
         UserError: for the first invalid run, before any folder is created.
     """
-    own, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
+    run_words, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
     for word in request.words:
         section = word.partition("=")[0].partition(".")[0]
-        about_all.get(section, own).append(word)
-    kind, executor = executors.chosen(about_all["executor"])
+        about_all.get(section, run_words).append(word)
+    kind, executor = executors.parse_executor(about_all["executor"])
     settings = _settings(about_all["sweep"])
-    combinations, varying = expand(own, configs.options)
+    combinations, varying = expand(run_words, configs.options)
     combinations = [[*arm, *lines] for arm in request.arms or [[]] for lines in combinations]
-    varying = [*_differing(request.arms), *varying]
+    varying = [*_differing_keys(request.arms), *varying]
     for key in ("name", "run_dir"):
         if key in varying:
             raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
-    composed = [_composed([*request.common, *lines], len(combinations)) for lines in combinations]
+    composed = [_compose([*request.common, *lines], len(combinations)) for lines in combinations]
     if any(config["run_dir"] for config in composed):
         raise UserError("run_dir is for a single run; set sweep.dir=PATH for a sweep")
     names = {config["name"] for config in composed}
@@ -94,7 +94,7 @@ def plan(request: SweepRequest) -> SweepPlan:
     return SweepPlan(name, named, folder, varying, ordered, kind, executor, settings)
 
 
-def _differing(arms: Sequence[Sequence[str]]) -> list[str]:
+def _differing_keys(arms: Sequence[Sequence[str]]) -> list[str]:
     """Return the keys that differ between the arms."""
     keys = dict.fromkeys(word.partition("=")[0] for arm in arms for word in arm)
     return [key for key in keys if len({tuple(w for w in arm if w.partition("=")[0] == key) for arm in arms}) > 1]
@@ -109,10 +109,10 @@ def _settings(lines: Sequence[str]) -> SweepSettings:
             raise UserError(f"{line!r}: it applies to all runs and has one value")
         typed[override.key_or_group.partition(".")[2]] = override.value()
     defaults = {key: schema["default"] for key, schema in known.items()}
-    return SweepSettings(**configs.values("sweep", "a sweep", defaults | typed, "", known))
+    return SweepSettings(**configs.check_section("sweep", "a sweep", defaults | typed, "", known))
 
 
-def _composed(lines: list[str], count: int) -> Config:
+def _compose(lines: list[str], count: int) -> Config:
     try:
         return configs.compose(lines, of_several=True)
     except UserError as error:

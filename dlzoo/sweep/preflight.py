@@ -27,9 +27,9 @@ def refuse_infeasible(runs: Sequence[PlannedRun]) -> None:
             run_recipe(config, data)
             if config["init_from"] or config["freeze"] != "none":
                 # Whether weights fit is known only when they are loaded.
-                Assembled(on_one_cpu(config), data=data)
+                Assembled(to_one_cpu(config), data=data)
         except UserError as error:
-            raise with_run(same[0], error) from None
+            raise name_run(same[0], error) from None
 
 
 def runs_by_kind(runs: Sequence[PlannedRun]) -> Iterator[tuple[list[PlannedRun], Splits]]:
@@ -41,42 +41,42 @@ def runs_by_kind(runs: Sequence[PlannedRun]) -> Iterator[tuple[list[PlannedRun],
     for _, sharing in groupby(sorted(runs, key=_data), key=_data):
         sharing = list(sharing)
         try:
-            data = Splits.load(*_loaded(sharing[0]))
+            data = Splits.load(*_data_and_tasks(sharing[0]))
         except UserError as error:
-            raise with_run(sharing[0], error) from None
+            raise name_run(sharing[0], error) from None
         for _, same in groupby(sorted(sharing, key=_settings), key=_settings):
             yield list(same), data
 
 
 def run_recipe(config: Config, data: Splits) -> RunRecipe:
     """Return the recipe of a run on the number of devices that it sets; `all` counts as one."""
-    return RunRecipe(config, data, world(config))
+    return RunRecipe(config, data, world_size(config))
 
 
-def world(config: Config) -> int:
+def world_size(config: Config) -> int:
     """Return the number of processes that share a batch, as far as the config sets it."""
     devices = config["trainer"]["devices"]
     return (1 if devices == "all" else devices) * config["trainer"]["nodes"]
 
 
-def on_one_cpu(config: Config) -> Config:
+def to_one_cpu(config: Config) -> Config:
     """Return the config of the same run on one CPU, in fp32."""
     here = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "nodes": 1, "compile": False}
     return config | {"trainer": config["trainer"] | here}
 
 
-def with_run(run: PlannedRun, error: UserError) -> UserError:
+def name_run(run: PlannedRun, error: UserError) -> UserError:
     """Return the error with the overrides of its run."""
     return UserError(f"{error} (in the run {' '.join(run.overrides)})" if run.overrides else str(error))
 
 
-def _loaded(run: PlannedRun) -> tuple[Config, list[str]]:
+def _data_and_tasks(run: PlannedRun) -> tuple[Config, list[str]]:
     """Return the data section of a run and the tasks of its model, which determine the loaded data."""
     return run.config["data"], list(index.marks("model", run.config["model"]["name"]).tasks)
 
 
 def _data(run: PlannedRun) -> str:
-    return json.dumps(_loaded(run), sort_keys=True)
+    return json.dumps(_data_and_tasks(run), sort_keys=True)
 
 
 def _settings(run: PlannedRun) -> str:

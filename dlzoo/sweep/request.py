@@ -13,7 +13,7 @@ from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.schema import NonNegative, PositiveInt, check, schema_of
 from dlzoo.runs.differences import format_value
-from dlzoo.sweep.experiment import ComparisonSpec, at_scale, head, named, read, settings
+from dlzoo.sweep.experiment import ComparisonSpec, named_comparison, read, read_head, scale_settings, settings
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class SweepRequest:
     expected: str | None = None
 
 
-def of_sweep(words: Sequence[str]) -> SweepRequest:
+def parse_sweep(words: Sequence[str]) -> SweepRequest:
     """Parse the words of `python train.py -m`; an experiment that is a comparison adds its varying settings."""
     typed = ["python", "train.py", "-m", *words]
-    if named(words) is None:
+    if named_comparison(words) is None:
         return SweepRequest(list(words), typed)
-    return of_comparison(words, typed)
+    return parse_comparison(words, typed)
 
 
-def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRequest:
+def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRequest:
     """Parse the words of `dlzoo compare`.
 
     A word is a setting (norm=bn,gn; data.batch_size=4), an arm ("model=resnet20 model.width=20": several settings in
@@ -63,36 +63,38 @@ def of_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepReque
     """
     if not words:
         raise UserError("no settings to compare; try dlzoo compare norm=bn,gn base='data.batch_size=4' seeds=8")
-    own = {key: _own(words, key) for key in COMPARE_ONLY}
+    options = {key: _option(words, key) for key in COMPARE_ONLY}
     rest = [word for word in words if word.partition("=")[0] not in COMPARE_ONLY]
     arms, rest = _split_arms(rest)
-    _refuse_twice(rest, arms, own)
-    name, written, about = named(words), ComparisonSpec(), dict[str, str]()
-    common = settings("base", own["base"] or "")
+    _refuse_twice(rest, arms, options)
+    name, written, about = named_comparison(words), ComparisonSpec(), dict[str, str]()
+    common = settings("base", options["base"] or "")
     if name is not None:
-        written, about = read(name), head(name)
+        written, about = read(name), read_head(name)
         rest.remove(f"experiment={name}")
-        at = at_scale(name, written, own["scale"])
+        at = scale_settings(name, written, options["scale"])
         written = replace(written, arms=[shlex.split(word) for word in at if _is_arm(word)] or written.arms)
         common = [f"experiment={name}", *(word for word in at if not _is_arm(word)), *common]
-    elif own["scale"] is not None:
+    elif options["scale"] is not None:
         raise UserError("scale=... needs an experiment that is a comparison: experiment=NAME scale=tiny")
     keys = {word.partition("=")[0] for word in rest}
     typed_keys = _keys(arms) | keys
-    vary = [f"{key}={','.join(map(format_value, of))}" for key, of in written.vary.items() if key not in typed_keys]
+    vary = [
+        f"{key}={','.join(map(format_value, values))}" for key, values in written.vary.items() if key not in typed_keys
+    ]
     if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other settings
         arms = written.arms
-    rest = _with_seeds(rest, own["seeds"], written.seeds)
+    rest = _add_seeds(rest, options["seeds"], written.seeds)
     return SweepRequest(
         words=[*vary, *rest],
         typed=list(typed or ["dlzoo", "compare", *words]),
-        common=_other_than(typed_keys, common),
+        common=_drop_keys(typed_keys, common),
         arms=arms,
-        name=None if name is None else name + (f"_{own['scale']}" if own["scale"] else ""),
+        name=None if name is None else name + (f"_{options['scale']}" if options["scale"] else ""),
         kind="compare",
-        baseline=own["baseline"].split() if own["baseline"] else _other_than(typed_keys, written.baseline),
-        metric=own["metric"] or written.metric,
-        margin=_number("margin", own["margin"], NonNegative) if own["margin"] is not None else written.margin,
+        baseline=options["baseline"].split() if options["baseline"] else _drop_keys(typed_keys, written.baseline),
+        metric=options["metric"] or written.metric,
+        margin=_number("margin", options["margin"], NonNegative) if options["margin"] is not None else written.margin,
         question=about.get("question"),
         expected=about.get("expected"),
     )
@@ -102,11 +104,11 @@ def _split_arms(words: Sequence[str]) -> tuple[list[list[str]], list[str]]:
     """Return (the arms, the other words). An arm may be a single setting if other arms have several."""
     keys = _keys([shlex.split(word) for word in words if _is_arm(word)])
     is_arm = [_is_arm(word) or word.partition("=")[0] in keys for word in words]
-    arms = [shlex.split(word) for word, found in zip(words, is_arm, strict=True) if found]
-    return arms, [word for word, found in zip(words, is_arm, strict=True) if not found]
+    arms = [shlex.split(word) for word, flag in zip(words, is_arm, strict=True) if flag]
+    return arms, [word for word, flag in zip(words, is_arm, strict=True) if not flag]
 
 
-def _with_seeds(words: list[str], seeds: str | None, default: int) -> list[str]:
+def _add_seeds(words: list[str], seeds: str | None, default: int) -> list[str]:
     """Return the words with seed=range(N): N is `seeds`, or the default if the words set no seed."""
     if seeds is None and any(word.partition("=")[0] == "seed" for word in words):
         return words
@@ -114,13 +116,13 @@ def _with_seeds(words: list[str], seeds: str | None, default: int) -> list[str]:
     return [*(word for word in words if word.partition("=")[0] != "seed"), f"seed=range({count})"]
 
 
-def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], own: Mapping[str, str | None]) -> None:
+def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], options: Mapping[str, str | None]) -> None:
     """Refuse settings that are given twice, and unknown metrics.
 
     Raises:
         UserError: for the first such setting, or an unknown metric.
     """
-    base = settings("base", own["base"] or "")
+    base = settings("base", options["base"] or "")
     for where, settings_there in (("the command", words), ("base", base), *(("an arm", arm) for arm in arms)):
         keys = [word.partition("=")[0] for word in settings_there]
         if twice := [key for key in keys if keys.count(key) > 1]:
@@ -129,17 +131,17 @@ def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], own: Mapp
         raise UserError(f"base and the command both set {min(both)}; set it once")
     if len({frozenset(arm) for arm in arms}) < len(arms):
         raise UserError("two arms are the same")
-    if own["seeds"] is not None and "seed" in _keys([words, *arms]):
+    if options["seeds"] is not None and "seed" in _keys([words, *arms]):
         raise UserError("seeds=... and seed=... both set the seeds; use one of them")
-    if own["metric"] is not None and own["metric"].rpartition("/")[2] not in index.metrics():
-        raise UserError(f"metric={own['metric']} is unknown; {did_you_mean(own['metric'], index.metrics())}")
+    if options["metric"] is not None and options["metric"].rpartition("/")[2] not in index.metrics():
+        raise UserError(f"metric={options['metric']} is unknown; {did_you_mean(options['metric'], index.metrics())}")
 
 
 def _keys(arms: Sequence[Sequence[str]]) -> set[str]:
     return {word.partition("=")[0] for arm in arms for word in arm}
 
 
-def _other_than(keys: Collection[str], words: Sequence[str]) -> list[str]:
+def _drop_keys(keys: Collection[str], words: Sequence[str]) -> list[str]:
     """Return the settings whose keys are not among `keys`."""
     return [word for word in words if word.partition("=")[0] not in keys]
 
@@ -153,7 +155,7 @@ def _is_arm(word: str) -> bool:
     return len(parts) > 1 and all("=" in part for part in parts)
 
 
-def _own(words: Sequence[str], key: str) -> str | None:
+def _option(words: Sequence[str], key: str) -> str | None:
     values = [word.partition("=")[2] for word in words if word.startswith(f"{key}=")]
     if len(values) > 1:
         raise UserError(f"{key} is set twice")

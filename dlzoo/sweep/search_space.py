@@ -37,8 +37,8 @@ def split(lines: Sequence[str]) -> tuple[list[str], Space]:
     fixed, ranges, space = [], {}, Space()
     for line in lines:
         key, _, value = line.partition("=")
-        if found := _RANGE.fullmatch(value.strip()):
-            ranges[key] = (_number(found["low"], line), _number(found["high"], line), found[1] == "log")
+        if match := _RANGE.fullmatch(value.strip()):
+            ranges[key] = (_number(match["low"], line), _number(match["high"], line), match[1] == "log")
             continue
         if (word := _CALL.match(value)) and word[1] not in _KNOWN:
             raise UserError(f"{line!r}: unknown {word[1]!r}; available: {', '.join(_KNOWN)}")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.comparison.factors import design
+from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs import reuse, sweep_file, table
-from dlzoo.runs.differences import differing, flat, format_value
+from dlzoo.runs.differences import differing_keys, flatten, format_value
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.sweep import check
 from dlzoo.sweep.display import SweepDisplay
@@ -60,12 +60,12 @@ def sweep(request: SweepRequest, console: Console | None = None) -> SweepResult:
     """
     console = console or Console()
     planned = plan(request)
-    states = check.existing(planned.runs)
+    states = check.existing_states(planned.runs)
     missing = [run for run in planned.runs if states.get(run.path.name) != "finished"]
     labels = _labels(planned)
     _announce(console, planned, states)
     _check_fairness(console, request, planned)
-    runner = _ready(console, planned, missing) if missing or planned.settings.dry_run else None
+    runner = _prepare_executor(console, planned, missing) if missing or planned.settings.dry_run else None
     if planned.settings.dry_run and runner:
         from dlzoo.sweep.estimate import estimate
 
@@ -75,7 +75,7 @@ def sweep(request: SweepRequest, console: Console | None = None) -> SweepResult:
     create(missing)
     sweep_file.write(planned.folder, _sweep_file(request, planned))
     if runner:
-        with SweepDisplay(console, len(missing)) as display, terminated_as_stopped():
+        with SweepDisplay(console, len(missing)) as display, stop_on_sigterm():
             try:
                 for runs in _waves(planned, missing):
                     execute_runs(runs, labels, runner, display)
@@ -106,12 +106,12 @@ def _check_fairness(console: Console, request: SweepRequest, planned: SweepPlan)
         UserError: for the first such difference that is not mild, if sweep.strict is set; if no run has the baseline.
     """
     configs = [run.config for run in planned.runs]
-    found = findings(configs, design(configs, request.baseline, _order(planned)))
-    severe = [finding for finding in found if finding.kind not in MILD]
+    cautions = findings(configs, make_design(configs, request.baseline, _order(planned)))
+    severe = [finding for finding in cautions if finding.kind not in MILD]
     if severe and planned.settings.strict:
         more = f" (and {len(severe) - 1} more; sweep.strict=false lists them)" if len(severe) > 1 else ""
         raise UserError(f"sweep.strict=true: {severe[0].text}{more}")
-    for finding in found:
+    for finding in cautions:
         console.print(Text(f"note        {finding.text}"), soft_wrap=True)
     seeds = len({config["seed"] for config in configs})
     if request.kind == "compare" and len(configs) > seeds:
@@ -124,17 +124,17 @@ def _check_fairness(console: Console, request: SweepRequest, planned: SweepPlan)
             console.print(Text(f"note        {few}"), soft_wrap=True)
 
 
-def _ready(console: Console, planned: SweepPlan, missing: Sequence[PlannedRun]) -> Executor:
+def _prepare_executor(console: Console, planned: SweepPlan, missing: Sequence[PlannedRun]) -> Executor:
     """Return the executor, after a check that it can execute the missing runs.
 
     Raises:
         UserError: for the first run that it cannot execute.
     """
     # Imported here: a typo is answered before torch is imported.
-    from dlzoo.sweep.executors.factory import executor
+    from dlzoo.sweep.executors.factory import make_executor
     from dlzoo.sweep.preflight import refuse_infeasible
 
-    runner = executor(planned.kind, planned.executor, planned.folder, [run.config for run in planned.runs])
+    runner = make_executor(planned.kind, planned.executor, planned.folder, [run.config for run in planned.runs])
     for run in missing:
         runner.check(run.config)
     refuse_infeasible(missing)
@@ -156,25 +156,25 @@ def _sweep_file(request: SweepRequest, planned: SweepPlan) -> SweepFile:
 
 def _order(planned: SweepPlan) -> dict[str, list[str]]:
     """Return the values of the varying settings, in the order in which they were typed."""
-    settings = [flat(run.config) for run in planned.runs]
+    settings = [flatten(run.config) for run in planned.runs]
     return {key: list(dict.fromkeys(format_value(each.get(key)) for each in settings)) for key in planned.varying}
 
 
 def _announce(console: Console, planned: SweepPlan, states: dict[str, str]) -> None:
     known = [states.get(run.path.name, "new") for run in planned.runs]
     parts = ", ".join(f"{known.count(state)} {state}" for state in dict.fromkeys(known))
-    of = f" of {' x '.join(planned.varying)}" if planned.varying else ""
+    suffix = f" of {' x '.join(planned.varying)}" if planned.varying else ""
     unnamed = "" if planned.named else "  (set name=... for another name)"
     console.print(Text(f"sweep       {planned.folder}{unnamed}"), soft_wrap=True)
-    console.print(Text(f"runs        {len(planned.runs)}{of}: {parts}"), soft_wrap=True)
+    console.print(Text(f"runs        {len(planned.runs)}{suffix}: {parts}"), soft_wrap=True)
 
 
 def _labels(planned: SweepPlan) -> dict[Path, str]:
     """Return run directory -> label: the settings that distinguish a run from the others of its sweep."""
-    keys = differing([run.config for run in planned.runs]) if len(planned.runs) > 1 else []
+    keys = differing_keys([run.config for run in planned.runs]) if len(planned.runs) > 1 else []
     labels = {}
     for run in planned.runs:
-        settings = flat(run.config)
+        settings = flatten(run.config)
         labels[run.path] = (
             " ".join(f"{key}={format_value(settings[key])}" for key in keys if key in settings) or run.path.name
         )
@@ -185,14 +185,14 @@ def _conclude(console: Console, planned: SweepPlan, rows: Sequence[table.Row]) -
     shown = rows if len(rows) <= _FEW else [row for row in rows if row.state != "finished"]
     if shown:
         table.show(console, shown, planned.folder)
-    console.print(Text(table.counts(rows)), soft_wrap=True)
+    console.print(Text(table.count_states(rows)), soft_wrap=True)
     console.print(Text(f"next        dlzoo report {planned.folder}"), soft_wrap=True)
     console.print(Text(f"            dlzoo runs {planned.folder}"), soft_wrap=True)
     console.print(Text(f"            tensorboard --logdir {planned.folder}"), soft_wrap=True)
 
 
 @contextmanager
-def terminated_as_stopped() -> Iterator[None]:
+def stop_on_sigterm() -> Iterator[None]:
     """Treat SIGTERM like Ctrl-C inside the context."""
     before = None
     with suppress(ValueError):  # outside the main thread

@@ -12,7 +12,7 @@ from optuna.trial import Trial, TrialState
 from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
-from dlzoo.sweep.check import existing
+from dlzoo.sweep.check import existing_states
 from dlzoo.sweep.display import SweepDisplay
 from dlzoo.sweep.plan import SweepPlan, plan
 from dlzoo.sweep.request import SweepRequest
@@ -71,8 +71,8 @@ class Search:
     def _begin(self, trial: Trial) -> None:
         """Submit the run of a trial, unless another trial has the same run."""
         try:
-            (planned,) = planned_trial(self._fixed, trial.params).runs
-            existing([planned])
+            (planned,) = plan_trial(self._fixed, trial.params).runs
+            existing_states([planned])
             create([planned])
         except UserError as error:  # settings that do not go together
             self._study.tell(trial, state=TrialState.FAIL)
@@ -118,7 +118,7 @@ def _result(record: dict[str, Any]) -> float | None:
     return record["metrics"].get(f"val/{record['monitor']}")
 
 
-def planned_trial(fixed: Sequence[str], values: dict[str, Any]) -> SweepPlan:
+def plan_trial(fixed: Sequence[str], values: dict[str, Any]) -> SweepPlan:
     """Plan the run of a trial, as a sweep of one run."""
     named = any(line.startswith("name=") for line in fixed)
     name = [] if named else ["name=" + "-".join(["tune", *sorted(key.rpartition(".")[2] for key in values)])]

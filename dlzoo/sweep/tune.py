@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.text import Text
 
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.runs.differences import flat
+from dlzoo.runs.differences import flatten
 from dlzoo.runs.lock import Lock
 from dlzoo.runs.table import Row
 from dlzoo.sweep.display import SweepDisplay
-from dlzoo.sweep.executors.factory import executor
+from dlzoo.sweep.executors.factory import make_executor
 from dlzoo.sweep.plan import SweepPlan
 from dlzoo.sweep.scheduler import Scheduler
-from dlzoo.sweep.sweep import terminated_as_stopped
+from dlzoo.sweep.sweep import stop_on_sigterm
 
 try:
     import optuna
@@ -27,7 +27,7 @@ try:
     from optuna.trial import FrozenTrial, TrialState
 
     from dlzoo.sweep.search_space import Space, example_of, settings_of_trial, split
-    from dlzoo.sweep.trials import Search, planned_trial
+    from dlzoo.sweep.trials import Search, plan_trial
 except ImportError as error:
     raise UserError(f"tune needs Optuna: pip install 'dlzoo[tune]' ({error})") from error
 
@@ -63,8 +63,8 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
     console = console or Console()
     trials, typed = _trials(words)
     fixed, space = split(typed)
-    first, epochs = _checked(fixed, space)
-    runner = executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
+    first, epochs = _check_search(fixed, space)
+    runner = make_executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
     runner.check(first.runs[0].config)
     first.folder.mkdir(parents=True, exist_ok=True)
     lock = Lock.on(first.folder / ".lock", tries=3)
@@ -78,7 +78,7 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
         with (
             SweepDisplay(console, trials, selecting=True) as display,
             Scheduler(runner, display) as scheduler,
-            terminated_as_stopped(),
+            stop_on_sigterm(),
         ):
             named, stride = [*fixed, f"name={first.name}"], max(1, epochs // _REPORTS)
             search = Search(study, named, space, first.runs[0].config, stride, scheduler, display)
@@ -99,7 +99,7 @@ def _trials(words: Sequence[str]) -> tuple[int, list[str]]:
     return int(values[0]) if values else 20, [word for word in words if not word.startswith("trials=")]
 
 
-def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
+def _check_search(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
     """Check everything that does not depend on the trials; return an example run of the search, and its epochs.
 
     Raises:
@@ -110,8 +110,8 @@ def _checked(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
     example = {key: example_of(kind) for key, kind in space.items()}
     for key, kind in space.items():
         for value in kind.choices if isinstance(kind, CategoricalDistribution) else ():
-            planned_trial(fixed, example | {key: value})
-    first = planned_trial(fixed, example)
+            plan_trial(fixed, example | {key: value})
+    first = plan_trial(fixed, example)
     if first.settings.dry_run:
         raise UserError("sweep.dry_run is for sweeps: the time of a search depends on its trials")
     # Imported here: a typo is answered before torch is imported.
@@ -129,7 +129,7 @@ def _refuse_another(study: optuna.Study, fixed: Sequence[str], space: Space, fir
     Raises:
         UserError: if they differ.
     """
-    settings = flat(first.runs[0].config)
+    settings = flatten(first.runs[0].config)
     about = {key: value for key, value in settings.items() if key.partition(".")[0] not in space and key not in space}
     about = {"settings": about, "space": {key: repr(kind) for key, kind in space.items()}}
     begun = study.user_attrs.get("about")
@@ -177,7 +177,7 @@ def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: li
     best = sorted(done, key=_value, reverse=True)
     for trial in best[:10]:
         console.print(Text(f"  val {_value(trial):.4f}  {' '.join(settings_of_trial(trial.params))}"), soft_wrap=True)
-    run = planned_trial([*fixed, f"name={first.name}"], best[0].params).runs[0].path
+    run = plan_trial([*fixed, f"name={first.name}"], best[0].params).runs[0].path
     tested = Row.of(run).metric
     everything = study.get_trials(deepcopy=False)
     values = [trial.value if trial.state == TrialState.COMPLETE else None for trial in everything]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlzoo.builder import profile
 from dlzoo.builder.execute import begin
-from dlzoo.builder.weights import below
+from dlzoo.builder.weights import child_state
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
 from dlzoo.data.loader import Normalise
@@ -129,7 +129,7 @@ def test_averaged_weights_follow_their_recurrence_and_are_what_is_tested(monkeyp
     for state in states[1:]:
         average = {key: 0.8 * average[key] + 0.2 * value if value.is_floating_point() else value
                    for key, value in state.items()}  # fmt: skip
-    saved = below(weights(run), "ema")
+    saved = child_state(weights(run), "ema")
     for key, value in average.items():
         torch.testing.assert_close(saved[key], value)
     network = profile.network_from_config(

@@ -9,7 +9,7 @@ import pytest
 
 from dlzoo import config as configs
 from dlzoo.comparison.design import Design
-from dlzoo.comparison.factors import design
+from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.levels import ABSENT
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
@@ -27,7 +27,7 @@ def held(found: Design) -> list[tuple[str, str]]:
 
 def test_a_sweep_of_norms_and_batch_sizes() -> None:
     made = sweep(RESNET, "norm=bn,gn", "data.batch_size=2,16,4", "optimizer.lr_reference_batch=128")
-    found = design(made)
+    found = make_design(made)
     norm, batch = found.factors
     assert (norm.key, norm.levels, norm.numeric) == ("norm", ("bn", "gn"), False)
     assert (batch.key, batch.levels, batch.numeric) == ("data.batch_size", (2, 4, 16), True)
@@ -52,7 +52,7 @@ def test_a_sweep_of_norms_and_batch_sizes() -> None:
 def test_every_choice_alone_is_one_factor_held_against_what_is_usual(choice: str) -> None:
     names, base = index.available(choice), home(choice)
     made = with_entries(choice, names, **base)
-    found = design(made)
+    found = make_design(made)
     assert keys(found) == [choice] == list(found.compared)
     assert sorted(found.factors[0].levels) == names
     usual = configs.compose([f"{key}={name}" for key, name in base.items()])
@@ -64,15 +64,15 @@ def test_every_choice_alone_is_one_factor_held_against_what_is_usual(choice: str
 
 def test_the_order_of_the_runs_does_not_matter() -> None:
     made = sweep(RESNET, "norm=bn,gn,ln", "act=mish,relu", "optimizer.lr=0.1,0.01") + each("norm=in", seeds="0")
-    known, shuffled = design(made), made.copy()
+    known, shuffled = make_design(made), made.copy()
     random.Random(0).shuffle(shuffled)
-    other = design(shuffled)
+    other = make_design(shuffled)
     assert (other.factors, other.baseline, held(other)) == (known.factors, known.baseline, held(known))
     assert (list(other.arms), other.missing, other.constants) == (list(known.arms), known.missing, known.constants)
 
 
 def test_pairs_differ_in_what_is_compared_and_nothing_else() -> None:
-    found = design(sweep(RESNET, "norm=bn,gn,ln", "act=relu,mish", "data.batch_size=2,4", seeds="0"))
+    found = make_design(sweep(RESNET, "norm=bn,gn,ln", "act=relu,mish", "data.batch_size=2,4", seeds="0"))
     assert found.compared == ("norm", "act")
     pairs = found.pairs()
     assert len(pairs) == 2 * (2 * 2) + 1 * (3 * 2)
@@ -91,7 +91,7 @@ def test_pairs_differ_in_what_is_compared_and_nothing_else() -> None:
 @pytest.mark.parametrize("seeds", ["0", "range(3)"])
 def test_runs_that_differ_in_the_seed_only_are_one_arm(seeds: str) -> None:
     made = sweep(RESNET, "trainer.max_epochs=3", seeds=seeds)
-    found = design(made)
+    found = make_design(made)
     assert (found.factors, found.compared, found.baseline, found.pairs(), found.missing) == ((), (), {}, [], [])
     assert found.arms == {(): {config["seed"]: [place] for place, config in enumerate(made)}}
     assert found.label(()) == "all runs"
@@ -99,7 +99,7 @@ def test_runs_that_differ_in_the_seed_only_are_one_arm(seeds: str) -> None:
 
 
 def test_no_runs_are_no_comparison() -> None:
-    assert design([]).arms == {}
+    assert make_design([]).arms == {}
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,19 @@ def test_no_runs_are_no_comparison() -> None:
     ],
 )
 def test_what_is_the_seeds_repeats_and_is_no_factor(words: list[str]) -> None:
-    found = design(sweep(*words, "optimizer=momentum,adam"))
+    found = make_design(sweep(*words, "optimizer=momentum,adam"))
     assert keys(found) == ["optimizer"]
     assert [list(runs) for runs in found.arms.values()] == [[0, 1, 2]] * 2
 
 
 def test_weights_of_another_run_for_each_arm_and_seed_follow_the_arm() -> None:
     arms = [f"norm={norm} init_from=before/{norm}-${{seed}}" for norm in ("bn", "gn")]
-    (factor,) = design(each(*arms)).factors
+    (factor,) = make_design(each(*arms)).factors
     assert factor.follows == {"init_from": {"bn": "before/bn-${seed}", "gn": "before/gn-${seed}"}}
 
 
 def test_arms_with_seeds_of_their_own_are_arms_still() -> None:
-    found = design(each("norm=bn", seeds="0,1") + each("norm=gn", seeds="2,3"))
+    found = make_design(each("norm=bn", seeds="0,1") + each("norm=gn", seeds="2,3"))
     assert keys(found) == ["norm"]
     assert {arm: list(runs) for arm, runs in found.arms.items()} == {("bn",): [0, 1], ("gn",): [2, 3]}
     assert found.missing == []
@@ -144,31 +144,31 @@ def test_arms_with_seeds_of_their_own_are_arms_still() -> None:
 def test_seeds_are_missing_where_the_arms_share_them(seeds: list[str], missing: list[tuple[str, int]]) -> None:
     names = ["bn", "gn", "ln", "in"]
     made = [config for norm, own in zip(names, seeds, strict=False) for config in each(f"norm={norm}", seeds=own)]
-    found = design(made, order={"norm": names}).missing
+    found = make_design(made, order={"norm": names}).missing
     assert sorted(((arm, seed) for (arm,), seed in found), key=lambda one: names.index(one[0])) == missing
 
 
 def test_batch_sizes_with_a_seed_each_are_no_repetition() -> None:
-    found = design(each("data.batch_size=2", seeds="1") + each("data.batch_size=4", seeds="2"))
+    found = make_design(each("data.batch_size=2", seeds="1") + each("data.batch_size=4", seeds="2"))
     assert keys(found) == ["data.batch_size"]
 
 
 def test_what_changes_no_number_is_no_factor_unless_somebody_means_it() -> None:
     words = ["trainer.threads=1,2", "norm=bn,gn"]
     made = sweep(RESNET, *words, seeds="range(2)")
-    found = design(made)
+    found = make_design(made)
     assert keys(found) == ["norm"]
     assert {len(places) for runs in found.arms.values() for places in runs.values()} == {2}
-    assert keys(design(made, order={"trainer.threads": ["1", "2"], "norm": ["bn", "gn"]})) == [
+    assert keys(make_design(made, order={"trainer.threads": ["1", "2"], "norm": ["bn", "gn"]})) == [
         "trainer.threads",
         "norm",
     ]
-    assert design(made, ["trainer.threads=1"]).compared == ("trainer.threads",)
+    assert make_design(made, ["trainer.threads=1"]).compared == ("trainer.threads",)
 
 
 def test_the_same_run_twice_is_two_runs_of_a_cell() -> None:
     made = each("norm=bn,gn")
-    found = design([*made, made[0]])
+    found = make_design([*made, made[0]])
     assert found.arms[("bn",)][0] == [0, len(made)]
 
 
@@ -202,7 +202,7 @@ def test_the_same_run_twice_is_two_runs_of_a_cell() -> None:
 def test_a_setting_that_changes_along_with_another_follows_it(
     arms: list[str], factor: str, follows: dict[str, Any]
 ) -> None:
-    found = design(each(*arms))
+    found = make_design(each(*arms))
     assert keys(found) == [factor]
     assert {key: found.factors[0].follows[key] for key in follows} == follows
     for arm in found.arms:
@@ -214,7 +214,7 @@ def test_a_setting_that_changes_along_with_another_follows_it(
 def test_models_bring_their_own_width_and_parts() -> None:
     made = sweep("model=resnet20", "model.width=20") + sweep("model=resnext29_8x64d", "model.width=8")
     made += sweep("model=googlenet")
-    (model,) = design(made).factors
+    (model,) = make_design(made).factors
     assert model.key == "model"
     assert model.follows["model.width"] == {"resnet20": 20, "resnext29_8x64d": 8}  # GoogLeNet has none
     assert model.follows["norm.eps"]["googlenet"] == 1e-3
@@ -222,7 +222,7 @@ def test_models_bring_their_own_width_and_parts() -> None:
 
 def test_a_rate_that_norm_and_batch_size_decide_together_is_no_factor() -> None:
     rates = {("bn", 2): 0.1, ("bn", 4): 0.2, ("gn", 2): 0.05, ("gn", 4): 0.1}
-    found = design(
+    found = make_design(
         each(*(f"norm={norm} data.batch_size={size} optimizer.lr={rate}" for (norm, size), rate in rates.items()))
     )
     assert keys(found) == ["norm", "data.batch_size"]
@@ -236,11 +236,11 @@ def test_a_rate_that_only_seems_to_be_decided_where_arms_are_missing_is_a_factor
         "norm=bn act=mish optimizer.lr=0.2",
         "norm=gn act=relu optimizer.lr=0.2",
     ]
-    assert keys(design(each(*arms))) == ["norm", "act", "optimizer.lr"]
+    assert keys(make_design(each(*arms))) == ["norm", "act", "optimizer.lr"]
 
 
 def test_rates_of_its_own_leave_an_optimizer_what_is_compared() -> None:
-    found = design(each("optimizer=momentum optimizer.lr=0.1,0.2", "optimizer=adam optimizer.lr=0.001,0.002"))
+    found = make_design(each("optimizer=momentum optimizer.lr=0.1,0.2", "optimizer=adam optimizer.lr=0.001,0.002"))
     assert keys(found) == ["optimizer", "optimizer.lr"]
     assert found.compared == ("optimizer",)
     assert found.pairs() == []
@@ -248,7 +248,7 @@ def test_rates_of_its_own_leave_an_optimizer_what_is_compared() -> None:
 
 
 def test_settings_that_only_some_levels_have_are_held_against_the_one_baseline() -> None:
-    found = design(each("norm=bn", "norm=gn norm.num_groups=8,1,32"))
+    found = make_design(each("norm=bn", "norm=gn norm.num_groups=8,1,32"))
     assert keys(found) == ["norm", "norm.num_groups"]
     assert found.factors[1].levels == (1, 8, 32, ABSENT)
     assert not found.factors[1].numeric
@@ -256,20 +256,20 @@ def test_settings_that_only_some_levels_have_are_held_against_the_one_baseline()
     assert held(found) == [(f"norm=gn norm.num_groups={groups}", "norm=bn") for groups in (1, 8, 32)]
     assert [pair.context for pair in found.pairs()] == [(("norm.num_groups", groups),) for groups in (1, 8, 32)]
     assert found.missing == []
-    turned = design(each("norm=bn", "norm=gn norm.num_groups=8,1,32"), ["norm=gn"])
+    turned = make_design(each("norm=bn", "norm=gn norm.num_groups=8,1,32"), ["norm=gn"])
     assert held(turned) == [("norm=bn", f"norm=gn norm.num_groups={groups}") for groups in (1, 8, 32)]
 
 
 def test_where_nothing_is_dropped_it_is_dropped_nowhere() -> None:
     arms = "drop=none", "drop=dropout drop.place=after_norm,before_norm"
-    found = design(each(*arms), ["drop=none", "drop.place=after_norm"])
+    found = make_design(each(*arms), ["drop=none", "drop.place=after_norm"])
     assert held(found) == [
         ("drop=dropout drop.place=after_norm", "drop=none"),
         ("drop=dropout drop.place=before_norm", "drop=none"),
         ("drop=dropout drop.place=before_norm", "drop=dropout drop.place=after_norm"),
     ]
     assert found.missing == []
-    assert keys(design(each("drop=none drop.place=after_norm,before_norm"))) == []
+    assert keys(make_design(each("drop=none drop.place=after_norm,before_norm"))) == []
 
 
 def test_nothing_is_missing_of_arms_that_have_settings_of_their_own() -> None:
@@ -277,7 +277,7 @@ def test_nothing_is_missing_of_arms_that_have_settings_of_their_own() -> None:
     arms = "drop=dropout drop.rate=0.5", "drop=uniform drop.beta=0.5"
     made = each("drop=none", *(f"{arm} drop.place=after_norm,before_norm" for arm in arms))
     for baseline in ([], ["drop=none", "drop.place=after_norm"]):
-        found = design(made, baseline)
+        found = make_design(made, baseline)
         assert len(found.arms) == 5
         assert found.missing == []
 
@@ -289,13 +289,13 @@ def test_runs_that_others_have_are_missing() -> None:
         for config in made
         if (config["norm"]["name"], config["data"]["batch_size"]) != ("gn", 4) and config != made[0]
     ]
-    assert design(gone).missing == [(("bn", 2), 0), (("gn", 4), 0), (("gn", 4), 1)]
+    assert make_design(gone).missing == [(("bn", 2), 0), (("gn", 4), 0), (("gn", 4), 1)]
 
 
 def test_of_a_grid_that_nobody_meant_only_seeds_are_missing() -> None:
     made = each(*(f"norm=bn optimizer.lr={rate} optimizer.weight_decay={rate / 3}" for rate in (0.1, 0.2, 0.3)))
     made += each("norm=gn optimizer.lr=0.4 optimizer.weight_decay=0.5", seeds="0")
-    found = design(made)
+    found = make_design(made)
     assert found.missing == [(arm, seed) for arm in found.arms if arm[0] == "gn" for seed in (1, 2)]
 
 
@@ -318,7 +318,7 @@ def test_of_a_grid_that_nobody_meant_only_seeds_are_missing() -> None:
 def test_levels_stand_in_order_and_one_is_the_baseline(
     words: list[str], order: dict[str, list[str]], baseline: Any, levels: tuple[Any, ...]
 ) -> None:
-    found = design(sweep(RESNET, *words, seeds="0"), order=order)
+    found = make_design(sweep(RESNET, *words, seeds="0"), order=order)
     assert [factor.levels for factor in found.factors] == [levels]
     assert list(found.baseline.values()) == [baseline]
 
@@ -333,7 +333,9 @@ def test_levels_stand_in_order_and_one_is_the_baseline(
     ],
 )
 def test_a_baseline_says_what_is_compared(baseline: list[str], against: dict[str, Any]) -> None:
-    found = design(sweep(RESNET, "norm=bn,gn", "data.batch_size=2,4", "optimizer.lr=0.1,0.01", seeds="0"), baseline)
+    found = make_design(
+        sweep(RESNET, "norm=bn,gn", "data.batch_size=2,4", "optimizer.lr=0.1,0.01", seeds="0"), baseline
+    )
     assert found.baseline == against
     assert set(found.compared) == set(against)
     assert len(found.pairs()) == 4 * len(against)
@@ -341,9 +343,9 @@ def test_a_baseline_says_what_is_compared(baseline: list[str], against: dict[str
 
 def test_what_a_baseline_names_is_a_factor_whatever_it_goes_along_with() -> None:
     made = each("norm=bn optimizer=adam", "norm=gn optimizer=sgd")
-    (factor,) = design(made, ["optimizer=sgd"]).factors
+    (factor,) = make_design(made, ["optimizer=sgd"]).factors
     assert (factor.key, factor.follows["norm"]) == ("optimizer", {"adam": "bn", "sgd": "gn"})
-    assert keys(design(made, ["optimizer=sgd", "norm=bn"])) == ["norm", "optimizer"]
+    assert keys(make_design(made, ["optimizer=sgd", "norm=bn"])) == ["norm", "optimizer"]
 
 
 @pytest.mark.parametrize(
@@ -360,7 +362,7 @@ def test_what_a_baseline_names_is_a_factor_whatever_it_goes_along_with() -> None
 def test_a_baseline_that_is_not_there_is_answered_with_what_is(baseline: list[str], words: list[str]) -> None:
     made = sweep(RESNET, "norm=bn,gn", "optimizer.lr=0.1,0.01", seeds="0")
     with pytest.raises(UserError) as error:
-        design(made, baseline)
+        make_design(made, baseline)
     assert all(word in str(error.value) for word in words), error.value
     assert "\n" not in str(error.value)
 
@@ -369,7 +371,7 @@ def test_runs_of_an_older_version_had_what_is_now_the_default() -> None:
     made = each("norm=bn,gn")
     for config in made[::2]:
         config["trainer"] = {key: value for key, value in config["trainer"].items() if key != "self_adversarial"}
-    assert keys(design(made)) == ["norm"]
+    assert keys(make_design(made)) == ["norm"]
 
 
 def test_entries_that_are_not_installed_any_more_are_levels_still() -> None:
@@ -377,7 +379,7 @@ def test_entries_that_are_not_installed_any_more_are_levels_still() -> None:
     for config in made:
         if config["norm"]["name"] == "ln":
             config["norm"] = {"name": "gone", "strength": 2}
-    assert design(made).factors[0].levels == ("bn", "gn", "gone")
+    assert make_design(made).factors[0].levels == ("bn", "gn", "gone")
 
 
 def _repeated(made: Sequence[configs.Config], seeds: int) -> list[configs.Config]:
@@ -386,7 +388,7 @@ def _repeated(made: Sequence[configs.Config], seeds: int) -> list[configs.Config
 
 def test_two_thousand_runs_are_sorted_out() -> None:
     arms = sweep(RESNET, "norm=bn,gn,ln,in,none", "data.batch_size=2,4,8,16", "optimizer.lr=0.1,0.01", seeds="0")
-    found = design(_repeated(arms, 50))
+    found = make_design(_repeated(arms, 50))
     assert keys(found) == ["norm", "data.batch_size", "optimizer.lr"]
     assert sum(len(runs) for runs in found.arms.values()) == 2000
     assert len(found.pairs()) == 4 * 4 * 2
@@ -399,7 +401,7 @@ def test_a_search_with_rates_of_all_kinds_is_sorted_out() -> None:
         config = base[draw.choice(("bn", "gn"))]
         own = {"lr": draw.random(), "weight_decay": draw.random()}
         made.append({**config, "optimizer": {**config["optimizer"], **own}})
-    found = design(made)
+    found = make_design(made)
     assert keys(found) == ["norm", "optimizer.lr"]
     assert list(found.factors[1].follows) == ["optimizer.weight_decay"]
     assert found.missing == []

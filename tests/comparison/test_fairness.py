@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlzoo.comparison.factors import design
+from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings, noise_findings
 from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.statistics import Effect
@@ -19,7 +19,7 @@ FAIR = ["norm=bn,gn", "data.batch_size=2,8", "optimizer.lr_reference_batch=128"]
 
 
 def found(made: list[Config], records: list[dict[str, Any]] | None = None, **how: Any) -> list[Finding]:
-    return findings(made, design(made, **how), records)
+    return findings(made, make_design(made, **how), records)
 
 
 def kinds(made: list[Config], records: list[dict[str, Any]] | None = None, **how: Any) -> list[str]:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from dlzoo.comparison.permutation import MOST_PAIRS, permutation_p, sign_flip_p, smallest_p
 from dlzoo.comparison.power import family, seeds_needed, seeds_to_reach
-from dlzoo.comparison.statistics import Effect, Interval, adjusted, bands, bca, effect, mean_interval, verdict
+from dlzoo.comparison.statistics import Effect, Interval, adjust_p, bands, bca, effect, mean_interval, verdict
 
 
 def seeded(values: Iterable[float], first: int = 0) -> dict[int, float]:
@@ -127,21 +127,21 @@ def test_bca_is_scipy_s_up_to_its_random_numbers() -> None:
 def test_the_family_is_adjusted_as_by_scipy_and_by_hand() -> None:
     ps = [0.01, 0.5, 0.02, 0.03, None, 1.0]
     family_of = [replace(effect(*arms(6)), p=p) for p in ps]
-    found = [one.adjusted for one in adjusted(family_of)]
+    found = [one.adjusted for one in adjust_p(family_of)]
     tested = [p for p in ps if p is not None]
     assert [p for p in found if p is not None] == pytest.approx(stats.false_discovery_control(tested))
     # p times (how many / rank), and no larger than those of larger p: 0.05, 0.05, 0.05, 0.625, 1
     assert found == [pytest.approx(0.05), pytest.approx(0.625), pytest.approx(0.05), pytest.approx(0.05), None, 1.0]
-    assert adjusted([]) == []
+    assert adjust_p([]) == []
 
 
 def test_adjusting_keeps_the_order_and_makes_nothing_smaller() -> None:
     ps = np.random.default_rng(0).uniform(size=50)
-    found = [one.adjusted for one in adjusted([replace(effect(*arms(3)), p=float(p)) for p in ps])]
+    found = [one.adjusted for one in adjust_p([replace(effect(*arms(3)), p=float(p)) for p in ps])]
     assert all(after >= before for before, after in zip(ps, found, strict=True))
     assert (np.diff(np.array(found)[np.argsort(ps)]) >= 0).all()
     alone = replace(effect(*arms(3)), p=0.04)
-    assert adjusted([alone])[0].adjusted == pytest.approx(0.04)
+    assert adjust_p([alone])[0].adjusted == pytest.approx(0.04)
 
 
 # By hand, and by trying everything
@@ -415,7 +415,7 @@ def test_a_family_finds_something_exactly_from_the_count_that_is_said(
     together, enough = family(one.smallest_p, comparisons, paired)
     for count in range(1, comparisons + 1) if seeds > 1 else ():
         several = [replace(one, p=one.smallest_p if place < count else 1.0) for place in range(comparisons)]
-        finds = any(each.adjusted is not None and each.adjusted <= 0.05 for each in adjusted(several))
+        finds = any(each.adjusted is not None and each.adjusted <= 0.05 for each in adjust_p(several))
         assert finds == (together is not None and count >= together)
     assert (together is None) == (seeds < (6 if paired else 4))
     assert enough == seeds_to_reach(0.05 / comparisons, paired)
@@ -441,10 +441,10 @@ def test_fewer_than_a_family_can_find_are_never_found_but_more_at_a_larger_p_are
     counts = set()
     for _ in range(500):
         ps = smallest_p(pairs) * numbers.integers(1, 12, comparisons)
-        found = adjusted([replace(one, p=float(p)) for p in ps])
+        found = adjust_p([replace(one, p=float(p)) for p in ps])
         counts.add(sum(verdict(each, None, True) != "undecided" for each in found))
     assert counts - {0} and min(counts - {0}) >= together
-    assert {each.adjusted for each in adjusted([replace(one, p=5 * one.smallest_p)] * comparisons)} == {0.0390625}
+    assert {each.adjusted for each in adjust_p([replace(one, p=5 * one.smallest_p)] * comparisons)} == {0.0390625}
 
 
 def of_size(size: float, seeds: int = 20, paired: bool = True) -> Effect:
@@ -534,7 +534,7 @@ def test_where_nothing_differs_little_is_found(seeds: int, others: int | None) -
     families, single, any_found = 400, 0, 0
     for _ in range(families):
         baseline = seeded(numbers.exponential(size=others or seeds), 0 if others is None else 100)
-        found = adjusted([effect(seeded(numbers.exponential(size=seeds)), baseline) for _ in range(5)])
+        found = adjust_p([effect(seeded(numbers.exponential(size=seeds)), baseline) for _ in range(5)])
         single += sum(one.p <= 0.05 for one in found)
         any_found += any(verdict(one, None, True) != "undecided" for one in found)
     error = math.sqrt(0.05 * 0.95 / families)
@@ -543,7 +543,7 @@ def test_where_nothing_differs_little_is_found(seeds: int, others: int | None) -
 
 
 def test_a_real_difference_is_found() -> None:
-    found = adjusted([effect(*arms(8, difference=0.03, numbers=number)) for number in range(10)])
+    found = adjust_p([effect(*arms(8, difference=0.03, numbers=number)) for number in range(10)])
     assert [verdict(one, None, True) for one in found] == ["better"] * 10
     assert [verdict(one, None, False) for one in found] == ["worse"] * 10
 

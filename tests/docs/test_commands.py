@@ -15,9 +15,9 @@ from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.config.overrides import parse
 from dlzoo.show import listing
-from dlzoo.sweep.experiment import named
+from dlzoo.sweep.experiment import named_comparison
 from dlzoo.sweep.plan import plan
-from dlzoo.sweep.request import of_comparison, of_sweep
+from dlzoo.sweep.request import parse_comparison, parse_sweep
 from tests.docs.pages import COMMANDS, Command
 from tests.docs.rules import OF_DETECTORS, OTHERS, QUICK, RESUMED, SWEEPS, TRAININGS, Rule
 from tests.docs.shell_lines import SHELL, check_script
@@ -176,11 +176,11 @@ def _look_whether_it_says(config: dict[str, Any], words: list[str], changed: set
 def test_a_command_that_is_not_run_is_composed(command: Command) -> None:
     words = command.words[2:]
     assert why_composed(command), f"add a rule for {command} to tests/docs/rules.py"
-    experiment = named([word for word in words if word != "-m"])
+    experiment = named_comparison([word for word in words if word != "-m"])
     if command.words[0] == "dlzoo" or "-m" in words or experiment:
         own = [word for word in words if word != "-m"]
         few = ["seeds=1"] if experiment else []
-        planned = plan((of_comparison if command.words[0] == "dlzoo" else of_sweep)([*own, *few]))
+        planned = plan((parse_comparison if command.words[0] == "dlzoo" else parse_sweep)([*own, *few]))
         assert len(planned.runs) >= (2 if few else 8)
         single = [word for word in own if "," not in word and "(" not in word and not _is_of_sweep(word)]
         for run in planned.runs[:2]:

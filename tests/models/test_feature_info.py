@@ -12,9 +12,9 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from dlzoo.boxes.objects import padded
+from dlzoo.boxes.objects import pad_labels
 from dlzoo.builder.model import build_model, make_parts
-from dlzoo.builder.weights import below
+from dlzoo.builder.weights import child_state
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import BACKBONES
 from dlzoo.layers.batch_norm_sync import CrossMiniBatchNorm
@@ -84,7 +84,7 @@ def test_feature_maps_are_timms(arch: str) -> None:
     torch.manual_seed(0)
     theirs = timm.create_model(arch, features_only=True, num_classes=1).eval()
     # The same seed gives the same weights, but where timm leaves layers out: there their names are the same.
-    theirs.load_state_dict(below(network.network.state_dict(), "body"), strict=False)
+    theirs.load_state_dict(child_state(network.network.state_dict(), "body"), strict=False)
     images = torch.randn(1, 3, 64, 64)
     wanted = dict(zip(theirs.feature_info.reduction(), theirs(images), strict=True))
     for wide, stride, feature_map in zip(channels, (8, 16, 32), network.eval()(images), strict=True):
@@ -185,7 +185,7 @@ def test_every_detector_learns(name: str, source: str, arch: str) -> None:
     assert net.remarks[0].startswith("norm: ")
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.backbone.modules())
     assert any(isinstance(module, GroupNorm) for module in net.backbone.network.modules())
-    stages = net.matches(net(random_images(2, 150)), padded([rows(3)] * 2))
+    stages = net.matches(net(random_images(2, 150)), pad_labels([rows(3)] * 2))
     sum(learnt(stages, softmax_classes=net.softmax_classes)).backward()
     learning = {key: p.grad is not None for key, p in net.backbone.named_parameters() if p.requires_grad}
     assert learning
@@ -211,7 +211,7 @@ def test_pretrained_weights_reach_the_backbone(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(third_party, "download", lambda arch: deepcopy(reference))
     net = detector(name, "torchvision", "shufflenet_v2_x0_5", pretrained=True)
     state = reference.state_dict()
-    own = below(net.backbone.network.state_dict(), "body")
+    own = child_state(net.backbone.network.state_dict(), "body")
     assert len(own) > 200
     assert all(torch.equal(state[key], value) for key, value in own.items())
     assert net.normalisation[0] == [0.485, 0.456, 0.406]

@@ -12,7 +12,7 @@ from dlzoo.report.html import page
 from dlzoo.report.json_file import as_json
 from dlzoo.report.report import write
 from dlzoo.runs import sweep_file
-from dlzoo.runs.differences import flat
+from dlzoo.runs.differences import flatten
 from dlzoo.runs.sweep_file import SweepFile
 from tests.fake_runs import CLASSES, write_run, write_sweep
 from tests.small import SMALL, train
@@ -298,11 +298,11 @@ def test_commands_of_runs_that_no_sweep_made_compose_to_their_configs(tmp_path):
     runs = write_sweep(tmp_path, arms, [0, 4], lambda config, seed: 0.5)
     *lines, last = analyse(tmp_path).commands
     assert last == f"dlzoo report {tmp_path}_again"
-    wanted = [flat(run.read()["config"]) for run in runs]
+    wanted = [flatten(run.read()["config"]) for run in runs]
     for line in lines:
         assert line.startswith("python train.py -m ") and line.endswith(f" sweep.dir={tmp_path}_again seed=0,4")
         words = shlex.split(line)[3:-2]
-        assert flat(compose([*words, "seed=4"])) in wanted
+        assert flatten(compose([*words, "seed=4"])) in wanted
 
 
 def test_numbers_of_a_report_are_those_of_the_runs_and_of_tensorboard(tmp_path):

@@ -17,9 +17,9 @@ from dlzoo.comparison.statistics import Interval
 from dlzoo.report import details, html, latex, markdown, numbers, plots, tables
 from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
-from dlzoo.report.layout import crossed
+from dlzoo.report.layout import crossed_factors
 from dlzoo.report.means import axis_positions
-from dlzoo.report.plot import COLOURS, INK, Plot, window
+from dlzoo.report.plot import COLOURS, INK, Plot, limit_axis
 from dlzoo.report.table import Table
 from tests.fake_report import HOSTILE, VARIANTS, norms
 
@@ -117,7 +117,7 @@ def test_digits_follow_the_uncertainty(scale: float, halves: list[float], digits
         (numbers.format_duration(3 * 3600), "3.0 h"),
         (numbers.format_rate(1890.3), "1,890"),
         (numbers.count_of(1, "seed"), "1 seed"),
-        (numbers.shortened("abcdefghij", 7), "abc…hij"),
+        (numbers.shorten("abcdefghij", 7), "abc…hij"),
         (numbers.one_line("a\n\x00b \udc80 c"), "a b c"),
     ],
 )
@@ -134,7 +134,7 @@ def test_means_are_those_of_the_content(name: str) -> None:
     if not made.cells:
         assert table is None
         return
-    columns, grid = found(table).columns, crossed(made)
+    columns, grid = found(table).columns, crossed_factors(made)
     metric = [place for place, column in enumerate(columns) if column.head == numbers.one_line(made.metric.name)]
     places = [place for place, column in enumerate(columns) if column.kind == "number"] if grid else metric
     texts = [row[place] for row in found(table).rows for place in places]
@@ -309,10 +309,10 @@ def test_powers_stand_by_their_logarithms(levels: tuple[str, ...], by_log: bool)
 def test_a_huge_interval_does_not_flatten_a_picture() -> None:
     axes = drawn("alone")["means"].figure.axes[0]
     kept = axes.get_xlim()
-    assert window(axes, "x", [0.70, 0.71], [Interval(-3, 4)])
+    assert limit_axis(axes, "x", [0.70, 0.71], [Interval(-3, 4)])
     low, high = axes.get_xlim()
     assert 0.66 < low < 0.70 and 0.71 < high < 0.75
-    assert not window(axes, "x", [0.70, 0.71], [Interval(0.695, 0.715)])
+    assert not limit_axis(axes, "x", [0.70, 0.71], [Interval(0.695, 0.715)])
     axes.set_xlim(*kept)
 
 

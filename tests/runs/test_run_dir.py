@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dlzoo.core.errors import UserError
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
-from dlzoo.runs.run_dir import RunDir, fresh_folder, write_atomically
+from dlzoo.runs.run_dir import RunDir, make_folder, write_atomically
 
 
 def test_a_new_run_is_created_and_refuses_what_is_there(tmp_path: Path) -> None:
@@ -105,12 +105,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_fresh_folders_never_meet(tmp_path: Path) -> None:
-    folders = [fresh_folder("a/b c", tmp_path) for _ in range(5)]
+    folders = [make_folder("a/b c", tmp_path) for _ in range(5)]
     assert folders[0].name.endswith("_a-b-c")
     assert len(set(folders)) == 5
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write the run to"):
-        fresh_folder("x", tmp_path / "file")
+        make_folder("x", tmp_path / "file")
 
 
 def test_logs_hold_the_same_numbers_and_go_on_without_doubled_steps(tmp_path: Path) -> None:

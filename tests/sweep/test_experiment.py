@@ -15,17 +15,17 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder.execute import begin
 from dlzoo.builder.profile import count_params_and_macs
-from dlzoo.comparison.factors import design
+from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.config import Config, compose
 from dlzoo.core.errors import UserError
 from dlzoo.runs.reuse import source_runs
-from dlzoo.sweep.experiment import head, named
+from dlzoo.sweep.experiment import named_comparison, read_head
 from dlzoo.sweep.plan import SweepPlan, plan
-from dlzoo.sweep.request import SweepRequest, of_comparison
+from dlzoo.sweep.request import SweepRequest, parse_comparison
 
 EVERY = configs.options("experiment")
-COMPARING = [name for name in EVERY if named([f"experiment={name}"])]
+COMPARING = [name for name in EVERY if named_comparison([f"experiment={name}"])]
 SCALES: list[list[str]] = [[], ["scale=tiny"]]
 CIFAR = {"num_classes": 10, "in_channels": 3, "image_size": 32}
 EMBEDDED = ("digits", "shapes", "box_pairs")
@@ -34,7 +34,7 @@ DIGITS = {"num_classes": 10, "in_channels": 1, "image_size": 8}
 
 @cache
 def planned(*words: str) -> SweepPlan:
-    return plan(of_comparison(words))
+    return plan(parse_comparison(words))
 
 
 def arms(found: SweepPlan) -> list[Config]:
@@ -50,7 +50,7 @@ def commands(name: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_the_head_says_what_it_costs_what_is_known_and_how_to_type_it(name: str) -> None:
-    known = head(name)
+    known = read_head(name)
     assert {"command", "cost", "expected"} <= set(known)
     assert name not in COMPARING or re.search(r"Tiny: .* minutes on two cores", known["cost"])
     assert "arXiv:" in known["expected"] or re.search(r"\b(19|20)\d\d\b", known["expected"])  # it has a source
@@ -64,7 +64,7 @@ def test_the_head_says_what_it_costs_what_is_known_and_how_to_type_it(name: str)
 
 @pytest.mark.parametrize("name", COMPARING)
 def test_the_head_counts_the_trainings_right(name: str) -> None:
-    said = re.findall(r"(\d+) trainings of (\d+) epochs", head(name)["cost"])
+    said = re.findall(r"(\d+) trainings of (\d+) epochs", read_head(name)["cost"])
     known = []
     for found in (planned(f"experiment={name}", *scale) for scale in SCALES):
         trained = len(found.runs) - len(source_runs((run.path, run.config) for run in found.runs))
@@ -81,7 +81,7 @@ def test_arms_differ_in_what_is_compared_and_have_equal_budgets(name: str, scale
     assert {run.config["seed"] for run in found.runs} == set(range(8))
     assert len({run.config["trainer"]["max_epochs"] for run in found.runs}) == 1
     runs = [run.config for run in found.runs]
-    made = design(runs, of_comparison([f"experiment={name}"]).baseline)
+    made = make_design(runs, parse_comparison([f"experiment={name}"]).baseline)
     assert made.pairs()
     assert {finding.kind for finding in findings(runs, made)} <= MILD
 
@@ -101,7 +101,7 @@ def test_the_tiny_form_suits_two_cores_and_is_the_same_comparison(name: str) -> 
 
 @pytest.mark.parametrize("name", COMPARING)
 def test_the_tiny_form_trains(name: str) -> None:
-    found, metric = planned(f"experiment={name}", "scale=tiny"), of_comparison([f"experiment={name}"]).metric
+    found, metric = planned(f"experiment={name}", "scale=tiny"), parse_comparison([f"experiment={name}"]).metric
     short = ["data.limit=200", "trainer.max_epochs=1", "trainer.limit_batches=1", "trainer.accelerator=cpu"]
     for run in (found.runs[len(arms(found)) - 1],):
         here = [] if run.config["data"]["name"] in EMBEDDED else ["data=digits"]  # nothing is downloaded
@@ -111,9 +111,9 @@ def test_the_tiny_form_trains(name: str) -> None:
         assert 0 <= value <= (100 if metric == "test/mae" else 1)
 
 
-@pytest.mark.parametrize("name", [name for name in COMPARING if "size" in head(name)])
+@pytest.mark.parametrize("name", [name for name in COMPARING if "size" in read_head(name)])
 def test_the_sizes_in_a_head_are_those_of_its_networks(name: str) -> None:
-    said = head(name)["size"]
+    said = read_head(name)["size"]
     for config in arms(planned(f"experiment={name}")):
         assert f"{count_params_and_macs(config, CIFAR, 32)[0]:,} " in said
     if "tiny" in said:
@@ -150,12 +150,12 @@ def test_words_of_the_line_replace_those_of_the_file() -> None:
 
 
 def test_what_the_report_looks_at_is_the_file_s_unless_the_line_says_it() -> None:
-    usual = of_comparison(["experiment=focal_vs_ce"])
+    usual = parse_comparison(["experiment=focal_vs_ce"])
     assert (usual.baseline, usual.metric, usual.margin) == (["loss=cross_entropy"], "test/f1_macro", 0.01)
-    assert usual.question == head("focal_vs_ce")["question"]
-    said = of_comparison(["experiment=focal_vs_ce", "baseline=loss=focal", "metric=test/loss", "margin=0"])
+    assert usual.question == read_head("focal_vs_ce")["question"]
+    said = parse_comparison(["experiment=focal_vs_ce", "baseline=loss=focal", "metric=test/loss", "margin=0"])
     assert (said.baseline, said.metric, said.margin) == (["loss=focal"], "test/loss", 0)
-    assert of_comparison(["experiment=bn_vs_gn", "norm=gn,in"]).baseline == []  # bn is in no run any more
+    assert parse_comparison(["experiment=bn_vs_gn", "norm=gn,in"]).baseline == []  # bn is in no run any more
 
 
 def chosen(found: SweepPlan, section: str, *keys: str) -> list[tuple]:
@@ -180,7 +180,7 @@ def test_another_choice_replaces_the_arms_of_the_file_and_a_setting_goes_into_ea
 
 
 def test_a_comparison_that_nobody_wrote_down_needs_no_experiment() -> None:
-    asked = of_comparison(["norm=bn,gn", "base=model=resnet20 data.batch_size=4", "seeds=2"])
+    asked = parse_comparison(["norm=bn,gn", "base=model=resnet20 data.batch_size=4", "seeds=2"])
     assert (asked.name, asked.question, asked.metric) == (None, None, None)
     assert len(found := plan(asked).runs) == 4
     assert {run.config["data"]["batch_size"] for run in found} == {4}
@@ -188,12 +188,12 @@ def test_a_comparison_that_nobody_wrote_down_needs_no_experiment() -> None:
 
 
 def test_a_sweep_of_an_experiment_is_the_comparison() -> None:
-    from dlzoo.sweep.request import of_sweep
+    from dlzoo.sweep.request import parse_sweep
 
-    asked = of_sweep(["experiment=bn_vs_gn", "scale=tiny"])
+    asked = parse_sweep(["experiment=bn_vs_gn", "scale=tiny"])
     assert [run.path for run in plan(asked).runs] == [run.path for run in planned(*asked.typed[3:]).runs]
     assert asked.typed[:3] == ["python", "train.py", "-m"]
-    assert of_sweep(["norm=bn,gn"]) == SweepRequest(["norm=bn,gn"], ["python", "train.py", "-m", "norm=bn,gn"])
+    assert parse_sweep(["norm=bn,gn"]) == SweepRequest(["norm=bn,gn"], ["python", "train.py", "-m", "norm=bn,gn"])
 
 
 WRONG = {
@@ -249,7 +249,7 @@ MALFORMED = {
 def test_a_section_that_is_no_comparison_is_refused_with_its_file_or_key(section: str, conf: Path) -> None:
     (conf / "mine.yaml").write_text(f"# @package _global_\n{section}\n")
     with pytest.raises(UserError, match=re.escape(MALFORMED[section])) as raised:
-        plan(of_comparison(["experiment=mine"]))
+        plan(parse_comparison(["experiment=mine"]))
     assert "mine" in str(raised.value)
 
 
@@ -267,7 +267,7 @@ def test_a_file_of_one_s_own_is_an_experiment(conf: Path) -> None:
         "trainer:\n"
         "  max_epochs: 2\n"
     )
-    asked = of_comparison(["experiment=mine"])
+    asked = parse_comparison(["experiment=mine"])
     assert (asked.question, asked.expected) == ("Which one, and why?", "nothing: nobody knows")
     found = plan(asked)
     assert chosen(found, "optimizer", "lr") == [(0.1,), (0.01,)] * 2
@@ -277,7 +277,7 @@ def test_a_file_of_one_s_own_is_an_experiment(conf: Path) -> None:
         ("resnet20", "gn"),
     ]
     assert len(found.runs) == 12
-    small = plan(of_comparison(["experiment=mine", "scale=small"]))
+    small = plan(parse_comparison(["experiment=mine", "scale=small"]))
     assert chosen(small, "model", "name", "hidden") == [("mlp", [8])] * 2
     assert chosen(small, "trainer", "max_epochs") == [(1,)] * 2
     assert chosen(small, "data", "limit") == [(200,)] * 2

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.config.executor import LocalSettings, chosen
+from dlzoo.config.executor import LocalSettings, parse_executor
 from dlzoo.core.errors import UserError
 from dlzoo.runs import table
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.show.diff import diff, text
 from dlzoo.sweep.address import address
-from dlzoo.sweep.check import existing
+from dlzoo.sweep.check import existing_states
 from dlzoo.sweep.executors.local import LocalExecutor
 from dlzoo.sweep.plan import plan
 from dlzoo.sweep.preflight import refuse_infeasible
@@ -131,11 +131,11 @@ def test_an_address_with_other_settings_is_refused_with_the_difference() -> None
     folder = Path("outputs/mine")
     RunDir.create(folder / "seed=0", compose(["seed=0", "data.batch_size=8", "name=other"]))
     with pytest.raises(UserError, match=r"other settings \(data.batch_size=8 there, 64 here\)"):
-        existing(plan(SweepRequest(["name=mine", "seed=0,1"])).runs)
+        existing_states(plan(SweepRequest(["name=mine", "seed=0,1"])).runs)
     (folder / "seed=1").mkdir()
     (folder / "seed=1" / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="seed=1 is not a run directory"):
-        existing(plan(SweepRequest(["name=mine", "seed=1,2"])).runs)
+        existing_states(plan(SweepRequest(["name=mine", "seed=1,2"])).runs)
 
 
 def test_checking_a_wide_sweep_looks_at_each_kind_of_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +174,8 @@ def test_cores_and_places_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_executors_are_files_and_settings() -> None:
-    assert chosen([]) == ("local", LocalSettings())
-    kind, settings = chosen(["executor=slurm", "executor.partition=gpu", "executor.setup=[module load x]"])
+    assert parse_executor([]) == ("local", LocalSettings())
+    kind, settings = parse_executor(["executor=slurm", "executor.partition=gpu", "executor.setup=[module load x]"])
     assert (kind, settings.partition, settings.setup) == ("slurm", "gpu", ("module load x",))  # type: ignore[union-attr]
     assert main(["list", "executor"]) == 0
     assert main(["show", "executor", "slurm"]) == 0

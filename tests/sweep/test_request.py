@@ -3,7 +3,7 @@ import pytest
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
 from dlzoo.sweep.plan import plan
-from dlzoo.sweep.request import SweepRequest, of_comparison, of_sweep
+from dlzoo.sweep.request import SweepRequest, parse_comparison, parse_sweep
 
 
 def settings(asked: SweepRequest) -> list[str]:
@@ -11,7 +11,7 @@ def settings(asked: SweepRequest) -> list[str]:
 
 
 def test_a_comparison_is_base_and_arms_and_seeds():
-    asked = of_comparison(["norm=bn,gn", "base=model=resnet20 data.batch_size=4", "seeds=3"])
+    asked = parse_comparison(["norm=bn,gn", "base=model=resnet20 data.batch_size=4", "seeds=3"])
     found = plan(asked)
     assert len(found.runs) == 6
     assert {run.config["data"]["batch_size"] for run in found.runs} == {4}
@@ -22,12 +22,12 @@ def test_a_comparison_is_base_and_arms_and_seeds():
 
 
 def test_eight_seeds_unless_one_says_so():
-    assert len(plan(of_comparison(["norm=bn,gn"])).runs) == 16
-    assert len(plan(of_comparison(["norm=bn,gn", "seed=3,4"])).runs) == 4
+    assert len(plan(parse_comparison(["norm=bn,gn"])).runs) == 16
+    assert len(plan(parse_comparison(["norm=bn,gn", "seed=3,4"])).runs) == 4
 
 
 def test_settings_in_quotes_vary_together():
-    asked = of_comparison(["model=resnet20 model.width=8", "model=resnet32 model.width=6", "norm=bn,gn", "seeds=1"])
+    asked = parse_comparison(["model=resnet20 model.width=8", "model=resnet32 model.width=6", "norm=bn,gn", "seeds=1"])
     assert settings(asked) == [
         "model=resnet20,model.width=8,norm=bn",
         "model=resnet20,model.width=8,norm=gn",
@@ -38,13 +38,13 @@ def test_settings_in_quotes_vary_together():
 
 
 def test_an_arm_of_one_setting_beside_others_of_several():
-    asked = of_comparison(["drop=none", "drop=dropout drop.rate=0.5", "norm=gn", "seeds=1"])
+    asked = parse_comparison(["drop=none", "drop=dropout drop.rate=0.5", "norm=gn", "seeds=1"])
     assert settings(asked) == ["drop=none,norm=gn", "drop=dropout,drop.rate=0.5,norm=gn"]
 
 
 def test_what_is_typed_replaces_what_an_experiment_says():
     words = ["experiment=bn_vs_gn", "scale=tiny", "norm=in", "data=digits", "seeds=1", "trainer.max_epochs=1"]
-    asked = of_comparison(words)
+    asked = parse_comparison(words)
     found = plan(asked)
     assert {run.config["norm"]["name"] for run in found.runs} == {"in"}
     assert {run.config["trainer"]["max_epochs"] for run in found.runs} == {1}
@@ -55,7 +55,7 @@ def test_what_is_typed_replaces_what_an_experiment_says():
 
 
 def test_a_margin_is_read_as_other_numbers_are():
-    assert of_comparison(["norm=bn,gn", "margin=1e-2"]).margin == 0.01
+    assert parse_comparison(["norm=bn,gn", "margin=1e-2"]).margin == 0.01
 
 
 def test_a_single_run_is_no_comparison():
@@ -64,8 +64,8 @@ def test_a_single_run_is_no_comparison():
 
 
 def test_a_sweep_takes_an_experiment_that_compares():
-    assert len(plan(of_sweep(["experiment=bn_vs_gn", "scale=tiny"])).runs) == 80
-    assert of_sweep(["norm=bn,gn"]).words == ["norm=bn,gn"]
+    assert len(plan(parse_sweep(["experiment=bn_vs_gn", "scale=tiny"])).runs) == 80
+    assert parse_sweep(["norm=bn,gn"]).words == ["norm=bn,gn"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_sweep_takes_an_experiment_that_compares():
 )
 def test_what_cannot_be_read_is_one_line(words, said):
     with pytest.raises(UserError, match=said) as error:
-        of_comparison(words)
+        parse_comparison(words)
     assert "\n" not in str(error.value)
 
 
@@ -104,4 +104,4 @@ def test_what_cannot_be_read_is_one_line(words, said):
 )
 def test_what_would_cancel_itself_is_refused(words, said):
     with pytest.raises(UserError, match=said):
-        of_comparison(words)
+        parse_comparison(words)

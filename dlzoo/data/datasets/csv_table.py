@@ -62,7 +62,7 @@ def csv_table(
     settled = _task(task, train, targets)
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
-    splits = [Split(_coded(table, columns), label) for table, label in zip(tables, labels, strict=True)]
+    splits = [Split(_encode_columns(table, columns), label) for table, label in zip(tables, labels, strict=True)]
     if test is None:
         splits = cut(splits[0], 0.2, seed=0, by_class=by_class)
     if not len(splits[1]):
@@ -125,15 +125,15 @@ def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Te
     """Return the classes of a target, sorted by name or number, and the labels of each table."""
     train = tables[0]
     numeric = all(number_in(cell) is not None for cell in train.cells[name])
-    words = [[_plain(cell) if numeric else cell for cell in table.cells[name]] for table in tables]
+    words = [[_normalise_number(cell) if numeric else cell for cell in table.cells[name]] for table in tables]
     counts = Counter(words[0])
     classes = sorted(counts, key=lambda word: (number_in(word) if numeric else 0, word))
     if len(classes) < 2:
         raise UserError(
             f"{train.path}: {name!r} is {classes[0]!r} in every row; choose a target with two or more classes"
         )
-    for table, found in zip(tables, words, strict=True):
-        for row, word in enumerate(found):
+    for table, column in zip(tables, words, strict=True):
+        for row, word in enumerate(column):
             if counts[word] < 2:
                 reason = "in one row only" if counts[word] else f"a class that {train.path} does not have"
                 hint = " (to predict numbers, set data.task=regress)" if numeric else ""
@@ -141,10 +141,10 @@ def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Te
                     f"{table.at(row)}: {name!r} is {word!r}, {reason}; every class needs two rows or more{hint}"
                 )
     number = {word: index for index, word in enumerate(classes)}
-    return tuple(classes), [torch.tensor([number[word] for word in found]) for found in words]
+    return tuple(classes), [torch.tensor([number[word] for word in column]) for column in words]
 
 
-def _plain(cell: str) -> str:
+def _normalise_number(cell: str) -> str:
     """Return a number in a canonical form, "1" for 1, 1.0 and 1e0; other text unchanged."""
     number = number_in(cell)
     if number is None or not math.isfinite(number):
@@ -181,7 +181,7 @@ def _words(table: CsvFile, name: str) -> list[int]:
     return rows
 
 
-def _coded(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
+def _encode_columns(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
     """Return (N, 1, 1, columns) float64: numbers, indices of categories, and nan for missing values."""
     coded = torch.empty(len(table.lines), len(columns), dtype=torch.float64)
     for place, column in enumerate(columns):

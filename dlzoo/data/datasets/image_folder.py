@@ -87,18 +87,18 @@ def _scan(folder: Path) -> Files:
     files: Files = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir() and not entry.name.startswith("."):
-            found = list_images(entry.path)
-            if not found:
+            images = list_images(entry.path)
+            if not images:
                 raise UserError(f"{entry.path}: the class folder has no images; add some or remove it")
             # A name that is not UTF-8 could not be written to a report.
             name = os.fsencode(entry.name).decode(errors="replace")
-            files += [(path, name) for path in found]
+            files += [(path, name) for path in images]
     return files
 
 
 def list_images(top: str) -> list[Path]:
     """Return every file in a folder and its subfolders, except hidden ones and `_LITTER`, in a fixed order."""
-    found, seen = [], set()
+    images, seen = [], set()
     for parent, folders, names in os.walk(top, followlinks=True):
         folders.sort()
         real = os.path.realpath(parent)
@@ -106,5 +106,5 @@ def list_images(top: str) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        found += [Path(parent, name) for name in sorted(names) if name[0] != "." and name.lower() not in _LITTER]
-    return found
+        images += [Path(parent, name) for name in sorted(names) if name[0] != "." and name.lower() not in _LITTER]
+    return images

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from dlzoo.boxes.objects import padded
+from dlzoo.boxes.objects import pad_labels
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, PositiveInt
@@ -55,4 +55,4 @@ def _split(settings: SceneSettings, name: str, count: int) -> Split:
     images = torch.from_numpy(np.stack([scene.image for scene in scenes]))
     rows = [np.column_stack((scene.boxes, scene.classes, np.zeros(len(scene.classes)))) for scene in scenes]
     sizes = torch.tensor([[images.shape[2], images.shape[1]]]).expand(len(images), 2)
-    return Split(images, padded([torch.from_numpy(row).float() for row in rows]), sizes.contiguous())
+    return Split(images, pad_labels([torch.from_numpy(row).float() for row in rows]), sizes.contiguous())

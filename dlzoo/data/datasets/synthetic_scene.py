@@ -83,7 +83,7 @@ class _Numbers:
 def draw_scene(settings: SceneSettings, split: str, index: int) -> Scene:
     """Draw scene `index` of a split; it depends on nothing but the settings, the split and the index."""
     streams, side = Streams(settings.seed), settings.image_size
-    image = _background(_Numbers(streams, "shapes", split, index, "background"), side, settings.clutter)
+    image = _draw_background(_Numbers(streams, "shapes", split, index, "background"), side, settings.clutter)
     numbers = _Numbers(streams, "shapes", split, index, "objects")
     boxes, masks, figures = np.zeros((0, 4)), [], []
     in_front = np.full((side, side), -1)
@@ -92,7 +92,7 @@ def draw_scene(settings: SceneSettings, split: str, index: int) -> Scene:
         if len(figures) == count:
             break
         beside = numbers.integer(len(figures)) if figures and numbers.one() < settings.crowd else None
-        figure = _figure(numbers, settings, None if beside is None else figures[beside])
+        figure = _draw_figure(numbers, settings, None if beside is None else figures[beside])
         colour = 255 * np.array(hsv_to_rgb(numbers.one(), numbers.one(0.55, 1), numbers.one(0.5, 1)))
         box = _place(numbers, settings, figure, boxes, beside)
         if box is None:
@@ -113,7 +113,7 @@ def draw_scene(settings: SceneSettings, split: str, index: int) -> Scene:
     return Scene(np.floor(image + 0.5).astype(np.uint8), boxes, classes, np.stack(masks))
 
 
-def _figure(numbers: _Numbers, settings: SceneSettings, like: _Figure | None) -> _Figure:
+def _draw_figure(numbers: _Numbers, settings: SceneSettings, like: _Figure | None) -> _Figure:
     """Draw a figure of random form, size and angle, or of the form and about the size of `like`."""
     side, form = settings.image_size, numbers.integer(len(FORMS))
     diameter = side * exp(numbers.one(log(settings.smallest), log(settings.largest)))
@@ -156,19 +156,19 @@ def _place(
     return tried[fits.argmax()].astype(int) if fits.any() else None
 
 
-def _background(numbers: _Numbers, side: int, clutter: float) -> np.ndarray:
+def _draw_background(numbers: _Numbers, side: int, clutter: float) -> np.ndarray:
     """Draw a background, float (S, S, 3): a gradient of pale colours, coarse noise, and strokes."""
     base = np.array(hsv_to_rgb(numbers.one(), numbers.one(0, 0.35), numbers.one(0.25, 0.9))) * 255
     corners = base + 50 * (2 * numbers.uniform(2, 2, 3) - 1)
     cells = max(2, side // 8)
     grain = 50 * clutter * (2 * numbers.uniform(cells, cells) - 1)
-    image = _enlarged(corners, side) + _enlarged(grain[..., None], side)
+    image = _upsample(corners, side) + _upsample(grain[..., None], side)
     for shares in numbers.uniform(round(40 * clutter), 8):
-        _stroke(image, shares)
+        _draw_stroke(image, shares)
     return image.clip(0, 255)
 
 
-def _enlarged(grid: np.ndarray, side: int) -> np.ndarray:
+def _upsample(grid: np.ndarray, side: int) -> np.ndarray:
     """Upsample (n, n, C) -> (side, side, C), bilinear."""
     places = np.linspace(0, len(grid) - 1, side)
     below = np.minimum(places.astype(int), len(grid) - 2)
@@ -177,7 +177,7 @@ def _enlarged(grid: np.ndarray, side: int) -> np.ndarray:
     return rows[:, below] * (1 - share)[:, None] + rows[:, below + 1] * share[:, None]
 
 
-def _stroke(image: np.ndarray, shares: np.ndarray) -> None:
+def _draw_stroke(image: np.ndarray, shares: np.ndarray) -> None:
     """Draw a line with round ends into the image; `shares` (8,): its angle, length, thickness, position and colour."""
     side = len(image)
     angle, reach, thick = pi * shares[0], side * (0.05 + 0.25 * shares[1]), 0.4 + (0.1 + 0.015 * side) * shares[2]

@@ -27,13 +27,13 @@ _FAR = 5.0
 )  # fmt: skip
 def diabetes(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
     """442 patients x 10 measurements -> progression after a year, 25 to 346; a fixed fifth is the test split."""
-    return _published(load_diabetes(scaled=False), scale, degree, targets=("progression",))
+    return _load_published(load_diabetes(scaled=False), scale, degree, targets=("progression",))
 
 
 @DATASETS.register("wine", source="UCI Wine, as in scikit-learn", table=True, tasks=("classify",), model="mlp")
 def wine(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
     """178 wines x 13 chemical measurements -> 3 growers; a fixed fifth of each class is the test split."""
-    return _published(load_wine(), scale, degree)
+    return _load_published(load_wine(), scale, degree)
 
 
 @DATASETS.register(
@@ -42,7 +42,7 @@ def wine(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
 )  # fmt: skip
 def breast_cancer(*, scale: Scale = "standard", degree: Degree = 1) -> TableSet:
     """569 biopsies x 30 measurements of cell nuclei -> malignant or benign; a fixed fifth of each is the test split."""
-    return _published(load_breast_cancer(), scale, degree)
+    return _load_published(load_breast_cancer(), scale, degree)
 
 
 @DATASETS.register(
@@ -79,7 +79,7 @@ def _noisy_sine(streams: Streams, part: str, count: int, noise: float) -> Split:
     return Split(x.view(-1, 1, 1, 1), y.unsqueeze(1))
 
 
-def _published(bunch: Any, scale: Scale, degree: int, targets: tuple[str, ...] = ()) -> TableSet:
+def _load_published(bunch: Any, scale: Scale, degree: int, targets: tuple[str, ...] = ()) -> TableSet:
     """Return a table of scikit-learn, with the numbers `targets`, or else classes; a fixed fifth is the test split."""
     rows, labels = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)
     labels = labels.double().unsqueeze(1) if targets else labels.long()

@@ -39,7 +39,7 @@ def fashion_mnist(*, root: str = "data", download: bool = False) -> ImageSet:
 
 def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, download: bool) -> ImageSet:
     try:
-        with _downloading(Path(root)) if download else nullcontext():
+        with _lock_folder(Path(root)) if download else nullcontext():
             train, test = (dataset(root, train=part, download=download) for part in (True, False))
         return ImageSet(_split(train), _split(test), tuple(getattr(train, "classes")))  # noqa: B009
     except Exception as error:
@@ -50,7 +50,7 @@ def _image_set(name: str, dataset: Callable[..., VisionDataset], root: str, down
         raise UserError(f"data={name}: not found in {root!r}, or incomplete; {remedy}") from error
 
 
-def _downloading(root: Path) -> AbstractContextManager[None]:
+def _lock_folder(root: Path) -> AbstractContextManager[None]:
     """Lock the folder: ranks, and the runs of a sweep, start at the same time, and only one may download."""
     root.mkdir(parents=True, exist_ok=True)
     return file_lock(root / ".lock")

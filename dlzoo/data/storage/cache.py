@@ -21,7 +21,7 @@ Cache = Literal["auto", "device", "memory", "disk", "none"]
 _OF_DEVICE, _OF_MEMORY, _OF_DISK = 0.4, 0.25, 0.5
 
 
-def on_disk(cache: Cache, size: int, folder: Path) -> bool:
+def uses_disk(cache: Cache, size: int, folder: Path) -> bool:
     """Return whether images of `size` bytes are decoded once, to a file in `folder`."""
     if cache != "auto":
         return cache != "none"
@@ -29,11 +29,11 @@ def on_disk(cache: Cache, size: int, folder: Path) -> bool:
     return size <= _OF_DISK * shutil.disk_usage(there).free
 
 
-def in_memory(cache: Cache, size: int) -> bool:
+def fits_memory(cache: Cache, size: int) -> bool:
     """Return whether images of `size` bytes are read into memory."""
     if cache != "auto":
         return cache not in ("disk", "none")
-    return size <= _OF_MEMORY * _memory() / distributed.current_rank().local_world
+    return size <= _OF_MEMORY * _memory_limit() / distributed.current_rank().local_world
 
 
 def place_images(
@@ -42,17 +42,17 @@ def place_images(
     """Return the source of batches on `device`; `batches` maps the number of a batch to the indices of its samples."""
     if isinstance(images, LazyImages):
         return PrefetchedImages(images, batches, device)
-    fits = cache == "device" or (cache == "auto" and images.numel() <= _OF_DEVICE * _free(device))
+    fits = cache == "device" or (cache == "auto" and images.numel() <= _OF_DEVICE * _free_bytes(device))
     if device.type == "cpu" or fits:
         return ResidentImages(images.to(device))
     return PrefetchedImages(images, batches, device)
 
 
-def _free(device: torch.device) -> int:
+def _free_bytes(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
-def _memory() -> int:
+def _memory_limit() -> int:
     """Return the bytes of memory that this process may use: the machine's, or the limit of its container."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):

@@ -24,7 +24,7 @@ from rich.progress import track
 
 from dlzoo.core import distributed
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.data.storage.cache import Cache, on_disk
+from dlzoo.data.storage.cache import Cache, uses_disk
 from dlzoo.data.storage.lazy_images import LazyImages
 
 T = TypeVar("T")
@@ -67,11 +67,11 @@ def decode_images(
     cached = _folder() / f"{prefix}-{_stamps(root, paths)}.npy"
     if cache == "none" or not cached.exists():
         size = image_size or _common_size(paths)
-        if not on_disk(cache, len(paths) * size * size * 3, _folder()):
+        if not uses_disk(cache, len(paths) * size * size * 3, _folder()):
             return LazyImages(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
-        with _exclusive(prefix, cached) as missing:
+        with _lock_files(prefix, cached) as missing:
             if missing:
-                _write(cached, progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
+                _write(cached, map_with_progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
     array = np.load(cached, mmap_mode="r")
     return LazyImages(lambda row: array[row], array.shape[1:], rows, "disk")
 
@@ -89,7 +89,7 @@ def find_unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequen
     if cache == "none":
         return _find_unreadable(paths)
     if not known.exists():
-        with _exclusive(prefix, known) as missing:
+        with _lock_files(prefix, known) as missing:
             if missing:
                 aside = known.with_suffix(".tmp")
                 aside.write_text(json.dumps(_find_unreadable(paths)))
@@ -106,7 +106,7 @@ def _find_unreadable(paths: Sequence[Path]) -> dict[int, str]:
             return str(error)
         return ""
 
-    return {index: found for index, found in enumerate(progress(problem, paths, "checking")) if found}
+    return {index: message for index, message in enumerate(map_with_progress(problem, paths, "checking")) if message}
 
 
 def _folder() -> Path:
@@ -114,7 +114,7 @@ def _folder() -> Path:
 
 
 @contextmanager
-def _exclusive(prefix: str, path: Path) -> Iterator[bool]:
+def _lock_files(prefix: str, path: Path) -> Iterator[bool]:
     """Lock the files of `prefix`, yield whether `path` has to be written, and delete older files afterwards."""
     try:
         _folder().mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
 
 def _common_size(paths: Sequence[Path]) -> int:
     """Return the side of images that are all square and of one size, otherwise 224."""
-    sizes = set(progress(_size, paths, "measuring"))
+    sizes = set(map_with_progress(_size, paths, "measuring"))
     width, height = next(iter(sizes))
     return width if len(sizes) == 1 and width == height else _USUAL_SIZE
 
@@ -196,7 +196,7 @@ def _image_error(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: not a complete image ({first_line(error)}); remove or replace it")
 
 
-def progress(work: Callable[[Item], T], items: Sequence[Item], verb: str) -> Iterable[T]:
+def map_with_progress(work: Callable[[Item], T], items: Sequence[Item], verb: str) -> Iterable[T]:
     """Apply `work` to every image, in order, with one thread per core (PIL releases the GIL)."""
     console = Console(stderr=True)
     with ThreadPoolExecutor(distributed.available_cores()) as pool:

@@ -22,26 +22,26 @@ _NOISE = (0.04, 0.06, 0.08, 0.09, 0.10)
 def make_shift(kind: Shift, severity: int) -> Augment:
     """Return a corruption, (uint8 images (N, C, H, W), draw) -> corrupted images; `severity` is 1 to 5."""
     if kind == "brightness":
-        return lambda images, draw: _brighter(images, 255 * _BRIGHTER[severity - 1])
+        return lambda images, draw: _brighten(images, 255 * _BRIGHTER[severity - 1])
     if kind == "blur":
-        return lambda images, draw: _bytes(gaussian_blur(images, _BLUR[severity - 1]))
+        return lambda images, draw: _to_bytes(gaussian_blur(images, _BLUR[severity - 1]))
     if kind == "noise":
-        return lambda images, draw: _noisy(images, draw, 255 * _NOISE[severity - 1])
+        return lambda images, draw: _add_noise(images, draw, 255 * _NOISE[severity - 1])
     return lambda images, draw: images
 
 
-def _brighter(images: Tensor, more: float) -> Tensor:
+def _brighten(images: Tensor, more: float) -> Tensor:
     """Add to V of HSV by scaling all channels, which keeps hue and saturation; black, without a hue, becomes grey."""
     pixels = images.float()
     value = pixels.amax(1, keepdim=True)
     brighter = (value + more).clamp(max=255)
-    return _bytes(torch.where(value > 0, pixels * brighter / value.clamp(min=1), brighter))
+    return _to_bytes(torch.where(value > 0, pixels * brighter / value.clamp(min=1), brighter))
 
 
-def _noisy(images: Tensor, draw: Draw, deviation: float) -> Tensor:
-    return _bytes((images.float() + draw.normal("noise", *images.shape[1:]) * deviation).clamp(0, 255))
+def _add_noise(images: Tensor, draw: Draw, deviation: float) -> Tensor:
+    return _to_bytes((images.float() + draw.normal("noise", *images.shape[1:]) * deviation).clamp(0, 255))
 
 
-def _bytes(pixels: Tensor) -> Tensor:
+def _to_bytes(pixels: Tensor) -> Tensor:
     """Convert to uint8 by truncation, as in the published sets."""
     return pixels.to(torch.uint8, memory_format=torch.channels_last)

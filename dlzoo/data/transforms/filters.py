@@ -32,7 +32,7 @@ def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
 def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """Mean filter of `size` x `size` pixels, with probability `p`"""
     ones = [1.0] * size
-    return _with_probability(p, lambda images: correlate(_planes(images), ones, ones).div_(size * size).round_())
+    return _with_probability(p, lambda images: correlate(_to_planes(images), ones, ones).div_(size * size).round_())
 
 
 @AUGMENTS.register(
@@ -49,7 +49,7 @@ def sobel(*, p: Fraction = 0.5) -> Augment:
     smooth, slope = [1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]
 
     def edges(images: Tensor) -> Tensor:
-        pixels = _planes(images)
+        pixels = _to_planes(images)
         down, across = correlate(pixels, slope, smooth), correlate(pixels, smooth, slope)
         # The steepest edge, from 0 to 255 in both directions, gives 255: nothing is clipped.
         return (down.square_() + across.square_()).div_(32).sqrt_().round_()
@@ -62,20 +62,20 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     reach = int(4 * sigma + 0.5)
     weights = [math.exp(-0.5 * (place / sigma) ** 2) for place in range(-reach, reach + 1)]
     weights = [weight / sum(weights) for weight in weights]
-    return correlate(_planes(images), weights, weights).clamp_(0, 255)
+    return correlate(_to_planes(images), weights, weights).clamp_(0, 255)
 
 
-def _planes(images: Tensor) -> Tensor:
+def _to_planes(images: Tensor) -> Tensor:
     """Return float pixels with contiguous channels: sums along rows are three times as fast."""
     return images.contiguous().float()
 
 
 def correlate(pixels: Tensor, down: list[float], across: list[float]) -> Tensor:
     """Correlate float (N, C, H, W) with a separable kernel: `down` vertically, then `across` horizontally."""
-    return _along(_along(pixels, down, 2), across, 3)
+    return _correlate_axis(_correlate_axis(pixels, down, 2), across, 3)
 
 
-def _along(pixels: Tensor, weights: list[float], axis: int) -> Tensor:
+def _correlate_axis(pixels: Tensor, weights: list[float], axis: int) -> Tensor:
     reach, length = len(weights) // 2, pixels.shape[axis]
     pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
     padded = F.pad(pixels, pad, mode="replicate")

@@ -23,13 +23,13 @@ _RATIOS, _TRIES = (3 / 4, 4 / 3), 10
 @AUGMENTS.register("crop", source="arXiv:1512.03385, section 4.2, without the mirror")
 def crop(*, padding: Padding | None = None) -> Augment:
     """A random crop after padding with zeros; `padding` null is an eighth of the size"""
-    return lambda images, draw: padded_window(images, draw, padding, flip=False)
+    return lambda images, draw: crop_padded(images, draw, padding, flip=False)
 
 
 @AUGMENTS.register("flip_crop", source="arXiv:1512.03385, section 4.2")
 def flip_crop(*, padding: Padding | None = None) -> Augment:
     """A random crop after padding with zeros, and a random flip; `padding` null is an eighth of the size"""
-    return lambda images, draw: padded_window(images, draw, padding, flip=True)
+    return lambda images, draw: crop_padded(images, draw, padding, flip=True)
 
 
 @AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", moves=("boxes",))
@@ -54,7 +54,7 @@ class RandomCrop:
         height, width = images.shape[2:]
         rows, columns = self.size(height), self.size(width)
         top, left = draw.integers("row", height - rows + 1), draw.integers("column", width - columns + 1)
-        return _windows(images, top, left, _flip_mask(draw), rows, columns)
+        return _cut_windows(images, top, left, _flip_mask(draw), rows, columns)
 
     def size(self, image_size: int) -> int:
         return max(1, image_size * 7 // 8)
@@ -82,16 +82,16 @@ def resized_crop(*, smallest_area: Fraction = 0.08, flip: bool = True) -> Augmen
     return enlarged
 
 
-def padded_window(images: Tensor, draw: Draw, padding: int | None, *, flip: bool) -> Tensor:
+def crop_padded(images: Tensor, draw: Draw, padding: int | None, *, flip: bool) -> Tensor:
     """Crop a random window of the image's size, after padding each side with zeros (None: an eighth of the size)."""
     height, width = images.shape[2:]
     pad = max(height, width) // 8 if padding is None else padding
     top, left = draw.integers("row", 2 * pad + 1), draw.integers("column", 2 * pad + 1)
     padded = F.pad(images, (pad, pad, pad, pad))
-    return _windows(padded, top, left, _flip_mask(draw) if flip else None, height, width)
+    return _cut_windows(padded, top, left, _flip_mask(draw) if flip else None, height, width)
 
 
-def hole(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | int]) -> Tensor:
+def hole_mask(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | int]) -> Tensor:
     """Return a mask (N, 1, H, W) bool: a rectangle of `sides` (rows, columns) at a random pixel, clipped."""
     inside = []
     for name, length, side in zip(("hole row", "hole column"), size, sides, strict=True):
@@ -121,8 +121,8 @@ def resize_window(
     images: Tensor, top: Tensor, left: Tensor, rows: Tensor, columns: Tensor, mirror: Tensor | None = None
 ) -> Tensor:
     """Resize the window at (top, left) of (rows, columns), (N,) each, to the size of the image; bilinear."""
-    vertical = _places(images.shape[2], top, rows)
-    horizontal = _places(images.shape[3], left, columns)
+    vertical = _sampling_coordinates(images.shape[2], top, rows)
+    horizontal = _sampling_coordinates(images.shape[3], left, columns)
     if mirror is not None:
         horizontal = torch.where(mirror[:, None], horizontal.flip(1), horizontal)
     grid = torch.stack(torch.broadcast_tensors(horizontal[:, None, :], vertical[:, :, None]), 3)
@@ -130,7 +130,7 @@ def resize_window(
     return pixels.round_().to(torch.uint8, memory_format=torch.channels_last)
 
 
-def _places(length: int, start: Tensor, side: Tensor) -> Tensor:
+def _sampling_coordinates(length: int, start: Tensor, side: Tensor) -> Tensor:
     """Return sampling coordinates, (N, length), from -1 to 1, clamped to the window."""
     start, side = start[:, None].float(), side[:, None].float()
     places = (torch.arange(length, device=start.device) + 0.5) * (side / length) - 0.5
@@ -142,7 +142,7 @@ def _flip_mask(draw: Draw) -> Tensor:
     return draw.uniform("flip") < 0.5
 
 
-def _windows(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, rows: int, columns: int) -> Tensor:
+def _cut_windows(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, rows: int, columns: int) -> Tensor:
     """Return the window at (top, left), (N,) each, of each image, flipped where `mirror` (N,) is true.
 
     Rows, then columns: two gathers of contiguous lines, several times as fast as one gather of single pixels.

@@ -19,7 +19,7 @@ Fit = Literal["letterbox", "stretch"]
 GREY = 128
 
 
-def inside(sizes: Tensor, side: int, fit: Fit) -> Tensor:
+def occupied_box(sizes: Tensor, side: int, fit: Fit) -> Tensor:
     """Return the part of the canvas that an image occupies: sizes (N, 2) int64 -> (N, 4) x1, y1, x2, y2, integers.
 
     The longer side of a letterboxed image fills the canvas, and the other is rounded to integer pixels.
@@ -39,7 +39,7 @@ def to_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
 def from_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     """Transform boxes (N, ..., 4) from pixels of the canvas to those of N images of `sizes` (N, 2), clipped to them."""
     scale, shift = _scale_and_shift(boxes, sizes, side, fit)
-    limits = _beside(sizes.repeat(1, 2), boxes)
+    limits = _broadcast_to_boxes(sizes.repeat(1, 2), boxes)
     return ((boxes - shift) / scale).clamp(min=torch.zeros_like(limits), max=limits)
 
 
@@ -70,7 +70,7 @@ def _orientation(image: Image.Image) -> int:
 
 def fit_to_square(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
     """Resize an image bilinearly onto its canvas: (side, side, channels) uint8."""
-    left, top, right, bottom = inside(torch.tensor([image.size]), side, fit)[0].tolist()
+    left, top, right, bottom = occupied_box(torch.tensor([image.size]), side, fit)[0].tolist()
     small = np.asarray(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
     small = small.reshape(*small.shape[:2], -1)
     canvas = np.full((side, side, small.shape[2]), GREY, dtype=np.uint8)
@@ -80,12 +80,12 @@ def fit_to_square(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
 
 def _scale_and_shift(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> tuple[Tensor, Tensor]:
     """Return scale and shift of x, y, x, y that map each image's edges to those of its part of the canvas."""
-    area = inside(sizes, side, fit)
+    area = occupied_box(sizes, side, fit)
     corner, extent = area[:, :2], area[:, 2:] - area[:, :2]
     scale = extent.to(boxes.dtype) / sizes.to(boxes.dtype)
-    return _beside(scale.repeat(1, 2), boxes), _beside(corner.repeat(1, 2), boxes)
+    return _broadcast_to_boxes(scale.repeat(1, 2), boxes), _broadcast_to_boxes(corner.repeat(1, 2), boxes)
 
 
-def _beside(values: Tensor, boxes: Tensor) -> Tensor:
+def _broadcast_to_boxes(values: Tensor, boxes: Tensor) -> Tensor:
     """Reshape `values` (N, 4) to broadcast with boxes (N, ..., 4)."""
     return values.to(boxes.dtype).view(len(values), *[1] * (boxes.dim() - 2), 4)

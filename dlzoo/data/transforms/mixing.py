@@ -7,7 +7,7 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from dlzoo.core.rng import Draw
-from dlzoo.data.transforms.geometry import hole
+from dlzoo.data.transforms.geometry import hole_mask
 
 #: Steps of the quantile table of a Beta distribution.
 _QUANTILES = 4096
@@ -31,7 +31,7 @@ class Mixer:
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         draw = draw.part("mixer")
         if self._side:
-            images = images * ~hole(draw, _size(images), (self._side, self._side))
+            images = images * ~hole_mask(draw, _size(images), (self._side, self._side))
         if not (self._mixes or self._cuts):
             return images, labels
         self._mixup, self._cutmix = self._mixup.to(images.device), self._cutmix.to(images.device)
@@ -49,7 +49,7 @@ class Mixer:
             return weight
         ratio = (1 - quantile(self._cutmix, draw.uniform("cutmix"))).sqrt()
         rows, columns = ((length * ratio).long() for length in _size(images))
-        outside = (~hole(draw, _size(images), (rows, columns))).float()
+        outside = (~hole_mask(draw, _size(images), (rows, columns))).float()
         if not self._mixes:
             return outside
         return torch.where((draw.uniform("which") < 0.5)[:, None, None, None], weight, outside)

@@ -16,7 +16,7 @@ from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt
 from dlzoo.data.transforms.augment import Augment
-from dlzoo.data.transforms.geometry import hole, padded_window
+from dlzoo.data.transforms.geometry import crop_padded, hole_mask
 from dlzoo.data.transforms.randaugment_ops import OPERATIONS, apply_operations
 
 #: The maximum magnitude; magnitudes are integers.
@@ -36,8 +36,8 @@ def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: b
         height, width = images.shape[2:]
         reach = _max_magnitudes("narrow", height, width, images.device)
         for number in range(operations):
-            images = _random_operation(images, draw.part(number), reach, magnitude)
-        return padded_window(images, draw, None, flip=flip)
+            images = _apply_random_operation(images, draw.part(number), reach, magnitude)
+        return crop_padded(images, draw, None, flip=flip)
 
     return augmented
 
@@ -49,7 +49,7 @@ def trivialaugment(*, flip: bool = True) -> Augment:
     Nearest-neighbour interpolation, filled with black, as torchvision.transforms.v2.TrivialAugmentWide, except that an
     image is never translated by more than its side.
     """
-    return lambda images, draw: padded_window(_trivial(images, draw), draw, None, flip=flip)
+    return lambda images, draw: crop_padded(_apply_trivial(images, draw), draw, None, flip=flip)
 
 
 @AUGMENTS.register("strong", source="arXiv:2103.10158, as it trains on CIFAR, with the hole of arXiv:1708.04552")
@@ -60,22 +60,22 @@ def strong(*, flip: bool = True, hole_side: Fraction = 0.5) -> Augment:
     """
 
     def augmented(images: Tensor, draw: Draw) -> Tensor:
-        images = padded_window(_trivial(images, draw), draw, None, flip=flip)
+        images = crop_padded(_apply_trivial(images, draw), draw, None, flip=flip)
         height, width = images.shape[2:]
-        inside = hole(draw, (height, width), (round(hole_side * height), round(hole_side * width)))
+        inside = hole_mask(draw, (height, width), (round(hole_side * height), round(hole_side * width)))
         mean = images.sum((2, 3), keepdim=True) // (height * width)
         return torch.where(inside, mean.to(torch.uint8), images)
 
     return augmented
 
 
-def _trivial(images: Tensor, draw: Draw) -> Tensor:
+def _apply_trivial(images: Tensor, draw: Draw) -> Tensor:
     height, width = images.shape[2:]
     reach = _max_magnitudes("wide", height, width, images.device)
-    return _random_operation(images, draw, reach, draw.integers("magnitude", _LEVELS + 1))
+    return _apply_random_operation(images, draw, reach, draw.integers("magnitude", _LEVELS + 1))
 
 
-def _random_operation(images: Tensor, draw: Draw, reach: Tensor, level: Tensor | int) -> Tensor:
+def _apply_random_operation(images: Tensor, draw: Draw, reach: Tensor, level: Tensor | int) -> Tensor:
     operation = draw.integers("operation", len(OPERATIONS))
     sign = torch.where(draw.uniform("sign") < 0.5, -1.0, 1.0)
     return apply_operations(images, operation, reach[operation] * sign * level / _LEVELS)

@@ -71,11 +71,11 @@ def _apply_tables(images: Tensor, grey: Tensor, chosen: _Chosen) -> Tensor:
     table = torch.where(inverted, 255 - table, table)
     step = chosen.magnitude("posterize").abs().round().exp2()
     table = (table / step).floor_() * step
-    table = torch.where(chosen.where("equalize"), _equalized(places, high), table)
+    table = torch.where(chosen.where("equalize"), _equalization_tables(places, high), table)
     return table.gather(3, places).view(images.shape)
 
 
-def _equalized(places: Tensor, high: Tensor) -> Tensor:
+def _equalization_tables(places: Tensor, high: Tensor) -> Tensor:
     """Return lookup tables of histogram equalisation, (N, C, 1, 256); the identity for channels with too few levels.
 
     Args:

@@ -25,19 +25,19 @@ def make_views(kind: Views, augment: Augment) -> Callable[[Tensor], list[Tensor]
     each with its mirror image (Krizhevsky et al. 2012, section 4.1, who average probabilities).
     """
     if kind == "flip":
-        return lambda images: _with_mirrors([transform_for_test(augment, images)])
+        return lambda images: _add_mirrors([transform_for_test(augment, images)])
     if kind == "flip_shift":
-        return lambda images: _with_mirrors(_shifted(transform_for_test(augment, images)))
+        return lambda images: _add_mirrors(_shift_views(transform_for_test(augment, images)))
     if kind == "ten_crop":
-        return lambda images: _with_mirrors(_corners(images, augment))
+        return lambda images: _add_mirrors(_crop_corners(images, augment))
     return lambda images: [transform_for_test(augment, images)]
 
 
-def _with_mirrors(seen: list[Tensor]) -> list[Tensor]:
+def _add_mirrors(seen: list[Tensor]) -> list[Tensor]:
     return [*seen, *(view.flip(3) for view in seen)]
 
 
-def _shifted(images: Tensor) -> list[Tensor]:
+def _shift_views(images: Tensor) -> list[Tensor]:
     """Return the images, shifted down-right, and shifted up-left."""
     height, width = images.shape[2:]
     by = max(1, max(height, width) // 16)
@@ -45,7 +45,7 @@ def _shifted(images: Tensor) -> list[Tensor]:
     return [images, padded[:, :, :height, :width], padded[:, :, 2 * by :, 2 * by :]]
 
 
-def _corners(images: Tensor, augment: Augment) -> list[Tensor]:
+def _crop_corners(images: Tensor, augment: Augment) -> list[Tensor]:
     """Return four corners and the centre of the larger image, or of a zero-padded image if there is no larger one."""
     rows, columns = (output_size(augment, length) for length in images.shape[2:])
     if images.shape[2:] == (rows, columns):

@@ -9,7 +9,7 @@ from dlzoo.config.executor import LocalSettings, RaySettings, Settings, SlurmSet
 from dlzoo.sweep.executors.job import Config, Executor
 
 
-def executor(kind: str, settings: Settings, folder: Path, configs: Sequence[Config]) -> Executor:
+def make_executor(kind: str, settings: Settings, folder: Path, configs: Sequence[Config]) -> Executor:
     """Make an executor for runs of these configs; it writes its own files to `folder`.
 
     Raises:

@@ -119,12 +119,14 @@ class ClassificationSpec(TaskSpec):
             logits = request.network(request.normalise(seen)).mean(0)
             top = logits.softmax(0).topk(min(request.most, len(classes)))
             pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
-            found = [{"name": classes[number], "probability": probability} for probability, number in pairs]
-            answers.append({"file": file, "classes": found})
+            predictions = [{"name": classes[number], "probability": probability} for probability, number in pairs]
+            answers.append({"file": file, "classes": predictions})
         return answers
 
     def answer(self, answer: Answer) -> str:
-        return ", ".join(f"{found['name']} {found['probability']:.1%}" for found in answer["classes"][:3])
+        return ", ".join(
+            f"{prediction['name']} {prediction['probability']:.1%}" for prediction in answer["classes"][:3]
+        )
 
 
 def _mixing(config: Config) -> str:

@@ -49,7 +49,7 @@ class DetectionLoss(nn.Module):
         input, target = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
         # Masking the loss is not enough: the gradient of a row of weight 0 could still be NaN.
         input = torch.where(stage.box_weights[:, None] > 0, input, target)
-        boxes = _weighted(self.box_loss.each(input, target), stage.box_weights)
+        boxes = _weighted_sum(self.box_loss.each(input, target), stage.box_weights)
         sums = (self.weight * boxes, self._classes(stage), _objectness(stage))
         return Terms(*(total / stage.matched for total in sums))
 
@@ -61,7 +61,7 @@ class DetectionLoss(nn.Module):
         if is_independent(self.class_loss):
             count = stage.scores.shape[1]
             target = F.one_hot(stage.classes, count + 1)[:, :count].to(stage.scores.dtype)
-        return _weighted(self.class_loss.each(stage.scores, target), stage.class_weights)
+        return _weighted_sum(self.class_loss.each(stage.scores, target), stage.class_weights)
 
 
 def _objectness(stage: MatchedTargets) -> Tensor:
@@ -73,6 +73,6 @@ def _objectness(stage: MatchedTargets) -> Tensor:
     )
 
 
-def _weighted(losses: Tensor, weights: Tensor) -> Tensor:
+def _weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted sum; a row of weight 0 adds nothing, even if its loss is NaN."""
     return torch.where(weights > 0, losses * weights, 0).sum()

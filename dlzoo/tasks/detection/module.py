@@ -14,7 +14,7 @@ from dlzoo.engine.task_module import TaskModule
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.metrics.evaluation import DetectionEvaluation
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.postprocess import in_original
+from dlzoo.tasks.detection.postprocess import to_original
 
 
 class DetectionModule(TaskModule):
@@ -57,4 +57,4 @@ class DetectionModule(TaskModule):
         detections = self.suppress(*detector.candidates(detector(batch.images)))
         assert batch.sizes is not None
         where: tuple[Tensor, int, Fit] = (batch.sizes, batch.images.shape[-1], self.fit)
-        evaluation.update(in_original(detections, *where), in_original(batch.labels, *where), batch.indices)
+        evaluation.update(to_original(detections, *where), to_original(batch.labels, *where), batch.indices)

@@ -27,22 +27,22 @@ def select_detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, setti
         (N, settings.detections, 6).
     """
     num_classes = scores.shape[2]
-    scores = _from(settings.min_score, scores.float().flatten(1))
+    scores = _zero_below(settings.min_score, scores.float().flatten(1))
     scores, pairs = scores.topk(min(settings.candidates, scores.shape[1]))
     classes = pairs % num_classes
-    boxes = _at(boxes.float().flatten(1, -2), pairs if boxes.ndim == 4 else pairs // num_classes)
-    scores = _from(settings.min_score, suppress(boxes, scores, classes))
+    boxes = _take_boxes(boxes.float().flatten(1, -2), pairs if boxes.ndim == 4 else pairs // num_classes)
+    scores = _zero_below(settings.min_score, suppress(boxes, scores, classes))
     scores, best = scores.topk(min(settings.detections, scores.shape[1]))
-    rows = torch.cat((_at(boxes, best), scores[..., None], classes.gather(1, best)[..., None].float()), -1)
+    rows = torch.cat((_take_boxes(boxes, best), scores[..., None], classes.gather(1, best)[..., None].float()), -1)
     return F.pad(rows.where(scores[..., None] > 0, 0), (0, 0, 0, settings.detections - rows.shape[1]))
 
 
-def _from(least: float, scores: Tensor) -> Tensor:
+def _zero_below(least: float, scores: Tensor) -> Tensor:
     """Set scores below `least`, and NaN, to 0."""
     return scores.where(scores >= least, 0)
 
 
-def _at(boxes: Tensor, places: Tensor) -> Tensor:
+def _take_boxes(boxes: Tensor, places: Tensor) -> Tensor:
     return boxes.gather(1, places[..., None].expand(-1, -1, 4))
 
 
@@ -55,6 +55,6 @@ def describe_detections(rows: Tensor, classes: Sequence[str]) -> list[dict[str, 
     ]
 
 
-def in_original(rows: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
+def to_original(rows: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     """Map the boxes of detections or labels (N, M, 6) from pixels of resized images to pixels of the originals."""
     return torch.cat([from_canvas(rows[..., :4], sizes, side, fit), rows[..., 4:]], dim=-1)

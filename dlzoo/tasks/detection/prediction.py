@@ -20,7 +20,7 @@ from dlzoo.tasks.base import Answer, Prediction
 from dlzoo.tasks.detection.metrics.error_types import MIN_SCORE
 from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.plots import draw_detections
-from dlzoo.tasks.detection.postprocess import describe_detections, in_original, select_detections
+from dlzoo.tasks.detection.postprocess import describe_detections, select_detections, to_original
 
 #: The file of all detections.
 _ALL = "predictions.json"
@@ -36,12 +36,12 @@ def predict_objects(request: Prediction) -> list[Answer]:
         UserError: if a file is not an image, or the folder cannot be written or has such files already.
     """
     record, files, detector = request.record, request.files, request.network
-    own, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
+    in_run, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
     side, classes, fit = record["image_size"], record["classes"], record["fit"]
     assert isinstance(detector, Detector)
     settings, suppress = NMS.from_section(request.config["nms"])
     names, answers = _names(files), []
-    _refuse_lost(out, names, [] if own else [*names, _ALL], files)
+    _refuse_lost(out, names, [] if in_run else [*names, _ALL], files)
     for file in files:  # find bad files before drawing anything
         load_image(Path(file))
     for file, name in zip(files, names, strict=True):
@@ -49,10 +49,10 @@ def predict_objects(request: Prediction) -> list[Answer]:
         pixels = torch.from_numpy(fit_to_square(image, side, fit).copy()).permute(2, 0, 1)[None]
         candidates = detector.candidates(detector(request.normalise(pixels)))
         detected = select_detections(*candidates, suppress=suppress, settings=settings)
-        (rows,) = in_original(detected, torch.tensor([image.size]), side, fit)
+        (rows,) = to_original(detected, torch.tensor([image.size]), side, fit)
         path = _draw(image, rows, classes, out / name)
         answers.append({"file": file, "objects": describe_detections(rows, classes), "picture": path})
-    with _written(out / _ALL):
+    with _refuse_write_errors(out / _ALL):
         write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
     return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= MIN_SCORE]} for answer in answers]
 
@@ -83,14 +83,14 @@ def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Se
 
 def _draw(image: Image.Image, rows: Tensor, classes: Sequence[str], path: Path) -> str:
     """Draw detections of a score of 0.3 or more on a copy of the image, and return its path."""
-    with _written(path):
+    with _refuse_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_detections(np.asarray(image), rows[rows[:, 4] >= MIN_SCORE], classes).save(path)
     return str(path)
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
+def _refuse_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

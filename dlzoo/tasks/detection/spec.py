@@ -64,11 +64,11 @@ class DetectionSpec(TaskSpec):
     target = TargetKind("objects in its images")
 
     def refuse(self, config: Config, data: Splits) -> None:
-        augment, of = config["augment"], config["data"]["name"]
+        augment, data_name = config["augment"], config["data"]["name"]
         used = ["augment.cutmix"] if augment["cutmix"] else []
         used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
         if used:
-            raise UserError(f"{used[0]} is for images of one class, but data={of} has objects; leave it out")
+            raise UserError(f"{used[0]} is for images of one class, but data={data_name} has objects; leave it out")
         for name, part in (("val", data.val), ("test", data.test)):
             target = None if part is None else objects(part.labels)
             if part is not None and target is not None and not (target.there & ~target.difficult).any():
@@ -164,11 +164,11 @@ class DetectionSpec(TaskSpec):
     def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:
         """Write metrics.json, detections.json (each image by its index in the test split), and plots."""
         results, classes = _evaluation(tested).rows[0], tested.data.classes
-        every = [{"image": place, "objects": describe_detections(rows, classes)} for place, rows in enumerate(results)]
+        images = [{"image": place, "objects": describe_detections(rows, classes)} for place, rows in enumerate(results)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "metrics.json", json.dumps(dict(metrics), indent=1) + "\n")
-            write_atomically(folder / "detections.json", json.dumps(every) + "\n")
+            write_atomically(folder / "detections.json", json.dumps(images) + "\n")
             for name, figure in _plots_of_objects(tested).items():
                 figure.savefig(folder / f"{name}.png", dpi=120)
         except OSError as error:

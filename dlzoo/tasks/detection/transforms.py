@@ -13,7 +13,7 @@ from dlzoo.boxes.iou import area
 from dlzoo.core.rng import Draw, key
 from dlzoo.data.transforms.augment import Augment, augment_with_boxes
 from dlzoo.data.transforms.batch import Normalise
-from dlzoo.data.transforms.geometry import hole
+from dlzoo.data.transforms.geometry import hole_mask
 from dlzoo.data.transforms.letterbox import GREY
 from dlzoo.data.transforms.mixing import beta_quantiles, quantile
 from dlzoo.data.transforms.settings import AugmentSettings
@@ -48,16 +48,18 @@ class BoxMixer:
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
         draw = draw.part("mixer")
         if self._mosaic:
-            images, labels = _mosaic(images, labels, draw.part("mosaic"), self._mosaic)
+            images, labels = _make_mosaics(images, labels, draw.part("mosaic"), self._mosaic)
         if self._mixes:
             images, labels = self._blended(images, labels, draw)
         if self._mosaic or self._mixes:
             labels = _compact(labels)
         if self._side:
-            images = images.masked_fill(hole(draw, (images.shape[2], images.shape[3]), (self._side, self._side)), GREY)
+            images = images.masked_fill(
+                hole_mask(draw, (images.shape[2], images.shape[3]), (self._side, self._side)), GREY
+            )
         if self._sides:
             # From the key only: the host knows it without a GPU sync, and it is the same on every rank.
-            images, labels = resized(images, labels, self._sides[key(draw.key, "side", step) % len(self._sides)])
+            images, labels = resize(images, labels, self._sides[key(draw.key, "side", step) % len(self._sides)])
         return images, labels
 
     def _blended(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,7 @@ class BoxMixer:
         weight = quantile(self._mixup, draw.uniform("mixup"))[:, None, None, None]
         partner = draw.uniform("partner").argsort(stable=True)
         mixed = images * weight + images[partner] * (1 - weight)
-        return _bytes(mixed), torch.cat((labels, labels[partner]), 1)
+        return _to_bytes(mixed), torch.cat((labels, labels[partner]), 1)
 
 
 class BoxTransform:
@@ -80,7 +82,7 @@ class BoxTransform:
         return self._normalise(images), labels
 
 
-def resized(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def resize(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Resize uint8 images (N, C, H, W) and labels (N, M, 6) to (side, side); bilinear, antialiased when smaller."""
     height, width = images.shape[2:]
     left, top, right, bottom, *rest = labels.unbind(-1)
@@ -89,7 +91,7 @@ def resized(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
     return V.resize(images, [side, side]).contiguous(memory_format=torch.channels_last), labels
 
 
-def moved_pixels(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+def move_pixels(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Move pixels (N, C, H, W) from x to x * scale + offset, (N, 2) each; float, bilinear, grey outside the image.
 
     Coordinates begin at the outer edge of the first pixel. A negative scale mirrors.
@@ -102,13 +104,13 @@ def moved_pixels(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     return F.grid_sample(pixels - GREY, grid, align_corners=False).add_(GREY)
 
 
-def moved_boxes(labels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+def move_boxes(labels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Move the boxes of labels (N, M, 6) from x to x * scale + offset, (N, 2) each."""
     corners = labels[..., :4].unflatten(-1, (2, 2)) * scale[:, None, None] + offset[:, None, None]
     return torch.cat((corners.amin(-2), corners.amax(-2), labels[..., 4:]), -1)
 
 
-def clipped(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
+def clip(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
     """Clip labels (N, M, 6) to images of `size` (N, 2), width and height.
 
     An object is removed if less than the share `least` of its area, or less than two pixels of a side, is left.
@@ -118,7 +120,7 @@ def clipped(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
     short = (inside[..., 1, :] - inside[..., 0, :]).amin(-1) < _SHORTEST
     boxes = inside.flatten(-2)
     gone = short | (area(boxes) < least * area(labels[..., :4]))
-    return _without(torch.cat((boxes, labels[..., 4:]), -1), gone)
+    return _remove_objects(torch.cat((boxes, labels[..., 4:]), -1), gone)
 
 
 def extent(images: Tensor) -> Tensor:
@@ -127,7 +129,7 @@ def extent(images: Tensor) -> Tensor:
     return torch.stack(sides, 1)
 
 
-def _mosaic(images: Tensor, labels: Tensor, draw: Draw, share: float) -> tuple[Tensor, Tensor]:
+def _make_mosaics(images: Tensor, labels: Tensor, draw: Draw, share: float) -> tuple[Tensor, Tensor]:
     """Replace a `share` of the images by mosaics of four that meet at a random point, each filling its quarter."""
     size = extent(images)
     centre = (size * (0.25 + 0.5 * draw.uniform("centre", 2))).round()
@@ -141,12 +143,12 @@ def _mosaic(images: Tensor, labels: Tensor, draw: Draw, share: float) -> tuple[T
         scale = ((high - low) / size).amax(1, keepdim=True).clamp(min=1e-3).expand(-1, 2)
         # An image on the left or above ends where the four meet, the others begin there.
         before = torch.stack([scale[:, 0] * size[:, 0] * (1 - right), scale[:, 1] * size[:, 1] * (1 - down)], 1)
-        piece = moved_pixels(images[partner].float(), scale, centre - before)
-        canvas = torch.where(_within(images, low, high), piece, canvas)
-        rows = clipped(moved_boxes(labels[partner], scale, centre - before), size)
-        unchanged = labels if number == 0 else _without(labels, labels[..., 4] >= 0)
+        piece = move_pixels(images[partner].float(), scale, centre - before)
+        canvas = torch.where(_mask_between(images, low, high), piece, canvas)
+        rows = clip(move_boxes(labels[partner], scale, centre - before), size)
+        unchanged = labels if number == 0 else _remove_objects(labels, labels[..., 4] >= 0)
         kept.append(torch.where(chosen[:, None, None], rows, unchanged))
-    return torch.where(chosen[:, None, None, None], _bytes(canvas), images), torch.cat(kept, 1)
+    return torch.where(chosen[:, None, None, None], _to_bytes(canvas), images), torch.cat(kept, 1)
 
 
 def _partners(draw: Draw, count: int) -> list[Tensor]:
@@ -156,7 +158,7 @@ def _partners(draw: Draw, count: int) -> list[Tensor]:
     return [order.roll(-number)[place] for number in range(count)]
 
 
-def _within(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def _mask_between(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Return a mask (N, 1, H, W) of the pixels between `low` and `high`, (N, 2) each."""
     inside = []
     for axis, length in enumerate((images.shape[3], images.shape[2])):
@@ -165,7 +167,7 @@ def _within(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (inside[1][:, :, None] & inside[0][:, None, :])[:, None]
 
 
-def _without(labels: Tensor, gone: Tensor) -> Tensor:
+def _remove_objects(labels: Tensor, gone: Tensor) -> Tensor:
     """Remove the objects of labels (N, M, 6) where `gone` (N, M) is true."""
     classes = labels[..., 4].masked_fill(gone, -1)
     return torch.cat((labels[..., :4], classes[..., None], labels[..., 5:]), -1)
@@ -184,5 +186,5 @@ def _compact(labels: Tensor) -> Tensor:
     return labels.take_along_dim(rows[..., None], 1)
 
 
-def _bytes(pixels: Tensor) -> Tensor:
+def _to_bytes(pixels: Tensor) -> Tensor:
     return pixels.round().to(torch.uint8, memory_format=torch.channels_last)

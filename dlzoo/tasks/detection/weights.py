@@ -17,11 +17,11 @@ def load_classifier(state: State, backbone: Backbone, origin: str) -> None:
     Raises:
         UserError: if they belong to another model.
     """
-    own = backbone.network.state_dict()
-    wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
+    expected = backbone.network.state_dict()
+    wrong = [key for key, value in expected.items() if key not in state or state[key].shape != value.shape]
     if wrong:
         raise UserError(f"{origin}: the weights belong to another model than the backbone: {wrong[0]} does not fit")
-    backbone.network.load_state_dict({key: state[key] for key in own})
+    backbone.network.load_state_dict({key: state[key] for key in expected})
 
 
 def keep_anchors(state: State, network: nn.Module, origin: str, *, new_head: bool) -> None:
@@ -30,9 +30,9 @@ def keep_anchors(state: State, network: nn.Module, origin: str, *, new_head: boo
     Raises:
         UserError: if the head's weights are used, and were trained with other anchors.
     """
-    own, theirs = dict(network.named_buffers()).get("anchors"), state.get("anchors")
-    if own is None or theirs is None or own.shape != theirs.shape:
+    ours, theirs = dict(network.named_buffers()).get("anchors"), state.get("anchors")
+    if ours is None or theirs is None or ours.shape != theirs.shape:
         return
-    if not new_head and not torch.allclose(own, theirs, rtol=1e-4):
+    if not new_head and not torch.allclose(ours, theirs, rtol=1e-4):
         raise UserError(f"{origin}: its head was trained with other anchors: {theirs.flatten().tolist()}")
-    state["anchors"] = own
+    state["anchors"] = ours

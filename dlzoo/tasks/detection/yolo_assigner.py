@@ -50,8 +50,8 @@ def assign(
     no_row = torch.full_like(taken, boxes.shape[1], dtype=torch.int64)
     candidates = rows.where(there[..., None] & (fits > extra_iou), boxes.shape[1])
     first = no_row.scatter_reduce(1, slots.flatten(1), candidates.flatten(1), "amin")
-    free = _at(taken, slots) == 0
-    return Assigned(slots, (got & (slots == best)) | (free & (_at(first, slots) == rows)))
+    free = _take_slots(taken, slots) == 0
+    return Assigned(slots, (got & (slots == best)) | (free & (_take_slots(first, slots) == rows)))
 
 
 def overlaps(boxes: Tensor, objects: Tensor, there: Tensor) -> Tensor:
@@ -95,6 +95,6 @@ def _best_free(slots: Tensor, fits: Tensor, there: Tensor, count: int) -> tuple[
     return torch.stack(best, 1), torch.stack(got, 1), taken
 
 
-def _at(values: Tensor, slots: Tensor) -> Tensor:
+def _take_slots(values: Tensor, slots: Tensor) -> Tensor:
     """Return `values` (N, S) at the slots (N, M, C): (N, M, C)."""
     return values.gather(1, slots.flatten(1)).view_as(slots)

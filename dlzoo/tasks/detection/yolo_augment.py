@@ -11,7 +11,7 @@ from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import BelowOne, Bounds, Fraction
 from dlzoo.data.transforms.colour import HalfTurn, shift_hue
-from dlzoo.tasks.detection.transforms import clipped, extent, moved_boxes, moved_pixels
+from dlzoo.tasks.detection.transforms import clip, extent, move_boxes, move_pixels
 
 Factor = Annotated[float, Bounds(minimum=1)]
 
@@ -41,12 +41,12 @@ class Jitter:
         self._hue, self._saturation, self._value = hue, saturation, value
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        pixels = moved_pixels(self._coloured(images, draw), *self._place(images, draw))
+        pixels = move_pixels(self._coloured(images, draw), *self._place(images, draw))
         return pixels.round_().to(torch.uint8, memory_format=torch.channels_last)
 
     def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        moved = moved_boxes(labels, *self._place(images, draw))
-        return self(images, draw), clipped(moved, extent(images), self._min_visible)
+        moved = move_boxes(labels, *self._place(images, draw))
+        return self(images, draw), clip(moved, extent(images), self._min_visible)
 
     def _place(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return scale and offset, (N, 2) each: the image is scaled around its centre, which is shifted."""

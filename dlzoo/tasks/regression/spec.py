@@ -42,16 +42,17 @@ class RegressionSpec(TaskSpec):
     target = TargetKind("numbers to predict")
 
     def refuse(self, config: Config, data: Splits) -> None:
-        of, link = config["data"]["name"], config["loss"].get("link")
+        data_name, link = config["data"]["name"], config["loss"].get("link")
         if link not in (None, "identity"):
-            raise UserError(f"loss.link={link} is for classes, but data={of} has numbers; leave it out")
+            raise UserError(f"loss.link={link} is for classes, but data={data_name} has numbers; leave it out")
         pairs = config["model"].get("pairs")  # of the simulation of boxes, which learns one for each row
         if pairs is not None and pairs < len(data.train):
-            raise UserError(f"model.pairs={pairs} is less than the {len(data.train)} pairs of data={of}")
+            raise UserError(f"model.pairs={pairs} is less than the {len(data.train)} pairs of data={data_name}")
         mixing = [key for key in ("mixup", "cutmix") if config["augment"][key] > 0]
         if mixing:
             raise UserError(
-                f"augment.{mixing[0]} mixes classes, but data={of} has numbers to predict; set augment.{mixing[0]}=0"
+                f"augment.{mixing[0]} mixes classes, but data={data_name} has numbers to predict;"
+                f" set augment.{mixing[0]}=0"
             )
 
     def loss(self, config: Config, data: Splits) -> nn.Module:

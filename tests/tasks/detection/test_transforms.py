@@ -18,7 +18,7 @@ from dlzoo.data.split import Split
 from dlzoo.data.transforms.augment import augment_with_boxes
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform, clipped, moved_boxes, moved_pixels, resized
+from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform, clip, move_boxes, move_pixels, resize
 from tests.images import draw, noise, smooth
 
 SIDE = 64
@@ -146,13 +146,13 @@ def test_the_mirror_is_torchvision_s() -> None:
 @pytest.mark.parametrize("side", [32, 64, 100])
 def test_another_size_is_torchvision_s(side: int) -> None:
     images, labels = smooth(6, 3, SIDE, SIDE), labels_of(6)
-    out, found = resized(images, labels, side)
+    out, found = resize(images, labels, side)
     assert torch.equal(out, V.resize(Image(images), [side, side]))
     torch.testing.assert_close(
         found[..., :4].reshape(-1, 4), torch.Tensor(V.resize(boxes_of(labels, SIDE), [side] * 2))
     )
     assert torch.equal(found[..., 4:], labels[..., 4:])
-    wide, boxes = resized(smooth(2, 3, 30, 60), labels_of(2, side=30), 60)
+    wide, boxes = resize(smooth(2, 3, 30, 60), labels_of(2, side=30), 60)
     assert wide.shape == (2, 3, 60, 60)
     assert torch.equal(boxes[..., [0, 2]], labels_of(2, side=30)[..., [0, 2]])
     assert torch.equal(boxes[..., [1, 3]], labels_of(2, side=30)[..., [1, 3]] * 2)
@@ -198,11 +198,11 @@ def test_yolo_mirrors_half_of_the_images_before_it_moves_them() -> None:
 def test_a_negative_scale_mirrors_and_no_scale_leaves_pixels_as_they_are() -> None:
     images, labels = noise(5, 3, 21, 34).float(), labels_of(5, side=34)
     ones, zeros = torch.ones(5, 2), torch.zeros(5, 2)
-    assert torch.equal(moved_pixels(images, ones, zeros).round(), images)
+    assert torch.equal(move_pixels(images, ones, zeros).round(), images)
     mirror, width = torch.tensor([-1.0, 1.0]).expand(5, 2), torch.tensor([34.0, 0.0]).expand(5, 2)
-    assert torch.equal(moved_pixels(images, mirror, width).round(), images.flip(3))
-    assert torch.equal(moved_boxes(labels, mirror, width)[..., 0], 34 - labels[..., 2])
-    assert (moved_pixels(images, ones, torch.full((5, 2), 100.0)) == 128).all()
+    assert torch.equal(move_pixels(images, mirror, width).round(), images.flip(3))
+    assert torch.equal(move_boxes(labels, mirror, width)[..., 0], 34 - labels[..., 2])
+    assert (move_pixels(images, ones, torch.full((5, 2), 100.0)) == 128).all()
 
 
 def test_yolo_turns_hue_and_multiplies_saturation_and_value_as_darknet() -> None:
@@ -230,7 +230,7 @@ def test_an_object_that_is_hardly_there_is_gone() -> None:
     numbers = np.random.default_rng(0)
     labels = labels_of(200)
     labels[..., :4] += torch.from_numpy(numbers.uniform(-20, 20, (200, 1, 4)).repeat(4, 1)[:, :, [0, 1, 0, 1]]).float()
-    found = clipped(labels, torch.tensor([50.0, 40.0]).expand(200, 2), 0.4)
+    found = clip(labels, torch.tensor([50.0, 40.0]).expand(200, 2), 0.4)
     for was, now in zip(labels.flatten(0, 1).tolist(), found.flatten(0, 1).tolist(), strict=True):
         left, top, right, bottom = (min(max(edge, 0.0), side) for edge, side in zip(was, (50, 40) * 2, strict=False))
         assert now[:4] == pytest.approx([left, top, right, bottom])

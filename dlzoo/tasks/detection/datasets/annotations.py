@@ -11,14 +11,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from dlzoo.boxes.objects import objects, padded
+from dlzoo.boxes.objects import objects, pad_labels
 from dlzoo.core.errors import Remark, UserError
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images, find_unreadable, open_image, progress
+from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress, open_image
 from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas, upright_size
 
 #: A bad image or annotation raises an error, or the image is left out.
@@ -119,7 +119,9 @@ def _check_all(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[
     """Return the good images of each split, and error messages for the others."""
     samples, problems = {part: [] for part in parts}, []
     work = [(part, annotate) for part, readers in parts.items() for annotate in readers]
-    for (part, _), result in zip(work, progress(_check, [annotate for _, annotate in work], "checking"), strict=True):
+    for (part, _), result in zip(
+        work, map_with_progress(_check, [annotate for _, annotate in work], "checking"), strict=True
+    ):
         if isinstance(result, _Sample):
             samples[part].append(result)
         elif on_bad == "error":
@@ -184,7 +186,7 @@ def _split(
     samples: Sequence[_Sample], root: Path, key: Sequence[str], image_size: int, fit: Fit, cache: Cache
 ) -> Split:
     sizes = torch.tensor([sample.size for sample in samples])
-    labels = padded([sample.rows for sample in samples])
+    labels = pad_labels([sample.rows for sample in samples])
     boxes = to_canvas(labels[..., :4], sizes, image_size, fit)
     labels[..., :4] = boxes * objects(labels).there.unsqueeze(-1)
     as_stored = {sample.path for sample in samples if sample.as_stored}

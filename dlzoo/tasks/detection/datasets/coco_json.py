@@ -72,12 +72,12 @@ def _file(folder: Path, part: str, name: str | None) -> Path | None:
             raise UserError(f"data.{part}: no file {name!r} in {str(folder)!r}")
         return folder / name
     for place in _PLACES:
-        found = sorted({path for word in PART_WORDS[part] for path in folder.glob(place.format(word))})
-        if len(found) > 1:
-            names = ", ".join(str(path.relative_to(folder)) for path in found)
+        files = sorted({path for word in PART_WORDS[part] for path in folder.glob(place.format(word))})
+        if len(files) > 1:
+            names = ", ".join(str(path.relative_to(folder)) for path in files)
             raise UserError(f"data.root: {names} could each be {part}; set data.{part} to one of them")
-        if found:
-            return found[0]
+        if files:
+            return files[0]
     return None
 
 

@@ -46,10 +46,10 @@ class JsonFile:
         Raises:
             UserError: if there is no such list.
         """
-        found = self._content.get(section)
-        if not isinstance(found, list):
+        rows = self._content.get(section)
+        if not isinstance(rows, list):
             raise UserError(f"{self.path}: no list {section!r}")
-        return found
+        return rows
 
     def get(self, section: str, index: int, key: str, *types: type) -> Any:
         """Return the value of `key` of an object of a list.
@@ -103,5 +103,5 @@ def _lines_of_lists(text: str) -> dict[str, list[int]]:
 
 def _next(text: str, place: int) -> int:
     """Return the first position from `place` on that is not a space, comma or colon."""
-    found = _SPACE.match(text, place)
-    return found.end() if found else place
+    match = _SPACE.match(text, place)
+    return match.end() if match else place

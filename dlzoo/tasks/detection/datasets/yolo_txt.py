@@ -62,19 +62,19 @@ def yolo_txt(
 
 
 def _parts(folder: Path) -> dict[str, _Part]:
-    found: dict[str, _Part] = {}
+    parts: dict[str, _Part] = {}
     for part, words in PART_WORDS.items():
         for word in words:
             for images, labels in ((f"images/{word}", f"labels/{word}"), (f"{word}/images", f"{word}/labels")):
-                if (folder / images).is_dir() and part not in found:
-                    found[part] = _part(folder / images, folder / labels)
-    if "train" not in found and found:
-        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(found)}, but not images/train")
-    if not found:
+                if (folder / images).is_dir() and part not in parts:
+                    parts[part] = _part(folder / images, folder / labels)
+    if "train" not in parts and parts:
+        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(parts)}, but not images/train")
+    if not parts:
         if not (folder / "images").is_dir():
             raise UserError(f"data.root: neither images/train nor images in {str(folder)!r}")
-        found["train"] = _part(folder / "images", folder / "labels")
-    return found
+        parts["train"] = _part(folder / "images", folder / "labels")
+    return parts
 
 
 def _part(images: Path, labels: Path) -> _Part:
@@ -145,11 +145,11 @@ def _numbers(texts: Iterable[Path]) -> list[str]:
 def _readers(part: _Part, names: list[str]) -> list[Annotate]:
     return [
         *(partial(_annotation, path, text, names) for path, text in part.texts.items()),
-        *(partial(_orphan, path, part.images) for path in part.orphans),
+        *(partial(_refuse_orphan, path, part.images) for path in part.orphans),
     ]
 
 
-def _orphan(path: Path, images: Path) -> Annotation:
+def _refuse_orphan(path: Path, images: Path) -> Annotation:
     raise UserError(f"{path}: no image of this name in {str(images)!r}")
 
 

@@ -43,7 +43,7 @@ def coco_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[s
     rows = detections[which]
     results = _annotations(which[0], rows[:, :4], rows[:, 5].long(), "score", rows[:, 4])
     truth, predicted = (_dataset(each, len(labels), num_classes) for each in (annotations, results))
-    evaluation = COCOeval_faster(truth, predicted, "bbox", print_function=_silent)
+    evaluation = COCOeval_faster(truth, predicted, "bbox", print_function=_silence)
     evaluation.run()
     values = {name: evaluation.stats_as_dict[theirs] for name, theirs in _NAMES.items()}
     return {name: float(value) for name, value in values.items() if value >= 0}
@@ -66,8 +66,8 @@ def _dataset(annotations: Sequence[dict[str, Any]], images: int, classes: int) -
         "categories": [{"id": number} for number in range(classes)],
         "annotations": annotations,
     }
-    return COCO(content, print_function=_silent)
+    return COCO(content, print_function=_silence)
 
 
-def _silent(*words: object) -> None:
+def _silence(*words: object) -> None:
     """Discard the library's progress messages."""

@@ -30,18 +30,18 @@ def error_types(matching: Matching) -> dict[str, float]:
     detections, objects, pairs = matching.detections, matching.objects, matching.pairs
     pairs = pairs.where(~matching.difficult[pairs.objects])
     same = detections.classes[pairs.detections] == objects.classes[pairs.objects]
-    own, own_overlap = pairs.where(same).nearest(len(matching.scores))
+    same_class, same_overlap = pairs.where(same).nearest(len(matching.scores))
     other, other_overlap = pairs.where(~same).nearest(len(matching.scores))
     counted = matching.scores >= np.float32(MIN_SCORE)
     kinds = np.select(
-        [(own_overlap >= BACKGROUND_IOU) & (own_overlap < MATCH_IOU), other_overlap >= MATCH_IOU,
-         own_overlap >= MATCH_IOU, other_overlap <= BACKGROUND_IOU],
+        [(same_overlap >= BACKGROUND_IOU) & (same_overlap < MATCH_IOU), other_overlap >= MATCH_IOU,
+         same_overlap >= MATCH_IOU, other_overlap <= BACKGROUND_IOU],
         ["localisation", "classification", "duplicate", "background"], "both",
     )  # fmt: skip
     kinds[~counted | matching.hits | matching.ignored] = ""
     explained = matching.difficult.copy()
     explained[matching.nearest[matching.hits & counted]] = True
-    explained[own[kinds == "localisation"]] = True
+    explained[same_class[kinds == "localisation"]] = True
     explained[other[kinds == "classification"]] = True
     counts = {kind: np.count_nonzero(kinds == kind) for kind in KINDS} | {"missed": np.count_nonzero(~explained)}
     return {kind: count / matching.num_images for kind, count in counts.items()}

@@ -11,7 +11,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.metrics.accumulators import Table
 from dlzoo.metrics.evaluation import Evaluation
 from dlzoo.tasks.detection.metrics.average_precision import Curve, curves
-from dlzoo.tasks.detection.metrics.matching import Matching, matching
+from dlzoo.tasks.detection.metrics.matching import Matching, match_detections
 from dlzoo.tasks.detection.metrics.summary import by_class, metrics_of
 
 
@@ -35,7 +35,7 @@ class DetectionEvaluation(Evaluation):
 
     def compute(self) -> dict[str, float]:
         detections, labels = self.rows
-        self._matched = matching(detections, labels)
+        self._matched = match_detections(detections, labels)
         metrics = metrics_of(self._matched, detections, labels, self.num_classes)
         if "map50_voc10" not in metrics:
             raise UserError(

@@ -75,15 +75,15 @@ class Matching(NamedTuple):
     num_images: int
 
 
-def matching(detections: Tensor, labels: Tensor) -> Matching:
+def match_detections(detections: Tensor, labels: Tensor) -> Matching:
     """Match detections (N, D, 6) (x1, y1, x2, y2, score, class; score 0: padding) with objects, labels (N, M, 6).
 
     Each detection, in descending order of score, is compared with the object of its class and image that it overlaps
     most, as in the devkit: at an IoU of 0.5 or more it matches, or is a duplicate if one of higher score matches
     already. Of equal scores the first comes first.
     """
-    (detected, scores), (labelled, difficult) = _detected(detections), _labelled(labels)
-    pairs = _overlapping(detected, labelled)
+    (detected, scores), (labelled, difficult) = _detection_rows(detections), _object_rows(labels)
+    pairs = _overlapping_pairs(detected, labelled)
     same = detected.classes[pairs.detections] == labelled.classes[pairs.objects]
     nearest, overlaps = pairs.where(same).nearest(len(scores))
     near = overlaps >= MATCH_IOU
@@ -95,21 +95,21 @@ def matching(detections: Tensor, labels: Tensor) -> Matching:
     return Matching(detected, scores, labelled, difficult, pairs, nearest, overlaps, hits, ignored, len(labels))
 
 
-def _detected(detections: Tensor) -> tuple[Rows, NDArray[np.float32]]:
+def _detection_rows(detections: Tensor) -> tuple[Rows, NDArray[np.float32]]:
     images, places = (detections[..., 4] > 0).nonzero(as_tuple=True)
     scores, order = torch.sort(detections[images, places, 4], descending=True, stable=True)
     rows, images = detections[images, places][order], images[order]
     return Rows(rows[:, :4].double(), images.numpy(), rows[:, 5].long().numpy()), scores.numpy()
 
 
-def _labelled(labels: Tensor) -> tuple[Rows, NDArray[np.bool_]]:
+def _object_rows(labels: Tensor) -> tuple[Rows, NDArray[np.bool_]]:
     target = objects(labels)
     which = target.there.nonzero(as_tuple=True)
     rows = Rows(target.boxes[which].double(), which[0].numpy(), target.classes[which].numpy())
     return rows, target.difficult[which].numpy()
 
 
-def _overlapping(detected: Rows, labelled: Rows) -> Pairs:
+def _overlapping_pairs(detected: Rows, labelled: Rows) -> Pairs:
     """Return the pairs whose IoU is above 0; `labelled` is sorted by image."""
     first, last = (np.searchsorted(labelled.images, detected.images, side) for side in ("left", "right"))
     counts = last - first

@@ -14,7 +14,7 @@ from torch import Tensor
 from dlzoo.tasks.detection.metrics.average_precision import Curve, curves
 from dlzoo.tasks.detection.metrics.coco import coco_metrics
 from dlzoo.tasks.detection.metrics.error_types import error_types
-from dlzoo.tasks.detection.metrics.matching import Matching, matching
+from dlzoo.tasks.detection.metrics.matching import Matching, match_detections
 
 
 def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
@@ -22,7 +22,7 @@ def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> d
 
     A metric without objects is left out.
     """
-    return metrics_of(matching(detections, labels), detections, labels, num_classes)
+    return metrics_of(match_detections(detections, labels), detections, labels, num_classes)
 
 
 def metrics_of(matched: Matching, detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
@@ -47,4 +47,4 @@ def by_class(per_class: Sequence[Curve | None]) -> dict[str, list[float | None]]
 
 def precision_recall(detections: Tensor, labels: Tensor, num_classes: int) -> list[Curve | None]:
     """Return recall and precision of each class for its 1, 2, ... best detections; None for one without objects."""
-    return curves(matching(detections, labels), num_classes)
+    return curves(match_detections(detections, labels), num_classes)

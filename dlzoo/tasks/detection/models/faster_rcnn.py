@@ -102,15 +102,16 @@ class FasterRCNN(Detector):
 
     def _inside(self, raw: Raw, labels: Tensor) -> MatchedTargets:
         """Match the second stage's outputs for a sample of the proposals and the objects' own boxes."""
-        candidates, allowed = _with_objects(raw, labels)
+        candidates, allowed = _add_objects(raw, labels)
         assignment = match_anchors(candidates, labels, low=0.5, high=0.5)
         rows, weights = sample(self.sampler, assignment, allowed)
         sampled = (candidates, assignment.boxes, assignment.positive)
         boxes, targets, positive = (take_rows(values, rows) for values in sampled)
         classes = torch.where(positive, take_rows(assignment.classes, rows), self.num_classes).flatten()
-        scores, each = (output.float() for output in self.roi([m.float() for m in raw.features], list(boxes), raw.size))
-        own = classes.clamp(max=self.num_classes - 1)
-        offsets = each.take_along_dim(own[:, None, None], 1).squeeze(1)
+        features = [level.float() for level in raw.features]
+        scores, deltas = (output.float() for output in self.roi(features, list(boxes), raw.size))
+        columns = classes.clamp(max=self.num_classes - 1)
+        offsets = deltas.take_along_dim(columns[:, None, None], 1).squeeze(1)
         boxes, targets = boxes.flatten(0, 1), targets.flatten(0, 1)
         return MatchedTargets(
             boxes=delta_decode(offsets, boxes, WEIGHTS),
@@ -129,14 +130,14 @@ class FasterRCNN(Detector):
         # Image by image: the pooled features of a thousand boxes take 50 MB.
         for image, (proposals, there) in enumerate(zip(raw.proposed.boxes, raw.proposed.there, strict=True)):
             features = [level[image : image + 1].float() for level in raw.features]
-            logits, each = (output.float() for output in self.roi(features, [proposals], raw.size))
-            boxes.append(delta_decode(each[:, : self.num_classes], proposals[:, None], WEIGHTS))
+            logits, deltas = (output.float() for output in self.roi(features, [proposals], raw.size))
+            boxes.append(delta_decode(deltas[:, : self.num_classes], proposals[:, None], WEIGHTS))
             likely = probabilities(logits, self.num_classes, softmax_classes=self.softmax_classes)
             scores.append(torch.where(there[:, None], likely, 0))
         return torch.stack(boxes), torch.stack(scores)
 
 
-def _with_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _add_objects(raw: Raw, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return proposals and objects as boxes (N, P + M, 4), and a mask (N, P + M) of those to train on."""
     boxes, _, there, difficult = objects(labels)
     trained_on = there & ~difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)

@@ -45,7 +45,7 @@ class RoiHead(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.num_scores = channels, num_scores
-        self.pool = _pool(strides, pooling)
+        self.pool = _make_pool(strides, pooling)
         self.hidden = FullyConnected(channels=channels, size=SIDE, parts=parts, hidden=hidden, drop_rate=drop_rate)
         self.head = nn.ModuleDict()
         for name, outputs, std in (("scores", num_scores, 0.01), ("offsets", 4 * num_scores, 0.001)):
@@ -71,7 +71,7 @@ class RoiHead(nn.Module):
         return self.head["scores"](hidden), self.head["offsets"](hidden).unflatten(1, (self.num_scores, 4))
 
 
-def _pool(strides: Sequence[int], pooling: Pooling) -> nn.Module:
+def _make_pool(strides: Sequence[int], pooling: Pooling) -> nn.Module:
     """Return the module that pools the features of all boxes to 7 by 7.
 
     Raises:

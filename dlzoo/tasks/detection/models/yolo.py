@@ -109,24 +109,24 @@ class Yolo(Detector):
         assigned = assign(target, [level.shape[2:] for level in raw], self.strides, self.anchors, extra_iou=extra_iou)
         chosen, positive = (values.flatten(1) for values in assigned)
 
-        each = assigned.slots.shape[-1]  # slots for each row of labels
+        slots_per_row = assigned.slots.shape[-1]  # slots for each row of labels
         boxes, classes, share = (
-            values.repeat_interleave(each, dim=1).flatten(0, 1)
+            values.repeat_interleave(slots_per_row, dim=1).flatten(0, 1)
             for values in (target.boxes, target.classes.clamp(min=0), (sides / slots.image).prod(-1))
         )
-        own = outputs.gather(1, chosen[..., None].expand(-1, -1, outputs.shape[-1])).flatten(0, 1)
-        own_slots = slots.of(chosen.flatten())
-        offsets, weights = self.coding.read(own), positive.flatten().float()
+        assigned_outputs = outputs.gather(1, chosen[..., None].expand(-1, -1, outputs.shape[-1])).flatten(0, 1)
+        assigned_slots = slots.of(chosen.flatten())
+        offsets, weights = self.coding.read(assigned_outputs), positive.flatten().float()
 
         is_object = torch.zeros_like(outputs[..., 4]).scatter_reduce(1, chosen, positive.float(), "amax")
         return [
             MatchedTargets(
-                boxes=self.coding.decode(offsets, own_slots),
+                boxes=self.coding.decode(offsets, assigned_slots),
                 box_targets=boxes,
                 offsets=offsets,
-                offset_targets=self.coding.encode(boxes, own_slots),
+                offset_targets=self.coding.encode(boxes, assigned_slots),
                 box_weights=weights * (2 - share).clamp(1, 2) if self.rules.small_weight else weights,
-                scores=own[:, 5:],
+                scores=assigned_outputs[:, 5:],
                 classes=classes,
                 class_weights=weights,
                 objectness=outputs[..., 4].flatten(),
@@ -224,17 +224,17 @@ def _register() -> None:
     parts = PARTS | {"loss": "bce", "objectness": True}
     fpn = {"name": "fpn", "merge": "concat", "width": None, "depth": 5}
     leaky = {"name": "leaky_relu", "negative_slope": 0.1}
-    own = {"backbone": "darknet53", "neck": fpn, "act": leaky, "box_loss": "mse", "nms": "nms"}
-    MODELS.register("yolov3", source="arXiv:1804.02767", **parts | own)(yolo)
-    own = {"backbone": "cspdarknet53", "neck": fpn | {"name": "pan", "spp": True}, "act": leaky, "norm": "cmbn"}
-    own |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms", "shared_parts": ("norm", "drop")}
-    MODELS.register("yolov4", source="arXiv:2004.10934", **parts | own)(
+    version = {"backbone": "darknet53", "neck": fpn, "act": leaky, "box_loss": "mse", "nms": "nms"}
+    MODELS.register("yolov3", source="arXiv:1804.02767", **parts | version)(yolo)
+    version = {"backbone": "cspdarknet53", "neck": fpn | {"name": "pan", "spp": True}, "act": leaky, "norm": "cmbn"}
+    version |= {"drop": "dropblock", "box_loss": "ciou", "nms": "diou_nms", "shared_parts": ("norm", "drop")}
+    MODELS.register("yolov4", source="arXiv:2004.10934", **parts | version)(
         partial(yolo, assign="all", ignore_iou=0.7, small_weight=False, grid_scale=1.1)
     )
     # A ResNet's stem would reduce figures of 15 px to 4.
-    own = {"backbone": {"name": "vgg11", "width": 12}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}
-    own |= {"act": "relu", "box_loss": "ciou", "nms": "nms", "shared_parts": ("norm",)}
-    MODELS.register("yolo_tiny", source="arXiv:1804.02767, made small", **parts | own)(
+    version = {"backbone": {"name": "vgg11", "width": 12}, "neck": fpn | {"merge": "add", "width": 32, "depth": 1}}
+    version |= {"act": "relu", "box_loss": "ciou", "nms": "nms", "shared_parts": ("norm",)}
+    MODELS.register("yolo_tiny", source="arXiv:1804.02767, made small", **parts | version)(
         partial(yolo, levels=(3, 4), anchors="kmeans", assign="all")
     )
 

@@ -22,7 +22,7 @@ from dlzoo.data.settings import DataSettings
 from dlzoo.data.splits import Splits
 from dlzoo.data.storage import decode
 from dlzoo.data.storage.lazy_images import LazyImages
-from dlzoo.data.transforms.letterbox import Fit, fit_to_square, from_canvas, inside, load_image, to_canvas
+from dlzoo.data.transforms.letterbox import Fit, fit_to_square, from_canvas, load_image, occupied_box, to_canvas
 from dlzoo.tasks.detection.datasets.voc import CLASSES
 from tests.box_files import in_pictures, load, photo, sizes_of
 
@@ -47,7 +47,7 @@ def boxes_in(sizes: torch.Tensor, count: int) -> torch.Tensor:
 def test_boxes_come_back_from_the_canvas(side: int, fit: Fit) -> None:
     boxes = boxes_in(SIZES, 9)
     there = to_canvas(boxes, SIZES, side, fit)
-    area = inside(SIZES, side, fit)[:, None]
+    area = occupied_box(SIZES, side, fit)[:, None]
     assert (there[..., :2] >= area[..., :2] - 1e-3).all()
     assert (there[..., 2:] <= area[..., 2:] + 1e-3).all()
     torch.testing.assert_close(from_canvas(there, SIZES, side, fit), boxes, atol=1e-3, rtol=1e-5)
@@ -63,7 +63,7 @@ def test_boxes_beside_the_picture_are_cut_off_at_its_edges(fit: Fit) -> None:
 
 @pytest.mark.parametrize("side", [32, 417])
 def test_a_letterbox_has_the_proportions_of_its_picture_and_lies_in_the_middle(side: int) -> None:
-    area = inside(SIZES, side, "letterbox").double()
+    area = occupied_box(SIZES, side, "letterbox").double()
     extent = area[:, 2:] - area[:, :2]
     exact = SIZES * (side / SIZES.amax(1, keepdim=True)).double()
     assert ((extent - exact.clamp(min=1)).abs() <= 0.5).all()

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from dlzoo.boxes.objects import padded
+from dlzoo.boxes.objects import pad_labels
 from dlzoo.core import index
 from dlzoo.tasks.detection.metrics import matching
 from dlzoo.tasks.detection.metrics.error_types import KINDS
@@ -141,7 +141,7 @@ def test_voc_ap_equals_loops_over_the_devkits_description(part: int, monkeypatch
 def test_the_random_scenes_have_what_they_should() -> None:
     ignored = hits = duplicates = half = 0
     for seed in range(50):
-        matched = matching.matching(*scene(seed))
+        matched = matching.match_detections(*scene(seed))
         near = matched.overlaps >= 0.5
         ignored, hits = ignored + matched.ignored.sum(), hits + matched.hits.sum()
         duplicates += (near & ~matched.hits & ~matched.ignored).sum()
@@ -189,7 +189,7 @@ def test_coco_ap_equals_pycocotools(side: int) -> None:
 
 
 def test_coco_counts_the_hundred_surest_of_a_class_in_a_picture() -> None:
-    labels = padded([torch.tensor([[0.0, 0.0, 50.0, 50.0, 0.0, 0.0]])])
+    labels = pad_labels([torch.tensor([[0.0, 0.0, 50.0, 50.0, 0.0, 0.0]])])
     detections = torch.tensor([60.0, 60.0, 90.0, 90.0, 0.0, 0.0]).repeat(1, 120, 1)
     detections[0, :, 4] = torch.linspace(0.9, 0.5, 120)
     detections[0, 110, :4] = labels[0, 0, :4]
@@ -232,7 +232,7 @@ def test_nothing_to_find_and_nothing_found(capfd: pytest.CaptureFixture, caplog:
     assert found["errors_missed"] == ((labels[..., 4] >= 0) & (labels[..., 5] == 0)).sum() / len(labels)
     difficult = labels.clone()
     difficult[..., 5] = 1
-    for none in (difficult, padded([torch.zeros(0, 6)] * 5)):
+    for none in (difficult, pad_labels([torch.zeros(0, 6)] * 5)):
         for made in (nothing, detections):
             metrics = measured(made, none)
             assert all(name.startswith("errors_") for name in metrics)
@@ -299,8 +299,8 @@ OBJECT = [0, 0, 10, 10, 0, 0]
     ],
 )
 def test_kinds_of_errors_by_hand(detections: list, objects: list, errors: dict) -> None:
-    labels = padded([torch.tensor(objects).view(-1, 6), torch.zeros(0, 6)])
-    found = padded([torch.tensor(detections).view(-1, 6), torch.zeros(0, 6)])
+    labels = pad_labels([torch.tensor(objects).view(-1, 6), torch.zeros(0, 6)])
+    found = pad_labels([torch.tensor(detections).view(-1, 6), torch.zeros(0, 6)])
     found[1, :, 4] = found[0, len(detections) :, 4] = 0
     metrics = measured(found, labels, 2)
     counts = {name[7:]: 2 * value for name, value in metrics.items() if name.startswith("errors_") and value}
@@ -311,7 +311,7 @@ def test_every_error_is_counted_once() -> None:
     for seed in range(20):
         detections, labels = scene(seed)
         detections[..., 4] += 0.5 * (detections[..., 4] > 0)
-        matched = matching.matching(detections, labels)
+        matched = matching.match_detections(detections, labels)
         metrics = measured(detections, labels)
         wrong = (~matched.hits & ~matched.ignored).sum()
         kinds = {name: value for name, value in metrics.items() if name.startswith("errors_")}

@@ -18,7 +18,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from dlzoo.boxes.objects import MatchedTargets, padded
+from dlzoo.boxes.objects import MatchedTargets, pad_labels
 from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
@@ -191,7 +191,7 @@ def test_what_ssd_learns_is_torchvisions() -> None:
     net = small("ssd300")
     said = said_of(net(images(1)).priors, 3, 4)
     of_image = [rows(5), rows(0), rows(2, 1)]
-    box, classes, objectness = learnt(net.matches(said, padded(of_image)))
+    box, classes, objectness = learnt(net.matches(said, pad_labels(of_image)))
     theirs: Any = SimpleNamespace(box_coder=detection._utils.BoxCoder((10.0, 10.0, 5.0, 5.0)), neg_to_pos_ratio=3.0)
     matcher = SSDMatcher(0.5)
     wanted = detection.ssd.SSD.compute_loss(
@@ -213,7 +213,7 @@ def test_what_ssd_learns_is_torchvisions() -> None:
 def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
     net = small("ssd300", softmax_classes=exclusive)
     said = said_of(net(images(1)).priors, 2, 4 if exclusive else 3)
-    (stage,) = net.matches(said, padded([rows(3), rows(0)]))
+    (stage,) = net.matches(said, pad_labels([rows(3), rows(0)]))
     weights, positive = stage.class_weights.view(2, -1), stage.box_weights.view(2, -1)
     assert weights[0].sum() == 4 * positive[0].sum() > 0
     assert weights[1].sum() == 0
@@ -221,7 +221,7 @@ def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
     negative = stage.classes.view(2, -1)[0] == 3
     kept = negative & (weights[0] > 0)
     assert background[kept].max() <= background[negative & ~kept].min()
-    (stage,) = small("ssd300", softmax_classes=exclusive, negatives=None).matches(said, padded([rows(3), rows(0)]))
+    (stage,) = small("ssd300", softmax_classes=exclusive, negatives=None).matches(said, pad_labels([rows(3), rows(0)]))
     assert stage.class_weights.all()
 
 
@@ -229,7 +229,7 @@ def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
 def test_what_retinanet_learns_is_torchvisions(image: Tensor) -> None:
     net = small("retinanet")
     said = said_of(net(images(1)).priors, 1, 3)
-    box, classes, _ = learnt(net.matches(said, padded([image])), softmax_classes=False)
+    box, classes, _ = learnt(net.matches(said, pad_labels([image])), softmax_classes=False)
     head = detection.retinanet.RetinaNetHead(8, 9, 3)
     head.regression_head._loss_type = "smooth_l1"
     theirs: Any = SimpleNamespace(proposal_matcher=Matcher(0.5, 0.4, allow_low_quality_matches=True), head=head)
@@ -309,7 +309,7 @@ def test_faster_rcnn_is_torchvisions() -> None:
     for module in [*ours.train().modules(), *theirs.train().modules()]:
         module.train("running_mean" not in module._buffers)
     torch.manual_seed(5)
-    box, classes, objectness = learnt(ours.matches(ours(pictures), padded(of_image)), beta=1 / 9)
+    box, classes, objectness = learnt(ours.matches(ours(pictures), pad_labels(of_image)), beta=1 / 9)
     torch.manual_seed(5)
     maps = theirs.backbone(pictures)
     proposals, first = theirs.rpn(as_list, maps, wanted_of)
@@ -341,7 +341,7 @@ def unequal_objects() -> Tensor:
     difficult = rows(1, 2)
     difficult[:, 5] = 1
     hole = torch.tensor([[3.0, 4, 100, 90, -1, 1]])
-    return padded([torch.cat((rows(2), hole, rows(2, 1))), difficult, rows(0)])
+    return pad_labels([torch.cat((rows(2), hole, rows(2, 1))), difficult, rows(0)])
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -392,7 +392,7 @@ def test_every_parameter_learns(name: str, box_loss: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_images_without_objects(name: str) -> None:
     net = small(name)
-    stages = net.matches(net(images()), padded([rows(0)] * 2))
+    stages = net.matches(net(images()), pad_labels([rows(0)] * 2))
     box, classes, objectness = learnt(stages, softmax_classes=net.softmax_classes)
     assert box == 0
     assert classes.isfinite() and objectness.isfinite()
@@ -438,7 +438,7 @@ def test_other_sizes_than_those_it_was_built_for(name: str) -> None:
     for size in (128, 192):
         raw = net(images(2, size))
         assert (
-            torch.stack(learnt(net.matches(raw, padded([rows(3)] * 2)), softmax_classes=net.softmax_classes))
+            torch.stack(learnt(net.matches(raw, pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes))
             .isfinite()
             .all()
         )
@@ -452,7 +452,7 @@ def test_other_sizes_than_those_it_was_built_for(name: str) -> None:
 def test_every_neck(name: str, neck: str) -> None:
     settings = {"hidden": (16, 16), "drop_rate": 0.1} if name == "faster_rcnn" else {}
     net = small(name, neck={"name": neck, "width": 16}, **settings)
-    sum(learnt(net.matches(net(images()), padded([rows(3)] * 2)), softmax_classes=net.softmax_classes)).backward()
+    sum(learnt(net.matches(net(images()), pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes)).backward()
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
 
@@ -465,7 +465,7 @@ def test_parts_reach_the_head(name: str, part: dict[str, str]) -> None:
     def layers(**choices: Any) -> set[str]:
         net = small(name, neck={"name": "fpn", "width": 16}, **settings, **choices)
         loss = torch.stack(
-            learnt(net.matches(net(images()), padded([rows(3)] * 2)), softmax_classes=net.softmax_classes)
+            learnt(net.matches(net(images()), pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes)
         )
         assert loss.isfinite().all()
         own = {path: module for path, module in net.named_modules() if not path.startswith(elsewhere)}

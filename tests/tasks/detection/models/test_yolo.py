@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from dlzoo.boxes.objects import MatchedTargets, objects, padded
+from dlzoo.boxes.objects import MatchedTargets, objects, pad_labels
 from dlzoo.builder.model import build_loss, build_model
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
@@ -186,7 +186,7 @@ def test_who_says_the_targets_is_right(offsets: str, scale: float, assigned: str
 
 
 def test_small_boxes_weigh_more() -> None:
-    labels = padded([torch.tensor([[0.0, 0, 48, 32, 0, 0], [0, 0, 96, 64, 1, 0], [8, 8, 9, 9, 2, 0]])])
+    labels = pad_labels([torch.tensor([[0.0, 0, 48, 32, 0, 0], [0, 0, 96, 64, 1, 0], [8, 8, 9, 9, 2, 0]])])
     weights = only(detector(), silence(detector(), 1), labels).box_weights
     torch.testing.assert_close(weights, torch.tensor([2 - 0.25, 1, 2 - 1 / (96 * 64)]))
     assert only(detector(small_weight=False), silence(detector(), 1), labels).box_weights.tolist() == [1, 1, 1]
@@ -244,7 +244,7 @@ def test_no_object_and_no_prediction_breaks_a_gradient(size: float, exclusive: b
         network = detector(assign=assigned, ignore=ignore, offsets=offsets, softmax_classes=exclusive)
         shapes = [level.shape for level in silence(network, len(ODD))]
         raw = tuple((size * torch.randn(shape, generator=generator)).requires_grad_() for shape in shapes)
-        stage = only(network, raw, padded(ODD))
+        stage = only(network, raw, pad_labels(ODD))
         assert stage.matched == (stage.class_weights > 0).sum() > 0
         losses = [
             each("mse", stage.offsets, stage.offset_targets) * stage.box_weights,
@@ -263,7 +263,7 @@ def test_no_object_and_no_prediction_breaks_a_gradient(size: float, exclusive: b
 
 def test_no_objects_at_all() -> None:
     network = detector(ignore="prediction")
-    stage = only(network, silence(network, 2), padded([torch.zeros(0, 6)] * 2))
+    stage = only(network, silence(network, 2), pad_labels([torch.zeros(0, 6)] * 2))
     assert stage.matched == 1 and stage.box_weights.sum() == stage.class_weights.sum() == 0
     assert stage.objectness_weights.min() == 1 and stage.objectness_targets.max() == 0
 
@@ -390,7 +390,7 @@ def test_every_part_goes_in(name: str, parts: dict[str, Any]) -> None:
 
 
 def test_a_step_of_each_teaches_every_parameter() -> None:
-    labels = padded([torch.tensor([[8.0, 8, 40, 56, 0, 0]]), torch.tensor([[30.0, 10, 60, 30, 1, 0]])])
+    labels = pad_labels([torch.tensor([[8.0, 8, 40, 56, 0, 0]]), torch.tensor([[30.0, 10, 60, 30, 1, 0]])])
     for name, settings in SMALL.items():
         torch.manual_seed(0)
         network = build_model(name, num_classes=2, image_size=64, assign="all", **settings).train()
