@@ -1,5 +1,8 @@
 """Composition: what is asked for is what is frozen, and every mistake is one helpful line, without torch."""
 
+import random
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,26 @@ def test_every_name_of_every_choice_composes(choice: str) -> None:
             compose([f"model={model}", f"{choice}={name}"])
         else:
             compose([f"{choice}={name}"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_entries_put_into_a_composed_config_are_what_hydra_composes(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = random.Random(seed)
+    choices = numbers.sample(["norm", "act", "conv", "attention", "drop", "init", "optimizer", "schedule"], 4)
+    words = [f"{choice}={numbers.choice(config.options(choice))}" for choice in choices]
+    made = compose(words)
+    folder = tmp_path / "conf"
+    shutil.copytree(config.conf_dir(), folder)
+    for module in ("dlzoo.config.defaults", "dlzoo.config.compose"):
+        monkeypatch.setattr(sys.modules[module], "conf_dir", lambda: folder)
+    with (folder / "config.yaml").open("a") as file:
+        file.write("norm: {}\n")  # a file that says something of an entry: Hydra must merge it
+    assert compose(words) == made
+    with (folder / "config.yaml").open("a") as file:
+        file.write("optimizer: {lr: 0.0123}\n")
+    assert compose(words)["optimizer"]["lr"] == compose([*words, "optimizer=adam"])["optimizer"]["lr"] == 0.0123
 
 
 WRONG = {

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -178,16 +179,14 @@ def test_every_model_takes_what_it_offers_everywhere(monkeypatch: pytest.MonkeyP
         assert left == 0 or (kind, default) == ("norm", "none"), kind
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [(name, kind) for name in REDUCED for kind in PARTS if getattr(MODELS[name].marks, kind) is not None],
-)
-def test_what_the_table_does_not_say_is_refused(name: str, kind: str) -> None:
+@pytest.mark.parametrize("name", REDUCED)
+def test_what_the_table_does_not_say_is_refused(name: str) -> None:
     """What it does say is trained below."""
     settings, image_size = REDUCED[name]
-    accepted = accepts(name, image_size=image_size, **settings)[kind]
-    for part in PARTS[kind].names():
-        if part not in (*accepted, getattr(MODELS[name].marks, kind)):
+    for kind, accepted in accepted_by(name).items():
+        for part in PARTS[kind].names():
+            if part in (*accepted, getattr(MODELS[name].marks, kind)):
+                continue
             with pytest.raises(UserError, match=f"model={name} with these settings does not support {kind}={part}"):
                 on_meta(name, image_size=image_size, **{kind: part}, **settings)
 
@@ -200,48 +199,71 @@ def test_a_reduced_form_of_every_family_is_tried() -> None:
     assert {family(name) for name in REDUCED} == {family(name) for name in OWN}
 
 
-def steps() -> list[tuple[str, str, str]]:
-    """(model, kind, part) of all that is accepted."""
-    found = []
-    for name, (settings, image_size) in REDUCED.items():
-        for kind, accepted in accepts(name, image_size=image_size, **settings).items():
-            found += [(name, kind, part) for part in accepted]
-    return found
-
-
-@pytest.mark.parametrize(("name", "kind", "part"), steps())
-def test_one_step_of_training(name: str, kind: str, part: str) -> None:
-    """The right shape, and a gradient for every parameter that is not all zero."""
+@cache
+def accepted_by(name: str) -> dict[str, list[str]]:
+    """The parts that a reduced form accepts, of each kind."""
     settings, image_size = REDUCED[name]
-    torch.manual_seed(0)
-    chosen = {"head": {"name": "fc", "hidden": [16]}} if MODELS[name].marks.head not in (None, "gap") else {}
-    chosen[kind] = {"name": part} | LIGHT.get(kind, {}).get(part, {})
+    return accepts(name, image_size=image_size, **settings)
+
+
+def combinations() -> list[tuple[str, int]]:
+    """(model, index): as many of each model as the kind with the most parts has parts."""
+    return [(name, index) for name in REDUCED for index in range(max(map(len, accepted_by(name).values()), default=1))]
+
+
+def combined(name: str, index: int) -> dict[str, Any]:
+    """A part of each kind; over all indices each part has its turn, with others beside it each time."""
+    accepted = ((place, kind, parts) for place, (kind, parts) in enumerate(accepted_by(name).items()) if parts)
+    chosen = {kind: parts[(index + place) % len(parts)] for place, kind, parts in accepted}
+    return {kind: {"name": part} | LIGHT.get(kind, {}).get(part, {}) for kind, part in chosen.items()}
+
+
+def made_for(name: str, chosen: dict[str, Any], seed: int) -> nn.Module:
+    """A reduced form with parts, of which nothing starts as zero: that would hide what is behind it."""
+    settings, image_size = REDUCED[name]
+    torch.manual_seed(seed)
     network = build_model(name, num_classes=5, image_size=image_size, in_channels=2, **chosen, **settings)
-    with torch.no_grad():  # what starts as nothing would hide what is behind it
+    with torch.no_grad():
         for parameter in network.parameters():
             if not parameter.any():
                 parameter.uniform_(-0.5, 0.5)
+    return network
+
+
+def step(network: nn.Module, image_size: int) -> set[str]:
+    """Train one step; the parameters without a gradient."""
     images, labels = torch.randn(4, 2, image_size, image_size), torch.tensor([0, 1, 2, 3])
-    optimizer = build("optimizer", "sgd", lr=0.01)(network.parameters())
-    try:
-        logits = network(images)
-    except UserError as error:
-        assert part == "in"
-        assert "maps of one pixel" in str(error)
-        return
-    loss = torch.zeros(())
+    logits, loss = network(images), torch.zeros(())
     if isinstance(logits, WithAuxiliary):
         logits, auxiliary, weight = logits
         loss = weight * sum(build("loss", "cross_entropy")(others, labels) for others in auxiliary)
     assert logits.shape == (4, 5)
+    optimizer = build("optimizer", "sgd", lr=0.01)(network.parameters())
     before = [parameter.detach().clone() for parameter in network.parameters()]
     (loss + build("loss", "cross_entropy")(logits, labels)).backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
-        assert parameter.grad.abs().max() > 0, key
     optimizer.step()
     assert any(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+    return {key for key, parameter in network.named_parameters() if not parameter.grad.any()}
+
+
+@pytest.mark.parametrize(("name", "index"), combinations())
+def test_one_step_of_training(name: str, index: int) -> None:
+    """The right shape, and a gradient for every parameter that is not all zero."""
+    image_size, chosen = REDUCED[name][1], combined(name, index)
+    try:
+        still = step(made_for(name, chosen, 0), image_size)
+    except UserError as error:
+        assert chosen["norm"]["name"] == "in"
+        assert "maps of one pixel" in str(error)
+        chosen["norm"] = {"name": "gn"}
+        still = step(made_for(name, chosen, 0), image_size)
+    for seed in (1, 2, 3):  # a narrow layer of ReLUs may be dead for one draw of its weights
+        if still:
+            still &= step(made_for(name, chosen, seed), image_size)
+    assert not still
 
 
 @pytest.mark.parametrize(("shortcut", "carried"), [("A", True), ("B", True), ("none", False)])
