@@ -135,27 +135,32 @@ def _compose_choices(chosen: tuple[str, ...], written: tuple[tuple[str, int], ..
     so that the many names of a sweep need Hydra once.
     """
     files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
-    if _set_by_files(files, written):
+    entries = dict(word.split("=", 1) for word in chosen if word not in files)
+    if not entries.keys().isdisjoint(_sections_set_by_files(files, written)):
         return _compose_with_hydra(chosen, written)
-    raw = dict(_compose_with_hydra(files, written))
-    for choice, _, name in (word.partition("=") for word in chosen if word not in files):
-        raw[choice] = {"name": name} | default_settings(choice, name)
-    return raw
+    sections = {choice: {"name": name} | default_settings(choice, name) for choice, name in entries.items()}
+    return _compose_with_hydra(files, written) | sections
 
 
 @lru_cache(maxsize=256)
-def _set_by_files(files: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> bool:
-    """Return whether config.yaml or the files of `files` may set something in the section of a registry's entry."""
+def _sections_set_by_files(files: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Iterable[str]:
+    """Return the choices in whose sections config.yaml or the chosen `files` may set something."""
     import yaml
 
-    if any(word.startswith("experiment=") for word in files):
-        return True
-    chosen = [conf_dir() / choice / f"{name}.yaml" for choice, _, name in (word.partition("=") for word in files)]
-    try:
-        outside = any("@package" in path.read_text() for path in chosen)
-        return outside or bool(yaml.safe_load((conf_dir() / "config.yaml").read_text()).keys() & REGISTRIES.keys())
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        return True  # Hydra says what is wrong
+    sections: set[str] = set()
+    for choice, _, name in (("config", "", ""), *(word.partition("=") for word in files)):
+        path = conf_dir() / choice / f"{name}.yaml" if name else conf_dir() / "config.yaml"
+        try:
+            text = path.read_text()
+            content = yaml.safe_load(text)
+            plain = all("override /" in str(line) for line in content.get("defaults", ())) or not name
+        except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
+            return REGISTRIES  # Hydra says what is wrong
+        if choice in ("config", "experiment") and plain:
+            sections |= content.keys()
+        elif "@package" in text or choice == "experiment":
+            return REGISTRIES
+    return sections
 
 
 @lru_cache(maxsize=256)
@@ -185,7 +190,7 @@ def _set_value(raw: Config, key: str, value: Any) -> None:
         raw = raw.setdefault(section, {})
         if not isinstance(raw, dict):
             raise UserError(f"unknown key {key!r}: {'.'.join(sections[:depth])} is a single value")
-    raw[name] = value
+    raw[name] = deepcopy(value)  # the parsed setting is shared
 
 
 def _resolve(raw: Config) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import islice, product
 from math import prod
 from typing import TYPE_CHECKING
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 _MOST = 100_000
 
 
+@lru_cache(maxsize=4096)  # the runs of a sweep have most settings in common
 def parse(line: str) -> Override:
     """Parse a setting with Hydra; a value that its grammar does not support (~/data, josé) is taken as a string.
+
+    The result is shared: it must not be changed.
 
     Raises:
         UserError: if it cannot be parsed.

@@ -63,52 +63,54 @@ def test_the_head_says_what_it_costs_what_is_known_and_how_to_type_it(name: str)
 
 
 @pytest.mark.parametrize("name", COMPARING)
-def test_the_head_counts_the_trainings_right(name: str) -> None:
+def test_a_comparison_is_what_its_head_says_and_its_tiny_form_trains(name: str) -> None:
+    """One test a file: its plans take a second."""
+    full, tiny = (planned(f"experiment={name}", *scale) for scale in SCALES)
     said = re.findall(r"(\d+) trainings of (\d+) epochs", read_head(name)["cost"])
-    known = []
-    for found in (planned(f"experiment={name}", *scale) for scale in SCALES):
-        trained = len(found.runs) - len(source_runs((run.path, run.config) for run in found.runs))
-        known.append((str(trained), str(found.runs[0].config["trainer"]["max_epochs"])))
-    assert said == known
+    assert said == [trainings_and_epochs(full), trainings_and_epochs(tiny)]
+    baseline = parse_comparison([f"experiment={name}"]).baseline
+    check_that_arms_differ_in_what_is_compared(full, baseline)
+    check_that_arms_differ_in_what_is_compared(tiny, baseline)
+    assert len(arms(tiny)) == len(arms(full))
+    assert tiny.folder != full.folder
+    for config in arms(tiny):
+        check_that_it_suits_two_cores(config)
+    check_that_it_trains(tiny, parse_comparison([f"experiment={name}"]).metric)
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=["full", "tiny"])
-@pytest.mark.parametrize("name", COMPARING)
-def test_arms_differ_in_what_is_compared_and_have_equal_budgets(name: str, scale: list[str]) -> None:
-    found = planned(f"experiment={name}", *scale)
+def trainings_and_epochs(found: SweepPlan) -> tuple[str, str]:
+    trained = len(found.runs) - len(source_runs((run.path, run.config) for run in found.runs))
+    return str(trained), str(found.runs[0].config["trainer"]["max_epochs"])
+
+
+def check_that_arms_differ_in_what_is_compared(found: SweepPlan, baseline: list[str]) -> None:
+    """And have equal budgets."""
     assert len(arms(found)) >= 2
     assert len(found.runs) == 8 * len(arms(found))
     assert {run.config["seed"] for run in found.runs} == set(range(8))
     assert len({run.config["trainer"]["max_epochs"] for run in found.runs}) == 1
     runs = [run.config for run in found.runs]
-    made = make_design(runs, parse_comparison([f"experiment={name}"]).baseline)
+    made = make_design(runs, baseline)
     assert made.pairs()
     assert {finding.kind for finding in findings(runs, made)} <= MILD
 
 
-@pytest.mark.parametrize("name", COMPARING)
-def test_the_tiny_form_suits_two_cores_and_is_the_same_comparison(name: str) -> None:
-    full, tiny = (planned(f"experiment={name}", *scale) for scale in SCALES)
-    assert len(arms(tiny)) == len(arms(full))
-    assert tiny.folder != full.folder
-    for config in arms(tiny):
-        assert config["trainer"]["threads"] == 1
-        assert config["trainer"]["accelerator"] == "auto"
-        data = config["data"]
-        small = {"shapes": data.get("train", 0) <= 1000, "box_pairs": data.get("points", 0) <= 100, "digits": True}
-        assert small.get(data["name"]) or data["limit"] <= 2000
+def check_that_it_suits_two_cores(config: Config) -> None:
+    assert config["trainer"]["threads"] == 1
+    assert config["trainer"]["accelerator"] == "auto"
+    data = config["data"]
+    small = {"shapes": data.get("train", 0) <= 1000, "box_pairs": data.get("points", 0) <= 100, "digits": True}
+    assert small.get(data["name"]) or data["limit"] <= 2000
 
 
-@pytest.mark.parametrize("name", COMPARING)
-def test_the_tiny_form_trains(name: str) -> None:
-    found, metric = planned(f"experiment={name}", "scale=tiny"), parse_comparison([f"experiment={name}"]).metric
+def check_that_it_trains(found: SweepPlan, metric: str | None) -> None:
     short = ["data.limit=200", "trainer.max_epochs=1", "trainer.limit_batches=1", "trainer.accelerator=cpu"]
-    for run in (found.runs[len(arms(found)) - 1],):
-        here = [] if run.config["data"]["name"] in EMBEDDED else ["data=digits"]  # nothing is downloaded
-        here += ["data.train=40", "data.test=10"] if run.config["data"]["name"] == "shapes" else []
-        config = compose([*run.overrides, *here, *short], of_several=True)
-        value = begin(config, Console(quiet=True)).metrics[metric or "test/accuracy"]
-        assert 0 <= value <= (100 if metric == "test/mae" else 1)
+    run = found.runs[len(arms(found)) - 1]
+    here = [] if run.config["data"]["name"] in EMBEDDED else ["data=digits"]  # nothing is downloaded
+    here += ["data.train=40", "data.test=10"] if run.config["data"]["name"] == "shapes" else []
+    config = compose([*run.overrides, *here, *short], of_several=True)
+    value = begin(config, Console(quiet=True)).metrics[metric or "test/accuracy"]
+    assert 0 <= value <= (100 if metric == "test/mae" else 1)
 
 
 @pytest.mark.parametrize("name", [name for name in COMPARING if "size" in read_head(name)])
