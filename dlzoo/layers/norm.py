@@ -18,7 +18,7 @@ from dlzoo.core.registries import NORMS
 from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt
 
 
-class _Affine:
+class AffineNorm:
     """Mixin of norms with a weight and a bias per channel."""
 
     weight: Any
@@ -42,7 +42,7 @@ class _Affine:
 
 
 @NORMS.register("bn", source="arXiv:1502.03167, algorithm 1")
-class BatchNorm(_Affine, _BatchNorm):
+class BatchNorm(AffineNorm, _BatchNorm):
     """Batch normalisation: each channel over the batch and its pixels; running statistics in evaluation.
 
     `momentum` is torch's: running = (1 - momentum) * running + momentum * batch. The running variance is unbiased.
@@ -66,7 +66,7 @@ class BatchNorm(_Affine, _BatchNorm):
 
 
 @NORMS.register("gn", source="arXiv:1803.08494, equation 7")
-class GroupNorm(_Affine, nn.GroupNorm):
+class GroupNorm(AffineNorm, nn.GroupNorm):
     """Group normalisation: each sample over groups of channels.
 
     The number of groups is the largest divisor of the channels that is at most `num_groups` and leaves at least
@@ -100,7 +100,7 @@ def divisor(channels: int, num_groups: int, min_channels: int) -> int:
 
 
 @NORMS.register("ln", source="arXiv:1607.06450; over (C, H, W) as in arXiv:1803.08494, section 3.1")
-class LayerNorm(_Affine, nn.GroupNorm):
+class LayerNorm(AffineNorm, nn.GroupNorm):
     """Layer normalisation: each sample over all channels and pixels, with a scale and a shift per channel."""
 
     def __init__(self, channels: int, *, affine: bool = True, eps: Positive = 1e-5) -> None:
@@ -108,7 +108,7 @@ class LayerNorm(_Affine, nn.GroupNorm):
 
 
 @NORMS.register("in", source="arXiv:1607.08022, equation 4")
-class InstanceNorm(_Affine, nn.Module):
+class InstanceNorm(AffineNorm, nn.Module):
     """Instance normalisation: each channel of each sample over its pixels.
 
     Raises:

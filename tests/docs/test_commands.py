@@ -21,7 +21,8 @@ from dlzoo.sweep.request import parse_comparison, parse_sweep
 from tests.docs.pages import COMMANDS, Command
 from tests.docs.rules import OF_DETECTORS, OTHERS, QUICK, RESUMED, SWEEPS, TRAININGS, Rule
 from tests.docs.shell_lines import SHELL, check_script
-from tests.docs.workspace import Workspace, furnish, interrupted, start_here
+from tests.docs.workspace import Workspace, furnish, interrupted
+from tests.processes import start_here
 
 #: Executed together, with the entries that they are about: test_recipes.py.
 RECIPES = "docs/extending.md"

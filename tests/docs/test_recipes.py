@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import dlzoo
 from dlzoo.runs.run_dir import RunDir
 from tests.docs.pages import PAGES, REPOSITORY, python_blocks
 from tests.docs.test_commands import is_recipe
+from tests.processes import Command
 from tests.small import SMALL
 
 (PAGE,) = [page for page in PAGES if page.name == "docs/extending.md"]
@@ -24,7 +22,7 @@ HEAD = """
 import torch
 from torch import Tensor, nn
 from dlzoo.core.schema import Positive
-from dlzoo.layers.norm import _Affine
+from dlzoo.layers.norm import AffineNorm
 from dlzoo.core.registries import NORMS
 """
 QUICK = "data.limit=60 data.batch_size=20 trainer.max_epochs=1 trainer.limit_batches=2 trainer=cpu trainer.threads=1"
@@ -39,11 +37,6 @@ from dlzoo import config as configs
 from dlzoo.cli import main
 for module in ("dlzoo.config", "dlzoo.config.defaults", "dlzoo.config.compose"):
     sys.modules[module].conf_dir = lambda: Path(sys.argv[1])
-from dlzoo.sweep.executors.local import LocalExecutor
-from tests.docs.workspace import start_here
-LocalExecutor.start = start_here
-from dlzoo.builder import execute
-execute.draw = lambda *made: {}
 
 network = dlzoo.build_model("my_net", num_classes=3, norm="rms", width=8)
 x = torch.randn(2, 3, 16, 16)
@@ -115,19 +108,14 @@ def conf(tmp_path: Path) -> Path:
 
 def test_the_recipes_work_as_they_are_written(tmp_path: Path, conf: Path) -> None:
     package(tmp_path / "site")
-    environment = os.environ | {
-        "PYTHONPATH": f"{tmp_path / 'site'}:{REPOSITORY}",
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = {"PYTHONPATH": str(tmp_path / "site"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     lines = commands()
     assert len(lines) == 8
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(conf), json.dumps(lines)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "model=my_net\n" in done.stdout
-    assert "estimate    2 to run" in done.stdout
+    command = Command(str(conf), json.dumps(lines), environment=environment, code=SCRIPT, one_process=True)
+    output, errors = command.communicate()
+    assert command.returncode == 0, errors
+    assert "model=my_net\n" in output
+    assert "estimate    2 to run" in output
     records = [RunDir.open(path.parent).read() for path in sorted(Path("outputs").rglob("run.json"))]
     assert all(record["state"] == "finished" and "test/accuracy" in record["metrics"] for record in records)
     named = {choice: {record["config"][choice]["name"] for record in records} for choice in ("model", "norm", "loss")}

@@ -6,42 +6,18 @@ import os
 import shlex
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 from PIL import Image
-from rich.console import Console
 
 import dlzoo
-from dlzoo.builder.execute import execute
 from dlzoo.cli import main
 from dlzoo.core.errors import Interrupted
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.sweep.executors.job import Job
-from dlzoo.sweep.executors.local import LocalExecutor
 from tests.conftest import draw_pictures
 from tests.docs.rules import NARROW, QUICK, SWEEPS, TRAININGS, Rule
-
-
-class Ended(Job):
-    """A run that has ended already."""
-
-    def ended(self) -> bool:
-        return True
-
-    def exit_reason(self) -> str | None:
-        return None
-
-    def stop(self, at_once: bool = False) -> None:
-        pass
-
-
-def start_here(executor: LocalExecutor, run: RunDir, config: dict[str, Any]) -> Job:
-    """LocalExecutor.start, in this process: a process of its own would spend six seconds on its imports."""
-    execute(run, Console(quiet=True))
-    return Ended()
 
 
 class Workspace:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
+from tests.processes import Command
 from tests.small import CONV, SMALL, logged, same, train, weights
 
 
@@ -91,14 +91,9 @@ def test_a_signal_whose_exception_is_dropped_stops_the_run_all_the_same(monkeypa
     assert RunDir.open("run").read()["state"] == "interrupted"
 
 
-def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dlzoo.cli", "train", "run_dir=run", "trainer.max_epochs=2000", "model.width=4"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.time() + 120
-    while not (Path("run") / "checkpoints" / "last.ckpt").exists():
-        assert time.time() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+def test_ctrl_c_in_a_real_process() -> None:
+    process = Command("train", "run_dir=run", "trainer.max_epochs=2000", "model.width=4")
+    process.wait_for(Path("run/checkpoints/last.ckpt"))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -108,9 +103,18 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_goes_away_does_not_end_the_training() -> None:
-    command = f"{sys.executable} -m dlzoo.cli train run_dir=run {' '.join(SMALL)} | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    code = """
+import os, subprocess, sys
+from dlzoo.cli import main
+reader = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+os.dup2(reader.stdin.fileno(), 1)
+reader.stdin.close()
+sys.stdout = open(1, "w", closefd=False)
+sys.exit(main(["train", "run_dir=run", *sys.argv[1:]]))
+"""
+    process = Command(*SMALL, code=code)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
     assert RunDir.open("run").read()["state"] == "finished"
 
 

@@ -17,6 +17,7 @@ import pytest
 from dlzoo.config import compose
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find
+from tests.processes import dlzoo
 from tests.small import SMALL, train
 
 TRAIN = Path(__file__).parents[2] / "train.py"
@@ -138,7 +139,7 @@ def crashing(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("executor", "hows"),
-    [("local", "one,crash,lost,kill,two"), pytest.param("slurm_local", "crash,one,kill", marks=pytest.mark.long)],
+    [("local", "one,crash,lost,kill"), pytest.param("slurm_local", "crash,one,kill", marks=pytest.mark.long)],
 )
 def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(
     executor: str, hows: str, crashing: dict[str, str]
@@ -210,8 +211,7 @@ def test_two_ranks_inside_a_sweep() -> None:
 def test_a_comparison_is_carried_out_and_ends_as_a_report() -> None:
     base = shlex.join([*SMALL, "trainer.threads=1"])
     words = ["norm=bn,gn", "seeds=1", f"base={base}", "name=norms", "baseline=norm=gn"]
-    program = [sys.executable, "-P", "-m", "dlzoo.cli", "compare", *words]
-    said = finish(subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    said = dlzoo("compare", *words, one_process=True)
     assert "2 runs: 2 finished" in said
     assert "report      outputs/norms/report/report.html" in said
     found = json.loads(Path("outputs/norms/report/report.json").read_text())

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.processes import REPOSITORY, Command
+
 SHAPES = ["data=shapes", "data.train=96", "data.test=24", "data.image_size=32", "data.batch_size=16"]
 RUN = [*SHAPES, "model=counter", "model.width=8", "optimizer=adam", "optimizer.lr=0.01", "trainer=cpu"]
 
@@ -37,18 +34,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def start(site: Path, *words: str) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "PYTHONPATH": f"{site}:{REPOSITORY}",
-        "XDG_CACHE_HOME": str(site / "cache"),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "dlzoo.cli", *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(site: Path, *words: str, plots: bool = False) -> Command:
+    environment = {"PYTHONPATH": f"{site}:{REPOSITORY}", "XDG_CACHE_HOME": str(site / "cache")}
+    return Command(*words, environment=environment, plots=plots, one_process=True)
 
 
-def dlzoo(site: Path, *words: str) -> str:
-    process = start(site, *words)
+def dlzoo(site: Path, *words: str, plots: bool = False) -> str:
+    process = start(site, *words, plots=plots)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     return output
@@ -59,7 +51,7 @@ def checkpoint(path: str) -> dict[str, torch.Tensor]:
 
 
 def test_it_trains_evaluates_draws_and_predicts(site: Path) -> None:
-    output = dlzoo(site, "train", *RUN, "trainer.max_epochs=6", "run_dir=run")
+    output = dlzoo(site, "train", *RUN, "trainer.max_epochs=6", "run_dir=run", plots=True)
     assert "counts of 8 classes" in output
     record = json.loads(Path("run/run.json").read_text())
     assert (record["task"], record["monitor"], record["state"]) == ("count", "exact", "finished")
@@ -83,10 +75,7 @@ def test_it_resumes_to_the_bit(site: Path) -> None:
     words = [*RUN, "trainer.max_epochs=40", "trainer.checkpoint_every=5"]
     dlzoo(site, "train", *words, "run_dir=whole")
     process = start(site, "train", *words, "run_dir=killed")
-    log = Path("killed/metrics.jsonl")
-    while not (log.exists() and '"epoch": 2.0' in log.read_text()):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    process.wait_for(Path("killed/metrics.jsonl"), '"epoch": 2.0')
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert json.loads(Path("killed/run.json").read_text())["state"] == "interrupted"

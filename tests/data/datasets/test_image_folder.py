@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from dlzoo.data.storage.decode import read_image
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.data.transforms.letterbox import load_image
 from tests.conftest import draw_pictures
+from tests.processes import Command
 
 
 def section(**settings: object) -> dict:
@@ -277,6 +276,6 @@ def test_two_processes_that_want_the_same_pictures_decode_them_once(pictures: Pa
         "decode._write = spy\n"
         f"Splits.load({section(root=str(pictures))!r})"
     )
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [Command(code=code) for _ in range(2)]
     assert "".join(process.communicate()[0] for process in both) == "decoded\n"
     assert [process.returncode for process in both] == [0, 0]

@@ -1,0 +1,144 @@
+"""Commands in processes of their own, forked from one that has imported everything: imports take six seconds.
+
+For tests of what a command does. Tests of the imports themselves, and of processes that dlzoo starts, use
+`subprocess`.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dlzoo.builder import execute as execution
+from dlzoo.builder.execute import execute
+from dlzoo.cli import main
+from dlzoo.runs.run_dir import RunDir
+from dlzoo.sweep.executors.job import Job
+from dlzoo.sweep.executors.local import LocalExecutor
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+class Command:
+    """`dlzoo <words>` in the current folder, or a Python program; used like subprocess.Popen with text=True.
+
+    Args:
+        words: of the command line, or arguments of `code`.
+        environment: variables beside those of this process; PYTHONPATH is obeyed.
+        code: a program to run instead of dlzoo.
+        plots: whether plots are drawn.
+        one_process: whether the runs of a sweep are executed in the process of the sweep.
+    """
+
+    def __init__(
+        self,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        code: str | None = None,
+        plots: bool = False,
+        one_process: bool = False,
+    ) -> None:
+        self._folder = Path(tempfile.mkdtemp())
+        variables = {**os.environ, **(environment or {})}
+        arguments = (words, variables, str(self._folder), code, plots, one_process)
+        self._process = _server().Process(target=_run, args=arguments)
+        self._process.start()
+        self.pid: int = self._process.pid or 0
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def communicate(self, timeout: float = 180) -> tuple[str, str]:
+        """Wait, and return what was printed to stdout and stderr."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("dlzoo", timeout)
+        return tuple((self._folder / name).read_text() for name in ("stdout", "stderr"))  # type: ignore[return-value]
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait_for(self, path: Path, text: str = "", seconds: float = 120) -> None:
+        """Wait until a file is there and contains a text."""
+        deadline = time.monotonic() + seconds
+        while not (path.exists() and (not text or text in path.read_text())):
+            assert time.monotonic() < deadline
+            assert self.poll() is None, self.communicate()
+            time.sleep(0.02)
+
+
+class Ended(Job):
+    """A run that has ended already."""
+
+    def ended(self) -> bool:
+        return True
+
+    def exit_reason(self) -> str | None:
+        return None
+
+    def stop(self, at_once: bool = False) -> None:
+        pass
+
+
+def dlzoo(*words: str, **options: Any) -> str:
+    """Run `dlzoo <words>`, with the options of Command, and return what it printed."""
+    command = Command(*words, **options)
+    output, errors = command.communicate()
+    assert command.returncode == 0, errors
+    return output
+
+
+def start_here(executor: LocalExecutor, run: RunDir, config: dict[str, Any]) -> Job:
+    """LocalExecutor.start, in this process: a process of its own would spend six seconds on its imports."""
+    execute(run, Console(quiet=True))
+    return Ended()
+
+
+@cache
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.imports"])
+    return context
+
+
+def _run(
+    words: tuple[str, ...], variables: dict[str, str], folder: str, code: str | None, plots: bool, one_process: bool
+) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.path[:0] = [path for path in variables.get("PYTHONPATH", "").split(":") if path]
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT), number)
+        stream = io.TextIOWrapper(os.fdopen(number, "wb", closefd=False), encoding="utf-8", write_through=True)
+        setattr(sys, name, stream)
+    if not plots:
+        execution.draw = lambda *made: {}
+    if one_process:
+        LocalExecutor.start = start_here
+    sys.argv = ["dlzoo" if code is None else "-c", *words]
+    if code is not None:
+        exec(code, {"__name__": "__main__"})
+        return
+    sys.exit(main(list(words)))
