@@ -18,8 +18,10 @@ from collections.abc import Mapping
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from dlzoo.builder import execute as execution
@@ -41,6 +43,7 @@ class Command:
         code: a program to run instead of dlzoo.
         plots: whether plots are drawn.
         one_process: whether the runs of a sweep are executed in the process of the sweep.
+        files: "stdout" and "stderr" -> paths that are appended to, instead of being returned by `communicate`.
     """
 
     def __init__(
@@ -50,11 +53,13 @@ class Command:
         code: str | None = None,
         plots: bool = False,
         one_process: bool = False,
+        files: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = Path(tempfile.mkdtemp())
+        folder = tempfile.mkdtemp()
+        self._files = {name: f"{folder}/{name}" for name in ("stdout", "stderr")} | dict(files or {})
         variables = {**os.environ, **(environment or {})}
-        arguments = (words, variables, str(self._folder), code, plots, one_process)
-        self._process = _server().Process(target=_run, args=arguments)
+        arguments = (words, variables, self._files, code, plots, one_process)
+        self._process = server().Process(target=_run, args=arguments)
         self._process.start()
         self.pid: int = self._process.pid or 0
 
@@ -70,10 +75,11 @@ class Command:
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired("dlzoo", timeout)
-        return tuple((self._folder / name).read_text() for name in ("stdout", "stderr"))  # type: ignore[return-value]
+        return Path(self._files["stdout"]).read_text(), Path(self._files["stderr"]).read_text()
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -108,6 +114,30 @@ def dlzoo(*words: str, **options: Any) -> str:
     return output
 
 
+class Forked(Command):
+    """subprocess.Popen of `dlzoo run DIR`, as dlzoo starts ranks and the runs of a sweep: `fork_runs` puts it there.
+
+    It does not end with the process that started it, of which it is no child.
+    """
+
+    def __init__(self, command: list[str], *, env: Mapping[str, str], stdout: Any, stderr: Any, **_: Any) -> None:
+        files = {name: file.name for name, file in (("stdout", stdout), ("stderr", stderr)) if hasattr(file, "name")}
+        if stderr == subprocess.STDOUT and "stdout" in files:
+            files["stderr"] = files["stdout"]
+        variables = {name: value for name, value in env.items() if name != "DLZOO_PARENT"}
+        super().__init__("run", command[-1], environment=variables, files=files)
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self.returncode
+
+
+def fork_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let dlzoo fork the processes that it starts itself."""
+    for module in ("dlzoo.builder.launch", "dlzoo.sweep.executors.local"):
+        monkeypatch.setattr(f"{module}.subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": Forked}))
+
+
 def start_here(executor: LocalExecutor, run: RunDir, config: dict[str, Any]) -> Job:
     """LocalExecutor.start, in this process: a process of its own would spend six seconds on its imports."""
     execute(run, Console(quiet=True))
@@ -115,14 +145,20 @@ def start_here(executor: LocalExecutor, run: RunDir, config: dict[str, Any]) -> 
 
 
 @cache
-def _server() -> ForkServerContext:
+def server() -> ForkServerContext:
+    """Return the context in which processes are forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.imports"])
     return context
 
 
 def _run(
-    words: tuple[str, ...], variables: dict[str, str], folder: str, code: str | None, plots: bool, one_process: bool
+    words: tuple[str, ...],
+    variables: dict[str, str],
+    files: dict[str, str],
+    code: str | None,
+    plots: bool,
+    one_process: bool,
 ) -> None:
     os.setsid()
     os.environ.clear()
@@ -130,7 +166,7 @@ def _run(
     sys.path[:0] = [path for path in variables.get("PYTHONPATH", "").split(":") if path]
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(files[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), number)
         stream = io.TextIOWrapper(os.fdopen(number, "wb", closefd=False), encoding="utf-8", write_through=True)
         setattr(sys, name, stream)
     if not plots:

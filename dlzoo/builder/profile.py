@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo.builder.model import build_model
@@ -56,6 +57,24 @@ def count_params_and_macs(config: Config, wiring: dict[str, Any], batch_size: in
     return _count_params_and_macs(json.dumps(about), tuple(wiring.items()), batch_size)
 
 
+class _NormsByShape(TorchDispatchMode):
+    """Return only the shapes of a norm's outputs: torch composes them of many small operations on the meta device.
+
+    A norm has no multiply-accumulates in torch's count. This is most of the time of a DenseNet.
+    """
+
+    _NORMS = (
+        torch.ops.aten.native_batch_norm.default,
+        torch.ops.aten.native_group_norm.default,
+        torch.ops.aten.native_layer_norm.default,
+    )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self._NORMS:
+            return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+        return func(*args, **(kwargs or {}))
+
+
 @lru_cache  # a sweep has many runs with few networks
 def _count_params_and_macs(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> tuple[int, int]:
     config, wiring = json.loads(about), dict(wired)
@@ -66,7 +85,7 @@ def _count_params_and_macs(about: str, wired: tuple[tuple[str, int], ...], batch
         network = build_checked(config, wiring).train()
         try:
             images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
-            with counter, torch.no_grad():
+            with counter, _NormsByShape(), torch.no_grad():
                 network(images)
         except RuntimeError as error:
             raise UserError(f"{where}: {first_line(error)}") from error

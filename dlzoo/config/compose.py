@@ -131,35 +131,45 @@ def _conf_state() -> tuple[tuple[str, int], ...]:
 def _compose_choices(chosen: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Config:
     """Compose choices. Values are set later, because a sweep has few choices and many values.
 
-    Hydra needs 0.2 s. Where no file sets anything in the section of an entry, a chosen entry only replaces the section,
-    so that the many names of a sweep need Hydra once.
+    Hydra needs 0.2 s, so it composes the files only; the sections of chosen entries are then replaced, as it would do.
     """
     files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
-    entries = dict(word.split("=", 1) for word in chosen if word not in files)
-    if not entries.keys().isdisjoint(_sections_set_by_files(files, written)):
+    known = _sections_in_files(files, written)
+    if known is None:
         return _compose_with_hydra(chosen, written)
-    sections = {choice: {"name": name} | default_settings(choice, name) for choice, name in entries.items()}
-    return _compose_with_hydra(files, written) | sections
+    entries = dict(word.split("=", 1) for word in chosen if word not in files)
+    return _compose_with_hydra(files, written) | {
+        choice: {"name": name} | default_settings(choice, name) | known.get(choice, {})
+        for choice, name in entries.items()
+    }
 
 
 @lru_cache(maxsize=256)
-def _sections_set_by_files(files: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Iterable[str]:
-    """Return the choices in whose sections config.yaml or the chosen `files` may set something."""
-    import yaml
+def _sections_in_files(files: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> dict[str, Config] | None:
+    """Return what config.yaml and the chosen `files` set in the sections of entries; None if Hydra has to find out."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    sections: set[str] = set()
-    for choice, _, name in (("config", "", ""), *(word.partition("=") for word in files)):
-        path = conf_dir() / choice / f"{name}.yaml" if name else conf_dir() / "config.yaml"
+    sections: dict[str, Config] = {}
+    for choice, _, name in (("config", "", "config"), *(word.partition("=") for word in files)):
+        path = conf_dir() / f"{name}.yaml" if choice == "config" else conf_dir() / choice / f"{name}.yaml"
         try:
-            text = path.read_text()
-            content = yaml.safe_load(text)
-            plain = all("override /" in str(line) for line in content.get("defaults", ())) or not name
-        except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
-            return REGISTRIES  # Hydra says what is wrong
-        if choice in ("config", "experiment") and plain:
-            sections |= content.keys()
-        elif "@package" in text or choice == "experiment":
-            return REGISTRIES
+            content = OmegaConf.to_container(OmegaConf.load(path))
+        except (OSError, ValueError, OmegaConfBaseException, YAMLError):
+            return None  # Hydra says what is wrong
+        if not isinstance(content, dict):
+            return None
+        if choice == "experiment" and not all("override /" in str(line) for line in content.get("defaults", ())):
+            return None  # other experiments
+        if choice not in ("config", "experiment"):
+            if "@package" in path.read_text():
+                return None
+            continue
+        for key in content.keys() & REGISTRIES.keys():
+            if not isinstance(content[key], dict) or any(isinstance(value, dict) for value in content[key].values()):
+                return None
+            sections[str(key)] = sections.get(str(key), {}) | content[key]
     return sections
 
 

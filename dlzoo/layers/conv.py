@@ -17,13 +17,15 @@ class Block(nn.Module):
     norm: nn.Module
     act: nn.Module
     drop: nn.Module
+    #: Whether the activation comes before the norm.
+    act_first: bool
     #: Whether dropout comes before the norm, and not after the activation.
     drop_first: bool
 
     def finish(self, x: Tensor) -> Tensor:
         """Apply norm, activation and dropout, in the order that the norm and drop.place require."""
         x = self.drop(x) if self.drop_first else x
-        x = self.norm(self.act(x)) if follows_activation(self.norm) else self.act(self.norm(x))
+        x = self.norm(self.act(x)) if self.act_first else self.act(self.norm(x))
         return x if self.drop_first else self.drop(x)
 
 
@@ -68,7 +70,7 @@ class ConvNormAct(Block):
         self.norm = norm_layer
         self.act = parts.act() if act else nn.Identity()
         self.drop = parts.drop() if drop else nn.Identity()
-        self.drop_first = parts.drop_before_norm
+        self.act_first, self.drop_first = follows_activation(self.norm), parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(self.conv(x))
@@ -91,7 +93,7 @@ class NormAct(Block):
         super().__init__()
         self.norm, self.act = parts.norm(channels), parts.act()
         self.drop = parts.drop() if drop else nn.Identity()
-        self.drop_first = parts.drop_before_norm
+        self.act_first, self.drop_first = follows_activation(self.norm), parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(x)
@@ -136,7 +138,7 @@ class LinearNormAct(Block):
         self.norm = norm
         self.act = parts.act()
         self.drop = parts.drop(maps=False)
-        self.drop_first = parts.drop_before_norm
+        self.act_first, self.drop_first = follows_activation(norm), parts.drop_before_norm
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(self.linear(x))

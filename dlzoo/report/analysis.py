@@ -74,13 +74,14 @@ def analyse(
         environment=environment([row.record for row in included]),
         commands=commands(folder, planned.lines, design, [row.record["config"] for row in readable], options),
         written=now(),
-        joint={
-            key: _format_values({design.label(arm): by_arm[arm] for arm in by_arm})
-            for key, by_arm in design.joint.items()
-        },
+        joint={key: _format_values(_by_label(design, values)) for key, values in design.joint.items()},
     )
     checks = _findings(content, design, planned, readable, included)
     return replace(content, answer=words.answer(content), findings=checks)
+
+
+def _by_label(design: Design, values: Mapping[Arm, Any]) -> dict[str, Any]:
+    return {design.label(arm): value for arm, value in values.items()}
 
 
 def _format_values(values: Mapping[str, Any]) -> dict[str, str]:

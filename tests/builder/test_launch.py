@@ -30,34 +30,50 @@ from dlzoo.data.split import Split
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
+from tests.processes import fork_runs
 from tests.small import CONV, logged, same, train, weights
 
 TWO = ["trainer=ddp_cpu", "trainer.threads=1"]
 
 
-def names_logged(run: execution.Run) -> list[tuple[int, list[str]]]:
-    return [(record["step"], sorted(record)) for record in logged(run.dir)]
+def names_logged(run: Path) -> list[tuple[int, list[str]]]:
+    return [(record["step"], sorted(record)) for record in logged(run)]
 
 
-def losses(run: execution.Run) -> list[float]:
-    return [record["train/loss"] for record in read_metrics(run.dir / "metrics.jsonl") if "train/loss" in record]
+def losses(run: Path) -> list[float]:
+    return [record["train/loss"] for record in read_metrics(run / "metrics.jsonl") if "train/loss" in record]
 
 
-@pytest.mark.parametrize("norm", ["gn", "sync_bn"])
-def test_two_ranks_train_what_one_process_trains(norm: str) -> None:
-    settings = [*CONV[1:], f"norm={norm}", "trainer.ema=0.9", "optimizer.lr=0.02", "trainer.log_every=3"]
-    settings += ["trainer.accumulate=2"] if norm == "gn" else []
-    alone, shared = train("trainer=cpu", *settings), train(*TWO, *settings)
+def torchrun(*overrides: str) -> RunDir:
+    """A run whose two ranks torchrun starts, and not dlzoo."""
+    run = RunDir.create(Path("outputs/of_torchrun"), compose(overrides))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    done = subprocess.run([*command, "-m", "dlzoo.cli", "run", str(run.path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return run
+
+
+@pytest.mark.parametrize(
+    ("launcher", "settings"), [("dlzoo", ["norm=sync_bn"]), ("torchrun", ["norm=gn", "trainer.accumulate=2"])]
+)
+def test_two_ranks_train_what_one_process_trains(
+    launcher: str, settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_runs(monkeypatch)
+    settings = [*CONV[1:], *settings, "trainer.ema=0.9", "optimizer.lr=0.02", "trainer.log_every=3"]
+    alone = train("trainer=cpu", *settings)
+    shared = torchrun(*TWO, *settings) if launcher == "torchrun" else RunDir(train(*TWO, *settings).dir)
     for key, value in weights(alone).items():
         torch.testing.assert_close(weights(shared)[key], value, rtol=1e-3, atol=1e-4)
-    record = RunDir.open(shared.dir).read()
+    record = shared.read()
     assert (record["state"], record["ranks"], record["steps"]) == ("finished", 2, 10)
-    assert names_logged(shared) == names_logged(alone)
-    assert losses(shared) == pytest.approx(losses(alone), rel=1e-3)
+    assert names_logged(shared.path) == names_logged(alone.dir)
+    assert losses(shared.path) == pytest.approx(losses(alone.dir), rel=1e-3)
     # 160 test images in two batches of 80; 143 for validation in batches of 72 and 71.
     assert record["tested"] == 160
-    assert shared.metrics["test/accuracy"] == pytest.approx(evaluate(str(shared.dir))["test/accuracy"])
-    assert sorted(path.name for path in Path("outputs").iterdir()) == sorted([alone.dir.name, shared.dir.name])
+    assert record["metrics"]["test/accuracy"] == pytest.approx(evaluate(str(shared.path))["test/accuracy"])
+    assert sorted(path.name for path in Path("outputs").iterdir()) == sorted([alone.dir.name, shared.path.name])
 
 
 def test_ranks_share_each_batch_and_count_each_sample_once() -> None:
@@ -169,15 +185,6 @@ def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> No
     assert "was killed by SIGKILL" in record["error"]
 
 
-def test_torchrun_starts_the_ranks_as_well() -> None:
-    RunDir.create(Path("run"), compose([*CONV[1:], *TWO]))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    done = subprocess.run([*command, "-m", "dlzoo.cli", "run", "run"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert RunDir.open("run").read()["ranks"] == 2
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -186,8 +193,9 @@ def test_torchrun_starts_the_ranks_as_well() -> None:
     ],
 )
 def test_what_the_ranks_cannot_do_is_one_line(
-    overrides: list[str], says: str, capfd: pytest.CaptureFixture[str]
+    overrides: list[str], says: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fork_runs(monkeypatch)
     assert main(["train", "run_dir=run", *TWO, *overrides]) == 2
     errors = capfd.readouterr().err.strip().splitlines()
     assert len(errors) == 1

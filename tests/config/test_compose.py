@@ -66,24 +66,28 @@ def test_every_name_of_every_choice_composes(choice: str) -> None:
             compose([f"{choice}={name}"])
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_entries_put_into_a_composed_config_are_what_hydra_composes(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_entries_put_into_a_composed_config_are_what_hydra_composes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = random.Random(seed)
     choices = numbers.sample(["norm", "act", "conv", "attention", "drop", "init", "optimizer", "schedule"], 4)
     words = [f"{choice}={numbers.choice(config.options(choice))}" for choice in choices]
-    made = compose(words)
+    experiment = numbers.choice([[], ["experiment=bn_vs_gn"], ["experiment=optimizers"]])
+    made = compose([*words, *experiment], of_several=True)
+    composing = sys.modules["dlzoo.config.compose"]
+    monkeypatch.setattr(composing, "_sections_in_files", lambda files, written: None)
+    assert compose([*words, *experiment], of_several=True) == made
+
+
+def test_what_a_file_sets_for_an_entry_holds_for_another_entry_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "conf"
     shutil.copytree(config.conf_dir(), folder)
     for module in ("dlzoo.config.defaults", "dlzoo.config.compose"):
         monkeypatch.setattr(sys.modules[module], "conf_dir", lambda: folder)
     with (folder / "config.yaml").open("a") as file:
-        file.write("norm: {}\n")  # a file that says something of an entry: Hydra must merge it
-    assert compose(words) == made
-    with (folder / "config.yaml").open("a") as file:
-        file.write("optimizer: {lr: 0.0123}\n")
-    assert compose(words)["optimizer"]["lr"] == compose([*words, "optimizer=adam"])["optimizer"]["lr"] == 0.0123
+        file.write("optimizer: {lr: 1e-3}\n")
+    assert compose([])["optimizer"]["lr"] == compose(["optimizer=adagrad"])["optimizer"]["lr"] == 1e-3
 
 
 WRONG = {

@@ -15,6 +15,7 @@ from dlzoo.core.registries import ACTS, INITS, MODELS, NORMS
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.norm import divisor
+from tests.processes import server
 
 
 def normalised(x: Tensor, dims: list[int]) -> Tensor:
@@ -108,7 +109,8 @@ def _sync_worker(rank: int, path: str, x: Tensor, weight: Tensor) -> None:
 def test_sync_bn_on_two_processes_is_batch_norm_over_both(tmp_path) -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(8, 4, 3, 3) + 3, torch.randn(8, 4, 3, 3)
-    mp.spawn(_sync_worker, (str(tmp_path / "store"), x, weight), nprocs=2)
+    server()  # forks of a process that has imported torch
+    mp.start_processes(_sync_worker, (str(tmp_path / "store"), x, weight), nprocs=2, start_method="forkserver")
 
 
 FORMULAS = {

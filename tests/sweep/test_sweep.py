@@ -17,7 +17,7 @@ import pytest
 from dlzoo.config import compose
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find
-from tests.processes import dlzoo
+from tests.processes import Command, dlzoo
 from tests.small import SMALL, train
 
 TRAIN = Path(__file__).parents[2] / "train.py"
@@ -147,7 +147,9 @@ def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(
     if executor == "slurm_local":
         pytest.importorskip("submitit")
     words = [*SMALL[2:], "model=crashing", f"model.how={hows}", f"executor={executor}"]
-    said = sweep(*words, "name=broken", code=1, **crashing)
+    process = Command("train", "-m", *words, "name=broken", environment=crashing)
+    said = "".join(process.communicate())
+    assert process.returncode == 1, said
     left = records("outputs/broken")
     states = {name: record["state"] for name, record in left.items()}
     good = sum(how in ("one", "two") for how in hows.split(","))

@@ -18,6 +18,7 @@ from dlzoo.builder.lr_find import lr_find, steepest_rate
 from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import find, rows
+from tests.processes import fork_runs
 from tests.small import SMALL
 
 optuna = pytest.importorskip("optuna")
@@ -92,7 +93,10 @@ def tried_first(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return say
 
 
-def test_a_search_finds_the_best_by_validation_and_nan_is_a_failed_trial(tried_first: Callable[..., None]) -> None:
+def test_a_search_finds_the_best_by_validation_and_nan_is_a_failed_trial(
+    tried_first: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_runs(monkeypatch)
     # Of three rates one learns, one hardly, and one gives a loss that is not finite.
     tried_first("1e+30", "1e-06", "0.2", "0.2")
     words = ["optimizer.lr=choice(0.2,1e-6,1e30)", "trainer.clip_norm=null", "name=search", "trials=4"]

@@ -40,6 +40,7 @@ class DetectionLoss(nn.Module):
         super().__init__()
         self.box_loss, self.class_loss = box_loss, class_loss
         self.on_offsets, self.weight = on_offsets, weight
+        self.independent = is_independent(class_loss)
 
     def forward(self, stages: Sequence[MatchedTargets]) -> Terms:
         terms = [self._of(stage) for stage in stages]
@@ -58,7 +59,7 @@ class DetectionLoss(nn.Module):
         if stage.scores is None or stage.classes is None or stage.class_weights is None:
             return stage.boxes.new_zeros(())
         target = stage.classes
-        if is_independent(self.class_loss):
+        if self.independent:
             count = stage.scores.shape[1]
             target = F.one_hot(stage.classes, count + 1)[:, :count].to(stage.scores.dtype)
         return _weighted_sum(self.class_loss.each(stage.scores, target), stage.class_weights)

@@ -23,6 +23,7 @@ from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
+from tests.processes import fork_runs
 from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
 
 YOLO = [*TINY, "model=yolo_tiny"]
@@ -88,7 +89,8 @@ def test_the_suppressor_is_changed_after_the_training() -> None:
     assert evaluate(str(run.dir), ["nms.detections=1"])["test/errors_missed"] >= before["test/errors_missed"]
 
 
-def test_runs_that_differ_in_the_suppressor_are_trained_once(capsys: pytest.CaptureFixture) -> None:
+def test_runs_that_differ_in_the_suppressor_are_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork_runs(monkeypatch)
     line = [*YOLO, "trainer.select=last", "name=once", "nms=nms,diou_nms", "seed=1", "executor.workers=1"]
     assert main(["train", "-m", *line]) == 0
     runs = [RunDir.open(path.parent) for path in Path("outputs/once").glob("*/run.json")]
