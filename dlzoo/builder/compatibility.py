@@ -13,7 +13,7 @@ from dlzoo.data.splits import Splits
 Config = dict[str, Any]
 
 #: Names of the kinds of target, for messages; offsets count as numbers.
-_WORDS = {"classification": "classes", "regression": "numbers", "boxes": "boxes", "objects": "objects"}
+_WORDS = {"classification": "classes", "regression": "numbers", "boxes": "boxes"}
 
 
 def check_compatible(config: Config, data: Splits, world: int) -> None:
@@ -111,7 +111,7 @@ def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
     name, marks = config["loss"]["name"], _marks("loss", config)
     kinds = _marks("data", config).targets or (task.target,)
     if not set(kinds) & set(marks.targets):
-        takes = " and ".join(_WORDS[kind] for kind in marks.targets if kind in _WORDS and kind != "objects")
+        takes = " and ".join(_WORDS[kind] for kind in marks.targets if kind in _WORDS)
         losses = _list_entries("loss", lambda other: kinds[0] in other.targets and other.learns)
         has = _WORDS.get(kinds[0], task.targets_are)
         raise UserError(

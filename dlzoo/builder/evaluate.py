@@ -9,16 +9,13 @@ from dlzoo.builder.profile import without_weights
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
-from dlzoo.core.registries import REGISTRIES
+from dlzoo.core.registries import AFTER_TRAINING
 from dlzoo.engine.signals import catch_signals
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Tested
 
 #: Settings that may differ from training: they affect only the tested images, or the processing of the outputs.
-CONDITIONS = (
-    *("data.test_shift", "data.test_severity", "augment.test"),
-    *(choice for choice, registry in REGISTRIES.items() if registry.after_training),
-)
+CONDITIONS = ("data.test_shift", "data.test_severity", "augment.test", *AFTER_TRAINING)
 
 
 def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:

@@ -20,6 +20,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import LossCurve
 from dlzoo.metrics.plots import lr_range
+from dlzoo.runs.figures import write_png
 from dlzoo.runs.run_dir import make_folder, write_atomically
 
 #: The test ends when the loss is this many times the smallest one.
@@ -84,7 +85,7 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     folder = make_folder(f"lr-find_{config['model']['name']}_{config['optimizer']['name']}")
     result = RangeTest(folder, rates, losses, suggestion)
     name = f"{config['model']['name']}, {config['optimizer']['name']}, batch {data.batch_size}"
-    lr_range(result.rates, result.losses, result.suggestion, name).savefig(result.dir / "lr_find.png", dpi=120)
+    write_png(lr_range(result.rates, result.losses, result.suggestion, name), result.dir / "lr_find.png")
     content = {"config": config, "rates": rates, "losses": losses, "suggestion": result.suggestion}
     write_atomically(result.dir / "lr_find.json", json.dumps(content, indent=1) + "\n")
     _print(console, result, lowest, high if len(losses) >= steps else None, overrides)

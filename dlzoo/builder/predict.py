@@ -11,7 +11,7 @@ from dlzoo.builder.profile import network_from_config, without_weights
 from dlzoo.builder.weights import load_weights, transfer
 from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
-from dlzoo.core.registries import AUGMENTS, REGISTRIES, TASKS
+from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs.run_dir import RunDir
@@ -40,9 +40,7 @@ def predict(
     task = task_of(record)
     task.refuse_prediction(record, path, conditions, out)
     if conditions:
-        config = with_changes(
-            config, conditions, [name for name, registry in REGISTRIES.items() if registry.after_training]
-        )
+        config = with_changes(config, conditions, AFTER_TRAINING)
     state, normalisation = load_weights(run.path)
     channels, (_, augment) = record["in_channels"], AUGMENTS.from_section(config["augment"])
     wiring = {

@@ -57,10 +57,10 @@ def count_params_and_macs(config: Config, wiring: dict[str, Any], batch_size: in
     return _count_params_and_macs(json.dumps(about), tuple(wiring.items()), batch_size)
 
 
-class _NormsByShape(TorchDispatchMode):
-    """Return only the shapes of a norm's outputs: torch composes them of many small operations on the meta device.
+class _SkipNorms(TorchDispatchMode):
+    """Skip the arithmetic of norms, which torch decomposes into many small operations on the meta device.
 
-    A norm has no multiply-accumulates in torch's count. This is most of the time of a DenseNet.
+    This is most of the counting time of a DenseNet; norms count as 0 multiply-accumulates.
     """
 
     _NORMS = (
@@ -85,9 +85,9 @@ def _count_params_and_macs(about: str, wired: tuple[tuple[str, int], ...], batch
         network = build_checked(config, wiring).train()
         try:
             images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
-            with counter, _NormsByShape(), torch.no_grad():
+            with counter, _SkipNorms(), torch.no_grad():
                 network(images)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # ValueError: torch's batch norm for one value per channel
             raise UserError(f"{where}: {first_line(error)}") from error
         except UserError as error:
             raise UserError(f"{where}: {error}") from None

@@ -110,7 +110,7 @@ class Assembled:
             self.streams,
             data.batch_size,
             self.settings.accumulate,
-            limit,
+            recipe.schedule.steps_per_epoch,
             sampler=data.settings.sampler,
             **where,
         )

@@ -41,4 +41,4 @@ def run(arguments: Namespace) -> None:
         return
     print_metrics(Console(), metrics)
     if (drawn := folder(path, conditions)).is_dir():
-        print(f"images and boxes  {drawn}")
+        print(f"files             {drawn}")

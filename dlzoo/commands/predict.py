@@ -13,6 +13,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from dlzoo.commands._parser import Parser
+from dlzoo.core.registries import AFTER_TRAINING
 
 HELP = "classify images, or detect objects in them: dlzoo predict run=DIR FILE ..."
 
@@ -34,11 +35,15 @@ def run(arguments: Namespace) -> None:
     from dlzoo.commands._run_word import split_run
 
     path, rest = split_run(arguments.words)
-    conditions = [
-        word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()
-    ]
+    conditions = [word for word in rest if _is_condition(word) and not Path(word).exists()]
     from dlzoo.builder.predict import format_predictions, predict
 
     files = [word for word in rest if word not in conditions]
     answers = predict(path, files, out=arguments.out, conditions=conditions)
     print(json.dumps(answers, indent=1) if arguments.json else "\n".join(format_predictions(path, answers)))
+
+
+def _is_condition(word: str) -> bool:
+    """Return whether a word sets a choice that applies after training, such as nms.iou=0.6."""
+    key, equals, _ = word.partition("=")
+    return bool(equals) and key.partition(".")[0] in AFTER_TRAINING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, Positive, PositiveInt
+from dlzoo.core.schema import BelowOne, Bounds, Fraction, NonNegativeInt, Positive, PositiveInt
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TrainerSettings:
     accumulate: PositiveInt = 1
     clip_norm: Positive | None = 1.0
     self_adversarial: Fraction = 0.0
-    ema: Fraction | None = None
+    ema: BelowOne | None = None
     early_stopping: PositiveInt | None = None
     select: Literal["best", "last"] = "best"
     log_every: PositiveInt = 50

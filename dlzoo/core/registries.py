@@ -162,6 +162,9 @@ REGISTRIES = {
     )
 }
 
+#: The choices that affect only the post-processing of outputs, so that a trained run can be tested with others.
+AFTER_TRAINING = tuple(choice for choice, registry in REGISTRIES.items() if registry.after_training)
+
 #: The parts of models: each kind is a method of layers.parts.Parts, and a choice that a model may support.
 PARTS = {
     registry.choice: registry for registry in (NORMS, ACTS, CONVS, ATTENTIONS, POOLS, DROPS, HEADS, UPSAMPLES, NECKS)

@@ -42,7 +42,7 @@ class TrainLoader:
         sampler: how the samples of an epoch are drawn.
         batch_size: samples per optimizer step, over all ranks; a multiple of `accumulate` times the ranks.
         accumulate: micro-batches per step; each rank has an equal part of each.
-        limit: the maximum number of steps per epoch.
+        steps_per_epoch: the number of steps per epoch, default: as many as there are full batches.
         cache: where the images are kept.
     """
 
@@ -53,7 +53,7 @@ class TrainLoader:
         streams: Streams,
         batch_size: int,
         accumulate: int = 1,
-        limit: int | None = None,
+        steps_per_epoch: int | None = None,
         *,
         sampler: Sampler = "uniform",
         rank: Rank = SINGLE_PROCESS,
@@ -63,7 +63,7 @@ class TrainLoader:
         self.sampler: Sampler = sampler
         self.batch_size, self.accumulate, self.rank = batch_size, accumulate, rank
         self.cache: Cache = cache
-        self.steps_per_epoch = min(len(split) // batch_size, limit or len(split))
+        self.steps_per_epoch = steps_per_epoch or len(split) // batch_size
         self._order = lru_cache(maxsize=2)(self._draw_order)  # prefetching needs the next epoch's order too
         self.to(torch.device("cpu"))
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from dlzoo.runs.figures import write_png
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir, replace_non_finite, write_atomically
 
@@ -69,15 +66,7 @@ class MetricLog:
         """Write a figure as pictures/<name>.png and to TensorBoard, and return its path."""
         self.run.pictures.mkdir(exist_ok=True)
         path = self.run.pictures / f"{name}.png"
-        # Names of classes and runs are plain text: no formulas, and no warning about glyphs that the font lacks.
-        with rc_context({"text.parse_math": False}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")
-            for text in figure.findobj(Text):
-                text.set_parse_math(False)
-            figure.set_dpi(120)
-            canvas = FigureCanvasAgg(figure)
-            canvas.print_png(path)  # draws once, where savefig would draw twice
-        width, height = canvas.get_width_height()
+        width, height = write_png(figure, path)
         # The bytes of the file: add_figure would draw the figure again.
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=path.read_bytes())
         self._write([Summary.Value(tag=name, image=image)], step)

@@ -119,7 +119,7 @@ def layers_of(frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
         network = build_checked(frozen, wiring).train()
         try:
             return _trace(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise UserError(f"{where}: {first_line(error)}") from error
         except UserError as error:
             raise UserError(f"{where}: {error}") from None

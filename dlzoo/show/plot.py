@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
+from dlzoo.runs.figures import write_png
 from dlzoo.show import augmented, curves
 
 _FUNCTIONS = {
@@ -31,7 +32,7 @@ def draw(choice: str, name: str, settings: Sequence[str]) -> Path:
     path = Path("outputs", "show", re.sub(r"[^\w.=,-]+", "_", words) + ".png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
+        write_png(figure, path, dpi=110)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return path

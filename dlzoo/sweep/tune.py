@@ -166,6 +166,7 @@ def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
 def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: list[str]) -> SearchResult | None:
     """Print the best trials and plot all of them."""
     from dlzoo.metrics import plots
+    from dlzoo.runs.figures import write_png
 
     done = study.get_trials(states=(TrialState.COMPLETE,))
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
@@ -182,7 +183,7 @@ def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: li
     everything = study.get_trials(deepcopy=False)
     values = [trial.value if trial.state == TrialState.COMPLETE else None for trial in everything]
     settings = {key: [_place(trial, key) for trial in everything] for key in best[0].params}
-    plots.trials(values, settings, first.name).savefig(first.folder / "tune.png", dpi=120)
+    write_png(plots.trials(values, settings, first.name), first.folder / "tune.png")
     console.print(Text(f"best        {run}: {tested}"), soft_wrap=True)
     console.print(Text(f"plot        {first.folder / 'tune.png'}"), soft_wrap=True)
     again = [word for word in fixed if word.partition(".")[0].partition("=")[0] not in ("executor", "sweep", "name")]

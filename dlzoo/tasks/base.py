@@ -221,22 +221,23 @@ class TaskSpec(ABC):
         raise NotImplementedError
 
 
-def check_loss(section: Config, loss_fn: nn.Module, input: Tensor, target: Tensor, what: str) -> None:
+def check_loss(section: Config, loss_fn: Callable[..., Tensor], input: Tensor, target: Tensor, what: str) -> None:
     """Call a loss once, on tensors of the data's shapes.
 
     Args:
         section: the loss's section of the config.
-        loss_fn: the loss.
+        loss_fn: the loss, (input, target) -> ().
         input, target: the tensors.
         what: the targets, such as "10 classes".
 
     Raises:
         UserError: if it fails, or is not finite.
     """
-    settings = ", ".join(f"{name}={value}" for name, value in section.items() if value is not None)
+    named = (f"loss.{key}={value}" for key, value in section.items() if key != "name" and value is not None)
+    typed = " ".join((f"loss={section['name']}", *named))
     try:
         value = loss_fn(input, target)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"loss: {settings} does not work for {what}: {first_line(error)}") from error
+    except (ValueError, RuntimeError, UserError) as error:
+        raise UserError(f"{typed} does not work for {what}: {first_line(error)}") from error
     if not value.isfinite():
-        raise UserError(f"loss: {settings} gives {value.item()} for one sample of each of {what}")
+        raise UserError(f"{typed} gives {value.item()} on {what}")

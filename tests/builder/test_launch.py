@@ -55,7 +55,12 @@ def torchrun(*overrides: str) -> RunDir:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "settings"), [("dlzoo", ["norm=sync_bn"]), ("torchrun", ["norm=gn", "trainer.accumulate=2"])]
+    ("launcher", "settings"),
+    [
+        ("dlzoo", ["norm=sync_bn"]),
+        ("dlzoo", ["norm=gn", "trainer.accumulate=2"]),
+        pytest.param("torchrun", ["norm=gn", "trainer.accumulate=2"], marks=pytest.mark.long),  # imports three times
+    ],
 )
 def test_two_ranks_train_what_one_process_trains(
     launcher: str, settings: list[str], monkeypatch: pytest.MonkeyPatch

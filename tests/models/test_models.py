@@ -152,7 +152,7 @@ OTHERS_HAVE = ("timm", "torchvision", "moved_boxes")
 OWN = [name for name in MODELS.names() if name not in OTHERS_HAVE and MODELS[name].marks.backbone is None]
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", REDUCED)
 def test_every_model_takes_what_it_offers_everywhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """All kinds at once: as many layers of each as the model asked for, and none of its usual norms and activations."""
     asked: Counter[str] = Counter()
@@ -199,6 +199,10 @@ def test_a_reduced_form_of_every_family_is_tried() -> None:
     assert {family(name) for name in REDUCED} == {family(name) for name in OWN}
 
 
+#: Their many layers take a second each time, so that they see every second norm only.
+DEEP = ("googlenet", "densenet121", "hrnet_w18", "darknet53", "cspdarknet53")
+
+
 @cache
 def accepted_by(name: str) -> dict[str, list[str]]:
     """The parts that a reduced form accepts, of each kind."""
@@ -208,7 +212,12 @@ def accepted_by(name: str) -> dict[str, list[str]]:
 
 def combinations() -> list[tuple[str, int]]:
     """(model, index): as many of each model as there are norms; activations, which are more, go on in the next."""
-    return [(name, index) for name in REDUCED for index in range(8 if accepted_by(name) else 1)]
+    return [
+        (name, index)
+        for name in REDUCED
+        for index in range(8 if accepted_by(name) else 1)
+        if index % 2 == 0 or name not in DEEP
+    ]
 
 
 def combined(name: str, index: int) -> dict[str, Any]:
@@ -256,7 +265,8 @@ def test_every_part_has_its_turn() -> None:
     tried = {(kind, part["name"]) for name, index in combinations() for kind, part in combined(name, index).items()}
     assert tried == {(kind, part) for kind in PARTS if kind != "neck" for part in PARTS[kind].names()}
     norms = {(name, combined(name, index)["norm"]["name"]) for name, index in combinations() if accepted_by(name)}
-    assert norms == {(name, norm) for name in REDUCED for norm in accepted_by(name).get("norm", [])}
+    shallow = [name for name in REDUCED if name not in DEEP]
+    assert norms >= {(name, norm) for name in shallow for norm in accepted_by(name).get("norm", [])}
 
 
 @pytest.mark.parametrize(("name", "index"), combinations())

@@ -139,7 +139,7 @@ def crashing(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("executor", "hows"),
-    [("local", "one,crash,lost,kill"), pytest.param("slurm_local", "crash,one,kill", marks=pytest.mark.long)],
+    [("local", "one,crash,kill"), pytest.param("slurm_local", "crash,one,kill", marks=pytest.mark.long)],
 )
 def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(
     executor: str, hows: str, crashing: dict[str, str]

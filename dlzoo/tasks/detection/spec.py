@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dlzoo.boxes.objects import objects, sides
 from dlzoo.core import index
 from dlzoo.core.entries import Metric, ModelMarks
-from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.errors import UserError
 from dlzoo.core.protocols import is_independent
 from dlzoo.core.registries import BOX_LOSSES, LOSSES, NMS, TASKS
 from dlzoo.data.data_set import TargetKind
@@ -25,7 +25,7 @@ from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.runs.run_dir import write_atomically
-from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested
+from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import describe_detections, select_detections
@@ -87,12 +87,8 @@ class DetectionSpec(TaskSpec):
         background = softmax and not index.marks("model", config["model"]["name"]).objectness
         scores = count + background
         target = torch.zeros(1, dtype=torch.int64) if softmax else torch.zeros(1, scores)
-        try:
-            classes.each(torch.zeros(1, scores), target)
-        except (RuntimeError, UserError) as error:
-            chosen = ", ".join(f"{name}={value}" for name, value in config["loss"].items() if value is not None)
-            names = f"{count} classes" + (" and background" if background else "")
-            raise UserError(f"loss: {chosen} does not work for {names}: {first_line(error)}") from error
+        names = f"{count} classes" + (" and background" if background else "")
+        check_loss(config["loss"], lambda *row: classes.each(*row).sum(), torch.zeros(1, scores), target, names)
         return loss
 
     def model_arguments(self, config: Config, data: Splits) -> dict[str, Any]:
@@ -165,12 +161,14 @@ class DetectionSpec(TaskSpec):
         """Write metrics.json, detections.json (each image by its index in the test split), and plots."""
         results, classes = _evaluation(tested).rows[0], tested.data.classes
         images = [{"image": place, "objects": describe_detections(rows, classes)} for place, rows in enumerate(results)]
+        from dlzoo.runs.figures import write_png
+
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "metrics.json", json.dumps(dict(metrics), indent=1) + "\n")
             write_atomically(folder / "detections.json", json.dumps(images) + "\n")
             for name, figure in _plots_of_objects(tested).items():
-                figure.savefig(folder / f"{name}.png", dpi=120)
+                write_png(figure, folder / f"{name}.png")
         except OSError as error:
             raise UserError(f"{folder} cannot be written ({error.strerror or error})") from error
 

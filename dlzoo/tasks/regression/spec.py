@@ -58,7 +58,13 @@ class RegressionSpec(TaskSpec):
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
-        check_loss(config["loss"], loss, torch.zeros(count, count), torch.eye(count), f"{count} classes")
+        check_loss(
+            config["loss"],
+            loss,
+            torch.zeros(count, count),
+            torch.eye(count),
+            f"{count} target{'s' if count > 1 else ''}",
+        )
         return loss
 
     def module(self, pieces: Pieces, config: Config, data: Splits) -> RegressionModule:
