@@ -42,10 +42,10 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
             raise UserError(f"{path}: the data has changed since the run was trained; restore it, or train again")
         assembled.load(checkpoint)
         metrics = assembled.test([stop])
-    assembled.spec.write_evaluation(Tested(assembled.task, assembled.data), metrics, folder(path, conditions))
+    assembled.spec.write_evaluation(Tested(assembled.module, assembled.data), metrics, results_folder(path, conditions))
     return metrics
 
 
-def folder(path: str, conditions: Sequence[str] = ()) -> Path:
+def results_folder(path: str, conditions: Sequence[str] = ()) -> Path:
     """Return the folder of the results under these conditions: `eval` in the run's folder, or below that."""
     return Path(path, "eval", ",".join(sorted(conditions)))

@@ -16,10 +16,10 @@ from dlzoo.core.schema import settings_of, unwrap, wiring_of
 from dlzoo.layers.parts import Maker, Parts
 
 #: A part as a caller may specify it: a name, its section of a config, or what `build` returned.
-Choice = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
+Part = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
 
 
-def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
+def make_parts(entry: Entry, chosen: Mapping[str, Part]) -> Parts:
     """Return the Parts of the model `entry`: of each kind the chosen part, or the registered default.
 
     Raises:
@@ -109,14 +109,14 @@ def _instantiate(kind: str, part: nn.Module | Callable[..., Any], **place: Any) 
     raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 
-def _difference(kind: str, part: Choice, usual: Mapping[str, Any]) -> str:
+def _difference(kind: str, part: Part, usual: Mapping[str, Any]) -> str:
     """Return how a part differs from the default, as a user would type it."""
     if not isinstance(part, Mapping) or part["name"] != usual["name"]:
         return f"{kind}={label(part)}"
     return ", ".join(f"{kind}.{key}={value}" for key, value in part.items() if value != usual.get(key))
 
 
-def label(part: Choice) -> str:
+def label(part: Part) -> str:
     """Return the name of a part, as a user would type it."""
     if isinstance(part, str):
         return part

@@ -32,7 +32,7 @@ def run(arguments: Namespace) -> None:
     path, conditions = split_run(arguments.settings)
     from rich.console import Console
 
-    from dlzoo.builder.evaluate import evaluate, folder
+    from dlzoo.builder.evaluate import evaluate, results_folder
     from dlzoo.builder.summary import print_metrics
 
     metrics = evaluate(path, conditions)
@@ -40,5 +40,5 @@ def run(arguments: Namespace) -> None:
         print(json.dumps(metrics))
         return
     print_metrics(Console(), metrics)
-    if (drawn := folder(path, conditions)).is_dir():
+    if (drawn := results_folder(path, conditions)).is_dir():
         print(f"images and boxes  {drawn}")

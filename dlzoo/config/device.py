@@ -12,7 +12,7 @@ from dlzoo.core import distributed
 from dlzoo.core.errors import Remark, UserError
 
 
-def hardware(settings: TrainerSettings) -> tuple[str, Any]:
+def accelerator_and_precision(settings: TrainerSettings) -> tuple[str, Any]:
     """Return (accelerator, precision) as Lightning names them: ("cpu", "32-true") or ("gpu", "bf16-mixed").
 
     A device without fast bf16 falls back to fp32, with a warning if bf16 was requested.

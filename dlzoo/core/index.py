@@ -67,7 +67,7 @@ def marks(choice: str, name: str) -> Any:
     return REGISTRIES[choice].marks(**entries(choice)[name]["meta"])
 
 
-def _index_tasks() -> list[str]:
+def _task_names() -> list[str]:
     return list(load()["task"]["entries"])
 
 
@@ -81,7 +81,7 @@ def choose_task(data: str, default: str, tasks: Sequence[str] = ()) -> str:
     """
     if not tasks or default in tasks:
         return default
-    adapting = [task for task in _index_tasks() if data in marks("task", task).adapts]
+    adapting = [task for task in _task_names() if data in marks("task", task).adapts]
     return next((task for task in (*marks("data", data).tasks, *adapting) if task in tasks), default)
 
 
@@ -94,7 +94,7 @@ def task_of(model: str | None, data: str) -> str:
 @cache
 def metrics() -> dict[str, Metric]:
     """Return name -> metric of all tasks, in the order of their registration."""
-    return {metric.name: metric for task in _index_tasks() for metric in marks("task", task).metrics}
+    return {metric.name: metric for task in _task_names() for metric in marks("task", task).metrics}
 
 
 @cache

@@ -50,7 +50,7 @@ class Stop(pl.Callback):
         if self._requested:
             raise Interrupted("stopped")
 
-    def take(self) -> dict[int, Any]:
+    def install(self) -> dict[int, Any]:
         """Install this handler and return the previous handlers.
 
         Outside the main thread nothing is changed: Python allows signal handlers in the main thread only.
@@ -60,17 +60,17 @@ class Stop(pl.Callback):
         return {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.take()
+        self.install()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.take()
+        self.install()
 
 
 @contextmanager
 def catch_signals() -> Iterator[Stop]:
     """Within the context, the three signals go to the Stop that is yielded."""
     stop = Stop()
-    before = stop.take()
+    before = stop.install()
     try:
         yield stop
     finally:

@@ -86,7 +86,7 @@ def _seconds(config: Config, data: Splits) -> float | None:
     except UserError:
         return None
     step = median(after - before for before, after in pairwise(timer.steps))
-    val = assembled.task.loaders.val
+    val = assembled.module.loaders.val
     # The measured validation had a few batches, too.
     validation = 0.0 if val is None else timer.validation * len(assembled.data.val or ()) / val.samples
     return _AROUND + schedule.steps * step + schedule.epochs * validation

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dlzoo.builder.launch import command, parent_death_env
-from dlzoo.config.device import hardware, processes
+from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.executor import LocalSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
@@ -47,7 +47,7 @@ class LocalExecutor(Executor):
         settings = TrainerSettings(**config["trainer"])
         if settings.nodes > 1:
             raise UserError(f"trainer.nodes={settings.nodes} needs executor=slurm; executor=local uses one machine")
-        hardware(settings)
+        accelerator_and_precision(settings)
 
     def has_room(self, config: Config, going: int) -> bool:
         settings = TrainerSettings(**config["trainer"])

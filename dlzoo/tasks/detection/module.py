@@ -53,7 +53,7 @@ class DetectionModule(TaskModule):
 
     def evaluate(self, batch: Batch, evaluation: DetectionEvaluation) -> None:
         """Add detections (N, D, 6) and labels (N, M, 6), both in pixels of the original images."""
-        detector: Any = self.evaluated
+        detector: Any = self.eval_network
         detections = self.suppress(*detector.candidates(detector(batch.images)))
         assert batch.sizes is not None
         where: tuple[Tensor, int, Fit] = (batch.sizes, batch.images.shape[-1], self.fit)
