@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo import commands
-from dlzoo.core.errors import ERROR_FILE, Interrupted, Remark, UserError
+from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
 
 _HELP = ("-h", "--help")
 _AS_USUAL = warnings.formatwarning
@@ -66,7 +66,7 @@ def _dispatch(words: list[str]) -> int:
 
 def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """A remark of ours as other lines of ours; a warning of somebody else's with its place in the code, as usual."""
-    if issubclass(category, Remark):
+    if issubclass(category, Note):
         return f"dlzoo: {message}\n"
     return _AS_USUAL(message, category, filename, lineno, line)
 

@@ -113,7 +113,7 @@ def _assemble(
     parts.refuse_unused(entry.name, notes_of(network))
     if entry.marks.backbone is not None:
         network.normalisation = normalisation_of(wiring["backbone"].network)
-        network.remarks = list(notes_of(wiring["backbone"].network))
+        network.notes = list(notes_of(wiring["backbone"].network))
     return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"])
 
 

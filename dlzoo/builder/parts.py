@@ -25,7 +25,7 @@ def make_parts(entry: Entry, chosen: Mapping[str, Part]) -> Parts:
     Raises:
         UserError: for a part that the model does not support, or an object that is not a part.
     """
-    makers, asked = {}, {}
+    makers, requested = {}, {}
     for kind, registry in PARTS.items():
         part, usual_part = chosen.get(kind, "default"), getattr(entry.marks, kind)
         check_part(kind, part)
@@ -41,11 +41,11 @@ def make_parts(entry: Entry, chosen: Mapping[str, Part]) -> Parts:
             part = as_section(registry, part)
         makers[kind] = _maker(registry, part)
         if part != usual:
-            asked[kind] = _difference(kind, part, usual)
+            requested[kind] = _difference(kind, part, usual)
     neutral = {
         kind: _maker(registry, {"name": registry.neutral}).make for kind, registry in PARTS.items() if registry.neutral
     }
-    return Parts(makers, neutral, asked)
+    return Parts(makers, neutral, requested)
 
 
 def as_section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def predict(
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
     record, config = run.read(), without_weights(read(run.config_file))
     spec = spec_of(record)
-    spec.refuse_prediction(record, path, conditions, out)
+    spec.check_prediction(record, path, conditions, out)
     if conditions:
         config = with_changes(
             config, conditions, [name for name, registry in REGISTRIES.items() if registry.after_training]
@@ -67,4 +67,4 @@ def spec_of(record: dict[str, Any]) -> TaskSpec:
 def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
     spec = spec_of(RunDir.open(path).read())
-    return [f"{answer['file']}: {spec.answer(answer)}" for answer in answers]
+    return [f"{answer['file']}: {spec.format_prediction(answer)}" for answer in answers]

@@ -227,7 +227,7 @@ def freeze_modules(network: nn.Module, what: str | int, spec: TaskSpec) -> list[
             )
         frozen = layers[:what]
     else:
-        frozen = spec.backbone(network)
+        frozen = spec.backbone_modules(network)
     if not frozen:
         raise UserError("freeze=backbone: the model has no layers before its head; set freeze=none")
     for child in frozen:

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 _composing = Lock()
 
 
-def compose(overrides: Iterable[str], *, of_several: bool = False) -> Config:
+def compose(overrides: Iterable[str], *, in_sweep: bool = False) -> Config:
     """Return the complete, checked config of `overrides` (key=value).
 
     Args:
-        of_several: whether this is one run of a sweep, so that an experiment that is a comparison is allowed.
+        in_sweep: whether this is one run of a sweep, so that an experiment that is a comparison is allowed.
 
     Raises:
         UserError: for an unknown choice, name or key, or a value of the wrong type.
@@ -52,7 +52,7 @@ def compose(overrides: Iterable[str], *, of_several: bool = False) -> Config:
         elif override.value() is not None:
             chosen.append(f"{override.key_or_group}={override.value()}")
     raw = deepcopy(_compose_choices(tuple(chosen), _conf_state()))
-    if raw.pop("comparison", None) and not of_several:
+    if raw.pop("comparison", None) and not in_sweep:
         experiment = next(word for word in chosen if word.startswith("experiment="))
         raise UserError(f"{experiment} compares several runs; type dlzoo compare {experiment}")
     _restore_model_defaults(raw)

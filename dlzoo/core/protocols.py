@@ -30,7 +30,7 @@ class Normalised(Protocol):
 class Noted(Protocol):
     """A network with notes for its user, such as which parts could not be replaced."""
 
-    remarks: Sequence[str]
+    notes: Sequence[str]
 
 
 @runtime_checkable
@@ -121,4 +121,4 @@ def normalisation_of(network: object) -> tuple[Sequence[float], Sequence[float]]
 
 def notes_of(network: object) -> Sequence[str]:
     """Return the notes of a network for its user."""
-    return network.remarks if isinstance(network, Noted) else ()
+    return network.notes if isinstance(network, Noted) else ()

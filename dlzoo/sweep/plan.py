@@ -114,6 +114,6 @@ def _settings(lines: Sequence[str]) -> SweepSettings:
 
 def _compose(lines: list[str], count: int) -> Config:
     try:
-        return configs.compose(lines, of_several=True)
+        return configs.compose(lines, in_sweep=True)
     except UserError as error:
         raise (UserError(f"{error} (in the run {' '.join(lines)})") if count > 1 else error) from None
