@@ -48,8 +48,7 @@ def make_backbone(
     """Build the backbone of the model `entry`: chosen parts are used in both, otherwise the backbone has its defaults.
 
     For the kinds in a registration's `shared_parts` the model's default is used in both, unless the backbone is a
-    network from elsewhere. Parts that the backbone uses
-    count as used by the model.
+    network from elsewhere. Parts that the backbone uses count as used by the model.
     """
     backbone = entry.marks.backbone if backbone == "default" else backbone
     settings: dict[str, Any] = {"name": backbone} if isinstance(backbone, str) else dict(backbone)

@@ -24,7 +24,7 @@ CONDITIONS = (
 def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     """Return the test metrics of the run at `path`, {"test/accuracy": ...}, computed on the available device.
 
-    Files that the task writes, such as the boxes of a detector, go to `folder`.
+    Files that the task writes, such as the boxes of a detector, go to `results_folder`.
 
     Args:
         conditions: settings that differ from the run's, such as data.test_shift=noise.

@@ -63,7 +63,11 @@ def check_part(kind: str, part: Any) -> None:
         UserError: if it is neither a name, nor a mapping with a name, nor callable.
     """
     if not (isinstance(part, str) or callable(part) or (isinstance(part, Mapping) and "name" in part)):
-        raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
+        raise _not_a_part(kind, part)
+
+
+def _not_a_part(kind: str, part: Any) -> UserError:
+    return UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 
 def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..., Any]) -> Maker:
@@ -106,7 +110,7 @@ def _instantiate(kind: str, part: nn.Module | Callable[..., Any], **place: Any) 
             instance = None
         if isinstance(instance, nn.Module):
             return instance
-    raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
+    raise _not_a_part(kind, part)
 
 
 def _difference(kind: str, part: Part, usual: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import json
 from argparse import Namespace
 
 from dlzoo.commands._parser import Parser
+from dlzoo.commands._run_word import split_run
 
 HELP = "measure a run's test metrics again, also on corrupted images: dlzoo eval run=DIR data.test_shift=noise"
 
@@ -27,8 +28,6 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Measure and print the metrics."""
-    from dlzoo.commands._run_word import split_run
-
     path, conditions = split_run(arguments.settings)
     from rich.console import Console
 

@@ -13,6 +13,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from dlzoo.commands._parser import Parser
+from dlzoo.commands._run_word import split_run
 
 HELP = "classify images, or detect objects in them: dlzoo predict run=DIR FILE ..."
 
@@ -31,8 +32,6 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Predict and print the predictions."""
-    from dlzoo.commands._run_word import split_run
-
     path, rest = split_run(arguments.words)
     conditions = [
         word for word in rest if word.startswith(("nms=", "nms.")) and "=" in word and not Path(word).exists()

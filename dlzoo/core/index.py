@@ -155,18 +155,21 @@ def _store(path: Path, content: dict[str, Any]) -> None:
 
 def _key() -> str:
     stamp = hashlib.sha1()
-    for path in _sources(_PACKAGE):
-        status = os.stat(path)
-        stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    _add_sources(stamp, _PACKAGE)
     for choice in (*REGISTRIES, "task"):
         for point in entry_points(group=f"dlzoo.{choice}"):
             stamp.update(f"{choice} {point.value} {point.dist.version if point.dist else ''}\n".encode())
             spec = find_spec(point.module.partition(".")[0])
             for folder in (spec.submodule_search_locations if spec else None) or []:
-                for path in _sources(Path(folder)):
-                    status = os.stat(path)
-                    stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+                _add_sources(stamp, Path(folder))
     return stamp.hexdigest()
+
+
+def _add_sources(stamp: hashlib._Hash, folder: Path) -> None:
+    """Update a hash with the paths, sizes and times of the Python files in a folder."""
+    for path in _sources(folder):
+        status = os.stat(path)
+        stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
 
 
 def _sources(folder: Path) -> Iterator[str]:

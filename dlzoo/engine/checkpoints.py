@@ -59,9 +59,9 @@ class Checkpoints(pl.Callback):
         if stop and not over:
             raise _interruption(module)
 
-    def _save(self, trainer: pl.Trainer, path: Path, **names: Path) -> None:
+    def _save(self, trainer: pl.Trainer, path: Path, also: Path | None = None) -> None:
         _module(trainer.lightning_module).check_weights_are_finite()
-        trainer.save_checkpoint(path, storage_options=names)
+        trainer.save_checkpoint(path, storage_options=None if also is None else {"also": also})
         self._saved = perf_counter()
 
 
@@ -88,8 +88,8 @@ class AtomicCheckpointIO(CheckpointIO):
         content = BytesIO()
         torch.save(checkpoint, content)
         self._wait()
-        names = [Path(path), *(storage_options or {}).values()]  # of one file
-        self._under_way = self._thread.submit(_write, content.getbuffer(), *names)
+        paths = [Path(path), *(storage_options or {}).values()]  # hard links to one file
+        self._under_way = self._thread.submit(_write, content.getbuffer(), *paths)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()

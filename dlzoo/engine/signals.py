@@ -15,9 +15,10 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stop(pl.Callback):
-    """Signal handler: inside `listening` a signal calls `on_request`, elsewhere it raises Interrupted.
+    """Signal handler: stop a run, or raise Interrupted.
 
-    A second Ctrl-C always raises. As a trainer callback it reinstalls itself after Lightning, whose own handler would
+    Inside `listening` a signal calls `on_request`; a Ctrl-C after an earlier signal raises at once. Elsewhere a signal
+    raises. As a trainer callback it reinstalls itself after Lightning, whose own handler would
     wait for the other ranks wherever the signal happens to arrive.
     """
 
@@ -27,7 +28,7 @@ class Stop(pl.Callback):
 
     @contextmanager
     def listening(self, on_request: Callable[[], None]) -> Iterator[None]:
-        """Within the context, the first signal calls `on_request`."""
+        """Call `on_request` for a signal inside the context; a Ctrl-C after an earlier signal raises at once."""
         self._on_request = on_request
         try:
             yield
@@ -68,7 +69,7 @@ class Stop(pl.Callback):
 
 @contextmanager
 def catch_signals() -> Iterator[Stop]:
-    """Within the context, the three signals go to the Stop that is yielded."""
+    """Handle the three signals with the yielded Stop inside the context."""
     stop = Stop()
     before = stop.install()
     try:

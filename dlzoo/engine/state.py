@@ -35,7 +35,7 @@ class TrainState:
         clock: optimizer steps done.
         window: the values of the module's `logged_names` for each micro-batch since the last log.
         last_logged_step: the step of the last log.
-        latest: the last value of everything that was logged.
+        latest: the last value of everything that was logged, and for the display the means of the unlogged window.
         best: the best validation so far.
         train_seconds, window_seconds: time spent in all steps, and in those since the last log.
     """

@@ -115,7 +115,7 @@ def residual_block(
     depth: float,
     downsample: Downsample,
 ) -> nn.Module:
-    """A block in one of the forms; a group of a block 64 wide has `width_per_group` channels (table 1)."""
+    """Return a block in one of the forms; a group of a block 64 wide has `width_per_group` channels (table 1)."""
     inner = width * width_per_group // 64 * groups
     if inner == 0:
         raise UserError(f"model.width={width} leaves a group no channel; choose at least {-(-64 // width_per_group)}")

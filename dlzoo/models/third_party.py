@@ -127,7 +127,7 @@ def _adopt(
     parts: Parts,
     pretrained: bool,
 ) -> ThirdParty:
-    """Build the network on the CPU, take its head, put the parts in, and move it where it was asked for.
+    """Build the network on the CPU, take its head, put the parts in, and move it to the current default device.
 
     Raises:
         UserError: if it cannot be built or downloaded, cannot work on such images, or does not end in a linear layer.
@@ -155,7 +155,7 @@ def _adopt(
 
 
 def _last_linear(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:
-    """(path, module) of the linear layer whose output is the network's.
+    """Return (path, module) of the linear layer whose output is the network's.
 
     Raises:
         UserError: if there is none.
