@@ -23,6 +23,7 @@ from dlzoo.builder.profile import without_weights
 from dlzoo.builder.run_checks import check_ranks, check_unchanged
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
+from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
@@ -42,8 +43,6 @@ from dlzoo.tasks.base import Tested
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pytorch_lightning import Callback
-
-Config = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from typing import Any
 
 from pytorch_lightning import Callback
 
+from dlzoo.config import Config
 from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
 from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.run_dir import RunDir
-
-Config = dict[str, Any]
 
 
 def check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Rank) -> None:

@@ -21,6 +21,7 @@ from dlzoo.builder.compatibility import needs_full_precision, notes
 from dlzoo.builder.profile import network_from_config
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
+from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision
 from dlzoo.core import distributed, index
 from dlzoo.core.errors import UserError
@@ -38,8 +39,6 @@ from dlzoo.engine.task_module import TaskModule
 from dlzoo.optim.settings import units
 from dlzoo.runs import environment
 from dlzoo.tasks.base import Pieces, TaskSpec
-
-Config = dict[str, Any]
 
 
 class Assembled:

@@ -104,11 +104,6 @@ def keeps_init(module: object) -> bool:
     return isinstance(module, KeepsInit) and module.keeps_init
 
 
-def replaces_bias(norm: object) -> bool:
-    """Return whether a bias before `norm` is redundant."""
-    return norm.replaces_bias if isinstance(norm, ReplacesBias) else True
-
-
 def follows_activation(norm: object) -> bool:
     """Return whether `norm` comes after the activation."""
     return isinstance(norm, FollowsActivation) and norm.follows_act

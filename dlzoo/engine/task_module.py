@@ -168,7 +168,7 @@ class TaskModule(pl.LightningModule, ABC):
     def _step(self, step: int) -> None:
         self.state.window += self._steps.run(step, self._base_rates)
         if self.context.observed == "steps":  # Lightning calls this hook in automatic optimisation only
-            for callback in vars(self.trainer)["callbacks"]:
+            for callback in self.trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
                 callback.on_before_zero_grad(self.trainer, self, self._steps.optimizer)
         self._steps.finish(step)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.protocols import Scaled, follows_activation, replaces_bias
+from dlzoo.core.protocols import ReplacesBias, Scaled, follows_activation
 from dlzoo.layers.convs import conv2d
 from dlzoo.layers.norm import NoNorm
 from dlzoo.layers.parts import Parts
@@ -128,8 +128,8 @@ class NormActConv(NormAct):
 
 
 def needs_bias(norm: nn.Module) -> bool:
-    """Return whether a layer before `norm` needs a bias."""
-    return not replaces_bias(norm)
+    """Return whether a layer before `norm` needs a bias; before a norm that does not say, it needs none."""
+    return isinstance(norm, ReplacesBias) and not norm.replaces_bias
 
 
 class LinearNormAct(Block):

@@ -80,7 +80,7 @@ class ResNet(Classifier):
         return self.head(features)
 
     def outputs(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield (path, output); that of cross-layer attention comes last, and replaces that of the last stage but one."""
+        """Yield (path, output); that of cross-layer attention comes last and replaces that of the stage before."""
         shallow = x = images
         for name, x in super().outputs(images):
             shallow = x if name == f"stages.{len(self.stages) - 2}" else shallow

@@ -14,12 +14,13 @@ from rich.text import Text
 
 from dlzoo.builder.profile import without_weights
 from dlzoo.builder.trainer import Assembled
+from dlzoo.config import Config
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import Timer
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor
-from dlzoo.sweep.plan import Config, PlannedRun
+from dlzoo.sweep.plan import PlannedRun
 from dlzoo.sweep.preflight import run_recipe, runs_by_kind, to_one_cpu, world_size
 
 #: Steps that are measured for each kind of run; the first one is not counted.

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dlzoo import config as configs
+from dlzoo.config import Config
 from dlzoo.config import executor as executors
 from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import SweepSettings
@@ -16,8 +16,6 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.schema import settings_of
 from dlzoo.sweep.address import address
 from dlzoo.sweep.request import SweepRequest
-
-Config = dict[str, Any]
 
 #: Most letters of a sweep's name; file systems allow 255 bytes.
 _LONGEST = 60

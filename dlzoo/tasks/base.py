@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from dlzoo.config import Config
 from dlzoo.core.entries import ModelMarks
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.data.data_set import DataSet, TargetKind
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from dlzoo.engine.recipe import Context, Recipe
     from dlzoo.engine.task_module import TaskModule
 
-Config = dict[str, Any]
 Record = dict[str, Any]
 Answer = dict[str, Any]
 
