@@ -157,13 +157,11 @@ def _sections_in_files(files: tuple[str, ...], conf_state: tuple[tuple[str, int]
         content = _load_yaml(path)
         if sections is None or content is None:
             return None
-        if choice != "experiment":
-            if "@package" in path.read_text():
-                return None
-            continue
-        if not all("override /" in str(line) for line in content.get("defaults", ())):
-            return None  # other experiments
-        added = _sections_of(content)
+        if choice == "experiment":
+            is_plain = all("override /" in str(line) for line in content.get("defaults", ()))
+            added = _sections_of(content) if is_plain else None  # others include other experiments
+        else:
+            added = None if "@package" in path.read_text() else {}
         if added is None:
             return None
         sections |= {key: sections.get(key, {}) | section for key, section in added.items()}
@@ -188,11 +186,10 @@ def _sections_of(content: dict[Any, Any] | None) -> dict[str, Config] | None:
     if content is None:
         return None
     sections = {str(key): content[key] for key in content.keys() & REGISTRIES.keys()}
-    plain = all(
-        isinstance(section, dict) and not any(isinstance(value, dict) for value in section.values())
-        for section in sections.values()
-    )
-    return sections if plain else None
+    for section in sections.values():
+        if not isinstance(section, dict) or any(isinstance(value, dict) for value in section.values()):
+            return None
+    return sections
 
 
 @lru_cache(maxsize=256)

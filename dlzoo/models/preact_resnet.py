@@ -201,7 +201,7 @@ def bare_conv(in_channels: int, out_channels: int) -> nn.Module:
 
 
 def _register() -> None:
-    """The networks of both papers, a line an entry."""
+    """Register the networks of both papers, one line each."""
     defaults = {kind: part for kind, part in RESIDUAL.items() if kind != "pool"}
     for name, block, depths in [
         ("preact_resnet18", PreActBasic, (2, 2, 2, 2)),

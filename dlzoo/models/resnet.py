@@ -166,7 +166,7 @@ RESIDUAL = {
 
 
 def _register() -> None:
-    """Table 1 and section 4.2, a line an entry."""
+    """Register table 1 and section 4.2, one line each."""
     for name, block, depths in [
         ("resnet18", BasicBlock, (2, 2, 2, 2)),
         ("resnet34", BasicBlock, (3, 4, 6, 3)),

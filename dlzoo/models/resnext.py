@@ -197,7 +197,7 @@ def cifar_resnext(
 
 
 def _register() -> None:
-    """Table 1 and section 5.3, a line an entry."""
+    """Register table 1 and section 5.3, one line each."""
     # The convolution that could be of another kind is the grouped one: that is what ResNeXt is.
     parts = {kind: part for kind, part in RESIDUAL.items() if kind != "conv"}
     for name, groups, width_per_group, depths in [
