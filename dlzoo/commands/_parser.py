@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="print JSON")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse `words`.
+        """Parse `words` into the arguments of the command.
 
         Raises:
             UserError: for an unknown option, with the closest one; for words that are missing or too many.

@@ -17,7 +17,7 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class Stop(pl.Callback):
     """Signal handler: stop a run, or raise Interrupted.
 
-    Inside `listening` a signal calls `on_request`; a Ctrl-C after an earlier signal raises at once. Elsewhere any signal
+    Inside `listening` a signal calls `on_request`; a Ctrl-C after an earlier signal raises at once. Elsewhere a signal
     raises. As a trainer callback it reinstalls itself after Lightning, whose own handler would wait for the other ranks
     wherever the signal happens to arrive.
     """
