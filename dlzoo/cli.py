@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo import commands
-from dlzoo.core.errors import ERROR_FILE, Interrupted, Remark, UserError
+from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
 
 _HELP = ("-h", "--help")
 _AS_USUAL = warnings.formatwarning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line (without the program's name); the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
+    """Run a command line and return the exit code: 0, 2 after a user error, 130 after Ctrl-C."""
     words = [*(sys.argv[1:] if argv is None else argv)]
     warnings.formatwarning = _format_warning
     try:
@@ -65,8 +65,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """A remark of ours as other lines of ours; a warning of somebody else's with its place in the code, as usual."""
-    if issubclass(category, Remark):
+    """Format a dlzoo note as one line, and any other warning as Python does."""
+    if issubclass(category, Note):
         return f"dlzoo: {message}\n"
     return _AS_USUAL(message, category, filename, lineno, line)
 

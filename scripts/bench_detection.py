@@ -45,7 +45,7 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
     words += ["data.batch_size=32", "model=yolov3", "augment=yolo", "augment.mosaic=0.5", f"trainer={trainer}"]
     assembled = Assembled(compose([*words, f"trainer.max_epochs={repeats + 1}"]))
     assembled.fit(None, [])
-    feed, device = assembled.task.loaders.train, next(assembled.network.parameters()).device
+    feed, device = assembled.module.loaders.train, next(assembled.network.parameters()).device
     feed.to(device)
 
     def batches() -> None:
@@ -57,7 +57,7 @@ def detector_costs(repeats: int, quick: bool, trainer: str) -> list[tuple[str, s
 
     batches()
     loading = statistics.median(_seconds(batches) for _ in range(repeats))
-    total = assembled.task.state.train_seconds / (repeats + 1)
+    total = assembled.module.state.train_seconds / (repeats + 1)
     return [
         ("yolov3 at 416 px, batch 32, with augmentation and mosaic: images/s", f"{count / total:.0f}"),
         ("the same: data loading only / training step", f"{loading / total:.3f}"),

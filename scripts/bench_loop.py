@@ -78,20 +78,20 @@ def bare(overrides: list[str], data: Splits, epochs: int, *, compiled: bool = Fa
     """Return the seconds of a hand-written loop for the same training."""
     config = compose(overrides)
     assembled = Assembled(config, data=data)
-    network, feed, device = assembled.task.network, assembled.task.loaders.train, torch.device("cpu")
+    network, feed, device = assembled.module.network, assembled.module.loaders.train, torch.device("cpu")
     if assembled.accelerator == "gpu":
         device = torch.device("cuda")
         network.to(device)
-        assembled.task.normalise.to(device)
+        assembled.module.normalise.to(device)
         feed.to(device)
     network.train()
     if compiled:
         network.compile(dynamic=False)
-    optimizer = assembled.task.recipe.make_optimizer(network)
+    optimizer = assembled.module.recipe.make_optimizer(network)
     averaged = deepcopy(network).requires_grad_(False)
     average = Ema(averaged, network, EMA)
     loss_fn, rates = nn.CrossEntropyLoss(), [group["lr"] for group in optimizer.param_groups]
-    total, evaluation = epochs * feed.steps_per_epoch, assembled.task.loaders.val
+    total, evaluation = epochs * feed.steps_per_epoch, assembled.module.loaders.val
     assert evaluation is not None
     evaluation.to(device)
     schedule = build("schedule", "cosine")(Span(total, feed.steps_per_epoch))

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from dlzoo.builder.parts import Choice, as_section, label, make_parts
+from dlzoo.builder.parts import Part, as_section, label, make_parts
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import BACKBONES, INITS, PARTS
 from dlzoo.core.registry import Entry
@@ -17,7 +17,7 @@ from dlzoo.models.backbone import Backbone
 from dlzoo.models.pretrained import counterpart_of, load_pretrained
 
 
-def load_or_initialise(network: nn.Module, entry: Entry, init: Choice, *, pretrained: bool, norm: Choice) -> nn.Module:
+def load_or_initialise(network: nn.Module, entry: Entry, init: Part, *, pretrained: bool, norm: Part) -> nn.Module:
     """Initialise the network, or load its pretrained weights, and return it.
 
     Raises:
@@ -40,16 +40,15 @@ def load_or_initialise(network: nn.Module, entry: Entry, init: Choice, *, pretra
 def make_backbone(
     entry: Entry,
     backbone: str | Mapping[str, Any],
-    chosen: Mapping[str, Choice],
-    init: Choice,
+    chosen: Mapping[str, Part],
+    init: Part,
     wiring: Mapping[str, Any],
     parts: Parts,
 ) -> Backbone:
     """Build the backbone of the model `entry`: chosen parts are used in both, otherwise the backbone has its defaults.
 
     For the kinds in a registration's `shared_parts` the model's default is used in both, unless the backbone is a
-    network from elsewhere. Parts that the backbone uses
-    count as used by the model.
+    network from elsewhere. Parts that the backbone uses count as used by the model.
     """
     backbone = entry.marks.backbone if backbone == "default" else backbone
     settings: dict[str, Any] = {"name": backbone} if isinstance(backbone, str) else dict(backbone)
@@ -78,7 +77,7 @@ def make_backbone(
     return Backbone(network, in_channels=wiring["in_channels"], image_size=wiring["image_size"])
 
 
-def _is_usual(kind: str, part: Choice, entry: Entry) -> bool:
+def _is_usual(kind: str, part: Part, entry: Entry) -> bool:
     """Return whether a part is the model's registered default."""
     registered = getattr(entry.marks, kind)
     usual = PARTS[kind].neutral if registered is None else registered
@@ -87,7 +86,7 @@ def _is_usual(kind: str, part: Choice, entry: Entry) -> bool:
     return isinstance(part, str | Mapping) and as_section(PARTS[kind], part) == as_section(PARTS[kind], usual)
 
 
-def _norm_of(entry: Entry, norm: Choice) -> str:
+def _norm_of(entry: Entry, norm: Part) -> str:
     return label((entry.marks.norm or "none") if norm == "default" else norm)
 
 
@@ -95,12 +94,12 @@ def _usual_init(entry: Entry) -> Any:
     return entry.marks.init or INITS.fallback
 
 
-def _is_default_init(init: Choice, entry: Entry) -> bool:
+def _is_default_init(init: Part, entry: Entry) -> bool:
     """Return whether a section of a config is the model's registered initialisation."""
     return isinstance(init, Mapping) and dict(init) == as_section(INITS, _usual_init(entry))
 
 
-def _initialisation(init: Choice, default: str) -> tuple[InitSettings, Callable[..., None]]:
+def _initialisation(init: Part, default: str) -> tuple[InitSettings, Callable[..., None]]:
     if isinstance(init, str):
         init = {"name": default if init == "default" else init}
     return INITS.from_section(init) if isinstance(init, Mapping) else (InitSettings(), init)

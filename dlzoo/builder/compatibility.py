@@ -23,13 +23,13 @@ def check_compatible(config: Config, data: Splits, world: int) -> None:
         UserError: for choices that are not, with compatible alternatives.
     """
     task = index.marks("task", data.task)
-    _refuse_model(config, data, task)
-    _refuse_augment(config, data, task)
+    _check_model(config, data, task)
+    _check_augment(config, data, task)
     if data.is_table:
-        _refuse_pixels(config)
-    _refuse_loss(config, data, task)
-    TASKS.build(data.task).refuse(config, data)
-    _refuse_optimizer(config, world)
+        _check_pixels(config)
+    _check_loss(config, data, task)
+    TASKS.build(data.task).check_config(config, data)
+    _check_optimizer(config, world)
     if _marks("schedule", config).validation and data.val is None:
         name = config["schedule"]["name"]
         raise UserError(f"schedule={name} needs a validation split: data.val_fraction > 0")
@@ -57,7 +57,7 @@ def needs_full_precision(config: Config) -> bool:
     return _marks("optimizer", config).full_batch
 
 
-def _refuse_model(config: Config, data: Splits, task: TaskMarks) -> None:
+def _check_model(config: Config, data: Splits, task: TaskMarks) -> None:
     name, marks, data_name = config["model"]["name"], _marks("model", config), config["data"]["name"]
     if data.task not in marks.tasks:
         models = _list_entries("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
@@ -82,7 +82,7 @@ def _list_entries(choice: str, admits: Any) -> str:
     return " or ".join(f"{choice}={name}" for name in (names[:6] if more else names)) + more
 
 
-def _refuse_augment(config: Config, data: Splits, task: TaskMarks) -> None:
+def _check_augment(config: Config, data: Splits, task: TaskMarks) -> None:
     """Refuse an augmentation that moves pixels but not the targets that must move with them."""
     augment, data_name = config["augment"], config["data"]["name"]
     steps = augment.get("steps", ()) if augment["name"] == "several" else ()
@@ -96,7 +96,7 @@ def _refuse_augment(config: Config, data: Splits, task: TaskMarks) -> None:
                 )
 
 
-def _refuse_pixels(config: Config) -> None:
+def _check_pixels(config: Config) -> None:
     """Refuse settings that need images, for a table."""
     augment, data_name = config["augment"], config["data"]["name"]
     used = [f"augment.{key}={augment[key]}" for key in ("cutout", "cutmix") if augment[key]]
@@ -107,7 +107,7 @@ def _refuse_pixels(config: Config) -> None:
         raise UserError(f"{used[0]} is for images, but data={data_name} is a table")
 
 
-def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
+def _check_loss(config: Config, data: Splits, task: TaskMarks) -> None:
     name, marks = config["loss"]["name"], _marks("loss", config)
     kinds = _marks("data", config).targets or (task.target,)
     if not set(kinds) & set(marks.targets):
@@ -120,7 +120,7 @@ def _refuse_loss(config: Config, data: Splits, task: TaskMarks) -> None:
         )
 
 
-def _refuse_optimizer(config: Config, world: int) -> None:
+def _check_optimizer(config: Config, world: int) -> None:
     name, marks = config["optimizer"]["name"], _marks("optimizer", config)
     if marks.linear and not _marks("model", config).linear:
         raise UserError(

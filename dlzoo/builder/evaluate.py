@@ -21,7 +21,7 @@ CONDITIONS = ("data.test_shift", "data.test_severity", "augment.test", *AFTER_TR
 def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     """Return the test metrics of the run at `path`, {"test/accuracy": ...}, computed on the available device.
 
-    Files that the task writes, such as the boxes of a detector, go to `folder`.
+    Files that the task writes, such as the boxes of a detector, go to `results_folder`.
 
     Args:
         conditions: settings that differ from the run's, such as data.test_shift=noise.
@@ -39,10 +39,10 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
             raise UserError(f"{path}: the data has changed since the run was trained; restore it, or train again")
         assembled.load(checkpoint)
         metrics = assembled.test([stop])
-    assembled.spec.write_evaluation(Tested(assembled.task, assembled.data), metrics, folder(path, conditions))
+    assembled.spec.write_evaluation(Tested(assembled.module, assembled.data), metrics, results_folder(path, conditions))
     return metrics
 
 
-def folder(path: str, conditions: Sequence[str] = ()) -> Path:
+def results_folder(path: str, conditions: Sequence[str] = ()) -> Path:
     """Return the folder of the results under these conditions: `eval` in the run's folder, or below that."""
     return Path(path, "eval", ",".join(sorted(conditions)))

@@ -23,13 +23,14 @@ from dlzoo.builder.profile import without_weights
 from dlzoo.builder.run_checks import check_ranks, check_unchanged
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
-from dlzoo.config.device import hardware, processes
+from dlzoo.config import Config
+from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
-from dlzoo.engine.recipe import Record
+from dlzoo.engine.recipe import Recorder
 from dlzoo.engine.signals import Stop, catch_signals
 from dlzoo.runs import checkout, environment
 from dlzoo.runs.differences import flatten
@@ -42,8 +43,6 @@ from dlzoo.tasks.base import Tested
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pytorch_lightning import Callback
-
-Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
 
 def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
     """Create a run directory for a finalised config and run it, as `train` does."""
-    if distributed.current_rank().world > 1:
+    if distributed.current_rank().world_size > 1:
         raise UserError("torchrun can only run an existing run directory: torchrun ... -m dlzoo.cli run DIR; or start"
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
@@ -103,7 +102,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     console = console or PatientConsole()
     config, before = configs.read(run.config_file), run.read()
     finished = before["state"] == "finished"
-    if finished and distributed.current_rank().world == 1:
+    if finished and distributed.current_rank().world_size == 1:
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
     settings = TrainerSettings(**config["trainer"])
@@ -119,10 +118,10 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
                             " set trainer.devices=1")  # fmt: skip
         _launch(run, settings, ranks, quiet=console.quiet)
     else:
-        with distributed.process_group(hardware(settings)[0] if ranks > 1 else "cpu") as rank:
+        with distributed.process_group(accelerator_and_precision(settings)[0] if ranks > 1 else "cpu") as rank:
             if any(distributed.all_gather(finished)):  # another process finished it before one of the ranks read it
                 return Run(run.path, run.read()["metrics"])
-            check_ranks(run, config, ranks, before.get("ranks", rank.world), rank)
+            check_ranks(run, config, ranks, before.get("ranks", rank.world_size), rank)
             if rank.leads:
                 _lead(run, config, before, console, callbacks)
             else:
@@ -133,7 +132,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
 def _launch(run: RunDir, settings: TrainerSettings, ranks: int, *, quiet: bool) -> None:
     """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
-        hardware(settings)  # raises here once, not in each rank
+        accelerator_and_precision(settings)  # raises here once, not in each rank
         launch(run.path, ranks, quiet=quiet)
     except BaseException as error:
         with suppress(UserError, OSError), run.lock():
@@ -175,7 +174,7 @@ def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
     """Run the part of a rank other than rank 0: the same training, without files or output."""
     with catch_signals() as stop, one_line_errors(run):
         assembled = _assemble(run, config, before)
-        with stop.listening(lambda: setattr(assembled.task, "stop_requested", True)):
+        with stop.listening(lambda: setattr(assembled.module, "stop_requested", True)):
             assembled.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # wait until rank 0 has written the checkpoint that is loaded next
         stop.check()
@@ -188,7 +187,7 @@ def _assemble(
     run: RunDir,
     config: Config,
     before: dict[str, Any],
-    record: Record = lambda step, epoch, values: None,
+    record: Recorder = lambda step, epoch, values: None,
     callbacks: Sequence[Callback] = (),
 ) -> Assembled:
     """Build the objects of a run, with the weights of its last checkpoint if it has one.
@@ -228,13 +227,13 @@ def _run(
     try:
         assembled = _assemble(run, config, before, log.scalars, callbacks)
         stop.check()
-        task = assembled.task
+        module = assembled.module
         origin = {"init_from": before.get("init_from")} if checkpoint else {}
         run.update(**assembled.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
         summary.print_settings(console, run.path, run.read())
         environment.reset_peak_memory(assembled.accelerator)
         display = Display(console)
-        with stop.listening(lambda: setattr(task, "stop_requested", True)):
+        with stop.listening(lambda: setattr(module, "stop_requested", True)):
             assembled.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # the checkpoint is written: the other ranks may load it
         stop.check()
@@ -251,24 +250,24 @@ def _record_results(
     run: RunDir, assembled: Assembled, log: MetricLog, selected: dict[str, Any], metrics: dict[str, float]
 ) -> None:
     """Write metrics, predictions and plots of a tested run; `selected` is the training state of its checkpoint."""
-    task, schedule = assembled.task, assembled.task.schedule
-    clock = task.state.clock
+    module, schedule = assembled.module, assembled.module.schedule
+    clock = module.state.clock
     log.scalars(clock, schedule.epochs_at(clock), metrics)
     # Validation metrics of a reused training belong to its source run.
     kept = ("train/",) if "training_taken" in run.read() else ("train/", "val/")
-    run.write_predictions(task.tested.predictions())
+    run.write_predictions(module.tested.predictions())
     run.update(
         metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
-        tested=task.tested.count,
-        by_class=task.tested.by_class(),
+        tested=module.tested.count,
+        by_class=module.tested.by_class(),
         zero_weights=assembled.zero_weights(),
         selected_epoch=schedule.epochs_at(selected["clock"]),
         steps=clock,
-        images_per_second=clock * assembled.data.batch_size / max(task.state.train_seconds, 1e-9),
+        images_per_second=clock * assembled.data.batch_size / max(module.state.train_seconds, 1e-9),
         peak_memory_bytes=environment.peak_memory(assembled.accelerator),
-        data_cache=task.loaders.train.images.place,
+        data_cache=module.loaders.train.images.place,
     )
-    plots = draw(assembled, Tested(task, assembled.data, read_metrics(run.metrics_file), run.path.name))
+    plots = draw(assembled, Tested(module, assembled.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
         log.plot(name, figure, clock)
     run.update(pictures=list(plots))

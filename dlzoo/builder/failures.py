@@ -1,4 +1,4 @@
-"""One-line errors for failures that a user can fix: a full disk, exhausted memory, a missing compiler."""
+"""One-line errors for failures that a user can fix: a full disk, exhausted memory, overflow, a missing compiler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dlzoo.runs.run_dir import RunDir
 
 @contextmanager
 def one_line_errors(run: RunDir) -> Iterator[None]:
-    """Turn errors of a full disk, exhausted memory or a missing compiler into a one-line UserError."""
+    """Turn errors of a full disk, exhausted memory, numbers that overflow or a missing compiler into a UserError."""
     try:
         yield
     except OSError as error:  # a folder that cannot be written, a disk that is full

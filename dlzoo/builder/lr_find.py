@@ -69,8 +69,8 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     curve = LossCurve(steps, _WORST)
     trainer = config["trainer"] | limits | {"devices": 1, "nodes": 1}
     assembled = Assembled(config | {"trainer": trainer}, data=data, callbacks=[curve])
-    base = assembled.recipe.effective_lr
-    assembled.task.recipe.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
+    base = assembled.run_recipe.effective_lr
+    assembled.module.recipe.lr_factor = lambda step: low * (high / low) ** (min(step, steps - 1) / (steps - 1)) / base
     with torch.random.fork_rng(devices=[]):
         try:
             assembled.fit(None, [])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dlzoo.builder.backbone import load_or_initialise, make_backbone
-from dlzoo.builder.parts import Choice, check_part, label, make_parts
+from dlzoo.builder.parts import Part, check_part, label, make_parts
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.core.registries import LOSSES, MODELS, PARTS, REGISTRIES, TASKS
@@ -42,17 +42,17 @@ def build_model(
     name: str,
     *,
     num_classes: int,
-    norm: Choice = "default",
-    act: Choice = "default",
-    conv: Choice = "default",
-    attention: Choice = "default",
-    pool: Choice = "default",
-    drop: Choice = "default",
-    head: Choice = "default",
-    upsample: Choice = "default",
-    neck: Choice = "default",
+    norm: Part = "default",
+    act: Part = "default",
+    conv: Part = "default",
+    attention: Part = "default",
+    pool: Part = "default",
+    drop: Part = "default",
+    head: Part = "default",
+    upsample: Part = "default",
+    neck: Part = "default",
     backbone: str | Mapping[str, Any] = "default",
-    init: Choice = "default",
+    init: Part = "default",
     in_channels: int = 3,
     image_size: int = 224,
     pretrained: bool = False,
@@ -81,11 +81,11 @@ def build_model(
 
 def _assemble(
     entry: Entry,
-    chosen: Mapping[str, Choice],
+    chosen: Mapping[str, Part],
     sizes: Mapping[str, int],
     settings: dict[str, Any],
     backbone: str | Mapping[str, Any],
-    init: Choice,
+    init: Part,
     *,
     pretrained: bool,
 ) -> nn.Module:
@@ -113,7 +113,7 @@ def _assemble(
     parts.refuse_unused(entry.name, notes_of(network))
     if entry.marks.backbone is not None:
         network.normalisation = normalisation_of(wiring["backbone"].network)
-        network.remarks = list(notes_of(wiring["backbone"].network))
+        network.notes = list(notes_of(wiring["backbone"].network))
     return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"])
 
 
@@ -122,7 +122,7 @@ def _usual_arguments(entry: Entry) -> dict[str, Any]:
     return TASKS.build(entry.marks.tasks[0]).usual_arguments(entry.marks)
 
 
-def accepts(name: str, image_size: int = 224, **settings: Any) -> dict[str, list[str]]:
+def supported_parts(name: str, image_size: int = 224, **settings: Any) -> dict[str, list[str]]:
     """Return the parts that a model supports: {"norm": ["bn", "gn", ...], ...}.
 
     A kind of part that the model only uses with other settings has []. The model is built on the meta device, and the

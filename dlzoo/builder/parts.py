@@ -16,16 +16,16 @@ from dlzoo.core.schema import settings_of, unwrap, wiring_of
 from dlzoo.layers.parts import Maker, Parts
 
 #: A part as a caller may specify it: a name, its section of a config, or what `build` returned.
-Choice = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
+Part = str | Mapping[str, Any] | nn.Module | Callable[..., Any]
 
 
-def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
+def make_parts(entry: Entry, chosen: Mapping[str, Part]) -> Parts:
     """Return the Parts of the model `entry`: of each kind the chosen part, or the registered default.
 
     Raises:
         UserError: for a part that the model does not support, or an object that is not a part.
     """
-    makers, asked = {}, {}
+    makers, requested = {}, {}
     for kind, registry in PARTS.items():
         part, usual_part = chosen.get(kind, "default"), getattr(entry.marks, kind)
         check_part(kind, part)
@@ -41,11 +41,11 @@ def make_parts(entry: Entry, chosen: Mapping[str, Choice]) -> Parts:
             part = as_section(registry, part)
         makers[kind] = _maker(registry, part)
         if part != usual:
-            asked[kind] = _difference(kind, part, usual)
+            requested[kind] = _difference(kind, part, usual)
     neutral = {
         kind: _maker(registry, {"name": registry.neutral}).make for kind, registry in PARTS.items() if registry.neutral
     }
-    return Parts(makers, neutral, asked)
+    return Parts(makers, neutral, requested)
 
 
 def as_section(registry: Registry, part: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,11 @@ def check_part(kind: str, part: Any) -> None:
         UserError: if it is neither a name, nor a mapping with a name, nor callable.
     """
     if not (isinstance(part, str) or callable(part) or (isinstance(part, Mapping) and "name" in part)):
-        raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
+        raise _not_a_part(kind, part)
+
+
+def _not_a_part(kind: str, part: Any) -> UserError:
+    return UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
 
 
 def _maker(registry: Registry, part: Mapping[str, Any] | nn.Module | Callable[..., Any]) -> Maker:
@@ -106,17 +110,17 @@ def _instantiate(kind: str, part: nn.Module | Callable[..., Any], **place: Any) 
             instance = None
         if isinstance(instance, nn.Module):
             return instance
-    raise UserError(f"{kind} must be a name, a mapping with a name, or what dlzoo.build returned, not {part!r}")
+    raise _not_a_part(kind, part)
 
 
-def _difference(kind: str, part: Choice, usual: Mapping[str, Any]) -> str:
+def _difference(kind: str, part: Part, usual: Mapping[str, Any]) -> str:
     """Return how a part differs from the default, as a user would type it."""
     if not isinstance(part, Mapping) or part["name"] != usual["name"]:
         return f"{kind}={label(part)}"
     return ", ".join(f"{kind}.{key}={value}" for key, value in part.items() if value != usual.get(key))
 
 
-def label(part: Choice) -> str:
+def label(part: Part) -> str:
     """Return the name of a part, as a user would type it."""
     if isinstance(part, str):
         return part

@@ -37,8 +37,8 @@ def predict(
     if not files:
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
     record, config = run.read(), without_weights(read(run.config_file))
-    task = task_of(record)
-    task.refuse_prediction(record, path, conditions, out)
+    spec = spec_of(record)
+    spec.check_prediction(record, path, conditions, out)
     if conditions:
         config = with_changes(config, conditions, AFTER_TRAINING)
     state, normalisation = load_weights(run.path)
@@ -47,22 +47,22 @@ def predict(
         "num_classes": len(record["classes"]),
         "in_channels": channels,
         "image_size": output_size(augment, record["image_size"]),
-        **task.recorded_arguments(record),
+        **spec.recorded_arguments(record),
     }
     network = network_from_config(config, wiring)
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(state, network, str(run.path))
     transfer(normalisation, normalise, str(run.path))
     with torch.inference_mode():
-        return task.predict(Prediction(run.path, config, record, network.eval(), normalise, files, most, out))
+        return spec.predict(Prediction(run.path, config, record, network.eval(), normalise, files, most, out))
 
 
-def task_of(record: dict[str, Any]) -> TaskSpec:
+def spec_of(record: dict[str, Any]) -> TaskSpec:
     """Return the task of a run, from its run.json."""
     return TASKS.build(record["task"])
 
 
 def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
-    task = task_of(RunDir.open(path).read())
-    return [f"{answer['file']}: {task.answer(answer)}" for answer in answers]
+    spec = spec_of(RunDir.open(path).read())
+    return [f"{answer['file']}: {spec.format_prediction(answer)}" for answer in answers]

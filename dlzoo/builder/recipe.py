@@ -47,18 +47,18 @@ class RunRecipe:
         self.config, self.settings = config, TrainerSettings(**config["trainer"])
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
         check_compatible(config, data, world)
-        self.task: TaskSpec = TASKS.build(data.task)
-        self.augmentation, self.augment = AUGMENTS.from_section(config["augment"])
-        self.loss = self.task.loss(config, data)
+        self.spec: TaskSpec = TASKS.build(data.task)
+        self.augment_settings, self.augment = AUGMENTS.from_section(config["augment"])
+        self.loss = self.spec.loss(config, data)
         self.wiring: dict[str, Any] = {
             "num_classes": len(data.classes),
             "in_channels": data.in_channels,
             "image_size": output_size(self.augment, data.image_size),
-            **self.task.model_arguments(config, data),
+            **self.spec.model_arguments(config, data),
         }
         nothing = torch.zeros(data.in_channels)
         # Called for its errors only: augmentation settings that the task does not support.
-        self.task.transform(self.augmentation, self.augment, Normalise(nothing, nothing + 1), data)
+        self.spec.transform(self.augment_settings, self.augment, Normalise(nothing, nothing + 1), data)
         self.params, self.macs = count_params_and_macs(config, self.wiring, self.micro_batch)
         self.schedule = TrainSchedule(
             self.settings.max_epochs,
@@ -67,15 +67,15 @@ class RunRecipe:
             self.settings.checkpoint_every,
             longest,
         )
-        self.optimizer, _ = OPTIMIZERS.from_section(config["optimizer"])
-        self.effective_lr = self.optimizer.effective_lr(config["optimizer"]["lr"], data.batch_size)
+        self.optimizer_settings, _ = OPTIMIZERS.from_section(config["optimizer"])
+        self.effective_lr = self.optimizer_settings.effective_lr(config["optimizer"]["lr"], data.batch_size)
         _, self._make_optimizer = OPTIMIZERS.from_section(config["optimizer"] | {"lr": self.effective_lr})
-        self.regulariser = self.optimizer.regulariser(config["optimizer"]["name"])
+        self.regulariser = self.optimizer_settings.regulariser(config["optimizer"]["name"])
         self.lr_factor = _lr_factor(config["schedule"], self.schedule)
 
     def optimizer_of(self, network: nn.Module) -> Optimizer:
         """Return the optimizer of a network's parameters, each group with its learning rate and weight decay."""
-        return self._make_optimizer(self.optimizer.groups(network, self.effective_lr))
+        return self._make_optimizer(self.optimizer_settings.groups(network, self.effective_lr))
 
     def training(self, frozen: list[nn.Module]) -> Recipe:
         """Return the recipe of the training, in which the modules `frozen` are not trained."""

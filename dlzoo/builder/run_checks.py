@@ -8,13 +8,12 @@ from typing import Any
 
 from pytorch_lightning import Callback
 
+from dlzoo.config import Config
 from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
 from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.run_dir import RunDir
-
-Config = dict[str, Any]
 
 
 def check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Rank) -> None:
@@ -23,11 +22,15 @@ def check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Ra
     Raises:
         UserError: if their number is not that of the config or of the run's start, or they read different configs.
     """
-    if rank.world != expected:
+    if rank.world_size != expected:
         settings = ", ".join(f"trainer.{key}={config['trainer'][key]}" for key in ("devices", "nodes"))
-        raise UserError(f"{run.config_file} has {settings}, but {rank.world} ranks were started for {expected} devices")
-    if rank.world != begun:
-        raise UserError(f"{run.path} was started on {begun} devices and cannot resume on {rank.world}; start a new run")
+        raise UserError(
+            f"{run.config_file} has {settings}, but {rank.world_size} ranks were started for {expected} devices"
+        )
+    if rank.world_size != begun:
+        raise UserError(
+            f"{run.path} was started on {begun} devices and cannot resume on {rank.world_size}; start a new run"
+        )
     if len(set(distributed.all_gather(json.dumps(config, sort_keys=True)))) > 1:
         raise UserError(f"{run.config_file} differs between ranks; put {run.path} on storage that all ranks share")
 

@@ -52,7 +52,7 @@ def print_settings(console: Console, path: Path, record: Record) -> None:
             f" seed {config['seed']}",
         ),
         *([("trainable", f"{learn:,} of {record['params']:,} parameters")] if learn < record["params"] else []),
-        *([("note", remark) for remark in record.get("remarks", [])]),
+        *([("note", note) for note in record.get("remarks", [])]),
         *([("weights", f"from {record['init_from']}")] if record["init_from"] else []),
         ("device", f"{processes}{record['device']}, {record['precision']}"),
         ("run", str(path)),

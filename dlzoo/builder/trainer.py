@@ -20,8 +20,9 @@ from torch import nn
 from dlzoo.builder.compatibility import needs_full_precision, notes
 from dlzoo.builder.profile import network_from_config
 from dlzoo.builder.recipe import RunRecipe
-from dlzoo.builder.weights import child_state, load_checkpoint, take_weights, transfer
-from dlzoo.config.device import hardware
+from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
+from dlzoo.config import Config
+from dlzoo.config.device import accelerator_and_precision
 from dlzoo.core import distributed, index
 from dlzoo.core.errors import UserError
 from dlzoo.core.protocols import normalisation_of, notes_of
@@ -33,13 +34,11 @@ from dlzoo.data.transforms.corruptions import make_shift
 from dlzoo.data.transforms.test_time import COUNTS, make_views
 from dlzoo.engine.callbacks import observed_by
 from dlzoo.engine.checkpoints import AtomicCheckpointIO
-from dlzoo.engine.recipe import Context, Observed, Record
+from dlzoo.engine.recipe import Context, Observed, Recorder
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.optim.settings import units
 from dlzoo.runs import environment
 from dlzoo.tasks.base import Pieces, TaskSpec
-
-Config = dict[str, Any]
 
 
 class Assembled:
@@ -58,7 +57,7 @@ class Assembled:
     def __init__(
         self,
         config: Config,
-        record: Record = lambda step, epoch, values: None,
+        record: Recorder = lambda step, epoch, values: None,
         data: Splits | None = None,
         callbacks: Sequence[pl.Callback] = (),
     ) -> None:
@@ -67,37 +66,41 @@ class Assembled:
         self._observed: Observed | None = observed_by(self._callbacks)
         self.data = data or Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
         longest = 1 if self._observed == "steps" else None
-        self.recipe = RunRecipe(config, self.data, self.rank.world, longest)
-        self.settings, self.spec = self.recipe.settings, self.recipe.task
+        self.run_recipe = RunRecipe(config, self.data, self.rank.world_size, longest)
+        self.settings, self.spec = self.run_recipe.settings, self.run_recipe.spec
         full = needs_full_precision(config)
-        self.accelerator, self.precision = hardware(replace(self.settings, precision="fp32") if full else self.settings)
+        self.accelerator, self.precision = accelerator_and_precision(
+            replace(self.settings, precision="fp32") if full else self.settings
+        )
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
         with self.streams.scope("init"):
-            self.network = network_from_config(config, self.recipe.wiring | self.spec.learnt_arguments(self.data))
+            self.network = network_from_config(config, self.run_recipe.wiring | self.spec.learnt_arguments(self.data))
         # Pretrained weights expect their own normalisation of the images.
         known = normalisation_of(self.network)
         self.normalise = Normalise(*(map(torch.tensor, known) if known else self.data.statistics()))
-        self.taken = None
+        self.weights_origin = None
         if config["init_from"]:
-            self.taken = take_weights(config["init_from"], self.network, self.normalise, self.spec, self.data.classes)
+            self.weights_origin = load_initial_weights(
+                config["init_from"], self.network, self.normalise, self.spec, self.data.classes
+            )
         # The memory format of the loaders' batches.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.task = self._module()
+        self.module = self._make_module()
 
-    def _module(self) -> TaskModule:
-        recipe = self.recipe
-        frozen = frozen_modules(self.network, self.config["freeze"], self.spec)
+    def _make_module(self) -> TaskModule:
+        recipe = self.run_recipe
+        frozen = freeze_modules(self.network, self.config["freeze"], self.spec)
         # Each rank draws its own dropout masks, from its own stream.
-        reseed = self.streams.reseeder("dropout", self.rank.index)
+        reseed = self.streams.reseeder("dropout", self.rank.rank)
         context = Context(reseed, self._record, self.rank, self._observed)
         pieces = Pieces(self.network, recipe.loss, self._loaders(), recipe.training(frozen), context)
         return self.spec.module(pieces, self.config, self.data)
 
     def _loaders(self) -> Loaders:
-        recipe, data, limit = self.recipe, self.data, self.settings.limit_batches
-        settings, augment = recipe.augmentation, recipe.augment
+        recipe, data, limit = self.run_recipe, self.data, self.settings.limit_batches
+        settings, augment = recipe.augment_settings, recipe.augment
         # Without gradients a batch can be larger than in training; its pixels are limited for large images.
         eval_batch = max(recipe.micro_batch, min(512, 2_000_000 // data.image_size**2))
         eval_batch = max(1, eval_batch // COUNTS[settings.test])
@@ -122,18 +125,18 @@ class Assembled:
         """Return the fields of run.json that are known before the first step."""
         return self.data.facts() | {
             "seed": self.config["seed"],
-            "monitor": self.task.monitor,
-            "params": self.recipe.params,
+            "monitor": self.module.monitor,
+            "params": self.run_recipe.params,
             "trainable": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
-            "macs": self.recipe.macs,
-            **self.spec.facts(self.recipe.wiring),
+            "macs": self.run_recipe.macs,
+            **self.spec.facts(self.run_recipe.wiring),
             "batch_size": self.data.batch_size,
-            "steps_per_epoch": self.recipe.schedule.steps_per_epoch,
-            "effective_lr": self.recipe.effective_lr,
-            "init_from": self.taken,
+            "steps_per_epoch": self.run_recipe.schedule.steps_per_epoch,
+            "effective_lr": self.run_recipe.effective_lr,
+            "init_from": self.weights_origin,
             "remarks": [*notes_of(self.network), *notes(self.config)],
             "device": environment.device_name(self.accelerator),
-            "ranks": self.rank.world,
+            "ranks": self.rank.world_size,
             "threads": torch.get_num_threads(),
             "precision": self.precision,
         }
@@ -141,12 +144,12 @@ class Assembled:
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
         """Train to the end, from `checkpoint` if there is one."""
         files = AtomicCheckpointIO()
-        trainer = self._lightning([*self._callbacks, *callbacks], files)
-        loaders = self.task.train_batches(), self.task.eval_batches("val")
+        trainer = self._make_trainer([*self._callbacks, *callbacks], files)
+        loaders = self.module.train_batches(), self.module.eval_batches("val")
         try:
-            trainer.fit(self.task, *loaders, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(self.module, *loaders, ckpt_path=checkpoint, weights_only=True)
         finally:
-            self.task.loaders.close()
+            self.module.loaders.close()
             files.close()
 
     def load(self, checkpoint: Path) -> dict[str, Any]:
@@ -156,24 +159,24 @@ class Assembled:
             UserError: if the checkpoint is damaged, or of another model.
         """
         state = load_checkpoint(checkpoint)
-        for name, module in self.task.named_children():
-            transfer(child_state(state["state_dict"], name), module, str(checkpoint))
+        for name, child in self.module.named_children():
+            transfer(child_state(state["state_dict"], name), child, str(checkpoint))
         return state["task"]
 
     def test(self, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:
-        """Evaluate the test split and return {"test/accuracy": ...}; `task.tested` then has the details."""
+        """Evaluate the test split and return {"test/accuracy": ...}; `module.tested` then has the details."""
         try:
-            self._lightning(callbacks).test(self.task, self.task.eval_batches("test"), verbose=False)
+            self._make_trainer(callbacks).test(self.module, self.module.eval_batches("test"), verbose=False)
         finally:
-            self.task.loaders.close()
-        return self.task.test_metrics
+            self.module.loaders.close()
+        return self.module.test_metrics
 
     def zero_weights(self) -> int:
         """Return how many weights of the evaluated network are exactly 0, not counting biases and scales of norms."""
-        weights = (parameter for parameter in self.task.evaluated.parameters() if parameter.dim() >= 2)
+        weights = (parameter for parameter in self.module.eval_network.parameters() if parameter.dim() >= 2)
         return sum(int((weight == 0).sum()) for weight in weights)
 
-    def _lightning(self, callbacks: Sequence[pl.Callback], *plugins: Any) -> pl.Trainer:
+    def _make_trainer(self, callbacks: Sequence[pl.Callback], *plugins: Any) -> pl.Trainer:
         """Return a Lightning trainer without the features that dlzoo provides itself."""
         for name in ("pytorch_lightning", "torch.utils.cpp_extension"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -181,7 +184,7 @@ class Assembled:
         return pl.Trainer(
             accelerator=self.accelerator,
             precision=self.precision,
-            **self._processes(*plugins),
+            **self._rank_arguments(*plugins),
             benchmark=True,
             max_epochs=self.settings.max_epochs,
             callbacks=list(callbacks),
@@ -193,21 +196,21 @@ class Assembled:
             use_distributed_sampler=False,
         )
 
-    def _processes(self, *plugins: Any) -> dict[str, Any]:
+    def _rank_arguments(self, *plugins: Any) -> dict[str, Any]:
         """Return the trainer arguments that describe the ranks, whose processes and process group exist already."""
-        if self.rank.world == 1:
+        if self.rank.world_size == 1:
             # Named explicitly: inside a Slurm job Lightning would otherwise expect one process per Slurm task.
             return {"devices": 1, "plugins": [*plugins, LightningEnvironment()]}
         return {
-            "devices": self.rank.local_world,
-            "num_nodes": self.rank.world // self.rank.local_world,
+            "devices": self.rank.local_world_size,
+            "num_nodes": self.rank.world_size // self.rank.local_world_size,
             # Running statistics are synchronised before each validation, not before each range of steps.
             "strategy": DDPStrategy(broadcast_buffers=False),
             "plugins": [*plugins, TorchElasticEnvironment()],
         }
 
 
-def frozen_modules(network: nn.Module, what: str | int, task: TaskSpec) -> list[nn.Module]:
+def freeze_modules(network: nn.Module, what: str | int, spec: TaskSpec) -> list[nn.Module]:
     """Freeze the backbone, or the first `what` layers, and return the frozen modules.
 
     Raises:
@@ -223,7 +226,7 @@ def frozen_modules(network: nn.Module, what: str | int, task: TaskSpec) -> list[
             )
         frozen = layers[:what]
     else:
-        frozen = task.backbone(network)
+        frozen = spec.backbone_modules(network)
     if not frozen:
         raise UserError("freeze=backbone: the model has no layers before its head; set freeze=none")
     for child in frozen:

@@ -83,8 +83,8 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     module.load_state_dict(loaded, strict=False)
 
 
-def take_weights(
-    init_from: str, network: nn.Module, normalise: nn.Module, task: TaskSpec, classes: Sequence[str]
+def load_initial_weights(
+    init_from: str, network: nn.Module, normalise: nn.Module, spec: TaskSpec, classes: Sequence[str]
 ) -> str:
     """Load the weights of a run or a file and their normalisation of images; return a description of what was loaded.
 
@@ -96,17 +96,17 @@ def take_weights(
     origin = Path(os.path.expanduser(init_from))
     state, normalisation = load_weights(origin)
     where = f"init_from={origin}"
-    if task.load_backbone(state, network, where):
-        taken = f"{origin}, for the backbone"
+    if spec.load_backbone(state, network, where):
+        loaded = f"{origin}, for the backbone"
     else:
         known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
         shapes = {key: value.shape for key, value in network.state_dict().items() if is_head_key(key)}
         heads = [key for key in shapes if not key.startswith("aux")]  # an auxiliary head may be missing
         other_head = any(key not in state or state[key].shape != shapes[key] for key in heads)
         new_head = other_head if known is None else known != list(classes)
-        task.refit(state, network, where, new_head=new_head)
+        spec.refit(state, network, where, new_head=new_head)
         transfer(state, network, where, new_head=new_head)
-        taken = f"{origin}, {'with a new head' if new_head else 'head included'}"
+        loaded = f"{origin}, {'with a new head' if new_head else 'head included'}"
     if normalisation:
         transfer(normalisation, normalise, where)
-    return taken
+    return loaded

@@ -41,18 +41,18 @@ class Command(Protocol):
         ...
 
     def run(self, arguments: Namespace) -> int | None:
-        """Run the command; the exit code, None for 0."""
+        """Run the command and return its exit code; None means 0."""
         ...
 
 
 def names() -> tuple[str, ...]:
-    """The names of all commands, those of other packages included. Imports none of them."""
+    """Return the names of all commands, including plug-ins, without importing them."""
     commands = {*_modules(), *_plug_ins()}
     return *(name for name in _FIRST if name in commands), *sorted(commands - {*_FIRST})
 
 
 def find(name: str) -> Command:
-    """The command called `name`.
+    """Return the command `name`.
 
     Raises:
         UserError: for an unknown name, with the closest ones; or if the command of another package cannot be imported.
@@ -69,7 +69,7 @@ def find(name: str) -> Command:
 
 
 def summaries() -> dict[str, str]:
-    """Command -> its line of help. A plug-in that cannot be imported is left out, with a line on stderr."""
+    """Return command -> its line of help. A plug-in that cannot be imported is left out, with a line on stderr."""
     help_lines: dict[str, str] = {}
     for name in names():
         try:
@@ -83,20 +83,20 @@ def summaries() -> dict[str, str]:
 
 
 def parser_of(name: str, command: Command) -> Parser:
-    """The parser of a command's words."""
+    """Return the parser of a command's words."""
     parser = Parser(prog=f"dlzoo {name}", description=inspect.getdoc(command))
     command.arguments(parser)
     return parser
 
 
 def _modules() -> dict[str, str]:
-    """Command -> module, of our own commands."""
+    """Return command -> module, for the commands of dlzoo."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
     return {name.replace("_", "-"): f"{__name__}.{name}" for name in modules if not name.startswith("_")}
 
 
 def _plug_ins() -> dict[str, EntryPoint]:
-    """Command -> entry point, of other packages."""
+    """Return command -> entry point, for the commands of other packages."""
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

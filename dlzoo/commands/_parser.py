@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="print JSON")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The arguments in `words`.
+        """Parse `words` into the arguments of the command.
 
         Raises:
             UserError: for an unknown option, with the closest one; for words that are missing or too many.
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
                 raise UserError(f"unknown option {option!r}; {self._instead(word)}")
 
     def _instead(self, word: str) -> str:
-        """What to type instead of an unknown option."""
+        """Suggest what to type instead of an unknown option."""
         known = {option.lstrip("-"): option for option in self._option_string_actions}
         name, equals, value = word.lstrip("-").partition("=")
         if close := get_close_matches(name.lower(), known, n=1):
@@ -95,7 +95,7 @@ class _StoreOnce(argparse.Action):
 
 
 def _is_number(word: str) -> bool:
-    """Whether a word that begins with a dash is the value of an option, as in `--margin -1`."""
+    """Return whether a word that begins with a dash is the value of an option, as in `--margin -1`."""
     try:
         float(word)
     except ValueError:

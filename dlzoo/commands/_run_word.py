@@ -1,4 +1,4 @@
-"""The word that names a run, of the commands that use one."""
+"""Find the word that names a run, for the commands that use one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dlzoo.core.errors import UserError
 
 
 def split_run(words: Sequence[str]) -> tuple[str, list[str]]:
-    """(the directory of run=DIR or of the first word, the other words).
+    """Return (the run directory, the other words); the run is named by run=DIR, or by the first word.
 
     Raises:
         UserError: if there is none, or more than one run=DIR.

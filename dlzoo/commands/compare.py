@@ -29,12 +29,12 @@ def arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Run the comparison."""
+    """Run the comparison and return its exit code."""
     return compare(arguments.settings)
 
 
 def compare(words: Sequence[str]) -> int:
-    """Run the sweep that `words` ask for, and print its report; the exit code, 1 if a run did not finish.
+    """Run the sweep that `words` describe, print its report and return the exit code; 1 if a run did not finish.
 
     Raises:
         UserError: for words that cannot be read, or as `dlzoo.sweep.sweep.sweep` does.

@@ -14,6 +14,7 @@ import json
 from argparse import Namespace
 
 from dlzoo.commands._parser import Parser
+from dlzoo.commands._run_word import split_run
 
 HELP = "measure a run's test metrics again, also on corrupted images: dlzoo eval run=DIR data.test_shift=noise"
 
@@ -27,12 +28,10 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Measure and print the metrics."""
-    from dlzoo.commands._run_word import split_run
-
     path, conditions = split_run(arguments.settings)
     from rich.console import Console
 
-    from dlzoo.builder.evaluate import evaluate, folder
+    from dlzoo.builder.evaluate import evaluate, results_folder
     from dlzoo.builder.summary import print_metrics
 
     metrics = evaluate(path, conditions)
@@ -40,5 +39,5 @@ def run(arguments: Namespace) -> None:
         print(json.dumps(metrics))
         return
     print_metrics(Console(), metrics)
-    if (drawn := folder(path, conditions)).is_dir():
-        print(f"files             {drawn}")
+    if (written := results_folder(path, conditions)).is_dir():
+        print(f"files             {written}")

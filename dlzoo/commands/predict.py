@@ -13,6 +13,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from dlzoo.commands._parser import Parser
+from dlzoo.commands._run_word import split_run
 from dlzoo.core.registries import AFTER_TRAINING
 
 HELP = "classify images, or detect objects in them: dlzoo predict run=DIR FILE ..."
@@ -32,8 +33,6 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Predict and print the predictions."""
-    from dlzoo.commands._run_word import split_run
-
     path, rest = split_run(arguments.words)
     conditions = [word for word in rest if _is_condition(word) and not Path(word).exists()]
     from dlzoo.builder.predict import format_predictions, predict

@@ -28,7 +28,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Search; 1 if no trial finished."""
+    """Search and return the exit code; 1 if no trial finished."""
     from dlzoo.sweep.tune import tune
 
     return 0 if tune(arguments.settings) else 1

@@ -1,4 +1,4 @@
-"""Compose the settings that a user typed to a complete, checked config: a plain dict of names and numbers."""
+"""Compose the settings that a user typed into a complete, checked config: a plain dict of names and numbers."""
 
 from dlzoo.config.compose import compose, with_changes
 from dlzoo.config.defaults import (

@@ -1,10 +1,11 @@
-"""Compose the settings that a user typed to a complete, checked config: a plain dict of names and numbers."""
+"""Compose the settings that a user typed into a complete, checked config: a plain dict of names and numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import cache, lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 _composing = Lock()
 
 
-def compose(overrides: Iterable[str], *, of_several: bool = False) -> Config:
+def compose(overrides: Iterable[str], *, in_sweep: bool = False) -> Config:
     """Return the complete, checked config of `overrides` (key=value).
 
     Args:
-        of_several: whether this is one run of a sweep, so that an experiment that is a comparison is allowed.
+        in_sweep: whether this is one run of a sweep, so that an experiment that is a comparison is allowed.
 
     Raises:
         UserError: for an unknown choice, name or key, or a value of the wrong type.
@@ -52,7 +53,7 @@ def compose(overrides: Iterable[str], *, of_several: bool = False) -> Config:
         elif override.value() is not None:
             chosen.append(f"{override.key_or_group}={override.value()}")
     raw = deepcopy(_compose_choices(tuple(chosen), _conf_state()))
-    if raw.pop("comparison", None) and not of_several:
+    if raw.pop("comparison", None) and not in_sweep:
         experiment = next(word for word in chosen if word.startswith("experiment="))
         raise UserError(f"{experiment} compares several runs; type dlzoo compare {experiment}")
     _restore_model_defaults(raw)
@@ -128,53 +129,72 @@ def _conf_state() -> tuple[tuple[str, int], ...]:
     return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in conf_dir().rglob("*.yaml")))
 
 
-def _compose_choices(chosen: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Config:
+def _compose_choices(chosen: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]) -> Config:
     """Compose choices. Values are set later, because a sweep has few choices and many values.
 
     Hydra needs 0.2 s, so it composes the files only; the sections of chosen entries are then replaced, as it would do.
     """
     files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
-    known = _sections_in_files(files, written)
+    known = _sections_in_files(files, conf_state)
     if known is None:
-        return _compose_with_hydra(chosen, written)
+        return _compose_with_hydra(chosen, conf_state)
     entries = dict(word.split("=", 1) for word in chosen if word not in files)
-    return _compose_with_hydra(files, written) | {
+    return _compose_with_hydra(files, conf_state) | {
         choice: {"name": name} | default_settings(choice, name) | known.get(choice, {})
         for choice, name in entries.items()
     }
 
 
 @lru_cache(maxsize=256)
-def _sections_in_files(files: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> dict[str, Config] | None:
-    """Return what config.yaml and the chosen `files` set in the sections of entries; None if Hydra has to find out."""
+def _sections_in_files(files: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]) -> dict[str, Config] | None:
+    """Return what config.yaml and the chosen `files` set in the sections of entries; None if Hydra has to find out.
+
+    `conf_state`: unused; a changed file makes a new cache key.
+    """
+    sections = _sections_of(_load_yaml(conf_dir() / "config.yaml"))
+    for choice, _, name in (word.partition("=") for word in files):
+        path = conf_dir() / choice / f"{name}.yaml"
+        content = _load_yaml(path)
+        if sections is None or content is None:
+            return None
+        if choice == "experiment":
+            is_plain = all("override /" in str(line) for line in content.get("defaults", ()))
+            added = _sections_of(content) if is_plain else None  # others include other experiments
+        else:
+            added = None if "@package" in path.read_text() else {}
+        if added is None:
+            return None
+        sections |= {key: sections.get(key, {}) | section for key, section in added.items()}
+    return sections
+
+
+def _load_yaml(path: Path) -> dict[Any, Any] | None:
+    """Return the content of a file; None if it cannot be read: Hydra reports what is wrong."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    sections: dict[str, Config] = {}
-    for choice, _, name in (("config", "", "config"), *(word.partition("=") for word in files)):
-        path = conf_dir() / f"{name}.yaml" if choice == "config" else conf_dir() / choice / f"{name}.yaml"
-        try:
-            content = OmegaConf.to_container(OmegaConf.load(path))
-        except (OSError, ValueError, OmegaConfBaseException, YAMLError):
-            return None  # Hydra says what is wrong
-        if not isinstance(content, dict):
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, OmegaConfBaseException, YAMLError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _sections_of(content: dict[Any, Any] | None) -> dict[str, Config] | None:
+    """Return the sections of entries in the content of a file; None if one has nested sections."""
+    if content is None:
+        return None
+    sections = {str(key): content[key] for key in content.keys() & REGISTRIES.keys()}
+    for section in sections.values():
+        if not isinstance(section, dict) or any(isinstance(value, dict) for value in section.values()):
             return None
-        if choice == "experiment" and not all("override /" in str(line) for line in content.get("defaults", ())):
-            return None  # other experiments
-        if choice not in ("config", "experiment"):
-            if "@package" in path.read_text():
-                return None
-            continue
-        for key in content.keys() & REGISTRIES.keys():
-            if not isinstance(content[key], dict) or any(isinstance(value, dict) for value in content[key].values()):
-                return None
-            sections[str(key)] = sections.get(str(key), {}) | content[key]
     return sections
 
 
 @lru_cache(maxsize=256)
-def _compose_with_hydra(chosen: tuple[str, ...], written: tuple[tuple[str, int], ...]) -> Config:
+def _compose_with_hydra(chosen: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]) -> Config:
+    """Compose choices with Hydra. `conf_state`: unused; a changed file makes a new cache key."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException

@@ -9,10 +9,10 @@ import torch
 
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
-from dlzoo.core.errors import Remark, UserError
+from dlzoo.core.errors import Note, UserError
 
 
-def hardware(settings: TrainerSettings) -> tuple[str, Any]:
+def accelerator_and_precision(settings: TrainerSettings) -> tuple[str, Any]:
     """Return (accelerator, precision) as Lightning names them: ("cpu", "32-true") or ("gpu", "bf16-mixed").
 
     A device without fast bf16 falls back to fp32, with a warning if bf16 was requested.
@@ -36,7 +36,7 @@ def hardware(settings: TrainerSettings) -> tuple[str, Any]:
     else:
         fast = "AVX512" in torch.backends.cpu.get_cpu_capability()
     if settings.precision == "bf16" and not fast:
-        warnings.warn("this device computes bf16 many times slower than fp32; using fp32", Remark, stacklevel=2)
+        warnings.warn("this device computes bf16 many times slower than fp32; using fp32", Note, stacklevel=2)
     half = fast and (settings.precision == "bf16" or (gpu and settings.precision == "auto"))
     return "gpu" if gpu else "cpu", "bf16-mixed" if half else "32-true"
 

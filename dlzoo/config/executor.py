@@ -72,14 +72,14 @@ KINDS: dict[str, type[LocalSettings] | type[SlurmSettings] | type[RaySettings]] 
 
 def settings_for(name: str) -> dict[str, dict[str, Any]]:
     """Return the settings of executor=<name>, with the defaults of its file."""
-    kind, written = _file(name)
+    kind, written = _read_file(name)
     known = settings_of(KINDS[kind])
     return {key: schema | ({"default": written[key]} if key in written else {}) for key, schema in known.items()}
 
 
-def meaning(name: str) -> str:
+def describe_settings(name: str) -> str:
     """Return the description of the settings of executor=<name>."""
-    return getdoc(KINDS[_file(name)[0]]) or ""
+    return getdoc(KINDS[_read_file(name)[0]]) or ""
 
 
 def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
@@ -100,7 +100,7 @@ def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
             name = str(override.value())
     if name not in config.options("executor"):
         raise UserError(f"unknown executor {name!r}; {did_you_mean(name, config.options('executor'))}")
-    kind, written = _file(name)
+    kind, written = _read_file(name)
     known = settings_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
     values: dict[str, Any] = config.check_section("executor", f"executor={name}", defaults | written | typed, "", known)
@@ -108,7 +108,7 @@ def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
     return kind, KINDS[kind](**arguments)
 
 
-def _file(name: str) -> tuple[str, dict[str, Any]]:
+def _read_file(name: str) -> tuple[str, dict[str, Any]]:
     """Return (kind, the other keys) of conf/executor/<name>.yaml."""
     path = config.conf_dir() / "executor" / f"{name}.yaml"
     written = yaml.safe_load(path.read_text()) or {}

@@ -63,7 +63,7 @@ def _entry(choice: str, settings: Config, final: Config, where: str) -> Config:
         raise UserError(f"{where}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
     if choice in DEFAULTS_FROM:
         origin = DEFAULTS_FROM[choice][0]
-        known = default_entry(choice, {origin: final[origin]["name"] for origin in DEFAULTS_FROM[choice]})
+        known = default_entry(choice, {each: final[each]["name"] for each in DEFAULTS_FROM[choice]})
         if known is None and name != "default":
             raise UserError(
                 f"{where}{origin}={final[origin]['name']} does not support {choice}={name}; leave {choice} out,"
@@ -73,11 +73,10 @@ def _entry(choice: str, settings: Config, final: Config, where: str) -> Config:
             return {"name": "default"} | check_section(choice, f"{origin}={final[origin]['name']}", settings, where, {})
         if name == "default":
             # A registration names an entry, or an entry with changed settings.
-            of_model = known if isinstance(known, Mapping) else {"name": known}
-            name = of_model["name"]
-            settings = (
-                default_settings(choice, name) | {key: of_model[key] for key in of_model if key != "name"} | settings
-            )
+            registered = known if isinstance(known, Mapping) else {"name": known}
+            name = registered["name"]
+            own_settings = {key: value for key, value in registered.items() if key != "name"}
+            settings = default_settings(choice, name) | own_settings | settings
     return {"name": name} | check_section(choice, f"{choice}={name}", settings, where, settings_for(choice, name))
 
 

@@ -34,6 +34,10 @@ class SweepSettings:
 class TrainerSettings:
     """Training of a run.
 
+    `max_epochs`: number of epochs.
+    `accelerator`: "auto" is the GPU if torch sees one, otherwise the CPU.
+    `precision`: "auto" is bf16 on a GPU that supports it, otherwise fp32.
+    `threads`: CPU threads of torch; null: torch's default.
     `accumulate`: number of micro-batches per optimizer step; the batch stays data.batch_size (batch norm sees the
     micro-batch).
     `devices`: number of processes per machine that share each batch, one per GPU, or on the CPU; "all" is every GPU of

@@ -26,17 +26,17 @@ _TIMEOUT = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class Rank:
-    """Index of this process among all `world` processes, and among those on this machine."""
+    """Index of this process among all `world_size` processes, and among those on this machine."""
 
-    index: int = 0
-    world: int = 1
+    rank: int = 0
+    world_size: int = 1
     local_index: int = 0
-    local_world: int = 1
+    local_world_size: int = 1
 
     @property
     def leads(self) -> bool:
         """Whether this rank writes, prints and saves."""
-        return self.index == 0
+        return self.rank == 0
 
 
 #: The rank of a run that is not distributed.
@@ -77,7 +77,7 @@ def available_cores() -> int:
 def process_group(accelerator: str) -> Iterator[Rank]:
     """Initialise the process group inside the context: NCCL for GPUs, gloo for CPUs."""
     rank = current_rank()
-    if rank.world == 1:
+    if rank.world_size == 1:
         yield rank
         return
     if accelerator == "gpu":
@@ -112,7 +112,7 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(all_reduce(torch.tensor(float(flag), device=device))) if is_distributed() else flag
 
 
-def share_buffers(module: nn.Module) -> None:
+def broadcast_buffers(module: nn.Module) -> None:
     """Broadcast the buffers (running statistics) of rank 0 to every rank."""
     if is_distributed():
         for buffer in module.buffers():

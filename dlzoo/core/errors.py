@@ -19,7 +19,7 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-class Remark(UserWarning):
+class Note(UserWarning):
     """A warning for the user; the command line prints it as one line."""
 
 

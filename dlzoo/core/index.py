@@ -67,7 +67,7 @@ def marks(choice: str, name: str) -> Any:
     return REGISTRIES[choice].marks(**entries(choice)[name]["meta"])
 
 
-def _index_tasks() -> list[str]:
+def _task_names() -> list[str]:
     return list(load()["task"]["entries"])
 
 
@@ -81,7 +81,7 @@ def choose_task(data: str, default: str, tasks: Sequence[str] = ()) -> str:
     """
     if not tasks or default in tasks:
         return default
-    adapting = [task for task in _index_tasks() if data in marks("task", task).adapts]
+    adapting = [task for task in _task_names() if data in marks("task", task).adapts]
     return next((task for task in (*marks("data", data).tasks, *adapting) if task in tasks), default)
 
 
@@ -94,7 +94,7 @@ def task_of(model: str | None, data: str) -> str:
 @cache
 def metrics() -> dict[str, Metric]:
     """Return name -> metric of all tasks, in the order of their registration."""
-    return {metric.name: metric for task in _index_tasks() for metric in marks("task", task).metrics}
+    return {metric.name: metric for task in _task_names() for metric in marks("task", task).metrics}
 
 
 @cache
@@ -155,18 +155,21 @@ def _store(path: Path, content: dict[str, Any]) -> None:
 
 def _key() -> str:
     stamp = hashlib.sha1()
-    for path in _sources(_PACKAGE):
-        status = os.stat(path)
-        stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    _add_sources(stamp, _PACKAGE)
     for choice in (*REGISTRIES, "task"):
         for point in entry_points(group=f"dlzoo.{choice}"):
             stamp.update(f"{choice} {point.value} {point.dist.version if point.dist else ''}\n".encode())
             spec = find_spec(point.module.partition(".")[0])
             for folder in (spec.submodule_search_locations if spec else None) or []:
-                for path in _sources(Path(folder)):
-                    status = os.stat(path)
-                    stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+                _add_sources(stamp, Path(folder))
     return stamp.hexdigest()
+
+
+def _add_sources(stamp: hashlib._Hash, folder: Path) -> None:
+    """Update a hash with the paths, sizes and times of the Python files in a folder."""
+    for path in _sources(folder):
+        status = os.stat(path)
+        stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
 
 
 def _sources(folder: Path) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Normalised(Protocol):
 class Noted(Protocol):
     """A network with notes for its user, such as which parts could not be replaced."""
 
-    remarks: Sequence[str]
+    notes: Sequence[str]
 
 
 @runtime_checkable
@@ -104,11 +104,6 @@ def keeps_init(module: object) -> bool:
     return isinstance(module, KeepsInit) and module.keeps_init
 
 
-def replaces_bias(norm: object) -> bool:
-    """Return whether a bias before `norm` is redundant."""
-    return norm.replaces_bias if isinstance(norm, ReplacesBias) else True
-
-
 def follows_activation(norm: object) -> bool:
     """Return whether `norm` comes after the activation."""
     return isinstance(norm, FollowsActivation) and norm.follows_act
@@ -121,4 +116,4 @@ def normalisation_of(network: object) -> tuple[Sequence[float], Sequence[float]]
 
 def notes_of(network: object) -> Sequence[str]:
     """Return the notes of a network for its user."""
-    return network.remarks if isinstance(network, Noted) else ()
+    return network.notes if isinstance(network, Noted) else ()

@@ -59,10 +59,7 @@ class Entry:
             elif name not in self.settings:
                 raise UserError(f"{where} has no setting {name!r}; {did_you_mean(name, self.settings)}")
             else:
-                try:
-                    arguments[name] = check(self.settings[name], value)
-                except ValueError as error:
-                    raise UserError(f"{where}: {name} {error}") from None
+                arguments[name] = _check_setting(where, name, self.settings[name], value)
         bound = partial(self.builder, **arguments)
         return bound() if set(self.wiring) <= set(arguments) else bound
 
@@ -148,10 +145,8 @@ class Registry:
             values = {}
             for name, schema in settings_of(common).items():
                 if name in settings:
-                    try:
-                        values[name] = check(schema, settings.pop(name))
-                    except ValueError as error:
-                        raise UserError(f"{self.choice}={section['name']}: {name} {error}") from None
+                    where = f"{self.choice}={section['name']}"
+                    values[name] = _check_setting(where, name, schema, settings.pop(name))
             shared = common(**values)
         return shared, entry.build(wiring=wiring, **settings)
 
@@ -171,6 +166,18 @@ class Registry:
         import_modules("dlzoo.tasks")
         load_plugins("task")
         self._loaded = True
+
+
+def _check_setting(where: str, name: str, schema: dict[str, Any], value: Any) -> Any:
+    """Return the value of a setting, checked against its schema.
+
+    Raises:
+        UserError: if it is of the wrong type or range; `where` is the entry, such as "norm=gn".
+    """
+    try:
+        return check(schema, value)
+    except ValueError as error:
+        raise UserError(f"{where}: {name} {error}") from None
 
 
 def import_modules(package: str) -> None:

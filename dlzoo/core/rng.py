@@ -2,8 +2,9 @@
 
 Every random number of a run is a function of (seed, stream name, counters), and never of how many numbers were drawn
 before: the same seed gives every model the same batches, and a resumed run draws the same numbers as an uninterrupted
-one. The streams are "init", "bootstrap", "order" and "balanced" (by epoch), "augment" (by epoch and position in it) and
-"dropout" (by step); those of the data itself ("split", "noisy labels", "shift") do not depend on the run's seed.
+one. The streams are "init", "bootstrap", "order" and "balanced" (both by epoch), "augment" (by epoch and position in
+it) and "dropout" (by step). Those of the data ("split", "noisy labels", "outliers", "sine", "shapes", "box pairs",
+"shift") and of learnt anchors ("anchors") do not depend on the run's seed.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class TrainLoader:
     def _part(self, order: Tensor, index: int) -> Tensor:
         """Return this rank's positions and samples of a step, (2, n), one micro-batch after the other."""
         step = order[:, index * self.batch_size : (index + 1) * self.batch_size]
-        return step.reshape(2, self.accumulate, self.rank.world, -1)[:, :, self.rank.index].reshape(2, -1)
+        return step.reshape(2, self.accumulate, self.rank.world_size, -1)[:, :, self.rank.rank].reshape(2, -1)
 
 
 class EvalLoader:
@@ -128,7 +128,7 @@ class EvalLoader:
         self.split, self.normalise, self.rank = split, normalise, rank
         self.views, self.shift = views, shift
         self.cache: Cache = cache
-        self.batch_size = min(batch_size, -(-len(split) // rank.world))
+        self.batch_size = min(batch_size, -(-len(split) // rank.world_size))
         self._batches = min(-(-len(split) // self.batch_size), limit or len(split))
         self.samples = min(len(split), self._batches * self.batch_size)
         self.to(torch.device("cpu"))
@@ -140,7 +140,7 @@ class EvalLoader:
         self._sizes = None if self.split.sizes is None else self.split.sizes.to(device)
 
     def __len__(self) -> int:
-        return -(-self._batches // self.rank.world)
+        return -(-self._batches // self.rank.world_size)
 
     def batch(self, number: int) -> Batch | None:
         """Return this rank's batch `number`, or None if the split has none left."""
@@ -158,7 +158,7 @@ class EvalLoader:
         return self.shift(images.permute(0, 3, 1, 2), Streams(0).draw(samples, "shift"))
 
     def _part(self, number: int) -> slice | None:
-        place = number * self.rank.world + self.rank.index
+        place = number * self.rank.world_size + self.rank.rank
         start = place * self.batch_size
         return slice(start, min(start + self.batch_size, len(self.split))) if place < self._batches else None
 

@@ -41,10 +41,10 @@ class SelfAdversarial:
         self.network.eval()
         loss, _ = self.loss(batch._replace(images=images))
         (gradient,) = torch.autograd.grad(loss, images)
-        dark, light = (self._seen(level, images) for level in (0.0, 255.0))
+        dark, light = (self._normalise_grey(level, images) for level in (0.0, 255.0))
         step = self.size * (light - dark) * gradient.sign()
         return batch._replace(images=(images.detach() + step).clamp(dark, light))
 
-    def _seen(self, level: float, images: Tensor) -> Tensor:
+    def _normalise_grey(self, level: float, images: Tensor) -> Tensor:
         """Return a normalised grey level: (1, C, 1, 1)."""
         return self.normalise(torch.full((1, images.shape[1], 1, 1), level, device=images.device))

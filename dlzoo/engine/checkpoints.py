@@ -39,34 +39,34 @@ class Checkpoints(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        task = _task(pl_module)
-        if task.schedule.ends_epoch(task.state.clock):
+        module = _module(pl_module)
+        if module.schedule.ends_epoch(module.state.clock):
             return  # saved in on_train_epoch_end: otherwise a resumed run would skip the validation
-        stop = task.stops()
-        if stop or task.schedule.saves(task.state.clock):
-            task.training_means()  # raises if the loss is not finite: bad weights must not replace good ones
+        stop = module.stops()
+        if stop or module.schedule.saves(module.state.clock):
+            module.training_means()  # raises if the loss is not finite: bad weights must not replace good ones
             self._save(trainer, self.last)
         if stop:
-            raise _make_interruption(task)
+            raise _interruption(module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        task = _task(pl_module)
-        stop, over = task.stops(), task.state.clock == task.schedule.steps or trainer.should_stop
-        if task.state.best is not None and task.state.best.clock == task.state.clock:
+        module = _module(pl_module)
+        stop, over = module.stops(), module.state.clock == module.schedule.steps or trainer.should_stop
+        if module.state.best is not None and module.state.best.clock == module.state.clock:
             self._save(trainer, self.best, also=self.last)
-        elif stop or over or distributed.any_rank(perf_counter() - self._saved > _WORTH_SAVING, task.device):
+        elif stop or over or distributed.any_rank(perf_counter() - self._saved > _WORTH_SAVING, module.device):
             self._save(trainer, self.last)
         if stop and not over:
-            raise _make_interruption(task)
+            raise _interruption(module)
 
-    def _save(self, trainer: pl.Trainer, path: Path, **names: Path) -> None:
-        _task(trainer.lightning_module).refuse_lost_weights()
-        trainer.save_checkpoint(path, storage_options=names)
+    def _save(self, trainer: pl.Trainer, path: Path, also: Path | None = None) -> None:
+        _module(trainer.lightning_module).check_weights_are_finite()
+        trainer.save_checkpoint(path, storage_options=None if also is None else {"also": also})
         self._saved = perf_counter()
 
 
-def _make_interruption(task: TaskModule) -> Interrupted:
-    return Interrupted(f"stopped after step {task.state.clock} of {task.schedule.steps}")
+def _interruption(module: TaskModule) -> Interrupted:
+    return Interrupted(f"stopped after step {module.state.clock} of {module.schedule.steps}")
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -88,8 +88,8 @@ class AtomicCheckpointIO(CheckpointIO):
         content = BytesIO()
         torch.save(checkpoint, content)
         self._wait()
-        names = [Path(path), *(storage_options or {}).values()]  # of one file
-        self._under_way = self._thread.submit(_write, content.getbuffer(), *names)
+        paths = [Path(path), *(storage_options or {}).values()]  # hard links to one file
+        self._under_way = self._thread.submit(_write, content.getbuffer(), *paths)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()
@@ -146,6 +146,6 @@ def _link(path: Path, name: Path) -> None:
         shutil.copyfile(path, name)
 
 
-def _task(module: pl.LightningModule) -> TaskModule:
+def _module(module: pl.LightningModule) -> TaskModule:
     assert isinstance(module, TaskModule)
     return module

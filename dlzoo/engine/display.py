@@ -96,27 +96,30 @@ class _Facts(ProgressColumn):
 
     max_refresh = 0.2
 
-    def __init__(self, task: TaskModule) -> None:
+    def __init__(self, module: TaskModule) -> None:
         super().__init__(Column(no_wrap=True, ratio=1))  # a narrow terminal cuts the end off
-        self.task = task
+        self.module = module
         self.progress: Progress | None = None
 
     def render(self, task: Bar) -> Text:
-        if self.progress is not None and task.completed != self.task.state.clock:
-            self.progress.update(task.id, completed=self.task.state.clock)
-        return Text(describe(self.task))
+        if self.progress is not None and task.completed != self.module.state.clock:
+            self.progress.update(task.id, completed=self.module.state.clock)
+        return Text(describe(self.module))
 
 
-def describe(task: TaskModule) -> str:
+def describe(module: TaskModule) -> str:
     """Return the latest values in one line."""
-    epoch = min(-(-max(task.state.clock, 1) // task.schedule.steps_per_epoch), task.schedule.epochs)
+    epoch = min(-(-max(module.state.clock, 1) // module.schedule.steps_per_epoch), module.schedule.epochs)
     words = (
         ("train/loss", "loss {:.3f}"),
-        (f"train/{task.monitor}", f"{task.monitor} {{:.3f}}"),
-        (f"val/{task.monitor}", "val {:.3f}" if task.monitor in task.logged_names else f"val {task.monitor} {{:.3f}}"),
+        (f"train/{module.monitor}", f"{module.monitor} {{:.3f}}"),
+        (
+            f"val/{module.monitor}",
+            "val {:.3f}" if module.monitor in module.logged_names else f"val {module.monitor} {{:.3f}}",
+        ),
         ("lr", "lr {:.2g}"),
         ("images_per_second", "{:,.0f} img/s"),
     )
-    latest = dict(task.state.latest)
+    latest = dict(module.state.latest)
     shown = [text.format(latest[name]) for name, text in words if name in latest]
-    return "  ".join([f"epoch {epoch}/{task.schedule.epochs}", *shown, *([task.status] if task.status else [])])
+    return "  ".join([f"epoch {epoch}/{module.schedule.epochs}", *shown, *([module.status] if module.status else [])])

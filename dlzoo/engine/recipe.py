@@ -14,7 +14,7 @@ from dlzoo.core.distributed import SINGLE_PROCESS, Rank
 from dlzoo.engine.clock import TrainSchedule
 from dlzoo.optim.regularise import Regulariser
 
-Record = Callable[[int, float, dict[str, float]], None]
+Recorder = Callable[[int, float, dict[str, float]], None]
 #: Whether a user's callbacks need every step, or epochs only.
 Observed = Literal["steps", "epochs"]
 
@@ -63,6 +63,6 @@ class Context:
     """
 
     reseed: Callable[[torch.device, int], None]
-    record: Record
+    record: Recorder
     rank: Rank = SINGLE_PROCESS
     observed: Observed | None = None

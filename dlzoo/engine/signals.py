@@ -15,10 +15,11 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stop(pl.Callback):
-    """Signal handler: inside `listening` a signal calls `on_request`, elsewhere it raises Interrupted.
+    """Signal handler: stop a run, or raise Interrupted.
 
-    A second Ctrl-C always raises. As a trainer callback it reinstalls itself after Lightning, whose own handler would
-    wait for the other ranks wherever the signal happens to arrive.
+    Inside `listening` a signal calls `on_request`; a Ctrl-C after an earlier signal raises at once. Elsewhere a signal
+    raises. As a trainer callback it reinstalls itself after Lightning, whose own handler would wait for the other ranks
+    wherever the signal happens to arrive.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class Stop(pl.Callback):
 
     @contextmanager
     def listening(self, on_request: Callable[[], None]) -> Iterator[None]:
-        """Within the context, the first signal calls `on_request`."""
+        """Call `on_request` for a signal inside the context; a Ctrl-C after an earlier signal raises at once."""
         self._on_request = on_request
         try:
             yield
@@ -50,7 +51,7 @@ class Stop(pl.Callback):
         if self._requested:
             raise Interrupted("stopped")
 
-    def take(self) -> dict[int, Any]:
+    def install(self) -> dict[int, Any]:
         """Install this handler and return the previous handlers.
 
         Outside the main thread nothing is changed: Python allows signal handlers in the main thread only.
@@ -60,17 +61,17 @@ class Stop(pl.Callback):
         return {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.take()
+        self.install()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.take()
+        self.install()
 
 
 @contextmanager
 def catch_signals() -> Iterator[Stop]:
-    """Within the context, the three signals go to the Stop that is yielded."""
+    """Handle the three signals with the yielded Stop inside the context."""
     stop = Stop()
-    before = stop.take()
+    before = stop.install()
     try:
         yield stop
     finally:

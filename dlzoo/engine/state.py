@@ -34,8 +34,8 @@ class TrainState:
     Attributes:
         clock: optimizer steps done.
         window: the values of the module's `logged_names` for each micro-batch since the last log.
-        logged: the step of the last log.
-        latest: the last value of everything that was logged.
+        last_logged_step: the step of the last log.
+        latest: the last value of everything that was logged, and for the display the means of the unlogged window.
         best: the best validation so far.
         train_seconds, window_seconds: time spent in all steps, and in those since the last log.
     """
@@ -43,7 +43,7 @@ class TrainState:
     def __init__(self) -> None:
         self.clock = 0
         self.window: list[tuple[Tensor, ...]] = []
-        self.logged = 0
+        self.last_logged_step = 0
         self.latest: dict[str, float] = {}
         self.best: Best | None = None
         self.train_seconds = self.window_seconds = 0.0
@@ -59,7 +59,7 @@ class TrainState:
     def close_window(self) -> None:
         """Begin a new window, after a log."""
         self.train_seconds += self.window_seconds
-        self.window, self.logged, self.window_seconds = [], self.clock, 0.0
+        self.window, self.last_logged_step, self.window_seconds = [], self.clock, 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and tensors, including the windows of all ranks; every rank must call this."""
@@ -67,7 +67,7 @@ class TrainState:
         return {
             "clock": self.clock,
             "window": distributed.all_gather(columns),
-            "logged": self.logged,
+            "logged": self.last_logged_step,
             "latest": self.latest,
             "best": None if self.best is None else tuple(self.best),
             "train_seconds": self.train_seconds,
@@ -76,7 +76,7 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any], rank: int) -> None:
         """Restore what `state_dict` returned, for the rank with index `rank`."""
-        self.clock, self.logged = state["clock"], state["logged"]
+        self.clock, self.last_logged_step = state["clock"], state["logged"]
         self.window = list(zip(*(column.unbind() for column in state["window"][rank]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self.window_seconds = state["train_seconds"], state["window_seconds"]

@@ -51,8 +51,8 @@ class Steps:
     def __post_init__(self) -> None:
         self.trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def gradients_of(self, step: int, base_rates: Iterable[float]) -> Logged:
-        """Set the learning rates, compute the gradients and update the weights; return the logged tensors."""
+    def run(self, step: int, base_rates: Iterable[float]) -> Logged:
+        """Run one optimizer step and return the logged tensors of each micro-batch."""
         factor = self.recipe.lr_factor(step)
         for group, rate in zip(self.optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor

@@ -147,14 +147,14 @@ class TaskModule(pl.LightningModule, ABC):
 
     def training_step(self, steps: range, batch_idx: int) -> dict[str, Tensor] | None:
         started, state = perf_counter(), self.state
-        single, on_cpu = self.context.rank.world == 1, self.device.type == "cpu"
+        single, on_cpu = self.context.rank.world_size == 1, self.device.type == "cpu"
         for step in steps:
             self._step(step)
             state.clock = step + 1
             if single and self.stop_requested:  # several ranks agree on it at the end of a range
                 break
             if on_cpu and perf_counter() - self._peeked > _PEEK:
-                state.latest |= self._named(state.window_means())
+                state.latest |= self._name_means(state.window_means())
                 self._peeked = perf_counter()
         logs = self.schedule.logs(state.clock)
         means = self.training_means() if logs else {}  # the host waits for the device here
@@ -166,9 +166,9 @@ class TaskModule(pl.LightningModule, ABC):
         return outputs
 
     def _step(self, step: int) -> None:
-        self.state.window += self._steps.gradients_of(step, self._base_rates)
+        self.state.window += self._steps.run(step, self._base_rates)
         if self.context.observed == "steps":  # Lightning calls this hook in automatic optimisation only
-            for callback in vars(self.trainer)["callbacks"]:
+            for callback in self.trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
                 callback.on_before_zero_grad(self.trainer, self, self._steps.optimizer)
         self._steps.finish(step)
 
@@ -177,7 +177,7 @@ class TaskModule(pl.LightningModule, ABC):
         if self.context.observed == "steps":
             self.manual_backward(loss)
             return
-        if last and self.context.rank.world > 1:
+        if last and self.context.rank.world_size > 1:
             self.trainer.strategy.pre_backward(loss)
         loss.backward()
 
@@ -198,24 +198,24 @@ class TaskModule(pl.LightningModule, ABC):
         """
         if not self.state.window:
             return {}
-        return self._named(distributed.all_reduce(self.state.window_means()) / self.context.rank.world)
+        return self._name_means(distributed.all_reduce(self.state.window_means()) / self.context.rank.world_size)
 
-    def _named(self, values: Tensor) -> dict[str, float]:
+    def _name_means(self, values: Tensor) -> dict[str, float]:
         means = values.tolist()
         if not all(map(isfinite, means)):
-            raise self._lost("the loss is not finite at")
+            raise self._divergence_error("the loss is not finite at")
         return {f"train/{name}": mean for name, mean in zip(self.logged_names, means, strict=True)}
 
-    def refuse_lost_weights(self) -> None:
+    def check_weights_are_finite(self) -> None:
         """Check the weights themselves: no loss was computed after the last step.
 
         Raises:
             UserError: if a weight is not finite.
         """
         if not self._steps.weights_are_finite():
-            raise self._lost("the weights are not finite after")
+            raise self._divergence_error("the weights are not finite after")
 
-    def _lost(self, what: str) -> UserError:
+    def _divergence_error(self, what: str) -> UserError:
         good = self.state.latest.get("train/loss")
         return UserError(
             f"{what} step {self.state.clock} (last finite loss: {'none' if good is None else f'{good:.4g}'},"
@@ -226,7 +226,7 @@ class TaskModule(pl.LightningModule, ABC):
     def _log_training(self, means: dict[str, float]) -> None:
         state = self.state
         lr = self._steps.optimizer.param_groups[0]["lr"]
-        speed = (state.clock - state.logged) * self.loaders.train.batch_size / state.window_seconds
+        speed = (state.clock - state.last_logged_step) * self.loaders.train.batch_size / state.window_seconds
         state.close_window()
         if self.context.observed:
             self.log_dict(means)
@@ -239,13 +239,13 @@ class TaskModule(pl.LightningModule, ABC):
     # Evaluation
 
     @property
-    def evaluated(self) -> nn.Module:
+    def eval_network(self) -> nn.Module:
         """The network that is evaluated: the averaged one, if weights are averaged."""
         return self.network if self.ema is None else self.ema
 
     def predictions(self, batch: Batch) -> Tensor:
         """Return the outputs of the evaluated network, averaged over the views of each sample: (N, K)."""
-        return self.evaluated(batch.images).float().unflatten(0, (-1, len(batch.labels))).mean(0)
+        return self.eval_network(batch.images).float().unflatten(0, (-1, len(batch.labels))).mean(0)
 
     def eval_batches(self, part: str) -> Indices | None:
         """Return the loader of a split for trainer.fit and trainer.test; None if there is no such split."""
@@ -260,7 +260,7 @@ class TaskModule(pl.LightningModule, ABC):
 
     def _begin_evaluation(self, *, details: bool) -> None:
         self._evaluation = self.evaluation(details=details)
-        distributed.share_buffers(self.evaluated)
+        distributed.broadcast_buffers(self.eval_network)
 
     def validation_step(self, index: int, batch_idx: int) -> None:
         self._evaluate("val", index)
@@ -277,7 +277,7 @@ class TaskModule(pl.LightningModule, ABC):
                 self.evaluate(batch, self._evaluation)
                 self._evaluation.count += len(batch.labels)
 
-    def _measured(self, part: str) -> dict[str, float]:
+    def _compute_metrics(self, part: str) -> dict[str, float]:
         """Return the metrics of a split, over all ranks."""
         evaluation, samples = self._evaluation, self.loaders.evaluated[part].samples
         evaluation.merge_ranks()
@@ -286,7 +286,7 @@ class TaskModule(pl.LightningModule, ABC):
         return {f"{part}/{name}": float(value) for name, value in evaluation.compute().items()}
 
     def on_validation_epoch_end(self) -> None:
-        values = self._measured("val")
+        values = self._compute_metrics("val")
         if self.context.observed:
             self.log_dict(values)
         self._publish(values)
@@ -297,7 +297,7 @@ class TaskModule(pl.LightningModule, ABC):
         self._stop_if_patience_is_over()
 
     def on_test_epoch_end(self) -> None:
-        self.test_metrics, self.tested = self._measured("test"), self._evaluation
+        self.test_metrics, self.tested = self._compute_metrics("test"), self._evaluation
 
     def _stop_if_patience_is_over(self) -> None:
         best, patience = self.state.best, self.recipe.patience
@@ -317,6 +317,6 @@ class TaskModule(pl.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["task"]
-        self.state.load_state_dict(state, self.context.rank.index)
+        self.state.load_state_dict(state, self.context.rank.rank)
         if isinstance(self.recipe.lr_factor, Observer):
             self.recipe.lr_factor.load_state_dict(state["schedule"])

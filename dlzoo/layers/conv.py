@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.protocols import Scaled, follows_activation, replaces_bias
+from dlzoo.core.protocols import ReplacesBias, Scaled, follows_activation
 from dlzoo.layers.convs import conv2d
 from dlzoo.layers.norm import NoNorm
 from dlzoo.layers.parts import Parts
@@ -21,6 +21,10 @@ class Block(nn.Module):
     act_first: bool
     #: Whether dropout comes before the norm, and not after the activation.
     drop_first: bool
+
+    def _set_order(self, parts: Parts) -> None:
+        """Set where activation and dropout go, as the norm and drop.place require."""
+        self.act_first, self.drop_first = follows_activation(self.norm), parts.drop_before_norm
 
     def finish(self, x: Tensor) -> Tensor:
         """Apply norm, activation and dropout, in the order that the norm and drop.place require."""
@@ -70,7 +74,7 @@ class ConvNormAct(Block):
         self.norm = norm_layer
         self.act = parts.act() if act else nn.Identity()
         self.drop = parts.drop() if drop else nn.Identity()
-        self.act_first, self.drop_first = follows_activation(self.norm), parts.drop_before_norm
+        self._set_order(parts)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(self.conv(x))
@@ -93,7 +97,7 @@ class NormAct(Block):
         super().__init__()
         self.norm, self.act = parts.norm(channels), parts.act()
         self.drop = parts.drop() if drop else nn.Identity()
-        self.act_first, self.drop_first = follows_activation(self.norm), parts.drop_before_norm
+        self._set_order(parts)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(x)
@@ -124,8 +128,8 @@ class NormActConv(NormAct):
 
 
 def needs_bias(norm: nn.Module) -> bool:
-    """Return whether a layer before `norm` needs a bias."""
-    return not replaces_bias(norm)
+    """Return whether a layer before `norm` needs a bias; before a norm that does not say, it needs none."""
+    return isinstance(norm, ReplacesBias) and not norm.replaces_bias
 
 
 class LinearNormAct(Block):
@@ -138,7 +142,7 @@ class LinearNormAct(Block):
         self.norm = norm
         self.act = parts.act()
         self.drop = parts.drop(maps=False)
-        self.act_first, self.drop_first = follows_activation(norm), parts.drop_before_norm
+        self._set_order(parts)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(self.linear(x))

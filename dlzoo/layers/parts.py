@@ -146,13 +146,13 @@ class Parts:
         self.taken.add(kind)
         return maker.make(**place)
 
-    def refuse_unused(self, model: str, remarks: Sequence[str] = ()) -> None:
-        """Check, after the model is built, that it used every requested part; `remarks` explain parts not replaced.
+    def refuse_unused(self, model: str, notes: Sequence[str] = ()) -> None:
+        """Check, after the model is built, that it used every requested part; `notes` explain parts not replaced.
 
         Raises:
             UserError: if the user requested a part that the model never used.
         """
         for kind, words in self._requested.items():
             if kind not in self.taken:
-                why = f" ({'. '.join(remarks)})" if remarks else ""
+                why = f" ({'. '.join(notes)})" if notes else ""
                 raise UserError(f"model={model} with these settings does not support {words}{why}")

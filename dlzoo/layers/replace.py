@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
 
-from dlzoo.core.protocols import follows_activation, replaces_bias
+from dlzoo.core.protocols import follows_activation
+from dlzoo.layers.conv import needs_bias
 from dlzoo.layers.parts import Parts
 
 #: Activations between layers. Gates (sigmoid, hard sigmoid, softmax) are part of a layer and are kept.
@@ -68,7 +69,7 @@ def replace_parts(network: nn.Module, parts: Parts, run: Callable[[], Any]) -> l
 
 def _differences(norm: nn.Module) -> str:
     """Return how the result differs from dlzoo's own models, in which a block knows its norm."""
-    bare = "" if replaces_bias(norm) else "; the layers before them stay without a bias"
+    bare = "; the layers before them stay without a bias" if needs_bias(norm) else ""
     return bare + ("; before the activations, not after them" if follows_activation(norm) else "")
 
 

@@ -85,7 +85,7 @@ class AlexNet(Classifier):
 
 
 def _register() -> None:
-    """The two versions, a line an entry."""
+    """Register the two versions, one line each."""
     parts = {"act": "relu", "init": "he", "conv": "standard", "pool": "max", "drop": "none"}
     MODELS.register(
         "alexnet",

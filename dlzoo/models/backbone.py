@@ -46,8 +46,8 @@ class Backbone(nn.Module):
         """Choose the feature maps at `strides` (ascending) and return their channels. To be called once.
 
         Strides beyond the network's own come from 3x3 convolutions with stride 2, of twice the channels and at most
-        512. Blocks after the last feature map are removed, auxiliary classifiers too; what else has no influence on the
-        feature maps does not learn.
+        512. Blocks after the last feature map are removed, auxiliary classifiers too. Parameters that do not affect the
+        selected feature maps are frozen.
 
         Raises:
             UserError: for a stride that the network does not have, and for a network without feature maps.
@@ -72,7 +72,7 @@ class Backbone(nn.Module):
         return [channels[stride] for stride in strides]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        # The stages come first: when they end, nothing more is computed.
+        # zip asks `_stages` first, so nothing is computed after the last one.
         pairs = zip(self._stages, self._feature_maps(images), strict=False)
         maps = {stage.stride: x for stage, x in pairs if stage.stride in self._strides or stage.stride == self._own}
         stride = self._own

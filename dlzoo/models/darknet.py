@@ -110,7 +110,7 @@ class Darknet(Classifier):
 
 
 def _register() -> None:
-    """The two backbones of YOLO, a line an entry."""
+    """Register the two backbones of YOLO, one line each."""
     parts = {"norm": "bn", "init": "he", "conv": "standard", "attention": "none", "drop": "none", "head": "gap"}
     leaky = {"name": "leaky_relu", "negative_slope": 0.1}
     MODELS.register("darknet53", source="arXiv:1804.02767, table 1", act=leaky, **parts)(partial(Darknet, DarkStage))

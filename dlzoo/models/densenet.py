@@ -139,7 +139,7 @@ def cifar_densenet(
 
 
 def _register() -> None:
-    """Table 1 and table 2 of the paper, a line an entry."""
+    """Register table 1 and table 2 of the paper, one line each."""
     defaults = {"norm": "bn", "act": "relu", "init": "he", "pool": "avg"}
     defaults |= {"conv": "standard", "attention": "none", "drop": "none", "head": "gap"}
     for name, depths, growth_rate in [

@@ -1,7 +1,6 @@
-"""The feature maps of networks from elsewhere, which do not name them: found and kept by hooks.
+"""Find the feature maps of third-party networks with hooks.
 
-Networks of timm, of torchvision and of plug-ins are such; the classifiers of this package name their own
-(models.feature_maps).
+The classifiers of this package name their own (models.feature_maps).
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from dlzoo.models.meta import copy_to_meta, odd_image
 
 
 class FeaturesReady(Exception):  # noqa: N818 - nothing went wrong
-    """All feature maps that are wanted are computed: the rest of the forward pass is not needed."""
+    """Every selected feature map has been computed; the rest of the forward pass is skipped."""
 
 
 class Call(NamedTuple):
-    """What a module takes, or returns, when it is called once.
+    """The input or the output of one call of a module.
 
     Attributes:
         path: of the module.
@@ -58,7 +57,7 @@ class FeatureInfo:
     """The feature maps between the blocks of a network, found by a pass on the meta device.
 
     Blocks are the children of the network. Sequences, lists, and modules that take a feature map and return something
-    else (as the body of a classifier does) are no blocks, but their children are.
+    else (as the body of a classifier does) are not blocks; their children are.
 
     Args:
         network: stays as it is. Its poolings and strides are expected to round up (layers.round_up).
@@ -94,7 +93,7 @@ class FeatureInfo:
         opened = {path for path, of_module in times.items() if _returns_something_else([calls[t] for t in of_module])}
         paths = dict(_blocks(copy, opened))
         self.blocks = {path: min(times[path], default=None) for path, is_block in paths.items() if is_block}
-        # Of a block that is called twice a hook would not know which call it is.
+        # A hook cannot tell the calls of a block that runs twice apart.
         once = {path for path in paths if len(times[path]) == 2}
         self.feature_maps = _last_at_each_stride(calls, once, image)
         if not self.feature_maps:
@@ -105,9 +104,9 @@ class FeatureInfo:
 
 
 class HookedFeatures:
-    """Any network as a FeatureNetwork: hooks keep its feature maps, and an exception ends the pass behind the last one.
+    """Wrap any network as a FeatureNetwork: hooks collect its feature maps, and an exception ends the pass.
 
-    Feature maps can be computed when `remove_after` was called, and all that are left are computed at once.
+    Call `remove_after` before `feature_maps`, which computes all that are left at once and stops after the last one.
 
     Args:
         network: it is changed by `remove_after`.
@@ -175,13 +174,13 @@ def _note(calls: list[Call], path: str, is_input: bool, value: Any) -> None:
 
 
 def _returns_something_else(calls: list[Call]) -> bool:
-    """Whether a module takes an image or a feature map and does not return a feature map."""
+    """Return whether a module takes an image or a feature map and does not return a feature map."""
     input, output = (next((call.value for call in calls if call.is_input is kind), None) for kind in (True, False))
     return isinstance(input, Tensor) and input.dim() == 4 and not (isinstance(output, Tensor) and output.dim() == 4)
 
 
 def _blocks(network: nn.Module, opened: set[str], path: str = "") -> Iterator[tuple[str, bool]]:
-    """(path, whether it is a block) of the blocks of a network and of what holds them."""
+    """Yield (path, is_block) of the blocks of a network, and of the sequences and modules that contain them."""
     for name, child in network.named_children():
         is_open = isinstance(child, nn.Sequential | nn.ModuleList) or (
             path + name in opened and any(True for _ in child.children())
@@ -193,7 +192,7 @@ def _blocks(network: nn.Module, opened: set[str], path: str = "") -> Iterator[tu
 
 
 def _last_at_each_stride(calls: list[Call], paths: set[str], image: Tensor) -> list[FeatureMap]:
-    """The last feature map at each stride among what the modules at `paths` take and return."""
+    """Return the last feature map at each stride among the inputs and outputs of the modules at `paths`."""
     feature_maps: dict[int, FeatureMap] = {}
     # What one block returns another takes: it is the same feature map, unless it was changed in place.
     known = {id(image): image._version}
@@ -211,7 +210,7 @@ def _last_at_each_stride(calls: list[Call], paths: set[str], image: Tensor) -> l
 
 
 def _place(value: Tensor, side: int) -> tuple[int, int, bool] | None:
-    """(stride, channels, whether channels are last) of a feature map of images of `side` + 1 px; None for others."""
+    """Return (stride, channels, channels_last) of a feature map of images of `side` + 1 px; None for other values."""
     for channels_last, dims in ((False, (1, 2, 3)), (True, (3, 1, 2))):
         if value.dim() == 4:
             channels, height, width = (value.shape[dim] for dim in dims)

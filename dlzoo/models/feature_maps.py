@@ -56,8 +56,8 @@ class Classifier(nn.Module):
     It is a FeatureNetwork whose children stand in the order in which they are called.
 
     Attributes:
-        trunk: names of the children that make the feature maps, each of the output of the one before; a network where
-            they are no sequence overrides `features` and `outputs` instead.
+        trunk: names of the children that are applied in sequence; override `features` and `outputs` if they do not
+            form a sequence.
         feature_stages: as in FeatureNetwork; the constructor sets it.
         pool: the last feature map -> a vector (N, pool.out_features).
         head: the vector -> the logits.
@@ -109,7 +109,7 @@ def run(path: str, module: nn.Module, x: Tensor) -> Generator[tuple[str, Tensor]
 
 
 def blocks(network: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Find (path, module) of the blocks of a network: its children, those of sequences and lists in their places."""
+    """Yield (path, block): the children of a network, with sequences and lists replaced by their children."""
     for name, child in network.named_children():
         if isinstance(child, nn.Sequential | nn.ModuleList):
             yield from blocks(child, f"{path}{name}.")

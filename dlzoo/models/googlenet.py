@@ -120,7 +120,7 @@ class GoogLeNet(Classifier):
         stride = outputs[-1].stride
 
         def stage(number: int, channels: int) -> tuple[nn.Sequential, list[int]]:
-            """The modules of a stage, and the channels that come out of each."""
+            """Return the modules of a stage, and the output channels of each."""
             modules, widths = [], [channels]
             for row in TABLE[number]:
                 modules.append(Inception(widths[-1], row, kernels, reduction, parts))
@@ -161,7 +161,7 @@ PHOTO_STEM = [Stage("stem.0", 2, 64), Stage("stem.3", 4, 192), Stage("stem", 8, 
 
 
 def photo_stem(in_channels: int, parts: Parts) -> nn.Sequential:
-    """The first rows of table 1: an eighth of the size, 192 channels."""
+    """Return the first rows of table 1: an eighth of the size, 192 channels."""
     return nn.Sequential(
         ConvNormAct(in_channels, 64, 7, parts, stride=2, fixed=True),
         parts.pool(64, 3, ceil_mode=True),
@@ -172,7 +172,7 @@ def photo_stem(in_channels: int, parts: Parts) -> nn.Sequential:
 
 
 def small_stem(in_channels: int, parts: Parts) -> nn.Sequential:
-    """The same convolutions without anything that makes maps smaller."""
+    """Return the same convolutions without anything that makes maps smaller."""
     return nn.Sequential(
         ConvNormAct(in_channels, 64, 3, parts, fixed=True),
         ConvNormAct(64, 64, 1, parts),

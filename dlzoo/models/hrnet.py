@@ -164,7 +164,7 @@ class HRNet(Classifier):
 
 
 def _register() -> None:
-    """A line an entry."""
+    """Register the widths, one line each."""
     parts = {"norm": "bn", "act": "relu", "init": "he", "conv": "standard", "attention": "none"}
     parts |= {"drop": "none", "head": "gap", "upsample": "nearest"}
     for width in (18, 32, 48):

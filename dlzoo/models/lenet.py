@@ -17,13 +17,13 @@ FIELD = 32
 
 
 def conv_stage(in_channels: int, out_channels: int, size: int, parts: Parts) -> nn.Sequential:
-    """A 5x5 convolution without padding and a 2x2 pooling: (N, in, size, size) -> (N, out, (size - 4) / 2, ...)."""
+    """Return an unpadded 5x5 convolution and a 2x2 pooling: (N, in, size, size) -> (N, out, (size - 4) / 2, ...)."""
     conv = ConvNormAct(in_channels, out_channels, 5, parts, valid=True, size=size, drop=True)
     return nn.Sequential(conv, parts.pool(out_channels))
 
 
 def size_after(stage: nn.Module, in_channels: int, size: int) -> int:
-    """Pixels a side of the maps that `stage` makes, whatever convolution and pooling are in it."""
+    """Return the pixels a side of the maps that `stage` makes, whatever convolution and pooling are in it."""
     return deepcopy(stage).to("meta").eval()(torch.empty(1, in_channels, size, size, device="meta")).shape[-1]
 
 

@@ -17,7 +17,7 @@ from dlzoo.models.stem import Stem, is_small
 
 
 def round_channels(channels: float) -> int:
-    """The multiple of eight nearest to `channels`, and not less than nine tenths of it."""
+    """Return the multiple of eight nearest to `channels`, and not less than nine tenths of it."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 

@@ -39,6 +39,6 @@ class MovedBoxes(nn.Module):
 
 
 def _corners(boxes: Tensor) -> Tensor:
-    """Centre, width and height -> corners."""
+    """Convert boxes (N, 4) from centre, width and height to corners."""
     half = boxes[:, 2:] / 2
     return torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], 1)

@@ -15,7 +15,7 @@ from dlzoo.models.feature_maps import Classifier, Stage
 
 
 def conv_layer(in_channels: int, widths: tuple[int, ...], kernel_size: int, parts: Parts) -> nn.Sequential:
-    """A convolution and the 1x1 convolutions after it: a perceptron that slides over the maps (equation 2)."""
+    """Return a convolution and the 1x1 convolutions after it: a perceptron that slides over the maps (equation 2)."""
     layers = [ConvNormAct(in_channels, widths[0], kernel_size, parts)]
     layers += [ConvNormAct(before, after, 1, parts) for before, after in pairwise(widths)]
     return nn.Sequential(*layers)

@@ -67,7 +67,7 @@ class PreActBottleneck(nn.Module):
 
 
 def make_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
-    """A 1x1 convolution where the shape changes; its input is normed already, and the next norm has a bias."""
+    """Return a 1x1 convolution where the shape changes; its input is normed, and the next norm has a bias."""
     if stride == 1 and in_channels == out_channels:
         return None
     return nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
@@ -196,12 +196,12 @@ def wide_resnet(
 
 
 def bare_conv(in_channels: int, out_channels: int) -> nn.Module:
-    """A 3x3 convolution alone: the first block begins with a norm and an activation."""
+    """Return a 3x3 convolution alone: the first block begins with a norm and an activation."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
 
 
 def _register() -> None:
-    """The networks of both papers, a line an entry."""
+    """Register the networks of both papers, one line each."""
     defaults = {kind: part for kind, part in RESIDUAL.items() if kind != "pool"}
     for name, block, depths in [
         ("preact_resnet18", PreActBasic, (2, 2, 2, 2)),

@@ -17,7 +17,7 @@ GOOGLENET: Normalisation = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
 
 def counterpart_of(name: str, norm: str, counterparts: Mapping[str, str]) -> str:
-    """The name of torchvision's model whose weights ours can have.
+    """Return the name of torchvision's model whose weights ours can have.
 
     Args:
         name: of our model, for errors.
@@ -57,7 +57,7 @@ def load_pretrained(network: nn.Module, name: str, counterpart: str) -> Normalis
 
 
 def download(counterpart: str) -> nn.Module:
-    """torchvision's model with its best weights, from torch's cache or the internet."""
+    """Return torchvision's model with its best weights, from torch's cache or the internet."""
     import torchvision.models as zoo
 
     return zoo.get_model(counterpart, weights="DEFAULT")

@@ -114,7 +114,7 @@ class NoShortcut(nn.Module):
 
 
 def make_shortcut(kind: ShortcutKind, in_channels: int, out_channels: int, stride: int, parts: Parts) -> nn.Module:
-    """Identity where the shape stays, else option A (padding) or B (a 1x1 projection).
+    """Return the identity where the shape stays, else option A (padding) or B (a 1x1 projection).
 
     Option C projects everywhere (table 3); "none" is a plain net.
     """

@@ -80,7 +80,7 @@ class ResNet(Classifier):
         return self.head(features)
 
     def outputs(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """With cross-layer attention its output, which replaces that of the last stage but one, is the last."""
+        """Yield (path, output); that of cross-layer attention comes last and replaces that of the stage before."""
         shallow = x = images
         for name, x in super().outputs(images):
             shallow = x if name == f"stages.{len(self.stages) - 2}" else shallow
@@ -166,7 +166,7 @@ RESIDUAL = {
 
 
 def _register() -> None:
-    """Table 1 and section 4.2, a line an entry."""
+    """Register table 1 and section 4.2, one line each."""
     for name, block, depths in [
         ("resnet18", BasicBlock, (2, 2, 2, 2)),
         ("resnet34", BasicBlock, (3, 4, 6, 3)),

@@ -115,7 +115,7 @@ def residual_block(
     depth: float,
     downsample: Downsample,
 ) -> nn.Module:
-    """A block in one of the forms; a group of a block 64 wide has `width_per_group` channels (table 1)."""
+    """Return a block in one of the forms; a group of a block 64 wide has `width_per_group` channels (table 1)."""
     inner = width * width_per_group // 64 * groups
     if inner == 0:
         raise UserError(f"model.width={width} leaves a group no channel; choose at least {-(-64 // width_per_group)}")
@@ -197,7 +197,7 @@ def cifar_resnext(
 
 
 def _register() -> None:
-    """Table 1 and section 5.3, a line an entry."""
+    """Register table 1 and section 5.3, one line each."""
     # The convolution that could be of another kind is the grouped one: that is what ResNeXt is.
     parts = {kind: part for kind, part in RESIDUAL.items() if kind != "conv"}
     for name, groups, width_per_group, depths in [

@@ -191,7 +191,7 @@ class ShuffleNetV2(Classifier):
 
 
 def _register() -> None:
-    """V2, table 5, a line an entry."""
+    """Register V2 (table 5), one line each."""
     parts = {"norm": "bn", "act": "relu", "init": "he", "attention": "none", "drop": "none", "head": "gap"}
     for name, widths in [
         ("shufflenet_v2_x0_5", (24, 48, 96, 192, 1024)),

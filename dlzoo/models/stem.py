@@ -17,7 +17,7 @@ SMALL_IMAGE = 64
 
 
 def make_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, parts: Parts) -> nn.Module:
-    """ "imagenet": 7x7 with stride 2 and max pooling, a quarter of the size. "small": 3x3, the same size."""
+    """Return a stem: 7x7 with stride 2 and max pooling, a quarter of the size, or for "small" 3x3, the same size."""
     if stem_stride(kind, image_size) == 1:
         return ConvNormAct(in_channels, out_channels, 3, parts, fixed=True)
     conv = ConvNormAct(in_channels, out_channels, 7, parts, stride=2, fixed=True)
@@ -25,7 +25,7 @@ def make_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, 
 
 
 def stem_stride(kind: Stem, image_size: int) -> int:
-    """How many pixels of an image become one, a side."""
+    """Return how many pixels of an image become one, a side."""
     return 1 if is_small(kind, image_size) else 4
 
 
@@ -37,12 +37,12 @@ def stem_outputs(kind: Stem, image_size: int, channels: int) -> list[Stage]:
 
 
 def is_small(kind: Stem, image_size: int) -> bool:
-    """Whether the first layers keep the size of the image."""
+    """Return whether the first layers keep the size of the image."""
     return kind == "small" or (kind == "auto" and image_size <= SMALL_IMAGE)
 
 
 def make_light_stem(kind: Stem, in_channels: int, out_channels: int, image_size: int, parts: Parts) -> nn.Module:
-    """The stem of networks for phones: 3x3 with stride 2 and max pooling; small images keep their size."""
+    """Return the stem of networks for phones: 3x3 with stride 2 and max pooling; small images keep their size."""
     if is_small(kind, image_size):
         return ConvNormAct(in_channels, out_channels, 3, parts, fixed=True)
     conv = ConvNormAct(in_channels, out_channels, 3, parts, stride=2, fixed=True)

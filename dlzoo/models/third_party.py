@@ -18,14 +18,14 @@ from dlzoo.models.pretrained import download
 class ThirdParty(nn.Module):
     """Somebody else's network, its last linear layer taken out: (N, in_channels, H, W) -> (N, num_classes).
 
-    `remarks` says what of the chosen parts went where. `normalisation` is the mean and the deviation of a channel that
+    `notes` says what of the chosen parts went where. `normalisation` is the mean and the deviation of a channel that
     pretrained weights expect, for images between 0 and 1.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Module, remarks: list[str]) -> None:
+    def __init__(self, body: nn.Module, head: nn.Module, notes: list[str]) -> None:
         super().__init__()
         self.body, self.head = body, head
-        self.remarks = remarks
+        self.notes = notes
         self.normalisation: tuple[list[float], list[float]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def from_torchvision(
 
 
 def _needs_weights() -> bool:
-    """Whether weights are wanted at all: on the meta device only their shapes are."""
+    """Return whether weights are needed: on the meta device only their shapes are."""
     return torch.get_default_device().type != "meta"
 
 
@@ -127,7 +127,7 @@ def _adopt(
     parts: Parts,
     pretrained: bool,
 ) -> ThirdParty:
-    """Build the network on the CPU, take its head, put the parts in, and move it where it was asked for.
+    """Build the network on the CPU, take its head, put the parts in, and move it to the current default device.
 
     Raises:
         UserError: if it cannot be built or downloaded, cannot work on such images, or does not end in a linear layer.
@@ -150,12 +150,12 @@ def _adopt(
         if last.out_features != num_classes:
             last = nn.Linear(last.in_features, num_classes)
         with torch.no_grad():
-            remarks = replace_parts(network, parts, lambda: network.eval()(images))
-    return ThirdParty(network.train(), last, remarks).to(device)
+            notes = replace_parts(network, parts, lambda: network.eval()(images))
+    return ThirdParty(network.train(), last, notes).to(device)
 
 
 def _last_linear(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:
-    """(path, module) of the linear layer whose output is the network's.
+    """Return (path, module) of the linear layer whose output is the network's.
 
     Raises:
         UserError: if there is none.

@@ -31,13 +31,13 @@ _LETTERS = 36
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a forest plot; `place` selects its colour, `remark` is written on the right."""
+    """A row of a forest plot; `place` selects its colour, `note` is written on the right."""
 
     label: str
     difference: float
     interval: Interval | None
     place: int = 0
-    remark: str = ""
+    note: str = ""
 
 
 def effects(content: Content) -> Plot | None:
@@ -81,7 +81,7 @@ def forest(axes: Axes, rows: Sequence[Row | str], most: int = 34) -> None:
             if row.interval:
                 axes.plot([row.interval.low, row.interval.high], [height, height], color=style["color"], lw=2)
             axes.plot([row.difference], [height], ls="", markersize=6.5, **style)
-            axes.text(1.02, height, row.remark, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
+            axes.text(1.02, height, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
     labels = [shorten(row.label if isinstance(row, Row) else row, most) for row in rows]
     narrow = max(map(len, labels)) > 20
     axes.set_yticks(range(len(rows)), labels, fontsize=10.5 if narrow else 11.5)

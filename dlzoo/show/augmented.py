@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from matplotlib.figure import Figure
 
 from dlzoo.builder.compatibility import check_compatible
+from dlzoo.config import Config
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, TASKS
@@ -18,8 +17,6 @@ from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.metrics.plots import image_grid
 from dlzoo.show.curves import title
-
-Config = dict[str, Any]
 
 _IMAGES, _EPOCHS = 8, 7
 

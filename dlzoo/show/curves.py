@@ -9,13 +9,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dlzoo.config import Config
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import ACTS, LOSSES, OPTIMIZERS, SCHEDULES
 from dlzoo.metrics.plots import GREY, TRAIN, VAL, style_axes
 from dlzoo.optim.settings import Observer, Span
 
-Config = dict[str, Any]
 Function = Callable[[Tensor], Tensor]
 
 _POINTS = 401

@@ -44,7 +44,7 @@ def _from_file(choice: str, name: str) -> dict[str, Any]:
     content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
     head = config.head_comment(choice, name)
     if choice == "executor":
-        doc = "\n".join([*head, "", executors.meaning(name)])
+        doc = "\n".join([*head, "", executors.describe_settings(name)])
         settings = executors.settings_for(name)
         return {"choice": choice, "name": name, "doc": doc, "source": "", "meta": {}, "settings": settings}
     settings = settings_of(TrainerSettings) if choice == "trainer" else {}

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo import config
-from dlzoo.builder.model import accepts
+from dlzoo.builder.model import supported_parts
 from dlzoo.builder.profile import build_checked
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
@@ -76,7 +76,7 @@ def profile(name: str, words: Sequence[str] = ()) -> dict[str, Any]:
     same = [size for size in SIZES.get(name, []) if (size.image_size, size.num_classes) == tuple(wiring.values())[:2]]
     result["reference"] = same[0]._asdict() if same and wiring["in_channels"] == 3 else None
     settings = {key: value for key, value in frozen["model"].items() if key not in ("name", "pretrained")}
-    result["takes"] = accepts(name, image_size=wiring["image_size"], **settings)
+    result["takes"] = supported_parts(name, image_size=wiring["image_size"], **settings)
     result["layers"] = [asdict(layer) for layer in layers]
     return result
 

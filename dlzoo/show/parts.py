@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from dlzoo.builder.model import accepts
+from dlzoo.builder.model import supported_parts
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS, PARTS
 from dlzoo.core.schema import unwrap
@@ -26,7 +26,7 @@ def matrix() -> dict[str, dict[str, list[str]]]:
     supported = {}
     for name in MODELS.names():
         try:
-            supported[name] = accepts(name)
+            supported[name] = supported_parts(name)
         except UserError:  # timm is not installed
             continue
     return supported

@@ -7,10 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from dlzoo.config import Config
 from dlzoo.config.overrides import parse
 from dlzoo.runs.differences import NAMES, flatten, format_value
-
-Config = dict[str, Any]
 
 #: File systems allow 255 bytes; suffixes (.partial, a number) must fit as well.
 _LONGEST = 160

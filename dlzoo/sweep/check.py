@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from dlzoo.config import Config
 from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import flatten, format_value
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.sweep.plan import Config, PlannedRun
+from dlzoo.sweep.plan import PlannedRun
 
 #: Most differences that an error lists.
 _FEW = 6

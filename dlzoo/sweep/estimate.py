@@ -14,12 +14,13 @@ from rich.text import Text
 
 from dlzoo.builder.profile import without_weights
 from dlzoo.builder.trainer import Assembled
+from dlzoo.config import Config
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import Timer
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor
-from dlzoo.sweep.plan import Config, PlannedRun
+from dlzoo.sweep.plan import PlannedRun
 from dlzoo.sweep.preflight import run_recipe, runs_by_kind, to_one_cpu, world_size
 
 #: Steps that are measured for each kind of run; the first one is not counted.
@@ -86,7 +87,7 @@ def _seconds(config: Config, data: Splits) -> float | None:
     except UserError:
         return None
     step = median(after - before for before, after in pairwise(timer.steps))
-    val = assembled.task.loaders.val
+    val = assembled.module.loaders.val
     # The measured validation had a few batches, too.
     validation = 0.0 if val is None else timer.validation * len(assembled.data.val or ()) / val.samples
     return _AROUND + schedule.steps * step + schedule.epochs * validation

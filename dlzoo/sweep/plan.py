@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dlzoo import config as configs
+from dlzoo.config import Config
 from dlzoo.config import executor as executors
 from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import SweepSettings
@@ -16,8 +16,6 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.schema import settings_of
 from dlzoo.sweep.address import address
 from dlzoo.sweep.request import SweepRequest
-
-Config = dict[str, Any]
 
 #: Most letters of a sweep's name; file systems allow 255 bytes.
 _LONGEST = 60
@@ -114,6 +112,6 @@ def _settings(lines: Sequence[str]) -> SweepSettings:
 
 def _compose(lines: list[str], count: int) -> Config:
     try:
-        return configs.compose(lines, of_several=True)
+        return configs.compose(lines, in_sweep=True)
     except UserError as error:
         raise (UserError(f"{error} (in the run {' '.join(lines)})") if count > 1 else error) from None

@@ -8,11 +8,12 @@ from itertools import groupby
 
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.trainer import Assembled
+from dlzoo.config import Config
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.runs.differences import NAMES
-from dlzoo.sweep.plan import Config, PlannedRun
+from dlzoo.sweep.plan import PlannedRun
 
 
 def refuse_infeasible(runs: Sequence[PlannedRun]) -> None:

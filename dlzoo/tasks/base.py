@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from dlzoo.config import Config
 from dlzoo.core.entries import ModelMarks
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.data.data_set import DataSet, TargetKind
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from dlzoo.engine.recipe import Context, Recipe
     from dlzoo.engine.task_module import TaskModule
 
-Config = dict[str, Any]
 Record = dict[str, Any]
 Answer = dict[str, Any]
 
@@ -111,7 +111,7 @@ class TaskSpec(ABC):
 
     # Before a run
 
-    def refuse(self, config: Config, data: Splits) -> None:  # noqa: B027
+    def check_config(self, config: Config, data: Splits) -> None:  # noqa: B027
         """Check whether the choices of a config are compatible, beyond what registrations declare.
 
         Raises:
@@ -152,7 +152,7 @@ class TaskSpec(ABC):
     def module(self, pieces: Pieces, config: Config, data: Splits) -> TaskModule:
         """Return the LightningModule that trains and evaluates."""
 
-    def backbone(self, network: nn.Module) -> list[nn.Module]:
+    def backbone_modules(self, network: nn.Module) -> list[nn.Module]:
         """Return the modules that freeze=backbone freezes: all children except the head."""
         return [child for name, child in network.named_children() if name != "head"]
 
@@ -200,7 +200,7 @@ class TaskSpec(ABC):
             UserError: if they cannot be written.
         """
 
-    def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
+    def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         """Check whether a run can make predictions, before its network is built.
 
         Raises:
@@ -216,7 +216,7 @@ class TaskSpec(ABC):
         """
         raise NotImplementedError
 
-    def answer(self, answer: Answer) -> str:
+    def format_prediction(self, prediction: Answer) -> str:
         """Format one result of `predict` as a line."""
         raise NotImplementedError
 

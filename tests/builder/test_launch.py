@@ -19,7 +19,7 @@ from dlzoo.builder.model import build
 from dlzoo.builder.run_checks import check_ranks
 from dlzoo.cli import main
 from dlzoo.config import compose
-from dlzoo.config.device import hardware, processes
+from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
@@ -232,9 +232,9 @@ def test_no_thousand_processes_are_started(monkeypatch: pytest.MonkeyPatch, gpus
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(UserError, match=r"too many processes for \d+ cores"):
-        hardware(TrainerSettings(accelerator="cpu", devices=100_000))
+        accelerator_and_precision(TrainerSettings(accelerator="cpu", devices=100_000))
     with pytest.raises(UserError, match="too many processes" if gpus == 0 else r"torch sees 4 GPU\(s\) here"):
-        hardware(TrainerSettings(devices=100_000))
+        accelerator_and_precision(TrainerSettings(devices=100_000))
     assert processes(TrainerSettings(devices="all")) == max(1, gpus)
     assert processes(TrainerSettings(devices="all", accelerator="cpu")) == 1
 

@@ -41,8 +41,8 @@ def test_every_classification_loss_trains_classifiers(name: str, data: str) -> N
         assert run.metrics["test/accuracy"] > 0.85
     else:
         assert run.metrics["test/accuracy"] < {"digits": 0.3, "breast_cancer": 0.75}[data]
-        (remark,) = RunDir.open(run.dir).read()["remarks"]
-        assert "the network will not learn" in remark
+        (note,) = RunDir.open(run.dir).read()["remarks"]
+        assert "the network will not learn" in note
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
@@ -89,10 +89,10 @@ def test_views_change_the_answers_and_not_the_training() -> None:
 def test_alexnets_window_reaches_the_network_the_test_and_the_prediction(capsys: pytest.CaptureFixture) -> None:
     run = train(*CONV, "augment=alexnet", "head=fc", "augment.test=ten_crop")
     made = Assembled(compose([*CONV, "augment=alexnet"]))
-    assert made.recipe.wiring["image_size"] == 7
-    (batch,) = made.task.loaders.train.batches(0)
+    assert made.run_recipe.wiring["image_size"] == 7
+    (batch,) = made.module.loaders.train.batches(0)
     assert batch.images.shape[2:] == (7, 7)
-    assert made.task.loaders.test.batch(0).images.shape[2:] == (7, 7)
+    assert made.module.loaders.test.batch(0).images.shape[2:] == (7, 7)
     Image.new("L", (8, 8), 100).save("grey.png")
     assert main(["predict", f"run={run.dir}", "grey.png"]) == 0
     assert "grey.png:" in capsys.readouterr().out
@@ -110,7 +110,7 @@ def test_l1_leaves_exact_zeros_which_are_counted() -> None:
 
 
 def test_a_number_freezes_layers_from_the_first_one() -> None:
-    before = Assembled(compose([*CONV, "freeze=3"])).task.network.state_dict()
+    before = Assembled(compose([*CONV, "freeze=3"])).module.network.state_dict()
     after = weights(train(*CONV, "freeze=3"))
     moved = {key for key, value in before.items() if not torch.equal(value, after[f"network.{key}"])}
     still = set(before) - moved
@@ -123,21 +123,21 @@ def test_a_number_freezes_layers_from_the_first_one() -> None:
 
 def test_self_adversarial_training_moves_images_against_the_network_and_nothing_else() -> None:
     made = Assembled(compose([*CONV, "trainer.self_adversarial=0.05"]))
-    task = made.task
-    (batch,) = task.loaders.train.batches(0)
-    buffers = {name: buffer.clone() for name, buffer in task.network.named_buffers()}
-    attacked = SelfAdversarial(0.05, made.normalise, task.network, task.loss)(batch)
-    assert all(torch.equal(buffer, buffers[name]) for name, buffer in task.network.named_buffers())
-    assert all(parameter.grad is None for parameter in task.network.parameters())
+    module = made.module
+    (batch,) = module.loaders.train.batches(0)
+    buffers = {name: buffer.clone() for name, buffer in module.network.named_buffers()}
+    attacked = SelfAdversarial(0.05, made.normalise, module.network, module.loss)(batch)
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in module.network.named_buffers())
+    assert all(parameter.grad is None for parameter in module.network.parameters())
     scale = (made.normalise.scale * 255).flatten()
     moved = (attacked.images - batch.images).abs() / scale.view(1, -1, 1, 1)
     assert moved.max() == pytest.approx(0.05, rel=1e-3)
     low, high = (made.normalise(torch.full((1, 1, 1, 1), level)) for level in (0.0, 255.0))
     assert attacked.images.min() >= low.min()
     assert attacked.images.max() <= high.max()
-    task.network.eval()
+    module.network.eval()
     with torch.no_grad():
-        assert task.loss(attacked)[0] > task.loss(batch)[0]
+        assert module.loss(attacked)[0] > module.loss(batch)[0]
     run = train(*QUICK, "optimizer=adam", "optimizer.lr=0.01", "trainer.self_adversarial=0.02")
     assert run.metrics["test/accuracy"] > 0.85
 
@@ -145,20 +145,20 @@ def test_self_adversarial_training_moves_images_against_the_network_and_nothing_
 @pytest.mark.parametrize("norm", ["bn", "cmbn"])
 def test_a_closure_answers_the_same_each_time(norm: str) -> None:
     """Dropout draws the same masks, and what a norm keeps from batch to batch is as it was."""
-    task = Assembled(compose([*CONV, "drop=dropout", "drop.rate=0.5", f"norm={norm}", "trainer.accumulate=4"])).task
-    stepwise = [module for module in task.network.modules() if isinstance(module, Stepwise)]
-    reseed: list = [lambda: task.context.reseed(torch.device("cpu"), 3)]
+    module = Assembled(compose([*CONV, "drop=dropout", "drop.rate=0.5", f"norm={norm}", "trainer.accumulate=4"])).module
+    stepwise = [layer for layer in module.network.modules() if isinstance(layer, Stepwise)]
+    reseed: list = [lambda: module.context.reseed(torch.device("cpu"), 3)]
 
     def begin_pass() -> None:
-        for begin in (*reseed, *(module.begin_step for module in stepwise)):
+        for begin in (*reseed, *(layer.begin_step for layer in stepwise)):
             begin()
 
     def gradients(batches: Sequence[Batch]) -> list[tuple[torch.Tensor, ...]]:
-        losses = [task.loss(batch)[0] for batch in batches]
+        losses = [module.loss(batch)[0] for batch in batches]
         torch.stack(losses).mean().backward()
         return [(loss.detach(),) for loss in losses]
 
-    closure = Closure(task.network, list(task.loaders.train.batches(3)), task.loss, begin_pass, gradients)
+    closure = Closure(module.network, list(module.loaders.train.batches(3)), module.loss, begin_pass, gradients)
     losses = [closure().item() for _ in range(3)]
     assert losses[0] == losses[1] == losses[2]
     reseed.clear()

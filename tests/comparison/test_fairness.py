@@ -181,7 +181,7 @@ def test_each_optimizer_has_a_rate_and_a_decay_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arms", "wanted"),
+    ("arms", "expected"),
     [
         (["data.batch_size=2,8"], ["learning rate", "steps"]),
         (["data.batch_size=2,8 optimizer.lr_reference_batch=2"], ["steps"]),
@@ -197,8 +197,8 @@ def test_each_optimizer_has_a_rate_and_a_decay_of_its_own() -> None:
         (["data.batch_size=2 optimizer.lr=0.1", "data.batch_size=8 optimizer.lr=0.4"], ["confounded", "steps"]),
     ],
 )
-def test_batch_sizes_against_each_other(arms: list[str], wanted: list[str]) -> None:
-    assert sorted(kinds(each(*arms, seeds="0"))) == sorted(wanted)
+def test_batch_sizes_against_each_other(arms: list[str], expected: list[str]) -> None:
+    assert sorted(kinds(each(*arms, seeds="0"))) == sorted(expected)
 
 
 def test_a_batch_size_is_compared_where_somebody_says_so() -> None:

@@ -72,10 +72,10 @@ def test_entries_put_into_a_composed_config_are_what_hydra_composes(seed: int, m
     choices = numbers.sample(["norm", "act", "conv", "attention", "drop", "init", "optimizer", "schedule"], 4)
     words = [f"{choice}={numbers.choice(config.options(choice))}" for choice in choices]
     experiment = numbers.choice([[], ["experiment=bn_vs_gn"], ["experiment=optimizers"]])
-    made = compose([*words, *experiment], of_several=True)
+    made = compose([*words, *experiment], in_sweep=True)
     composing = sys.modules["dlzoo.config.compose"]
-    monkeypatch.setattr(composing, "_sections_in_files", lambda files, written: None)
-    assert compose([*words, *experiment], of_several=True) == made
+    monkeypatch.setattr(composing, "_sections_in_files", lambda files, conf_state: None)
+    assert compose([*words, *experiment], in_sweep=True) == made
 
 
 def test_what_a_file_sets_for_an_entry_holds_for_another_entry_too(

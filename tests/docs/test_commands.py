@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dlzoo import config as configs
-from dlzoo.builder.model import accepts
+from dlzoo.builder.model import supported_parts
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.config.overrides import parse
@@ -41,7 +41,9 @@ def workspace(furnished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setenv("XDG_CACHE_HOME", str(furnished / "cache"))
     monkeypatch.setattr("dlzoo.sweep.executors.local.LocalExecutor.start", start_here)
     # The models of the whole zoo take ten seconds; tests/commands/test_list_and_show.py looks at them.
-    monkeypatch.setattr("dlzoo.show.parts.matrix", lambda: {name: accepts(name) for name in ("mlp", "resnet20")})
+    monkeypatch.setattr(
+        "dlzoo.show.parts.matrix", lambda: {name: supported_parts(name) for name in ("mlp", "resnet20")}
+    )
     return Workspace(furnished, capsys)
 
 

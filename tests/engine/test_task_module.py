@@ -12,7 +12,7 @@ from torch import nn
 import dlzoo
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
-from dlzoo.config.device import hardware
+from dlzoo.config.device import accelerator_and_precision
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.task_module import TaskModule
@@ -23,13 +23,13 @@ from tests.small import CONV, SMALL, logged, same, train, weights
 def by_hand(overrides: list[str], *, bf16: bool = False) -> dict[str, torch.Tensor]:
     """The weights after a training that is written out: what the loop must not differ from."""
     made = Assembled(compose(overrides))
-    network, feed, plan = made.task.network.train(), made.task.loaders.train, made.task.schedule
-    optimizer = made.task.recipe.make_optimizer(network)
+    network, feed, plan = made.module.network.train(), made.module.loaders.train, made.module.schedule
+    optimizer = made.module.recipe.make_optimizer(network)
     rates = [group["lr"] for group in optimizer.param_groups]
     for step in range(plan.steps):
-        made.task.context.reseed(torch.device("cpu"), step)
+        made.module.context.reseed(torch.device("cpu"), step)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * made.task.recipe.lr_factor(step)
+            group["lr"] = rate * made.module.recipe.lr_factor(step)
         for batch in feed.batches(step):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = network(batch.images)
@@ -63,7 +63,7 @@ def test_autocast_sees_the_weights_of_each_step(monkeypatch: pytest.MonkeyPatch)
 def test_slow_bf16_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     with pytest.warns(UserWarning, match="bf16 many times slower"):
-        assert hardware(TrainerSettings(accelerator="cpu", precision="bf16")) == ("cpu", "32-true")
+        assert accelerator_and_precision(TrainerSettings(accelerator="cpu", precision="bf16")) == ("cpu", "32-true")
 
 
 def test_a_compiled_training_is_the_same_and_keeps_the_names_of_the_weights() -> None:

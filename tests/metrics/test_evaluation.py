@@ -70,8 +70,8 @@ def test_recall_of_each_class_is_scikit_learns_and_nothing_for_a_class_without_s
     logits, _ = noise(200, 5)
     labels = torch.randint(0, 4, (200,), generator=torch.Generator().manual_seed(1))
     found = evaluated(logits, labels).by_class()["recall"]
-    wanted = recall_score(labels, logits.argmax(1), labels=range(4), average=None)
-    assert found[:4] == pytest.approx(wanted.tolist())
+    expected = recall_score(labels, logits.argmax(1), labels=range(4), average=None)
+    assert found[:4] == pytest.approx(expected.tolist())
     assert found[4] is None
 
 

@@ -86,10 +86,10 @@ def test_feature_maps_are_timms(arch: str) -> None:
     # The same seed gives the same weights, but where timm leaves layers out: there their names are the same.
     theirs.load_state_dict(child_state(network.network.state_dict(), "body"), strict=False)
     images = torch.randn(1, 3, 64, 64)
-    wanted = dict(zip(theirs.feature_info.reduction(), theirs(images), strict=True))
+    expected = dict(zip(theirs.feature_info.reduction(), theirs(images), strict=True))
     for wide, stride, feature_map in zip(channels, (8, 16, 32), network.eval()(images), strict=True):
         assert feature_map.shape[1] == wide
-        torch.testing.assert_close(feature_map, wanted[stride])
+        torch.testing.assert_close(feature_map, expected[stride])
 
 
 @torch.no_grad()
@@ -99,8 +99,8 @@ def test_feature_maps_are_torchvisions() -> None:
     network, channels = selected(adopted("torchvision", "resnet18"), (8, 16, 32))
     assert channels == [128, 256, 512]
     images = torch.randn(1, 3, 64, 64)
-    for feature_map, wanted in zip(network.eval()(images), theirs(images).values(), strict=True):
-        torch.testing.assert_close(feature_map, wanted)
+    for feature_map, expected in zip(network.eval()(images), theirs(images).values(), strict=True):
+        torch.testing.assert_close(feature_map, expected)
 
 
 class Functional(nn.Module):
@@ -182,10 +182,10 @@ def test_refusals_are_one_line(source: str, arch: str, match: str) -> None:
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_learns(name: str, source: str, arch: str) -> None:
     net = detector(name, source, arch, norm="gn", **({"head_norm": True} if name == "retinanet" else {}))
-    assert net.remarks[0].startswith("norm: ")
+    assert net.notes[0].startswith("norm: ")
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.backbone.modules())
     assert any(isinstance(module, GroupNorm) for module in net.backbone.network.modules())
-    stages = net.matches(net(random_images(2, 150)), pad_labels([rows(3)] * 2))
+    stages = net.match_targets(net(random_images(2, 150)), pad_labels([rows(3)] * 2))
     sum(learnt(stages, softmax_classes=net.softmax_classes)).backward()
     learning = {key: p.grad is not None for key, p in net.backbone.named_parameters() if p.requires_grad}
     assert learning
@@ -196,8 +196,8 @@ def test_a_run_trains_says_what_was_replaced_and_its_backbone_starts_another(tmp
     words = [*TINY, "trainer.max_epochs=1", "norm=gn", "optimizer.lr=0.001"]
     backbone = ["backbone=timm", "backbone.arch=test_resnet"]
     run = train(*words, "model=yolov3", *SMALL_PARTS["yolov3"], *backbone)
-    (remark,) = RunDir.open(run.dir).read()["remarks"]
-    assert remark.startswith("norm: ")
+    (note,) = RunDir.open(run.dir).read()["remarks"]
+    assert note.startswith("norm: ")
     assert all(torch.isfinite(value).all() for value in weights(run).values())
     again = train(*words, "model=yolov3", *SMALL_PARTS["yolov3"], *backbone)
     assert same(weights(run), weights(again))

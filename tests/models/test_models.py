@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlzoo.builder.model import accepts, build, build_model
+from dlzoo.builder.model import build, build_model, supported_parts
 from dlzoo.builder.profile import count_params_and_macs as size_of
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
@@ -162,7 +162,7 @@ def test_every_model_takes_what_it_offers_everywhere(monkeypatch: pytest.MonkeyP
         asked[kind] += "" in (offers or {""})
         return take(self, kind, offers, **place)
 
-    offered = {kind for kind, accepted in accepts(name).items() if accepted}
+    offered = {kind for kind, accepted in supported_parts(name).items() if accepted}
     usual = on_meta(name, image_size=224)
     monkeypatch.setattr(Parts, "_take", counted)
     changed = on_meta(name, image_size=224, **{kind: OTHERS[kind][0] for kind in offered})
@@ -207,7 +207,7 @@ DEEP = ("googlenet", "densenet121", "hrnet_w18", "darknet53", "cspdarknet53")
 def accepted_by(name: str) -> dict[str, list[str]]:
     """The parts that a reduced form accepts, of each kind."""
     settings, image_size = REDUCED[name]
-    return accepts(name, image_size=image_size, **settings)
+    return supported_parts(name, image_size=image_size, **settings)
 
 
 def combinations() -> list[tuple[str, int]]:

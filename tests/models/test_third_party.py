@@ -39,7 +39,7 @@ def test_without_parts_it_is_their_network(name: str, arch: str) -> None:
     )
     torch.manual_seed(0)
     ours, x = build_model(name, arch=arch, **SMALL), torch.randn(2, 3, 64, 64)
-    assert ours.remarks == []
+    assert ours.notes == []
     assert ours.head.weight.shape[0] == 7
     for mode in (False, True):
         torch.manual_seed(1)
@@ -69,14 +69,14 @@ def test_norms_and_activations_are_replaced_and_it_trains(
     assert count(changed, nn.ReLU, nn.GELU, nn.SiLU, nn.Hardswish) == 0
     assert norms in (None, places)
     assert acts in (None, count(changed, nn.Mish))
-    assert changed.remarks[0] == f"norm: {places} replaced"
+    assert changed.notes[0] == f"norm: {places} replaced"
     changed(torch.randn(2, 3, 64, 64)).sum().backward()
     assert all(p.grad is not None for p in changed.parameters())
 
 
 def test_what_could_not_be_replaced_is_said() -> None:
     network = build_model("torchvision", arch="densenet121", act="mish", **SMALL)
-    assert network.remarks == ["activation: 120 replaced; not replaced: 1 x call of relu"]
+    assert network.notes == ["activation: 120 replaced; not replaced: 1 x call of relu"]
     with pytest.raises(
         UserError, match=r"does not support act=mish \(activation: 0 replaced; not replaced: 57 x call of relu"
     ):
@@ -229,8 +229,8 @@ def test_a_probe_leaves_the_statistics_of_new_norms_alone() -> None:
 
 
 def test_what_is_not_as_in_our_own_models_is_said() -> None:
-    remark = build_model("timm", arch="resnet18", norm="none", **SMALL).remarks[0]
-    assert remark == "norm: 20 replaced; the layers before them stay without a bias"
+    note = build_model("timm", arch="resnet18", norm="none", **SMALL).notes[0]
+    assert note == "norm: 20 replaced; the layers before them stay without a bias"
 
 
 @pytest.mark.parametrize(

@@ -298,11 +298,11 @@ def test_commands_of_runs_that_no_sweep_made_compose_to_their_configs(tmp_path):
     runs = write_sweep(tmp_path, arms, [0, 4], lambda config, seed: 0.5)
     *lines, last = analyse(tmp_path).commands
     assert last == f"dlzoo report {tmp_path}_again"
-    wanted = [flatten(run.read()["config"]) for run in runs]
+    expected = [flatten(run.read()["config"]) for run in runs]
     for line in lines:
         assert line.startswith("python train.py -m ") and line.endswith(f" sweep.dir={tmp_path}_again seed=0,4")
         words = shlex.split(line)[3:-2]
-        assert flatten(compose([*words, "seed=4"])) in wanted
+        assert flatten(compose([*words, "seed=4"])) in expected
 
 
 def test_numbers_of_a_report_are_those_of_the_runs_and_of_tensorboard(tmp_path):

@@ -443,12 +443,12 @@ def test_every_figure_has_a_caption_and_a_text_alternative(name: str) -> None:
 @every
 def test_tables_of_the_page_are_those_of_the_content(name: str) -> None:
     parsed, made = Page(page(name)), content(name)
-    wanted = [table for make in TABLES if make is not tables.overview and (table := make(made))]
+    expected = [table for make in TABLES if make is not tables.overview and (table := make(made))]
     rows = [tuple(row) for row in parsed.rows]
-    for table in wanted:
+    for table in expected:
         assert tuple(column.head for column in table.columns) in rows
         assert set(table.rows) <= set(rows)
-    assert len(parsed.all("caption")) == len(parsed.all("table")) == len(wanted)
+    assert len(parsed.all("caption")) == len(parsed.all("table")) == len(expected)
     assert all(head.get("scope") in ("col", "row") for head in parsed.all("th"))
     assert all(box.get("tabindex") == "0" for box in parsed.all("div") if box.get("class") == "scroll")
 
@@ -456,9 +456,9 @@ def test_tables_of_the_page_are_those_of_the_content(name: str) -> None:
 @every
 def test_the_page_says_all_sentences(name: str) -> None:
     made, said = content(name), " ".join(Page(page(name)).text.split())
-    wanted = [made.title, *made.answer, *made.power, *made.settings, *made.commands]
-    wanted += [finding.text for finding in made.findings] + [each.error for each in made.unfinished]
-    for sentence in [*wanted, made.question or "", made.expected or ""]:
+    expected = [made.title, *made.answer, *made.power, *made.settings, *made.commands]
+    expected += [finding.text for finding in made.findings] + [each.error for each in made.unfinished]
+    for sentence in [*expected, made.question or "", made.expected or ""]:
         assert numbers.one_line(sentence) in said
 
 
@@ -486,13 +486,13 @@ def test_markdown_tables_hold_the_rows(name: str) -> None:
     parsed = Page(f"<body>{reader.render(text)}</body>")
     rows = [tuple(" ".join(cell.split()) for cell in row) for row in parsed.rows]
     makes = (tables.effects, tables.cost, details.others, details.factors, details.environment, details.unfinished)
-    wanted = [table for make in (tables.overview, *makes) if (table := make(made))]
+    expected = [table for make in (tables.overview, *makes) if (table := make(made))]
     if not tables.overview(made) and (means := tables.means(made)):
-        wanted.append(means)
-    for table in wanted:
+        expected.append(means)
+    for table in expected:
         assert tuple(column.head for column in table.columns) in rows
         assert set(table.rows) <= set(rows)
-    assert len(parsed.all("table")) == len(wanted)
+    assert len(parsed.all("table")) == len(expected)
     assert [image["src"] for image in parsed.all("img")] == [
         f"pictures/{key}.png" for key in ("means", "effects", "curves", "cost", "classes") if key in drawn(name)
     ]
@@ -549,8 +549,8 @@ def test_latex_rows_have_as_many_cells_as_the_head(name: str) -> None:
         rows = [row for row in re.split(r" \\\\\n", block.replace("\\midrule\n", "")) if row]
         assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) == 1
         assert not any(row.lstrip().startswith(("[", "*")) for row in rows)
-    wanted = [tables.overview(made) or tables.means(made), tables.effects(made), tables.cost(made)]
-    assert text.count(r"\toprule") == sum(table is not None for table in wanted)
+    expected = [tables.overview(made) or tables.means(made), tables.effects(made), tables.cost(made)]
+    assert text.count(r"\toprule") == sum(table is not None for table in expected)
     assert text.startswith("%") and r"\usepackage{booktabs}" in text
 
 

@@ -56,7 +56,7 @@ def test_the_head_says_what_it_costs_what_is_known_and_how_to_type_it(name: str)
     assert "arXiv:" in known["expected"] or re.search(r"\b(19|20)\d\d\b", known["expected"])  # it has a source
     typed = commands(name)
     assert all(f"experiment={name}" in words for words in typed)
-    assert compose(typed[0], of_several=True)["trainer"]["accelerator"] == "gpu"
+    assert compose(typed[0], in_sweep=True)["trainer"]["accelerator"] == "gpu"
     if name in COMPARING:
         assert known["question"].endswith("?")
         assert [("scale=tiny" in words) for words in typed] == [False, True]
@@ -108,7 +108,7 @@ def check_that_it_trains(found: SweepPlan, metric: str | None) -> None:
     run = found.runs[len(arms(found)) - 1]
     here = [] if run.config["data"]["name"] in EMBEDDED else ["data=digits"]  # nothing is downloaded
     here += ["data.train=40", "data.test=10"] if run.config["data"]["name"] == "shapes" else []
-    config = compose([*run.overrides, *here, *short], of_several=True)
+    config = compose([*run.overrides, *here, *short], in_sweep=True)
     value = begin(config, Console(quiet=True)).metrics[metric or "test/accuracy"]
     assert 0 <= value <= (100 if metric == "test/mae" else 1)
 

@@ -28,7 +28,7 @@ def addresses(*words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
+    ("words", "expected"),
     [
         (["norm=bn,gn"], ["norm=bn", "norm=gn"]),
         (["seed=range(3)"], ["seed=0", "seed=1", "seed=2"]),
@@ -41,8 +41,8 @@ def addresses(*words: str) -> list[str]:
         ([], ["defaults"]),
     ],
 )
-def test_a_line_stands_for_its_runs(words: list[str], wanted: list[str]) -> None:
-    assert addresses(*words) == wanted
+def test_a_line_stands_for_its_runs(words: list[str], expected: list[str]) -> None:
+    assert addresses(*words) == expected
 
 
 def test_an_address_does_not_depend_on_order_or_spelling_and_is_safe() -> None:

@@ -34,7 +34,7 @@ def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A point of a five-pointed star is outside at most one of the five lines."""
+    """Return the second largest side: a point of a five-pointed star is outside at most one of the five lines."""
     return _sides(x, y, 5, cos(2 * pi / 5))[-2]
 
 

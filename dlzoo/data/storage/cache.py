@@ -33,7 +33,7 @@ def fits_memory(cache: Cache, size: int) -> bool:
     """Return whether images of `size` bytes are read into memory."""
     if cache != "auto":
         return cache not in ("disk", "none")
-    return size <= _OF_MEMORY * _memory_limit() / distributed.current_rank().local_world
+    return size <= _OF_MEMORY * _memory_limit() / distributed.current_rank().local_world_size
 
 
 def place_images(

@@ -138,4 +138,6 @@ def _cancel(futures: list[Future]) -> None:
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Return a pool with one thread per core of this rank: decoders and copies release the GIL."""
-    return ThreadPoolExecutor(max(1, distributed.available_cores() // distributed.current_rank().local_world), "reader")
+    return ThreadPoolExecutor(
+        max(1, distributed.available_cores() // distributed.current_rank().local_world_size), "reader"
+    )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlzoo.config import Config
 from dlzoo.config.executor import LocalSettings, RaySettings, Settings, SlurmSettings
-from dlzoo.sweep.executors.job import Config, Executor
+from dlzoo.sweep.executors.job import Executor
 
 
 def make_executor(kind: str, settings: Settings, folder: Path, configs: Sequence[Config]) -> Executor:

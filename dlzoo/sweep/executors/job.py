@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
-from typing import Any
 
+from dlzoo.config import Config
 from dlzoo.runs.run_dir import RunDir
-
-Config = dict[str, Any]
 
 
 class Job(ABC):

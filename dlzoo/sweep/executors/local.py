@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dlzoo.builder.launch import command, parent_death_env
-from dlzoo.config.device import hardware, processes
+from dlzoo.config import Config
+from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.executor import LocalSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.sweep.executors.job import Config, Executor, Job, exit_reason_of
+from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of
 
 #: Memory of a training process without its data, in bytes; torch takes a third of it.
 _MEMORY = 1.5 * 2**30
@@ -47,7 +48,7 @@ class LocalExecutor(Executor):
         settings = TrainerSettings(**config["trainer"])
         if settings.nodes > 1:
             raise UserError(f"trainer.nodes={settings.nodes} needs executor=slurm; executor=local uses one machine")
-        hardware(settings)
+        accelerator_and_precision(settings)
 
     def has_room(self, config: Config, going: int) -> bool:
         settings = TrainerSettings(**config["trainer"])

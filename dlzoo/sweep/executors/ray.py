@@ -10,11 +10,12 @@ import time
 from typing import Any
 
 from dlzoo.builder.launch import command
+from dlzoo.config import Config
 from dlzoo.config.executor import RaySettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.runs.run_dir import RunDir, write_atomically
-from dlzoo.sweep.executors.job import Config, Executor, Job, exit_reason_of, wants_gpu
+from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 
 #: Seconds between two status requests for a job.
 _ASK = 1.0

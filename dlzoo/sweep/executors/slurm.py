@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.builder.launch import command, parent_death_env
+from dlzoo.config import Config
 from dlzoo.config.executor import SlurmSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.runs.run_dir import RunDir, write_atomically
-from dlzoo.sweep.executors.job import Config, Executor, Job, exit_reason_of, wants_gpu
+from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 
 #: Seconds from Slurm's signal to the end of a job, and how many of them a run has to save.
 _NOTICE, _SAVING = 120, 90

@@ -46,7 +46,7 @@ class ClassificationSpec(TaskSpec):
     name = "classify"
     target = TargetKind("classes", single_class=True)
 
-    def refuse(self, config: Config, data: Splits) -> None:
+    def check_config(self, config: Config, data: Splits) -> None:
         mixing = _mixing(config)
         if mixing and not index.marks("loss", config["loss"]["name"]).soft:
             losses = [f"loss={name}" for name in index.entries("loss") if _takes_probabilities(name)]
@@ -97,7 +97,7 @@ class ClassificationSpec(TaskSpec):
             drawn["mistakes"] = worst_mistakes(tested_images, evaluation.worst(), data.classes)
         return drawn
 
-    def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
+    def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         if conditions:
             raise UserError(f"{conditions[0]}: {path} is a classifier, which does not use non-maximum suppression")
         if record.get("kind", "images") == "table":
@@ -123,10 +123,8 @@ class ClassificationSpec(TaskSpec):
             answers.append({"file": file, "classes": predictions})
         return answers
 
-    def answer(self, answer: Answer) -> str:
-        return ", ".join(
-            f"{prediction['name']} {prediction['probability']:.1%}" for prediction in answer["classes"][:3]
-        )
+    def format_prediction(self, prediction: Answer) -> str:
+        return ", ".join(f"{each['name']} {each['probability']:.1%}" for each in prediction["classes"][:3])
 
 
 def _mixing(config: Config) -> str:

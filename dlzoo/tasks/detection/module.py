@@ -22,7 +22,7 @@ class DetectionModule(TaskModule):
 
     Args:
         loss_fn: the loss of the network's matched targets.
-        suppress: candidate boxes (N, A, 4) or (N, A, K, 4) and scores (N, A, K) -> detections (N, D, 6).
+        postprocess: candidate boxes (N, A, 4) or (N, A, K, 4) and scores (N, A, K) -> detections (N, D, 6).
         fit: how images were resized: metrics are in pixels of the original images.
     """
 
@@ -35,17 +35,17 @@ class DetectionModule(TaskModule):
         network: Detector,
         *,
         loss_fn: DetectionLoss,
-        suppress: Callable[[Tensor, Tensor], Tensor],
+        postprocess: Callable[[Tensor, Tensor], Tensor],
         num_classes: int,
         fit: Fit,
         **rest: Any,
     ) -> None:
         super().__init__(network, **rest)
-        self.loss_fn, self.suppress, self.num_classes = loss_fn, suppress, num_classes
+        self.loss_fn, self.postprocess, self.num_classes = loss_fn, postprocess, num_classes
         self.fit: Fit = fit
 
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        terms = self.loss_fn(self.network.matches(self.network(batch.images), batch.labels))
+        terms = self.loss_fn(self.network.match_targets(self.network(batch.images), batch.labels))
         return torch.stack(terms).sum(), tuple(term.detach() for term in terms)
 
     def evaluation(self, *, details: bool) -> DetectionEvaluation:
@@ -53,8 +53,8 @@ class DetectionModule(TaskModule):
 
     def evaluate(self, batch: Batch, evaluation: DetectionEvaluation) -> None:
         """Add detections (N, D, 6) and labels (N, M, 6), both in pixels of the original images."""
-        detector: Any = self.evaluated
-        detections = self.suppress(*detector.candidates(detector(batch.images)))
+        detector: Any = self.eval_network
+        detections = self.postprocess(*detector.candidates(detector(batch.images)))
         assert batch.sizes is not None
         where: tuple[Tensor, int, Fit] = (batch.sizes, batch.images.shape[-1], self.fit)
         evaluation.update(to_original(detections, *where), to_original(batch.labels, *where), batch.indices)

@@ -14,13 +14,13 @@ from dlzoo.data.transforms.letterbox import Fit, from_canvas
 
 
 @torch.no_grad()
-def select_detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, settings: NmsSettings) -> Tensor:
+def select_detections(boxes: Tensor, scores: Tensor, nms: Suppressor, settings: NmsSettings) -> Tensor:
     """Return the best boxes of each image, best first, padded with zeros: x1, y1, x2, y2, score, class.
 
     Args:
         boxes: (N, A, 4), or (N, A, K, 4) where each class has its own boxes.
         scores: (N, A, K).
-        suppress: an entry of NMS.
+        nms: an entry of NMS.
         settings: the score threshold, and the numbers of candidates and detections.
 
     Returns:
@@ -31,7 +31,7 @@ def select_detections(boxes: Tensor, scores: Tensor, suppress: Suppressor, setti
     scores, pairs = scores.topk(min(settings.candidates, scores.shape[1]))
     classes = pairs % num_classes
     boxes = _take_boxes(boxes.float().flatten(1, -2), pairs if boxes.ndim == 4 else pairs // num_classes)
-    scores = _zero_below(settings.min_score, suppress(boxes, scores, classes))
+    scores = _zero_below(settings.min_score, nms(boxes, scores, classes))
     scores, best = scores.topk(min(settings.detections, scores.shape[1]))
     rows = torch.cat((_take_boxes(boxes, best), scores[..., None], classes.gather(1, best)[..., None].float()), -1)
     return F.pad(rows.where(scores[..., None] > 0, 0), (0, 0, 0, settings.detections - rows.shape[1]))

@@ -39,7 +39,7 @@ def predict_objects(request: Prediction) -> list[Answer]:
     in_run, out = request.out is None, request.path / "predictions" if request.out is None else Path(request.out)
     side, classes, fit = record["image_size"], record["classes"], record["fit"]
     assert isinstance(detector, Detector)
-    settings, suppress = NMS.from_section(request.config["nms"])
+    settings, nms = NMS.from_section(request.config["nms"])
     names, answers = _names(files), []
     _refuse_lost(out, names, [] if in_run else [*names, _ALL], files)
     for file in files:  # find bad files before drawing anything
@@ -48,7 +48,7 @@ def predict_objects(request: Prediction) -> list[Answer]:
         image = load_image(Path(file))
         pixels = torch.from_numpy(fit_to_square(image, side, fit).copy()).permute(2, 0, 1)[None]
         candidates = detector.candidates(detector(request.normalise(pixels)))
-        detected = select_detections(*candidates, suppress=suppress, settings=settings)
+        detected = select_detections(*candidates, nms=nms, settings=settings)
         (rows,) = to_original(detected, torch.tensor([image.size]), side, fit)
         path = _draw(image, rows, classes, out / name)
         answers.append({"file": file, "objects": describe_detections(rows, classes), "picture": path})

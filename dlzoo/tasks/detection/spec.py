@@ -63,7 +63,7 @@ class DetectionSpec(TaskSpec):
     name = "detect"
     target = TargetKind("objects in its images")
 
-    def refuse(self, config: Config, data: Splits) -> None:
+    def check_config(self, config: Config, data: Splits) -> None:
         augment, data_name = config["augment"], config["data"]["name"]
         used = ["augment.cutmix"] if augment["cutmix"] else []
         used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
@@ -111,15 +111,15 @@ class DetectionSpec(TaskSpec):
     def module(self, pieces: Pieces, config: Config, data: Splits) -> DetectionModule:
         from dlzoo.tasks.detection.module import DetectionModule
 
-        settings, suppress = NMS.from_section(config["nms"])
+        settings, nms = NMS.from_section(config["nms"])
         return DetectionModule(
             **vars(pieces),
-            suppress=partial(select_detections, suppress=suppress, settings=settings),
+            postprocess=partial(select_detections, nms=nms, settings=settings),
             num_classes=len(data.classes),
             fit=data.source.facts()["fit"],
         )
 
-    def backbone(self, network: nn.Module) -> list[nn.Module]:
+    def backbone_modules(self, network: nn.Module) -> list[nn.Module]:
         assert isinstance(network, Detector)
         return [network.backbone.network]  # layers added to it were never trained
 
@@ -172,7 +172,7 @@ class DetectionSpec(TaskSpec):
         except OSError as error:
             raise UserError(f"{folder} cannot be written ({error.strerror or error})") from error
 
-    def refuse_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
+    def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         """Accept all options: detectors support other suppression settings, and draw boxes."""
 
     def predict(self, request: Prediction) -> list[Answer]:
@@ -180,9 +180,9 @@ class DetectionSpec(TaskSpec):
 
         return predict_objects(request)
 
-    def answer(self, answer: Answer) -> str:
-        names = ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"]) or "no objects"
-        return f"{names}; drawn in {answer['picture']}"
+    def format_prediction(self, prediction: Answer) -> str:
+        names = ", ".join(f"{one['name']} {one['score']:.0%}" for one in prediction["objects"]) or "no objects"
+        return f"{names}; drawn in {prediction['picture']}"
 
 
 def _evaluation(tested: Tested) -> DetectionEvaluation:

@@ -41,7 +41,7 @@ class RegressionSpec(TaskSpec):
     name = "regress"
     target = TargetKind("numbers to predict")
 
-    def refuse(self, config: Config, data: Splits) -> None:
+    def check_config(self, config: Config, data: Splits) -> None:
         data_name, link = config["data"]["name"], config["loss"].get("link")
         if link not in (None, "identity"):
             raise UserError(f"loss.link={link} is for classes, but data={data_name} has numbers; leave it out")

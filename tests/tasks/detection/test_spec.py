@@ -256,8 +256,8 @@ def test_a_loss_of_matches_counts_what_has_weight_and_nothing_else() -> None:
     assert terms.box.item() == pytest.approx(2 * 3 * 2 * 0.5 / 2)
     hot = torch.zeros(3, 4)
     hot[0, 0] = 1  # the second is background
-    wanted = torch.nn.functional.binary_cross_entropy_with_logits(stage.scores, hot, reduction="none").sum(1)
-    assert terms.classes.item() == pytest.approx(2 * (wanted[0] + wanted[1]).item() / 2, rel=1e-5)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(stage.scores, hot, reduction="none").sum(1)
+    assert terms.classes.item() == pytest.approx(2 * (expected[0] + expected[1]).item() / 2, rel=1e-5)
     assert terms.objectness.item() == pytest.approx(2 * 2 * np.log(2) / 2)
     distance = DetectionLoss(build_loss("mse"), build_loss("cross_entropy"), on_offsets=True)
     stage = stage._replace(scores=torch.randn(3, 5))

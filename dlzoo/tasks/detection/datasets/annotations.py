@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dlzoo.boxes.objects import objects, pad_labels
-from dlzoo.core.errors import Remark, UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.settings import cut
@@ -105,7 +105,7 @@ def box_set(
     if on_bad == "skip":
         problems += _drop_unreadable(samples, root, cache, key)
     if problems:
-        warnings.warn(f"{len(problems)} bad image(s) left out, the first: {problems[0]}", Remark, stacklevel=2)
+        warnings.warn(f"{len(problems)} bad image(s) left out, the first: {problems[0]}", Note, stacklevel=2)
     for part, good in samples.items():
         if not any(len(sample.rows) for sample in good):
             raise UserError(f"data.root: {part} has {len(good)} good image(s) in {str(root)!r}, but no objects")

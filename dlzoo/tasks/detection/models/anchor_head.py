@@ -61,7 +61,7 @@ class OneStage(Detector):
     def class_weights(self, scores: Tensor, assignment: Assignment) -> Tensor:
         """Return the weight (N, A) of each prior in the class loss."""
 
-    def matches(self, raw: HeadOutputs, labels: Tensor) -> list[MatchedTargets]:
+    def match_targets(self, raw: HeadOutputs, labels: Tensor) -> list[MatchedTargets]:
         offsets, scores = raw.offsets.float(), raw.scores.float()
         assignment = self.assigned(raw.priors, labels)
         return [

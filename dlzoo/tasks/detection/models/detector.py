@@ -21,8 +21,8 @@ PARTS: dict[str, Any] = {
 class Detector(nn.Module, ABC):
     """Images (N, C, H, W) -> outputs of the heads, in a form of its own; from these, matched targets or boxes.
 
-    A detector assigns targets but computes no loss: losses take `matches`, and suppression takes `candidates`. H and W
-    may differ from those it was built for (multi-scale training).
+    A detector assigns targets but computes no loss: losses take `match_targets`, and suppression takes `candidates`.
+    H and W may differ from those it was built for (multi-scale training).
     """
 
     #: The source of its feature maps; `freeze=backbone` freezes it.
@@ -30,10 +30,10 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Any:
-        """Return the outputs of the heads, a tuple of tensors that `matches` and `candidates` take."""
+        """Return the outputs of the heads, a tuple of tensors that `match_targets` and `candidates` take."""
 
     @abstractmethod
-    def matches(self, raw: Any, labels: Tensor) -> list[MatchedTargets]:
+    def match_targets(self, raw: Any, labels: Tensor) -> list[MatchedTargets]:
         """Match the outputs of each stage with the objects `labels` (N, M, 6), without difficult ones."""
 
     @abstractmethod

@@ -97,8 +97,8 @@ class FasterRCNN(Detector):
             self.roi(features, list(proposed.boxes[:, : self.sampler.batch_size_per_image]), size)
         return Raw(features, proposed, size)
 
-    def matches(self, raw: Raw, labels: Tensor) -> list[MatchedTargets]:
-        return [self.proposer.matches(raw.proposed, labels), self._inside(raw, labels)]
+    def match_targets(self, raw: Raw, labels: Tensor) -> list[MatchedTargets]:
+        return [self.proposer.match_targets(raw.proposed, labels), self._inside(raw, labels)]
 
     def _inside(self, raw: Raw, labels: Tensor) -> MatchedTargets:
         """Match the second stage's outputs for a sample of the proposals and the objects' own boxes."""

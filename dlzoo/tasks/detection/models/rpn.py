@@ -95,7 +95,7 @@ class ProposalNetwork(nn.Module):
         numbers = torch.arange(most, device=boxes.device)
         return padded, torch.stack([numbers < len(rows) for rows in kept])
 
-    def matches(self, proposals: Proposals, labels: Tensor) -> MatchedTargets:
+    def match_targets(self, proposals: Proposals, labels: Tensor) -> MatchedTargets:
         """Sample 256 anchors of each image, at most half of them positive (section 3.1.3); they have no class."""
         bounds = self.network.proposal_matcher
         low, high = bounds.low_threshold, bounds.high_threshold

@@ -100,7 +100,7 @@ class Yolo(Detector):
         classes = outputs[..., 5:].softmax(-1) if self.softmax_classes else outputs[..., 5:].sigmoid()
         return self.coding.decode(self.coding.read(outputs), slots), outputs[..., 4:5].sigmoid() * classes
 
-    def matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[MatchedTargets]:
+    def match_targets(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[MatchedTargets]:
         outputs, slots = self._slots(raw)
         target = objects(labels)
         sides = target.boxes[..., 2:] - target.boxes[..., :2]

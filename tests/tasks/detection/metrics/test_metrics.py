@@ -124,13 +124,13 @@ def test_voc_ap_equals_loops_over_the_devkits_description(part: int, monkeypatch
         detections, labels = scene(seed)
         if seed % 50 == 0:
             detections = detections[:, :0]
-        wanted = [voc(detections, labels, number) for number in range(CLASSES)]
+        expected = [voc(detections, labels, number) for number in range(CLASSES)]
         found = by_class(precision_recall(detections, labels, CLASSES))
         for place, name in enumerate(("ap50_voc07", "ap50_voc10")):
             ours = [math.nan if value is None else value for value in found[name]]
-            theirs = [math.nan if pair is None else pair[place] for pair in wanted]
+            theirs = [math.nan if pair is None else pair[place] for pair in expected]
             assert ours == pytest.approx(theirs, abs=1e-12, nan_ok=True), seed
-        there = [pair for pair in wanted if pair is not None]
+        there = [pair for pair in expected if pair is not None]
         metrics = measured(detections, labels)
         assert ("map50_voc10" in metrics) == bool(there)
         if there:
@@ -181,10 +181,10 @@ def test_coco_ap_equals_pycocotools(side: int) -> None:
     sizes = set()
     for seed in range(12):
         detections, labels = scene(1000 * side + seed, pictures=6, side=side, scores=1000)
-        wanted = reference(detections, labels)
+        expected = reference(detections, labels)
         found = measured(detections, labels)
-        assert {name: found[name] for name in COCO_NAMES if name in found} == pytest.approx(wanted, abs=1e-6)
-        sizes |= set(SIZES) & set(wanted)
+        assert {name: found[name] for name in COCO_NAMES if name in found} == pytest.approx(expected, abs=1e-6)
+        sizes |= set(SIZES) & set(expected)
     assert len(sizes) == {24: 1, 100: 2, 250: 3}[side]
 
 

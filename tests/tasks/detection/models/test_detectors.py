@@ -95,8 +95,8 @@ def test_as_many_parameters_as_torchvision(name: str, num_classes: int, referenc
     with torch.device("meta"):
         theirs = reference(weights=None, weights_backbone=None, num_classes=21)
         ours = build_model(name, num_classes=num_classes, image_size=300)
-    count, wanted = (sum(p.numel() for p in network.parameters()) for network in (ours, theirs))
-    assert count == wanted == {"ssd300": 26_285_486, "retinanet": 32_615_969, "faster_rcnn": 41_449_656}[name]
+    count, expected = (sum(p.numel() for p in network.parameters()) for network in (ours, theirs))
+    assert count == expected == {"ssd300": 26_285_486, "retinanet": 32_615_969, "faster_rcnn": 41_449_656}[name]
 
 
 def test_default_boxes_are_torchvisions() -> None:
@@ -106,10 +106,10 @@ def test_default_boxes_are_torchvisions() -> None:
         [[2], [2, 3], [2, 3], [2, 3], [2], [2]], scales=scales, steps=[8, 16, 32, 64, 100, 300]
     )
     maps = [torch.empty(1, 1, side, side) for side in sides]
-    (wanted,) = theirs(ImageList(torch.empty(1, 3, 300, 300), [(300, 300)]), maps)
+    (expected,) = theirs(ImageList(torch.empty(1, 3, 300, 300), [(300, 300)]), maps)
     ours = default_boxes(default_shapes(scales), [(side, side) for side in sides], (300, 300))
     assert len(ours) == 8732
-    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-4)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
 
 
 def test_ssd_of_300_px_has_the_papers_maps() -> None:
@@ -135,8 +135,8 @@ def test_anchors_are_torchvisions(size: int) -> None:
     sizes = tuple((s, int(s * 2 ** (1 / 3)), int(s * 2 ** (2 / 3))) for s in (32, 64, 128, 256, 512))
     theirs = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 5)
     sides, strides = [-(-size // s) for s in (8, 16, 32, 64, 128)], [8, 16, 32, 64, 128]
-    wanted: Any = theirs.grid_anchors([[s, s] for s in sides], [[torch.tensor(s)] * 2 for s in strides])
-    torch.testing.assert_close(said.priors, torch.cat(wanted))
+    expected: Any = theirs.grid_anchors([[s, s] for s in sides], [[torch.tensor(s)] * 2 for s in strides])
+    torch.testing.assert_close(said.priors, torch.cat(expected))
     if size == 256:
         maps = [torch.empty(1, 1, side, side) for side in sides]
         torch.testing.assert_close(said.priors, theirs(ImageList(images(1, size), [(size, size)]), maps)[0])
@@ -152,18 +152,18 @@ def test_assignment_is_torchvisions(seed: int, rescue: Any) -> None:
     image[0, :4] = priors[7]
     priors[8] = priors[7]  # a tie
     theirs = SSDMatcher(0.5) if rescue == "one" else Matcher(high, low, allow_low_quality_matches=rescue == "ties")
-    wanted = theirs(box_iou(image[:, :4], priors))
+    expected = theirs(box_iou(image[:, :4], priors))
     # Rows without an object go anywhere, whatever else is in them.
     holes = torch.tensor([[0, 0, 128, 128, -1, 0], [5, 5, 90, 90, -1, 1]], dtype=torch.float32)
     found = match_anchors(
         priors, torch.cat((holes[:1], image[:4], holes[1:], image[4:]))[None], low=low, high=high, rescue=rescue
     )
-    assert torch.equal(found.positive[0], wanted >= 0)
-    assert torch.equal(found.negative[0], wanted == -1)
-    where = wanted >= 0
+    assert torch.equal(found.positive[0], expected >= 0)
+    assert torch.equal(found.negative[0], expected == -1)
+    where = expected >= 0
     assert where.any()
-    assert torch.equal(found.boxes[0, where], image[wanted[where], :4])
-    assert torch.equal(found.classes[0, where], image[wanted[where], 4].long())
+    assert torch.equal(found.boxes[0, where], image[expected[where], :4])
+    assert torch.equal(found.classes[0, where], image[expected[where], 4].long())
     assert torch.equal(found.boxes[0, ~where], priors[~where])
 
 
@@ -191,10 +191,10 @@ def test_what_ssd_learns_is_torchvisions() -> None:
     net = small("ssd300")
     said = said_of(net(images(1)).priors, 3, 4)
     of_image = [rows(5), rows(0), rows(2, 1)]
-    box, classes, objectness = learnt(net.matches(said, pad_labels(of_image)))
+    box, classes, objectness = learnt(net.match_targets(said, pad_labels(of_image)))
     theirs: Any = SimpleNamespace(box_coder=detection._utils.BoxCoder((10.0, 10.0, 5.0, 5.0)), neg_to_pos_ratio=3.0)
     matcher = SSDMatcher(0.5)
-    wanted = detection.ssd.SSD.compute_loss(
+    expected = detection.ssd.SSD.compute_loss(
         theirs,
         targets(*of_image),
         {"bbox_regression": said.offsets, "cls_logits": background_first(said.scores)},
@@ -204,8 +204,8 @@ def test_what_ssd_learns_is_torchvisions() -> None:
             for image in of_image
         ],
     )
-    torch.testing.assert_close(box, wanted["bbox_regression"])
-    torch.testing.assert_close(classes, wanted["classification"])
+    torch.testing.assert_close(box, expected["bbox_regression"])
+    torch.testing.assert_close(classes, expected["classification"])
     assert objectness == 0
 
 
@@ -213,7 +213,7 @@ def test_what_ssd_learns_is_torchvisions() -> None:
 def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
     net = small("ssd300", softmax_classes=exclusive)
     said = said_of(net(images(1)).priors, 2, 4 if exclusive else 3)
-    (stage,) = net.matches(said, pad_labels([rows(3), rows(0)]))
+    (stage,) = net.match_targets(said, pad_labels([rows(3), rows(0)]))
     weights, positive = stage.class_weights.view(2, -1), stage.box_weights.view(2, -1)
     assert weights[0].sum() == 4 * positive[0].sum() > 0
     assert weights[1].sum() == 0
@@ -221,7 +221,9 @@ def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
     negative = stage.classes.view(2, -1)[0] == 3
     kept = negative & (weights[0] > 0)
     assert background[kept].max() <= background[negative & ~kept].min()
-    (stage,) = small("ssd300", softmax_classes=exclusive, negatives=None).matches(said, pad_labels([rows(3), rows(0)]))
+    (stage,) = small("ssd300", softmax_classes=exclusive, negatives=None).match_targets(
+        said, pad_labels([rows(3), rows(0)])
+    )
     assert stage.class_weights.all()
 
 
@@ -229,14 +231,14 @@ def test_ssd_learns_from_the_hardest_background(exclusive: bool) -> None:
 def test_what_retinanet_learns_is_torchvisions(image: Tensor) -> None:
     net = small("retinanet")
     said = said_of(net(images(1)).priors, 1, 3)
-    box, classes, _ = learnt(net.matches(said, pad_labels([image])), softmax_classes=False)
+    box, classes, _ = learnt(net.match_targets(said, pad_labels([image])), softmax_classes=False)
     head = detection.retinanet.RetinaNetHead(8, 9, 3)
     head.regression_head._loss_type = "smooth_l1"
     theirs: Any = SimpleNamespace(proposal_matcher=Matcher(0.5, 0.4, allow_low_quality_matches=True), head=head)
     outputs = {"bbox_regression": said.offsets, "cls_logits": said.scores}
-    wanted = detection.RetinaNet.compute_loss(theirs, targets(image, first_class=0), outputs, [said.priors])
-    torch.testing.assert_close(box, wanted["bbox_regression"])
-    torch.testing.assert_close(classes, wanted["classification"])
+    expected = detection.RetinaNet.compute_loss(theirs, targets(image, first_class=0), outputs, [said.priors])
+    torch.testing.assert_close(box, expected["bbox_regression"])
+    torch.testing.assert_close(classes, expected["classification"])
 
 
 def test_retinanet_is_torchvisions() -> None:
@@ -256,12 +258,12 @@ def test_retinanet_is_torchvisions() -> None:
         copy(to, given)
     with torch.no_grad():
         maps = list(trunk(images()).values())
-        wanted, said = head(maps), ours(images())
-    torch.testing.assert_close(said.offsets, wanted["bbox_regression"], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(said.scores, wanted["cls_logits"], rtol=1e-4, atol=1e-5)
+        expected, said = head(maps), ours(images())
+    torch.testing.assert_close(said.offsets, expected["bbox_regression"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(said.scores, expected["cls_logits"], rtol=1e-4, atol=1e-5)
     boxes, scores = ours.candidates(said)
-    torch.testing.assert_close(boxes[0], theirs.box_coder.decode_single(wanted["bbox_regression"][0], said.priors))
-    torch.testing.assert_close(scores, wanted["cls_logits"].sigmoid(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(boxes[0], theirs.box_coder.decode_single(expected["bbox_regression"][0], said.priors))
+    torch.testing.assert_close(scores, expected["cls_logits"].sigmoid(), rtol=1e-4, atol=1e-5)
 
 
 def copy_pyramid(ours: Any, trunk: Any) -> None:
@@ -304,16 +306,16 @@ def test_faster_rcnn_is_torchvisions() -> None:
     ours = build_model("faster_rcnn", backbone="resnet18", **settings)
     copy_faster_rcnn(ours, theirs)
     pictures, of_image = images(), [rows(4), rows(2, 1)]
-    as_list, wanted_of = ImageList(pictures, [(128, 128)] * 2), targets(*of_image)
+    as_list, target_list = ImageList(pictures, [(128, 128)] * 2), targets(*of_image)
 
     for module in [*ours.train().modules(), *theirs.train().modules()]:
         module.train("running_mean" not in module._buffers)
     torch.manual_seed(5)
-    box, classes, objectness = learnt(ours.matches(ours(pictures), pad_labels(of_image)), beta=1 / 9)
+    box, classes, objectness = learnt(ours.match_targets(ours(pictures), pad_labels(of_image)), beta=1 / 9)
     torch.manual_seed(5)
     maps = theirs.backbone(pictures)
-    proposals, first = theirs.rpn(as_list, maps, wanted_of)
-    _, second = theirs.roi_heads(maps, proposals, as_list.image_sizes, wanted_of)
+    proposals, first = theirs.rpn(as_list, maps, target_list)
+    _, second = theirs.roi_heads(maps, proposals, as_list.image_sizes, target_list)
     torch.testing.assert_close(objectness, first["loss_objectness"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(box, first["loss_rpn_box_reg"] + second["loss_box_reg"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(classes, second["loss_classifier"], rtol=1e-4, atol=1e-5)
@@ -326,12 +328,12 @@ def test_faster_rcnn_is_torchvisions() -> None:
         proposals, _ = theirs.rpn(as_list, maps)
         heads = theirs.roi_heads
         logits, offsets = heads.box_predictor(heads.box_head(heads.box_roi_pool(maps, proposals, as_list.image_sizes)))
-        wanted = heads.box_coder.decode(offsets, proposals)[:, 1:].split([len(p) for p in proposals])
+        expected = heads.box_coder.decode(offsets, proposals)[:, 1:].split([len(p) for p in proposals])
         likely = logits.softmax(-1)[:, 1:].split([len(p) for p in proposals])
     for image, given in enumerate(proposals):
         count = len(given)
         torch.testing.assert_close(raw.proposed.boxes[image, :count], given, rtol=1e-4, atol=1e-3)
-        torch.testing.assert_close(boxes[image, :count], wanted[image], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(boxes[image, :count], expected[image], rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(scores[image, :count], likely[image], rtol=1e-4, atol=1e-5)
         assert not scores[image, count:].any()
 
@@ -350,7 +352,7 @@ def test_matches_and_candidates(name: str, exclusive: bool) -> None:
     net = small(name, softmax_classes=exclusive)
     labels = unequal_objects()
     raw = net(images(3))
-    for stage in net.matches(raw, labels):
+    for stage in net.match_targets(raw, labels):
         assert len(stage.boxes) == len(stage.box_targets) == len(stage.offsets) == len(stage.box_weights)
         assert stage.scores is not None or stage.objectness is not None
         if stage.scores is not None:
@@ -362,11 +364,11 @@ def test_matches_and_candidates(name: str, exclusive: bool) -> None:
         assert all(values.isfinite().all() for values in stage if values is not None)
         assert stage.matched >= 1
         # The offsets of a box are what its decoded corners say.
-        wanted, boxes = stage.box_targets[stage.box_weights > 0], stage.boxes[stage.box_weights > 0]
-        assert len(wanted)
-        assert any(torch.equal(box, row[:4]) for box in wanted for row in labels[0])
+        expected, boxes = stage.box_targets[stage.box_weights > 0], stage.boxes[stage.box_weights > 0]
+        assert len(expected)
+        assert any(torch.equal(box, row[:4]) for box in expected for row in labels[0])
         near = (stage.offsets - stage.offset_targets).abs().sum(1)[stage.box_weights > 0]
-        assert ((boxes - wanted).abs().sum(1) > 1e-4)[near > 1e-4].all()
+        assert ((boxes - expected).abs().sum(1) > 1e-4)[near > 1e-4].all()
     with torch.no_grad():
         boxes, scores = net.eval().candidates(net(images(3)))
     assert scores.shape[::2] == (3, 3)
@@ -383,7 +385,7 @@ def test_every_parameter_learns(name: str, box_loss: str) -> None:
     squares = torch.tensor([[36.0, 9], [40, 20], [48, 42], [32, 64], [64, 88], [64, 112]])
     low, high = squares[:, :1] - squares[:, 1:] / 2, squares[:, :1] + squares[:, 1:] / 2
     image = torch.cat((low, low, high, high - 2, torch.ones(6, 1), torch.zeros(6, 1)), 1)
-    sum(learnt(net.matches(net(images()), torch.stack((image, image))), box_loss, net.softmax_classes)).backward()
+    sum(learnt(net.match_targets(net(images()), torch.stack((image, image))), box_loss, net.softmax_classes)).backward()
     still = {path for path, p in net.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())}
     assert not still
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
@@ -392,7 +394,7 @@ def test_every_parameter_learns(name: str, box_loss: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_images_without_objects(name: str) -> None:
     net = small(name)
-    stages = net.matches(net(images()), pad_labels([rows(0)] * 2))
+    stages = net.match_targets(net(images()), pad_labels([rows(0)] * 2))
     box, classes, objectness = learnt(stages, softmax_classes=net.softmax_classes)
     assert box == 0
     assert classes.isfinite() and objectness.isfinite()
@@ -406,9 +408,9 @@ def test_difficult_objects_are_neither_taught_nor_background(name: str) -> None:
     hard[:, 5] = 1
     raw = net(images(1))
     torch.manual_seed(0)
-    with_objects = net.matches(raw, easy[None])
+    with_objects = net.match_targets(raw, easy[None])
     torch.manual_seed(0)
-    ignored = net.matches(raw, hard[None])
+    ignored = net.match_targets(raw, hard[None])
     assert all(stage.box_weights.sum() > 0 for stage in with_objects)
     assert all(stage.box_weights.sum() == 0 for stage in ignored)
     if name != "faster_rcnn":  # there other rows are drawn
@@ -426,7 +428,9 @@ def test_the_order_of_objects_does_not_matter(name: str) -> None:
     terms = []
     for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
         torch.manual_seed(0)
-        terms.append(torch.stack(learnt(net.matches(raw, image[order][None]), softmax_classes=net.softmax_classes)))
+        terms.append(
+            torch.stack(learnt(net.match_targets(raw, image[order][None]), softmax_classes=net.softmax_classes))
+        )
     if name == "faster_rcnn":  # which of the objects themselves are drawn as proposals depends on their places
         terms = [term[2:] for term in terms]
     torch.testing.assert_close(*terms)
@@ -438,7 +442,7 @@ def test_other_sizes_than_those_it_was_built_for(name: str) -> None:
     for size in (128, 192):
         raw = net(images(2, size))
         assert (
-            torch.stack(learnt(net.matches(raw, pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes))
+            torch.stack(learnt(net.match_targets(raw, pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes))
             .isfinite()
             .all()
         )
@@ -452,7 +456,9 @@ def test_other_sizes_than_those_it_was_built_for(name: str) -> None:
 def test_every_neck(name: str, neck: str) -> None:
     settings = {"hidden": (16, 16), "drop_rate": 0.1} if name == "faster_rcnn" else {}
     net = small(name, neck={"name": neck, "width": 16}, **settings)
-    sum(learnt(net.matches(net(images()), pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes)).backward()
+    sum(
+        learnt(net.match_targets(net(images()), pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes)
+    ).backward()
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
 
@@ -465,7 +471,7 @@ def test_parts_reach_the_head(name: str, part: dict[str, str]) -> None:
     def layers(**choices: Any) -> set[str]:
         net = small(name, neck={"name": "fpn", "width": 16}, **settings, **choices)
         loss = torch.stack(
-            learnt(net.matches(net(images()), pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes)
+            learnt(net.match_targets(net(images()), pad_labels([rows(3)] * 2)), softmax_classes=net.softmax_classes)
         )
         assert loss.isfinite().all()
         own = {path: module for path, module in net.named_modules() if not path.startswith(elsewhere)}

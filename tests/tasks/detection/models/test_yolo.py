@@ -109,14 +109,14 @@ def say(raw: tuple[Tensor, ...], image: int, place: Place) -> Tensor:
 
 
 def only(network: Yolo, raw: Any, labels: Tensor) -> MatchedTargets:
-    (stage,) = network.matches(raw, labels)
+    (stage,) = network.match_targets(raw, labels)
     return stage
 
 
-def each(loss: str, given: Tensor, wanted: Tensor) -> Tensor:
+def each(loss: str, given: Tensor, expected: Tensor) -> Tensor:
     """The loss of each row."""
     made: Any = build_loss(loss)
-    return made.each(given, wanted)
+    return made.each(given, expected)
 
 
 @pytest.mark.parametrize("also", [None, 0.2])
@@ -168,12 +168,12 @@ def test_who_says_the_targets_is_right(offsets: str, scale: float, assigned: str
     stage = only(network, raw, labels)
     positive = stage.box_weights > 0
     assert positive.sum() == stage.matched == sum(map(len, places)) > 20
-    for loss, given, wanted in (
+    for loss, given, expected in (
         ("mse", stage.offsets, stage.offset_targets),
         ("ciou", stage.boxes, stage.box_targets),
         ("bce", stage.scores, F.one_hot(stage.classes, CLASSES).float()),
     ):
-        assert each(loss, given, wanted)[positive].max() < 1e-4
+        assert each(loss, given, expected)[positive].max() < 1e-4
     assert ((stage.objectness > 0) == stage.objectness_targets.bool()).all()
     boxes, scores = network.candidates(raw)
     for image, taken in enumerate(places):
@@ -379,8 +379,8 @@ def test_every_part_goes_in(name: str, neck: str) -> None:
         network = build_model(name, num_classes=2, image_size=64, **SMALL[name], **parts)
         maps = network.train()(torch.empty(2, 3, 96, 64))
     assert isinstance(network, Yolo)
-    wanted = [(2, network.anchors.shape[1] * 7, 96 // stride, 64 // stride) for stride in network.strides]
-    assert [tuple(level.shape) for level in maps] == wanted
+    expected = [(2, network.anchors.shape[1] * 7, 96 // stride, 64 // stride) for stride in network.strides]
+    assert [tuple(level.shape) for level in maps] == expected
     for of_part in (network.backbone, network.mix):
         assert any(isinstance(module, GroupNorm) for module in of_part.modules())
     assert not any(isinstance(module, nn.BatchNorm2d | CrossMiniBatchNorm) for module in network.modules())
