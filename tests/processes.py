@@ -55,8 +55,8 @@ class Command:
         one_process: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> None:
-        folder = tempfile.mkdtemp()
-        self._files = {name: f"{folder}/{name}" for name in ("stdout", "stderr")} | dict(files or {})
+        self._folder = tempfile.TemporaryDirectory()
+        self._files = {name: f"{self._folder.name}/{name}" for name in ("stdout", "stderr")} | dict(files or {})
         variables = {**os.environ, **(environment or {})}
         arguments = (words, variables, self._files, code, plots, one_process)
         self._process = server().Process(target=_run, args=arguments)
@@ -88,7 +88,7 @@ class Command:
         """Wait until a file is there and contains a text."""
         deadline = time.monotonic() + seconds
         while not (path.exists() and (not text or text in path.read_text())):
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, f"{path} did not contain {text!r} in {seconds} s"
             assert self.poll() is None, self.communicate()
             time.sleep(0.02)
 
@@ -115,9 +115,9 @@ def dlzoo(*words: str, **options: Any) -> str:
 
 
 class Forked(Command):
-    """subprocess.Popen of `dlzoo run DIR`, as dlzoo starts ranks and the runs of a sweep: `fork_runs` puts it there.
+    """Replacement for subprocess.Popen of `dlzoo run DIR` (see `fork_runs`).
 
-    It does not end with the process that started it, of which it is no child.
+    It is not a child of the process that started it, so it does not end with it.
     """
 
     def __init__(self, command: list[str], *, env: Mapping[str, str], stdout: Any, stderr: Any, **_: Any) -> None:

@@ -17,8 +17,10 @@ from dlzoo.models.backbone import Backbone
 from dlzoo.models.pretrained import counterpart_of, load_pretrained
 
 
-def load_or_initialise(network: nn.Module, entry: Entry, init: Part, *, pretrained: bool, norm: Part) -> nn.Module:
-    """Initialise the network, or load its pretrained weights, and return it.
+def load_or_initialise(
+    network: nn.Module, entry: Entry, init: Part, *, pretrained: bool, norm: Part, keep: nn.Module | None = None
+) -> nn.Module:
+    """Initialise the network except its module `keep`, or load its pretrained weights, and return it.
 
     Raises:
         UserError: for weights that do not exist, or an initialisation together with pretrained weights.
@@ -31,7 +33,7 @@ def load_or_initialise(network: nn.Module, entry: Entry, init: Part, *, pretrain
     if next(network.parameters()).is_meta:
         return network
     settings, fill = _initialisation(init, _usual_init(entry))
-    initialise(network, fill, settings)
+    initialise(network, fill, settings, keep)
     if loads_torchvision:
         network.normalisation = load_pretrained(network, name, counterpart)  # pyright: ignore[reportArgumentType]
     return network
@@ -73,7 +75,6 @@ def make_backbone(
     usual_init = init == "default" or _is_default_init(init, entry)
     norm = inner_choices.get("norm", "default")
     load_or_initialise(network, inner, "default" if usual_init else init, pretrained=pretrained, norm=norm)
-    network.keeps_init = True  # pyright: ignore[reportAttributeAccessIssue]
     return Backbone(network, in_channels=wiring["in_channels"], image_size=wiring["image_size"])
 
 

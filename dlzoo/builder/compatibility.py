@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlzoo.config import Config
 from dlzoo.core import index
 from dlzoo.core.entries import TaskMarks
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import TASKS
 from dlzoo.data.splits import Splits
-
-Config = dict[str, Any]
 
 #: Names of the kinds of target, for messages; offsets count as numbers.
 _WORDS = {"classification": "classes", "regression": "numbers", "boxes": "boxes"}

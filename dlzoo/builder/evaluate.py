@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlzoo.builder.profile import without_weights
 from dlzoo.builder.trainer import Assembled
+from dlzoo.builder.weights import without_weights
 from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING

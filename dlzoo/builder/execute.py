@@ -19,10 +19,9 @@ from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
 from dlzoo.builder.launch import RankError, launch
-from dlzoo.builder.profile import without_weights
 from dlzoo.builder.run_checks import check_ranks, check_unchanged
 from dlzoo.builder.trainer import Assembled
-from dlzoo.builder.weights import load_checkpoint
+from dlzoo.builder.weights import load_checkpoint, without_weights
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings

@@ -10,8 +10,9 @@ from torch import nn
 
 from dlzoo.builder.backbone import load_or_initialise, make_backbone
 from dlzoo.builder.parts import Part, check_part, label, make_parts
+from dlzoo.config import Config
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.protocols import normalisation_of, notes_of
+from dlzoo.core.protocols import notes_of
 from dlzoo.core.registries import LOSSES, MODELS, PARTS, REGISTRIES, TASKS
 from dlzoo.core.registry import Entry
 
@@ -79,6 +80,27 @@ def build_model(
     return _assemble(MODELS[name], chosen, sizes, settings, backbone, init, pretrained=pretrained)
 
 
+def network_from_config(config: Config, wiring: dict[str, Any]) -> nn.Module:
+    """Build the network that a config describes; `wiring` has the injected arguments, such as num_classes."""
+    settings = dict(config["model"])
+    kinds = (*PARTS, "init", "backbone")
+    parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in kinds}
+    return build_model(settings.pop("name"), **wiring, **parts, **settings)
+
+
+def build_checked(config: Config, wiring: dict[str, Any]) -> nn.Module:
+    """Build the network as `network_from_config` does; errors name the model.
+
+    Raises:
+        UserError: if it cannot be built.
+    """
+    try:
+        return network_from_config(config, wiring)
+    except UserError as error:
+        name = f"model={config['model']['name']}"
+        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from None
+
+
 def _assemble(
     entry: Entry,
     chosen: Mapping[str, Part],
@@ -111,10 +133,9 @@ def _assemble(
         settings["pretrained"] = pretrained
     network = entry.build(wiring=wiring | {"parts": parts}, **settings)
     parts.refuse_unused(entry.name, notes_of(network))
-    if entry.marks.backbone is not None:
-        network.normalisation = normalisation_of(wiring["backbone"].network)
-        network.notes = list(notes_of(wiring["backbone"].network))
-    return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"])
+    # A backbone is initialised, or has its weights, already.
+    keep = wiring["backbone"].network if entry.marks.backbone is not None else None
+    return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"], keep=keep)
 
 
 def _usual_arguments(entry: Entry) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from dlzoo.builder.profile import network_from_config, without_weights
-from dlzoo.builder.weights import load_weights, transfer
+from dlzoo.builder.model import network_from_config
+from dlzoo.builder.weights import load_weights, transfer, without_weights
 from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS

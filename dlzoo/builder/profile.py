@@ -7,44 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlzoo.builder.model import build_model
+from dlzoo.builder.model import build_checked
+from dlzoo.config import Config
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import PARTS
-
-Config = dict[str, Any]
-
-
-def without_weights(config: Config) -> Config:
-    """Return the config without pretrained weights and init_from: the run's checkpoint already has them."""
-    sections = {
-        name: config[name] | {"pretrained": False} for name in ("model", "backbone") if "pretrained" in config[name]
-    }
-    return config | {"init_from": None} | sections
-
-
-def network_from_config(config: Config, wiring: dict[str, Any]) -> nn.Module:
-    """Build the network that a config describes; `wiring` has the injected arguments, such as num_classes."""
-    settings = dict(config["model"])
-    kinds = (*PARTS, "init", "backbone")
-    parts = {kind: "default" if config[kind]["name"] == "default" else config[kind] for kind in kinds}
-    return build_model(settings.pop("name"), **wiring, **parts, **settings)
-
-
-def build_checked(config: Config, wiring: dict[str, Any]) -> nn.Module:
-    """Build the network as `network_from_config` does; errors name the model.
-
-    Raises:
-        UserError: if it cannot be built.
-    """
-    try:
-        return network_from_config(config, wiring)
-    except UserError as error:
-        name = f"model={config['model']['name']}"
-        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from None
 
 
 def count_params_and_macs(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from dlzoo.builder.compatibility import check_compatible
 from dlzoo.builder.profile import count_params_and_macs
+from dlzoo.config import Config
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
@@ -22,8 +23,6 @@ from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.recipe import Recipe
 from dlzoo.optim.settings import Span
 from dlzoo.tasks.base import TaskSpec
-
-Config = dict[str, Any]
 
 
 class RunRecipe:

@@ -18,7 +18,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from dlzoo.builder.compatibility import needs_full_precision, notes
-from dlzoo.builder.profile import network_from_config
+from dlzoo.builder.model import network_from_config
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
 from dlzoo.config import Config

@@ -10,12 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlzoo.config import Config
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.layers.head import is_head_key
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
 
 State = dict[str, Tensor]
+
+
+def without_weights(config: Config) -> Config:
+    """Return the config without pretrained weights and init_from: the run's checkpoint already has them."""
+    sections = {
+        name: config[name] | {"pretrained": False} for name in ("model", "backbone") if "pretrained" in config[name]
+    }
+    return config | {"init_from": None} | sections
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -80,12 +80,14 @@ class InitSettings:
     zero_last_norm: bool = False
 
 
-def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: InitSettings) -> None:
+def initialise(
+    network: nn.Module, init: Callable[[Tensor], None], settings: InitSettings, keep: nn.Module | None = None
+) -> None:
     """Fill every weight of two or more dimensions with `init`, and set the biases of the same layers to zero.
 
     A `head` keeps torch's initialisation, as in torchvision's models: no activation follows it, and large initial
-    logits make the first steps diverge. A module with `keeps_init` and its children keep theirs too. `init=torch`
-    changes nothing.
+    logits make the first steps diverge. So do a module with `keeps_init`, the module `keep`, and their children.
+    `init=torch` changes nothing.
 
     Raises:
         UserError: if zero_last_norm is set and the network has no residual branches.
@@ -94,7 +96,7 @@ def initialise(network: nn.Module, init: Callable[[Tensor], None], settings: Ini
         kept = {
             part
             for name, module in network.named_modules()
-            if name.rpartition(".")[2] == "head" or keeps_init(module)
+            if name.rpartition(".")[2] == "head" or keeps_init(module) or module is keep
             for part in module.modules()
         }
         for module in network.modules():

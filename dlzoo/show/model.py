@@ -13,8 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo import config
-from dlzoo.builder.model import supported_parts
-from dlzoo.builder.profile import build_checked
+from dlzoo.builder.model import build_checked, supported_parts
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.registries import PARTS

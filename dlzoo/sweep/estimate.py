@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.builder.profile import without_weights
 from dlzoo.builder.trainer import Assembled
+from dlzoo.builder.weights import without_weights
 from dlzoo.config import Config
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits

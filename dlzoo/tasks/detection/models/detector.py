@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from dlzoo.boxes.objects import MatchedTargets
+from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.models.backbone import Backbone
 
 #: The parts of neck and head, and their defaults, that detectors have in common.
@@ -27,6 +29,16 @@ class Detector(nn.Module, ABC):
 
     #: The source of its feature maps; `freeze=backbone` freezes it.
     backbone: Backbone
+
+    @property
+    def normalisation(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """The normalisation of images that the weights of the backbone expect, as core.protocols.Normalised."""
+        return normalisation_of(self.backbone.network)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The notes of the backbone, as core.protocols.Noted."""
+        return notes_of(self.backbone.network)
 
     @abstractmethod
     def forward(self, images: Tensor) -> Any:
