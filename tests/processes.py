@@ -6,9 +6,11 @@ For tests of what a command does. Tests of the imports themselves, and of proces
 
 from __future__ import annotations
 
+import atexit
 import io
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,8 +57,8 @@ class Command:
         one_process: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._files = {name: f"{self._folder.name}/{name}" for name in ("stdout", "stderr")} | dict(files or {})
+        folder = tempfile.mkdtemp(dir=_outputs())
+        self._files = {name: f"{folder}/{name}" for name in ("stdout", "stderr")} | dict(files or {})
         variables = {**os.environ, **(environment or {})}
         arguments = (words, variables, self._files, code, plots, one_process)
         self._process = server().Process(target=_run, args=arguments)
@@ -142,6 +144,14 @@ def start_here(executor: LocalExecutor, run: RunDir, config: dict[str, Any]) -> 
     """LocalExecutor.start, in this process: a process of its own would spend six seconds on its imports."""
     execute(run, Console(quiet=True))
     return Ended()
+
+
+@cache
+def _outputs() -> str:
+    """Return a folder for what commands print, which is removed at the end."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @cache

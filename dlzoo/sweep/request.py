@@ -79,9 +79,7 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
         raise UserError("scale=... needs an experiment that is a comparison: experiment=NAME scale=tiny")
     keys = {word.partition("=")[0] for word in rest}
     typed_keys = _keys(arms) | keys
-    vary = [
-        f"{key}={','.join(map(format_value, values))}" for key, values in written.vary.items() if key not in typed_keys
-    ]
+    vary = [_vary(key, values) for key, values in written.vary.items() if key not in typed_keys]
     if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other settings
         arms = written.arms
     rest = _add_seeds(rest, options["seeds"], written.seeds)
@@ -98,6 +96,10 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
         question=about.get("question"),
         expected=about.get("expected"),
     )
+
+
+def _vary(key: str, values: Sequence[Any]) -> str:
+    return f"{key}={','.join(map(format_value, values))}"
 
 
 def _split_arms(words: Sequence[str]) -> tuple[list[list[str]], list[str]]:

@@ -11,8 +11,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from dlzoo.builder import profile
 from dlzoo.builder.execute import begin
+from dlzoo.builder.model import network_from_config
 from dlzoo.builder.weights import child_state
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
@@ -132,7 +132,7 @@ def test_averaged_weights_follow_their_recurrence_and_are_what_is_tested(monkeyp
     saved = child_state(weights(run), "ema")
     for key, value in average.items():
         torch.testing.assert_close(saved[key], value)
-    network = profile.network_from_config(
+    network = network_from_config(
         RunDir.open(run.dir).read()["config"], {"num_classes": 10, "in_channels": 1, "image_size": 8}
     )
     network.load_state_dict(saved)
