@@ -169,7 +169,7 @@ def damage(root: Path, how: str) -> None:
         ("stray", "notes.txt: not a complete image"),
         ("dangling", "007.png"),
         ("pipe", "007.png: not a file"),
-        ("no test", "neither test/ nor val/"),
+        ("no test", "no test or val folder"),
         ("one class", "needs two or more"),
         ("empty", "needs two or more"),
         ("missing", "does not exist"),

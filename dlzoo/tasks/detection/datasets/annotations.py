@@ -24,9 +24,6 @@ from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_c
 #: A bad image or annotation raises an error, or the image is left out.
 OnBad = Literal["error", "skip"]
 
-#: Names of the folders and files of each split.
-PART_WORDS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
-
 #: Pixels by which a box may extend beyond its image: annotations are rounded.
 _TOLERANCE = 1.0
 _SKIP = "set data.on_bad=skip to leave such images out"

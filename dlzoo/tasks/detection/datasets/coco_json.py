@@ -13,9 +13,10 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.part_names import PART_WORDS
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.letterbox import Fit
-from dlzoo.tasks.detection.datasets.annotations import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
+from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.tasks.detection.datasets.json_file import JsonFile
 
 #: Places of the file of a split: COCO's, Roboflow's, and two plain ones.
@@ -72,7 +73,8 @@ def _file(folder: Path, part: str, name: str | None) -> Path | None:
             raise UserError(f"data.{part}: no file {name!r} in {str(folder)!r}")
         return folder / name
     for place in _PLACES:
-        files = sorted({path for word in PART_WORDS[part] for path in folder.glob(place.format(word))})
+        spelled = [spelling for word in PART_WORDS[part] for spelling in (word, word.capitalize(), word.upper())]
+        files = sorted({path for word in spelled for path in folder.glob(place.format(word))})
         if len(files) > 1:
             names = ", ".join(str(path.relative_to(folder)) for path in files)
             raise UserError(f"data.root: {names} could each be {part}; set data.{part} to one of them")

@@ -6,28 +6,21 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import yaml
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
-from dlzoo.data.datasets.image_folder import ImageSize, list_images
+from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.letterbox import Fit
-from dlzoo.tasks.detection.datasets.annotations import PART_WORDS, Annotate, Annotation, Object, OnBad, box_set
+from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
+from dlzoo.tasks.detection.datasets.yolo_layout import Part, find_parts, read_text
 
 #: Without names of the classes, a class number above this is an error.
 _MOST_CLASSES = 10_000
-
-
-class _Part(NamedTuple):
-    """Images of a split with the text file of each, and text files without an image."""
-
-    images: Path
-    texts: dict[Path, Path]
-    orphans: list[Path]
 
 
 @DATASETS.register(
@@ -44,7 +37,8 @@ def yolo_txt(
     """Images in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
 
     Coordinates are relative to the image's width and height; an image without a text file has no objects.
-    root/{train,valid,test}/{images,labels} works as well. The classes are named in root/classes.txt, one per line, or
+    root/{train,valid,test}/{images,labels} works as well; root/data.yaml may name the images of train, val and test, by
+    a folder, a text file with paths, or a list of these. The classes are named in root/classes.txt, one per line, or
     under names in root/data.yaml; otherwise by their numbers. Without test, val is the test split; without both, or
     with all images directly in root/images, a fixed fifth of train.
     """
@@ -53,57 +47,23 @@ def yolo_txt(
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")
-    parts = _parts(folder)
-    names = _names(folder) or _numbers(text for part in parts.values() for text in part.texts.values())
+    listed = _data_yaml(folder)
+    parts = find_parts(folder, listed)
+    names = _names(folder, listed) or _numbers(text for part in parts.values() for text in part.texts.values())
     readers = {name: _readers(part, names) for name, part in parts.items()}
     return box_set(
         readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, cache=cache
     )
 
 
-def _parts(folder: Path) -> dict[str, _Part]:
-    parts: dict[str, _Part] = {}
-    for part, words in PART_WORDS.items():
-        for word in words:
-            for images, labels in ((f"images/{word}", f"labels/{word}"), (f"{word}/images", f"{word}/labels")):
-                if (folder / images).is_dir() and part not in parts:
-                    parts[part] = _part(folder / images, folder / labels)
-    if "train" not in parts and parts:
-        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(parts)}, but not images/train")
-    if not parts:
-        if not (folder / "images").is_dir():
-            raise UserError(f"data.root: neither images/train nor images in {str(folder)!r}")
-        parts["train"] = _part(folder / "images", folder / "labels")
-    return parts
-
-
-def _part(images: Path, labels: Path) -> _Part:
-    texts: dict[Path, Path] = {}
-    image_of: dict[Path, Path] = {}
-    for path in list_images(str(images)):
-        text = (labels / path.relative_to(images)).with_suffix(".txt")
-        if text in image_of:
-            raise UserError(
-                f"{path} and {image_of[text].name} have the same name, so both would use {text}; rename one"
-            )
-        image_of[text], texts[path] = path, text
-    if not texts:
-        raise UserError(f"data.root: no images in {str(images)!r}")
-    if not labels.is_dir():
-        raise UserError(f"data.root: there are images in {str(images)!r}, but no folder {str(labels)!r}")
-    # Labelling tools put a list of the classes beside the labels.
-    existing = sorted(path for path in labels.rglob("*.txt") if path.name != "classes.txt")
-    return _Part(images, texts, [path for path in existing if path not in image_of])
-
-
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, listed: Mapping[str, Any]) -> list[str]:
     """Return the names of the classes; an empty list if no file has them."""
     if (path := folder / "classes.txt").is_file():
-        names = [line.strip() for line in _text(path).splitlines()]
+        names = [line.strip() for line in read_text(path).splitlines()]
         while names and not names[-1]:
             names.pop()
     elif (path := folder / "data.yaml").is_file():
-        names = _yaml_names(path)
+        names = _yaml_names(path, listed)
     else:
         return []
     if not names or not all(names) or len(set(names)) < len(names):
@@ -111,15 +71,23 @@ def _names(folder: Path) -> list[str]:
     return names
 
 
-def _yaml_names(path: Path) -> list[str]:
+def _data_yaml(folder: Path) -> Mapping[str, Any]:
+    """Return the content of data.yaml; empty if there is none."""
+    path = folder / "data.yaml"
+    if not path.is_file():
+        return {}
     try:
-        content = yaml.safe_load(_text(path))
+        content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # too deep, or an invalid date
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}" if mark else f"{path}"
         problem = getattr(error, "problem", None) or first_line(error)
         raise UserError(f"{place}: not well-formed YAML ({problem})") from error
-    names = content.get("names") if isinstance(content, Mapping) else None
+    return content if isinstance(content, Mapping) else {}
+
+
+def _yaml_names(path: Path, listed: Mapping[str, Any]) -> list[str]:
+    names = listed.get("names")
     if isinstance(names, Mapping) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not all(type(name) in (str, int, float) for name in names):
@@ -142,7 +110,7 @@ def _numbers(texts: Iterable[Path]) -> list[str]:
     return [str(number) for number in range(most + 1)]
 
 
-def _readers(part: _Part, names: list[str]) -> list[Annotate]:
+def _readers(part: Part, names: list[str]) -> list[Annotate]:
     return [
         *(partial(_annotation, path, text, names) for path, text in part.texts.items()),
         *(partial(_refuse_orphan, path, part.images) for path in part.orphans),
@@ -174,13 +142,4 @@ def _object(line: str, where: str, names: list[str]) -> Object:
 
 
 def _lines(path: Path) -> list[str]:
-    return _text(path).splitlines() if path.exists() else []
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text") from error
+    return read_text(path).splitlines() if path.exists() else []

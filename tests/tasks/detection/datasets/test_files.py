@@ -343,7 +343,7 @@ def test_a_text_of_no_picture_is_a_missing_picture(yolo: Path) -> None:
         (lambda root: (root / "images/test").mkdir(), r"data\.root: no images in .*images/test"),
         (
             lambda root: (root / "labels").rename(root / "texts"),
-            r"images in .*images/train', but no folder .*labels/train",
+            r"images in .*images/train', but neither a folder .*labels/train' nor texts beside them",
         ),
         (
             lambda root: (root / "labels/train/a.txt").write_text(""),

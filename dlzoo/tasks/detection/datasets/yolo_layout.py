@@ -1,0 +1,139 @@
+"""Which images and text files a folder of YOLO data has, and to which part they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dlzoo.core.errors import UserError
+from dlzoo.data.datasets.image_folder import list_images
+from dlzoo.data.part_names import PART_WORDS, by_part, subfolders
+
+#: Suffixes of files beside images that are no images.
+_BESIDE = {".txt", ".npy", ".json", ".xml", ".md", ".csv", ".yaml", ".yml", ".cache"}
+
+
+class Part(NamedTuple):
+    """Images of a split with the text file of each, and text files without an image."""
+
+    images: Path
+    texts: dict[Path, Path]
+    orphans: list[Path]
+
+
+def find_parts(folder: Path, listed: Mapping[str, Any]) -> dict[str, Part]:
+    """Return the parts that data.yaml names, else those of the folders named for a part, else all images as train."""
+    parts = {part: _part(places) for part, places in _listed_places(folder, listed).items()}
+    if not parts:
+        parts = {part: _part([path]) for part, path in by_part(subfolders(folder / "images")).items()}
+        for part, path in by_part(path for path in subfolders(folder) if (path / "images").is_dir()).items():
+            parts.setdefault(part, _part([path / "images"]))
+    if "train" not in parts and parts:
+        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(parts)}, but not images/train")
+    if not parts:
+        if not (folder / "images").is_dir():
+            raise UserError(f"data.root: neither images/train nor images in {str(folder)!r}")
+        parts["train"] = _part([folder / "images"])
+    return parts
+
+
+def _listed_places(folder: Path, listed: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Return the folders and text files that data.yaml names for each part; none if it is of another machine.
+
+    Raises:
+        UserError: if some of them exist and others do not.
+    """
+    places: dict[str, list[Path]] = {}
+    missing: list[str] = []
+    for part in (part for part in PART_WORDS if listed.get(part)):
+        values = [listed[part]] if isinstance(listed[part], str) else listed[part]
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise UserError(
+                f"{folder / 'data.yaml'}: {part} must be a folder, a text file, or a list of these, not {values!r}"
+            )
+        for value in values:
+            # Exports of Roboflow say ../train/images for train/images.
+            bases = (folder / str(listed.get("path") or "."), folder)
+            tried = [base / name for name in (value, value.removeprefix("../")) for base in bases]
+            existing = [path for path in tried if path.exists()]
+            places.setdefault(part, []).extend(existing[:1])
+            missing += [] if existing else [f"{part}: {value}"]
+    if missing and any(places.values()):
+        raise UserError(f"{folder / 'data.yaml'}: {missing[0]} does not exist")
+    return {} if missing else places
+
+
+def _part(places: Sequence[Path]) -> Part:
+    """Return the images in folders, or listed in text files, each with its text file in a folder labels/."""
+    texts: dict[Path, Path] = {}
+    image_of: dict[Path, Path] = {}
+    written: list[Path] = []
+    for place in places:
+        for path in _images_in(place) if place.is_dir() else _listed_images(place):
+            text = _text_of(path, place)
+            if image_of.setdefault(text, path) != path:
+                raise UserError(
+                    f"{path} and {image_of[text].name} have the same name, so both would use {text}; rename one"
+                )
+            texts[path] = text
+        if place.is_dir() and (labels := _labels_of(place, place)).is_dir():
+            written += [path for path in list_images(str(labels)) if path.suffix.lower() == ".txt"]
+    where = " and ".join(repr(str(place)) for place in places)
+    if not texts:
+        raise UserError(f"data.root: no images in {where}")
+    if not any(text.parent.is_dir() for text in image_of):
+        labels = str(_labels_of(places[0], places[0]))
+        raise UserError(
+            f"data.root: there are images in {where}, but neither a folder {labels!r} nor texts beside them"
+        )
+    # Labelling tools put a list of the classes beside the labels.
+    orphans = [path for path in written if path not in image_of and path.name.lower() != "classes.txt"]
+    return Part(places[0], texts, orphans)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Return the files in a folder, without texts, notes and arrays that programs put beside the images."""
+    return [path for path in list_images(str(folder)) if path.suffix.lower() not in _BESIDE]
+
+
+def _text_of(image: Path, place: Path) -> Path:
+    """Return the text file of an image: in labels/, or beside it as LabelImg and Darknet write it."""
+    usual = _labels_of(image.parent, place) / f"{image.stem}.txt"
+    if usual.exists():
+        return usual
+    others = (usual.with_suffix(".TXT"), image.with_suffix(".txt"), image.with_suffix(".TXT"))
+    return next((path for path in others if path.exists()), usual)
+
+
+def _labels_of(folder: Path, place: Path) -> Path:
+    """Return the folder of the texts of a folder of images: labels for the last folder of its path called images."""
+    names = list(folder.parts)
+    if "images" in names:
+        names[len(names) - 1 - names[::-1].index("images")] = "labels"
+        return Path(*names)
+    return place.parent / "labels" / folder.relative_to(place.parent)
+
+
+def _listed_images(file: Path) -> list[Path]:
+    """Return the images that a text file lists, one path a line, relative to the file."""
+    if not file.is_file():
+        raise UserError(f"{file}: neither a folder nor a text file")
+    paths = [file.parent / line.strip() for line in read_text(file).splitlines() if line.strip()]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UserError(f"{file}: {len(missing)} of {len(paths)} images do not exist, such as {str(missing[0])!r}")
+    return list(dict.fromkeys(paths))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text") from error
