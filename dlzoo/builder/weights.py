@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dlzoo.config import Config
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.engine.checkpoint_file import load_intact
 from dlzoo.layers.head import is_head_key
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
@@ -34,12 +34,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: if it is damaged, or not a checkpoint of a run.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_intact(path)
         content["task"]["clock"]
     except Exception as error:
-        remedy = "; delete it to resume from best.ckpt, or to start again" if path.name == "last.ckpt" else ""
-        raise UserError(f"{path}: damaged, or not a checkpoint of a run{remedy}") from error
+        reason = f" ({error})" if isinstance(error, ValueError) else ""
+        raise UserError(f"{path}: damaged, or not a checkpoint of a run{reason}{_remedy(path)}") from error
     return content
+
+
+def _remedy(path: Path) -> str:
+    """Return what to do about a damaged checkpoint to resume from; nothing for another one."""
+    if path.name != "last.ckpt":
+        return ""
+    try:
+        clock = load_intact(path.with_name("best.ckpt"))["task"]["clock"]
+    except Exception:  # missing, or damaged too: both are one file after an epoch that was the best
+        return f"; delete {path.parent} to start the run over"
+    return f"; delete it to resume from best.ckpt, of step {clock}"
 
 
 def load_weights(origin: Path) -> tuple[State, State]:
@@ -52,9 +63,9 @@ def load_weights(origin: Path) -> tuple[State, State]:
     """
     path = RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_intact(path)
     except Exception as error:
-        why = first_line(error) if isinstance(error, OSError) else "damaged, or not a file of weights"
+        why = first_line(error) if isinstance(error, (OSError, ValueError)) else "damaged, or not a file of weights"
         raise UserError(f"{path}: cannot be read as weights ({why})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
