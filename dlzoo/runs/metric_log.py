@@ -42,8 +42,9 @@ class MetricLog:
         ]
         write_atomically(run.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
         self._lines = run.metrics_file.open("a", buffering=1)
-        self.board = SummaryWriter(str(run.path), purge_step=step + 1)
-        for record in records if copied else ():
+        # Events of this step are discarded too: the results and plots of a test that was killed.
+        self.board = SummaryWriter(str(run.path), purge_step=step)
+        for record in records if copied else [record for record in records if record["step"] == step]:
             self._events(record["step"], {name: value for name, value in record.items() if name not in _NO_SCALARS})
 
     def scalars(self, step: int, epoch: float, values: dict[str, float]) -> None:

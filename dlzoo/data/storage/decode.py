@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
@@ -34,6 +34,17 @@ Item = TypeVar("Item")
 warnings.filterwarnings("ignore", "Palette images with Transparency")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", "Corrupt EXIF data")
+
+#: EXIF orientations -> how the stored image is turned upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 #: The side that images of several sizes are resized to if the user sets none.
 _USUAL_SIZE = 224
@@ -143,10 +154,31 @@ def read_image(path: Path, size: int, mode: str = "RGB") -> np.ndarray:
         UserError: if the file is not a complete image.
     """
     with open_image(path) as image:
-        image = to_eight_bits(ImageOps.exif_transpose(image)).convert(mode)
+        image = to_eight_bits(upright(image)).convert(mode)
         if image.size != (size, size):
             image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
         return np.asarray(image).reshape(size, size, -1)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image turned as the orientation in its EXIF says.
+
+    ImageOps.exif_transpose writes the whole EXIF anew, which fails for malformed tags of any other meaning.
+    """
+    image.load()  # a PNG's EXIF may come after its pixels
+    turn = _TURNS.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the orientation in the EXIF of an image, 1 to 8; 1, upright, if there is none that can be read."""
+    # Where it comes after the pixels, reading it would decode every image only to get its size.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # malformed EXIF; Pillow raises errors of any type
+        return 1
 
 
 @contextmanager
@@ -159,7 +191,9 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises errors of any type for damaged files
         raise _image_error(path, error) from error
 
 

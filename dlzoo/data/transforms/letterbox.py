@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from dlzoo.data.storage.decode import open_image, to_eight_bits
+from dlzoo.data.storage.decode import open_image, orientation, to_eight_bits, upright
 
 #: letterbox keeps the aspect ratio and pads with grey, as Darknet does; stretch resizes both sides to the square's.
 Fit = Literal["letterbox", "stretch"]
@@ -50,22 +50,13 @@ def load_image(path: Path, *, as_stored: bool = False) -> Image.Image:
         UserError: if the file is not a complete image.
     """
     with open_image(path) as image:
-        if not as_stored and _orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
-        return to_eight_bits(image).convert("RGB")
+        return to_eight_bits(image if as_stored else upright(image)).convert("RGB")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return width and height of an image after its EXIF rotation, without decoding its pixels."""
     width, height = image.size
-    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
-
-
-def _orientation(image: Image.Image) -> int:
-    # A PNG's EXIF may come after its pixels: reading it would decode every image only to get its size.
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
-    return image.getexif().get(ExifTags.Base.Orientation, 1)
+    return (height, width) if orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
 def fit_to_square(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
