@@ -13,16 +13,10 @@ from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import settings_of
 from dlzoo.report.content import Unfinished
 from dlzoo.runs.differences import defaults_of
-from dlzoo.runs.table import STATES, Row
+from dlzoo.runs.table import Row
 
 #: Sections that a config needs to be compared.
 _SECTIONS = ("data", "model", "optimizer", "trainer")
-#: Types of the optional fields of run.json that a report reads.
-_OPTIONAL_FIELDS = {
-    **dict.fromkeys(("metrics", "versions", "by_class", "data_sizes"), dict),
-    **dict.fromkeys(("error", "monitor", "task", "device", "precision", "git_commit", "data_fingerprint"), str),
-    **{"classes": list, "ranks": int},
-}
 _NOT_A_NUMBER = "its result is not a finite number, or it did not measure the metric"
 
 
@@ -30,15 +24,14 @@ def validate(row: Row) -> Row:
     """Return the row with defaults filled in, or as damaged if a report cannot read its run.json."""
     record = row.record
     config = record["config"]
-    good = isinstance(config, Mapping) and type(config.get("seed")) is int and row.state in STATES
+    good = type(config.get("seed")) is int
     good = good and all(isinstance(config.get(section), Mapping) for section in _SECTIONS)
     good = good and all(_is_choice(config.get(choice, {"name": ""})) for choice in REGISTRIES)
-    good = good and all(isinstance(record.get(key) or kind(), kind) for key, kind in _OPTIONAL_FIELDS.items())
     if row.state == "damaged":
         return row
     if good:
         return replace(row, record=dict(record) | {"config": _complete(config)})
-    return Row(row.path, {"state": "damaged", "error": "its run.json is not valid", "config": {}}, {})
+    return Row(row.path, {"state": "damaged", "error": "the config in its run.json is not valid", "config": {}}, {})
 
 
 def _is_choice(section: Any) -> bool:

@@ -19,8 +19,9 @@ from typing import Any
 
 import yaml
 
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import UserError, first_line
 from dlzoo.runs.lock import Lock, is_locked
+from dlzoo.runs.record import check_record
 
 #: Files in a run directory that are locked, never read: by who writes to the run, and by who is about to start it.
 _LOCK, _CLAIM = ".lock", ".claim"
@@ -97,15 +98,14 @@ class RunDir:
         """
         try:
             content = json.loads(self.state_file.read_text())
-            content["config"].items()  # the minimum that callers need
+            check_record(content)
             if content["state"] == "running" and not is_locked(self.path / _LOCK):
                 content = json.loads(self.state_file.read_text())  # it may have ended in between
                 if content["state"] == "running":
                     content["state"] = "interrupted"
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            what = str(error) if isinstance(error, (OSError, ValueError)) else "its fields are not those of a run"
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(
-                f"{self.state_file} cannot be read ({what}); delete the folder to start the run over"
+                f"{self.state_file} cannot be read ({first_line(error)}); delete the folder to start the run over"
             ) from error
         return content
 

@@ -18,8 +18,6 @@ from dlzoo.runs.differences import differing_keys, flatten, format_value
 from dlzoo.runs.run_dir import RunDir
 
 _STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
-#: States of a run.
-STATES = ("created", "running", "finished", "failed", "interrupted", "damaged")
 #: Bytes at the end of a log that hold its last lines.
 _TAIL = 32768
 
@@ -66,14 +64,14 @@ class Row:
     def metric(self) -> str:
         """The test result, or before the test the latest validation result."""
         monitor = self.record.get("monitor")
-        measured = self.record.get("metrics", {}).get(f"test/{monitor}")
+        measured = (self.record.get("metrics") or {}).get(f"test/{monitor}")
         return self.validation if measured is None else f"test {measured:.4f}"
 
     @property
     def validation(self) -> str:
         """The validation result of the selected weights, or before the end the latest."""
         key = f"val/{self.record.get('monitor')}"
-        measured = self.record.get("metrics", {}).get(key, self.logged.get(key))
+        measured = (self.record.get("metrics") or {}).get(key, self.logged.get(key))
         return "" if measured is None else f"val {measured:.4f}"
 
     @property

@@ -138,7 +138,7 @@ def test_a_sweep_that_goes_on_and_runs_that_broke(tmp_path):
     runs[4].update(metrics={"test/accuracy": None})
     (runs[5].path / "config.yaml").unlink()
     runs[6].metrics_file.write_text('{"step": 1, "ep')
-    runs[7].update(by_class={"recall": [1.0]}, versions=None, params="many")
+    runs[7].update(by_class={"recall": [1.0]}, versions=None, params=None)
     assert analyse(tmp_path).states["missing"] == 1
     content = analyse(tmp_path)
     states = {each.label: (each.state, each.error) for each in content.unfinished}

@@ -21,7 +21,7 @@ def test_a_new_run_is_created_and_refuses_what_is_there(tmp_path: Path) -> None:
     assert run.read()["config"] == {"seed": 1}
     with pytest.raises(UserError, match="holds a run that is created; resume it with: dlzoo run"):
         RunDir.create(run.path, {})
-    run.update(state="finished")
+    run.update(state="finished", metrics={"test/accuracy": 0.5})
     with pytest.raises(UserError, match="holds a finished run"):
         RunDir.create(run.path, {})
     (tmp_path / "mine").mkdir()
