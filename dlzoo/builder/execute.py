@@ -221,8 +221,9 @@ def _run(
         copy_training(run)
         before = run.read()
     checkpoint = run.resume_checkpoint()
-    clock = load_checkpoint(checkpoint)["task"]["clock"] if checkpoint else 0
-    log = MetricLog(run, clock, copied="training_taken" in before)
+    state = load_checkpoint(checkpoint)["task"] if checkpoint else {"clock": 0}
+    copied = "training_taken" in before  # without its validations
+    log = MetricLog(run, state["clock"], logged=None if copied else state.get("records"), copied=copied)
     try:
         assembled = _assemble(run, config, before, log.scalars, callbacks)
         stop.check()

@@ -35,6 +35,7 @@ class TrainState:
         clock: optimizer steps done.
         window: the values of the module's `logged_names` for each micro-batch since the last log.
         last_logged_step: the step of the last log.
+        records: number of records logged.
         latest: the last value of everything that was logged, and for the display the means of the unlogged window.
         best: the best validation so far.
         train_seconds, window_seconds: time spent in all steps, and in those since the last log.
@@ -44,6 +45,7 @@ class TrainState:
         self.clock = 0
         self.window: list[tuple[Tensor, ...]] = []
         self.last_logged_step = 0
+        self.records = 0
         self.latest: dict[str, float] = {}
         self.best: Best | None = None
         self.train_seconds = self.window_seconds = 0.0
@@ -68,6 +70,7 @@ class TrainState:
             "clock": self.clock,
             "window": distributed.all_gather(columns),
             "logged": self.last_logged_step,
+            "records": self.records,
             "latest": self.latest,
             "best": None if self.best is None else tuple(self.best),
             "train_seconds": self.train_seconds,
@@ -77,6 +80,7 @@ class TrainState:
     def load_state_dict(self, state: dict[str, Any], rank: int) -> None:
         """Restore what `state_dict` returned, for the rank with index `rank`."""
         self.clock, self.last_logged_step = state["clock"], state["logged"]
+        self.records = state.get("records", 0)  # checkpoints of 0.1.0 do not have it
         self.window = list(zip(*(column.unbind() for column in state["window"][rank]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self.window_seconds = state["train_seconds"], state["window_seconds"]

@@ -235,6 +235,7 @@ class TaskModule(pl.LightningModule, ABC):
     def _publish(self, values: dict[str, float]) -> None:
         self.state.latest |= values
         self.context.record(self.state.clock, self.schedule.epochs_at(self.state.clock), values)
+        self.state.records += 1
 
     # Evaluation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[repo
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from dlzoo.core.errors import Note
 from dlzoo.runs.figures import write_png
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir, replace_non_finite, write_atomically
@@ -29,17 +31,25 @@ class MetricLog:
     Args:
         run: the run directory.
         step: number of completed steps; records of later steps, written before a kill, are dropped.
+        logged: number of records that were logged up to this step, if it is known.
         copied: whether metrics.jsonl was copied from another run, and must be added to TensorBoard.
     """
 
-    def __init__(self, run: RunDir, step: int, *, copied: bool = False) -> None:
+    def __init__(self, run: RunDir, step: int, *, logged: int | None = None, copied: bool = False) -> None:
         self.run = run
         # A resumed run is tested again.
         records = [
             record
-            for record in read_metrics(run.metrics_file)
+            for record in read_metrics(run.metrics_file, strict=True)
             if record["step"] <= step and not any(name.startswith("test/") for name in record)
         ]
+        if logged is not None and len(records) < logged:
+            warnings.warn(
+                f"{run.metrics_file}: {logged - len(records)} of the {logged} records up to step {step} are missing;"
+                " the curves have gaps",
+                Note,
+                stacklevel=2,
+            )
         write_atomically(run.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
         self._lines = run.metrics_file.open("a", buffering=1)
         # Events of this step are discarded too: the results and plots of a test that was killed.

@@ -133,10 +133,10 @@ def interrupted(*overrides: str) -> RunDir:
     return RunDir.open("run")
 
 
-def test_a_damaged_log_keeps_its_good_lines() -> None:
+def test_a_log_that_ends_within_a_line_keeps_its_good_lines() -> None:
     run = interrupted(*SMALL)
     good = run.metrics_file.read_text()
-    run.metrics_file.write_bytes(b"[1,2]\n\xff\xfe\n" + good.encode() + b'{"step": 5')
+    run.metrics_file.write_bytes(good.encode() + b'{"step": 5\xff')
     execution.execute(run)
     assert run.metrics_file.read_text().startswith(good)
 

@@ -1,0 +1,102 @@
+"""Files of a run that were damaged: nothing goes on silently with other numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dlzoo.cli import main
+from dlzoo.core.errors import Interrupted, Note
+from dlzoo.engine.task_module import TaskModule
+from dlzoo.runs.run_dir import RunDir
+from tests.small import SMALL, logged, same, train, weights
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch, hook: str, *overrides: str) -> RunDir:
+    """A run that got SIGTERM in a hook of its module."""
+    on_end = getattr(TaskModule, hook)
+
+    def stop(self: TaskModule) -> None:
+        on_end(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskModule, hook, stop)
+        with pytest.raises(Interrupted):
+            train(*SMALL, *overrides, "run_dir=run")
+    return RunDir.open("run")
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.unlink()  # best.ckpt may be a second name of the file
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_bit_is_found_or_changes_nothing(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir(train(*SMALL, "trainer.max_epochs=1", "run_dir=run").dir)
+    assert main(["eval", "run=run", "--json"]) == 0
+    before = capsys.readouterr().out
+    path = run.selected_checkpoint()
+    flip(path, random.Random(seed).randrange(path.stat().st_size))
+    code = main(["eval", "run=run", "--json"])
+    printed = capsys.readouterr()
+    if code == 0:  # padding between the tensors
+        assert printed.out == before
+    else:
+        assert code == 2
+        (line,) = printed.err.splitlines()
+        assert f"{path}: damaged" in line
+
+
+def test_a_damaged_last_checkpoint_says_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = stopped(monkeypatch, "on_validation_epoch_end")
+    flip(run.last_checkpoint, run.last_checkpoint.stat().st_size // 2)
+    assert main(["run", "run"]) == 2
+    assert "last.ckpt: damaged" in (line := capsys.readouterr().err)
+    assert "delete it to resume from best.ckpt, of step 5" in line
+    run.last_checkpoint.unlink()
+    resumed = train("resume=run")
+    assert same(weights(resumed), weights(train(*SMALL)))
+
+
+@pytest.mark.parametrize("damage", ["{", '{"step": "x"}', "\x00\x00", "[]"])
+def test_a_damaged_line_of_the_log_is_named(
+    damage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = stopped(monkeypatch, "on_validation_epoch_end")
+    lines = run.metrics_file.read_text().splitlines()
+    before = "\n".join([damage, *lines[1:]]) + "\n"
+    run.metrics_file.write_text(before)
+    assert main(["run", "run"]) == 2
+    assert "run/metrics.jsonl, line 1: damaged" in capsys.readouterr().err
+    assert run.metrics_file.read_text() == before
+
+
+def test_missing_records_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = stopped(monkeypatch, "on_validation_epoch_end")
+    lines = run.metrics_file.read_text().splitlines(keepends=True)
+    run.metrics_file.write_text("".join(lines[:-1]))
+    with pytest.warns(Note, match=f"1 of the {len(lines)} records up to step 5 are missing; the curves have gaps"):
+        train("resume=run")
+
+
+def test_a_run_that_is_killed_in_its_test_has_one_test_in_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(*SMALL, "run_dir=whole")
+    stopped(monkeypatch, "on_test_epoch_end")
+    resumed = train("resume=run")
+    assert logged(resumed.dir) == logged(whole.dir)
+    boards = [EventAccumulator(str(run.dir), size_guidance={"scalars": 0}).Reload() for run in (whole, resumed)]
+    for tag in boards[0].Tags()["scalars"]:
+        if tag != "images_per_second":
+            first, second = ([(event.step, event.value) for event in board.Scalars(tag)] for board in boards)
+            assert first == second, tag
