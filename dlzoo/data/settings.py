@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
-from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, PositiveInt
+from dlzoo.core.schema import BelowOne, Bounds, Fraction, NonNegativeInt, PositiveInt
 from dlzoo.data.data_set import DataSet, TargetKind
 from dlzoo.data.sampler import Sampler
 from dlzoo.data.split import Split
@@ -40,7 +40,7 @@ class DataSettings:
     limit: PositiveInt | None = None
     split_seed: NonNegativeInt = 0
     imbalance: Annotated[float, Bounds(minimum=1)] = 1.0
-    label_noise: Fraction = 0.0
+    label_noise: BelowOne = 0.0
     sampler: Sampler = "uniform"
     test_shift: Shift = "none"
     test_severity: Annotated[int, Bounds(minimum=1, maximum=5)] = 3

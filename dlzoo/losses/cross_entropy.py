@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
-from dlzoo.core.schema import Fraction, NonNegative
+from dlzoo.core.schema import BelowOne, NonNegative
 from dlzoo.losses.targets import class_indices, class_probabilities, to_full_precision
 
 
@@ -27,7 +27,7 @@ class CrossEntropy(nn.Module):
     """
 
     def __init__(
-        self, *, label_smoothing: Fraction = 0.0, class_weights: tuple[NonNegative, ...] | None = None
+        self, *, label_smoothing: BelowOne = 0.0, class_weights: tuple[NonNegative, ...] | None = None
     ) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing

@@ -72,8 +72,8 @@ def test_label_noise_changes_its_share_and_nothing_else() -> None:
     assert usual.fingerprint != noisy.fingerprint
     again = Splits.load(DIGITS | {"label_noise": 0.2})
     assert torch.equal(again.train.labels, noisy.train.labels)
-    every = Splits.load(DIGITS | {"label_noise": 1.0})
-    assert (every.train.labels != usual.train.labels).all()
+    most = Splits.load(DIGITS | {"label_noise": 0.99})
+    assert (most.train.labels != usual.train.labels).float().mean() > 0.97
 
 
 def test_noise_is_that_of_an_untouched_generator() -> None:
