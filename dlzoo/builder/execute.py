@@ -19,7 +19,7 @@ from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
 from dlzoo.builder.launch import RankError, launch
-from dlzoo.builder.run_checks import check_ranks, check_unchanged
+from dlzoo.builder.run_checks import check_ranks, check_unchanged, check_unchanged_since_the_end
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint, without_weights
 from dlzoo.config import Config
@@ -102,6 +102,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     config, before = configs.read(run.config_file), run.read()
     finished = before["state"] == "finished"
     if finished and distributed.current_rank().world_size == 1:
+        check_unchanged_since_the_end(run, config, before)
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
     settings = TrainerSettings(**config["trainer"])

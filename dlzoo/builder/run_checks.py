@@ -47,11 +47,24 @@ def check_unchanged(run: RunDir, config: Config, before: dict[str, Any], callbac
             f"{run.path} was started with callbacks={before['callbacks']}, not {names}; resume it with"
             f" dlzoo.train(['resume={run.path}'], callbacks=[...])"
         )
-    now, then = flatten(config), flatten(before["config"])
-    edited = [key for key in now if now[key] != then.get(key)]
-    if edited:
-        key = edited[0]
+    if edited := _edited(config, before):
+        raise UserError(f"{run.config_file} was edited after the run was created ({edited}); start a new run")
+
+
+def check_unchanged_since_the_end(run: RunDir, config: Config, before: dict[str, Any]) -> None:
+    """Check that the config of a finished run is the one that it was run with.
+
+    Raises:
+        UserError: if its config was edited.
+    """
+    if edited := _edited(config, before):
         raise UserError(
-            f"{run.config_file} was edited after the run was created ({key}: {then.get(key)} -> {now[key]});"
-            " start a new run"
+            f"{run.config_file} was edited after the run had finished ({edited}); undo the change, or start a new run"
+            f" from its weights with init_from={run.path}"
         )
+
+
+def _edited(config: Config, before: dict[str, Any]) -> str:
+    """Describe the first setting of a config that differs from the one in run.json."""
+    now, then = flatten(config), flatten(before["config"])
+    return next((f"{key}: {then.get(key)} -> {now[key]}" for key in now if now[key] != then.get(key)), "")

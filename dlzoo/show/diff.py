@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from dlzoo import config
+from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import differing_keys, flatten, format_value
 from dlzoo.runs.run_dir import RunDir
 
@@ -29,7 +33,7 @@ def diff(first: str, second: str) -> dict[str, Any]:
         UserError: if one is not a run.
     """
     records = [RunDir.open(path).read() for path in (first, second)]
-    configs = [record["config"] for record in records]
+    configs = [_config(RunDir(Path(path)), record) for path, record in zip((first, second), records, strict=True)]
     left, right = map(flatten, configs)
     chosen = differing_keys(configs)
     both = [key for key in left if key in right and left[key] != right[key] and key not in chosen]
@@ -42,6 +46,14 @@ def diff(first: str, second: str) -> dict[str, Any]:
         # A run that has not started has recorded none.
         "circumstances": {key: pair for key, pair in around.items() if pair[0] != pair[1] and None not in pair},
     }
+
+
+def _config(run: RunDir, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config.yaml of a run, which may have been edited; that of run.json if it is of an older dlzoo."""
+    try:
+        return config.read(run.config_file)
+    except UserError:
+        return record["config"]
 
 
 def text(differences: dict[str, Any]) -> str:

@@ -90,6 +90,19 @@ def test_missing_records_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         train("resume=run")
 
 
+def test_a_finished_run_whose_config_was_edited_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        train(*SMALL, "trainer.max_epochs=1", f"run_dir={name}")
+    file = Path("b/config.yaml")
+    file.write_text(file.read_text().replace("max_epochs: 1", "max_epochs: 9"))
+    assert main(["run", "b"]) == 2
+    says = "b/config.yaml was edited after the run had finished (trainer.max_epochs: 1 -> 9)"
+    assert says in capsys.readouterr().err
+    assert main(["diff", "a", "b"]) == 0
+    assert "trainer.max_epochs" in capsys.readouterr().out
+    assert main(["run", "a"]) == 0
+
+
 def test_a_run_that_is_killed_in_its_test_has_one_test_in_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(*SMALL, "run_dir=whole")
     stopped(monkeypatch, "on_test_epoch_end")
