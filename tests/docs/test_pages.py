@@ -175,7 +175,7 @@ def test_the_experiments_of_the_table_are_those_of_the_folder() -> None:
     section = page.text.partition("## Predefined experiments")[2]
     rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     assert sorted([*rows, "resnet20_cifar10"]) == configs.options("experiment")
-    assert f"{len(rows)} ready-made experiments" in PAGES[0].text
+    assert f"{len(rows)} ready-made comparisons" in PAGES[0].text
 
 
 def test_files_that_are_named_exist() -> None:

@@ -43,7 +43,8 @@ def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize
     parts = {part: _scan(path) for part, path in _part_folders(folder).items()} or {"train": _scan(folder)}
     classes = sorted({name for _, name in parts["train"]})
     if len(classes) < 2:
-        raise UserError(f"data.root: {root!r} has {len(classes)} class folder(s) with images, but needs two or more")
+        count = "one class folder" if classes else "no class folder"
+        raise UserError(f"data.root: {root!r} has {count} with images; two or more are needed")
     paths = _paths(folder, parts, classes)
     return _image_set(folder, parts, classes, decode_images(folder, paths, image_size, cache))
 

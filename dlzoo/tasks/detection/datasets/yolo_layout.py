@@ -23,12 +23,16 @@ class Part(NamedTuple):
 
 
 def find_parts(folder: Path, listed: Mapping[str, Any]) -> dict[str, Part]:
-    """Return the parts that data.yaml names, else those of the folders named for a part, else all images as train."""
-    parts = {part: _part(places) for part, places in _listed_places(folder, listed).items()}
-    if not parts:
-        parts = {part: _part([path]) for part, path in by_part(subfolders(folder / "images")).items()}
-        for part, path in by_part(path for path in subfolders(folder) if (path / "images").is_dir()).items():
-            parts.setdefault(part, _part([path / "images"]))
+    """Return the parts that data.yaml names, and of the others those of the folders named for a part.
+
+    If there are none, all images are train.
+    """
+    places = _listed_places(folder, listed)
+    for part, path in by_part(subfolders(folder / "images")).items():
+        places.setdefault(part, [path])
+    for part, path in by_part(path for path in subfolders(folder) if (path / "images").is_dir()).items():
+        places.setdefault(part, [path / "images"])
+    parts = {part: _part(places[part]) for part in PART_WORDS if part in places}
     if "train" not in parts and parts:
         raise UserError(f"data.root: {str(folder)!r} has {' and '.join(parts)}, but not images/train")
     if not parts:

@@ -55,6 +55,13 @@ def test_data_yaml_says_what_is_train(content: str, tmp_path: Path, cache_home: 
     assert sizes(root) == (10, 0, 4)
 
 
+def test_a_part_that_data_yaml_does_not_name_is_that_of_its_folder(tmp_path: Path, cache_home: Path) -> None:
+    for part, count in (("train", 10), ("val", 4), ("test", 3)):
+        make(tmp_path / "images" / part, tmp_path / "labels" / part, count)
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [thing]\n")
+    assert sizes(tmp_path) == (10, 4, 3)
+
+
 def test_places_of_another_machine_leave_the_layout_and_a_missing_one_is_named(
     tmp_path: Path, cache_home: Path
 ) -> None:
