@@ -87,7 +87,7 @@ def test_views_change_the_answers_and_not_the_training() -> None:
 
 
 def test_alexnets_window_reaches_the_network_the_test_and_the_prediction(capsys: pytest.CaptureFixture) -> None:
-    run = train(*CONV, "augment=alexnet", "head=fc", "augment.test=ten_crop")
+    run = train(*CONV, "augment=alexnet", "head=fc", "head.hidden=[16]", "augment.test=ten_crop")
     made = Assembled(compose([*CONV, "augment=alexnet"]))
     assert made.run_recipe.wiring["image_size"] == 7
     (batch,) = made.module.loaders.train.batches(0)

@@ -403,7 +403,6 @@ def test_wrong_arguments_are_one_line(arguments: dict, match: str) -> None:
 @pytest.mark.parametrize(
     ("name", "chosen"),
     [
-        ("shufflenet_v1", {"width": 0.5, "drop": "uniform"}),
         ("resnet20", {"width": 8, "attention": "se", "norm": "gn"}),
         ("lenet", {"conv": "locally_connected"}),
     ],
