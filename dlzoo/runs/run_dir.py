@@ -228,11 +228,12 @@ def replace_non_finite(value: Any) -> Any:
 
 def _describe_occupied(path: Path) -> str:
     try:
-        state = RunDir.open(path).read()["state"]
+        run = RunDir.open(path)
+        state = run.read()["state"]
     except UserError:
         return f"run_dir={path} already has other content; choose a new or empty folder"
-    if state == "running":
-        return f"run_dir={path} holds a run that is running; choose another folder"
-    if state == "finished":
-        return f"run_dir={path} holds a finished run; choose another folder"
-    return f"run_dir={path} holds a run that is {state}; resume it with: dlzoo run {path}"
+    if state in ("running", "finished"):
+        return f"run_dir={path} holds a {state} run; choose another folder"
+    if state == "failed" and not run.has_begun():
+        return f"run_dir={path} holds a failed run that trained nothing; delete the folder, or choose another"
+    return f"run_dir={path} already holds a run (state: {state}); resume it with: dlzoo run {path}"

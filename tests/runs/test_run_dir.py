@@ -19,7 +19,10 @@ def test_a_new_run_is_created_and_refuses_what_is_there(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "a" / "b", {"seed": 1})
     assert run.read()["state"] == "created"
     assert run.read()["config"] == {"seed": 1}
-    with pytest.raises(UserError, match="holds a run that is created; resume it with: dlzoo run"):
+    with pytest.raises(UserError, match="already holds a run \\(state: created\\); resume it with: dlzoo run"):
+        RunDir.create(run.path, {})
+    run.update(state="failed", error="the data are too small")
+    with pytest.raises(UserError, match="holds a failed run that trained nothing; delete the folder"):
         RunDir.create(run.path, {})
     run.update(state="finished", metrics={"test/accuracy": 0.5})
     with pytest.raises(UserError, match="holds a finished run"):
