@@ -8,6 +8,9 @@ from typing import Any
 
 from dlzoo.core.errors import UserError
 
+#: Types of the values of a record.
+_NUMBERS = (int, float, type(None))
+
 
 def read_metrics(path: Path, *, strict: bool = False) -> list[dict[str, Any]]:
     """Return the records of a metrics.jsonl. The end of a line that a kill cut off is left out.
@@ -24,18 +27,23 @@ def read_metrics(path: Path, *, strict: bool = False) -> list[dict[str, Any]]:
     try:
         records = json.loads(f"[{','.join(lines)}]")  # takes half the time of parsing each line
     except (ValueError, RecursionError):
-        records = [_parse(line) for line in lines]
+        records = [parse_record(line) for line in lines]
     if strict and (damaged := [number for number, record in enumerate(records, 1) if not _is_record(record)]):
         raise UserError(f"{path}, line {damaged[0]}: damaged; restore the file, or delete the line to go on without it")
-    return [record for record in records if _is_record(record)]
+    return [record for record in records if record is not None and _is_record(record)]
 
 
 def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("step"), int)
+    """Return whether a line is a record: a step, an epoch, and numbers or nulls by name."""
+    if not isinstance(value, dict) or type(value.get("step")) is not int:
+        return False
+    return type(value.get("epoch")) in (int, float) and all(type(item) in _NUMBERS for item in value.values())
 
 
-def _parse(line: str) -> Any:
+def parse_record(line: str) -> dict[str, Any] | None:
+    """Return the record of a line; None if the line is damaged."""
     try:
-        return json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return None
+    return value if _is_record(value) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import differing_keys, flatten, format_value
+from dlzoo.runs.logged import parse_record
 from dlzoo.runs.run_dir import RunDir
 
 _STYLES = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
@@ -173,10 +173,7 @@ def _latest_values(file: Path) -> dict[str, float]:
         return {}
     latest: dict[str, float] = {}
     for line in tail:
-        try:
-            latest |= json.loads(line)
-        except (ValueError, TypeError):  # the first line is cut off, and the last may be
-            continue
+        latest |= parse_record(line) or {}  # the first line is cut off, and the last may be
     return latest
 
 

@@ -51,7 +51,7 @@ def lines(choice: str) -> list[str]:
 def _first_line(choice: str, name: str) -> str:
     if choice in REGISTRIES:
         return index.entries(choice)[name]["doc"].partition("\n")[0].rstrip(".")
-    return config.head_comment(choice, name)[0].rstrip(".")
+    return next(iter(config.head_comment(choice, name)), "").rstrip(".")
 
 
 def help_text(commands: Mapping[str, str]) -> str:

@@ -69,7 +69,13 @@ def test_a_damaged_last_checkpoint_says_what_there_is(
     assert same(weights(resumed), weights(train(*SMALL)))
 
 
-@pytest.mark.parametrize("damage", ["{", '{"step": "x"}', "\x00\x00", "[]"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("{", '{"step": "x"}', "\x00\x00", "[]", "[" * 5000, '{"step": 1, "val/accuracy": "bad"}', '{"step": true}'),
+        '{"step": 1, "epoch": "x", "time": null, "train/loss": "bad", "val/accuracy": [1]}',
+    ],
+)
 def test_a_damaged_line_of_the_log_is_named(
     damage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +85,9 @@ def test_a_damaged_line_of_the_log_is_named(
     run.metrics_file.write_text(before)
     assert main(["run", "run"]) == 2
     assert "run/metrics.jsonl, line 1: damaged" in capsys.readouterr().err
+    run.metrics_file.write_text("\n".join([*lines[1:], damage]) + "\n")
+    assert main(["runs", "run"]) == 0  # the last line is damaged
+    run.metrics_file.write_text(before)
     assert run.metrics_file.read_text() == before
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder.execute import begin
 from dlzoo.builder.profile import count_params_and_macs
+from dlzoo.cli import main
 from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.config import Config, compose
@@ -283,3 +284,10 @@ def test_a_file_of_one_s_own_is_an_experiment(conf: Path) -> None:
     assert chosen(small, "model", "name", "hidden") == [("mlp", [8])] * 2
     assert chosen(small, "trainer", "max_epochs") == [(1,)] * 2
     assert chosen(small, "data", "limit") == [(200,)] * 2
+
+
+def test_a_file_without_a_comment_is_listed(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (conf / "bare.yaml").write_text("optimizer:\n  lr: 0.1\n")
+    assert main(["list", "experiment"]) == 0
+    printed = capsys.readouterr().out
+    assert "bn_vs_gn" in printed and "bare" in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr
 from typing import Any, NamedTuple
 
 from dlzoo.core.errors import UserError
@@ -54,7 +55,7 @@ def _listed_places(folder: Path, listed: Mapping[str, Any]) -> dict[str, list[Pa
         values = [listed[part]] if isinstance(listed[part], str) else listed[part]
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise UserError(
-                f"{folder / 'data.yaml'}: {part} must be a folder, a text file, or a list of these, not {values!r}"
+                f"{folder / 'data.yaml'}: {part} must be a folder, a text file, or a list of these, not {repr(values)}"
             )
         for value in values:
             # Exports of Roboflow say ../train/images for train/images.
@@ -83,7 +84,7 @@ def _part(places: Sequence[Path]) -> Part:
             texts[path] = text
         if place.is_dir() and (labels := _labels_of(place, place)).is_dir():
             written += [path for path in list_images(str(labels)) if path.suffix.lower() == ".txt"]
-    where = " and ".join(repr(str(place)) for place in places)
+    where = " and ".join(f"{str(place)!r}" for place in places)
     if not texts:
         raise UserError(f"data.root: no images in {where}")
     if not any(text.parent.is_dir() for text in image_of):
