@@ -11,6 +11,8 @@ from torch import nn
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.builder.model import build_model
 from dlzoo.builder.predict import predict
+from dlzoo.builder.profile import count_params_and_macs
+from dlzoo.config import compose
 from dlzoo.core.errors import UserError
 from dlzoo.layers.norm import BatchNorm, GroupNorm
 from dlzoo.models import pretrained, third_party
@@ -255,3 +257,10 @@ def test_a_run_with_a_checkpoint_needs_no_download(
     assert evaluate(str(run.dir)) == {k: v for k, v in run.metrics.items() if k.startswith("test/")}
     picture = next((pictures / "test").rglob("*.png"))
     assert predict(str(run.dir), [str(picture)])[0]["classes"]
+
+
+def test_one_value_per_channel_is_one_line() -> None:
+    config = compose(["model=torchvision", "model.arch=resnet18"])
+    wiring = {"num_classes": 3, "in_channels": 3, "image_size": 16}
+    with pytest.raises(UserError, match=r"model=torchvision cannot train on 1 image\(s\) of 16 px"):
+        count_params_and_macs(config, wiring, 1)
