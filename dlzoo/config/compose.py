@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import cache, lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from dlzoo.config.conf_files import sections_in_files
 from dlzoo.config.defaults import (
     DEFAULTS_FROM,
     SWEEP_ONLY,
@@ -135,7 +135,7 @@ def _compose_choices(chosen: tuple[str, ...], conf_state: tuple[tuple[str, int],
     Hydra needs 0.2 s, so it composes the files only; the sections of chosen entries are then replaced, as it would do.
     """
     files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
-    known = _sections_in_files(files, conf_state)
+    known = sections_in_files(conf_dir(), files, conf_state)
     if known is None:
         return _compose_with_hydra(chosen, conf_state)
     entries = dict(word.split("=", 1) for word in chosen if word not in files)
@@ -143,53 +143,6 @@ def _compose_choices(chosen: tuple[str, ...], conf_state: tuple[tuple[str, int],
         choice: {"name": name} | default_settings(choice, name) | known.get(choice, {})
         for choice, name in entries.items()
     }
-
-
-@lru_cache(maxsize=256)
-def _sections_in_files(files: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]) -> dict[str, Config] | None:
-    """Return what config.yaml and the chosen `files` set in the sections of entries; None if Hydra has to find out.
-
-    `conf_state`: unused; a changed file makes a new cache key.
-    """
-    sections = _sections_of(_load_yaml(conf_dir() / "config.yaml"))
-    for choice, _, name in (word.partition("=") for word in files):
-        path = conf_dir() / choice / f"{name}.yaml"
-        content = _load_yaml(path)
-        if sections is None or content is None:
-            return None
-        if choice == "experiment":
-            is_plain = all("override /" in str(line) for line in content.get("defaults", ()))
-            added = _sections_of(content) if is_plain else None  # others include other experiments
-        else:
-            added = None if "@package" in path.read_text() else {}
-        if added is None:
-            return None
-        sections |= {key: sections.get(key, {}) | section for key, section in added.items()}
-    return sections
-
-
-def _load_yaml(path: Path) -> dict[Any, Any] | None:
-    """Return the content of a file; None if it cannot be read: Hydra reports what is wrong."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, OmegaConfBaseException, YAMLError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _sections_of(content: dict[Any, Any] | None) -> dict[str, Config] | None:
-    """Return the sections of entries in the content of a file; None if one has nested sections."""
-    if content is None:
-        return None
-    sections = {str(key): content[key] for key in content.keys() & REGISTRIES.keys()}
-    for section in sections.values():
-        if not isinstance(section, dict) or any(isinstance(value, dict) for value in section.values()):
-            return None
-    return sections
 
 
 @lru_cache(maxsize=256)
@@ -209,6 +162,8 @@ def _compose_with_hydra(chosen: tuple[str, ...], conf_state: tuple[tuple[str, in
         raw = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(first_line(error)) from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:  # a file that is no config
+        raise UserError(f"{' '.join(chosen) or 'conf/config.yaml'} cannot be composed: {first_line(error)}") from error
     assert isinstance(raw, dict)
     return {str(key): value for key, value in raw.items()}
 

@@ -74,7 +74,7 @@ def test_entries_put_into_a_composed_config_are_what_hydra_composes(seed: int, m
     experiment = numbers.choice([[], ["experiment=bn_vs_gn"], ["experiment=optimizers"]])
     made = compose([*words, *experiment], in_sweep=True)
     composing = sys.modules["dlzoo.config.compose"]
-    monkeypatch.setattr(composing, "_sections_in_files", lambda files, conf_state: None)
+    monkeypatch.setattr(composing, "sections_in_files", lambda folder, files, conf_state: None)
     assert compose([*words, *experiment], in_sweep=True) == made
 
 

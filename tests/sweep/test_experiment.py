@@ -286,6 +286,14 @@ def test_a_file_of_one_s_own_is_an_experiment(conf: Path) -> None:
     assert chosen(small, "data", "limit") == [(200,)] * 2
 
 
+@pytest.mark.parametrize("content", ["5\n", "# @package _global_\ndefaults: 5\n", "# @package _global_\na: &a [*a]\n"])
+def test_a_file_that_is_no_config_is_one_line(content: str, conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (conf / "odd.yaml").write_text(content)
+    assert main(["train", "experiment=odd", "model=linear"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dlzoo: ")
+
+
 def test_a_file_without_a_comment_is_listed(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (conf / "bare.yaml").write_text("optimizer:\n  lr: 0.1\n")
     assert main(["list", "experiment"]) == 0
