@@ -15,9 +15,8 @@ class Case:
     Attributes:
         line: the words behind `dlzoo`, as typed in a shell; or a tuple of words that no shell can spell.
         says: text that the line contains.
-        make: writes files into the folder, which is empty, in which the command runs. Its second argument is a folder
-            with a finished run (finished/), an interrupted one (interrupted/), its data (pets/, tables/, boxes/) and
-            a picture (cat.png), to be copied from.
+        make: writes files into the folder, which is empty, in which the command runs. Its second argument is the
+            folder that `base.furnish` made, to be copied from.
         leaves: glob patterns of files and folders that the command may add or change.
     """
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.conftest import draw_pictures
+from tests.corpus.base import furnish
 from tests.corpus.case import Case
 from tests.corpus.kinds import KINDS
 from tests.processes import REPOSITORY, Command
-from tests.small import SMALL
 
 #: Seconds after which a command counts as one that waits.
 _PATIENCE = 10.0
@@ -56,10 +55,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir(exist_ok=True)
     with FileLock(root / ".lock"):
         if not (root / "finished" / "run.json").exists():
-            for name in ("dark", "light"):
-                draw_pictures(root / "pets" / name, 12)
-            for name, more in (("finished", ()), ("interrupted", ("trainer.max_epochs=2",))):
-                assert Command("train", *SMALL, f"run_dir={root / name}", *more).communicate() is not None
+            furnish(root)
     return root
 
 
@@ -84,7 +80,7 @@ def test_bad_inputs_are_one_line(kind: str, base: Path) -> None:
 
 
 def test_the_corpus_is_large() -> None:
-    assert len(KINDS) >= 2
+    assert len(KINDS) >= 60 and sum(map(len, KINDS.values())) >= 800
     assert all(5 <= len(cases) <= 20 for cases in KINDS.values())
 
 
