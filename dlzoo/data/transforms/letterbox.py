@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlzoo.data.storage.decode import open_image, orientation, to_eight_bits, upright
+from dlzoo.data.storage.image_file import open_image, orientation, to_eight_bits, upright
 
 #: letterbox keeps the aspect ratio and pads with grey, as Darknet does; stretch resizes both sides to the square's.
 Fit = Literal["letterbox", "stretch"]

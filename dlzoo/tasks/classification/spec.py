@@ -15,7 +15,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_image
+from dlzoo.data.storage.image_file import read_image
 from dlzoo.data.transforms.test_time import make_views
 from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
 

@@ -18,7 +18,7 @@ from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split, channel_statistics, fingerprint
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_image
+from dlzoo.data.storage.image_file import read_image
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.data.transforms.letterbox import load_image
 from tests.conftest import draw_pictures
@@ -85,7 +85,7 @@ def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "set" / "a" / "turned.png", exif=exif)
-    from dlzoo.data.storage.decode import read_image
+    from dlzoo.data.storage.image_file import read_image
 
     assert (read_image(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
     upright = read_image(tmp_path / "set" / "a" / "turned.png", 8)

@@ -18,7 +18,8 @@ from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress, open_image
+from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress
+from dlzoo.data.storage.image_file import open_image
 from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas, upright_size
 
 #: A bad image or annotation raises an error, or the image is left out.
