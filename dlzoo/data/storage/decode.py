@@ -8,11 +8,12 @@ import json
 import os
 import stat
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,9 +22,9 @@ from rich.console import Console
 from rich.progress import track
 
 from dlzoo.core import distributed
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.data.storage.cache import Cache, uses_disk
-from dlzoo.data.storage.image_file import open_image, read_image, stored_size, to_eight_bits
+from dlzoo.data.storage.image_file import DEFAULT_CONVERSION, open_image, read_image, stored_size, to_eight_bits
 from dlzoo.data.storage.lazy_images import LazyImages
 
 T = TypeVar("T")
@@ -53,19 +54,22 @@ def decode_images(
         key: besides `root`, identifies the cache file: writing it deletes older files with the same key only.
 
     Raises:
-        UserError: for a file that is not a complete image (named), or a cache folder that cannot be written.
+        UserError: for a file that is not a complete image (named), or, with `cache` disk, a cache folder that cannot be
+            written.
     """
     read = read or read_image
     rows = torch.arange(len(paths))
     prefix = f"{_digest([str(root.resolve()), *key])}-{image_size or 'auto'}"
     cached = _folder() / f"{prefix}-{_stamps(root, paths)}.npy"
-    if cache == "none" or not cached.exists():
+    if cache == "none" or not os.path.exists(cached):
         size = image_size or _common_size(paths)
-        if not uses_disk(cache, len(paths) * size * size * 3, _folder()):
+
+        def write() -> None:
+            _write(cached, map_with_progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
+
+        fits = uses_disk(cache, len(paths) * size * size * 3, _folder())
+        if not (fits and _write_once(prefix, cached, cache, write)):
             return LazyImages(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
-        with _lock_files(prefix, cached) as missing:
-            if missing:
-                _write(cached, map_with_progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
     array = np.load(cached, mmap_mode="r")
     return LazyImages(lambda row: array[row], array.shape[1:], rows, "disk")
 
@@ -73,29 +77,42 @@ def decode_images(
 def find_unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
     """Return {index: error} for the files at `paths` that are not complete images. All of them are decoded.
 
-    The result is cached in a small file, as decoded images are.
+    Raises:
+        UserError: if the cache folder cannot be written, with `cache` disk.
+    """
+    found = remember("unreadable", root, paths, cache, lambda: _find_unreadable(paths), key)
+    return {int(index): problem for index, problem in found.items()}
+
+
+def remember(
+    what: str, root: Path, paths: Sequence[Path], cache: Cache, find: Callable[[], Any], key: Sequence[str] = ()
+) -> Any:
+    """Return what `find` finds out about the files at `paths`, as JSON holds it.
+
+    Unless `cache` is none, the result is cached in a small file, which is keyed as decoded images are.
 
     Raises:
-        UserError: if the cache folder cannot be written.
+        UserError: if the cache folder cannot be written, with `cache` disk.
     """
-    prefix = f"{_digest([str(root.resolve()), *key])}-unreadable"
-    known = _folder() / f"{prefix}-{_stamps(root, paths)}.json"
-    if cache == "none":
-        return _find_unreadable(paths)
-    if not known.exists():
-        with _lock_files(prefix, known) as missing:
-            if missing:
-                aside = known.with_suffix(".tmp")
-                aside.write_text(json.dumps(_find_unreadable(paths)))
-                aside.replace(known)
-    return {int(index): problem for index, problem in json.loads(known.read_text()).items()}
+    prefix = f"{_digest([str(root.resolve()), *key])}-{what}"
+    known = _folder() / f"{prefix}-{_stamps(root, paths)}.json" if cache != "none" else None
+
+    def write() -> None:
+        assert known is not None
+        aside = known.with_suffix(".tmp")
+        aside.write_text(json.dumps(find()))
+        aside.replace(known)
+
+    if known is None or not (os.path.exists(known) or _write_once(prefix, known, cache, write)):
+        return find()
+    return json.loads(known.read_text())
 
 
 def _find_unreadable(paths: Sequence[Path]) -> dict[int, str]:
     def problem(path: Path) -> str:
         try:
             with open_image(path) as image:
-                to_eight_bits(image).load()
+                to_eight_bits(image, DEFAULT_CONVERSION).load()
         except UserError as error:
             return str(error)
         return ""
@@ -107,19 +124,32 @@ def _folder() -> Path:
     return user_cache_path("dlzoo") / "images"
 
 
-@contextmanager
-def _lock_files(prefix: str, path: Path) -> Iterator[bool]:
-    """Lock the files of `prefix`, yield whether `path` has to be written, and delete older files afterwards."""
+def _write_once(prefix: str, path: Path, cache: Cache, write: Callable[[], None]) -> bool:
+    """Call `write` if `path` does not exist, under a lock, and delete older files of `prefix`.
+
+    Returns:
+        Whether `path` exists then. If the cache folder cannot be written, a note says that nothing is kept.
+
+    Raises:
+        UserError: if the cache folder cannot be written, with `cache` disk.
+    """
     try:
         _folder().mkdir(parents=True, exist_ok=True)
         with file_lock(_folder() / f"{prefix}.lock"):
-            yield not path.exists()
+            if not path.exists():
+                write()
             for old in _folder().glob(f"{prefix}-*{path.suffix}"):
                 if old != path:
                     old.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write decoded images to {_folder()}: {error.strerror or error}; free some space, "
-                        "name another folder in XDG_CACHE_HOME, or set data.cache=none") from error  # fmt: skip
+        problem = f"cannot write decoded images to {_folder()}: {error.strerror or error}"
+        remedy = "free some space, or name another folder in XDG_CACHE_HOME"
+        if cache == "disk":
+            raise UserError(f"{problem}; {remedy}, or set data.cache=memory") from error
+        # One place for all callers: Python shows it once.
+        warnings.warn(f"{problem}, so they are not kept for the next run; {remedy}", Note, stacklevel=1)
+        return False
+    return True
 
 
 @contextmanager
