@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import warnings
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
+from torch import Tensor
 
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.part_names import by_part, is_hidden, part_of, subfolders
-from dlzoo.data.settings import cut
+from dlzoo.data.settings import choose_of_each_class
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images
-from dlzoo.data.storage.lazy_images import LazyImages
+from dlzoo.data.storage.decode import decode_images, find_unreadable
+from dlzoo.data.storage.image_file import read_image
+from dlzoo.data.storage.value_range import ValueRange, conversion_for
 
 #: Fraction of the images that becomes the test split if there is none.
 TEST_FRACTION = 0.2
@@ -27,13 +31,24 @@ ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
 
 
 @DATASETS.register("image_folder", source="the layout of torchvision.datasets.ImageFolder", augment="flip_crop")
-def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize | None = None) -> ImageSet:
+def image_folder(
+    *,
+    cache: Cache,
+    root: str | None = None,
+    image_size: ImageSize | None = None,
+    background: str = "white",
+    range: ValueRange = "auto",
+    on_bad: Literal["error", "skip"] = "error",
+) -> ImageSet:
     """Images of any size and format, one folder per class, in `root`.
 
     root/train and root/test are the splits; root/val is validation, or the test split if there is no root/test. The
     names may also be Training, valid, dev, seg_test or test2017. Class folders directly in root are split: a fixed
     fifth of each class is the test split. The shorter side of an image is resized to `image_size` pixels and its centre
     is cropped; null keeps the size of images that are all square and of one size, and means 224 otherwise.
+
+    Transparent pixels become the colour `background`. `range` is the values of 16-bit images that become black and
+    white; auto: those of the training images. `on_bad` skip leaves out files that are not complete images.
     """
     if not root:
         raise UserError("data=image_folder needs data.root=<folder with one folder per class>")
@@ -41,12 +56,21 @@ def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize
     if not folder.is_dir():
         raise UserError(f"data.root: folder {root!r} does not exist")
     parts = {part: _scan(path) for part, path in _part_folders(folder).items()} or {"train": _scan(folder)}
+    skipped = _leave_out_bad(parts, folder, cache) if on_bad == "skip" else 0
     classes = sorted({name for _, name in parts["train"]})
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folder"
         raise UserError(f"data.root: {root!r} has {count} with images; two or more are needed")
     paths = _paths(folder, parts, classes)
-    return _image_set(folder, parts, classes, decode_images(folder, paths, image_size, cache))
+    number = {name: index for index, name in enumerate(classes)}
+    labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
+    rows = _rows(folder, parts, labels)
+    train = [paths[row] for row in rows["train"].tolist()]
+    conversion = conversion_for(folder, train, cache, background=background, value_range=range)
+    read = partial(read_image, conversion=conversion)
+    everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
+    splits = {part: everything.take(chosen) for part, chosen in rows.items()}
+    return ImageSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), conversion.value_range, skipped)
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:
@@ -110,21 +134,27 @@ def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Pa
     return [path for files in parts.values() for path, _ in files]
 
 
-def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images: LazyImages) -> ImageSet:
-    number = {name: index for index, name in enumerate(classes)}
-    labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
-    everything = Split(images, labels)
+def _leave_out_bad(parts: dict[str, Files], folder: Path, cache: Cache) -> int:
+    """Remove files that are not complete images, and return how many there were."""
+    files = [path for part in parts.values() for path, _ in part]
+    bad = {files[index]: problem for index, problem in find_unreadable(folder, files, cache).items()}
+    if bad:
+        first = next(iter(bad.values()))
+        warnings.warn(f"{len(bad)} bad image(s) left out, the first: {first}", Note, stacklevel=2)
+    for part in parts.values():
+        part[:] = [(path, name) for path, name in part if path not in bad]
+    return len(bad)
+
+
+def _rows(folder: Path, parts: dict[str, Files], labels: Tensor) -> dict[str, Tensor]:
+    """Return train, test and, if present, val -> the indices of its images, which are ordered by part."""
     if len(parts) == 1:
-        train, test = cut(everything, TEST_FRACTION, seed=0, by_class=True)
-        if not len(test):
+        test = choose_of_each_class(labels, TEST_FRACTION, seed=0, by_class=True)
+        if not test.any():
             raise UserError(f"data.root: {len(labels)} images in {str(folder)!r} are too few to split off a test set")
-        return ImageSet(train, test, tuple(classes))
-    start, splits = 0, {}
-    for part, files in parts.items():
-        splits[part] = everything.take(torch.arange(start, start + len(files)))
-        start += len(files)
-    test = splits.pop("test", None) or splits.pop("val")
-    return ImageSet(splits["train"], test, tuple(classes), val=splits.get("val"))
+        return {"train": (~test).nonzero().flatten(), "test": test.nonzero().flatten()}
+    rows = dict(zip(parts, torch.arange(len(labels)).split([len(files) for files in parts.values()]), strict=True))
+    return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}
 
 
 def _scan(folder: Path) -> Files:

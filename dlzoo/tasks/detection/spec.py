@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from dlzoo.boxes.objects import objects, sides
@@ -25,12 +26,13 @@ from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.runs.run_dir import write_atomically
-from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import describe_detections, select_detections
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
+from dlzoo.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,11 +143,12 @@ class DetectionSpec(TaskSpec):
 
     def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
         """Return the image with its objects (M, 6) drawn."""
-        from dlzoo.tasks.detection.plots import draw_detections
+        from dlzoo.tasks.detection.drawing import draw_detections
 
         rows = label[label[:, 4] >= 0]
         detections = torch.cat([rows[:, :4], torch.ones(len(rows), 1), rows[:, 4:5]], 1)
-        return torch.from_numpy(np.asarray(draw_detections(pixels.numpy(), detections, classes)).copy()), ""
+        drawn = draw_detections(Image.fromarray(pixels.numpy()), detections, classes)
+        return torch.from_numpy(np.asarray(drawn).copy()), ""
 
     def describe(self, record: Record) -> str:
         count = len(record["classes"])

@@ -15,10 +15,12 @@ from dlzoo.boxes.objects import objects, pad_labels
 from dlzoo.core.errors import Note, UserError
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import TEST_FRACTION
-from dlzoo.data.settings import cut
+from dlzoo.data.settings import choose_of_each_class
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress, open_image
+from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress
+from dlzoo.data.storage.image_file import Conversion, open_image
+from dlzoo.data.storage.value_range import ValueRange, conversion_for
 from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas, upright_size
 
 #: A bad image or annotation raises an error, or the image is left out.
@@ -77,6 +79,8 @@ def box_set(
     fit: Fit,
     on_bad: OnBad,
     cache: Cache,
+    background: str = "white",
+    value_range: ValueRange = "auto",
     difficult: bool = False,
 ) -> BoxSet:
     """Return the images of train and, if present, val and test, checked and ready to be read.
@@ -92,24 +96,37 @@ def box_set(
         image_size, fit: the size of the images, and how they are resized.
         on_bad: "error", or "skip" to leave bad images out.
         cache: where decoded images are kept.
+        background, value_range: how transparent and 16-bit images are read.
         difficult: whether to train on difficult objects.
 
     Raises:
         UserError: for the first bad image or annotation, with file and line; with `on_bad` skip, for a split without
             images or objects.
     """
+    samples, problems = _good_samples(parts, root, key, on_bad, cache)
+    everything = [sample for good in samples.values() for sample in good]
+    rows = _rows({part: len(good) for part, good in samples.items()}, root)
+    seen = [everything[row].path for row in rows["train"].tolist()]
+    conversion = conversion_for(root, seen, cache, background=background, value_range=value_range)
+    whole = _split(everything, root, key, image_size, fit, cache, conversion)
+    splits = {part: whole.take(chosen) for part, chosen in rows.items()}
+    train, test, val = splits["train"], splits["test"], splits.get("val")
+    return BoxSet(train, test, tuple(classes), val, fit, len(problems), conversion.value_range, difficult)
+
+
+def _good_samples(
+    parts: Mapping[str, Sequence[Annotate]], root: Path, key: Sequence[str], on_bad: OnBad, cache: Cache
+) -> tuple[dict[str, list[_Sample]], list[str]]:
+    """Return the good images of each split, and error messages for those that were left out."""
     samples, problems = _check_all(parts, on_bad)
     if on_bad == "skip":
         problems += _drop_unreadable(samples, root, cache, key)
     if problems:
-        warnings.warn(f"{len(problems)} bad image(s) left out, the first: {problems[0]}", Note, stacklevel=2)
+        warnings.warn(f"{len(problems)} bad image(s) left out, the first: {problems[0]}", Note, stacklevel=3)
     for part, good in samples.items():
         if not any(len(sample.rows) for sample in good):
             raise UserError(f"data.root: {part} has {len(good)} good image(s) in {str(root)!r}, but no objects")
-    everything = _split([sample for good in samples.values() for sample in good], root, key, image_size, fit, cache)
-    sizes = {part: len(good) for part, good in samples.items()}
-    train, test, val = _cut(everything, sizes, root)
-    return BoxSet(train, test, tuple(classes), val, fit, len(problems), difficult)
+    return samples, problems
 
 
 def _check_all(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[dict[str, list[_Sample]], list[str]]:
@@ -180,7 +197,13 @@ def _row(thing: Object, size: tuple[int, int], relative: bool) -> list[float]:
 
 
 def _split(
-    samples: Sequence[_Sample], root: Path, key: Sequence[str], image_size: int, fit: Fit, cache: Cache
+    samples: Sequence[_Sample],
+    root: Path,
+    key: Sequence[str],
+    image_size: int,
+    fit: Fit,
+    cache: Cache,
+    conversion: Conversion,
 ) -> Split:
     sizes = torch.tensor([sample.size for sample in samples])
     labels = pad_labels([sample.rows for sample in samples])
@@ -190,23 +213,23 @@ def _split(
 
     def read(path: Path, side: int) -> np.ndarray:
         try:
-            return fit_to_square(load_image(path, as_stored=path in as_stored), side, fit)
+            image = load_image(path, as_stored=path in as_stored, conversion=conversion)
+            return fit_to_square(image, side, fit)
         except UserError as error:
             raise UserError(f"{error} ({_SKIP})") from error
 
-    key = (*key, fit, *sorted(map(str, as_stored)))
+    key = (*key, fit, str(conversion), *sorted(map(str, as_stored)))
     images = decode_images(root, [sample.path for sample in samples], image_size, cache, read=read, key=key)
     return Split(images, labels, sizes)
 
 
-def _cut(everything: Split, sizes: Mapping[str, int], root: Path) -> tuple[Split, Split, Split | None]:
-    """Return (train, test, val) of images that are ordered by split."""
+def _rows(sizes: Mapping[str, int], root: Path) -> dict[str, torch.Tensor]:
+    """Return train, test and, if present, val -> the indices of its images, which are ordered by part."""
     if len(sizes) == 1:
-        train, test = cut(everything, TEST_FRACTION, seed=0, by_class=False)
-        if not len(test):
-            raise UserError(f"data.root: {len(everything)} images in {str(root)!r} are too few to split off a test set")
-        return train, test, None
-    parts = torch.arange(len(everything)).split(list(sizes.values()))
-    splits = {part: everything.take(rows) for part, rows in zip(sizes, parts, strict=True)}
-    test = splits.pop("test" if "test" in splits else "val")
-    return splits["train"], test, splits.get("val")
+        (count,) = sizes.values()
+        test = choose_of_each_class(torch.zeros(count), TEST_FRACTION, seed=0, by_class=False)
+        if not test.any():
+            raise UserError(f"data.root: {count} images in {str(root)!r} are too few to split off a test set")
+        return {"train": (~test).nonzero().flatten(), "test": test.nonzero().flatten()}
+    rows = dict(zip(sizes, torch.arange(sum(sizes.values())).split(list(sizes.values())), strict=True))
+    return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}

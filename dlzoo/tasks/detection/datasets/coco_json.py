@@ -15,6 +15,7 @@ from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.part_names import PART_WORDS
 from dlzoo.data.storage.cache import Cache
+from dlzoo.data.storage.value_range import ValueRange
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.tasks.detection.datasets.json_file import JsonFile
@@ -39,6 +40,8 @@ def coco_json(
     images: str | None = None,
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
+    background: str = "white",
+    range: ValueRange = "auto",
     on_bad: OnBad = "error",
 ) -> BoxSet:
     """Images in `root` with boxes in COCO's JSON files, one for each split.
@@ -63,7 +66,10 @@ def coco_json(
     labels = {name: label for label, name in enumerate(names)}
     readers = {part: _readers(file, labels, folder, images) for part, file in files.items()}
     key = ["coco_json", *(f"{part}={path}" for part, path in paths.items())]
-    return box_set(readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, cache=cache)
+    return box_set(
+        readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, cache=cache,
+        background=background, value_range=range,
+    )  # fmt: skip
 
 
 def _file(folder: Path, part: str, name: str | None) -> Path | None:

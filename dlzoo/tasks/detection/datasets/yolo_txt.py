@@ -15,6 +15,7 @@ from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.storage.cache import Cache
+from dlzoo.data.storage.value_range import ValueRange
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
 from dlzoo.tasks.detection.datasets.yolo_layout import Part, find_parts, read_text
@@ -32,6 +33,8 @@ def yolo_txt(
     root: str | None = None,
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
+    background: str = "white",
+    range: ValueRange = "auto",
     on_bad: OnBad = "error",
 ) -> BoxSet:
     """Images in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
@@ -52,8 +55,9 @@ def yolo_txt(
     names = _names(folder, listed) or _numbers(text for part in parts.values() for text in part.texts.values())
     readers = {name: _readers(part, names) for name, part in parts.items()}
     return box_set(
-        readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, cache=cache
-    )
+        readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, cache=cache,
+        background=background, value_range=range,
+    )  # fmt: skip
 
 
 def _names(folder: Path, listed: Mapping[str, Any]) -> list[str]:
