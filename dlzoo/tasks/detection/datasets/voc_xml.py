@@ -130,8 +130,8 @@ def _part_folders(folder: Path, pairs: Mapping[Key, Pair]) -> dict[str, dict[Key
         parts.setdefault(part, {})[key] = ""
     named, rest = {part: parts[part] for part in PART_WORDS if part in parts}, parts.get(None, {})
     if rest and named:
-        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(named)}, but {pairs[min(rest)].xml} is in none of"
-                        " them; move it into one, or elsewhere")  # fmt: skip
+        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(named)}, but {pairs[min(rest)].xml} is in none"
+                        " of them; move it into one, or elsewhere")  # fmt: skip
     return named or {"train": rest}
 
 
