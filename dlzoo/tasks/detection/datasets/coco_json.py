@@ -129,9 +129,9 @@ def _refuse_image(file: JsonFile, index: int, number: int | str) -> Annotation:
 def _annotation(
     file: JsonFile, index: int, members: list[int], base: ImageFolder, known: Mapping[int, int | None]
 ) -> Annotation:
-    where = partial(file.where, "images", index)
+    where, name = partial(file.where, "images", index), file.get("images", index, "file_name", str)
     try:
-        path = base.path(file.rows("images")[index]["file_name"])
+        path = base.path(name)
     except UserError as error:
         raise UserError(f"{where()}: {error}") from error
     size = known_size(file.optional("images", index, "width", int), file.optional("images", index, "height", int))

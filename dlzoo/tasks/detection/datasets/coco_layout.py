@@ -15,10 +15,12 @@ from dlzoo.tasks.detection.datasets.json_file import JsonFile
 #: Places of the file of a split: COCO's, Roboflow's, and two plain ones.
 PLACES = ("annotations/instances_{}*.json", "{}/_annotations.coco.json", "annotations/{}*.json", "{}.json")
 
+#: What a file name that is no plain path below its folder has.
+_UNUSUAL = re.compile(r"^/|^[A-Za-z][A-Za-z0-9+.-]*:|\\|\.\.")
 #: File names of elsewhere -> what they are, and what to do.
 _FOREIGN = {
     r"[A-Za-z][A-Za-z0-9+.-]+://": "a URL; download the images and write their names instead",
-    r"[A-Za-z]:[\\/]|\\\\": "a path of Windows; write paths relative to the folder of the images instead",
+    r"[A-Za-z]:[\\/]|\\": "a path of Windows; write paths relative to the folder of the images instead",
     r"/": "an absolute path, but no file here; write paths relative to the folder of the images instead",
 }
 
@@ -57,12 +59,14 @@ class ImageFolder(NamedTuple):
         Raises:
             UserError: if it is a URL, a path of another machine, or outside the bounds.
         """
+        if not _UNUSUAL.search(name):
+            return self.place / name
         path = _join(self.place, name)
         if ".." in path.parts:
             path = Path(os.path.normpath(path))
         if foreign := _foreign(path, name):
             raise UserError(f"the file_name {name!r} is {foreign}")
-        if (os.path.isabs(name) or ".." in name) and not _is_inside(path, self.bounds):
+        if not _is_inside(path, self.bounds):
             raise UserError(
                 f"the file_name {name!r} leads out of {' and '.join(map(str, self.bounds))}; set data.images to a"
                 " folder that contains it"
@@ -79,25 +83,29 @@ def find_images(file: JsonFile, part: str, folder: Path, images: str | None) -> 
     stem = file.path.stem.removeprefix("instances_")
     inside = [path for base in bases for path in subfolders(base) if part_of(path.name) == part]
     places = list(dict.fromkeys([*(base / stem for base in bases), *inside, *bases]))
-    names = [file.get("images", index, "file_name", str) for index in range(len(file.rows("images")))]
-    relative = [name for name in names if not os.path.isabs(name)]
-    for name in relative:
+    absolute = False
+    for index in range(len(file.rows("images"))):
+        name = file.get("images", index, "file_name", str)
+        if os.path.isabs(name):
+            absolute = absolute or os.path.isfile(name)
+            continue
         for place in places:
             if os.path.isfile(_join(place, name)):
                 return ImageFolder(place, bases)
-    if any(os.path.isfile(name) for name in names if os.path.isabs(name)):
+    if absolute:
         return ImageFolder(bases[0], bases)
+    first = file.get("images", 0, "file_name", str)
     where, searched = file.where("images", 0), ", ".join(map(str, places))
-    if foreign := _foreign(places[0] / names[0], names[0]):
-        raise UserError(f"{where}: the file_name {names[0]!r} is {foreign}")
-    raise UserError(f"{where}: no image {names[0]!r} in {searched}; set data.images to its folder")
+    if foreign := _foreign(places[0] / first, first):
+        raise UserError(f"{where}: the file_name {first!r} is {foreign}")
+    raise UserError(f"{where}: no image {first!r} in {searched}; set data.images to its folder")
 
 
 def _join(place: Path, name: str) -> Path:
     """Return the path of a file name in a folder; a backslash separates folders if no file has it in its name."""
     path = place / name
     if "\\" in name and not os.path.isfile(path):
-        return place / name.replace("\\", "/")
+        return place / name.replace("\\", "/").lstrip("/")
     return path
 
 

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
@@ -84,7 +86,7 @@ def _pairs(folder: Path, files: Sequence[Path]) -> dict[Key, Pair]:
     images = _by_key(folder, (path for path in files if path.suffix.lower() not in BESIDE))
     if not xmls:
         raise UserError(f"data.root: no XML files in {str(folder)!r}")
-    if alone := sorted(images.keys() - xmls.keys()):
+    if alone := sorted(key for key in images.keys() - xmls.keys() if images[key].suffix.lower() in IMG_EXTENSIONS):
         warnings.warn(f"{len(alone)} image(s) without an XML file are left out, such as {images[alone[0]]}", Note,
                       stacklevel=2)  # fmt: skip
     return {key: Pair(xml, images.get(key, xml.with_suffix(".jpg"))) for key, xml in xmls.items()}

@@ -49,6 +49,7 @@ NAMES: dict[str, Callable[[int, Path], str]] = {
     "backslash": lambda i, folder: f"images\\{i}.png",
     "backslashes": lambda i, folder: f".\\images\\{i}.png",
     "up and down": lambda i, folder: f"{i}.png" if i % 2 else f"..\\images\\{i}.png",
+    "backslash in front": lambda i, folder: f"\\images\\{i}.png",
     "up": lambda i, folder: f"../images/{i}.png",
     "absolute": lambda i, folder: f"{folder}/{i}.png",
     "both": lambda i, folder: f"{folder}/{i}.png" if i % 2 else f"{i}.png",
@@ -109,6 +110,16 @@ def test_file_names_do_not_lead_out_of_the_data(name: str, images: str | None, t
     write(root / "train.json", [name.format(place.parent), *(f"{index}.png" for index in range(5))])
     with pytest.raises(UserError, match=r"the file_name .* leads out of .*; set data.images to a folder that contains"):
         load("coco_json", root, images=images)
+
+
+def test_backslashes_do_not_make_a_path_absolute(tmp_path: Path) -> None:
+    photo(tmp_path / "secret.png")
+    for index in range(5):
+        photo(tmp_path / "d" / f"{index}.png")
+    name = str(tmp_path / "secret.png").replace("/", "\\")
+    write(tmp_path / "d" / "train.json", [name, *(f"{index}.png" for index in range(5))])
+    with pytest.raises(UserError, match="the file_name .* is a path of Windows"):
+        load("coco_json", tmp_path / "d")
 
 
 def test_data_images_may_be_the_root_of_the_disk(tmp_path: Path) -> None:

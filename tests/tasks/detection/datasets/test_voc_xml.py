@@ -125,6 +125,7 @@ def test_what_is_bad_is_named_or_left_out(what: str, mine: Path) -> None:
 def test_images_without_an_xml_file_are_left_out_and_counted(mine: Path) -> None:
     for name in ("x", "y"):
         photo(mine / "train" / f"{name}.png")
+    (mine / "LICENSE").write_text("not an image")
     with pytest.warns(Note, match=r"^2 image\(s\) without an XML file are left out, such as .*train/x\.png"):
         assert len(load("voc_xml", mine).train) == 2
 
