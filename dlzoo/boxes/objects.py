@@ -34,9 +34,9 @@ def objects(labels: Tensor) -> Objects:
 
 
 def sides(labels: Tensor) -> Tensor:
-    """Return width and height of every object in labels (N, M, 6): (B, 2)."""
+    """Return width and height of every object in labels (N, M, 6) that is not difficult: (B, 2)."""
     unpacked = objects(labels)
-    return (unpacked.boxes[..., 2:] - unpacked.boxes[..., :2])[unpacked.there]
+    return (unpacked.boxes[..., 2:] - unpacked.boxes[..., :2])[unpacked.there & ~unpacked.difficult]
 
 
 def pad_labels(rows: list[Tensor]) -> Tensor:

@@ -66,7 +66,21 @@ def flip(place: float) -> Callable[[bytes], bytes]:
 
 
 _RECORDS = ("", "[]", '{"state": "finis', "null", b"\xff\xfe\x00", "5", "{}", "{'state': 1}", "[" * 5000)
-_CONFIGS = ("", "[]", "5", "null", "a: [", "a:\n\t- b", b"\xff\xfe\x00", "model: 5", "a: *x", "[" * 3000, "seed: [1", b"name: \xe4\n", "{}")
+_CONFIGS = (
+    "",
+    "[]",
+    "5",
+    "null",
+    "a: [",
+    "a:\n\t- b",
+    b"\xff\xfe\x00",
+    "model: 5",
+    "a: *x",
+    "[" * 3000,
+    "seed: [1",
+    b"name: \xe4\n",
+    "{}",
+)
 _FILES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "cut off": lambda data: data[: len(data) // 2],
