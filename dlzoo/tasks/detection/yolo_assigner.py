@@ -34,9 +34,9 @@ def assign(
 ) -> Assigned:
     """Assign slots to objects with an area that are not difficult, on maps of `sides` (height, width).
 
-    `anchors` is (maps, A, 2). An object gets the candidate whose shape overlaps most, of those that no object of an earlier row has: E is 1.
-    With `extra_iou` it also gets every other candidate whose shape overlaps by more than that and that is no object's
-    best; an earlier row comes first, and E is C.
+    `anchors` is (maps, A, 2). An object gets the candidate whose shape overlaps most, of those that no object of an
+    earlier row has: E is 1. With `extra_iou` it also gets every other candidate whose shape overlaps by more than that
+    and that is no object's best; an earlier row comes first, and E is C.
     """
     boxes = target.boxes
     # Boxes without area cannot be encoded.
