@@ -118,7 +118,7 @@ def test_backslashes_do_not_make_a_path_absolute(tmp_path: Path) -> None:
         photo(tmp_path / "d" / f"{index}.png")
     name = str(tmp_path / "secret.png").replace("/", "\\")
     write(tmp_path / "d" / "train.json", [name, *(f"{index}.png" for index in range(5))])
-    with pytest.raises(UserError, match="the file_name .* is a path of Windows"):
+    with pytest.raises(UserError, match=r"the file_name .* is a path of Windows"):
         load("coco_json", tmp_path / "d")
 
 
