@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlzoo.builder.resume import locate
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import without_weights
 from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING
 from dlzoo.engine.signals import catch_signals
+from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Tested
 
@@ -24,14 +26,15 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     Files that the task writes, such as the boxes of a detector, go to `results_folder`.
 
     Args:
-        conditions: settings that differ from the run's, such as data.test_shift=noise.
+        conditions: settings that differ from the run's, such as data.test_shift=noise, or where its data is now.
 
     Raises:
         UserError: if `path` is not a run, has no checkpoint, its data has changed, or a condition cannot be set.
     """
     run = RunDir.open(path)
     checkpoint = run.selected_checkpoint()
-    config = without_weights(with_changes(read(run.config_file), conditions, CONDITIONS))
+    config = locate(read(run.config_file), run.read(), [word for word in conditions if is_place(word)])
+    config = without_weights(with_changes(config, _without_places(conditions), (*CONDITIONS, *MOVABLE)))
     config["trainer"] |= {"accelerator": "auto", "devices": 1, "compile": False}
     with catch_signals() as stop:
         assembled = Assembled(config)
@@ -45,4 +48,8 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
 
 def results_folder(path: str, conditions: Sequence[str] = ()) -> Path:
     """Return the folder of the results under these conditions: `eval` in the run's folder, or below that."""
-    return Path(path, "eval", ",".join(sorted(conditions)))
+    return Path(path, "eval", ",".join(sorted(_without_places(conditions))))
+
+
+def _without_places(conditions: Sequence[str]) -> list[str]:
+    return [word for word in conditions if not is_place(word)]

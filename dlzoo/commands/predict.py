@@ -15,6 +15,7 @@ from pathlib import Path
 from dlzoo.commands._parser import Parser
 from dlzoo.commands._run_word import split_run
 from dlzoo.core.registries import AFTER_TRAINING
+from dlzoo.runs.locations import is_place
 
 HELP = "classify images, or detect objects in them: dlzoo predict run=DIR FILE ..."
 
@@ -43,6 +44,6 @@ def run(arguments: Namespace) -> None:
 
 
 def _is_condition(word: str) -> bool:
-    """Return whether a word sets a choice that applies after training, such as nms.iou=0.6."""
+    """Return whether a word sets a choice that applies after training, such as nms.iou=0.6, or says where data is."""
     key, equals, _ = word.partition("=")
-    return bool(equals) and key.partition(".")[0] in AFTER_TRAINING
+    return (bool(equals) and key.partition(".")[0] in AFTER_TRAINING) or is_place(word)

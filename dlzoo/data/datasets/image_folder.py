@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import refusal
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import ImageSet
@@ -143,8 +144,12 @@ def _scan(folder: Path) -> Files:
 
 def list_images(top: str) -> list[Path]:
     """Return every file in a folder and its subfolders, except hidden files and folders, in a fixed order."""
+
+    def unreadable(error: OSError) -> None:
+        raise UserError(refusal(error)) from error
+
     images, seen = [], set()
-    for parent, folders, names in os.walk(top, followlinks=True):
+    for parent, folders, names in os.walk(top, followlinks=True, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         real = os.path.realpath(parent)
         if real in seen:  # a link to a folder visited before

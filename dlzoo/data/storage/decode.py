@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,12 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
 from platformdirs import user_cache_path
-from rich.console import Console
 from rich.progress import track
 
 from dlzoo.core import distributed
+from dlzoo.core.console import Console
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.files import reason, regular, replacing
 from dlzoo.data.storage.cache import Cache, uses_disk
 from dlzoo.data.storage.lazy_images import LazyImages
 
@@ -135,7 +135,7 @@ def _lock_files(prefix: str, path: Path) -> Iterator[bool]:
                 if old != path:
                     old.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write decoded images to {_folder()}: {error.strerror or error}; free some space, "
+        raise UserError(f"cannot write decoded images to {_folder()}: {reason(error)}; free some space, "
                         "name another folder in XDG_CACHE_HOME, or set data.cache=none") from error  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         UserError: if the file is not a complete image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(regular(path)) as image:
             yield image
     except UserError:
         raise
@@ -225,8 +225,8 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _image_error(path: Path, error: Exception) -> UserError:
-    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
-        return UserError(f"{path}: cannot be read ({first_line(error)})")
+    if isinstance(error, OSError) and error.errno is not None:  # of the system; Pillow's have no number
+        return UserError(f"{path}: cannot be read ({reason(error)})")
     return UserError(f"{path}: not a complete image ({first_line(error)}); remove or replace it")
 
 
@@ -244,19 +244,13 @@ def map_with_progress(work: Callable[[Item], T], items: Sequence[Item], verb: st
 
 def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> None:
     """Write a temporary file and rename it; not a memory map, where a full disk kills the process."""
-    file = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False)  # noqa: SIM115
-    try:
-        with file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for array in arrays:
-                file.write(array.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, path)
-    except BaseException:
-        os.unlink(file.name)
-        raise
+    with replacing(path) as aside, aside.open("xb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for array in arrays:
+            file.write(array.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _stamps(root: Path, paths: Sequence[Path]) -> str:
@@ -267,7 +261,7 @@ def _stamp(root: Path, path: Path) -> str:
     try:
         status = path.stat()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: not a file")
     name = path.relative_to(root) if path.is_relative_to(root) else path

@@ -10,6 +10,7 @@ from reprlib import repr
 from typing import Any
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason, regular
 
 _WORDS = {int: "an integer", str: "a string", list: "a list", bool: "true or false"}
 _SPACE = re.compile(r"[\s,:]*")
@@ -30,7 +31,7 @@ class JsonFile:
         try:
             self._content = json.loads(_text(path))
         except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+            raise UserError(f"{path}: cannot be read ({reason(error)})") from error
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: not UTF-8 text") from error
         except json.JSONDecodeError as error:
@@ -79,7 +80,7 @@ class JsonFile:
 
 
 def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8-sig")
+    return regular(path).read_bytes().decode("utf-8-sig")
 
 
 def _lines_of_lists(text: str) -> dict[str, list[int]]:

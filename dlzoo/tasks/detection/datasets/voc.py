@@ -11,6 +11,7 @@ from urllib.error import URLError
 from torchvision.datasets import VOCDetection
 
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.files import reason, regular
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
@@ -146,7 +147,7 @@ def _download(name: str, folder: Path, splits: _Lists) -> None:
 def _is_complete(base: Path, part: str) -> bool:
     """Return whether every file of a list exists: an archive may have been unpacked only in part."""
     try:
-        names = _list(base, part).read_text().split()
+        names = regular(_list(base, part)).read_text().split()
     except OSError:
         return False
     return all(_image(base, name).is_file() and _xml(base, name).is_file() for name in names)
@@ -169,9 +170,9 @@ def _readers(devkit: Path, year: str, part: str) -> list[Annotate]:
     base = devkit / f"VOC{year}"
     path = _list(base, part)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = regular(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); set data.download=true") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)}); set data.download=true") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text") from error
     places: dict[str, int] = {}

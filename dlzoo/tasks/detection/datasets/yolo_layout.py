@@ -8,6 +8,7 @@ from reprlib import repr
 from typing import Any, NamedTuple
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason, regular
 from dlzoo.data.datasets.image_folder import list_images
 from dlzoo.data.part_names import PART_WORDS, by_part, subfolders
 
@@ -137,8 +138,8 @@ def read_text(path: Path) -> str:
         UserError: if it cannot be read.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return regular(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text") from error
