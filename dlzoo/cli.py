@@ -13,7 +13,7 @@ from typing import Any
 from dlzoo import commands
 from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
 from dlzoo.core.files import one_line_refusals
-from dlzoo.core.terminal import discard_output, printable_streams
+from dlzoo.core.terminal import discard_output, drop_unwritten, printable_streams
 
 _HELP = ("-h", "--help")
 _AS_USUAL = warnings.formatwarning
@@ -39,7 +39,7 @@ def _answer(words: list[str]) -> int:
             Path(os.environ[ERROR_FILE]).write_text(str(error))
         elif os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0":
             print(f"dlzoo: {error}", file=sys.stderr)  # torchrun's ranks all say the same
-        _drop_unwritten()
+        drop_unwritten()
         return 2 if isinstance(error, UserError) else 130
     except KeyboardInterrupt:
         print("dlzoo: stopped", file=sys.stderr)
@@ -80,14 +80,6 @@ def _format_warning(message: Any, category: type[Warning], filename: str, lineno
     if issubclass(category, Note):
         return f"dlzoo: {' '.join(str(message).split())}\n"
     return _AS_USUAL(message, category, filename, lineno, line)
-
-
-def _drop_unwritten() -> None:
-    """Drop what the output did not take: Python would try again when it ends, and exit with 120."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        discard_output()
 
 
 def _look_at_folder() -> None:

@@ -45,11 +45,12 @@ def locate(config: Config, record: Mapping[str, Any], places: Sequence[str] = ()
     for key, path in record.get("paths", {}).items():
         section, _, name = key.rpartition(".")
         settings = found[section] if section else found
+        here = os.path.abspath(os.path.expanduser(settings.get(name) or ""))
         if key in typed or not settings.get(name):
             continue
-        if os.path.exists(path):
+        if here != path and os.path.exists(path):
             settings[name] = path
-        elif key in MOVABLE and "data_fingerprint" in record and not os.path.exists(os.path.expanduser(settings[name])):
+        elif key in MOVABLE and "data_fingerprint" in record and not os.path.exists(here):
             raise UserError(
                 f"{key}: {path!r} does not exist any more; if the data was moved, set {key}=<its new place>"
             )

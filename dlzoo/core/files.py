@@ -17,6 +17,8 @@ _OF_A_PATH = {
     *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS),
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENXIO, errno.EINVAL),
 }
+#: Characters of a path in a message.
+_LONGEST = 160
 _NO_FILES = {
     stat.S_IFIFO: "it is a named pipe, not a file",
     stat.S_IFSOCK: "it is a socket, not a file",
@@ -44,8 +46,14 @@ def reason(error: OSError) -> str:
 
 def refusal(error: OSError, path: str | Path = "") -> str:
     """Return a line that says which path the system refused, `path` if the error names none, and why."""
-    named = path if error.filename is None else os.fsdecode(error.filename)
-    return f"{named}: {reason(error)}" if str(named) else reason(error)
+    named = shorten(path if error.filename is None else os.fsdecode(error.filename))
+    return f"{named}: {reason(error)}" if named else reason(error)
+
+
+def shorten(path: str | Path) -> str:
+    """Return a path for a message: of one that is very long the beginning and the end."""
+    text = str(path)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
 
 
 @contextmanager

@@ -80,3 +80,11 @@ def discard_output() -> None:
     """Send what is still to be printed nowhere: a pipe was closed, or a disk is full."""
     with suppress(OSError):  # a stream without a descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def drop_unwritten() -> None:
+    """Drop what the output did not take: Python would try again when it ends, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_output()

@@ -77,7 +77,7 @@ def _is_setting(value: Any) -> bool:
 
 def _is_config(value: Any) -> bool:
     """Return whether a value is a config: settings, and sections of settings; the sections of choices have a name."""
-    if not isinstance(value, Mapping) or not isinstance(value.get("trainer"), Mapping):
+    if not isinstance(value, Mapping) or not isinstance(value.get("trainer", {}), Mapping):
         return False
     sections = [section for section in value.values() if isinstance(section, Mapping)]
     return (

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.files import reason, regular, replacing
+from dlzoo.core.files import reason, regular, replacing, shorten
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.lock import Lock, is_locked
 from dlzoo.runs.record import check_record
@@ -66,7 +66,7 @@ class RunDir:
         except OSError as error:
             if os.path.isdir(path) and any(path.iterdir()):  # another process was faster
                 raise UserError(_describe_occupied(path)) from error
-            raise UserError(f"cannot write the run to {path}: {reason(error)}") from error
+            raise UserError(f"cannot write the run to {shorten(path)}: {reason(error)}") from error
         return cls(path)
 
     def _fill(self, config: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ class RunDir:
             UserError: if there is none yet.
         """
         record = self.read()
-        best = record["config"]["trainer"]["select"] == "best" and "val" in record.get("data_sizes", {})
+        best = record["config"].get("trainer", {}).get("select") == "best" and "val" in record.get("data_sizes", {})
         path = self.best_checkpoint if best else self.last_checkpoint
         if not path.exists():
             if self.last_checkpoint.exists():
@@ -202,7 +202,7 @@ def make_folder(label: str, root: Path = Path("outputs")) -> Path:
             if not root.is_dir():
                 raise UserError(f"cannot write the run to {root}: it is not a folder") from None
         except OSError as error:
-            raise UserError(f"cannot write the run to {path}: {reason(error)}") from error
+            raise UserError(f"cannot write the run to {shorten(path)}: {reason(error)}") from error
     raise AssertionError("unreachable")
 
 

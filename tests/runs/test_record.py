@@ -18,7 +18,7 @@ CHANGES: list[dict[str, Any]] = [
     *({"finished": value} for value in ("2026-01-01T00:00:00", "yesterday", 3, None)),
     *({"created": value} for value in ("2026-01-01", "", [])),
     *({"threads": value} for value in (10**9, 0, -1, "2", 1.5, True)),
-    *({"config": value} for value in (None, [], "x", 3, {}, {"trainer": 3}, {"trainer": {}, "model": "mlp"})),
+    *({"config": value} for value in (None, [], "x", 3, {"trainer": 3}, {"trainer": {}, "model": "mlp"})),
     *({"config": {"trainer": {}, "data": value}} for value in ({}, {"name": []}, {"name": "digits", "limit": {}})),
     *({"config": {"trainer": value}} for value in ({"ema": [[1]]}, {"ema": {"a": 1}}, {"select": [None, {}]})),
     *({"paths": value} for value in (3, ["p"], {"data.root": 3})),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason, regular
+from dlzoo.core.files import reason, regular, shorten
 
 Delimiter = Literal["auto", "comma", "semicolon", "tab", "bar"]
 
@@ -68,7 +68,7 @@ def _text(path: str, key: str) -> str:
     except FileNotFoundError:
         raise UserError(f"{key}: file {path!r} does not exist") from None
     except OSError as error:
-        raise UserError(f"{key}: cannot read {path!r}: {reason(error)}") from None
+        raise UserError(f"{key}: cannot read {shorten(path)!r}: {reason(error)}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
