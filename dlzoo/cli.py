@@ -12,6 +12,8 @@ from typing import Any
 
 from dlzoo import commands
 from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
+from dlzoo.core.files import one_line_refusals
+from dlzoo.core.terminal import discard_output, drop_unwritten, printable_streams
 
 _HELP = ("-h", "--help")
 _AS_USUAL = warnings.formatwarning
@@ -21,20 +23,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code: 0, 2 after a user error, 130 after Ctrl-C."""
     words = [*(sys.argv[1:] if argv is None else argv)]
     warnings.formatwarning = _format_warning
+    with printable_streams():
+        return _answer(words)
+
+
+def _answer(words: list[str]) -> int:
     try:
-        _look_at_folder()
-        return _dispatch(words)
+        with one_line_refusals():
+            _look_at_folder()
+            code = _dispatch(words)
+            sys.stdout.flush()  # an error of the output is found here, not when Python ends
+        return code
     except (UserError, Interrupted) as error:
         if ERROR_FILE in os.environ:
             Path(os.environ[ERROR_FILE]).write_text(str(error))
         elif os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0":
             print(f"dlzoo: {error}", file=sys.stderr)  # torchrun's ranks all say the same
+        drop_unwritten()
         return 2 if isinstance(error, UserError) else 130
     except KeyboardInterrupt:
         print("dlzoo: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # of `dlzoo list model | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
     except Exception:
         if ERROR_FILE not in os.environ:
@@ -67,7 +78,7 @@ def _dispatch(words: list[str]) -> int:
 def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """Format a dlzoo note as one line, and any other warning as Python does."""
     if issubclass(category, Note):
-        return f"dlzoo: {message}\n"
+        return f"dlzoo: {' '.join(str(message).split())}\n"
     return _AS_USUAL(message, category, filename, lineno, line)
 
 

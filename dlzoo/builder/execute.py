@@ -19,9 +19,10 @@ from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
 from dlzoo.builder.launch import RankError, launch
+from dlzoo.builder.resume import NotResumedError, assemble, locate
 from dlzoo.builder.run_checks import check_ranks, check_unchanged, check_unchanged_since_the_end
 from dlzoo.builder.trainer import Assembled
-from dlzoo.builder.weights import load_checkpoint, without_weights
+from dlzoo.builder.weights import load_checkpoint
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
@@ -29,10 +30,10 @@ from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
-from dlzoo.engine.recipe import Recorder
 from dlzoo.engine.signals import Stop, catch_signals
 from dlzoo.runs import checkout, environment
 from dlzoo.runs.differences import flatten
+from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.reuse import copy_training
@@ -89,11 +90,16 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
         raise
 
 
-def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
+def execute(
+    run: RunDir, console: Console | None = None, callbacks: Sequence[Callback] = (), places: Sequence[str] = ()
+) -> Run:
     """Run or resume a run, from its last checkpoint if it has one. A finished run is not changed.
 
     A process that was started as a rank does that rank's part. Otherwise, with trainer.devices > 1, the ranks are
     started and waited for.
+
+    Args:
+        places: where the data is now, if it was moved: data.root=moved.
 
     Raises:
         UserError, Interrupted: as `train`.
@@ -105,6 +111,8 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         check_unchanged_since_the_end(run, config, before)
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
+    check_unchanged(run, config, before, callbacks)
+    config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
     if not distributed.is_launched() and settings.nodes > 1:
@@ -116,7 +124,7 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
         if callbacks:
             raise UserError("callbacks do not work with trainer.devices > 1, which trains in other processes;"
                             " set trainer.devices=1")  # fmt: skip
-        _launch(run, settings, ranks, quiet=console.quiet)
+        _launch(run, settings, ranks, places, quiet=console.quiet)
     else:
         with distributed.process_group(accelerator_and_precision(settings)[0] if ranks > 1 else "cpu") as rank:
             if any(distributed.all_gather(finished)):  # another process finished it before one of the ranks read it
@@ -129,15 +137,17 @@ def execute(run: RunDir, console: Console | None = None, callbacks: Sequence[Cal
     return Run(run.path, run.read()["metrics"])
 
 
-def _launch(run: RunDir, settings: TrainerSettings, ranks: int, *, quiet: bool) -> None:
+def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence[str], *, quiet: bool) -> None:
     """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
-        launch(run.path, ranks, quiet=quiet)
+        launch(run.path, ranks, places, quiet=quiet)
     except BaseException as error:
         with suppress(UserError, OSError), run.lock():
-            recorded = isinstance(error, RankError) and error.rank == 0 and run.read()["state"] == "failed"
-            if run.read()["state"] != "finished" and not recorded:
+            record = run.read()
+            recorded = isinstance(error, RankError) and error.rank == 0 and record["state"] == "failed"
+            kept = record["state"] == "interrupted" and record.get("error")  # by rank 0, which could not resume
+            if record["state"] != "finished" and not recorded and not kept:
                 stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
                 run.update(state="interrupted" if stopped else "failed", error=None if stopped else str(error))
         raise
@@ -163,6 +173,8 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
             stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
             text = str(error) if isinstance(error, UserError) else traceback.format_exc()
             state, text = ("interrupted", None) if stopped else ("failed", text)
+            if isinstance(error, NotResumedError) and before["state"] == "interrupted":
+                state = "interrupted"  # it can still be resumed, once the cause is gone
             with suppress(OSError):  # if the disk is full, raise the error rather than fail to record it
                 run.update(state=state, error=text, wall_seconds=wall_seconds())
             if stopped:
@@ -173,7 +185,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
 def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
     """Run the part of a rank other than rank 0: the same training, without files or output."""
     with catch_signals() as stop, one_line_errors(run):
-        assembled = _assemble(run, config, before)
+        assembled = assemble(run, config, before)
         with stop.listening(lambda: setattr(assembled.module, "stop_requested", True)):
             assembled.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # wait until rank 0 has written the checkpoint that is loaded next
@@ -181,31 +193,6 @@ def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
         assembled.load(run.selected_checkpoint())
         assembled.test([stop])
         stop.check()
-
-
-def _assemble(
-    run: RunDir,
-    config: Config,
-    before: dict[str, Any],
-    record: Recorder = lambda step, epoch, values: None,
-    callbacks: Sequence[Callback] = (),
-) -> Assembled:
-    """Build the objects of a run, with the weights of its last checkpoint if it has one.
-
-    Raises:
-        UserError: if the data has changed since the run started, or differs between ranks.
-    """
-    checkpoint = run.resume_checkpoint()
-    # A checkpoint includes pretrained weights: they need not be loaded again.
-    assembled = Assembled(without_weights(config) if checkpoint else config, record, callbacks=callbacks)
-    if checkpoint:
-        if before.get("data_fingerprint") != assembled.data.fingerprint:
-            raise UserError(f"{run.path}: the data has changed since the run started; start a new run")
-        assembled.load(checkpoint)
-        torch.set_num_threads(before["threads"])  # as at the start: the number decides how sums are rounded
-    if distributed.is_distributed() and len(set(distributed.all_gather(assembled.data.fingerprint))) > 1:
-        raise UserError(f"{run.path}: the data differs between ranks; give every machine the same files")
-    return assembled
 
 
 def _run(
@@ -217,7 +204,6 @@ def _run(
     callbacks: Sequence[Callback],
 ) -> None:
     """Train, test, record the results and draw the plots."""
-    check_unchanged(run, config, before, callbacks)
     if not distributed.is_distributed():
         copy_training(run)
         before = run.read()
@@ -226,11 +212,12 @@ def _run(
     copied = "training_taken" in before  # without its validations
     log = MetricLog(run, state["clock"], logged=None if copied else state.get("records"), copied=copied)
     try:
-        assembled = _assemble(run, config, before, log.scalars, callbacks)
+        assembled = assemble(run, config, before, log.scalars, callbacks)
         stop.check()
         module = assembled.module
         origin = {"init_from": before.get("init_from")} if checkpoint else {}
-        run.update(**assembled.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
+        names = [type(callback).__name__ for callback in callbacks]
+        run.update(**assembled.facts() | origin, callbacks=names, paths=absolute_paths(config))
         summary.print_settings(console, run.path, run.read())
         environment.reset_peak_memory(assembled.accelerator)
         display = Display(console)

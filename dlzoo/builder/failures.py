@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.files import refusal
 from dlzoo.runs.run_dir import RunDir
 
 
@@ -15,7 +16,7 @@ def one_line_errors(run: RunDir) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # a folder that cannot be written, a disk that is full
-        raise UserError(f"{run.path}: {error}") from error
+        raise UserError(refusal(error, run.path)) from error
     except (RuntimeError, MemoryError, OverflowError) as error:
         if isinstance(error, OverflowError) or "without overflow" in str(error):
             raise UserError(

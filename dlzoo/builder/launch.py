@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dlzoo.core.errors import ERROR_FILE, Interrupted, UserError
 _GRACE = 5.0
 #: `dlzoo run` with the dlzoo package of this process, importing nothing from the current folder.
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from dlzoo.cli import main; sys.exit(main(['run', sys.argv[2]]))"
+    "import sys; sys.path.insert(0, sys.argv[1]); from dlzoo.cli import main; sys.exit(main(['run', *sys.argv[2:]]))"
 )
 _PARENT = "DLZOO_PARENT"
 _PR_SET_PDEATHSIG = 1
@@ -34,8 +34,8 @@ class RankError(RuntimeError):
         self.rank = rank
 
 
-def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
-    """Run `dlzoo run <run_dir>` in `ranks` processes on this machine, and wait for them.
+def launch(run_dir: Path, ranks: int, places: Sequence[str] = (), *, quiet: bool = False) -> None:
+    """Run `dlzoo run <run_dir> <places>` in `ranks` processes on this machine, and wait for them.
 
     Rank 0 prints to this process's output. Signals that stop a training are forwarded to every rank, each once.
 
@@ -57,7 +57,7 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
             errors = stack.enter_context(_stderr(folder, rank).open("wb"))
             processes.append(
                 subprocess.Popen(
-                    command(run_dir),
+                    command(run_dir, places),
                     env=_environment(rank, ranks, store.port, folder)
                     | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))},
                     stdin=subprocess.DEVNULL,
@@ -79,9 +79,9 @@ def launch(run_dir: Path, ranks: int, *, quiet: bool = False) -> None:
             _raise(failed, processes[failed].returncode, folder, run_dir)
 
 
-def command(run_dir: Path) -> list[str]:
-    """Return the command line that starts `dlzoo run <run_dir>` in another process."""
-    return [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[2]), str(run_dir)]
+def command(run_dir: Path, places: Sequence[str] = ()) -> list[str]:
+    """Return the command line that starts `dlzoo run <run_dir> <places>` in another process."""
+    return [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[2]), str(run_dir), *places]
 
 
 def parent_death_env(number: signal.Signals) -> dict[str, str]:

@@ -10,12 +10,12 @@ from math import inf, log
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.text import Text
 
 from dlzoo import config as configs
 from dlzoo.builder.trainer import Assembled
 from dlzoo.core import index
+from dlzoo.core.console import Console
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import LossCurve

@@ -16,9 +16,11 @@ from dlzoo.config import Config, read, with_changes
 from dlzoo.config.settings import PredictSettings
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
+from dlzoo.core.terminal import in_one_line
 from dlzoo.data.storage.decode import find_unreadable
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
+from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
 from dlzoo.tasks.prediction import Prediction
@@ -52,9 +54,10 @@ def predict(
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
     record, config = run.read(), without_weights(read(run.config_file))
     spec = spec_of(record)
-    spec.check_prediction(record, path, conditions, out)
+    others = [word for word in conditions if not is_place(word)]  # the data of the run is not read
+    spec.check_prediction(record, path, others, out)
     if conditions:
-        config = with_changes(config, conditions, AFTER_TRAINING)
+        config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
     if settings.on_bad == "skip":
         files = _leave_out_bad(files)
     network, normalise = _trained(run, config, record, spec)
@@ -104,4 +107,4 @@ def spec_of(record: dict[str, Any]) -> TaskSpec:
 def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
     spec = spec_of(RunDir.open(path).read())
-    return [f"{answer['file']}: {spec.format_prediction(answer)}" for answer in answers]
+    return [f"{in_one_line(answer['file'])}: {spec.format_prediction(answer)}" for answer in answers]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from dlzoo.config import Config
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.engine.checkpoint_file import load_intact
+from dlzoo.core.files import reason, refusal
+from dlzoo.engine.checkpoint_file import check_checkpoint, is_state, load_intact
 from dlzoo.layers.head import is_head_key
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
@@ -35,10 +36,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content = load_intact(path)
-        content["task"]["clock"]
+        check_checkpoint(content)
     except Exception as error:
-        reason = f" ({error})" if isinstance(error, ValueError) else ""
-        raise UserError(f"{path}: damaged, or not a checkpoint of a run{reason}{_remedy(path)}") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(refusal(error, path)) from error
+        why = f" ({error})" if isinstance(error, ValueError) else ""
+        raise UserError(f"{path}: damaged, or not a checkpoint of a run{why}{_remedy(path)}") from error
     return content
 
 
@@ -65,10 +68,12 @@ def load_weights(origin: Path) -> tuple[State, State]:
     try:
         content = load_intact(path)
     except Exception as error:
-        why = first_line(error) if isinstance(error, (OSError, ValueError)) else "damaged, or not a file of weights"
+        why = first_line(error) if isinstance(error, ValueError) else "damaged, or not a file of weights"
+        if isinstance(error, OSError):
+            why = reason(error)
         raise UserError(f"{path}: cannot be read as weights ({why})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if state is None or not is_state(state):
         raise UserError(f"{path}: contains no weights; name a checkpoint or a state dict of tensors")
     network = child_state(state, "ema") or child_state(state, "network") or state
     return network, child_state(state, "normalise")
@@ -91,16 +96,25 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     for one, other in ((expected, loaded), (loaded, expected)):
         for key in [key for key in one if key.startswith("aux") and key not in other]:
             del one[key]
-    wrong = [key for key in expected if key not in loaded or loaded[key].shape != expected[key].shape]
+    wrong = [key for key in expected if key not in loaded or not _is_alike(loaded[key], expected[key])]
     wrong += [key for key in loaded if key not in expected]
     if wrong:
         key = wrong[0]
-        sizes = [str(tuple(tensors[key].shape)) if key in tensors else "absent" for tensors in (loaded, expected)]
+        sizes = [_describe(tensors[key]) if key in tensors else "absent" for tensors in (loaded, expected)]
         raise UserError(
             f"{origin}: weights of another model: {len(wrong)} tensors do not match, such as {key}"
             f" ({sizes[0]} in the file, {sizes[1]} in the model)"
         )
     module.load_state_dict(loaded, strict=False)
+
+
+def _is_alike(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have the same shape, and both or neither have real numbers of some precision."""
+    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)}{'' if tensor.is_floating_point() else f' of {tensor.dtype}'}"
 
 
 def load_initial_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -47,6 +48,7 @@ class Parser(argparse.ArgumentParser):
             UserError: for an unknown option, with the closest one; for words that are missing or too many.
         """
         spelled = [f"--{word}" if "=" in word and word.partition("=")[0] in self.undashed else word for word in words]
+        spelled = [f"./{word}" if self._is_dashed_file(word) else word for word in spelled]
         self._refuse_unknown(spelled)
         return self.parse_intermixed_args(spelled)
 
@@ -57,6 +59,10 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """Return the help text, `details` included."""
         return super().format_help() + (f"\n{self.details()}\n" if self.details else "")
+
+    def _is_dashed_file(self, word: str) -> bool:
+        """Return whether a word is no option, but a file whose name begins with a dash, as of `predict *.jpg`."""
+        return word.startswith("-") and word not in self._option_string_actions and os.path.isfile(word)
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         # Not left to argparse: it would first say which other words are missing, and then suggest nothing.

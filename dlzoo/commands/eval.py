@@ -3,7 +3,7 @@
   data.test_shift=noise data.test_severity=5   corrupted images
   augment.test=flip                            test-time augmentation
   nms=diou_nms nms.iou=0.6                     other non-maximum suppression, for a detector
-  data.cache=none                              other storage of decoded images, with the same results
+  data.root=FOLDER data.path=FILE              the same data, which was moved
 
 For a detector, images with the boxes drawn and a file with all boxes, detections.json, are written
 to DIR/eval.
@@ -30,10 +30,9 @@ def arguments(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     """Measure and print the metrics."""
     path, conditions = split_run(arguments.settings)
-    from rich.console import Console
-
     from dlzoo.builder.evaluate import evaluate, results_folder
     from dlzoo.builder.summary import print_metrics
+    from dlzoo.core.console import Console
 
     metrics = evaluate(path, conditions)
     if arguments.json:

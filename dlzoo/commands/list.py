@@ -40,8 +40,7 @@ def run(arguments: Namespace) -> None:
 
 
 def _print_parts(as_json: bool) -> None:
-    from rich.console import Console
-
+    from dlzoo.core.console import Console
     from dlzoo.show import parts
 
     matrix = parts.matrix()

@@ -23,6 +23,7 @@ from dlzoo.config.settings import PredictSettings
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING
 from dlzoo.core.schema import check, settings_of
+from dlzoo.runs.locations import is_place
 
 HELP = "classify images, or detect objects in them: dlzoo predict run=DIR FILE ..."
 
@@ -65,3 +66,9 @@ def _value(word: str, schema: Mapping[str, Any]) -> Any:
         return check(schema, {"true": True, "false": False}.get(text.lower(), text))
     except ValueError as error:
         raise UserError(f"{key} {error}") from None
+
+
+def _is_condition(word: str) -> bool:
+    """Return whether a word sets a choice that applies after training, such as nms.iou=0.6, or says where data is."""
+    key, equals, _ = word.partition("=")
+    return (bool(equals) and key.partition(".")[0] in AFTER_TRAINING) or is_place(word)

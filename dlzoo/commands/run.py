@@ -1,11 +1,14 @@
 """Run or resume a run directory.
 
 A run that was stopped or killed is resumed from its last checkpoint; a finished one is not changed.
+data.root=FOLDER, data.path=FILE and data.test_path=FILE say where its data is, if that was moved;
+data.cache=PLACE keeps its images elsewhere.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 
 from dlzoo.commands._parser import Parser
 
@@ -13,17 +16,19 @@ HELP = "run or resume a run directory: dlzoo run outputs/RUN"
 
 
 def arguments(parser: Parser) -> None:
-    """Add the directory."""
+    """Add the directory and the places of its data."""
+    parser.usage = "%(prog)s [-h] DIR [data.root=FOLDER ...]"
     parser.add_argument("dir", metavar="DIR", help="the run directory")
+    parser.add_settings("where the data is, if it was moved")
 
 
 def run(arguments: Namespace) -> None:
     """Run or resume the directory."""
-    resume(arguments.dir)
+    resume(arguments.dir, arguments.settings)
 
 
-def resume(path: str) -> None:
-    """Run the directory at `path` from its last checkpoint, if it has one.
+def resume(path: str, places: Sequence[str] = ()) -> None:
+    """Run the directory at `path` from its last checkpoint, if it has one, with its data in other `places`.
 
     Raises:
         UserError: if it is not a run directory, or as `dlzoo.builder.execute.execute` does.
@@ -36,4 +41,4 @@ def resume(path: str) -> None:
     end_with_parent()  # before torch is imported, which takes long enough for the parent to be killed
     from dlzoo.builder.execute import execute
 
-    execute(directory)
+    execute(directory, places=places)

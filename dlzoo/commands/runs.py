@@ -31,8 +31,7 @@ def run(arguments: Namespace) -> None:
         rows = table.rows(table.find(folder))
         print(json.dumps([{"path": str(row.path), **row.record} for row in rows]))
         return
-    from rich.console import Console
-
+    from dlzoo.core.console import Console
     from dlzoo.show import runs
 
     runs.show(folder, Console())

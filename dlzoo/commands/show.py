@@ -48,8 +48,7 @@ def run(arguments: Namespace) -> None:
 
 
 def _show_model(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:
-    from rich.console import Console
-
+    from dlzoo.core.console import Console
     from dlzoo.show import entry, model, model_table
 
     profile = model.profile(description["name"], settings)

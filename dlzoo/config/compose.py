@@ -25,6 +25,7 @@ from dlzoo.config.finalise import finalise
 from dlzoo.config.overrides import parse
 from dlzoo.config.settings import RunSettings
 from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.files import regular
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import settings_of
 
@@ -126,7 +127,7 @@ def with_changes(config: Config, overrides: Iterable[str], allowed: Iterable[str
 
 def _conf_state() -> tuple[tuple[str, int], ...]:
     """Return the paths and times of the files under conf/, which identify its state."""
-    return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in conf_dir().rglob("*.yaml")))
+    return tuple(sorted((str(path), regular(path).stat().st_mtime_ns) for path in conf_dir().rglob("*.yaml")))
 
 
 def _compose_choices(chosen: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]) -> Config:

@@ -12,6 +12,7 @@ import yaml
 from dlzoo import config
 from dlzoo.config.overrides import parse
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.files import regular
 from dlzoo.core.schema import Bounds, Positive, PositiveInt, settings_of
 
 
@@ -104,14 +105,27 @@ def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
     known = settings_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
     values: dict[str, Any] = config.check_section("executor", f"executor={name}", defaults | written | typed, "", known)
+    _refuse_line_breaks(values)
     arguments: Any = values | {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return kind, KINDS[kind](**arguments)
+
+
+def _refuse_line_breaks(values: dict[str, Any]) -> None:
+    """Check that no text has a line break, which would begin another line of a job's script.
+
+    Raises:
+        UserError: if one has.
+    """
+    for key, value in values.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and len(text.splitlines()) > 1:
+                raise UserError(f"executor.{key}={text!r} has a line break; write it as one line")
 
 
 def _read_file(name: str) -> tuple[str, dict[str, Any]]:
     """Return (kind, the other keys) of conf/executor/<name>.yaml."""
     path = config.conf_dir() / "executor" / f"{name}.yaml"
-    written = yaml.safe_load(path.read_text()) or {}
+    written = yaml.safe_load(regular(path).read_text()) or {}
     kind = written.pop("kind", None)
     if kind not in KINDS:
         raise UserError(f"{path}: kind must be {' or '.join(KINDS)}, not {kind!r}")

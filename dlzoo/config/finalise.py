@@ -22,6 +22,7 @@ from dlzoo.config.defaults import (
 from dlzoo.config.settings import RunSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.files import reason, regular
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import check, settings_of
 
@@ -152,9 +153,9 @@ def read(path: Path) -> Config:
         UserError: if the file does not exist, or is not valid YAML or not a config.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(regular(path).read_text())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML ({first_line(error)})") from error
     if not isinstance(raw, dict):

@@ -11,7 +11,6 @@ import inspect
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -24,6 +23,7 @@ from platformdirs import user_cache_path
 
 from dlzoo.core.entries import Marks, Metric, TaskMarks
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.files import replacing
 from dlzoo.core.registries import REGISTRIES, TASKS
 from dlzoo.core.registry import Registry
 from dlzoo.core.schema import settings_of
@@ -146,9 +146,8 @@ def _store(path: Path, content: dict[str, Any]) -> None:
     """Write to a temporary file and rename it. A cache that cannot be written only makes the next start slow."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump(content, file)
-        os.replace(file.name, path)
+        with replacing(path) as aside:
+            aside.write_text(json.dumps(content))
     except OSError:
         pass
 

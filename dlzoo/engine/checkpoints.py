@@ -18,6 +18,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.core.files import reason
 from dlzoo.engine.task_module import TaskModule
 
 #: Seconds of training that justify another checkpoint: epochs may be as short as a few milliseconds.
@@ -135,7 +136,7 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         aside.unlink(missing_ok=True)
         kept = "; the previous checkpoint is intact" if path.exists() else ""
-        raise UserError(f"cannot write {path}: {error.strerror}{kept}") from error
+        raise UserError(f"cannot write {path}: {reason(error)}{kept}") from error
 
 
 def _link(path: Path, name: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import warnings
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,15 +12,31 @@ from rich.progress import Task as Bar
 from rich.table import Column
 from rich.text import Text
 
+from dlzoo.core import console
+from dlzoo.core.errors import Note
+from dlzoo.core.files import reason
+from dlzoo.core.terminal import discard_output
 from dlzoo.engine.task_module import TaskModule
 
 
-class PatientConsole(Console):
-    """Console that ignores a closed pipe: `train.py | head -1` must not end a training."""
+class PatientConsole(console.Console):
+    """Console that survives its output: neither `train.py | head -1` nor a full disk may end a training."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, or go on in silence after a line on the standard error."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            self.on_broken_pipe()
+            warnings.warn(
+                f"cannot write to the standard output: {reason(error)}; the run continues without it",
+                Note,
+                stacklevel=2,
+            )
 
 
 class Display(pl.Callback):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason
 from dlzoo.core.schema import NonNegative, check, schema_of
 from dlzoo.report import html, latex, markdown, plots
 from dlzoo.report.analysis import analyse
@@ -47,7 +48,7 @@ def write(
     try:
         _files(content, plots.draw(content), target)
     except OSError as error:
-        raise UserError(f"cannot write the report to {target}: {error.strerror or error}") from error
+        raise UserError(f"cannot write the report to {target}: {reason(error)}") from error
     notes = [f"note        {one_line(finding.text)}" for finding in content.findings[:_NOTES]]
     return "\n".join([*content.answer, "", *notes, f"report      {target / 'report.html'} (and .md, .tex, .json)"])
 

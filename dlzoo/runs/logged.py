@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import regular
 
 #: Types of the values of a record.
 _NUMBERS = (int, float, type(None))
@@ -21,7 +22,7 @@ def read_metrics(path: Path, *, strict: bool = False) -> list[dict[str, Any]]:
     Raises:
         UserError: for a damaged line, with its number.
     """
-    lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+    lines = regular(path).read_text(errors="replace").split("\n") if path.exists() else []
     if lines:
         lines.pop()  # empty after a complete line
     try:

@@ -7,6 +7,10 @@ from datetime import datetime
 from reprlib import repr
 from typing import Any
 
+from dlzoo.core.registries import REGISTRIES
+
+#: The sections of a config that name an entry.
+_CHOICES = REGISTRIES.keys()
 #: States that run.json may hold.
 STATES = ("created", "running", "finished", "failed", "interrupted")
 
@@ -69,13 +73,35 @@ def _is_value_range(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1] < 2**16
 
 
+def _is_setting(value: Any) -> bool:
+    return all(
+        type(item) in (str, int, float, bool, type(None)) for item in (value if type(value) is list else [value])
+    )
+
+
+def _is_config(value: Any) -> bool:
+    """Return whether a value is a config: settings, and sections of settings; the sections of choices have a name."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("trainer", {}), Mapping):
+        return False
+    sections = [section for section in value.values() if isinstance(section, Mapping)]
+    return (
+        all(
+            isinstance(value[choice], Mapping) and _is_text(value[choice].get("name"))
+            for choice in _CHOICES & value.keys()
+        )
+        and all(_is_setting(setting) for setting in value.values() if not isinstance(setting, Mapping))
+        and all(_is_setting(setting) for section in sections for setting in section.values())
+    )
+
+
 _MAPPING = (_mapping_of(_anything), "an object")
 _TEXT, _TEXTS = (_is_text, "text"), (_are_texts, "a list of texts")
 _COUNT, _NUMBER = (_is_count, "an integer >= 0"), (_is_number, "a number")
 #: Field -> (whether a value is accepted, what it must be).
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "state": (lambda value: value in STATES, f"one of {', '.join(STATES)}"),
-    "config": (_mapping_of(_anything), "the settings of the run"),
+    "config": (_is_config, "the settings of the run by section"),
+    "paths": (_mapping_of(_is_text), "paths by setting"),
     "metrics": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
     "data_sizes": (_mapping_of(_is_count), "sizes by split"),
     **dict.fromkeys(("versions", "by_class"), _MAPPING),

@@ -20,6 +20,8 @@ from typing import Any
 import yaml
 
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.files import reason, regular, replacing, shorten
+from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.lock import Lock, is_locked
 from dlzoo.runs.record import check_record
 
@@ -62,9 +64,9 @@ class RunDir:
                     raise UserError(_describe_occupied(path))
                 aside.path.rename(path)
         except OSError as error:
-            if path.is_dir() and any(path.iterdir()):  # another process was faster
+            if os.path.isdir(path) and any(path.iterdir()):  # another process was faster
                 raise UserError(_describe_occupied(path)) from error
-            raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
+            raise UserError(f"cannot write the run to {shorten(path)}: {reason(error)}") from error
         return cls(path)
 
     def _fill(self, config: dict[str, Any]) -> None:
@@ -72,7 +74,7 @@ class RunDir:
         try:
             (self.path / "checkpoints").mkdir()
             write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False))
-            self.update(state="created", created=now(), config=config)
+            self.update(state="created", created=now(), config=config, paths=absolute_paths(config))
         except OSError:
             shutil.rmtree(self.path, ignore_errors=True)  # the folder was empty before
             raise
@@ -97,13 +99,15 @@ class RunDir:
             UserError: if the file is damaged.
         """
         try:
-            content = json.loads(self.state_file.read_text())
+            content = json.loads(regular(self.state_file).read_text())
             check_record(content)
             if content["state"] == "running" and not is_locked(self.path / _LOCK):
                 content = json.loads(self.state_file.read_text())  # it may have ended in between
                 if content["state"] == "running":
                     content["state"] = "interrupted"
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            raise UserError(f"{self.state_file} cannot be read ({reason(error)})") from error
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{self.state_file} cannot be read ({first_line(error)}); delete the folder to start the run over"
             ) from error
@@ -138,7 +142,7 @@ class RunDir:
             UserError: if there is none yet.
         """
         record = self.read()
-        best = record["config"]["trainer"]["select"] == "best" and "val" in record.get("data_sizes", {})
+        best = record["config"].get("trainer", {}).get("select") == "best" and "val" in record.get("data_sizes", {})
         path = self.best_checkpoint if best else self.last_checkpoint
         if not path.exists():
             if self.last_checkpoint.exists():
@@ -172,7 +176,7 @@ class RunDir:
     def job(self) -> dict[str, str] | None:
         """Return the cluster's job of this run, the latest one; None if there is none."""
         try:
-            return json.loads(self.job_file.read_text())
+            return json.loads(regular(self.job_file).read_text())
         except (OSError, ValueError):
             return None
 
@@ -198,23 +202,16 @@ def make_folder(label: str, root: Path = Path("outputs")) -> Path:
             if not root.is_dir():
                 raise UserError(f"cannot write the run to {root}: it is not a folder") from None
         except OSError as error:
-            raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
+            raise UserError(f"cannot write the run to {shorten(path)}: {reason(error)}") from error
     raise AssertionError("unreachable")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a temporary file, sync and rename: readers see the old or the new file, never a part. Text is UTF-8."""
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    with replacing(path) as aside, aside.open("xb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def replace_non_finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dlzoo.core.files import regular
 from dlzoo.runs.run_dir import write_atomically
 
 NAME = "sweep.json"
@@ -44,7 +45,7 @@ def write(folder: Path, request: SweepFile) -> None:
 def read(folder: Path) -> SweepFile:
     """Return the request; an empty one if the file is missing or damaged, as reports do not need it."""
     try:
-        content = json.loads((folder / NAME).read_text())
+        content = json.loads(regular(folder / NAME).read_text())
         if not _is_valid(content):
             return SweepFile()
     except (OSError, ValueError):

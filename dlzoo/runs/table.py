@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
+from dlzoo.core.files import refusal, regular
+from dlzoo.core.terminal import in_one_line
 from dlzoo.runs.differences import differing_keys, flatten, format_value
 from dlzoo.runs.logged import parse_record
 from dlzoo.runs.run_dir import RunDir
@@ -99,8 +102,14 @@ def find(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder" if os.path.lexists(folder) else f"{folder}: folder not found")
+
+    def unreadable(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise error
+        warnings.warn(f"{refusal(error)}; left out", Note, stacklevel=3)
+
     runs = []
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=unreadable):
         if "run.json" in files and "config.yaml" in files:
             runs.append(Path(root))
             folders.clear()
@@ -120,6 +129,7 @@ def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
     named = len({row.path.parent for row in rows}) > 1 or not all("=" in row.path.name for row in rows)
     header = ["state", "done", "result", "age", *keys, *(["run"] if named else [])]
     cells = [header, *(_cells(row, keys) + ([_name(row.path, base)] if named else []) for row in rows)]
+    cells = [[in_one_line(cell) for cell in line] for line in cells]  # here, so that columns are as wide as printed
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     table = []
     for number, line in enumerate(cells):
@@ -166,7 +176,7 @@ def _cells(row: Row, keys: Sequence[str]) -> list[str]:
 def _latest_values(file: Path) -> dict[str, float]:
     """Return the last value of each scalar in a log, read from its end."""
     try:
-        with file.open("rb") as log:
+        with regular(file).open("rb") as log:
             log.seek(max(0, os.path.getsize(file) - _TAIL))
             tail = log.read().decode(errors="replace").splitlines()
     except OSError:

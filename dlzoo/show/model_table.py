@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from dlzoo.core.console import Console
 
 
 def show(profile: dict[str, Any], console: Console) -> None:
@@ -27,7 +28,7 @@ def show(profile: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print()
     for line in summary(profile):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def summary(profile: dict[str, Any]) -> Iterable[str]:

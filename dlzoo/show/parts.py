@@ -83,7 +83,7 @@ def show(supported: dict[str, dict[str, list[str]]], console: Console) -> None:
         table.add_row(row.models, *row.cells)
     console.print(table)
     for line in ["", *legend(supported)]:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def markdown(supported: dict[str, dict[str, list[str]]]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason
 from dlzoo.runs.figures import write_png
 from dlzoo.show import augmented, curves
 
@@ -34,5 +35,5 @@ def draw(choice: str, name: str, settings: Sequence[str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_png(figure, path, dpi=110)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {reason(error)}") from error
     return path

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dlzoo.config import Config
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason
 from dlzoo.runs.differences import flatten, format_value
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.plan import PlannedRun
@@ -31,7 +32,7 @@ def existing_states(runs: Sequence[PlannedRun]) -> dict[str, str]:
                 _refuse_another(run, flatten(record["config"]), flatten(run.config))
                 states[run.path.name] = record["state"]
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}") from error
+        raise UserError(f"{folder}: {reason(error)}") from error
     return states
 
 

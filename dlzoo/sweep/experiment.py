@@ -11,6 +11,7 @@ import yaml
 
 from dlzoo import config as configs
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.files import regular
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def named_comparison(words: Sequence[str]) -> str | None:
 def _content(name: str) -> Mapping[str, Any]:
     path = configs.conf_dir() / "experiment" / f"{name}.yaml"
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(regular(path).read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     return content if isinstance(content, Mapping) else {}

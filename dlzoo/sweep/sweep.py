@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings
+from dlzoo.core.console import Console
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs import reuse, sweep_file, table
 from dlzoo.runs.differences import differing_keys, flatten, format_value

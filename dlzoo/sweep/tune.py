@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import sqlite3
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
+from dlzoo.core.console import Console
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.lock import Lock
@@ -143,13 +145,21 @@ def _refuse_another(study: optuna.Study, fixed: Sequence[str], space: Space, fir
                             "set another name=")  # fmt: skip
 
 
+def storage_in(file: Path) -> optuna.storages.RDBStorage:
+    """Return a database in one file, which survives a kill.
+
+    Its path is not in the URL, where it would have to be quoted for SQLite, for SQLAlchemy and for Optuna.
+    """
+    connect = partial(sqlite3.connect, file.absolute(), check_same_thread=False)
+    return optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
+
+
 def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
-            # One file, which survives a kill.
-            storage=f"sqlite:///{(folder / 'study.db').absolute()}",
+            storage=storage_in(folder / "study.db"),
             study_name="dlzoo",
             load_if_exists=True,
             direction="maximize",

@@ -169,3 +169,11 @@ def test_the_steepest_fall_is_that_of_a_known_curve() -> None:
     assert abs(math.log10(steepest_rate(rates, losses)) + 2) < 0.08
     with pytest.raises(UserError, match="does not fall at any rate"):
         steepest_rate(rates, [1 + rate for rate in rates])
+
+
+@pytest.mark.parametrize("name", ["which one?", "c%20d", "#1", "{a}", "a&b=c", "é 長", "[x]", "a:b@c"])
+def test_a_study_is_in_its_folder_whatever_its_name(name: str) -> None:
+    folder = Path(name, name)
+    folder.mkdir(parents=True)
+    optuna.create_study(storage=tuning.storage_in(folder / "study.db"))
+    assert [path for path in Path().rglob("*") if path.is_file()] == [folder / "study.db"]

@@ -7,10 +7,10 @@ import io
 import os
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason, regular, shorten
 
 Delimiter = Literal["auto", "comma", "semicolon", "tab", "bar"]
 
@@ -64,11 +64,11 @@ def read_csv(path: str, key: str, delimiter: Delimiter, missing: tuple[str, ...]
 
 def _text(path: str, key: str) -> str:
     try:
-        content = Path(os.path.expanduser(path)).read_bytes()
+        content = regular(os.path.expanduser(path)).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{key}: file {path!r} does not exist") from None
     except OSError as error:
-        raise UserError(f"{key}: cannot read {path!r}: {error.strerror}") from None
+        raise UserError(f"{key}: cannot read {shorten(path)!r}: {reason(error)}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from dlzoo.core.errors import Note, UserError
+from dlzoo.core.files import refusal
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import ImageSet
@@ -204,10 +205,14 @@ def list_images(top: str) -> list[Path]:
     return [Path(parent, name) for parent, names in _walk(top) for name in names]
 
 
+def _refuse_unreadable(error: OSError) -> None:
+    raise UserError(refusal(error)) from error
+
+
 def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
     """Yield a folder and its subfolders, each with its files in order, without hidden ones and links that lead back."""
     seen = set(map(str, Path(os.path.realpath(top)).parents))
-    for parent, folders, names in os.walk(top, followlinks=True):
+    for parent, folders, names in os.walk(top, followlinks=True, onerror=_refuse_unreadable):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         real = os.path.realpath(parent)
         if real in seen:  # a link to a folder that contains `top`, or was visited before

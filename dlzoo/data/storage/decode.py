@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from platformdirs import user_cache_path
-from rich.console import Console
 from rich.progress import track
 
 from dlzoo.core import distributed
+from dlzoo.core.console import Console
 from dlzoo.core.errors import Note, UserError
+from dlzoo.core.files import reason, replacing
 from dlzoo.data.storage.cache import Cache, uses_disk
 from dlzoo.data.storage.image_file import DEFAULT_CONVERSION, open_image, read_image, stored_size, to_eight_bits
 from dlzoo.data.storage.lazy_images import LazyImages
@@ -142,7 +142,7 @@ def _write_once(prefix: str, path: Path, cache: Cache, write: Callable[[], None]
                 if old != path:
                     old.unlink(missing_ok=True)
     except OSError as error:
-        problem = f"cannot write decoded images to {_folder()}: {error.strerror or error}"
+        problem = f"cannot write decoded images to {_folder()}: {reason(error)}"
         remedy = "free some space, or name another folder in XDG_CACHE_HOME"
         if cache == "disk":
             raise UserError(f"{problem}; {remedy}, or set data.cache=memory") from error
@@ -181,19 +181,13 @@ def map_with_progress(work: Callable[[Item], T], items: Sequence[Item], verb: st
 
 def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> None:
     """Write a temporary file and rename it; not a memory map, where a full disk kills the process."""
-    file = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False)  # noqa: SIM115
-    try:
-        with file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for array in arrays:
-                file.write(array.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, path)
-    except BaseException:
-        os.unlink(file.name)
-        raise
+    with replacing(path) as aside, aside.open("xb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for array in arrays:
+            file.write(array.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _stamps(root: Path, paths: Sequence[Path]) -> str:
@@ -204,7 +198,7 @@ def _stamp(root: Path, path: Path) -> str:
     try:
         status = path.stat()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: not a file")
     name = path.relative_to(root) if path.is_relative_to(root) else path

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageColor, ImageOps
 
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.files import reason, regular
 
 # Warnings about images that are read correctly nevertheless.
 warnings.filterwarnings("ignore", "Palette images with Transparency")
@@ -107,7 +108,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         UserError: if the file is not a complete image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(regular(path)) as image:
             yield image
     except UserError:
         raise
@@ -166,6 +167,6 @@ def stored_size(path: Path) -> tuple[int, int]:
 
 
 def _image_error(path: Path, error: Exception) -> UserError:
-    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
-        return UserError(f"{path}: cannot be read ({first_line(error)})")
+    if isinstance(error, OSError) and error.errno is not None:  # of the system; Pillow's have no number
+        return UserError(f"{path}: cannot be read ({reason(error)})")
     return UserError(f"{path}: not a complete image ({first_line(error)}); remove or replace it")

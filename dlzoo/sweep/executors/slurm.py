@@ -16,6 +16,7 @@ from dlzoo.config.executor import SlurmSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.terminal import in_one_line
 from dlzoo.runs.run_dir import RunDir, write_atomically
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 
@@ -75,7 +76,7 @@ class SlurmExecutor(Executor):
             "gpus_per_node": trainer.devices if wants_gpu(config) else None,
         }
         executor.update_parameters(
-            name=run.path.name[:60],
+            name=in_one_line(run.path.name)[:60],
             timeout_min=self._settings.minutes,
             nodes=trainer.nodes,
             tasks_per_node=trainer.devices if spread else 1,

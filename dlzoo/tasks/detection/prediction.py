@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason
 from dlzoo.core.registries import NMS
 from dlzoo.data.transforms.letterbox import fit_to_square, load_image
 from dlzoo.runs.run_dir import write_atomically
@@ -94,4 +95,4 @@ def _refuse_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"--out: {path} cannot be written ({error.strerror or error})") from error
+        raise UserError(f"--out: {path} cannot be written ({reason(error)})") from error

@@ -17,6 +17,7 @@ from dlzoo.boxes.objects import sides
 from dlzoo.core import index
 from dlzoo.core.entries import Metric, ModelMarks
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason
 from dlzoo.core.protocols import is_independent
 from dlzoo.core.registries import BOX_LOSSES, LOSSES, NMS, TASKS
 from dlzoo.data.data_set import TargetKind
@@ -173,7 +174,7 @@ class DetectionSpec(TaskSpec):
             for name, figure in _plots_of_objects(tested).items():
                 write_png(figure, folder / f"{name}.png")
         except OSError as error:
-            raise UserError(f"{folder} cannot be written ({error.strerror or error})") from error
+            raise UserError(f"{folder} cannot be written ({reason(error)})") from error
 
     def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         """Accept all options: detectors support other suppression settings, and draw boxes."""

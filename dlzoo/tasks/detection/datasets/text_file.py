@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason, regular
 from dlzoo.data.datasets.image_folder import list_images
 
 #: Suffixes of files beside images that are no images.
@@ -23,9 +24,9 @@ def read_text(path: Path) -> str:
         UserError: if it cannot be read.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return regular(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text") from error
 

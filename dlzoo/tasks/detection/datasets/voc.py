@@ -11,6 +11,7 @@ from urllib.error import URLError
 from torchvision.datasets import VOCDetection
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import regular
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
@@ -148,7 +149,7 @@ def _download(name: str, folder: Path, splits: _Lists) -> None:
 def _is_complete(base: Path, part: str) -> bool:
     """Return whether every file of a list exists: an archive may have been unpacked only in part."""
     try:
-        names = _list(base, part).read_text().split()
+        names = regular(_list(base, part)).read_text().split()
     except OSError:
         return False
     images = base / "JPEGImages"

@@ -1,0 +1,86 @@
+"""Files that a user names: regular ones are opened, and what the system refuses is one line with the path."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dlzoo.core.errors import UserError
+
+#: Errors of the system that are about a path or its disk, not about this program.
+_OF_A_PATH = {
+    *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENXIO, errno.EINVAL),
+}
+#: Characters of a path in a message.
+_LONGEST = 160
+_NO_FILES = {
+    stat.S_IFIFO: "it is a named pipe, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+}
+
+
+def regular(path: str | Path) -> Path:
+    """Return a path after checking that it is not a pipe, a socket or a device: opening one may wait for ever.
+
+    Raises:
+        OSError: if it is one, or there is no such file.
+    """
+    if reason := _NO_FILES.get(stat.S_IFMT(os.stat(path).st_mode)):
+        raise OSError(errno.EINVAL, reason, str(path))
+    return Path(path)
+
+
+def reason(error: OSError) -> str:
+    """Return why the system refused: "permission denied"."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def refusal(error: OSError, path: str | Path = "") -> str:
+    """Return a line that says which path the system refused, `path` if the error names none, and why."""
+    named = shorten(path if error.filename is None else os.fsdecode(error.filename))
+    return f"{named}: {reason(error)}" if named else reason(error)
+
+
+def shorten(path: str | Path) -> str:
+    """Return a path for a message: of one that is very long the beginning and the end."""
+    text = str(path)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
+
+
+@contextmanager
+def one_line_refusals() -> Iterator[None]:
+    """Turn what the system refused within the context, such as a name that is too long, into a line with the path.
+
+    Raises:
+        UserError: if a path was refused; missing files are left to who opens them.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or error.errno not in _OF_A_PATH:
+            raise
+        raise UserError(refusal(error)) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a new file beside `path`, to be written; afterwards it is renamed, or removed after an error.
+
+    It is not made by `tempfile`, whose files are private whatever the user's umask says.
+    """
+    aside = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
