@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo import commands
+from dlzoo.config import searching
 from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
 
 _HELP = ("-h", "--help")
@@ -61,7 +62,9 @@ def _dispatch(words: list[str]) -> int:
     if any(word in _HELP for word in rest):
         print(parser.format_help(), end="")
         return 0
-    return command.run(parser.parse(rest)) or 0
+    arguments = parser.parse(rest)
+    with searching(getattr(arguments, "config_dir", None)):
+        return command.run(arguments) or 0
 
 
 def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

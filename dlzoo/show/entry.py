@@ -47,7 +47,7 @@ def _from_file(choice: str, name: str) -> dict[str, Any]:
         doc = "\n".join([*head, "", executors.describe_settings(name)])
         settings = executors.settings_for(name)
         return {"choice": choice, "name": name, "doc": doc, "source": "", "meta": {}, "settings": settings}
-    settings = settings_of(TrainerSettings) if choice == "trainer" else {}
+    settings = dict(settings_of(TrainerSettings)) if choice == "trainer" else {}
     compared = yaml.safe_load(content).get("comparison")
     if compared:
         head += ["", *yaml.safe_dump({"comparison": compared}, sort_keys=False, width=100).splitlines()]
@@ -55,7 +55,7 @@ def _from_file(choice: str, name: str) -> dict[str, Any]:
         head += ["", getdoc(TrainerSettings) or ""]
     for key, value in yaml.safe_load(content).items():
         if key in settings:
-            settings[key] |= {"default": value}
+            settings[key] = settings[key] | {"default": value}
     return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "settings": settings}
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlzoo import config as configs
 from dlzoo.config import Config
 from dlzoo.config import executor as executors
-from dlzoo.config.overrides import expand, parse
+from dlzoo.config.overrides import expand, parse, refuse_twice
 from dlzoo.config.settings import SweepSettings
+from dlzoo.config.sources import Sources
 from dlzoo.core.errors import UserError
 from dlzoo.core.schema import settings_of
 from dlzoo.sweep.address import address
@@ -55,6 +56,7 @@ def plan(request: SweepRequest) -> SweepPlan:
     Raises:
         UserError: for the first invalid run, before any folder is created.
     """
+    refuse_twice(request.words)
     run_words, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
     for word in request.words:
         section = word.partition("=")[0].partition(".")[0]
@@ -67,7 +69,8 @@ def plan(request: SweepRequest) -> SweepPlan:
     for key in ("name", "run_dir"):
         if key in varying:
             raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
-    composed = [_compose([*request.common, *lines], len(combinations)) for lines in combinations]
+    state, several = configs.conf_state(), len(combinations) > 1
+    composed = [_compose([*request.common, *lines], request.written, state, several) for lines in combinations]
     if any(config["run_dir"] for config in composed):
         raise UserError("run_dir is for a single run; set sweep.dir=PATH for a sweep")
     names = {config["name"] for config in composed}
@@ -100,18 +103,19 @@ def _differing_keys(arms: Sequence[Sequence[str]]) -> list[str]:
 
 def _settings(lines: Sequence[str]) -> SweepSettings:
     known = settings_of(SweepSettings)
-    typed = {}
+    typed, sources = {}, {}
     for line in lines:
         override = parse(line)
         if override.is_sweep_override():
             raise UserError(f"{line!r}: it applies to all runs and has one value")
         typed[override.key_or_group.partition(".")[2]] = override.value()
+        sources[override.key_or_group] = line
     defaults = {key: schema["default"] for key, schema in known.items()}
-    return SweepSettings(**configs.check_section("sweep", "a sweep", defaults | typed, "", known))
+    return SweepSettings(**configs.check_section("sweep", "a sweep", defaults | typed, Sources(sources), known))
 
 
-def _compose(lines: list[str], count: int) -> Config:
+def _compose(lines: list[str], written: Collection[str], state: configs.ConfState, several: bool) -> Config:
     try:
-        return configs.compose(lines, in_sweep=True)
+        return configs.compose(lines, in_sweep=True, written=written, state=state)
     except UserError as error:
-        raise (UserError(f"{error} (in the run {' '.join(lines)})") if count > 1 else error) from None
+        raise (UserError(f"{error} (in the run {' '.join(lines)})") if several else error) from None
