@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -63,8 +64,13 @@ def _dispatch(words: list[str]) -> int:
         print(parser.format_help(), end="")
         return 0
     arguments = parser.parse(rest)
-    with searching(getattr(arguments, "config_dir", None)):
-        return command.run(arguments) or 0
+    try:
+        with searching(getattr(arguments, "config_dir", None)):
+            return command.run(arguments) or 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UserError(f"{error.filename}: {error.strerror}") from error
 
 
 def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

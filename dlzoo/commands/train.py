@@ -47,7 +47,9 @@ def run(arguments: Namespace) -> int | None:
     if any(word.startswith("resume=") for word in settings):
         return _resume(settings)
     from dlzoo.config import compose
+    from dlzoo.config.overrides import refuse_twice
 
+    refuse_twice(settings)
     config = compose(settings)  # a typo is answered before torch is imported
     from dlzoo.builder.execute import begin
 

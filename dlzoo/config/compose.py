@@ -48,11 +48,10 @@ def compose(
     written: Collection[str] = (),
     state: ConfState | None = None,
 ) -> Config:
-    """Return the complete, checked config of `overrides` (key=value).
+    """Return the complete, checked config of `overrides` (key=value); the last one of a key holds.
 
     Args:
-        in_sweep: whether this is one run of a sweep: an experiment that is a comparison is allowed, and the last of
-            several settings of a key holds.
+        in_sweep: whether this is one run of a sweep, so that an experiment that is a comparison is allowed.
         written: keys of `overrides` that are not typed, but listed in the file of the experiment.
         state: the state of the files under conf/, for callers that compose many configs; by default it is read.
 
@@ -71,8 +70,6 @@ def compose(
             values.append(override)
         elif value is not None:
             chosen.append(f"{key}={file_of(key, value) if is_path(key, value) else value}")
-    if not in_sweep:
-        refuse_twice(overrides)
     files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
     raw = deepcopy(_compose_choices(tuple(chosen), files, (state or conf_state()) + _states_of_paths(files)))
     if raw.pop("comparison", None) and not in_sweep:

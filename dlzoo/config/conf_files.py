@@ -1,4 +1,4 @@
-"""What the files of conf/ set for the entries of registries, read without Hydra; and which files an experiment needs."""
+"""What the files of conf/ set for the entries of registries, read without Hydra, and the files of an experiment."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dlzoo.config.yaml_file import read_text, read_yaml
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
 
-#: The comment at the top of an experiment, with the line that lets it set any key.
-_HEADER = re.compile(r"(\s*(#.*)?\n)*#\s*@package\s+_global_\s*(\n|$)")
+#: The first line of an experiment, which lets it set any key.
+_HEADER = re.compile(r"\s*#\s*@package\s+_global_\s*(\n|$)")
 
 
 @lru_cache(maxsize=256)

@@ -75,17 +75,21 @@ def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Co
     """Return the section of a choice, with `default` replaced by the entry that it resolves to."""
     name = settings.pop("name", None)
     if name not in options(choice):
-        raise UserError(f"{sources.prefix(choice)}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
+        raise UserError(
+            f"{sources.prefix(choice)}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}"
+        )
     if choice in DEFAULTS_FROM:
         origin = DEFAULTS_FROM[choice][0]
         known = default_entry(choice, {each: final[each]["name"] for each in DEFAULTS_FROM[choice]})
         if known is None and name != "default":
             raise UserError(
-                f"{sources.prefix(choice)}{origin}={final[origin]['name']} does not support {choice}={name}; leave {choice} out,"
-                f" or choose another {origin}"
+                f"{sources.prefix(choice)}{origin}={final[origin]['name']} does not support {choice}={name};"
+                f" leave {choice} out, or choose another {origin}"
             )
         if known is None or (known == "default" and name == "default"):
-            return {"name": "default"} | check_section(choice, f"{origin}={final[origin]['name']}", settings, sources, {})
+            return {"name": "default"} | check_section(
+                choice, f"{origin}={final[origin]['name']}", settings, sources, {}
+            )
         if name == "default":
             # A registration names an entry, or an entry with changed settings.
             registered = known if isinstance(known, Mapping) else {"name": known}

@@ -11,13 +11,16 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import create_functions
 from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
-from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, QuotedString, Sweep, ValueType
 from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import CommonTokenStream, InputStream, OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 #: What Hydra says before and after a reason: the call that failed, and the names of the grammar's tokens.
 _AROUND = re.compile(r"^(\w+ while evaluating '.*?': )+| expecting (\{.*\}|<EOF>)", re.DOTALL)
+
+#: A range has thousands of these, and the parser needs half a millisecond for each.
+_INTEGER = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=(0|[1-9][0-9]{0,17})")
 
 
 class _Values(HydraOverrideVisitor):
@@ -63,6 +66,9 @@ def read(line: str, *, as_typed: bool = False) -> Override:
         ValueError: with Hydra's reason.
         RecursionError: for deep brackets.
     """
+    if not as_typed and (plain := _INTEGER.fullmatch(line)):
+        key, digits = plain.groups()
+        return Override(OverrideType.CHANGE, key, ValueType.ELEMENT, int(digits), input_line=line)
     listener = HydraErrorListener()
     lexer = OverrideLexer(InputStream(line))
     parser = OverrideParser(CommonTokenStream(lexer))
@@ -72,6 +78,8 @@ def read(line: str, *, as_typed: bool = False) -> Override:
     try:
         override: Override = (_texts() if as_typed else _values()).visit(parser.override())
     except HydraException as error:
-        raise ValueError(_AROUND.sub("", "; ".join(str(error).split("\n")).strip("; ")).replace("'<EOF>'", "the end")) from error
+        raise ValueError(
+            _AROUND.sub("", "; ".join(str(error).split("\n")).strip("; ")).replace("'<EOF>'", "the end")
+        ) from error
     override.input_line = line
     return override

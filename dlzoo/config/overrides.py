@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: Maximal number of runs of a sweep; each has a folder, and a larger number is a mistyped range.
-_MOST = 20_000
+_MOST = 5_000
 #: Largest depth of brackets, and most characters of a setting: Hydra needs long for more.
 _DEEPEST, _LONGEST = 20, 20_000
 
@@ -26,7 +26,7 @@ _GRAMMAR = re.compile(r"\s*(\w+\s*\(|[\[{\"']|[+-]?\d{4301})")
 _EMPTY = re.compile(r"^\s*,|,\s*,|,\s*$")
 
 
-@lru_cache(maxsize=4096)  # the runs of a sweep have most settings in common
+@lru_cache(maxsize=4 * _MOST)  # the runs of a sweep have most settings in common
 def parse(line: str) -> Override:
     """Parse a setting with Hydra; a value that its grammar does not support (~/data, josé) is taken as a string.
 
@@ -38,7 +38,7 @@ def parse(line: str) -> Override:
     from dlzoo.config import grammar
 
     key, _, value = line.partition("=")
-    _refuse_huge(line, value)
+    _refuse_huge(line, key, value)
     try:
         override = grammar.read(line)
     except ValueError as error:
@@ -55,7 +55,9 @@ def parse(line: str) -> Override:
     return override
 
 
-def _refuse_huge(line: str, value: str) -> None:
+def _refuse_huge(line: str, key: str, value: str) -> None:
+    if key.count(".") > _DEEPEST:
+        raise UserError(f"unknown key {key!r}")
     if len(line) > _LONGEST:
         raise UserError(f"{line!r} has {len(line):,} characters; a setting may have {_LONGEST:,}")
     if value.count("[") + value.count("{") + value.count("(") > _DEEPEST:
@@ -122,7 +124,9 @@ def expand(lines: Iterable[str], names: Callable[[str], Sequence[str]]) -> tuple
             varying.append(key_of(line))
         columns.append(values)
     if (count := prod(map(len, columns))) > _MOST:
-        raise UserError(f"a sweep of {count:,} runs is larger than the limit of {_MOST:,}; name fewer values")
+        raise UserError(
+            f"a sweep of {count:,} runs is larger than the limit of {_MOST:,}; name fewer values, or start two sweeps"
+        )
     return [list(combination) for combination in product(*columns)], varying
 
 

@@ -51,7 +51,9 @@ def _sets(content: Any, key: str) -> bool:
     if not isinstance(content, Mapping):
         return False
     defaults = content.get("defaults")
-    chosen = [name for line in defaults if isinstance(line, Mapping) for name in line] if isinstance(defaults, list) else []
+    chosen = (
+        [name for line in defaults if isinstance(line, Mapping) for name in line] if isinstance(defaults, list) else []
+    )
     if any(str(name).removeprefix("override ").strip() == f"/{key}" for name in chosen):
         return True
     for part in key.split("."):

@@ -30,37 +30,40 @@ def compose_files(chosen: tuple[str, ...], state: tuple[tuple[str, int], ...]) -
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    words = []
-    for word in chosen:
-        choice, _, name = word.partition("=")
-        if choice == "experiment":
-            experiment_files(name)
-        words.append(f"{choice}={_stored(name)}" if is_path(choice, name) else word)
+    for name in (word.partition("=")[2] for word in chosen if word.startswith("experiment=")):
+        experiment_files(name)
+    words = list(chosen)
     if added := [f"file://{folder.absolute()}" for folder in conf_dirs()[1:]]:
         words.append(f"hydra.searchpath={json.dumps(added, ensure_ascii=False)}")
     try:
         with _composing:  # Hydra's state is global to the process
             _fill_store()
+            words = [_stored(word) for word in words]
             with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
                 composed = hydra_compose("config", overrides=words)
         raw = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(first_line(error)) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:  # a file that is no config
-        raise UserError(f"{' '.join(chosen) or 'conf/config.yaml'} cannot be composed: {first_line(error)}") from error
+    except (OSError, ValueError, TypeError, RecursionError, YAMLError) as error:  # a file that is no config
+        reason = str(error) if isinstance(error, YAMLError) else first_line(error)  # YAML's has the file and the line
+        raise UserError(f"{' '.join(chosen) or 'conf/config.yaml'} cannot be composed: {reason}") from error
     assert isinstance(raw, dict)
     return {str(key): value for key, value in raw.items()}
 
 
-def _stored(path: str) -> str:
-    """Store an experiment of any folder in Hydra's ConfigStore, and return its name there."""
+def _stored(word: str) -> str:
+    """Return a choice, after storing an experiment of any folder in Hydra's ConfigStore under a name of its own."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
+    choice, _, path = word.partition("=")
+    if not is_path(choice, path):
+        return word
     name = f"file_{hashlib.sha1(path.encode()).hexdigest()[:12]}"
     ConfigStore.instance().store(group="experiment", name=name, node=OmegaConf.load(path), package="_global_")
-    return name
+    return f"{choice}={name}"
 
 
 @cache

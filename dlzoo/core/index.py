@@ -120,7 +120,7 @@ def load() -> Index:
     left_out: list[str] = []
     index = {choice: _describe(registry, left_out) for choice, registry in (REGISTRIES | {"task": TASKS}).items()}
     _print_left_out(left_out)
-    if all([load_plugins(choice) for choice in index]):
+    if all(load_plugins(choice) for choice in index):
         _store(path, {"key": key, "left_out": left_out, "index": index})
     return index
 

@@ -165,7 +165,7 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
         value = float(value)
     if _SCALARS.get(type(value)) != kind or value == "":
         raise ValueError
-    if kind == "string" and not _is_text(value):
+    if isinstance(value, str) and not _is_text(value):
         raise ValueError
     if kind in ("integer", "number") and not (math.isfinite(value) and _is_within(schema, value)):
         raise ValueError

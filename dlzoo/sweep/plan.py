@@ -10,7 +10,7 @@ from pathlib import Path
 from dlzoo import config as configs
 from dlzoo.config import Config
 from dlzoo.config import executor as executors
-from dlzoo.config.overrides import expand, parse, refuse_twice
+from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import SweepSettings
 from dlzoo.config.sources import Sources
 from dlzoo.core.errors import UserError
@@ -56,7 +56,6 @@ def plan(request: SweepRequest) -> SweepPlan:
     Raises:
         UserError: for the first invalid run, before any folder is created.
     """
-    refuse_twice(request.words)
     run_words, about_all = [], {choice: [] for choice in configs.SWEEP_ONLY}
     for word in request.words:
         section = word.partition("=")[0].partition(".")[0]

@@ -51,6 +51,7 @@ def parse_sweep(words: Sequence[str]) -> SweepRequest:
     """Parse the words of `python train.py -m`; an experiment that is a comparison adds its varying settings."""
     typed = ["python", "train.py", "-m", *_config_dirs(), *words]
     if named_comparison(words) is None:
+        refuse_twice(words)
         return SweepRequest(list(words), typed)
     return parse_comparison(words, typed)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from dlzoo.config.overrides import refuse_twice
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.lock import Lock
@@ -65,7 +64,6 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
     """
     console = console or Console()
     trials, typed = _trials(words)
-    refuse_twice(typed)
     fixed, space = split(typed)
     first, epochs = _check_search(fixed, space)
     runner = make_executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
