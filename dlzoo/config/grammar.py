@@ -26,7 +26,7 @@ _INTEGER = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=(0|[1-9][0-9]{0,17})")
 class _Values(HydraOverrideVisitor):
     """Values, as Hydra reads them; Hydra's own choice() takes no null, and drops quotes."""
 
-    def visitFunction(self, ctx: OverrideParser.FunctionContext) -> Any:  # noqa: N802 - ANTLR's spelling
+    def visitFunction(self, ctx: Any) -> Any:  # noqa: N802 - ANTLR's spelling
         if ctx.ID().getText() == "choice" and not ctx.argName():
             values = [self.visitElement(element) for element in ctx.element()]
             if values and not any(isinstance(value, Sweep) for value in values):
@@ -37,11 +37,11 @@ class _Values(HydraOverrideVisitor):
 class _Texts(_Values):
     """Values, in which each number, true and null is the text that was typed."""
 
-    def visitPrimitive(self, ctx: OverrideParser.PrimitiveContext) -> Any:  # noqa: N802
+    def visitPrimitive(self, ctx: Any) -> Any:  # noqa: N802
         value = super().visitPrimitive(ctx)
         return value if isinstance(value, (str, QuotedString)) else ctx.getText().strip()
 
-    def visitFunction(self, ctx: OverrideParser.FunctionContext) -> Any:  # noqa: N802
+    def visitFunction(self, ctx: Any) -> Any:  # noqa: N802
         is_choice = ctx.ID().getText() == "choice"
         return super().visitFunction(ctx) if is_choice else _values().visitFunction(ctx)
 
@@ -76,7 +76,8 @@ def read(line: str, *, as_typed: bool = False) -> Override:
         recognizer.removeErrorListeners()
         recognizer.addErrorListener(listener)
     try:
-        override: Override = (_texts() if as_typed else _values()).visit(parser.override())
+        visitor: Any = _texts() if as_typed else _values()
+        override: Override = visitor.visit(parser.override())
     except HydraException as error:
         raise ValueError(
             _AROUND.sub("", "; ".join(str(error).split("\n")).strip("; ")).replace("'<EOF>'", "the end")

@@ -101,10 +101,11 @@ def refuse_twice(lines: Iterable[str], where: str = "the command") -> None:
     """
     first: dict[str, str] = {}
     for line in lines:
-        other = first.setdefault(key_of(line), line)
-        if other is not line:
-            key = key_of(line)
-            raise UserError(f"{where} sets {key} twice: {other} and {line}; keep one (a sweep of both: {key}=a,b)")
+        key = key_of(line)
+        if key in first:
+            hint = f"keep one (a sweep of both: {key}=a,b)"
+            raise UserError(f"{where} sets {key} twice: {first[key]} and {line}; {hint}")
+        first[key] = line
 
 
 def expand(lines: Iterable[str], names: Callable[[str], Sequence[str]]) -> tuple[list[list[str]], list[str]]:

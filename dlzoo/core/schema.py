@@ -165,19 +165,18 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
         value = float(value)
     if _SCALARS.get(type(value)) != kind or value == "":
         raise ValueError
-    if isinstance(value, str) and not _is_text(value):
-        raise ValueError
+    if kind == "string":
+        return _check_text(str(value))
     if kind in ("integer", "number") and not (math.isfinite(value) and _is_within(schema, value)):
         raise ValueError
     return value
 
 
-def _is_text(value: str) -> bool:
-    """Return whether files can store a word and name it: UTF-8 without NUL, not longer than a path."""
-    try:
-        return len(value.encode()) <= _LONGEST and "\0" not in value
-    except UnicodeEncodeError:
-        return False
+def _check_text(value: str) -> str:
+    """Return a word that files can store and name: UTF-8 without NUL, not longer than a path."""
+    if len(value.encode()) > _LONGEST or "\0" in value:  # a surrogate is a ValueError, too
+        raise ValueError
+    return value
 
 
 def _is_within(schema: Mapping[str, Any], value: float) -> bool:

@@ -74,7 +74,8 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
     name, written, about = named_comparison(words), ComparisonSpec(), dict[str, str]()
     base, at = settings("base", options["base"] or ""), list[str]()
     if name is not None:
-        written, about = read(name), read_head(name)
+        written, head = read(name), read_head(name)
+        about = {key: head[key] for key in ("question", "expected") if key in head}
         rest.remove(f"experiment={name}")
         at = scale_settings(name, written, options["scale"])
         written = replace(written, arms=[shlex.split(word) for word in at if _is_arm(word)] or written.arms)
@@ -87,9 +88,8 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
     from_file = _keys([vary, at]) - _keys([base])
     if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other settings
         arms, from_file = written.arms, from_file | _keys(written.arms)
-    rest = _add_seeds(rest, options["seeds"], written.seeds)
     return SweepRequest(
-        words=[*vary, *rest],
+        words=[*vary, *_add_seeds(rest, options["seeds"], written.seeds)],
         typed=list(typed or ["dlzoo", "compare", *_config_dirs(), *words]),
         common=_drop_keys(typed_keys, [*at, *base]),
         arms=arms,
@@ -98,9 +98,8 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
         kind="compare",
         baseline=options["baseline"].split() if options["baseline"] else _drop_keys(typed_keys, written.baseline),
         metric=options["metric"] or written.metric,
-        margin=_number("margin", options["margin"], NonNegative) if options["margin"] is not None else written.margin,
-        question=about.get("question"),
-        expected=about.get("expected"),
+        margin=written.margin if options["margin"] is None else _number("margin", options["margin"], NonNegative),
+        **about,
     )
 
 
