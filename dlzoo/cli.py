@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo import commands
+from dlzoo.config import searching
 from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
 from dlzoo.core.files import one_line_refusals
 from dlzoo.core.terminal import discard_output, drop_unwritten, printable_streams
@@ -72,7 +74,14 @@ def _dispatch(words: list[str]) -> int:
     if any(word in _HELP for word in rest):
         print(parser.format_help(), end="")
         return 0
-    return command.run(parser.parse(rest)) or 0
+    arguments = parser.parse(rest)
+    try:
+        with searching(getattr(arguments, "config_dir", None)):
+            return command.run(arguments) or 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UserError(f"{error.filename}: {error.strerror}") from error
 
 
 def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

@@ -37,6 +37,11 @@ class Parser(argparse.ArgumentParser):
         self.takes_settings = True
         self.add_argument("settings", nargs="*", default=[], metavar="key=value", help=about)
 
+    def add_config_dir(self) -> None:
+        """Add the option --config-dir, a folder that is searched like conf/ (dlzoo/config/defaults.py)."""
+        about = "a folder of your own with experiment/, trainer/ or executor/, which is searched like conf/"
+        self.add_argument("--config-dir", metavar="DIR", help=about)
+
     def add_json(self) -> None:
         """Add the option --json."""
         self.add_argument("--json", action="store_true", help="print JSON")
@@ -45,8 +50,11 @@ class Parser(argparse.ArgumentParser):
         """Parse `words` into the arguments of the command.
 
         Raises:
-            UserError: for an unknown option, with the closest one; for words that are missing or too many.
+            UserError: for an unknown option, with the closest one; for words that are missing or too many, or no text.
         """
+        for word in words:
+            if "\0" in word or not _is_utf8(word):
+                raise UserError(f"{word!r} is not UTF-8, or contains NUL; rename the file, or type another word")
         spelled = [f"--{word}" if "=" in word and word.partition("=")[0] in self.undashed else word for word in words]
         spelled = [f"./{word}" if self._is_dashed_file(word) else word for word in spelled]
         self._refuse_unknown(spelled)
@@ -98,6 +106,15 @@ class _StoreOnce(argparse.Action):
         if option is not None and getattr(namespace, self.dest, self.default) is not self.default:
             parser.error(f"{option} is given twice")
         setattr(namespace, self.dest, values)
+
+
+def _is_utf8(word: str) -> bool:
+    """Return whether a word can be written to a file; Python reads other bytes of a command line as surrogates."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_number(word: str) -> bool:

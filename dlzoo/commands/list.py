@@ -18,6 +18,7 @@ def arguments(parser: Parser) -> None:
     """Add the choice, --parts and --json."""
     parser.add_argument("choice", nargs="?", metavar="CHOICE", help="model, norm, ...: one of those listed below")
     parser.add_argument("--parts", action="store_true", help="which parts each model takes, as a table")
+    parser.add_config_dir()
     parser.add_json()
     parser.details = _choices
 

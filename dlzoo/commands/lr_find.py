@@ -17,14 +17,17 @@ _OF_THE_TEST = ("low", "high", "steps")
 
 def arguments(parser: Parser) -> None:
     """Add the settings."""
+    parser.add_config_dir()
     parser.add_settings("settings of the training, and low=, high= and steps= of the test")
 
 
 def run(arguments: Namespace) -> None:
     """Run the test."""
     from dlzoo.config import compose
+    from dlzoo.config.overrides import refuse_twice
 
     words: list[str] = arguments.settings
+    refuse_twice(words)
     # A typo is answered before torch is imported.
     compose([word for word in words if word.partition("=")[0] not in _OF_THE_TEST])
     from dlzoo.builder.lr_find import lr_find

@@ -25,6 +25,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("choice", metavar="CHOICE", help="model, norm, ...: one of those listed below")
     parser.add_argument("name", metavar="NAME", help="one of the names that `dlzoo list CHOICE` prints")
     parser.add_settings("settings of a model, or of what is plotted")
+    parser.add_config_dir()
     parser.add_json()
     parser.details = _choices
 

@@ -24,6 +24,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="run each combination of the values: norm=bn,gn 'seed=range(8)'"
     )
+    parser.add_config_dir()
     parser.add_settings("settings, which are listed below")
     parser.details = _settings
 
@@ -46,7 +47,9 @@ def run(arguments: Namespace) -> int | None:
     if any(word.startswith("resume=") for word in settings):
         return _resume(settings)
     from dlzoo.config import compose
+    from dlzoo.config.overrides import refuse_twice
 
+    refuse_twice(settings)
     config = compose(settings)  # a typo is answered before torch is imported
     from dlzoo.builder.execute import begin
 

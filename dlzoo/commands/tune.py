@@ -24,11 +24,14 @@ HELP = "search for settings: dlzoo tune model=mlp 'optimizer.lr=log(0.001,1)' tr
 
 def arguments(parser: Parser) -> None:
     """Add the settings."""
+    parser.add_config_dir()
     parser.add_settings("settings, some of them to be searched, and trials=20")
 
 
 def run(arguments: Namespace) -> int:
     """Search and return the exit code; 1 if no trial finished."""
+    from dlzoo.config.overrides import refuse_twice
     from dlzoo.sweep.tune import tune
 
+    refuse_twice(arguments.settings)
     return 0 if tune(arguments.settings) else 1

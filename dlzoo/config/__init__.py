@@ -1,6 +1,6 @@
 """Compose the settings that a user typed into a complete, checked config: a plain dict of names and numbers."""
 
-from dlzoo.config.compose import compose, with_changes
+from dlzoo.config.compose import ConfState, compose, conf_state, with_changes
 from dlzoo.config.defaults import (
     COMPARE_ONLY,
     DEFAULTS_FROM,
@@ -9,11 +9,15 @@ from dlzoo.config.defaults import (
     Config,
     choices,
     conf_dir,
+    conf_dirs,
     default_choices,
     default_entry,
+    file_of,
     head_comment,
+    is_path,
     options,
     resolved_name,
+    searching,
     settings_for,
     unknown_name,
 )
@@ -24,18 +28,24 @@ __all__ = [
     "DEFAULTS_FROM",
     "SECTIONS",
     "SWEEP_ONLY",
+    "ConfState",
     "Config",
     "check_section",
     "choices",
     "compose",
     "conf_dir",
+    "conf_dirs",
+    "conf_state",
     "default_choices",
     "default_entry",
+    "file_of",
     "finalise",
     "head_comment",
+    "is_path",
     "options",
     "read",
     "resolved_name",
+    "searching",
     "settings_for",
     "unknown_name",
     "with_changes",

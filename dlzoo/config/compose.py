@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from functools import cache, lru_cache
-from threading import Lock
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlzoo.config.conf_files import sections_in_files
+from dlzoo.config.conf_files import experiment_files, sections_in_files
 from dlzoo.config.defaults import (
     DEFAULTS_FROM,
     SWEEP_ONLY,
     Config,
     choices,
     conf_dir,
+    conf_dirs,
     default_entry,
     default_settings,
+    file_of,
+    is_path,
     options,
     resolved_name,
     unknown_name,
 )
 from dlzoo.config.finalise import finalise
-from dlzoo.config.overrides import parse
+from dlzoo.config.overrides import parse, refuse_twice
 from dlzoo.config.settings import RunSettings
+from dlzoo.config.sources import Sources
+from dlzoo.config.with_hydra import compose_files
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.files import regular
 from dlzoo.core.registries import REGISTRIES
@@ -32,35 +38,55 @@ from dlzoo.core.schema import settings_of
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-_composing = Lock()
+#: Paths and times of the files that a config is composed of.
+ConfState = tuple[tuple[str, int], ...]
 
 
-def compose(overrides: Iterable[str], *, in_sweep: bool = False) -> Config:
-    """Return the complete, checked config of `overrides` (key=value).
+def compose(
+    overrides: Iterable[str],
+    *,
+    in_sweep: bool = False,
+    written: Collection[str] = (),
+    state: ConfState | None = None,
+) -> Config:
+    """Return the complete, checked config of `overrides` (key=value); the last one of a key holds.
 
     Args:
         in_sweep: whether this is one run of a sweep, so that an experiment that is a comparison is allowed.
+        written: keys of `overrides` that are not typed, but listed in the file of the experiment.
+        state: the state of the files under conf/, for callers that compose many configs; by default it is read.
 
     Raises:
         UserError: for an unknown choice, name or key, or a value of the wrong type.
     """
     if isinstance(overrides, str):
         raise UserError(f"settings must be a list of strings, such as [{overrides!r}], not a string")
-    chosen, values = [], []
+    overrides = list(overrides)
+    chosen, values, lines = [], [], {}
     for line in overrides:
         override = _parse(line)
-        if override.key_or_group not in choices():
+        key, value = override.key_or_group, override.value()
+        lines[key] = line
+        if key not in choices():
             values.append(override)
-        elif override.value() is not None:
-            chosen.append(f"{override.key_or_group}={override.value()}")
-    raw = deepcopy(_compose_choices(tuple(chosen), _conf_state()))
+        elif value is not None:
+            chosen.append(f"{key}={file_of(key, value) if is_path(key, value) else value}")
+    files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
+    raw = deepcopy(_compose_choices(tuple(chosen), files, (state or conf_state()) + _states_of_paths(files)))
     if raw.pop("comparison", None) and not in_sweep:
-        experiment = next(word for word in chosen if word.startswith("experiment="))
+        experiment = next(word for word in overrides if word.startswith("experiment="))
         raise UserError(f"{experiment} compares several runs; type dlzoo compare {experiment}")
     _restore_model_defaults(raw)
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
-    return finalise(_resolve(raw))
+    return finalise(_resolve(raw), Sources(lines, written, partial(_paths, files)))
+
+
+def _paths(files: Sequence[str]) -> list[Path]:
+    """Return the files that set defaults, in order of precedence."""
+    words = dict(word.split("=", 1) for word in files)
+    experiment = experiment_files(words.pop("experiment")) if "experiment" in words else []
+    return [*experiment, *(file_of(choice, name) for choice, name in words.items()), conf_dir() / "config.yaml"]
 
 
 def _restore_model_defaults(raw: Config) -> None:
@@ -98,7 +124,10 @@ def _parse(line: str) -> Override:
         raise UserError(f"{line!r} is a setting of a sweep: add -m")
     if key not in choices() or (value is None and key == "experiment"):
         return override
-    if not isinstance(value, str) or value not in options(key):
+    if isinstance(value, str) and is_path(key, value):
+        if not os.path.isfile(file_of(key, value)):
+            raise UserError(f"{line}: there is no such file")
+    elif not isinstance(value, str) or value not in options(key):
         raise unknown_name(key, value)
     return override
 
@@ -112,9 +141,12 @@ def with_changes(config: Config, overrides: Iterable[str], allowed: Iterable[str
     Raises:
         UserError: for a setting that is not in `allowed`, or an invalid value.
     """
-    raw = deepcopy(config)
+    raw, lines = deepcopy(config), {}
+    overrides = list(overrides)
+    refuse_twice(overrides)
     for line in overrides:
         override = _parse(line)
+        lines[override.key_or_group] = line
         key, value = override.key_or_group, override.value()
         if key not in allowed and key.partition(".")[0] not in allowed:
             raise UserError(f"{line!r} cannot be changed here; these can: {', '.join(allowed)}")
@@ -122,51 +154,33 @@ def with_changes(config: Config, overrides: Iterable[str], allowed: Iterable[str
             raw[key] = {"name": value} | default_settings(key, str(value))
         else:
             _set_value(raw, key, value)
-    return finalise(raw)
+    return finalise(raw, Sources(lines))
 
 
-def _conf_state() -> tuple[tuple[str, int], ...]:
-    """Return the paths and times of the files under conf/, which identify its state."""
-    return tuple(sorted((str(path), regular(path).stat().st_mtime_ns) for path in conf_dir().rglob("*.yaml")))
+def conf_state() -> ConfState:
+    """Return the paths and times of the files under conf/ and the folders beside it, which identify their state."""
+    paths = (path for folder in conf_dirs() for path in folder.rglob("*.yaml"))
+    return tuple(sorted((str(path), regular(path).stat().st_mtime_ns) for path in paths))
 
 
-def _compose_choices(chosen: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]) -> Config:
+def _states_of_paths(files: Sequence[str]) -> ConfState:
+    paths = (word.partition("=")[2] for word in files if is_path(*word.split("=", 1)))
+    return tuple((path, os.stat(path).st_mtime_ns) for path in paths)
+
+
+def _compose_choices(chosen: tuple[str, ...], files: tuple[str, ...], state: ConfState) -> Config:
     """Compose choices. Values are set later, because a sweep has few choices and many values.
 
     Hydra needs 0.2 s, so it composes the files only; the sections of chosen entries are then replaced, as it would do.
     """
-    files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
-    known = sections_in_files(conf_dir(), files, conf_state)
+    known = sections_in_files(files, state)
     if known is None:
-        return _compose_with_hydra(chosen, conf_state)
+        return compose_files(chosen, state)
     entries = dict(word.split("=", 1) for word in chosen if word not in files)
-    return _compose_with_hydra(files, conf_state) | {
+    return compose_files(files, state) | {
         choice: {"name": name} | default_settings(choice, name) | known.get(choice, {})
         for choice, name in entries.items()
     }
-
-
-@lru_cache(maxsize=256)
-def _compose_with_hydra(chosen: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]) -> Config:
-    """Compose choices with Hydra. `conf_state`: unused; a changed file makes a new cache key."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        with _composing:  # Hydra's state is global to the process
-            _fill_store()
-            with initialize_config_dir(str(conf_dir().absolute()), version_base="1.3"):
-                composed = hydra_compose("config", overrides=list(chosen))
-        raw = OmegaConf.to_container(composed)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(first_line(error)) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:  # a file that is no config
-        raise UserError(f"{' '.join(chosen) or 'conf/config.yaml'} cannot be composed: {first_line(error)}") from error
-    assert isinstance(raw, dict)
-    return {str(key): value for key, value in raw.items()}
 
 
 def _set_value(raw: Config, key: str, value: Any) -> None:
@@ -192,15 +206,3 @@ def _resolve(raw: Config) -> Config:
         raise UserError(first_line(error)) from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
-
-
-@cache
-def _fill_store() -> None:
-    """Store the entries of the registries and the trainer's defaults in Hydra's ConfigStore."""
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    for choice in REGISTRIES:
-        for name in options(choice):
-            store.store(group=choice, name=name, node={"name": name} | default_settings(choice, name))
-    store.store(group="trainer", name="base", node=default_settings("trainer"))

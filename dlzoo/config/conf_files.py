@@ -1,29 +1,32 @@
-"""What the files of conf/ set for the entries of registries, read without Hydra."""
+"""What the files of conf/ set for the entries of registries, read without Hydra, and the files of an experiment."""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dlzoo.config.defaults import Config
+from dlzoo.config.defaults import Config, conf_dir, file_of
+from dlzoo.config.yaml_file import read_text, read_yaml
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
+
+#: The first line of an experiment, which lets it set any key.
+_HEADER = re.compile(r"\s*#\s*@package\s+_global_\s*(\n|$)")
 
 
 @lru_cache(maxsize=256)
-def sections_in_files(
-    folder: Path, files: tuple[str, ...], conf_state: tuple[tuple[str, int], ...]
-) -> dict[str, Config] | None:
+def sections_in_files(files: tuple[str, ...], state: tuple[tuple[str, int], ...]) -> dict[str, Config] | None:
     """Return what config.yaml and the chosen `files` set in the sections of entries; None if Hydra has to find out.
 
     Args:
-        folder: conf/.
         files: chosen files, such as experiment=bn_vs_gn.
-        conf_state: unused; a changed file makes a new cache key.
+        state: unused; a changed file makes a new cache key.
     """
-    sections = _sections_of(_load_yaml(folder / "config.yaml"))
+    sections = _sections_of(_load_yaml(conf_dir() / "config.yaml"))
     for choice, _, name in (word.partition("=") for word in files):
-        path = folder / choice / f"{name}.yaml"
+        path = file_of(choice, name)
         content = _load_yaml(path)
         if sections is None or content is None:
             return None
@@ -37,6 +40,34 @@ def sections_in_files(
             return None
         sections |= {key: sections.get(key, {}) | section for key, section in added.items()}
     return sections
+
+
+def experiment_files(name: str) -> list[Path]:
+    """Return the file of an experiment and those of the experiments that it includes.
+
+    Raises:
+        UserError: if one of them cannot be read, lacks its first line, or includes one that includes it.
+    """
+    files: dict[Path, None] = {}
+    _add_files(name, (), files)
+    return list(files)
+
+
+def _add_files(name: str, within: tuple[str, ...], files: dict[Path, None]) -> None:
+    path = file_of("experiment", name)
+    if name in within:
+        raise UserError(f"{path}: experiments include each other in a circle: {' -> '.join([*within, name])}")
+    if not _HEADER.match(read_text(path)):
+        raise UserError(f'{path}: its first line must be "# @package _global_"')
+    files[path] = None
+    content = read_yaml(path)
+    defaults = content.get("defaults") if isinstance(content, dict) else None
+    for item in defaults if isinstance(defaults, list) else ():
+        entry = item if isinstance(item, dict) else {"/experiment": item}
+        for other in (value for key, value in entry.items() if key == "/experiment"):
+            included = str(other).removeprefix("/experiment/")
+            if included != "_self_" and file_of("experiment", included).is_file():  # Hydra reports what is missing
+                _add_files(included, (*within, name), files)
 
 
 def _load_yaml(path: Path) -> dict[Any, Any] | None:

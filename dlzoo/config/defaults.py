@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlzoo.config.settings import TrainerSettings
+from dlzoo.config.yaml_file import read_text, read_yaml
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import PARTS, REGISTRIES
@@ -36,6 +38,9 @@ COMPARE_ONLY = ("base", "seeds", "scale", "baseline", "metric", "margin")
 
 _PACKAGE = Path(__file__).parent.parent
 
+#: Folders that are searched beside conf/.
+_added: ContextVar[tuple[Path, ...]] = ContextVar("folders", default=())
+
 
 def conf_dir() -> Path:
     """Return the folder of the hand-written files: conf/ of a checkout, or its copy inside an installed package."""
@@ -43,22 +48,62 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "conf"
 
 
+def conf_dirs() -> tuple[Path, ...]:
+    """Return conf/ and the folders that are searched like it (`searching`)."""
+    return conf_dir(), *_added.get()
+
+
+@contextmanager
+def searching(folder: str | None) -> Iterator[None]:
+    """Search a folder like conf/ inside the context: its subfolders experiment/, trainer/ and executor/.
+
+    Raises:
+        UserError: if it has none of them, or a file of the same name as one of conf/.
+    """
+    added = [] if folder is None else [Path(os.path.expanduser(folder)).absolute()]
+    for path in added:
+        own = [name for name in ("experiment", "trainer", "executor") if os.path.isdir(path / name)]
+        if not own:
+            raise UserError(f"--config-dir {path}: it has no folder experiment, trainer or executor")
+        both = [each for name in own for each in (path / name).glob("*.yaml") if each.stem in options(name)]
+        if both:
+            raise UserError(f"{min(both)}: {conf_dir()} has a file of this name; rename yours")
+    token = _added.set((*_added.get(), *added))
+    try:
+        yield
+    finally:
+        _added.reset(token)
+
+
+def file_of(choice: str, name: str) -> Path:
+    """Return the file of a choice: conf/<choice>/<name>.yaml, or for experiment=./mine.yaml the file itself."""
+    if is_path(choice, name):
+        return Path(os.path.expanduser(name)).absolute()
+    paths = [folder / choice / f"{name}.yaml" for folder in conf_dirs()]
+    return next(filter(os.path.isfile, paths), paths[0])
+
+
+def is_path(choice: str, name: str) -> bool:
+    """Return whether the name of an experiment is the path of a file."""
+    return choice == "experiment" and ("/" in name or name.endswith((".yaml", ".yml")))
+
+
 def options(choice: str) -> list[str]:
     """Return every valid name of a choice."""
     if choice in REGISTRIES:
         return sorted(index.available(choice) + (["default"] if choice in DEFAULTS_FROM else []))
-    return sorted(path.stem for path in (conf_dir() / choice).glob("*.yaml"))
+    return sorted({path.stem for folder in conf_dirs() for path in (folder / choice).glob("*.yaml")})
 
 
 def default_choices() -> dict[str, str]:
     """Return choice -> its default name in config.yaml."""
-    defaults = yaml.safe_load((conf_dir() / "config.yaml").read_text())["defaults"]
+    defaults = read_yaml(conf_dir() / "config.yaml")["defaults"]
     return {choice: str(name) for item in defaults if isinstance(item, dict) for choice, name in item.items()}
 
 
 def head_comment(choice: str, name: str) -> list[str]:
     """Return the lines of the comment at the top of a file under conf/, without Hydra's `@package` line."""
-    lines = (conf_dir() / choice / f"{name}.yaml").read_text().splitlines()
+    lines = read_text(file_of(choice, name)).splitlines()
     comment = takewhile(lambda line: line.startswith("#"), lines)
     return [line.lstrip("# ") for line in comment if not line.startswith("# @package")]
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from inspect import getdoc
 from typing import Annotated, Any
 
-import yaml
-
 from dlzoo import config
 from dlzoo.config.overrides import parse
+from dlzoo.config.sources import Sources
+from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.files import regular
 from dlzoo.core.schema import Bounds, Positive, PositiveInt, settings_of
 
 
@@ -89,7 +88,7 @@ def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
     Raises:
         UserError: for an unknown name or key, or a value of the wrong type.
     """
-    name, typed = "local", {}
+    name, typed, sources = "local", {}, {}
     for line in lines:
         override = parse(line)
         if override.is_sweep_override():
@@ -97,6 +96,7 @@ def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
         key = override.key_or_group.partition(".")[2]
         if key:
             typed[key] = override.value()
+            sources[override.key_or_group] = line
         else:
             name = str(override.value())
     if name not in config.options("executor"):
@@ -104,7 +104,9 @@ def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
     kind, written = _read_file(name)
     known = settings_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}
-    values: dict[str, Any] = config.check_section("executor", f"executor={name}", defaults | written | typed, "", known)
+    values: dict[str, Any] = config.check_section(
+        "executor", f"executor={name}", defaults | written | typed, Sources(sources), known
+    )
     _refuse_line_breaks(values)
     arguments: Any = values | {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return kind, KINDS[kind](**arguments)
@@ -124,9 +126,9 @@ def _refuse_line_breaks(values: dict[str, Any]) -> None:
 
 def _read_file(name: str) -> tuple[str, dict[str, Any]]:
     """Return (kind, the other keys) of conf/executor/<name>.yaml."""
-    path = config.conf_dir() / "executor" / f"{name}.yaml"
-    written = yaml.safe_load(regular(path).read_text()) or {}
-    kind = written.pop("kind", None)
+    path = config.file_of("executor", name)
+    written = read_yaml(path) or {}
+    kind = written.pop("kind", None) if isinstance(written, dict) else None
     if kind not in KINDS:
         raise UserError(f"{path}: kind must be {' or '.join(KINDS)}, not {kind!r}")
     return kind, written

@@ -7,8 +7,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlzoo.config.defaults import (
     DEFAULTS_FROM,
     SECTIONS,
@@ -20,18 +18,30 @@ from dlzoo.config.defaults import (
     settings_for,
 )
 from dlzoo.config.settings import RunSettings
+from dlzoo.config.sources import Sources
+from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core import index
-from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.files import reason, regular
+from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import check, settings_of
 
+#: Of settings that a program made.
+NOT_TYPED = Sources()
 
-def finalise(raw: Mapping[str, Any], where: str = "") -> Config:
+
+def _depth(section: str) -> int:
+    return 1 + max(map(_depth, DEFAULTS_FROM[section])) if section in DEFAULTS_FROM else 0
+
+
+#: The sections that defaults depend on come first: data, then model, then its parts.
+_ORDER = sorted(SECTIONS, key=_depth)
+
+
+def finalise(raw: Mapping[str, Any], sources: Sources = NOT_TYPED) -> Config:
     """Return `raw` with every key checked, values converted to their exact types, and each `default` resolved.
 
     Args:
-        where: prefix of error messages, such as the file that `raw` was read from.
+        sources: where the settings come from, for error messages and for settings that take text.
 
     Raises:
         UserError: for the first key that is unknown, missing or of the wrong type.
@@ -39,53 +49,61 @@ def finalise(raw: Mapping[str, Any], where: str = "") -> Config:
     run_settings = settings_of(RunSettings)
     for key in raw:
         if key not in run_settings and key not in SECTIONS:
-            raise UserError(f"{where}unknown key {key!r}; {_suggest(key, raw)}")
-    final: Config = {key: _check_value(key, schema, raw, where) for key, schema in run_settings.items()}
-    # Sections that defaults depend on come first: data, then model, then its parts.
-    for section in sorted(SECTIONS, key=_depth):
+            raise UserError(f"{sources.prefix(_leaf(key, raw[key]))}unknown key {key!r}; {_suggest(key, raw)}")
+    final: Config = {key: _check_value(key, schema, raw, sources) for key, schema in run_settings.items()}
+    for section in _ORDER:
         settings = raw.get(section)
         if not isinstance(settings, Mapping):
+            where = sources.prefix(section)
             raise UserError(f"{where}{section} must be a section with its settings, not {settings!r}")
         if section == "trainer":
-            final[section] = check_section(section, "trainer", settings, where)
+            final[section] = check_section(section, "trainer", settings, sources)
         else:
-            final[section] = _entry(section, dict(settings), final, where)
+            final[section] = _entry(section, dict(settings), final, sources)
     return final
 
 
-def _depth(section: str) -> int:
-    return 1 + max(map(_depth, DEFAULTS_FROM[section])) if section in DEFAULTS_FROM else 0
+def _leaf(key: str, value: Any) -> str:
+    """Return the key of the first setting in a section that may be nested: "a.b.c" for {"b": {"c": 1}}."""
+    while isinstance(value, Mapping) and value:
+        name, value = next(iter(value.items()))
+        key = f"{key}.{name}"
+    return key
 
 
-def _entry(choice: str, settings: Config, final: Config, where: str) -> Config:
+def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Config:
     """Return the section of a choice, with `default` replaced by the entry that it resolves to."""
     name = settings.pop("name", None)
     if name not in options(choice):
-        raise UserError(f"{where}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
+        raise UserError(
+            f"{sources.prefix(choice)}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}"
+        )
     if choice in DEFAULTS_FROM:
         origin = DEFAULTS_FROM[choice][0]
         known = default_entry(choice, {each: final[each]["name"] for each in DEFAULTS_FROM[choice]})
         if known is None and name != "default":
             raise UserError(
-                f"{where}{origin}={final[origin]['name']} does not support {choice}={name}; leave {choice} out,"
-                f" or choose another {origin}"
+                f"{sources.prefix(choice)}{origin}={final[origin]['name']} does not support {choice}={name};"
+                f" leave {choice} out, or choose another {origin}"
             )
         if known is None or (known == "default" and name == "default"):
-            return {"name": "default"} | check_section(choice, f"{origin}={final[origin]['name']}", settings, where, {})
+            return {"name": "default"} | check_section(
+                choice, f"{origin}={final[origin]['name']}", settings, sources, {}
+            )
         if name == "default":
             # A registration names an entry, or an entry with changed settings.
             registered = known if isinstance(known, Mapping) else {"name": known}
             name = registered["name"]
             own_settings = {key: value for key, value in registered.items() if key != "name"}
             settings = default_settings(choice, name) | own_settings | settings
-    return {"name": name} | check_section(choice, f"{choice}={name}", settings, where, settings_for(choice, name))
+    return {"name": name} | check_section(choice, f"{choice}={name}", settings, sources, settings_for(choice, name))
 
 
 def check_section(
     section: str,
     owner: str,
     settings: Mapping[str, Any],
-    where: str,
+    sources: Sources = NOT_TYPED,
     known: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
     """Return the settings of a section, checked that each is present and of the right type.
@@ -93,7 +111,7 @@ def check_section(
     Args:
         section: the word before the dot.
         owner: the entry that has these settings, for error messages.
-        where: prefix of error messages.
+        sources: where the settings come from.
         known: key -> schema; by default those of the section.
 
     Raises:
@@ -103,10 +121,10 @@ def check_section(
     for key in settings:
         if key not in known:
             raise UserError(
-                f"{where}unknown key '{section}.{key}': {owner} has no such setting;"
+                f"{sources.prefix(f'{section}.{key}')}unknown key '{section}.{key}': {owner} has no such setting;"
                 f" {_suggest_entry(section, key, known)}"
             )
-    return {key: _check_value(f"{section}.{key}", schema, settings, where) for key, schema in known.items()}
+    return {key: _check_value(f"{section}.{key}", schema, settings, sources) for key, schema in known.items()}
 
 
 def _suggest_entry(section: str, key: str, known: Iterable[str]) -> str:
@@ -116,15 +134,29 @@ def _suggest_entry(section: str, key: str, known: Iterable[str]) -> str:
     return f"{section}={having[0]} has it" if having else did_you_mean(key, known)
 
 
-def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> Any:
+def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any], sources: Sources) -> Any:
     name = key.rpartition(".")[2]
     if name not in settings:
-        raise UserError(f"{where}{key} is missing")
+        raise UserError(f"{sources.prefix(key)}{key} is missing")
     try:
         value = check(schema, settings[name])
     except ValueError as error:
-        raise UserError(f"{where}{key} {error}") from None
+        try:
+            value = check(schema, sources.text(key))  # name=2024
+        except (KeyError, ValueError):
+            hint = "" if key in sources.lines else _in_quotes(schema, settings[name])
+            raise UserError(f"{sources.prefix(key)}{key} {error}{hint}") from None
     return list(value) if isinstance(value, tuple) else value
+
+
+def _in_quotes(schema: Mapping[str, Any], value: Any) -> str:
+    """Return a hint for a setting that takes text, of which a file holds a number, true or false without quotes."""
+    if not isinstance(value, (bool, int, float)):
+        return ""
+    try:
+        return f'; write it in quotes: "{check(schema, str(value))}"'
+    except ValueError:
+        return ""
 
 
 def _suggest(key: str, raw: Mapping[str, Any]) -> str:
@@ -152,12 +184,7 @@ def read(path: Path) -> Config:
     Raises:
         UserError: if the file does not exist, or is not valid YAML or not a config.
     """
-    try:
-        raw = yaml.safe_load(regular(path).read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({first_line(error)})") from error
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(f"{path}: not a config")
-    return finalise(raw, where=f"{path}: ")
+    return finalise(raw, Sources(where=f"{path}: "))

@@ -16,7 +16,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(" ".join(map(_abbreviate, message.split())))
 
 
 class Note(UserWarning):
@@ -25,6 +25,11 @@ class Note(UserWarning):
 
 class Interrupted(BaseException):
     """The process was asked to stop (Ctrl-C, SIGTERM, SIGUSR1). Exit code 130."""
+
+
+def _abbreviate(word: str) -> str:
+    """Return a word, without its middle if it is longer than most paths."""
+    return word if len(word) <= 500 else f"{word[:200]}...{word[-50:]}"
 
 
 def first_line(error: BaseException) -> str:

@@ -12,9 +12,10 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from dlzoo.core.entries import Marks, Metric, TaskMarks
-from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.files import replacing
 from dlzoo.core.registries import REGISTRIES, TASKS
-from dlzoo.core.registry import Registry
+from dlzoo.core.registry import Entry, Registry, load_plugins
 from dlzoo.core.schema import settings_of
 
 _PACKAGE = Path(__file__).parent.parent
@@ -99,37 +100,61 @@ def metrics() -> dict[str, Metric]:
 
 @cache
 def load() -> Index:
-    """Return choice -> {"common": schemas, "about_common": text, "entries": ...}, from the cache if it is current."""
+    """Return choice -> {"common": schemas, "about_common": text, "entries": ...}, from the cache if it is current.
+
+    An index is not cached if a plug-in could not be imported: the next command tries again.
+    """
     key = _key()
-    path = user_cache_path("dlzoo") / f"index-{hashlib.sha1(str(_PACKAGE).encode()).hexdigest()[:12]}.json"
+    # Python drops docstrings at level 2: such an index is cached apart.
+    place = f"{_PACKAGE} {sys.flags.optimize >= 2}"
+    path = user_cache_path("dlzoo") / f"index-{hashlib.sha1(place.encode()).hexdigest()[:12]}.json"
     try:
         cached = json.loads(path.read_text())
         if cached["key"] == key:
+            _print_left_out(cached["left_out"])
             return cached["index"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if sys.stderr.isatty():
         print("dlzoo: building the index (once after a change) ...", file=sys.stderr)
-    index = {choice: _describe(registry) for choice, registry in (REGISTRIES | {"task": TASKS}).items()}
-    _store(path, {"key": key, "index": index})
+    left_out: list[str] = []
+    index = {choice: _describe(registry, left_out) for choice, registry in (REGISTRIES | {"task": TASKS}).items()}
+    _print_left_out(left_out)
+    if all(load_plugins(choice) for choice in index):
+        _store(path, {"key": key, "left_out": left_out, "index": index})
     return index
 
 
-def _describe(registry: Registry) -> dict[str, Any]:
+def _print_left_out(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"dlzoo: {line}", file=sys.stderr)
+
+
+def _describe(registry: Registry, left_out: list[str]) -> dict[str, Any]:
+    """Return the part of the index about a registry; add a line to `left_out` for an entry that cannot be described."""
     common = registry.common_settings()
+    entries = {}
+    for name in registry.names():
+        try:
+            entries[name] = _describe_entry(registry[name])
+        except Exception as error:  # of a plug-in: a parameter of a type that no setting has
+            left_out.append(f"{registry.choice}={name} of {registry[name].module} is left out: {first_line(error)}")
     return {
         "common": settings_of(common) if common else {},
         "about_common": (inspect.getdoc(common) or "") if common else "",
-        "entries": {
-            name: {
-                "doc": registry[name].doc,
-                "source": registry[name].source,
-                "settings": registry[name].settings,
-                "meta": _non_default_marks(registry[name].marks),
-            }
-            for name in registry.names()
-        },
+        "entries": entries,
     }
+
+
+def _describe_entry(entry: Entry) -> dict[str, Any]:
+    described = {
+        "doc": entry.doc,
+        "source": entry.source,
+        "settings": entry.settings,
+        "meta": _non_default_marks(entry.marks),
+    }
+    json.dumps(described)  # a default that no config can hold is an error here
+    return described
 
 
 def _non_default_marks(marks: Marks) -> dict[str, Any]:
@@ -158,17 +183,28 @@ def _key() -> str:
     for choice in (*REGISTRIES, "task"):
         for point in entry_points(group=f"dlzoo.{choice}"):
             stamp.update(f"{choice} {point.value} {point.dist.version if point.dist else ''}\n".encode())
-            spec = find_spec(point.module.partition(".")[0])
-            for folder in (spec.submodule_search_locations if spec else None) or []:
-                _add_sources(stamp, Path(folder))
+            for source in _plug_in_sources(point):
+                _add_sources(stamp, source)
     return stamp.hexdigest()
 
 
-def _add_sources(stamp: hashlib._Hash, folder: Path) -> None:
-    """Update a hash with the paths, sizes and times of the Python files in a folder."""
-    for path in _sources(folder):
-        status = os.stat(path)
-        stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+def _plug_in_sources(point: EntryPoint) -> list[Path]:
+    """Return the folders of the package of a plug-in, or its file if it is a single one; nothing if it is absent."""
+    try:
+        spec = find_spec(point.module.partition(".")[0])
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        return []
+    return [Path(path) for path in spec.submodule_search_locations or [spec.origin] if path]
+
+
+def _add_sources(stamp: hashlib._Hash, source: Path) -> None:
+    """Update a hash with the paths, sizes and times of a file, or of the Python files in a folder."""
+    for path in _sources(source) if source.is_dir() else [str(source)]:
+        with suppress(OSError):  # a built-in module has no file
+            status = os.stat(path)
+            stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
 
 
 def _sources(folder: Path) -> Iterator[str]:

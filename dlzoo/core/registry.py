@@ -38,6 +38,11 @@ class Entry:
         """The docstring of the builder, or of the function that a partial wraps."""
         return inspect.getdoc(unwrap(self.builder)) or ""
 
+    @property
+    def module(self) -> str:
+        """The module of the builder."""
+        return unwrap(self.builder).__module__
+
     @cached_property
     def wiring(self) -> list[str]:
         return wiring_of(self.builder)
@@ -188,14 +193,17 @@ def import_modules(package: str) -> None:
 
 
 @cache
-def load_plugins(choice: str) -> None:
-    """Import the entry points of the group `dlzoo.<choice>` from other packages, once."""
+def load_plugins(choice: str) -> bool:
+    """Import the entry points of the group `dlzoo.<choice>` from other packages, once; return whether all succeeded."""
+    succeeded = True
     for point in entry_points(group=f"dlzoo.{choice}"):
         try:
             point.load()
         except Exception as error:
             # A broken plug-in must not make dlzoo unusable.
-            print(f"dlzoo: plug-in {point.value} was skipped: {first_line(error)}", file=sys.stderr)
+            print(f"dlzoo: plug-in {point.value} is left out: {first_line(error)}", file=sys.stderr)
+            succeeded = False
+    return succeeded
 
 
 class Selection(Registry):

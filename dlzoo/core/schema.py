@@ -11,7 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -34,6 +34,11 @@ Positive = Annotated[float, Bounds(exclusiveMinimum=0)]
 NonNegative = Annotated[float, Bounds(minimum=0)]
 Fraction = Annotated[float, Bounds(minimum=0, maximum=1)]
 BelowOne = Annotated[float, Bounds(minimum=0, exclusiveMaximum=1)]
+
+#: Most characters of a word, as for a path on Linux; and of a value in a message.
+_LONGEST, _SHOWN = 4096, 200
+#: Integers up to this fit into a tensor and a float.
+_LARGEST = 2**64
 
 _SCALARS: dict[type, str] = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
 _WORDS = {
@@ -69,8 +74,9 @@ def schema_of(annotation: Any) -> Schema:
     raise TypeError(f"a setting cannot have the type {annotation!r}")
 
 
+@cache  # a sweep asks for the same ones for each of its runs
 def settings_of(function: Callable[..., object]) -> dict[str, Schema]:
-    """Return the settings of a signature: name -> schema with its "default"."""
+    """Return the settings of a signature: name -> schema with its "default". The result is shared: do not change it."""
     signed = unwrap(function)
     hints = get_type_hints(signed.__init__ if inspect.isclass(signed) else signed, include_extras=True)
     settings = {}
@@ -125,7 +131,15 @@ def check(schema: Mapping[str, Any], value: Any) -> Any:
     try:
         return _check(schema, value)
     except ValueError:
-        raise ValueError(f"must be {describe(schema)}, not {value!r}") from None
+        raise ValueError(f"must be {describe(schema)}, not {_abbreviated(value)}") from None
+
+
+def _abbreviated(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}... ({len(text):,} characters)"
 
 
 def _check(schema: Mapping[str, Any], value: Any) -> Any:
@@ -141,6 +155,8 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
             return value
         raise ValueError
     kind = schema["type"]
+    if type(value) is int and abs(value) > _LARGEST:
+        raise ValueError
     if kind == "array":
         if isinstance(value, (list, tuple)):
             return tuple(_check(schema["items"], item) for item in value)
@@ -149,7 +165,16 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
         value = float(value)
     if _SCALARS.get(type(value)) != kind or value == "":
         raise ValueError
+    if kind == "string":
+        return _check_text(str(value))
     if kind in ("integer", "number") and not (math.isfinite(value) and _is_within(schema, value)):
+        raise ValueError
+    return value
+
+
+def _check_text(value: str) -> str:
+    """Return a word that files can store and name: UTF-8 without NUL, not longer than a path."""
+    if len(value.encode()) > _LONGEST or "\0" in value:  # a surrogate is a ValueError, too
         raise ValueError
     return value
 

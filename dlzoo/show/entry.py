@@ -11,6 +11,7 @@ import yaml
 from dlzoo import config
 from dlzoo.config import executor as executors
 from dlzoo.config.settings import TrainerSettings
+from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
@@ -41,21 +42,21 @@ def entry(choice: str, name: str) -> dict[str, Any]:
 
 def _from_file(choice: str, name: str) -> dict[str, Any]:
     """Return the description of a file under conf/: its first comment, and for a trainer its settings."""
-    content = (config.conf_dir() / choice / f"{name}.yaml").read_text()
+    content = read_yaml(config.file_of(choice, name)) or {}
     head = config.head_comment(choice, name)
     if choice == "executor":
         doc = "\n".join([*head, "", executors.describe_settings(name)])
         settings = executors.settings_for(name)
         return {"choice": choice, "name": name, "doc": doc, "source": "", "meta": {}, "settings": settings}
-    settings = settings_of(TrainerSettings) if choice == "trainer" else {}
-    compared = yaml.safe_load(content).get("comparison")
+    settings = dict(settings_of(TrainerSettings)) if choice == "trainer" else {}
+    compared = content.get("comparison")
     if compared:
         head += ["", *yaml.safe_dump({"comparison": compared}, sort_keys=False, width=100).splitlines()]
     if choice == "trainer":
         head += ["", getdoc(TrainerSettings) or ""]
-    for key, value in yaml.safe_load(content).items():
+    for key, value in content.items():
         if key in settings:
-            settings[key] |= {"default": value}
+            settings[key] = settings[key] | {"default": value}
     return {"choice": choice, "name": name, "doc": "\n".join(head), "source": "", "meta": {}, "settings": settings}
 
 

@@ -48,7 +48,8 @@ def estimate(
         with console.status("measuring"):
             for same, data in runs_by_kind(runs):
                 left = [run for run in same if states.get(run.path.name) != "finished"]
-                took = [RunDir(run.path).read()["wall_seconds"] for run in same if run not in left]
+                finished = [run for run in same if states.get(run.path.name) == "finished"]
+                took = [RunDir(run.path).read()["wall_seconds"] for run in finished]
                 if left and not took:
                     torch.set_num_threads(same[0].config["trainer"]["threads"] or runner.threads)
                     measured += 1

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import yaml
-
 from dlzoo import config as configs
+from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.files import regular
 
 
 @dataclass(frozen=True)
@@ -44,22 +43,23 @@ def named_comparison(words: Sequence[str]) -> str | None:
     """Return the experiment that the words name, if it is a comparison, else None.
 
     Raises:
-        UserError: if the words name several experiments.
+        UserError: if the words name several experiments, or a file cannot be read.
     """
     values = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
     names = [name for word in values for name in word.split(",")]
-    compare = [name for name in names if name in configs.options("experiment") and "comparison" in _content(name)]
+    compare = [name for name in names if _is_known(name) and "comparison" in _content(name)]
     if compare and len(names) > 1:
         raise UserError(f"experiment={','.join(names)}: {compare[0]} is a comparison; give only one experiment")
     return compare[0] if compare else None
 
 
+def _is_known(name: str) -> bool:
+    """Return whether an experiment has a file; composition reports one that has none."""
+    return os.path.isfile(configs.file_of("experiment", name))
+
+
 def _content(name: str) -> Mapping[str, Any]:
-    path = configs.conf_dir() / "experiment" / f"{name}.yaml"
-    try:
-        content = yaml.safe_load(regular(path).read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    content = read_yaml(configs.file_of("experiment", name))
     return content if isinstance(content, Mapping) else {}
 
 

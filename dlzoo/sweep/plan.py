@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from dlzoo.config import Config
 from dlzoo.config import executor as executors
 from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import SweepSettings
+from dlzoo.config.sources import Sources
 from dlzoo.core.errors import UserError
 from dlzoo.core.schema import settings_of
 from dlzoo.sweep.address import address
@@ -67,7 +68,8 @@ def plan(request: SweepRequest) -> SweepPlan:
     for key in ("name", "run_dir"):
         if key in varying:
             raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
-    composed = [_compose([*request.common, *lines], len(combinations)) for lines in combinations]
+    state, several = configs.conf_state(), len(combinations) > 1
+    composed = [_compose([*request.common, *lines], request.written, state, several) for lines in combinations]
     if any(config["run_dir"] for config in composed):
         raise UserError("run_dir is for a single run; set sweep.dir=PATH for a sweep")
     names = {config["name"] for config in composed}
@@ -100,18 +102,19 @@ def _differing_keys(arms: Sequence[Sequence[str]]) -> list[str]:
 
 def _settings(lines: Sequence[str]) -> SweepSettings:
     known = settings_of(SweepSettings)
-    typed = {}
+    typed, sources = {}, {}
     for line in lines:
         override = parse(line)
         if override.is_sweep_override():
             raise UserError(f"{line!r}: it applies to all runs and has one value")
         typed[override.key_or_group.partition(".")[2]] = override.value()
+        sources[override.key_or_group] = line
     defaults = {key: schema["default"] for key, schema in known.items()}
-    return SweepSettings(**configs.check_section("sweep", "a sweep", defaults | typed, "", known))
+    return SweepSettings(**configs.check_section("sweep", "a sweep", defaults | typed, Sources(sources), known))
 
 
-def _compose(lines: list[str], count: int) -> Config:
+def _compose(lines: list[str], written: Collection[str], state: configs.ConfState, several: bool) -> Config:
     try:
-        return configs.compose(lines, in_sweep=True)
+        return configs.compose(lines, in_sweep=True, written=written, state=state)
     except UserError as error:
-        raise (UserError(f"{error} (in the run {' '.join(lines)})") if count > 1 else error) from None
+        raise (UserError(f"{error} (in the run {' '.join(lines)})") if several else error) from None

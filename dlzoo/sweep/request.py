@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from dlzoo.config import COMPARE_ONLY, choices
-from dlzoo.config.overrides import parse
+from dlzoo.config import COMPARE_ONLY, choices, conf_dirs, is_path
+from dlzoo.config.overrides import parse, refuse_twice
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.schema import NonNegative, PositiveInt, check, schema_of
@@ -25,6 +26,7 @@ class SweepRequest:
         typed: the command, to repeat the sweep.
         common: settings of every run that are not part of its address.
         arms: settings that vary together, one list per arm; empty if only `words` vary.
+        written: keys that the experiment's file sets in these words, rather than the command.
         name: the default name.
         kind: the prefix of a generated name.
         baseline, metric, margin: options of the report.
@@ -35,6 +37,7 @@ class SweepRequest:
     typed: list[str] = field(default_factory=list)
     common: list[str] = field(default_factory=list)
     arms: list[list[str]] = field(default_factory=list)
+    written: Collection[str] = ()
     name: str | None = None
     kind: str = "sweep"
     baseline: list[str] = field(default_factory=list)
@@ -46,8 +49,9 @@ class SweepRequest:
 
 def parse_sweep(words: Sequence[str]) -> SweepRequest:
     """Parse the words of `python train.py -m`; an experiment that is a comparison adds its varying settings."""
-    typed = ["python", "train.py", "-m", *words]
+    typed = ["python", "train.py", "-m", *_config_dirs(), *words]
     if named_comparison(words) is None:
+        refuse_twice(words)
         return SweepRequest(list(words), typed)
     return parse_comparison(words, typed)
 
@@ -68,34 +72,44 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
     arms, rest = _split_arms(rest)
     _refuse_twice(rest, arms, options)
     name, written, about = named_comparison(words), ComparisonSpec(), dict[str, str]()
-    common = settings("base", options["base"] or "")
+    base, at = settings("base", options["base"] or ""), list[str]()
     if name is not None:
-        written, about = read(name), read_head(name)
+        written, head = read(name), read_head(name)
+        about = {key: head[key] for key in ("question", "expected") if key in head}
         rest.remove(f"experiment={name}")
         at = scale_settings(name, written, options["scale"])
         written = replace(written, arms=[shlex.split(word) for word in at if _is_arm(word)] or written.arms)
-        common = [f"experiment={name}", *(word for word in at if not _is_arm(word)), *common]
+        at = [f"experiment={name}", *(word for word in at if not _is_arm(word))]
     elif options["scale"] is not None:
         raise UserError("scale=... needs an experiment that is a comparison: experiment=NAME scale=tiny")
     keys = {word.partition("=")[0] for word in rest}
     typed_keys = _keys(arms) | keys
     vary = [_vary(key, values) for key, values in written.vary.items() if key not in typed_keys]
+    from_file = _keys([vary, at]) - _keys([base])
     if not arms and not keys & _keys(written.arms) & set(choices()):  # another optimizer has other settings
-        arms = written.arms
-    rest = _add_seeds(rest, options["seeds"], written.seeds)
+        arms, from_file = written.arms, from_file | _keys(written.arms)
     return SweepRequest(
-        words=[*vary, *rest],
-        typed=list(typed or ["dlzoo", "compare", *words]),
-        common=_drop_keys(typed_keys, common),
+        words=[*vary, *_add_seeds(rest, options["seeds"], written.seeds)],
+        typed=list(typed or ["dlzoo", "compare", *_config_dirs(), *words]),
+        common=_drop_keys(typed_keys, [*at, *base]),
         arms=arms,
-        name=None if name is None else name + (f"_{options['scale']}" if options["scale"] else ""),
+        written=from_file - typed_keys,
+        name=None if name is None else _stem(name) + (f"_{options['scale']}" if options["scale"] else ""),
         kind="compare",
         baseline=options["baseline"].split() if options["baseline"] else _drop_keys(typed_keys, written.baseline),
         metric=options["metric"] or written.metric,
-        margin=_number("margin", options["margin"], NonNegative) if options["margin"] is not None else written.margin,
-        question=about.get("question"),
-        expected=about.get("expected"),
+        margin=written.margin if options["margin"] is None else _number("margin", options["margin"], NonNegative),
+        **about,
     )
+
+
+def _config_dirs() -> list[str]:
+    """Return the option --config-dir of this command, to repeat it."""
+    return [word for folder in conf_dirs()[1:] for word in ("--config-dir", str(folder))]
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem if is_path("experiment", name) else name
 
 
 def _vary(key: str, values: Sequence[Any]) -> str:
@@ -126,9 +140,7 @@ def _refuse_twice(words: Sequence[str], arms: Sequence[Sequence[str]], options: 
     """
     base = settings("base", options["base"] or "")
     for where, settings_there in (("the command", words), ("base", base), *(("an arm", arm) for arm in arms)):
-        keys = [word.partition("=")[0] for word in settings_there]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise UserError(f"{where} sets {twice[0]} twice; for several values, type {twice[0]}=a,b")
+        refuse_twice(settings_there, where)
     if both := (_keys([words]) | _keys(arms)) & _keys([base]):
         raise UserError(f"base and the command both set {min(both)}; set it once")
     if len({frozenset(arm) for arm in arms}) < len(arms):
@@ -160,7 +172,7 @@ def _is_arm(word: str) -> bool:
 def _option(words: Sequence[str], key: str) -> str | None:
     values = [word.partition("=")[2] for word in words if word.startswith(f"{key}=")]
     if len(values) > 1:
-        raise UserError(f"{key} is set twice")
+        raise UserError(f"{key} is set twice: {key}={values[0]} and {key}={values[1]}; keep one")
     return values[0] if values else None
 
 

@@ -42,6 +42,8 @@ def split(lines: Sequence[str]) -> tuple[list[str], Space]:
             continue
         if (word := _CALL.match(value)) and word[1] not in _KNOWN:
             raise UserError(f"{line!r}: unknown {word[1]!r}; available: {', '.join(_KNOWN)}")
+        if word and word[1] in ("log", "uniform"):
+            raise UserError(f"cannot read {line!r}: {word[1]}(a,b) takes two numbers")
         override = parse(line) if value else None
         about_all = key.partition(".")[0] in (*configs.SWEEP_ONLY, "name", "run_dir")
         if override is None or not override.is_sweep_override() or about_all:  # plan() reports the error

@@ -35,6 +35,8 @@ except ImportError as error:
 
 #: Reports to Optuna over a run; each of them writes to its file.
 _REPORTS = 50
+#: Most trials of a search.
+_MOST = 1_000_000
 #: Random trials at the start; later ones may be pruned.
 _RANDOM = 8
 
@@ -96,8 +98,10 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
 
 def _trials(words: Sequence[str]) -> tuple[int, list[str]]:
     values = [word.removeprefix("trials=") for word in words if word.startswith("trials=")]
-    if values and (len(values) > 1 or not values[0].isdecimal() or int(values[0]) < 1):
-        raise UserError(f"trials={values[-1]}: it must be an integer >= 1")
+    if len(values) > 1:
+        raise UserError(f"trials is set twice: trials={values[0]} and trials={values[1]}; keep one")
+    if values and (not values[0].isdecimal() or not 1 <= float(values[0]) <= _MOST):
+        raise UserError(f"trials={values[0]}: it must be an integer from 1 to {_MOST:,}")
     return int(values[0]) if values else 20, [word for word in words if not word.startswith("trials=")]
 
 

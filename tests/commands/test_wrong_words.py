@@ -101,7 +101,7 @@ def test_options_stand_anywhere_among_the_words() -> None:
     settings = ["norm=bn,gn", "seed=range(2)", "optimizer.lr=-1"]
     for place in range(len(settings) + 1):
         words = [*settings[:place], "-m", *settings[place:]]
-        assert parsed("train", *words) == {"multirun": True, "settings": settings}
+        assert parsed("train", *words) == {"multirun": True, "config_dir": None, "settings": settings}
     options = {"baseline": "norm=bn", "metric": None, "margin": "-1", "out": None}
     for words in (
         ["--baseline", "norm=bn", "here", "--margin", "-1"],
@@ -110,7 +110,13 @@ def test_options_stand_anywhere_among_the_words() -> None:
     ):
         assert parsed("report", *words) == {"folder": "here"} | options
     assert parsed("report", "out")["folder"] == "out"
-    expected = {"choice": "model", "name": "linear", "settings": ["image_size=8", "num_classes=2"], "json": True}
+    expected = {
+        "choice": "model",
+        "name": "linear",
+        "settings": ["image_size=8", "num_classes=2"],
+        "json": True,
+        "config_dir": None,
+    }
     assert parsed("show", "model", "--json", "linear", "image_size=8", "num_classes=2") == expected
     assert parsed("show", "model", "linear", "image_size=8", "--json", "num_classes=2") == expected
     assert parsed("predict", "a.png", "--out", "x", "run=x", "-") == {

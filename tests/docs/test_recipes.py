@@ -35,8 +35,8 @@ import torch
 import dlzoo
 from dlzoo import config as configs
 from dlzoo.cli import main
-for module in ("dlzoo.config", "dlzoo.config.defaults", "dlzoo.config.compose"):
-    sys.modules[module].conf_dir = lambda: Path(sys.argv[1])
+for module in ("", ".defaults", ".compose", ".conf_files", ".with_hydra"):
+    sys.modules[f"dlzoo.config{module}"].conf_dir = lambda: Path(sys.argv[1])
 
 network = dlzoo.build_model("my_net", num_classes=3, norm="rms", width=8)
 x = torch.randn(2, 3, 16, 16)

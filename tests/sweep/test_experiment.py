@@ -225,8 +225,8 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of conf/, to which a test adds an experiment."""
     folder = tmp_path / "conf"
     shutil.copytree(configs.conf_dir(), folder)
-    for module in ("dlzoo.config", "dlzoo.config.defaults", "dlzoo.config.compose"):
-        monkeypatch.setattr(sys.modules[module], "conf_dir", lambda: folder)
+    for module in ("", ".defaults", ".compose", ".conf_files", ".with_hydra"):
+        monkeypatch.setattr(sys.modules[f"dlzoo.config{module}"], "conf_dir", lambda: folder)
     return folder / "experiment"
 
 
@@ -244,7 +244,7 @@ MALFORMED = {
     "comparison: {scale: {tiny: [small]}}": "comparison.scale.tiny: 'small' is not a setting",
     "comparison: {baseline: [norm=bn]}": "comparison.baseline cannot be ['norm=bn']",
     "comparison: {margin: some}": "comparison.margin cannot be 'some'",
-    "comparison: {vary: {norm: [bn, gn]}": "cannot be read",
+    "comparison: {vary: {norm: [bn, gn]}": "not valid YAML (line 3: expected",
 }
 
 
