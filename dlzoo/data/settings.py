@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
-from dlzoo.core.schema import BelowOne, Bounds, Fraction, NonNegativeInt, PositiveInt
+from dlzoo.core.schema import BelowOne, Bounds, Fraction, PositiveInt, Seed
 from dlzoo.data.data_set import DataSet, TargetKind
 from dlzoo.data.sampler import Sampler
 from dlzoo.data.split import Split
@@ -38,7 +38,7 @@ class DataSettings:
     batch_size: PositiveInt | Literal["full"] = 64
     val_fraction: Fraction = 0.1
     limit: PositiveInt | None = None
-    split_seed: NonNegativeInt = 0
+    split_seed: Seed = 0
     imbalance: Annotated[float, Bounds(minimum=1)] = 1.0
     label_noise: BelowOne = 0.0
     sampler: Sampler = "uniform"
