@@ -229,7 +229,7 @@ def _run(
         assembled = _assemble(run, config, before, log.scalars, callbacks)
         stop.check()
         module = assembled.module
-        origin = {"init_from": before.get("init_from")} if checkpoint else {}
+        origin = {key: before.get(key) for key in ("init_from", "remarks") if checkpoint and key in before}
         run.update(**assembled.facts() | origin, callbacks=[type(callback).__name__ for callback in callbacks])
         summary.print_settings(console, run.path, run.read())
         environment.reset_peak_memory(assembled.accelerator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from dlzoo.core.errors import UserError
@@ -30,8 +31,18 @@ def step_decay(span: Span, *, every: Period = 0.34, gamma: Fraction = 0.1) -> Sc
 
 @SCHEDULES.register("multi_step", source="arXiv:1512.03385, section 4.2")
 def multi_step(span: Span, *, milestones: tuple[Time, ...] = (0.5, 0.75), gamma: Fraction = 0.1) -> Schedule:
-    """gamma^(number of milestones passed); each is a fraction of the run below 1, epochs from 1 on"""
-    steps = sorted(span.at(milestone) for milestone in milestones)
+    """gamma^(number of milestones passed); each is a fraction of the run below 1, epochs from 1 on
+
+    Raises:
+        UserError: if they are not in order.
+    """
+    steps = [span.at(milestone) for milestone in milestones]
+    for (earlier, last), (later, step) in pairwise(zip(milestones, steps, strict=True)):
+        if step < last:
+            raise UserError(
+                f"schedule.milestones are not in order: {later:g} (step {step}) is before {earlier:g} (step {last});"
+                " a number below 1 is a fraction of the run, any other counts epochs"
+            )
     return lambda step: gamma ** bisect_right(steps, step)
 
 
