@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from dlzoo.core.errors import UserError
+
 Decimal = Literal["point", "comma"]
 Thousands = Literal["none", "comma", "point", "space", "apostrophe"]
 
@@ -24,6 +26,10 @@ class Spelling:
 
     decimal: Decimal = "point"
     thousands: Thousands = "none"
+
+    def __post_init__(self) -> None:
+        if self.decimal == self.thousands:
+            raise UserError(f"data.decimal and data.thousands are both {self.decimal}; choose another data.thousands")
 
     def number(self, cell: str) -> float | None:
         """Return a cell as a number, or None if it is not one; unlike in Python, 1_000 is not."""

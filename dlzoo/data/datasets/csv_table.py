@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import product
 from typing import Literal
 
 import torch
@@ -46,27 +47,22 @@ def csv_table(
 ) -> TableSet:
     """Your own table in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
 
-    A column whose values are all numbers is numeric, any other is categorical. Numbers are spelled with the mark
-    `decimal` and the separator `thousands`; a space is any of the usual ones. Empty cells and what is in `missing`,
-    words in any case and numbers, are missing values. `drop` leaves columns out. `delimiter` auto is the one that
-    occurs most often in the header.
+    A column whose values are all numbers, with the marks `decimal` and `thousands`, is numeric, any other is
+    categorical. Empty cells and what is in `missing`, words in any case and numbers, are missing values. `drop` leaves
+    columns out. `delimiter` auto is the most frequent one in the header.
 
     `task` auto is regress for several targets, and for a numeric target with fractions or more than 20 distinct values;
     classify otherwise. `test_path` is the test split; without it a fixed fifth of the rows is used, class by class.
     """
     if not path or not target:
         raise UserError("data=csv needs data.path=<file with a header> and data.target=<column to predict>")
-    if decimal == thousands:
-        raise UserError(f"data.decimal and data.thousands are both {decimal}; choose another data.thousands")
-    spelling = Spelling(decimal, thousands)
-    train = read_csv(path, "data.path", delimiter, missing, spelling)
-    test = None if test_path is None else read_csv(test_path, "data.test_path", delimiter, missing, spelling)
-    targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
-    inputs, tables = _inputs(train, test, targets, drop), [table for table in (train, test) if table]
+    files = {"data.path": path} | ({"data.test_path": test_path} if test_path is not None else {})
+    tables = [read_csv(file, key, delimiter, missing, Spelling(decimal, thousands)) for key, file in files.items()]
     join_booleans(tables)
-    columns = tuple(_column(name, train, test) for name in inputs)
-    for table in tables:
-        _refuse_missing(table, targets)
+    train, test = tables[0], tables[1] if len(tables) > 1 else None
+    targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
+    columns = tuple(_column(name, train, test) for name in _inputs(train, test, targets, drop))
+    _refuse_missing(tables, targets)
     settled = _task(task, train, targets)
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
@@ -113,16 +109,16 @@ def _is_of_classes(task: str) -> bool:
     return TASKS.build(task).target.single_class
 
 
-def _refuse_missing(table: CsvFile, targets: tuple[str, ...]) -> None:
-    for name in targets:
+def _refuse_missing(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
+    for table, name in product(tables, targets):
         lines = [str(line) for line, cell in zip(table.lines, table.cells[name], strict=True) if not cell]
         if lines:
             shown = ", ".join(lines[:_SHOWN]) + (", ..." if len(lines) > _SHOWN else "")
             words = " or ".join(map(repr, table.missing[name]))
-            hint = f"; if {words} is meant as a class, set data.missing=[]"
+            hint = f"; if {words} is meant as a class, set data.missing=[]" if words else ""
             raise UserError(
                 f"{table.path}: the target {name!r} is missing in {len(lines)} of {len(table.lines)} rows;"
-                f" fill in or remove line {shown}" + (hint if words else "")
+                f" fill in or remove line {shown}{hint}"
             )
 
 
