@@ -36,21 +36,6 @@ def check_compatible(config: Config, data: Splits, world: int) -> None:
         raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
 
 
-def notes(config: Config) -> list[str]:
-    """Return notes about choices that are allowed but unusual."""
-    sentences, optimizer = [], config["optimizer"]["name"]
-    if not _marks("loss", config).learns:
-        sentences.append(f"loss={config['loss']['name']} has no gradient: the network will not learn")
-    still = {"data.batch_size": "full", "augment": "none", "schedule": "constant"}
-    chosen = (config["data"]["batch_size"], config["augment"]["name"], config["schedule"]["name"])
-    advised = [f"{key}={fixed}" for (key, fixed), value in zip(still.items(), chosen, strict=True) if value != fixed]
-    if needs_full_precision(config) and advised:
-        sentences.append(
-            f"optimizer={optimizer} assumes that the loss function is the same at every step; set {' '.join(advised)}"
-        )
-    return sentences
-
-
 def needs_full_precision(config: Config) -> bool:
     """Return whether the optimizer needs losses in full float32 precision."""
     return _marks("optimizer", config).full_batch

@@ -215,7 +215,7 @@ def _run(
         assembled = assemble(run, config, before, log.scalars, callbacks)
         stop.check()
         module = assembled.module
-        origin = {"init_from": before.get("init_from")} if checkpoint else {}
+        origin = {key: before.get(key) for key in ("init_from", "remarks") if checkpoint and key in before}
         names = [type(callback).__name__ for callback in callbacks]
         run.update(**assembled.facts() | origin, callbacks=names, paths=absolute_paths(config))
         summary.print_settings(console, run.path, run.read())

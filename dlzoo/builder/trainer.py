@@ -17,8 +17,9 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from dlzoo.builder.compatibility import needs_full_precision, notes
+from dlzoo.builder.compatibility import needs_full_precision
 from dlzoo.builder.model import network_from_config
+from dlzoo.builder.notes import notes
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
 from dlzoo.config import Config
@@ -134,7 +135,7 @@ class Assembled:
             "steps_per_epoch": self.run_recipe.schedule.steps_per_epoch,
             "effective_lr": self.run_recipe.effective_lr,
             "init_from": self.weights_origin,
-            "remarks": [*notes_of(self.network), *notes(self.config)],
+            "remarks": [*notes_of(self.network), *notes(self.config, self.data, self.spec, self.run_recipe.schedule)],
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world_size,
             "threads": torch.get_num_threads(),

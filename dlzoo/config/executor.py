@@ -12,7 +12,7 @@ from dlzoo.config.overrides import parse
 from dlzoo.config.sources import Sources
 from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.schema import Bounds, Positive, PositiveInt, settings_of
+from dlzoo.core.schema import Bounds, Positive, PositiveInt, Processes, settings_of
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class LocalSettings:
     """
 
     workers: PositiveInt | None = None
-    threads: PositiveInt | None = None
-    runs_per_gpu: PositiveInt = 1
+    threads: Processes | None = None
+    runs_per_gpu: Processes = 1
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class SlurmSettings:
     """
 
     workers: PositiveInt | None = None
-    threads: PositiveInt = 1
-    minutes: Annotated[int, Bounds(minimum=5)] = 240
+    threads: Processes = 1
+    minutes: Annotated[int, Bounds(minimum=5, maximum=1_000_000)] = 240
     memory: Positive | None = None
     partition: str | None = None
     account: str | None = None
@@ -56,7 +56,7 @@ class RaySettings:
     """
 
     workers: PositiveInt | None = None
-    threads: PositiveInt = 1
+    threads: Processes = 1
     address: str | None = None
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from dlzoo.core.schema import BelowOne, Bounds, Fraction, NonNegativeInt, Positive, PositiveInt
+from dlzoo.core.schema import BelowOne, Fraction, Positive, PositiveInt, Processes, Seed
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """Top-level settings of a config."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     name: str | None = None
     run_dir: str | None = None
     init_from: str | None = None
@@ -54,10 +54,10 @@ class TrainerSettings:
     max_epochs: PositiveInt = 20
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    devices: PositiveInt | Literal["all"] = 1
-    nodes: PositiveInt = 1
+    devices: Processes | Literal["all"] = 1
+    nodes: Processes = 1
     compile: bool = False
-    threads: Annotated[int, Bounds(minimum=1, maximum=1024)] | None = None
+    threads: Processes | None = None
     accumulate: PositiveInt = 1
     clip_norm: Positive | None = 1.0
     self_adversarial: Fraction = 0.0

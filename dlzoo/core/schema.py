@@ -20,25 +20,41 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of a number, with the keys of JSON Schema."""
+    """Limits of a number or of the length of a list, with the keys of JSON Schema."""
 
     minimum: float | None = None
     maximum: float | None = None
     exclusiveMinimum: float | None = None  # noqa: N815 - JSON Schema's spelling
     exclusiveMaximum: float | None = None  # noqa: N815
+    maxItems: int | None = None  # noqa: N815
 
 
-PositiveInt = Annotated[int, Bounds(minimum=1)]
-NonNegativeInt = Annotated[int, Bounds(minimum=0)]
+#: The largest integer and the longest list of a setting that has no closer limit. What is beyond them is a slip, and
+#: would fill the memory or never end.
+LARGEST, LONGEST = 1_000_000_000, 100_000
+#: The largest number of layers that a setting makes.
+_LAYERS = 1000
+
+PositiveInt = Annotated[int, Bounds(minimum=1, maximum=LARGEST)]
+NonNegativeInt = Annotated[int, Bounds(minimum=0, maximum=LARGEST)]
+#: A seed costs nothing, however large it is.
+Seed = Annotated[int, Bounds(minimum=0, maximum=2**63 - 1)]
+#: Processes on a machine, threads of a process, machines.
+Processes = Annotated[int, Bounds(minimum=1, maximum=1024)]
+#: A side of a tensor: channels, or the side of a kernel.
+Size = Annotated[int, Bounds(minimum=1, maximum=100_000)]
+#: How many layers follow each other.
+Depth = Annotated[int, Bounds(minimum=1, maximum=_LAYERS)]
+Sizes = Annotated[tuple[Size, ...], Bounds(maxItems=_LAYERS)]
 Positive = Annotated[float, Bounds(exclusiveMinimum=0)]
 NonNegative = Annotated[float, Bounds(minimum=0)]
 Fraction = Annotated[float, Bounds(minimum=0, maximum=1)]
 BelowOne = Annotated[float, Bounds(minimum=0, exclusiveMaximum=1)]
 
 #: Most characters of a word, as for a path on Linux; and of a value in a message.
-_LONGEST, _SHOWN = 4096, 200
-#: Integers up to this fit into a tensor and a float.
-_LARGEST = 2**64
+_LONGEST_WORD, _SHOWN = 4096, 200
+#: Larger integers may not fit into a float.
+_FITS = 2**64
 
 _SCALARS: dict[type, str] = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
 _WORDS = {
@@ -70,7 +86,7 @@ def schema_of(annotation: Any) -> Schema:
     if origin in (Union, UnionType):
         return {"anyOf": [schema_of(arg) for arg in args]}
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
-        return {"type": "array", "items": schema_of(args[0])}
+        return {"type": "array", "items": schema_of(args[0]), "maxItems": LONGEST}
     raise TypeError(f"a setting cannot have the type {annotation!r}")
 
 
@@ -102,17 +118,21 @@ def unwrap(function: Callable[..., Any]) -> Any:
     return function
 
 
-def describe(schema: Mapping[str, Any]) -> str:
-    """Return `schema` in words: "an integer >= 1 or null"."""
+def describe(schema: Mapping[str, Any], *, limits: bool = False) -> str:
+    """Return `schema` in words: "an integer >= 1 or null"; with `limits`, also the limits that only slips exceed."""
     if "enum" in schema:
         return " or ".join(str(choice) for choice in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(describe(part) for part in schema["anyOf"])
+        return " or ".join(describe(part, limits=limits) for part in schema["anyOf"])
     if schema["type"] == "array":
-        return f"a list, each {describe(schema['items'])}"
+        most = f" of at most {schema['maxItems']:,}" if limits else ""
+        return f"a list{most}, each {describe(schema['items'], limits=limits)}"
     words = _WORDS[schema["type"]]
-    if "minimum" in schema and "maximum" in schema:
-        return f"{words} from {schema['minimum']:g} to {schema['maximum']:g}"
+    limited = "maximum" in schema and (limits or schema["maximum"] < LARGEST)
+    if limited and "minimum" in schema:
+        return f"{words} from {schema['minimum']:g} to {_spell(schema['maximum'])}"
+    if limited and "exclusiveMinimum" in schema:
+        return f"{words} > {schema['exclusiveMinimum']:g} and <= {_spell(schema['maximum'])}"
     if "minimum" in schema and "exclusiveMaximum" in schema:
         return f"{words} >= {schema['minimum']:g} and < {schema['exclusiveMaximum']:g}"
     if "minimum" in schema:
@@ -120,6 +140,10 @@ def describe(schema: Mapping[str, Any]) -> str:
     if "exclusiveMinimum" in schema:
         return f"{words} > {schema['exclusiveMinimum']:g}"
     return words
+
+
+def _spell(limit: float) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
 
 
 def check(schema: Mapping[str, Any], value: Any) -> Any:
@@ -131,7 +155,7 @@ def check(schema: Mapping[str, Any], value: Any) -> Any:
     try:
         return _check(schema, value)
     except ValueError:
-        raise ValueError(f"must be {describe(schema)}, not {_abbreviated(value)}") from None
+        raise ValueError(f"must be {describe(schema, limits=_is_huge(value))}, not {_abbreviated(value)}") from None
 
 
 def _abbreviated(value: Any) -> str:
@@ -140,6 +164,13 @@ def _abbreviated(value: Any) -> str:
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}... ({len(text):,} characters)"
+
+
+def _is_huge(value: Any) -> bool:
+    """Return whether a value is, or has, more than settings without a closer limit allow."""
+    if isinstance(value, (list, tuple)):
+        return len(value) > _LAYERS or any(map(_is_huge, value))
+    return isinstance(value, (int, float)) and value >= LARGEST
 
 
 def _check(schema: Mapping[str, Any], value: Any) -> Any:
@@ -155,10 +186,10 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
             return value
         raise ValueError
     kind = schema["type"]
-    if type(value) is int and abs(value) > _LARGEST:
+    if type(value) is int and abs(value) > _FITS:
         raise ValueError
     if kind == "array":
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, (list, tuple)) and len(value) <= schema["maxItems"]:
             return tuple(_check(schema["items"], item) for item in value)
         raise ValueError
     if kind == "number" and type(value) is int:
@@ -174,7 +205,7 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
 
 def _check_text(value: str) -> str:
     """Return a word that files can store and name: UTF-8 without NUL, not longer than a path."""
-    if len(value.encode()) > _LONGEST or "\0" in value:  # a surrogate is a ValueError, too
+    if len(value.encode()) > _LONGEST_WORD or "\0" in value:  # a surrogate is a ValueError, too
         raise ValueError
     return value
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
-from dlzoo.core.schema import BelowOne, Bounds, Fraction, NonNegativeInt, PositiveInt
+from dlzoo.core.schema import BelowOne, Bounds, Fraction, PositiveInt, Seed
 from dlzoo.data.data_set import DataSet, TargetKind
 from dlzoo.data.sampler import Sampler
 from dlzoo.data.split import Split
@@ -38,7 +38,7 @@ class DataSettings:
     batch_size: PositiveInt | Literal["full"] = 64
     val_fraction: Fraction = 0.1
     limit: PositiveInt | None = None
-    split_seed: NonNegativeInt = 0
+    split_seed: Seed = 0
     imbalance: Annotated[float, Bounds(minimum=1)] = 1.0
     label_noise: BelowOne = 0.0
     sampler: Sampler = "uniform"
@@ -146,10 +146,31 @@ def cut(split: Split, fraction: float, seed: int, *, by_class: bool) -> tuple[Sp
 
 
 def choose_of_each_class(labels: Tensor, fraction: float, seed: int, *, by_class: bool) -> Tensor:
-    """Return a mask (N,) bool of a random `fraction` of all or of each class, rounded, fixed by `seed`."""
+    """Return a mask (N,) bool of a random `fraction` of all or of each class, rounded, fixed by `seed`.
+
+    Where the classes are so small that rounding each leaves less than half of the fraction of all (a tenth of two is
+    none), the sizes are rounded by largest remainder instead: they add up to the fraction of all, every class keeps at
+    least one sample outside, and equal remainders are drawn by `seed`. Other data keep the sizes that are rounded class
+    by class, so that their splits are those of earlier versions.
+    """
     labels = _strata(labels, by_class)
-    size = labels.bincount().double().mul(fraction).round().long()
+    counts = labels.bincount()
+    size = counts.double().mul(fraction).round().long()
+    total = round(fraction * len(labels))
+    if 2 * int(size.sum()) < total:
+        size = _largest_remainder(counts, fraction, total, seed)
     return rank_in_class(labels, seed) < size[labels]
+
+
+def _largest_remainder(counts: Tensor, fraction: float, total: int, seed: int) -> Tensor:
+    """Return the sizes of the parts of classes, (K,) int64: `fraction` of each, rounded to add up to `total`."""
+    exact = counts.double() * fraction
+    size, most = exact.floor().long(), (counts - 1).clamp(min=0)
+    shuffled = Streams(seed).permutation(len(counts), "split", "classes")
+    order = shuffled[(exact - size)[shuffled].sort(descending=True, stable=True).indices]
+    order = order[size[order] < most[order]]
+    size[order[: max(0, total - int(size.sum()))]] += 1
+    return size
 
 
 def balanced_order(labels: Tensor, seed: int, *, by_class: bool) -> Tensor:

@@ -297,9 +297,9 @@ class TaskModule(pl.LightningModule, ABC):
         if self.context.observed:
             self.log_dict(values)
         self._publish(values)
-        score = values[f"val/{self.monitor}"]
-        self.state.best = Best.after(self.state.best, score, self.state.clock)
-        if isinstance(self.recipe.lr_factor, Observer):
+        score, defined = values[f"val/{self.monitor}"], self._evaluation.is_score_defined()
+        self.state.best = Best.after(self.state.best if defined else None, score, self.state.clock)
+        if defined and isinstance(self.recipe.lr_factor, Observer):
             self.recipe.lr_factor.observe(score)
         self._stop_if_patience_is_over()
 

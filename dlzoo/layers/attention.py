@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.registries import ATTENTIONS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 
 
 @ATTENTIONS.register("none", source="no attention")
@@ -30,9 +30,7 @@ class SqueezeExcitation(nn.Module):
     The hidden layer has channels / reduction features, at least `min_channels`.
     """
 
-    def __init__(
-        self, *, channels: int, reduction: PositiveInt = 16, min_channels: PositiveInt = 8, bias: bool = True
-    ) -> None:
+    def __init__(self, *, channels: int, reduction: Size = 16, min_channels: Size = 8, bias: bool = True) -> None:
         super().__init__()
         hidden = _hidden_width(channels, reduction, min_channels)
         self.reduce = nn.Linear(channels, hidden, bias=bias)
@@ -81,9 +79,9 @@ class CBAM(nn.Module):
         *,
         channels: int,
         kind: Literal["both", "channel", "spatial"] = "both",
-        reduction: PositiveInt = 16,
-        min_channels: PositiveInt = 8,
-        kernel_size: PositiveInt = 7,
+        reduction: Size = 16,
+        min_channels: Size = 8,
+        kernel_size: Size = 7,
     ) -> None:
         super().__init__()
         self.channel = ChannelGate(channels, reduction, min_channels) if kind != "spatial" else nn.Identity()
@@ -100,9 +98,7 @@ class ECA(nn.Module):
     Its kernel is the odd number nearest to log2(C) / gamma + b / gamma, or `kernel_size`.
     """
 
-    def __init__(
-        self, *, channels: int, gamma: PositiveInt = 2, b: PositiveInt = 1, kernel_size: PositiveInt | None = None
-    ) -> None:
+    def __init__(self, *, channels: int, gamma: Size = 2, b: Size = 1, kernel_size: Size | None = None) -> None:
         super().__init__()
         adaptive = int(abs((log2(channels) + b) / gamma))
         size = kernel_size or (adaptive if adaptive % 2 else adaptive + 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import CONVS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size, Sizes
 from dlzoo.layers.norm import divisor
 
 
@@ -23,7 +23,7 @@ from dlzoo.layers.norm import divisor
 class ConvSettings:
     """`kernel_size`: kernel size of all convolutions that `conv` replaces; null keeps the model's."""
 
-    kernel_size: PositiveInt | None = None
+    kernel_size: Size | None = None
 
 
 #: Strided 1x1 convolutions with fewer input channels use PickedConv.
@@ -93,7 +93,7 @@ def grouped(
     stride: int,
     bias: bool,
     valid: bool,
-    groups: PositiveInt = 2,
+    groups: Size = 2,
 ) -> nn.Module:
     """Independent groups of channels: K^2 * in * out / groups weights.
 
@@ -144,7 +144,7 @@ def dilated(
     bias: bool,
     valid: bool,
     number: int,
-    rates: tuple[PositiveInt, ...] = (2,),
+    rates: Sizes = (2,),
 ) -> nn.Module:
     """Kernel elements `rate` pixels apart: spans rate * (K - 1) + 1 pixels with the weights of a standard convolution.
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.registries import DROPS
-from dlzoo.core.schema import BelowOne, Fraction, PositiveInt
+from dlzoo.core.schema import Bounds, Fraction, Size
+
+#: The fraction that is dropped; of one beyond the limit nothing is left to learn from.
+Rate = Annotated[float, Bounds(minimum=0, maximum=0.99)]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Dropout(nn.Module):
     in the paper's section 4; the expectations are equal.
     """
 
-    def __init__(self, *, rate: BelowOne = 0.1, scaling: Literal["train", "test"] = "train") -> None:
+    def __init__(self, *, rate: Rate = 0.1, scaling: Literal["train", "test"] = "train") -> None:
         super().__init__()
         self.rate, self.scaling = rate, scaling
 
@@ -64,7 +67,7 @@ class Dropout(nn.Module):
 class SpatialDropout(nn.Module):
     """Set each channel of each sample to zero with probability `rate`."""
 
-    def __init__(self, *, rate: BelowOne = 0.1) -> None:
+    def __init__(self, *, rate: Rate = 0.1) -> None:
         super().__init__()
         self.rate = rate
 
@@ -79,7 +82,7 @@ class SpatialDropout(nn.Module):
 class GaussianDropout(nn.Module):
     """Multiply each value by a normal number of mean 1 and variance rate / (1 - rate), as dropout has."""
 
-    def __init__(self, *, rate: BelowOne = 0.1) -> None:
+    def __init__(self, *, rate: Rate = 0.1) -> None:
         super().__init__()
         self.rate = rate
 
@@ -115,7 +118,7 @@ class DropBlock(nn.Module):
     In smaller feature maps a square covers the full map. The rate is constant in training; the paper increases it.
     """
 
-    def __init__(self, *, rate: BelowOne = 0.1, block_size: PositiveInt = 7) -> None:
+    def __init__(self, *, rate: Rate = 0.1, block_size: Size = 7) -> None:
         super().__init__()
         self.rate, self.block_size = rate, block_size
 
@@ -146,7 +149,7 @@ class StochasticDepth(nn.Module):
     paper drops a branch for all samples of a batch at once, this layer for each sample independently.
     """
 
-    def __init__(self, *, depth: float, rate: BelowOne = 0.2, decay: bool = True) -> None:
+    def __init__(self, *, depth: float, rate: Rate = 0.2, decay: bool = True) -> None:
         super().__init__()
         self.rate = rate * depth if decay else rate
 

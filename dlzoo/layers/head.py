@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from dlzoo.core.registries import HEADS
-from dlzoo.core.schema import BelowOne, PositiveInt
+from dlzoo.core.schema import BelowOne, Sizes
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import SpatialPyramid
 
@@ -49,7 +49,7 @@ class FullyConnected(nn.Module):
         channels: int,
         size: int,
         parts: Parts,
-        hidden: tuple[PositiveInt, ...] = (4096, 4096),
+        hidden: Sizes = (4096, 4096),
         drop_rate: BelowOne = 0.5,
         drop_inputs: bool = False,
     ) -> None:
@@ -72,7 +72,7 @@ class FullyConnected(nn.Module):
 class PyramidAverage(nn.Module):
     """Spatial pyramid pooling, windows of 1, 5, 9 and 13 pixels, then the average: four features per channel."""
 
-    def __init__(self, *, channels: int, sizes: tuple[PositiveInt, ...] = (1, 5, 9, 13)) -> None:
+    def __init__(self, *, channels: int, sizes: Sizes = (1, 5, 9, 13)) -> None:
         super().__init__()
         self.pyramid = SpatialPyramid(sizes)
         self.out_features = channels * len(sizes)

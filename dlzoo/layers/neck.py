@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NECKS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Depth, Size
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.pool import SpatialPyramid
@@ -27,8 +27,8 @@ class NeckSettings:
     """
 
     merge: Literal["add", "concat"] = "add"
-    width: PositiveInt | None = 256
-    depth: PositiveInt = 1
+    width: Size | None = 256
+    depth: Depth = 1
     spp: bool = False
 
     def widths(self, channels: Sequence[int]) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.registries import NECKS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Depth
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.convs import conv2d
 from dlzoo.layers.neck import NeckSettings, UpsampleLike, conv_set, merge, pyramid_block
@@ -23,9 +23,7 @@ class BiFPN(nn.Module):
     Depthwise-separable convolutions follow each fusion; merge=concat concatenates the weighted feature maps.
     """
 
-    def __init__(
-        self, *, channels: tuple[int, ...], parts: Parts, settings: NeckSettings, repeats: PositiveInt = 3
-    ) -> None:
+    def __init__(self, *, channels: tuple[int, ...], parts: Parts, settings: NeckSettings, repeats: Depth = 3) -> None:
         super().__init__()
 
         self.out_channels = widths = settings.widths(channels)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.registries import ATTENTIONS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.norm import divisor
 
 
@@ -60,7 +60,7 @@ class CGNL(nn.Module):
 
     keeps_init = True
 
-    def __init__(self, *, channels: int, groups: PositiveInt = 8) -> None:
+    def __init__(self, *, channels: int, groups: Size = 8) -> None:
         super().__init__()
         inner = max(channels // 2, 1)
         self.groups = divisor(gcd(inner, channels), groups, 1)
@@ -84,7 +84,7 @@ class SelfAttention(nn.Module):
 
     keeps_init = True
 
-    def __init__(self, *, channels: int, num_heads: PositiveInt = 4) -> None:
+    def __init__(self, *, channels: int, num_heads: Size = 4) -> None:
         super().__init__()
         self.num_heads = divisor(channels, num_heads, 1)
         self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)

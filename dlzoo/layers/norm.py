@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NORMS
-from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt
+from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt, Size
 
 
 class AffineNorm:
@@ -149,7 +149,7 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         self,
         channels: int,
         *,
-        size: PositiveInt = 5,
+        size: Size = 5,
         alpha: NonNegative = 5e-4,
         beta: NonNegative = 0.75,
         k: Positive = 2.0,

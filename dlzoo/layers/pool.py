@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import POOLS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Sizes
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 
@@ -49,7 +49,7 @@ class SpatialPyramid(nn.Module):
         UserError: for no window, or one of even size.
     """
 
-    def __init__(self, sizes: tuple[PositiveInt, ...] = (1, 5, 9, 13)) -> None:
+    def __init__(self, sizes: Sizes = (1, 5, 9, 13)) -> None:
         super().__init__()
         if not sizes or any(size % 2 == 0 for size in sizes):
             raise UserError(f"windows of a spatial pyramid must be odd numbers, not {list(sizes)}")

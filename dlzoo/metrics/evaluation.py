@@ -30,6 +30,10 @@ class Evaluation(ABC):
     def compute(self) -> dict[str, float]:
         """Return name -> value of every metric. Call it after the last batch and after `merge_ranks`."""
 
+    def is_score_defined(self) -> bool:
+        """Return whether the metric that selects the weights can change with them, for this split."""
+        return True
+
     def by_class(self) -> Mapping[str, Sequence[float | None]]:
         """Return metric -> value of each class; None for a class that is not in the split."""
         return {}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
@@ -92,7 +92,7 @@ class Darknet(Classifier):
         image_size: int,
         parts: Parts,
         stem: Stem = "auto",
-        width: PositiveInt = 32,
+        width: Size = 32,
     ) -> None:
         super().__init__()
         strides = (1, 1, 2, 2, 2) if is_small(stem, image_size) else (2,) * 5

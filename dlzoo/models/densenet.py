@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import Fraction, PositiveInt
+from dlzoo.core.schema import Fraction, Size
 from dlzoo.layers.conv import NormAct, NormActConv
 from dlzoo.layers.parts import Parts
 from dlzoo.models.feature_maps import Classifier, Stage, last_at_each_stride
@@ -85,7 +85,7 @@ def imagenet_densenet(
     image_size: int,
     parts: Parts,
     stem: Stem = "auto",
-    growth_rate: PositiveInt = 32,
+    growth_rate: Size = 32,
     bottleneck: bool = True,
     compression: Fraction = 0.5,
 ) -> nn.Module:
@@ -114,7 +114,7 @@ def cifar_densenet(
     in_channels: int,
     image_size: int,
     parts: Parts,
-    growth_rate: PositiveInt = 12,
+    growth_rate: Size = 12,
     bottleneck: bool = True,
     compression: Fraction = 0.5,
 ) -> nn.Module:

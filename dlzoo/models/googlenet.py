@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import BelowOne, NonNegative, PositiveInt
+from dlzoo.core.schema import BelowOne, NonNegative, Sizes
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.head import WithAuxiliary
 from dlzoo.layers.parts import Parts
@@ -105,7 +105,7 @@ class GoogLeNet(Classifier):
         image_size: int,
         parts: Parts,
         stem: Stem = "auto",
-        kernels: tuple[PositiveInt, ...] = (1, 3, 3),
+        kernels: Sizes = (1, 3, 3),
         reduction: bool = True,
         aux: bool = False,
         aux_weight: NonNegative = 0.3,

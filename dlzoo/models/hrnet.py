@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
@@ -107,7 +107,7 @@ class HRNet(Classifier):
         image_size: int,
         parts: Parts,
         stem: Stem = "auto",
-        width: PositiveInt = 18,
+        width: Size = 18,
     ) -> None:
         super().__init__()
         stride = 1 if is_small(stem, image_size) else 2

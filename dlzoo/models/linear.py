@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Sizes
 from dlzoo.layers.conv import LinearNormAct
 from dlzoo.layers.parts import Parts
 
@@ -40,7 +40,7 @@ class MLP(nn.Module):
         in_channels: int,
         image_size: int,
         parts: Parts,
-        hidden: tuple[PositiveInt, ...] = (256, 256),
+        hidden: Sizes = (256, 256),
     ) -> None:
         super().__init__()
         widths = [in_channels * image_size**2, *hidden]

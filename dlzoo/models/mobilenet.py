@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import BelowOne, Positive, PositiveInt
+from dlzoo.core.schema import BelowOne, Positive, Size
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
@@ -126,7 +126,7 @@ class MobileNetV2(Classifier):
         parts: Parts,
         stem: Stem = "auto",
         width: Positive = 1.0,
-        expansion: PositiveInt = 6,
+        expansion: Size = 6,
         linear: bool = True,
         bottleneck: Literal["inverted", "ordinary"] = "inverted",
         drop_rate: BelowOne = 0.2,

@@ -8,7 +8,7 @@ from torch import nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.feature_maps import Classifier, Stage
@@ -45,7 +45,7 @@ class NIN(Classifier):
         image_size: int,
         parts: Parts,
         mlpconv: bool = True,
-        width: PositiveInt = 192,
+        width: Size = 192,
     ) -> None:
         super().__init__()
         if parts.drop_before_norm:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.conv import NormAct, NormActConv, needs_bias
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.parts import Parts
@@ -123,7 +123,7 @@ def imagenet_preact_resnet(
     image_size: int,
     parts: Parts,
     stem: Stem = "auto",
-    width: PositiveInt = 64,
+    width: Size = 64,
 ) -> nn.Module:
     """Pre-activation ResNet for photographs: a bare 7x7 convolution, pooling, four stages, the first `width` wide."""
     stride = stem_stride(stem, image_size)
@@ -153,7 +153,7 @@ def cifar_preact_resnet(
     in_channels: int,
     image_size: int,
     parts: Parts,
-    width: PositiveInt = 16,
+    width: Size = 16,
 ) -> nn.Module:
     """Pre-activation ResNet for 32 px images (section 4.1): three stages, the first `width` wide."""
     return PreActResNet(
@@ -176,8 +176,8 @@ def wide_resnet(
     in_channels: int,
     image_size: int,
     parts: Parts,
-    widen: PositiveInt = 10,
-    width: PositiveInt = 16,
+    widen: Size = 10,
+    width: Size = 16,
 ) -> nn.Module:
     """Wide ResNet (table 1): a stem `width` wide and three stages of pre-activation blocks, `widen` times as wide.
 

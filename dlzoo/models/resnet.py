@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.drop import depths_of
 from dlzoo.layers.non_local import CrossLayerNonLocal
 from dlzoo.layers.parts import Parts
@@ -102,7 +102,7 @@ def imagenet_resnet(
     shortcut: ShortcutKind = "B",
     downsample: Downsample = "conv",
     cross_layer: bool = False,
-    width: PositiveInt = 64,
+    width: Size = 64,
 ) -> nn.Module:
     """ResNet for photographs: a 7x7 stem and four stages, the first `width` wide; small images get a small stem.
 
@@ -136,7 +136,7 @@ def cifar_resnet(
     shortcut: ShortcutKind = "A",
     downsample: Downsample = "conv",
     cross_layer: bool = False,
-    width: PositiveInt = 16,
+    width: Size = 16,
 ) -> nn.Module:
     """ResNet for 32 px images (section 4.2): three stages of basic blocks, `depth` a stage, the first `width` wide.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.conv import ConvNormAct, needs_bias
 from dlzoo.layers.parts import Parts
 from dlzoo.models.feature_maps import Stage
@@ -140,7 +140,7 @@ def imagenet_resnext(
     shortcut: ShortcutKind = "B",
     downsample: Downsample = "conv",
     cross_layer: bool = False,
-    width: PositiveInt = 64,
+    width: Size = 64,
 ) -> nn.Module:
     """ResNeXt for photographs: a 7x7 stem and four stages; small images get a small stem.
 
@@ -175,7 +175,7 @@ def cifar_resnext(
     shortcut: ShortcutKind = "B",
     downsample: Downsample = "conv",
     cross_layer: bool = False,
-    width: PositiveInt = 64,
+    width: Size = 64,
 ) -> nn.Module:
     """ResNeXt-29 for 32 px images (section 5.3): three stages of three bottlenecks, 256, 512 and 1024 channels.
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import PositiveInt
+from dlzoo.core.schema import Size
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.feature_maps import Classifier, Stage
@@ -32,7 +32,7 @@ class VGG(Classifier):
         in_channels: int,
         image_size: int,
         parts: Parts,
-        width: PositiveInt = 64,
+        width: Size = 64,
     ) -> None:
         super().__init__()
         if image_size < 32:

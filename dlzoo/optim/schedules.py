@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import SCHEDULES
-from dlzoo.core.schema import Fraction, NonNegative, NonNegativeInt, Positive
-from dlzoo.optim.settings import Observer, Schedule, Span
+from dlzoo.core.schema import LARGEST, Bounds, Fraction, NonNegative, NonNegativeInt, Positive
+from dlzoo.optim.settings import Observer, Schedule, Span, Time
+
+#: A time that is not 0.
+Period = Annotated[float, Bounds(exclusiveMinimum=0, maximum=LARGEST)]
 
 
 @SCHEDULES.register("constant", source="a constant rate")
@@ -19,16 +23,26 @@ def constant(span: Span) -> Schedule:
 
 
 @SCHEDULES.register("step", source="arXiv:1608.06993, section 4.2")
-def step_decay(span: Span, *, every: Positive = 0.34, gamma: Fraction = 0.1) -> Schedule:
+def step_decay(span: Span, *, every: Period = 0.34, gamma: Fraction = 0.1) -> Schedule:
     """gamma^floor(t / every); `every` is a fraction of the run below 1, epochs from 1 on"""
     period = max(1, span.at(every))
     return lambda step: gamma ** (step // period)
 
 
 @SCHEDULES.register("multi_step", source="arXiv:1512.03385, section 4.2")
-def multi_step(span: Span, *, milestones: tuple[NonNegative, ...] = (0.5, 0.75), gamma: Fraction = 0.1) -> Schedule:
-    """gamma^(number of milestones passed); each is a fraction of the run below 1, epochs from 1 on"""
-    steps = sorted(span.at(milestone) for milestone in milestones)
+def multi_step(span: Span, *, milestones: tuple[Time, ...] = (0.5, 0.75), gamma: Fraction = 0.1) -> Schedule:
+    """gamma^(number of milestones passed); each is a fraction of the run below 1, epochs from 1 on
+
+    Raises:
+        UserError: if they are not in order.
+    """
+    steps = [span.at(milestone) for milestone in milestones]
+    for (earlier, last), (later, step) in pairwise(zip(milestones, steps, strict=True)):
+        if step < last:
+            raise UserError(
+                f"schedule.milestones are not in order: {later:g} (step {step}) is before {earlier:g} (step {last});"
+                " a number below 1 is a fraction of the run, any other counts epochs"
+            )
     return lambda step: gamma ** bisect_right(steps, step)
 
 
@@ -54,7 +68,7 @@ def cosine(span: Span, *, final: Fraction = 0.0) -> Schedule:
 def one_cycle(
     span: Span,
     *,
-    peak: NonNegative = 0.3,
+    peak: Time = 0.3,
     start: Fraction = 0.04,
     final: Fraction = 4e-6,
     anneal: Literal["cos", "linear"] = "cos",

@@ -10,11 +10,13 @@ from torch import nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import OPTIMIZERS
-from dlzoo.core.schema import Bounds, NonNegative, PositiveInt
+from dlzoo.core.schema import LARGEST, Bounds, NonNegative, PositiveInt
 from dlzoo.optim.regularise import Regulariser
 
 Schedule = Callable[[int], float]
 
+#: A time in a run: a fraction of it below 1, epochs from 1 on.
+Time = Annotated[float, Bounds(minimum=0, maximum=LARGEST)]
 #: A number in (0, 1].
 Share = Annotated[float, Bounds(exclusiveMinimum=0, maximum=1)]
 
@@ -126,7 +128,7 @@ class Span:
 class Warmup:
     """`warmup`: length of a linear ramp from 0 to 1 that multiplies the schedule: a fraction of the run, or epochs."""
 
-    warmup: NonNegative = 0.0
+    warmup: Time = 0.0
 
     def before(self, schedule: Schedule, span: Span) -> Schedule:
         """Return `schedule` multiplied by the ramp; for an Observer, return an Observer."""

@@ -95,6 +95,10 @@ class TaskSpec(ABC):
             UserError: for incompatible choices; the message names compatible ones.
         """
 
+    def notes(self, data: Splits) -> list[str]:
+        """Return notes on the data, such as metrics that are not defined for it."""
+        return []
+
     @abstractmethod
     def loss(self, config: Config, data: Splits) -> nn.Module:
         """Return the loss, after calling it once on the shapes of this data.

@@ -9,7 +9,7 @@ from dlzoo.core.rng import Streams
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.loader import EvalLoader, TrainLoader
-from dlzoo.data.settings import DataSettings
+from dlzoo.data.settings import DataSettings, choose_of_each_class
 from dlzoo.data.split import Split
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
@@ -150,3 +150,36 @@ def test_a_shift_reaches_the_test_and_only_the_test() -> None:
     assert again["test/loss"] == pytest.approx(shifted_run.metrics["test/loss"])
     with pytest.raises(UserError, match=r"cannot be changed here; these can: data\.test_shift"):
         evaluate(str(usual.dir), ["data.limit=3"])
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.05])
+@pytest.mark.parametrize(
+    "sizes", [[2] * 1000, [2] * 300 + [10], [1, 2, 3, 4] * 50, [2] * 40, [1] * 40 + [2] * 40], ids=lambda s: f"{len(s)}"
+)
+def test_small_classes_are_cut_by_largest_remainder(sizes: list[int], fraction: float) -> None:
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    chosen = choose_of_each_class(labels, fraction, 0, by_class=True)
+    taken = labels[chosen].bincount(minlength=len(sizes))
+    exact = torch.tensor(sizes) * fraction
+    assert int(chosen.sum()) == round(fraction * len(labels))
+    assert (taken >= exact.floor()).all()
+    assert (taken <= exact.ceil()).all()
+    assert (taken < torch.tensor(sizes)).all()
+    assert torch.equal(chosen, choose_of_each_class(labels, fraction, 0, by_class=True))
+    other = choose_of_each_class(labels, fraction, 1, by_class=True)
+    assert not torch.equal(chosen, other)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("sizes", [[178, 182, 177], [600] * 10, [6] * 10, [59, 71, 48], [15] * 100, [1000, 100, 10, 1]])
+def test_larger_classes_are_rounded_one_by_one_as_before(sizes: list[int], fraction: float) -> None:
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    chosen = choose_of_each_class(labels, fraction, 0, by_class=True)
+    assert labels[chosen].bincount(minlength=len(sizes)).tolist() == [round(fraction * size) for size in sizes]
+
+
+@pytest.mark.parametrize(("fraction", "sizes"), [(0.1, [1] * 30), (0.1, [2, 2])])
+def test_what_cannot_be_cut_is_left_whole(fraction: float, sizes: list[int]) -> None:
+    """A class of one sample remains in training; a tenth of four is none."""
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    assert not choose_of_each_class(labels, fraction, 0, by_class=True).any()

@@ -559,7 +559,10 @@ def test_locally_connected_weights_start_as_those_of_a_convolution(init: str) ->
 @pytest.mark.parametrize(
     ("chosen", "match"),
     [
-        ({"conv": {"name": "standard", "kernel_size": 0}}, "conv=standard: kernel_size must be an integer >= 1"),
+        (
+            {"conv": {"name": "standard", "kernel_size": 0}},
+            "conv=standard: kernel_size must be an integer from 1 to 100,000",
+        ),
         ({"conv": {"name": "standard", "kernel_size": "x"}}, "kernel_size must be"),
         ({"drop": {"name": "dropout", "place": "foo"}}, "place must be after_norm or before_norm"),
         ({"init": {"name": "he", "zero_last_norm": "no"}}, "zero_last_norm must be true or false"),

@@ -9,7 +9,7 @@ import torch
 
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.rng import Streams
-from dlzoo.core.schema import Bounds, NonNegativeInt
+from dlzoo.core.schema import Bounds, Seed
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, TableSet
 
@@ -25,7 +25,7 @@ _CENTRE, _RADIUS = 10.0, 3.0
     "box_pairs", source="arXiv:1911.08287, section 3.1",
     table=True, tasks=("regress",), targets=("boxes", "regression"), model="moved_boxes", loss="ciou",
 )  # fmt: skip
-def box_pairs(*, points: Annotated[int, Bounds(minimum=1, maximum=5000)] = 100, draw: NonNegativeInt = 0) -> TableSet:
+def box_pairs(*, points: Annotated[int, Bounds(minimum=1, maximum=5000)] = 100, draw: Seed = 0) -> TableSet:
     """`points` places x 7 areas x 7 aspect ratios of start boxes x 7 aspect ratios of targets at (10, 10)
 
     A row has the index of the pair, and both boxes as centre, width and height; the labels are the corners of the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import product
 from typing import Literal
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import DATASETS, TASKS
-from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, number_in, read_csv
+from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, Missing, join_booleans, read_csv
+from dlzoo.data.datasets.csv_numbers import PLAIN, Decimal, Spelling, Thousands, other_spelling
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Encode, Impute, Scale, TableSet
@@ -34,7 +36,9 @@ def csv_table(
     task: Literal["auto", "regress", "classify"] = "auto",
     test_path: str | None = None,
     delimiter: Delimiter = "auto",
-    missing: tuple[str, ...] = ("NA", "N/A", "NaN", "null", "?"),
+    decimal: Decimal = "point",
+    thousands: Thousands = "none",
+    missing: Missing = ("NA", "N/A", "NaN", "null", "?"),
     drop: tuple[str, ...] = (),
     impute: Impute = "mean",
     scale: Scale = "standard",
@@ -43,22 +47,22 @@ def csv_table(
 ) -> TableSet:
     """Your own table in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
 
-    A column whose values are all numbers is numeric, any other is categorical. Empty cells and the words in `missing`,
-    ignoring case, are missing values. `drop` leaves columns out. `delimiter` auto is the one that occurs most often in
-    the header.
+    A column whose values are all numbers, with the marks `decimal` and `thousands`, is numeric, any other is
+    categorical. Empty cells and what is in `missing`, words in any case and numbers, are missing values. `drop` leaves
+    columns out. `delimiter` auto is the most frequent one in the header.
 
     `task` auto is regress for several targets, and for a numeric target with fractions or more than 20 distinct values;
     classify otherwise. `test_path` is the test split; without it a fixed fifth of the rows is used, class by class.
     """
     if not path or not target:
         raise UserError("data=csv needs data.path=<file with a header> and data.target=<column to predict>")
-    train = read_csv(path, "data.path", delimiter, missing)
-    test = None if test_path is None else read_csv(test_path, "data.test_path", delimiter, missing)
+    files = {"data.path": path} | ({"data.test_path": test_path} if test_path is not None else {})
+    tables = [read_csv(file, key, delimiter, missing, Spelling(decimal, thousands)) for key, file in files.items()]
+    join_booleans(tables)
+    train, test = tables[0], tables[1] if len(tables) > 1 else None
     targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
     columns = tuple(_column(name, train, test) for name in _inputs(train, test, targets, drop))
-    tables = [table for table in (train, test) if table]
-    for table in tables:
-        _refuse_missing(table, targets)
+    _refuse_missing(tables, targets)
     settled = _task(task, train, targets)
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
@@ -97,7 +101,7 @@ def _task(task: str, train: CsvFile, targets: tuple[str, ...]) -> str:
         return "regress" if others else task
     if _words(train, name):
         return "classify"
-    numbers = {float(cell) for cell in train.cells[name]}
+    numbers = {number for cell in train.cells[name] if (number := train.spelling.number(cell)) is not None}
     return "regress" if len(numbers) > _NAMES or not all(map(float.is_integer, numbers)) else "classify"
 
 
@@ -105,14 +109,16 @@ def _is_of_classes(task: str) -> bool:
     return TASKS.build(task).target.single_class
 
 
-def _refuse_missing(table: CsvFile, targets: tuple[str, ...]) -> None:
-    for name in targets:
+def _refuse_missing(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
+    for table, name in product(tables, targets):
         lines = [str(line) for line, cell in zip(table.lines, table.cells[name], strict=True) if not cell]
         if lines:
             shown = ", ".join(lines[:_SHOWN]) + (", ..." if len(lines) > _SHOWN else "")
+            words = " or ".join(map(repr, table.missing[name]))
+            hint = f"; if {words} is meant as a class, set data.missing=[]" if words else ""
             raise UserError(
                 f"{table.path}: the target {name!r} is missing in {len(lines)} of {len(table.lines)} rows;"
-                f" fill in or remove line {shown}"
+                f" fill in or remove line {shown}{hint}"
             )
 
 
@@ -124,10 +130,10 @@ def _targets(names: tuple[str, ...], tables: list[CsvFile]) -> list[Tensor]:
 def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Tensor]]:
     """Return the classes of a target, sorted by name or number, and the labels of each table."""
     train = tables[0]
-    numeric = all(number_in(cell) is not None for cell in train.cells[name])
-    words = [[_normalise_number(cell) if numeric else cell for cell in table.cells[name]] for table in tables]
+    numeric = all(train.spelling.number(cell) is not None for cell in train.cells[name])
+    words = [[_normalise_number(table, cell) if numeric else cell for cell in table.cells[name]] for table in tables]
     counts = Counter(words[0])
-    classes = sorted(counts, key=lambda word: (number_in(word) if numeric else 0, word))
+    classes = sorted(counts, key=lambda word: (PLAIN.number(word) if numeric else 0, word))
     if len(classes) < 2:
         raise UserError(
             f"{train.path}: {name!r} is {classes[0]!r} in every row; choose a target with two or more classes"
@@ -144,9 +150,9 @@ def _classes(name: str, tables: list[CsvFile]) -> tuple[tuple[str, ...], list[Te
     return tuple(classes), [torch.tensor([number[word] for word in column]) for column in words]
 
 
-def _normalise_number(cell: str) -> str:
+def _normalise_number(table: CsvFile, cell: str) -> str:
     """Return a number in a canonical form, "1" for 1, 1.0 and 1e0; other text unchanged."""
-    number = number_in(cell)
+    number = table.spelling.number(cell)
     if number is None or not math.isfinite(number):
         return cell
     return str(int(number)) if number.is_integer() else repr(number)
@@ -167,10 +173,13 @@ def _words(table: CsvFile, name: str) -> list[int]:
     """Return the rows of a column in which there is text other than a number.
 
     Raises:
-        UserError: for a few words among many numbers: likely missing values that data.missing does not name.
+        UserError: for numbers in another spelling, and for a few words among many numbers: likely missing values that
+            data.missing does not name.
     """
-    cells = table.cells[name]
+    cells, number_in = table.cells[name], table.spelling.number
     rows = [row for row, cell in enumerate(cells) if cell and number_in(cell) is None]
+    if rows:
+        _refuse_other_spelling(table, name)
     words = {cells[row] for row in rows}
     numbers = set(cells) - words - {""}
     if words and len(numbers) > _NAMES and len(words) < _STRAY * len(numbers):
@@ -179,6 +188,13 @@ def _words(table: CsvFile, name: str) -> list[int]:
             f" correct it, add it to data.missing, or leave out the row or the column"
         )
     return rows
+
+
+def _refuse_other_spelling(table: CsvFile, name: str) -> None:
+    other = other_spelling(table.cells[name], table.spelling)
+    if other:
+        row, advice = other
+        raise UserError(f"{table.at(row)}: {name!r} is {table.cells[name][row]!r}, {advice}")
 
 
 def _encode_columns(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
@@ -195,8 +211,10 @@ def _encode_columns(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
 
 def _numbers(table: CsvFile, name: str) -> Tensor:
     """Return a numeric column: (N,) float64, nan for missing values."""
+    number_in = table.spelling.number
     numbers = [number_in(cell) if cell else math.nan for cell in table.cells[name]]
     for row, (number, cell) in enumerate(zip(numbers, table.cells[name], strict=True)):
         if cell and (number is None or not abs(number) <= _LARGEST):
+            _refuse_other_spelling(table, name)
             raise UserError(f"{table.at(row)}: {name!r} is {cell!r}, but must be a number of at most 3.4e38")
     return torch.tensor(numbers, dtype=torch.float64)

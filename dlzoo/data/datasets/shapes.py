@@ -10,29 +10,30 @@ import torch
 from dlzoo.boxes.objects import pad_labels
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
-from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt, PositiveInt
+from dlzoo.core.schema import Bounds, Fraction, Seed
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.sdf import FORMS
 from dlzoo.data.datasets.synthetic_scene import SceneSettings, draw_scene
 from dlzoo.data.split import Split
 
+Count = Annotated[int, Bounds(minimum=1, maximum=1_000_000)]
 Size = Annotated[float, Bounds(minimum=0.01, maximum=1)]
 
 
 @DATASETS.register("shapes", source="drawn by dlzoo", model="yolo_tiny", augment="flip", tasks=("detect",))
 def shapes(
     *,
-    train: PositiveInt = 1000,
-    test: PositiveInt = 200,
-    image_size: Annotated[int, Bounds(minimum=16)] = 96,
-    objects: PositiveInt = 4,
+    train: Count = 1000,
+    test: Count = 200,
+    image_size: Annotated[int, Bounds(minimum=16, maximum=4096)] = 96,
+    objects: Annotated[int, Bounds(minimum=1, maximum=1000)] = 4,
     smallest: Size = 0.2,
     largest: Size = 0.5,
     overlap: Fraction = 0.2,
     crowd: Fraction = 0.0,
     clutter: Fraction = 0.15,
     turn: Fraction = 0.1,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> BoxSet:
     """Drawn images of `image_size` with 1 to `objects` coloured figures of 8 forms, their exact boxes; no download
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.rng import Streams
-from dlzoo.core.schema import Bounds, Fraction, NonNegative, NonNegativeInt
+from dlzoo.core.schema import Bounds, Fraction, NonNegative, Seed
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Scale, TableSet
@@ -54,7 +54,7 @@ def sine(
     samples: Annotated[int, Bounds(minimum=1, maximum=10_000_000)] = 200,
     noise: NonNegative = 0.3,
     outliers: Fraction = 0.0,
-    draw: NonNegativeInt = 0,
+    draw: Seed = 0,
     scale: Scale = "standard",
     degree: Degree = 1,
 ) -> TableSet:

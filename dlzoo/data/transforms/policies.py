@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
-from dlzoo.core.schema import Bounds, Fraction, NonNegativeInt
+from dlzoo.core.schema import Bounds, Fraction
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.geometry import crop_padded, hole_mask
 from dlzoo.data.transforms.randaugment_ops import OPERATIONS, apply_operations
@@ -22,11 +22,12 @@ from dlzoo.data.transforms.randaugment_ops import OPERATIONS, apply_operations
 #: The maximum magnitude; magnitudes are integers.
 _LEVELS = 30
 
+Operations = Annotated[int, Bounds(minimum=0, maximum=100)]
 Level = Annotated[int, Bounds(minimum=0, maximum=_LEVELS)]
 
 
 @AUGMENTS.register("randaugment", source="arXiv:1909.13719, section 3")
-def randaugment(*, operations: NonNegativeInt = 2, magnitude: Level = 9, flip: bool = True) -> Augment:
+def randaugment(*, operations: Operations = 2, magnitude: Level = 9, flip: bool = True) -> Augment:
     """`operations` of 14 at random, of `magnitude` out of 30, then a random crop and, with `flip`, a random flip
 
     Nearest-neighbour interpolation, filled with black, as torchvision.transforms.v2.RandAugment.

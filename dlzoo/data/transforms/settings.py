@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.schema import Bounds, Fraction, NonNegative
+from dlzoo.core.schema import Bounds, Fraction
 from dlzoo.data.transforms.mixing import Mixer
 from dlzoo.data.transforms.test_time import Views
+
+#: Of Beta(alpha, alpha): two images of nearly equal weight at its largest.
+Alpha = Annotated[float, Bounds(minimum=0, maximum=1000)]
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class AugmentSettings:
     """
 
     cutout: Annotated[int, Bounds(minimum=0, maximum=4096)] = 0
-    mixup: NonNegative = 0.0
-    cutmix: NonNegative = 0.0
+    mixup: Alpha = 0.0
+    cutmix: Alpha = 0.0
     mosaic: Fraction = 0.0
     multi_scale: tuple[Annotated[int, Bounds(minimum=32, maximum=4096)], ...] = ()
     test: Views = "none"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from dlzoo.tasks.classification.metrics import ClassificationEvaluation
     from dlzoo.tasks.classification.module import ClassificationModule
 
+#: Maximum number of classes that a note names.
+_SHOWN = 5
+
 
 @TASKS.register(
     "classify",
@@ -55,6 +58,14 @@ class ClassificationSpec(TaskSpec):
                 f"loss={config['loss']['name']} needs one class for each sample, but augment.{mixing} mixes classes;"
                 f" choose {' or '.join(losses)}"
             )
+
+    def notes(self, data: Splits) -> list[str]:
+        tested = data.test.labels.bincount(minlength=len(data.classes)).tolist()
+        untested = [name for name, count in zip(data.classes, tested, strict=True) if not count]
+        if not untested:
+            return []
+        shown = ", ".join(untested[:_SHOWN]) + (", ..." if len(untested) > _SHOWN else "")
+        return [f"{len(untested):,} of {len(data.classes):,} classes have no test sample: {shown}"]
 
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])

@@ -53,6 +53,10 @@ class RegressionEvaluation(Evaluation):
             "r2": float(_r2(squares, moments).mean()),
         }
 
+    def is_score_defined(self) -> bool:
+        """Return whether a target varies: r2 of a constant one is 0 or 1, whatever the error."""
+        return not torch.equal(self.targets.low, self.targets.high)
+
     def predictions(self) -> dict[str, NDArray[Any]]:
         return self.table.arrays()
 

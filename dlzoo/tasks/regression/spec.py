@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlzoo.core import index
 from dlzoo.core.entries import Metric
@@ -55,6 +56,10 @@ class RegressionSpec(TaskSpec):
                 f" set augment.{mixing[0]}=0"
             )
 
+    def notes(self, data: Splits) -> list[str]:
+        parts = {"validation": data.val, "test": data.test}
+        return [note for name, part in parts.items() if part and (note := _note_on_r2(name, part.labels, data.classes))]
+
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
@@ -86,3 +91,18 @@ class RegressionSpec(TaskSpec):
             features = data.test.images[shown["id"]]  # the first feature of a polynomial is the input itself
             drawn["fit"] = fitted_curve(features[..., 0].flatten(), shown["prediction"], shown["label"])
         return drawn
+
+
+def _note_on_r2(part: str, labels: Tensor, names: Sequence[str]) -> str | None:
+    """Return a note if r2 is not defined on the split `part`, whose labels are (N, D); None if it is."""
+    constant = labels.amin(0) == labels.amax(0)
+    if not constant.any():
+        return None
+    if len(labels) == 1:
+        note = f"{part} has one row, for which r2 is not defined"
+    else:
+        same = ", ".join(name for name, each in zip(names, constant.tolist(), strict=True) if each)
+        note = f"{same} is the same in all {len(labels):,} {part} rows, for which r2 is not defined"
+    if part == "validation" and constant.all():
+        note += " (raise data.val_fraction); early stopping, schedule=plateau and trainer.select do not follow it"
+    return note

@@ -377,7 +377,6 @@ STRAY = GOOD.replace("9.75", "n.a.")
         (GOOD, {"target": "kind", "task": "regress"}, "my.csv:2: 'kind' is 'x', but must be a number"),
         (GOOD, {"target": ("price", "kind")}, "my.csv:2: 'kind' is 'x', but must be a number"),
         (GOOD, {"target": ("price", "kind"), "task": "classify"}, "data.task=classify takes one data.target, not 2"),
-        ("a,kind\n1,x\n2,x\n3,y\n4,y\n", {"drop": ()}, "4 rows are too few to split off a test set"),
         ("a,y\n1,0.5\n2,0.7\n", {"target": "y"}, "2 rows are too few to split off a test set"),
     ],
 )
@@ -405,6 +404,153 @@ def test_a_bad_test_file_is_one_line_that_says_where(tmp_path: Path, text: str, 
     with pytest.raises(UserError) as error:
         build("data", "csv", path=path, target="kind", drop=("id",), test_path=tests)
     assert says.format(path=tests) in str(error.value)
+
+
+# Numbers in local spelling
+
+NBSP, NARROW, MINUS = "\u00a0", "\u202f", "\u2212"
+#: Spelling -> (cells, the numbers that they are, what is to be typed).
+SPELLED = {
+    "comma": (["0,5", "1,25", "-3,0", "7"], [0.5, 1.25, -3, 7], "data.decimal=comma"),
+    "comma, exponent": (["1,5e3", ",5", "+2,"], [1500, 0.5, 2], "data.decimal=comma"),
+    "comma with zeros": (["0,125", "0,500", "1,250"], [0.125, 0.5, 1.25], "data.decimal=comma"),
+    "thousands": (["1,500", "12,000", "1,234,567"], [1500, 12000, 1234567], "data.thousands=comma"),
+    "thousands and fractions": (["1,500.25", "900.5", "7"], [1500.25, 900.5, 7], "data.thousands=comma"),
+    "of India": (["1,00,000", "12,34,567.5"], [100000, 1234567.5], "data.thousands=comma"),
+    "point and comma": (["1.500,25", "12.000", "3"], [1500.25, 12000, 3], "data.decimal=comma data.thousands=point"),
+    "millions": (["1.500.000", "2.000.000"], [1.5e6, 2e6], "data.decimal=comma data.thousands=point"),
+    "space": (["1 500", f"2{NBSP}500", f"3{NARROW}500.5"], [1500, 2500, 3500.5], "data.thousands=space"),
+    "space and comma": (
+        [f"1{NARROW}500,5", "2 000", "0,5"],
+        [1500.5, 2000, 0.5],
+        "data.decimal=comma data.thousands=space",
+    ),
+    "of Switzerland": (["1'500", "2\u2019500.5"], [1500, 2500.5], "data.thousands=apostrophe"),
+    "minus and comma": ([f"{MINUS}0,5", "0,5", "1,5"], [-0.5, 0.5, 1.5], "data.decimal=comma"),
+}
+
+
+def spelled(folder: Path, cells: list[str], count: int = 40) -> str:
+    """A file with the cells, in turn, as the column v beside the classes of y."""
+    return written(folder, "v;y\n" + "".join(f"{cells[i % len(cells)]};{'ab'[i % 2]}\n" for i in range(count)))
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_numbers_in_another_spelling_are_one_line_that_says_what_to_type(tmp_path: Path, name: str) -> None:
+    cells, numbers_, typed = SPELLED[name]
+    path = spelled(tmp_path, cells)
+    for rest in ({"target": "y"}, {"target": "v"}, {"target": "v", "task": "regress"}, {"target": ("v", "w")}):
+        if rest["target"] == ("v", "w"):
+            path = written(tmp_path, "v;w;y\n" + "".join(f"{cells[i % len(cells)]};{i};a\n" for i in range(40)))
+        with pytest.raises(UserError, match=r"my\.csv:\d+: 'v' is .*, which looks like a number; set ") as error:
+            build("data", "csv", path=path, **rest)
+        assert typed in str(error.value)
+        assert "\n" not in str(error.value)
+    settings = dict(word.removeprefix("data.").split("=") for word in typed.split())
+    path = spelled(tmp_path, cells, 6 * len(cells))
+    table = build("data", "csv", path=path, target="v", task="regress", **settings)
+    assert {*table.train.labels.flatten().tolist(), *table.test.labels.flatten().tolist()} == set(numbers_)
+    assert build("data", "csv", path=path, target="y", **settings).columns == (Column("v"),)
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["$1.50", "$2", "-$3.25"], "a number with a currency sign; remove the sign from the column"),
+        (["1,50 \u20ac", "2,25 \u20ac"], "currency sign; remove the sign from the column, and set data.decimal=comma"),
+        (["$1,500.00", "$12,000.50"], "currency sign; remove the sign from the column, and set data.thousands=comma"),
+        (["5%", "10%", "7.5 %"], "a number with a percent sign; remove the sign from the column"),
+        (["5,5 %", "10,5 %"], "percent sign; remove the sign from the column, and set data.decimal=comma"),
+    ],
+)
+def test_signs_are_to_be_removed(tmp_path: Path, cells: list[str], says: str) -> None:
+    for target in ("y", "v"):
+        with pytest.raises(UserError) as error:
+            build("data", "csv", path=spelled(tmp_path, cells), target=target)
+        assert str(error.value).startswith(f"{tmp_path}/my.csv:2: 'v' is {cells[0]!r}, ")
+        assert str(error.value).endswith(says)
+
+
+def test_what_may_be_both_says_both(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"set data\.thousands=comma \(or data\.decimal=comma, if it is 1\.5\)"):
+        build("data", "csv", path=spelled(tmp_path, ["1,500", "2,250"]), target="y")
+
+
+def test_a_few_words_among_spelled_numbers_do_not_make_categories(tmp_path: Path) -> None:
+    cells = ["n.a.", *(f"{i},5" for i in range(30))]
+    with pytest.raises(UserError, match=r"my\.csv:3: 'v' is '0,5', .* set data\.decimal=comma"):
+        build("data", "csv", path=spelled(tmp_path, cells, 62), target="y")
+    with pytest.raises(UserError, match=r"'v' is 'n\.a\.', among 30 different numbers; .* data\.missing"):
+        build("data", "csv", path=spelled(tmp_path, cells, 62), target="y", decimal="comma")
+
+
+@pytest.mark.parametrize(
+    ("decimal", "thousands", "cells"),
+    [("comma", "none", ["0.5", "1.5"]), ("comma", "point", ["0.5", "1.25"]), ("point", "space", ["0,5", "1,5"])],
+)
+def test_a_wrong_setting_is_not_guessed_around(tmp_path: Path, decimal: str, thousands: str, cells: list[str]) -> None:
+    with pytest.raises(UserError, match=r"'v' is '0.5', which looks like a number; set data\.decimal="):
+        build("data", "csv", path=spelled(tmp_path, cells), target="y", decimal=decimal, thousands=thousands)
+
+
+def test_one_mark_cannot_be_both(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.decimal and data\.thousands are both comma"):
+        build("data", "csv", path=spelled(tmp_path, ["1"]), target="y", decimal="comma", thousands="comma")
+
+
+def test_a_minus_of_a_word_processor_is_a_minus(tmp_path: Path) -> None:
+    table = build("data", "csv", path=spelled(tmp_path, [f"{MINUS}1", "2", f"{MINUS}0.5"]), target="v", task="regress")
+    assert table.train.labels.unique().tolist() == [-1, -0.5, 2]
+
+
+@pytest.mark.parametrize(
+    "cells", [["a,5", "b,5"], ["1-2", "3-4"], ["1.2.3", "1.2.4"], ["10 cm", "20 cm"], ["v1", "v2"]]
+)
+def test_words_with_digits_remain_categories(tmp_path: Path, cells: list[str]) -> None:
+    assert build("data", "csv", path=spelled(tmp_path, cells), target="y").columns == (Column("v", tuple(cells)),)
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["True", "TRUE", "true", "False", "FALSE", "false"], ("false", "true")),
+        (["Yes", "yes", "No", ""], ("no", "yes")),
+        (["True", "False"], ("False", "True")),
+        (["True", "true", "Maybe"], ("Maybe", "True", "true")),
+    ],
+)
+def test_booleans_in_any_case_are_one_category(tmp_path: Path, cells: list[str], names: tuple[str, ...]) -> None:
+    path = spelled(tmp_path, cells, 60)
+    assert build("data", "csv", path=path, target="y").columns == (Column("v", names),)
+    if "" not in cells:
+        assert build("data", "csv", path=path, target="v").classes == names
+
+
+def test_booleans_of_a_test_file_are_those_of_train(tmp_path: Path) -> None:
+    tests = written(tmp_path, "v;y\nTRUE;a\nFALSE;b\n", "test.csv")
+    table = build("data", "csv", path=spelled(tmp_path, ["True", "False"]), target="y", test_path=tests)
+    assert table.columns == (Column("v", ("false", "true")),)
+    assert rows(table.test).tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize("missing", [(-999,), (-999.0,), ("-999",), ("-999.0",), ("-9.99e2",)])
+@pytest.mark.parametrize("cell", ["-999", "-999.0", f"{MINUS}999"])
+def test_a_number_is_missing_however_it_is_written(tmp_path: Path, missing: tuple, cell: str) -> None:
+    table = build("data", "csv", path=spelled(tmp_path, ["1", cell, "2"], 30), target="y", missing=missing)
+    found = torch.cat([rows(table.train), rows(table.test)]).flatten()
+    assert found.isnan().sum() == 10
+    assert found[~found.isnan()].unique().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("word", ["NA", "na", "null"])
+def test_a_class_that_is_a_word_for_missing_says_how_to_keep_it(tmp_path: Path, word: str) -> None:
+    path = written(tmp_path, "x,y\n" + "".join(f"{i},{(word, 'US', 'DE')[i % 3]}\n" for i in range(60)))
+    with pytest.raises(UserError, match=rf"20 of 60 .*; if '{word}' is meant as a class, set data\.missing=\[\]"):
+        build("data", "csv", path=path, target="y")
+    assert word in build("data", "csv", path=path, target="y", missing=()).classes
+    empty = written(tmp_path, "x,y\n1,\n2,a\n3,b\n")
+    with pytest.raises(UserError, match=r"remove line 2$"):
+        build("data", "csv", path=empty, target="y")
 
 
 # Metrics and pictures of numbers

@@ -14,7 +14,7 @@ from dlzoo.boxes.codecs import delta_decode, delta_encode
 from dlzoo.boxes.objects import MatchedTargets, objects
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import BelowOne, Positive, PositiveInt
+from dlzoo.core.schema import BelowOne, Positive, Size, Sizes
 from dlzoo.layers.neck import NoNeck
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
@@ -167,11 +167,11 @@ def faster_rcnn(
     backbone: Backbone,
     softmax_classes: bool,
     anchors: tuple[Positive, ...] | None = None,
-    proposals: PositiveInt = 1000,
-    rois: PositiveInt = 512,
+    proposals: Size = 1000,
+    rois: Size = 512,
     roi: Pooling | None = None,
-    width: PositiveInt = 256,
-    hidden: tuple[PositiveInt, ...] | None = None,
+    width: Size = 256,
+    hidden: Sizes | None = None,
     drop_rate: BelowOne | None = None,
 ) -> FasterRCNN:
     """Faster R-CNN: a region proposal network, and a second stage that classifies and refines its proposals

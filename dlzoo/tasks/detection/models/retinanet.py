@@ -11,7 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import Bounds, Fraction, PositiveInt
+from dlzoo.core.schema import Bounds, Depth, Fraction, Size
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
@@ -128,8 +128,8 @@ def retinanet(
     parts: Parts,
     backbone: Backbone,
     softmax_classes: bool,
-    width: PositiveInt = 256,
-    depth: PositiveInt = 4,
+    width: Size = 256,
+    depth: Depth = 4,
     head_norm: bool = False,
     anchor_scale: _Scale = 4.0,
     high: Fraction = 0.5,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS
-from dlzoo.core.schema import Fraction, Positive, PositiveInt
+from dlzoo.core.schema import Fraction, Positive, Size
 from dlzoo.layers.conv import ConvNormAct, NormAct, needs_bias
 from dlzoo.layers.convs import conv2d
 from dlzoo.layers.parts import Parts
@@ -187,7 +187,7 @@ def ssd300(
     parts: Parts,
     backbone: Backbone,
     softmax_classes: bool,
-    width: PositiveInt = 1024,
+    width: Size = 1024,
     scales: tuple[Positive, ...] = _SCALES,
     iou: Fraction = 0.5,
     negatives: Positive | None = 3.0,

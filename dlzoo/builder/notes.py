@@ -1,0 +1,76 @@
+"""Notes before the first step, on choices that are allowed but hardly do what they are for."""
+
+from __future__ import annotations
+
+from dlzoo.builder.compatibility import needs_full_precision
+from dlzoo.config import Config
+from dlzoo.core import index
+from dlzoo.data.splits import Splits
+from dlzoo.engine.clock import TrainSchedule
+from dlzoo.optim.settings import Span
+from dlzoo.tasks.base import TaskSpec
+
+#: With a larger weight of the first step in the average than this, the averaged weights have hardly moved.
+_STILL = 0.5
+
+
+def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule) -> list[str]:
+    """Return notes on the choices of a config, for this data and length of the run."""
+    return [
+        *_on_learning(config),
+        *_on_schedule(config["schedule"], schedule),
+        *_on_average(config["trainer"]["ema"], schedule.steps),
+        *_on_frozen(config),
+        *spec.notes(data),
+    ]
+
+
+def _on_learning(config: Config) -> list[str]:
+    sentences, optimizer = [], config["optimizer"]["name"]
+    if not index.marks("loss", config["loss"]["name"]).learns:
+        sentences.append(f"loss={config['loss']['name']} has no gradient: the network will not learn")
+    still = {"data.batch_size": "full", "augment": "none", "schedule": "constant"}
+    chosen = (config["data"]["batch_size"], config["augment"]["name"], config["schedule"]["name"])
+    advised = [f"{key}={fixed}" for (key, fixed), value in zip(still.items(), chosen, strict=True) if value != fixed]
+    if needs_full_precision(config) and advised:
+        sentences.append(
+            f"optimizer={optimizer} assumes that the loss function is the same at every step; set {' '.join(advised)}"
+        )
+    return sentences
+
+
+def _on_schedule(section: Config, schedule: TrainSchedule) -> list[str]:
+    """Return a note for each time in the schedule that lies beyond the run."""
+    span, epochs = Span(schedule.steps, schedule.steps_per_epoch), schedule.epochs
+    run = f"the run ends after {epochs} epoch{'s' if epochs > 1 else ''}, before"
+    sentences = []
+    if span.at(section["warmup"]) > schedule.steps:
+        sentences.append(
+            f"schedule.warmup={section['warmup']:g}: {run} the warm-up does: optimizer.lr is never reached"
+        )
+    late = [f"{time:g}" for time in section.get("milestones", ()) if span.at(time) >= schedule.steps]
+    if late:
+        sentences.append(f"schedule.milestones: {run} {' and '.join(late)}: the rate does not fall there")
+    if span.at(section.get("every", 0)) >= schedule.steps:
+        sentences.append(f"schedule.every={section['every']:g}: {run} the rate falls")
+    return sentences
+
+
+def _on_average(ema: float | None, steps: int) -> list[str]:
+    if ema is None or steps == 1 or ema ** (steps - 1) <= _STILL:
+        return []
+    return [
+        f"trainer.ema={ema:g} averages over about {1 / (1 - ema):,.0f} steps, but the run has {steps:,}: the averaged"
+        " weights, which are tested, hardly move; set it lower, or train for longer"
+    ]
+
+
+def _on_frozen(config: Config) -> list[str]:
+    pretrained = any(config[key].get("pretrained") for key in ("model", "backbone"))
+    if config["freeze"] == "none" or config["init_from"] or pretrained:
+        return []
+    key = "backbone" if "pretrained" in config["backbone"] else "model"
+    return [
+        f"freeze={config['freeze']} freezes random weights: start from trained ones with init_from=RUN or"
+        f" {key}.pretrained=true"
+    ]

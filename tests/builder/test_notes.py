@@ -1,0 +1,127 @@
+"""Notes before the first step: what a run can not show, reach or learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dlzoo.builder.notes import notes
+from dlzoo.builder.recipe import RunRecipe
+from dlzoo.config import compose
+from dlzoo.core.errors import UserError
+from dlzoo.data.splits import Splits
+from dlzoo.engine.state import Best
+from dlzoo.runs.logged import read_metrics
+from dlzoo.runs.run_dir import RunDir
+from tests.small import train
+
+WINE = ["data=wine", "model=mlp", "model.hidden=[4]", "data.batch_size=16", "trainer=cpu", "trainer.max_epochs=3"]
+
+
+def notes_on(*words: str, pretrained: bool = False) -> list[str]:
+    config = compose([*WINE, *words])
+    data = Splits.load(config["data"])
+    recipe = RunRecipe(config, data)
+    config["model"]["pretrained"] = pretrained  # afterwards: there are no weights of a perceptron
+    return notes(config, data, recipe.spec, recipe.schedule)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["schedule.warmup=30"], "schedule.warmup=30: the run ends after 3 epochs, before the warm-up does"),
+        (["schedule.warmup=3.5"], "schedule.warmup=3.5: the run ends after 3 epochs"),
+        (["trainer.max_epochs=1", "schedule.warmup=2"], "the run ends after 1 epoch, before"),
+        (
+            ["schedule=multi_step", "schedule.milestones=[30,60]"],
+            "the run ends after 3 epochs, before 30 and 60",
+        ),
+        (["schedule=multi_step", "schedule.milestones=[1,3]"], "the run ends after 3 epochs, before 3: the rate"),
+        (
+            ["schedule=step", "schedule.every=30"],
+            "the run ends after 3 epochs, before the rate falls",
+        ),
+        (["trainer.ema=0.9999"], "trainer.ema=0.9999 averages over about 10,000 steps, but the run has 21"),
+        (["trainer.ema=0.97"], "averages over about 33 steps, but the run has 21"),
+        (
+            ["freeze=backbone"],
+            "freeze=backbone freezes random weights: start from trained ones",
+        ),
+        (["freeze=1"], "freeze=1 freezes random weights"),
+    ],
+    ids=str,
+)
+def test_what_hardly_does_what_it_is_for_is_a_note(words: list[str], says: str) -> None:
+    (note,) = notes_on(*words)
+    assert says in note
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["schedule.warmup=3"],
+        ["schedule.warmup=0.9"],
+        ["schedule=multi_step", "schedule.milestones=[0.5,2]"],
+        ["schedule=step"],
+        ["schedule=step", "schedule.every=2"],
+        ["trainer.ema=0.9"],
+        ["trainer.ema=0"],
+        ["freeze=backbone", "init_from=somewhere"],
+    ],
+    ids=str,
+)
+def test_what_is_usual_has_no_note(words: list[str]) -> None:
+    assert notes_on(*words) == []
+
+
+def test_pretrained_weights_may_be_frozen() -> None:
+    assert notes_on("freeze=backbone", pretrained=True) == []
+    assert notes_on("freeze=1", pretrained=True) == []
+
+
+@pytest.mark.parametrize("milestones", ["[0.5,1]", "[60,30]", "[0.75,0.5]", "[1,2,0.5]"])
+def test_milestones_that_are_not_in_order_are_refused(milestones: str) -> None:
+    with pytest.raises(UserError, match=r"schedule\.milestones are not in order: .* is before"):
+        notes_on("schedule=multi_step", f"schedule.milestones={milestones}")
+
+
+def numbers(rows: int, constant: bool = False) -> list[str]:
+    """A table of numbers, of which the validation part has one row in ten."""
+    Path("t.csv").write_text("x,y,z\n" + "".join(f"{i},{1 if constant else i * 1.5 + 0.25},{i}\n" for i in range(rows)))
+    return ["data=csv", "data.path=t.csv", "loss=mse", "data.batch_size=4"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "constant", "target", "says"),
+    [
+        (16, False, "y", "validation has one row, for which r2 is not defined (raise data.val_fraction)"),
+        (60, True, "y", "y is the same in all 5 validation rows, for which r2 is not defined"),
+        (60, True, "[y,z]", "y is the same in all 5 validation rows"),
+    ],
+)
+def test_a_metric_that_cannot_move_is_a_note(rows: int, constant: bool, target: str, says: str) -> None:
+    found = notes_on(*numbers(rows, constant), f"data.target={target}", "data.task=regress")
+    assert says in found[0]
+    assert ("do not follow it" in found[0]) == (target == "y")
+    assert notes_on(*numbers(60), "data.target=y") == []
+
+
+@pytest.mark.parametrize("words", [["trainer.early_stopping=2"], ["schedule=plateau", "schedule.patience=1"]])
+def test_what_is_not_defined_is_not_followed(words: list[str]) -> None:
+    settings = [*WINE, *numbers(16), "data.target=y", "trainer.max_epochs=8", "schedule=constant", *words]
+    run = train(*settings)
+    record = RunDir.open(run.dir).read()
+    assert record["steps"] == 24
+    assert record["selected_epoch"] == 8
+    rates = {line["lr"] for line in read_metrics(run.dir / "metrics.jsonl") if "lr" in line}
+    assert len(rates) == 1
+    assert Best.after(None, 0.0, 5) == Best(0.0, 5, 5)
+
+
+def test_a_class_without_a_test_sample_is_named() -> None:
+    Path("t.csv").write_text("x,y\n" + "".join(f"{i},c{i % 40:02}\n" for i in range(80)))
+    (note,) = notes_on("data=csv", "data.path=t.csv", "data.target=y", "data.task=classify")
+    assert note.startswith("24 of 40 classes have no test sample: c")
+    assert note.endswith(", ...")
