@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
@@ -55,7 +57,8 @@ def image_folder(
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder {root!r} does not exist")
-    parts = {part: _scan(path) for part, path in _part_folders(folder).items()} or {"train": _scan(folder)}
+    seen: dict[str, str] = {}
+    parts = {part: _scan(path, seen) for part, path in (_part_folders(folder) or {"train": folder}).items()}
     skipped = _leave_out_bad(parts, folder, cache) if on_bad == "skip" else 0
     classes = sorted({name for _, name in parts["train"]})
     if len(classes) < 2:
@@ -84,6 +87,8 @@ def _part_folders(folder: Path) -> dict[str, Path]:
     named = by_part(folder / name for name in nested)
     parts = {part: _innermost(path) for part, path in named.items()}
     others = {name: inside for name, inside in nested.items() if folder / name not in named.values()}
+    if named:
+        _refuse_flat(path for path in subfolders(folder) if part_of(path.name) and path.name not in nested)
     if "train" not in parts:
         alike = [
             name
@@ -105,6 +110,15 @@ def _part_folders(folder: Path) -> dict[str, Path]:
         raise UserError(f"data.root: {', '.join(unused)} in {str(folder)!r} has class folders, but the name of no part;"
                         " name it train, val or test, or move it elsewhere")  # fmt: skip
     return parts
+
+
+def _refuse_flat(folders: Iterable[Path]) -> None:
+    """Check that no folder that is named for a part is without class folders."""
+    for path in folders:
+        if list_images(str(path)):
+            raise UserError(f"data.root: the images in {str(path)!r} are in no class folder; sort them into one folder"
+                            " per class, or move them elsewhere: dlzoo predict classifies them")  # fmt: skip
+        raise UserError(f"data.root: {str(path)!r} has no images; add class folders to it, or remove it")
 
 
 def _innermost(folder: Path) -> Path:
@@ -157,29 +171,47 @@ def _rows(folder: Path, parts: dict[str, Files], labels: Tensor) -> dict[str, Te
     return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}
 
 
-def _scan(folder: Path) -> Files:
-    """Return (path, class) of every file in the class folders of `folder`, in a fixed order."""
+def _scan(folder: Path, seen: dict[str, str]) -> Files:
+    """Return (path, class) of every file in the class folders of `folder`, in a fixed order.
+
+    Args:
+        folder: the folder of class folders.
+        seen: real path of each folder that was listed -> its class folder, also of other parts; is extended.
+    """
     files: Files = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.is_dir() and not is_hidden(entry.name):
-            images = list_images(entry.path)
-            if not images:
-                raise UserError(f"{entry.path}: the class folder has no images; add some or remove it")
+    entries = [entry for entry in os.scandir(folder) if not is_hidden(entry.name)]
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        if entry.is_dir():
             # A name that is not UTF-8 could not be written to a report.
             name = os.fsencode(entry.name).decode(errors="replace")
-            files += [(path, name) for path in images]
+            before = len(files)
+            for parent, names in _walk(entry.path):
+                other = seen.setdefault(os.path.realpath(parent), entry.path)
+                if other != entry.path:
+                    raise UserError(f"{parent} is the same folder as one in {other}; remove the link")
+                files += [(Path(parent, each), name) for each in names]
+            if len(files) == before:
+                raise UserError(f"{entry.path}: the class folder has no images; add some or remove it")
+    beside = [entry.path for entry in entries if entry.name.lower().endswith(IMG_EXTENSIONS) and entry.is_file()]
+    if beside:
+        warnings.warn(f"{len(beside)} image(s) beside the class folders are left out, such as {min(beside)}", Note,
+                      stacklevel=2)  # fmt: skip
     return files
 
 
 def list_images(top: str) -> list[Path]:
     """Return every file in a folder and its subfolders, except hidden files and folders, in a fixed order."""
-    images, seen = [], set()
+    return [Path(parent, name) for parent, names in _walk(top) for name in names]
+
+
+def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and its subfolders, each with its files in order, without hidden ones and links that lead back."""
+    seen = set(map(str, Path(os.path.realpath(top)).parents))
     for parent, folders, names in os.walk(top, followlinks=True):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         real = os.path.realpath(parent)
-        if real in seen:  # a link to a folder visited before
+        if real in seen:  # a link to a folder that contains `top`, or was visited before
             folders.clear()
             continue
         seen.add(real)
-        images += [Path(parent, name) for name in sorted(names) if not is_hidden(name)]
-    return images
+        yield parent, [name for name in sorted(names) if not is_hidden(name)]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dlzoo.boxes.objects import objects, sides
+from dlzoo.boxes.objects import sides
 from dlzoo.core import index
 from dlzoo.core.entries import Metric, ModelMarks
 from dlzoo.core.errors import UserError
@@ -71,12 +71,12 @@ class DetectionSpec(TaskSpec):
         used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
         if used:
             raise UserError(f"{used[0]} is for images of one class, but data={data_name} has objects; leave it out")
-        for name, part in (("val", data.val), ("test", data.test)):
-            target = None if part is None else objects(part.labels)
-            if part is not None and target is not None and not (target.there & ~target.difficult).any():
+        for name, part in (("train", data.train), ("val", data.val), ("test", data.test)):
+            if part is not None and not len(sides(part.labels)):
+                use = "train on" if name == "train" else "measure"
                 raise UserError(
-                    f"none of the {len(part)} images of {name} has an object that is not difficult: choose other data"
-                    " (data.val_fraction, data.limit)"
+                    f"none of the {len(part)} images of {name} has an object that is not difficult or a crowd, so there"
+                    f" is nothing to {use}: choose other data (data.val_fraction, data.limit)"
                 )
 
     def loss(self, config: Config, data: Splits) -> DetectionLoss:

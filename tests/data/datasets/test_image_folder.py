@@ -205,6 +205,59 @@ def test_a_class_of_bad_images_is_none(pictures: Path, cache_home: Path) -> None
         Splits.load(section(root=str(pictures), on_bad="skip"))
 
 
+@pytest.mark.parametrize(
+    ("part", "flat", "says"),
+    [
+        ("val", False, "val' has no images; add class folders to it, or remove it"),
+        ("valid", False, "valid' has no images"),
+        ("val", True, "the images in .*val' are in no class folder"),
+        ("test", True, "the images in .*test' are in no class folder; .* dlzoo predict classifies them"),
+        ("test", False, "test' has no images"),
+        ("train", True, "the images in .*train' are in no class folder"),
+    ],
+)
+def test_a_part_without_class_folders_is_named(
+    pictures: Path, cache_home: Path, part: str, flat: bool, says: str
+) -> None:
+    shutil.rmtree(pictures / part, ignore_errors=True)
+    (pictures / part).mkdir()
+    if flat:
+        (pictures / part / "0.png").write_bytes(b"one")
+    with pytest.raises(UserError, match=says):
+        Splits.load(section(root=str(pictures)))
+
+
+@pytest.mark.parametrize("place", ["train", "test"])
+def test_images_beside_the_class_folders_are_counted_and_notes_are_not(
+    pictures: Path, cache_home: Path, place: str
+) -> None:
+    for name in ("a.png", "b.JPG", "labels.csv", ".hidden.png"):
+        (pictures / place / name).write_bytes(b"one")
+    with pytest.warns(Note, match=rf"^2 image\(s\) beside the class folders are left out, such as .*{place}/a\.png"):
+        splits = Splits.load(section(root=str(pictures)))
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [72, 8, 20]
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "/", "."])
+def test_a_link_to_a_folder_above_puts_no_file_into_another_class(
+    pictures: Path, cache_home: Path, target: str
+) -> None:
+    (pictures / "train" / "dark" / "link").symlink_to(target)
+    splits = Splits.load(section(root=str(pictures)))
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [72, 8, 20]
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [("train/dark/link", "../light"), ("train/light/link", "../dark"), ("train/same", "dark"), ("val", "train"),
+     ("test/light/link", "../../train/light")],
+)  # fmt: skip
+def test_a_link_to_another_class_or_part_is_refused(pictures: Path, cache_home: Path, link: str, target: str) -> None:
+    (pictures / link).symlink_to(target)
+    with pytest.raises(UserError, match=r"is the same folder as one in .*; remove the link"):
+        Splits.load(section(root=str(pictures)))
+
+
 # Where images are kept
 
 
