@@ -46,6 +46,21 @@ def test_metrics_equal_sklearn(classes: int) -> None:
     assert np.array_equal(evaluation.confusion.total(), confusion_matrix(labels, predicted))
 
 
+@pytest.mark.parametrize("classes", [1000, 1001, 5000])
+def test_of_many_classes_no_confusion_matrix_is_kept(classes: int) -> None:
+    logits, labels = noise(64, classes)
+    logits[::2] += 20 * torch.nn.functional.one_hot(labels[::2], classes)
+    evaluation, predicted = evaluated(logits, labels), logits.argmax(1)
+    assert evaluation.confusion.total().numel() == (classes**2 if classes <= 1000 else 1)
+    seen = sorted({*labels.tolist(), *predicted.tolist()})
+    assert evaluation.compute()["f1_macro"] == pytest.approx(f1_score(labels, predicted, labels=seen, average="macro"))
+    assert evaluation.compute()["accuracy"] == (predicted == labels).float().mean().item() >= 0.5
+    recall = recall_score(labels, predicted, labels=labels.unique(), average=None)
+    found = evaluation.by_class()["recall"]
+    assert [found[number] for number in labels.unique()] == pytest.approx(recall)
+    assert sum(value is None for value in found) == classes - len(labels.unique())
+
+
 def test_the_calibration_error_is_the_mean_gap_of_fifteen_bins() -> None:
     logits, labels = noise(500, 4, seed=1)
     confidence, predicted = logits.softmax(1).max(1)

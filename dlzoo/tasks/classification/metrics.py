@@ -15,6 +15,8 @@ from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
 _BINS, _TOP = 15, 5
 #: Number of mistakes to keep.
 _MISTAKES = 24
+#: With more classes than this, no confusion matrix is kept: its size is their square.
+CONFUSION_CLASSES = 1000
 
 
 class ClassificationEvaluation(Evaluation):
@@ -25,14 +27,14 @@ class ClassificationEvaluation(Evaluation):
     Args:
         loss_fn: (logits, labels) -> the batch's loss.
         num_classes: K.
-        details: whether to keep predictions and mistakes.
+        details: whether to keep predictions, mistakes and, of up to 1,000 classes, the confusion matrix.
     """
 
     def __init__(self, loss_fn: nn.Module, num_classes: int, *, details: bool = False) -> None:
         super().__init__()
         self.loss_fn, self.classes, self.details = loss_fn, num_classes, details
-        self.losses, self.confusion, self.top = Sum(), Sum(), Sum()
-        self.bins = Sum()
+        self.losses, self.top, self.bins = Sum(), Sum(), Sum()
+        self.counts, self.confusion = Sum(), Sum()
         self.mistakes, self.table = Largest(_MISTAKES), Table()
 
     def update(self, logits: Tensor, labels: Tensor, indices: range) -> None:
@@ -40,11 +42,14 @@ class ClassificationEvaluation(Evaluation):
         predicted = logits.argmax(1)
         confidence = logits.softmax(1).amax(1)
         add_loss(self.losses, self.loss_fn, logits, labels)
-        cells = (labels * self.classes + predicted).bincount(minlength=self.classes**2)
-        self.confusion.update(cells.view(self.classes, self.classes))
+        each = (labels[labels == predicted], labels, predicted)
+        self.counts.update(torch.stack([numbers.bincount(minlength=self.classes) for numbers in each]))
         self.bins.update(_calibration(confidence, predicted == labels))
         if self.classes > _TOP:
             self.top.update((logits.topk(_TOP).indices == labels[:, None]).sum())
+        if self.details and self.classes <= CONFUSION_CLASSES:
+            cells = (labels * self.classes + predicted).bincount(minlength=self.classes**2)
+            self.confusion.update(cells.view(self.classes, self.classes))
         if self.details:
             wrong = torch.where(predicted != labels, confidence, -1.0).double()
             places = torch.arange(indices.start, indices.stop, device=labels.device)
@@ -53,8 +58,7 @@ class ClassificationEvaluation(Evaluation):
             self.table.update(indices, **{key: smallest_int(value, self.classes) for key, value in columns.items()})
 
     def compute(self) -> dict[str, float]:
-        confusion = self.confusion.total()
-        hits, labels, predicted = confusion.diagonal().float(), confusion.sum(1).float(), confusion.sum(0).float()
+        hits, labels, predicted = self.counts.total().float()
         metrics = {
             "loss": loss_of_split(self.losses, self.loss_fn, self.count),
             "accuracy": float(hits.sum() / self.count),
@@ -69,8 +73,8 @@ class ClassificationEvaluation(Evaluation):
 
     def by_class(self) -> dict[str, list[float | None]]:
         """Return the recall of each class; None for one without samples."""
-        confusion = self.confusion.total()
-        shares = (confusion.diagonal().float() / confusion.sum(1).float()).tolist()
+        hits, labels, _ = self.counts.total().float()
+        shares = (hits / labels).tolist()
         return {"recall": [share if share == share else None for share in shares]}
 
     def predictions(self) -> dict[str, NDArray[Any]]:

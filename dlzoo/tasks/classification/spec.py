@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from dlzoo.core import index
 from dlzoo.core.entries import Metric
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 #: Maximum number of classes that a note names.
 _SHOWN = 5
+
+
+#: The most samples on which a loss is called before the training.
+_CHECKED = 1000
 
 
 @TASKS.register(
@@ -70,8 +75,9 @@ class ClassificationSpec(TaskSpec):
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
-        target = torch.eye(count) if _mixing(config) else torch.arange(count)
-        check_loss(config["loss"], loss, torch.zeros(count, count), target, f"{count} classes")
+        samples = min(count, _CHECKED)
+        target = torch.eye(samples, count) if _mixing(config) else torch.arange(samples)
+        check_loss(config["loss"], loss, torch.zeros(samples, count), target, f"{count} classes")
         return loss
 
     def module(self, pieces: Pieces, config: Config, data: Splits) -> ClassificationModule:
@@ -92,14 +98,17 @@ class ClassificationSpec(TaskSpec):
 
     def plots(self, tested: Tested) -> dict[str, Figure]:
         from dlzoo.metrics import plots
+        from dlzoo.tasks.classification.metrics import CONFUSION_CLASSES
         from dlzoo.tasks.classification.plots import confusion, worst_mistakes
 
         module, data = tested.module, tested.data
         evaluation = cast("ClassificationEvaluation", module.tested)
-        drawn = {
-            "curves": plots.curves(tested.records, tested.title, module.logged_names[1]),
-            "confusion": confusion(evaluation.confusion.total(), data.classes),
-        }
+        drawn = {"curves": plots.curves(tested.records, tested.title, module.logged_names[1])}
+        if len(data.classes) <= CONFUSION_CLASSES:
+            drawn["confusion"] = confusion(evaluation.confusion.total(), data.classes)
+        else:
+            warnings.warn(f"no confusion matrix is drawn of {len(data.classes):,} classes, more than"
+                          f" {CONFUSION_CLASSES:,}; the recall of each is in run.json", Note, stacklevel=2)  # fmt: skip
         if not data.is_table:
 
             def tested_images(indices: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
@@ -20,6 +21,8 @@ _NAMES = {
     "map_medium_coco": "AP_medium",
     "map_large_coco": "AP_large",
 }
+#: Detections that are evaluated at a time: the library has a dict for each, of more than a kilobyte in all.
+_MOST = 300_000
 
 
 def coco_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
@@ -37,16 +40,53 @@ def coco_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[s
     """
     target = objects(labels)
     which = target.there.nonzero(as_tuple=True)
-    known = target.boxes[which], target.classes[which]
-    annotations = _annotations(which[0], *known, "iscrowd", target.difficult[which].int())
+    truth = _Boxes(which[0], target.boxes[which], target.classes[which], "iscrowd", target.difficult[which].int())
     which = (detections[..., 4] > 0).nonzero(as_tuple=True)
     rows = detections[which]
-    results = _annotations(which[0], rows[:, :4], rows[:, 5].long(), "score", rows[:, 4])
-    truth, predicted = (_dataset(each, len(labels), num_classes) for each in (annotations, results))
-    evaluation = COCOeval_faster(truth, predicted, "bbox", print_function=_silence)
-    evaluation.run()
+    results = _Boxes(which[0], rows[:, :4], rows[:, 5].long(), "score", rows[:, 4])
+    *groups, last = _groups(results.classes.bincount(minlength=num_classes).tolist())
+    parts = [_evaluate(truth, results, len(labels), classes).eval for classes in groups]
+    evaluation = _evaluate(truth, results, len(labels), last)
+    parts.append(evaluation.eval)
+    evaluation.eval = {key: np.concatenate([part[key] for part in parts], -3) for key in ("precision", "recall")}
+    evaluation.summarize()
     values = {name: evaluation.stats_as_dict[theirs] for name, theirs in _NAMES.items()}
     return {name: float(value) for name, value in values.items() if value >= 0}
+
+
+def _evaluate(truth: _Boxes, results: _Boxes, images: int, classes: range) -> COCOeval_faster:
+    """Return precision and recall of some classes, in `eval`."""
+    known, found = (_dataset(boxes.of_classes(classes), images, classes) for boxes in (truth, results))
+    evaluation = COCOeval_faster(known, found, "bbox", print_function=_silence)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation
+
+
+class _Boxes(NamedTuple):
+    """Boxes (R, 4) of a split: the image and class (R,) of each, and one more column for the library."""
+
+    images: Tensor
+    boxes: Tensor
+    classes: Tensor
+    key: str
+    values: Tensor
+
+    def of_classes(self, classes: range) -> list[dict[str, Any]]:
+        """Return an annotation for each box of these classes."""
+        kept = (self.classes >= classes.start) & (self.classes < classes.stop)
+        return _annotations(self.images[kept], self.boxes[kept], self.classes[kept], self.key, self.values[kept])
+
+
+def _groups(counts: Sequence[int]) -> list[range]:
+    """Return groups of successive classes with at most `_MOST` detections each, but one class at least."""
+    groups, start, size = [], 0, 0
+    for number, count in enumerate(counts):
+        if size and size + count > _MOST:
+            groups.append(range(start, number))
+            start, size = number, 0
+        size += count
+    return [*groups, range(start, len(counts))]
 
 
 def _annotations(images: Tensor, boxes: Tensor, classes: Tensor, key: str, values: Tensor) -> list[dict[str, Any]]:
@@ -60,10 +100,10 @@ def _annotations(images: Tensor, boxes: Tensor, classes: Tensor, key: str, value
     ]
 
 
-def _dataset(annotations: Sequence[dict[str, Any]], images: int, classes: int) -> COCO:
+def _dataset(annotations: Sequence[dict[str, Any]], images: int, classes: range) -> COCO:
     content = {
         "images": [{"id": number} for number in range(images)],
-        "categories": [{"id": number} for number in range(classes)],
+        "categories": [{"id": number} for number in classes],
         "annotations": annotations,
     }
     return COCO(content, print_function=_silence)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dlzoo.boxes.objects import pad_labels
 from dlzoo.core import index
-from dlzoo.tasks.detection.metrics import matching
+from dlzoo.tasks.detection.metrics import coco, matching
 from dlzoo.tasks.detection.metrics.error_types import KINDS
 from dlzoo.tasks.detection.metrics.summary import by_class, detection_metrics, precision_recall
 
@@ -186,6 +186,38 @@ def test_coco_ap_equals_pycocotools(side: int) -> None:
         assert {name: found[name] for name in COCO_NAMES if name in found} == pytest.approx(expected, abs=1e-6)
         sizes |= set(SIZES) & set(expected)
     assert len(sizes) == {24: 1, 100: 2, 250: 3}[side]
+
+
+@pytest.mark.parametrize("most", [1, 8, 10])
+def test_coco_in_groups_of_classes_has_the_same_numbers(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = [scene(seed, pictures=6, side=100, scores=1000) for seed in range(6)]
+    whole = [coco.coco_metrics(*each, CLASSES) for each in scenes]
+    dataset, sizes = coco._dataset, []
+    monkeypatch.setattr(coco, "_MOST", most)
+    monkeypatch.setattr(coco, "_dataset", lambda *words: sizes.append(len(words[2])) or dataset(*words))
+    assert [coco.coco_metrics(*each, CLASSES) for each in scenes] == whole
+    assert len(sizes) > 2 * len(scenes)
+    assert sum(sizes) == 2 * CLASSES * len(scenes)
+
+
+@pytest.mark.parametrize(
+    ("counts", "groups"),
+    [
+        ([0], [1]),
+        ([3, 3, 3, 3], [3, 1]),
+        ([20, 1, 20], [1, 1, 1]),
+        ([0, 0, 20, 0], [3, 1]),
+        ([10, 0, 0], [3]),
+        ([5, 5, 5, 5, 5], [2, 2, 1]),
+    ],
+)
+def test_classes_are_grouped_by_their_detections(
+    counts: list[int], groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coco, "_MOST", 10)
+    found = coco._groups(counts)
+    assert [number for group in found for number in group] == list(range(len(counts)))
+    assert [len(group) for group in found] == groups
 
 
 def test_coco_counts_the_hundred_surest_of_a_class_in_a_picture() -> None:
