@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import ImageSet
+from dlzoo.data.leaks import Leaks, handle_leaks
 from dlzoo.data.part_names import by_part, is_hidden, part_of, subfolders
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
@@ -27,13 +29,16 @@ ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
 
 
 @DATASETS.register("image_folder", source="the layout of torchvision.datasets.ImageFolder", augment="flip_crop")
-def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize | None = None) -> ImageSet:
+def image_folder(
+    *, cache: Cache, root: str | None = None, image_size: ImageSize | None = None, leaks: Leaks = "warn"
+) -> ImageSet:
     """Images of any size and format, one folder per class, in `root`.
 
     root/train and root/test are the splits; root/val is validation, or the test split if there is no root/test. The
     names may also be Training, valid, dev, seg_test or test2017. Class folders directly in root are split: a fixed
     fifth of each class is the test split. The shorter side of an image is resized to `image_size` pixels and its centre
-    is cropped; null keeps the size of images that are all square and of one size, and means 224 otherwise.
+    is cropped; null keeps the size of images that are all square and of one size, and means 224 otherwise. `leaks`:
+    files that are in two splits or twice in one are an error, reported, or left out.
     """
     if not root:
         raise UserError("data=image_folder needs data.root=<folder with one folder per class>")
@@ -45,7 +50,9 @@ def image_folder(*, cache: Cache, root: str | None = None, image_size: ImageSize
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folder"
         raise UserError(f"data.root: {root!r} has {count} with images; two or more are needed")
-    paths = _paths(folder, parts, classes)
+    _check_parts(folder, parts, classes)
+    parts = handle_leaks(parts, itemgetter(0), leaks, root=folder)
+    paths = [path for files in parts.values() for path, _ in files]
     return _image_set(folder, parts, classes, decode_images(folder, paths, image_size, cache))
 
 
@@ -98,8 +105,8 @@ def _refuse_masks(folder: Path) -> None:
         )
 
 
-def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Path]:
-    """Return all images, split by split, after checking the splits and their classes."""
+def _check_parts(folder: Path, parts: dict[str, Files], classes: list[str]) -> None:
+    """Check that each split has images, and only classes of train."""
     known = set(classes)
     for part, files in parts.items():
         if not files:
@@ -107,7 +114,6 @@ def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Pa
         for path, name in files:
             if name not in known:
                 raise UserError(f"{path}: class {name!r} of {part}/ is not in train/; add it there or remove it")
-    return [path for files in parts.values() for path, _ in files]
 
 
 def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images: LazyImages) -> ImageSet:

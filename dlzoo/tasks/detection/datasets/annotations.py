@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,8 +14,9 @@ import torch
 
 from dlzoo.boxes.objects import objects, pad_labels
 from dlzoo.core.errors import Note, UserError
-from dlzoo.data.box_set import BoxSet
+from dlzoo.data.box_set import BoxSet, Source
 from dlzoo.data.datasets.image_folder import TEST_FRACTION
+from dlzoo.data.leaks import Leaks, count_with_examples, handle_leaks, name_below
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
@@ -47,6 +49,7 @@ class Annotation(NamedTuple):
         objects: the objects.
         where: the place in the file that names the image or its size.
         relative: whether boxes are relative to the width and height instead of in pixels.
+        number: its id in the data set, if that has one.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class Annotation(NamedTuple):
     objects: Sequence[Object]
     where: Callable[[], str]
     relative: bool = False
+    number: int | None = None
 
 
 #: Reads the annotation of one image; raises a UserError if it is invalid.
@@ -65,6 +69,8 @@ class _Sample(NamedTuple):
     size: tuple[int, int]
     as_stored: bool
     rows: torch.Tensor
+    repeated: Sequence[Callable[[], str]]
+    number: int | None
 
 
 def box_set(
@@ -76,8 +82,10 @@ def box_set(
     image_size: int,
     fit: Fit,
     on_bad: OnBad,
+    leaks: Leaks,
     cache: Cache,
     difficult: bool = False,
+    categories: Sequence[int] = (),
 ) -> BoxSet:
     """Return the images of train and, if present, val and test, checked and ready to be read.
 
@@ -91,14 +99,17 @@ def box_set(
         key: identifies these splits among others below `root`, for the file of decoded images.
         image_size, fit: the size of the images, and how they are resized.
         on_bad: "error", or "skip" to leave bad images out.
+        leaks: "error" for images that are in two splits or twice in one and for boxes that are there twice, "warn" to
+            report them, or "drop" to leave the copies out.
         cache: where decoded images are kept.
         difficult: whether to train on difficult objects.
+        categories: the ids of the classes in the data set, if it has some.
 
     Raises:
         UserError: for the first bad image or annotation, with file and line; with `on_bad` skip, for a split without
-            images or objects.
+            images or objects; for copies, with `leaks` error.
     """
-    samples, problems = _check_all(parts, on_bad)
+    samples, problems = _check_all(parts, on_bad, once=leaks == "drop")
     if on_bad == "skip":
         problems += _drop_unreadable(samples, root, cache, key)
     if problems:
@@ -106,18 +117,22 @@ def box_set(
     for part, good in samples.items():
         if not any(len(sample.rows) for sample in good):
             raise UserError(f"data.root: {part} has {len(good)} good image(s) in {str(root)!r}, but no objects")
-    everything = _split([sample for good in samples.values() for sample in good], root, key, image_size, fit, cache)
+    samples = handle_leaks(samples, lambda sample: sample.path, leaks, root=root, others=_repeated_boxes(samples))
+    everything = [sample for good in samples.values() for sample in good]
+    sources = [Source(name_below(sample.path, root), sample.number) for sample in everything]
     sizes = {part: len(good) for part, good in samples.items()}
-    train, test, val = _cut(everything, sizes, root)
-    return BoxSet(train, test, tuple(classes), val, fit, len(problems), difficult)
+    train, test, val = _cut(_split(everything, root, key, image_size, fit, cache), sizes, root)
+    return BoxSet(train, test, tuple(classes), val, fit, len(problems), difficult, sources, categories)
 
 
-def _check_all(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[dict[str, list[_Sample]], list[str]]:
-    """Return the good images of each split, and error messages for the others."""
+def _check_all(
+    parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad, *, once: bool
+) -> tuple[dict[str, list[_Sample]], list[str]]:
+    """Return the good images of each split, with each box `once` or as often as it is there; errors for the others."""
     samples, problems = {part: [] for part in parts}, []
     work = [(part, annotate) for part, readers in parts.items() for annotate in readers]
     for (part, _), result in zip(
-        work, map_with_progress(_check, [annotate for _, annotate in work], "checking"), strict=True
+        work, map_with_progress(partial(_check, once=once), [annotate for _, annotate in work], "checking"), strict=True
     ):
         if isinstance(result, _Sample):
             samples[part].append(result)
@@ -137,14 +152,28 @@ def _drop_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache
     return list(bad.values())
 
 
-def _check(annotate: Annotate) -> _Sample | UserError:
+def _repeated_boxes(samples: Mapping[str, Sequence[_Sample]]) -> list[str]:
+    """Return a phrase for objects that are there twice, if there are any."""
+    places = [where for part in samples.values() for sample in part for where in sample.repeated]
+    names = [where() for where in places[:2]] + [""] * (len(places) - 2)
+    return [f"{count_with_examples(names, 'box', 'boxes')} there twice"] if names else []
+
+
+def _check(annotate: Annotate, *, once: bool) -> _Sample | UserError:
     try:
         annotation = annotate()
         size, as_stored = _size(annotation)
-        rows = [_row(thing, size, annotation.relative) for thing in annotation.objects]
+        rows = [tuple(_row(thing, size, annotation.relative)) for thing in annotation.objects]
     except UserError as error:
         return error
-    return _Sample(annotation.path, size, as_stored, torch.tensor(rows).view(-1, 6))
+    seen: set[tuple[float, ...]] = set()
+    repeated = []
+    for row, thing in zip(rows, annotation.objects, strict=True):
+        if row in seen:
+            repeated.append(thing.where)
+        seen.add(row)
+    rows = list(dict.fromkeys(rows)) if once else rows
+    return _Sample(annotation.path, size, as_stored, torch.tensor(rows).view(-1, 6), repeated, annotation.number)
 
 
 def _size(annotation: Annotation) -> tuple[tuple[int, int], bool]:
@@ -196,7 +225,7 @@ def _split(
 
     key = (*key, fit, *sorted(map(str, as_stored)))
     images = decode_images(root, [sample.path for sample in samples], image_size, cache, read=read, key=key)
-    return Split(images, labels, sizes)
+    return Split(images, labels, sizes, torch.arange(len(labels)))
 
 
 def _cut(everything: Split, sizes: Mapping[str, int], root: Path) -> tuple[Split, Split, Split | None]:

@@ -13,6 +13,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.leaks import Leaks
 from dlzoo.data.part_names import PART_WORDS
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.letterbox import Fit
@@ -40,6 +41,7 @@ def coco_json(
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
 ) -> BoxSet:
     """Images in `root` with boxes in COCO's JSON files, one for each split.
 
@@ -59,11 +61,23 @@ def coco_json(
         places = ", ".join(place.format("train") for place in _PLACES)
         raise UserError(f"data.root: none of {places} in {root!r}; set data.train to the file")
     files = {part: JsonFile(path) for part, path in paths.items()}
-    names = list(_categories(files["train"]).values())
+    categories = _categories(files["train"])
+    names = list(categories.values())
     labels = {name: label for label, name in enumerate(names)}
     readers = {part: _readers(file, labels, folder, images) for part, file in files.items()}
     key = ["coco_json", *(f"{part}={path}" for part, path in paths.items())]
-    return box_set(readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, cache=cache)
+    return box_set(
+        readers,
+        names,
+        root=folder,
+        key=key,
+        image_size=image_size,
+        fit=fit,
+        on_bad=on_bad,
+        leaks=leaks,
+        cache=cache,
+        categories=tuple(categories),
+    )
 
 
 def _file(folder: Path, part: str, name: str | None) -> Path | None:
@@ -135,7 +149,10 @@ def _annotation(
     if {"width", "height"} <= file.rows("images")[index].keys():
         size = file.get("images", index, "width", int), file.get("images", index, "height", int)
     things = [_object(file, member, known) for member in members]
-    return Annotation(base / name, size, things, partial(file.where, "images", index))
+    # Images of some files have texts as ids, which COCO's format does not allow.
+    number = file.get("images", index, "id", int, str)
+    where = partial(file.where, "images", index)
+    return Annotation(base / name, size, things, where, number=None if isinstance(number, str) else number)
 
 
 def _object(file: JsonFile, index: int, known: Mapping[int, int | None]) -> Object:

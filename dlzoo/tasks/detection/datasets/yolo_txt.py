@@ -14,6 +14,7 @@ from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
@@ -33,6 +34,7 @@ def yolo_txt(
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
 ) -> BoxSet:
     """Images in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
 
@@ -52,7 +54,15 @@ def yolo_txt(
     names = _names(folder, listed) or _numbers(text for part in parts.values() for text in part.texts.values())
     readers = {name: _readers(part, names) for name, part in parts.items()}
     return box_set(
-        readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, cache=cache
+        readers,
+        names,
+        root=folder,
+        key=["yolo_txt"],
+        image_size=image_size,
+        fit=fit,
+        on_bad=on_bad,
+        leaks=leaks,
+        cache=cache,
     )
 
 
