@@ -4,8 +4,8 @@
   augment.test=flip                            test-time augmentation
   nms=diou_nms nms.iou=0.6                     other non-maximum suppression, for a detector
 
-For a detector, images with the boxes drawn and a file with all boxes, detections.json, are written
-to DIR/eval.
+For a detector, images with the boxes drawn and all boxes, detections.json and coco_results.json (with
+coco_ground_truth.json), are written to DIR/eval.
 """
 
 from __future__ import annotations
