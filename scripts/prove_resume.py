@@ -1,9 +1,11 @@
 """Kill training runs with -9 at random moments, resume them, and compare them with uninterrupted runs.
 
-    python scripts/prove_resume.py --kills 20
+    python scripts/prove_resume.py --kills 20 --damages 20
 
-Each line of the table is one run: its configuration, the step that it had logged when it was killed, the step that it
-was resumed from, and the hashes of the uninterrupted and the resumed run. The exit code is 1 if two hashes differ.
+Each line of the first table is one run: its configuration, the step that it had logged when it was killed, the step
+that it was resumed from, and the hashes of the uninterrupted and the resumed run: of their weights, of their logs and
+of what TensorBoard shows. Each line of the second table is a run of which a file was damaged after the kill: resuming
+it must be refused in one line, or end as the uninterrupted run. The exit code is 1 if any run fails.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import time
 from pathlib import Path
 
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlzoo.runs.logged import read_metrics
 
@@ -49,8 +52,10 @@ CONFIGS = {
 }
 
 
-def fingerprint(run: Path) -> str:
-    """Hash the results of a run: weights (final, averaged, best), running statistics, and the log without times."""
+def fingerprint(run: Path, *, board: bool = True) -> str:
+    """Hash the results of a run: weights (final, averaged, best), running statistics, the log and, with `board`, the
+    points and images of TensorBoard. Times are left out.
+    """
     digest = hashlib.sha256()
     for name in ("last.ckpt", "best.ckpt"):
         for key, value in torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"].items():
@@ -58,7 +63,21 @@ def fingerprint(run: Path) -> str:
     for record in read_metrics(run / "metrics.jsonl"):
         kept = {key: value for key, value in record.items() if key not in ("time", "images_per_second")}
         digest.update(json.dumps(kept).encode())
+    if board:
+        digest.update(json.dumps(shown(run)).encode())
     return digest.hexdigest()[:12]
+
+
+def shown(run: Path) -> dict[str, list]:
+    """Return the points of each curve that TensorBoard shows, and the steps of its images."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0}).Reload()
+    tags = events.Tags()
+    curves = {
+        tag: [(point.step, point.value) for point in events.Scalars(tag)]
+        for tag in tags["scalars"]
+        if tag != "images_per_second"
+    }
+    return curves | {tag: [image.step for image in events.Images(tag)] for tag in tags["images"]}
 
 
 def steps(run: Path) -> int:
@@ -78,8 +97,8 @@ def uninterrupted(name: str, folder: Path) -> str:
     return fingerprint(run)
 
 
-def killed_and_resumed(name: str, run: Path, generator: random.Random, at_epoch_end: bool) -> tuple[int, int]:
-    """Train, kill -9 at a random moment, and resume; return (the last step in the log, the step of the checkpoint)."""
+def kill(name: str, run: Path, generator: random.Random, at_epoch_end: bool) -> tuple[int, int]:
+    """Train and kill -9 at a random moment; return (the last step in the log, the step of the checkpoint)."""
     killed = False
     while not killed:  # a run that finished before its moment was not killed
         shutil.rmtree(run, ignore_errors=True)
@@ -93,33 +112,85 @@ def killed_and_resumed(name: str, run: Path, generator: random.Random, at_epoch_
         time.sleep(delay)
         process.kill()
         killed = process.wait() == -signal.SIGKILL
-    at, checkpoint = steps(run), run / "checkpoints" / "last.ckpt"
+    checkpoint = run / "checkpoints" / "last.ckpt"
     saved = torch.load(checkpoint, weights_only=True)["task"]["clock"] if checkpoint.exists() else 0
-    subprocess.run(command("run", str(run)), check=True, stdout=subprocess.DEVNULL)
-    return at, saved
+    return steps(run), saved
+
+
+def damage(path: Path, generator: random.Random) -> str:
+    """Damage a file and say how."""
+    content = bytearray(path.read_bytes())
+    place = generator.randrange(len(content))
+    how = generator.choice(["one bit", "cut off", "zeros", "lost bytes"])
+    if how == "one bit":
+        content[place] ^= 1 << generator.randrange(8)
+    elif how == "cut off":
+        del content[place:]
+    elif how == "zeros":
+        content[place : place + 64] = bytes(len(content[place : place + 64]))
+    else:
+        del content[place : place + 64]
+    path.write_bytes(content)
+    return f"{how} at {place}"
+
+
+def prove_kills(count: int, known: dict[str, str], folder: Path, generator: random.Random) -> int:
+    """Kill and resume `count` runs, print a line each, and return how many differ from the `known` ones."""
+    wrong, names = 0, list(known)
+    print(f"{'configuration':<20} {'killed after step':<18} {'resumed from':<13} {'uninterrupted':<13} {'resumed':<13}")
+    for number in range(count):
+        name = names[number % len(names)]
+        run = folder / f"killed_{number}"
+        at, saved = kill(name, run, generator, at_epoch_end=number // len(names) % 2 == 1)
+        subprocess.run(command("run", str(run)), check=True, stdout=subprocess.DEVNULL)
+        actual = fingerprint(run)
+        wrong += actual != known[name]
+        verdict = "" if actual == known[name] else "  DIFFERENT"
+        print(f"{name:<20} {at:<18} {saved:<13} {known[name]:<13} {actual:<13}{verdict}", flush=True)
+    print(f"{count - wrong} of {count} equal")
+    return wrong
+
+
+def prove_damages(count: int, name: str, folder: Path, generator: random.Random) -> int:
+    """Damage a file of `count` killed runs, resume them, print a line each, and return how many went on silently."""
+    killed, expected, wrong = folder / "killed", fingerprint(folder / name.replace(" ", "_"), board=False), 0
+    while not (killed / "checkpoints" / "last.ckpt").exists():
+        kill(name, killed, generator, at_epoch_end=False)
+    print(f"\n{'damaged':<24} {'how':<24} result")
+    for number in range(count):
+        run = folder / f"damaged_{number}"
+        shutil.copytree(killed, run)
+        files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.stat().st_size]
+        path = files[number % len(files)]
+        how = damage(path, generator)
+        done = subprocess.run(command("run", str(run)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("dlzoo: ")]
+        if done.returncode == 0:
+            equal = fingerprint(run, board=False) == expected
+            result = "equal" if equal else "DIFFERENT, without a word"
+        else:
+            equal = done.returncode == 2 and len(done.stderr.splitlines()) == len(lines) == 1
+            result = lines[-1] if equal else f"exit {done.returncode}: {done.stderr}"
+        wrong += not equal
+        print(f"{path.relative_to(run)!s:<24} {how:<24} {result}", flush=True)
+        shutil.rmtree(run)
+    print(f"{count - wrong} of {count} refused or equal")
+    return wrong
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="kills in all")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
+    parser.add_argument("--damages", type=int, default=20, help="damaged files in all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills, and of the damages")
     parser.add_argument("--only", choices=CONFIGS, action="append", help="this configuration; may be repeated")
     arguments = parser.parse_args()
-    names = arguments.only or list(CONFIGS)
-    generator, folder, wrong = random.Random(arguments.seed), Path(tempfile.mkdtemp(prefix="prove_resume_")), 0
-    known = {name: uninterrupted(name, folder) for name in names}
-    print(f"{'configuration':<20} {'killed after step':<18} {'resumed from':<13} {'uninterrupted':<13} {'resumed':<13}")
-    for number in range(arguments.kills):
-        name = names[number % len(names)]
-        expected, run = known[name], folder / f"killed_{number}"
-        at, saved = killed_and_resumed(name, run, generator, at_epoch_end=number // len(names) % 2 == 1)
-        actual = fingerprint(run)
-        wrong += actual != expected
-        verdict = "" if actual == expected else "  DIFFERENT"
-        print(f"{name:<20} {at:<18} {saved:<13} {expected:<13} {actual:<13}{verdict}", flush=True)
+    generator, folder = random.Random(arguments.seed), Path(tempfile.mkdtemp(prefix="prove_resume_"))
+    known = {name: uninterrupted(name, folder) for name in arguments.only or CONFIGS}
+    wrong = prove_kills(arguments.kills, known, folder, generator)
+    wrong += prove_damages(arguments.damages, next(iter(known)), folder, generator)
     shutil.rmtree(folder)
-    print(f"{arguments.kills - wrong} of {arguments.kills} equal")
     return 1 if wrong else 0
 
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from functools import cache
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +45,7 @@ class Command:
         code: a program to run instead of dlzoo.
         plots: whether plots are drawn.
         one_process: whether the runs of a sweep are executed in the process of the sweep.
+        fork: whether processes that dlzoo starts are forked from this one.
         files: "stdout" and "stderr" -> paths that are appended to, instead of being returned by `communicate`.
     """
 
@@ -55,12 +56,13 @@ class Command:
         code: str | None = None,
         plots: bool = False,
         one_process: bool = False,
+        fork: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> None:
         folder = tempfile.mkdtemp(dir=_outputs())
         self._files = {name: f"{folder}/{name}" for name in ("stdout", "stderr")} | dict(files or {})
         variables = {**os.environ, **(environment or {})}
-        arguments = (words, variables, self._files, code, plots, one_process)
+        arguments = (words, variables, self._files, code, plots, one_process, fork)
         self._process = server().Process(target=_run, args=arguments)
         self._process.start()
         self.pid: int = self._process.pid or 0
@@ -155,8 +157,10 @@ def _outputs() -> str:
 
 
 @cache
-def server() -> ForkServerContext:
+def server() -> BaseContext:
     """Return the context in which processes are forked from one that has imported everything."""
+    if multiprocessing.get_start_method(allow_none=True) == "fork":
+        return multiprocessing.get_context("fork")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.imports"])
     return context
@@ -169,6 +173,7 @@ def _run(
     code: str | None,
     plots: bool,
     one_process: bool,
+    fork: bool,
 ) -> None:
     os.setsid()
     os.environ.clear()
@@ -183,6 +188,10 @@ def _run(
         execution.draw = lambda *made: {}
     if one_process:
         LocalExecutor.start = start_here
+    if fork:
+        server.cache_clear()
+        multiprocessing.set_start_method("fork", force=True)
+        fork_runs(pytest.MonkeyPatch())
     sys.argv = ["dlzoo" if code is None else "-c", *words]
     if code is not None:
         exec(code, {"__name__": "__main__"})

@@ -30,7 +30,8 @@ def kmeans_anchors(sizes: Tensor, count: int, seed: int = 0) -> Tensor:
     sizes, times = sizes[(sizes > 0).all(1)].double().unique(dim=0, return_counts=True)
     if not len(sizes):
         raise UserError(
-            "anchors=kmeans needs boxes, and the training split has none; set model.anchors=paper, or use other data"
+            "anchors=kmeans needs boxes, and the training split has none (difficult objects and crowds do not count);"
+            " set model.anchors=paper, or use other data"
         )
     starts = Streams(seed).draw(torch.arange(_STARTS), "anchors").uniform("start", count).to(sizes)
     candidates = [_lloyd(sizes, times, _start(sizes, times, chances)) for chances in starts]

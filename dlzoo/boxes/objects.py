@@ -34,9 +34,9 @@ def objects(labels: Tensor) -> Objects:
 
 
 def sides(labels: Tensor) -> Tensor:
-    """Return width and height of every object in labels (N, M, 6): (B, 2)."""
+    """Return width and height of every object in labels (N, M, 6) that is not difficult: (B, 2)."""
     unpacked = objects(labels)
-    return (unpacked.boxes[..., 2:] - unpacked.boxes[..., :2])[unpacked.there]
+    return (unpacked.boxes[..., 2:] - unpacked.boxes[..., :2])[unpacked.there & ~unpacked.difficult]
 
 
 def pad_labels(rows: list[Tensor]) -> Tensor:
@@ -65,7 +65,7 @@ class MatchedTargets(NamedTuple):
         boxes: (R, 4) predicted, decoded to pixels; box_targets: (R, 4).
         offsets: (R, 4) predicted, encoded; offset_targets: (R, 4).
         box_weights: (R,).
-        matched: () divisor of the sums of losses, at least 1.
+        matched: () the number of matches, by which sums of losses are divided.
         scores: (Q, K) logits of independent classes, or (Q, K) or (Q, K + 1) of exclusive ones, the last background.
         classes: (Q,) int64 from 0 to K, K is background; class_weights: (Q,).
         objectness: (S,) logits; objectness_targets: (S,) from 0 to 1; objectness_weights: (S,).

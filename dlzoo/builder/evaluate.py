@@ -14,8 +14,9 @@ from dlzoo.engine.signals import catch_signals
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Tested
 
-#: Settings that may differ from training: they affect only the tested images, or the processing of the outputs.
-CONDITIONS = ("data.test_shift", "data.test_severity", "augment.test", *AFTER_TRAINING)
+#: Settings that may differ from training: they affect only the tested images, or the processing of the outputs. A cache
+#: affects nothing.
+CONDITIONS = ("data.test_shift", "data.test_severity", "augment.test", "data.cache", *AFTER_TRAINING)
 
 
 def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
@@ -32,6 +33,8 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     run = RunDir.open(path)
     checkpoint = run.selected_checkpoint()
     config = without_weights(with_changes(read(run.config_file), conditions, CONDITIONS))
+    if (known := run.read().get("value_range")) and "range" in config["data"]:
+        config["data"]["range"] = known  # as trained, whatever images are there now
     config["trainer"] |= {"accelerator": "auto", "devices": 1, "compile": False}
     with catch_signals() as stop:
         assembled = Assembled(config)
@@ -45,4 +48,4 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
 
 def results_folder(path: str, conditions: Sequence[str] = ()) -> Path:
     """Return the folder of the results under these conditions: `eval` in the run's folder, or below that."""
-    return Path(path, "eval", ",".join(sorted(conditions)))
+    return Path(path, "eval", ",".join(sorted(word for word in conditions if not word.startswith("data.cache="))))

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.weights import load_weights, transfer, without_weights
-from dlzoo.config import read, with_changes
-from dlzoo.core.errors import UserError
+from dlzoo.config import Config, read, with_changes
+from dlzoo.config.settings import PredictSettings
+from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
+from dlzoo.data.storage.decode import find_unreadable
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs.run_dir import RunDir
-from dlzoo.tasks.base import Prediction, TaskSpec
+from dlzoo.tasks.base import TaskSpec
+from dlzoo.tasks.prediction import Prediction
+
+_DEFAULTS = PredictSettings()
 
 
 def predict(
-    path: str, files: Sequence[str], most: int = 5, out: str | None = None, conditions: Sequence[str] = ()
+    path: str,
+    files: Sequence[str],
+    most: int = 5,
+    out: str | None = None,
+    conditions: Sequence[str] = (),
+    settings: PredictSettings = _DEFAULTS,
 ) -> list[dict[str, Any]]:
     """Return {"file": ..., ...} for each image file, in the form of the run's task (tasks.base.TaskSpec.predict).
 
@@ -28,10 +41,11 @@ def predict(
         most: the maximum number of predictions per file.
         out: a folder for the plots; None for the run's own.
         conditions: settings of choices that apply after training, such as nms=diou_nms.
+        settings: what happens to files that are not images, and how large images are drawn.
 
     Raises:
-        UserError: if `path` is not a run with a checkpoint, a file is not an image, `out` cannot be written or already
-            has such files, or a condition cannot be set.
+        UserError: if `path` is not a run with a checkpoint, a file is not an image (unless left out), `out` cannot be
+            written or already has such files, or a condition cannot be set.
     """
     run = RunDir.open(path)
     if not files:
@@ -41,6 +55,32 @@ def predict(
     spec.check_prediction(record, path, conditions, out)
     if conditions:
         config = with_changes(config, conditions, AFTER_TRAINING)
+    if settings.on_bad == "skip":
+        files = _leave_out_bad(files)
+    network, normalise = _trained(run, config, record, spec)
+    request = Prediction(run.path, config, record, network, normalise, files, most, out, settings.full_size)
+    with torch.inference_mode():
+        return spec.predict(request)
+
+
+def _leave_out_bad(files: Sequence[str]) -> list[str]:
+    """Return the files that are complete images; a note names the others.
+
+    Raises:
+        UserError: if there is none.
+    """
+    bad = find_unreadable(Path(), [Path(file) for file in files], cache="none")
+    if bad:
+        names = ", ".join(files[index] for index in bad)
+        message = f"{len(bad)} of {len(files)} image(s) left out: {names}; the first: {next(iter(bad.values()))}"
+        if len(bad) == len(files):
+            raise UserError(message)
+        warnings.warn(message, Note, stacklevel=3)
+    return [file for index, file in enumerate(files) if index not in bad]
+
+
+def _trained(run: RunDir, config: Config, record: dict[str, Any], spec: TaskSpec) -> tuple[nn.Module, Normalise]:
+    """Return the trained network in evaluation mode, and the normalisation of its images."""
     state, normalisation = load_weights(run.path)
     channels, (_, augment) = record["in_channels"], AUGMENTS.from_section(config["augment"])
     wiring = {
@@ -53,8 +93,7 @@ def predict(
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(state, network, str(run.path))
     transfer(normalisation, normalise, str(run.path))
-    with torch.inference_mode():
-        return spec.predict(Prediction(run.path, config, record, network.eval(), normalise, files, most, out))
+    return network.eval(), normalise
 
 
 def spec_of(record: dict[str, Any]) -> TaskSpec:

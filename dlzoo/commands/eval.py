@@ -3,6 +3,7 @@
   data.test_shift=noise data.test_severity=5   corrupted images
   augment.test=flip                            test-time augmentation
   nms=diou_nms nms.iou=0.6                     other non-maximum suppression, for a detector
+  data.cache=none                              other storage of decoded images, with the same results
 
 For a detector, images with the boxes drawn and all boxes, detections.json and coco_results.json (with
 coco_ground_truth.json), are written to DIR/eval.

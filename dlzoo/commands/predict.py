@@ -3,25 +3,33 @@
 For a detector, copies of the images with the boxes drawn that have a score of 0.3 or more, and a
 file with all boxes (x1, y1, x2, y2 in pixels), predictions.json, are written to DIR/predictions,
 where they replace those of the last time, or to --out. Settings such as nms=diou_nms nms.iou=0.6
-choose other non-maximum suppression.
+choose other non-maximum suppression. Further words:
+
+  on_bad=skip      leave out files that are not complete images; without it they are an error
+  full_size=true   draw images of more than 4 megapixels in their full size, not on a smaller copy
 """
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dlzoo.commands._parser import Parser
 from dlzoo.commands._run_word import split_run
+from dlzoo.config.settings import PredictSettings
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING
+from dlzoo.core.schema import check, settings_of
 
 HELP = "classify images, or detect objects in them: dlzoo predict run=DIR FILE ..."
 
 
 def arguments(parser: Parser) -> None:
     """Add the run, the files, --out and --json."""
-    parser.usage = "%(prog)s [-h] [--json] [--out FOLDER] run=DIR FILE ... [nms=NAME]"
+    parser.usage = "%(prog)s [-h] [--json] [--out FOLDER] run=DIR FILE ... [key=value ...]"
     parser.add_argument(
         "words", nargs="*", default=[], metavar="run=DIR FILE ...", help="the run directory, and image files"
     )
@@ -34,15 +42,26 @@ def arguments(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     """Predict and print the predictions."""
     path, rest = split_run(arguments.words)
-    conditions = [word for word in rest if _is_condition(word) and not Path(word).exists()]
+    words = {word: word.partition("=")[0] for word in rest if "=" in word and not Path(word).exists()}
+    conditions = [word for word, key in words.items() if key.partition(".")[0] in AFTER_TRAINING]
+    known = settings_of(PredictSettings)
+    settings = {word: key for word, key in words.items() if key in known}
+    files = [word for word in rest if word not in conditions and word not in settings]
+    chosen = PredictSettings(**{key: _value(word, known[key]) for word, key in settings.items()})
     from dlzoo.builder.predict import format_predictions, predict
 
-    files = [word for word in rest if word not in conditions]
-    answers = predict(path, files, out=arguments.out, conditions=conditions)
+    answers = predict(path, files, out=arguments.out, conditions=conditions, settings=chosen)
     print(json.dumps(answers, indent=1) if arguments.json else "\n".join(format_predictions(path, answers)))
 
 
-def _is_condition(word: str) -> bool:
-    """Return whether a word sets a choice that applies after training, such as nms.iou=0.6."""
-    key, equals, _ = word.partition("=")
-    return bool(equals) and key.partition(".")[0] in AFTER_TRAINING
+def _value(word: str, schema: Mapping[str, Any]) -> Any:
+    """Return the value of a word such as full_size=true.
+
+    Raises:
+        UserError: if its schema does not have it.
+    """
+    key, _, text = word.partition("=")
+    try:
+        return check(schema, {"true": True, "false": False}.get(text.lower(), text))
+    except ValueError as error:
+        raise UserError(f"{key} {error}") from None

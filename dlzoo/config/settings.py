@@ -67,3 +67,13 @@ class TrainerSettings:
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt | None = None
     limit_batches: PositiveInt | None = None
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """`on_bad`: a file that is not a complete image is an error, or left out. `full_size`: images of more than 4
+    megapixels are drawn in their full size.
+    """
+
+    on_bad: Literal["error", "skip"] = "error"
+    full_size: bool = False

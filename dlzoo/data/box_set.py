@@ -25,6 +25,7 @@ class BoxSet(DataSet):
     Args:
         fit: how images were resized to squares.
         skipped: the number of unreadable images that were left out.
+        value_range: the values of 16-bit images that became 0 and 255.
         difficult: whether objects marked difficult are trained on; they are never evaluated.
         sources: the files of the images, where Split.rows counts; () if they are of no file.
         categories: the ids of the classes in the data set; () if it has none.
@@ -36,6 +37,7 @@ class BoxSet(DataSet):
     val: Split | None = None
     fit: Fit = "stretch"
     skipped: int = 0
+    value_range: tuple[int, int] | None = None
     difficult: bool = False
     sources: Sequence[Source] = ()
     categories: Sequence[int] = ()
@@ -53,7 +55,7 @@ class BoxSet(DataSet):
         return lambda split: _clear_difficult(split) if split is train else split
 
     def facts(self) -> dict[str, Any]:
-        return {"fit": self.fit, "skipped": self.skipped}
+        return {"fit": self.fit, "skipped": self.skipped, "value_range": self.value_range}
 
 
 def _clear_difficult(split: Split) -> Split:

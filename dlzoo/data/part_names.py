@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,10 +31,18 @@ def is_hidden(name: str) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, except hidden ones, sorted by name; none if it is not a folder."""
-    if not folder.is_dir():
+    """Return the folders in a folder, except hidden ones, sorted by name; none if it is not a folder.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:  # the folder may hold every image
+            return sorted(folder / entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def by_part(folders: Iterable[Path]) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ class Steps:
     Args:
         network: the network to train.
         loss: batch -> (loss, other logged tensors).
+        loss_of_step: the micro-batches of a step -> their loss, as `loss`; None if a step is one batch.
         recipe: how it is trained.
         loader: the training batches.
         optimizer: the optimizer of the network's parameters.
@@ -38,6 +39,7 @@ class Steps:
 
     network: nn.Module
     loss: LossFunction
+    loss_of_step: Callable[[Sequence[Batch]], LossFunction] | None
     recipe: Recipe
     loader: TrainLoader
     optimizer: Optimizer
@@ -59,15 +61,18 @@ class Steps:
         batches: Iterable[Batch] = self.loader.batches(step)
         if self.adversarial is not None:
             batches = [self._perturbed(batch) for batch in batches]
+        loss = self.loss
+        if self.loss_of_step is not None:
+            batches = list(batches)
+            loss = self.loss_of_step(batches)
+        gradients = partial(self.accumulate_gradients, loss=loss)
         if self.recipe.uses_closure:
-            closure = Closure(
-                self.network, list(batches), self.loss, partial(self.begin_pass, step), self.accumulate_gradients
-            )
+            closure = Closure(self.network, list(batches), loss, partial(self.begin_pass, step), gradients)
             self.take_step(closure)
             logged = closure.logged
         else:
             self.begin_pass(step)
-            logged = self.accumulate_gradients(batches)
+            logged = gradients(batches)
             self.take_step()
         if self.recipe.regulariser is not None:
             self.recipe.regulariser.after_step()
@@ -79,16 +84,16 @@ class Steps:
         if self.average is not None:
             self.average.update(first=step == 0)
 
-    def accumulate_gradients(self, batches: Iterable[Batch]) -> Logged:
+    def accumulate_gradients(self, batches: Iterable[Batch], loss: LossFunction) -> Logged:
         """Add the gradients of a step's micro-batches to the parameters, clip them and apply the regulariser.
 
         Returns the logged tensors of each micro-batch.
         """
         logged, parts = [], self.loader.accumulate
         for part, batch in enumerate(batches, 1):
-            loss, others = self.loss(batch)
-            self.backward(loss if parts == 1 else loss / parts, part == parts)
-            logged.append((loss.detach(), *others))
+            value, others = loss(batch)
+            self.backward(value if parts == 1 else value / parts, part == parts)
+            logged.append((value.detach(), *others))
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.trainable, self.recipe.clip_norm, foreach=True)
         if self.recipe.regulariser is not None:

@@ -7,6 +7,7 @@ sample order, augmentation and dropout are functions of the step, so the result 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from math import isfinite
@@ -22,7 +23,7 @@ from dlzoo.core import distributed
 from dlzoo.core.errors import UserError
 from dlzoo.core.protocols import Stepwise
 from dlzoo.data.loader import Batch, Loaders
-from dlzoo.engine.adversarial import SelfAdversarial
+from dlzoo.engine.adversarial import LossFunction, SelfAdversarial
 from dlzoo.engine.clock import Indices, Ranges
 from dlzoo.engine.ema import Ema
 from dlzoo.engine.recipe import Context, Recipe
@@ -65,6 +66,10 @@ class TaskModule(pl.LightningModule, ABC):
     @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return (the batch's mean loss, the other tensors of `logged_names`, without gradient)."""
+
+    def loss_of_step(self, batches: Sequence[Batch]) -> LossFunction:
+        """Return the loss for the micro-batches of one step on this rank, of which the mean is the loss of the step."""
+        return self.loss
 
     @abstractmethod
     def evaluation(self, *, details: bool) -> Evaluation:
@@ -132,6 +137,7 @@ class TaskModule(pl.LightningModule, ABC):
         return Steps(
             self.network,
             self.loss,
+            self.loss_of_step if self.loaders.train.accumulate * self.context.rank.world_size > 1 else None,
             recipe,
             self.loaders.train,
             optimizer,

@@ -65,6 +65,10 @@ def _mapping_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, Mapping) and all(accepts(item) for item in value.values())
 
 
+def _is_value_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1] < 2**16
+
+
 _MAPPING = (_mapping_of(_anything), "an object")
 _TEXT, _TEXTS = (_is_text, "text"), (_are_texts, "a list of texts")
 _COUNT, _NUMBER = (_is_count, "an integer >= 0"), (_is_number, "a number")
@@ -82,11 +86,12 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("ranks", "threads"), (_is_small_count, "an integer from 1 to 65536")),
     **dict.fromkeys(("steps_per_epoch", "steps", "tested", "batch_size", "params", "macs", "trainable"), _COUNT),
     **dict.fromkeys(("in_channels", "image_size", "skipped"), _COUNT),
+    "value_range": (_is_value_range, "two integers from 0 to 65535"),
     **dict.fromkeys(("wall_seconds", "images_per_second", "effective_lr", "selected_epoch"), _NUMBER),
 }
 #: Fields that may be null: what is unknown, and numbers that were not finite.
 _NULLABLE = {
     *("metrics", "error", "git_commit", "init_from", "trained_by", "data_fingerprint", "device", "precision", "params"),
-    *("macs", "image_size", "versions", "by_class"),
+    *("macs", "image_size", "value_range", "versions", "by_class"),
     *("images_per_second", "effective_lr", "selected_epoch", "wall_seconds"),
 }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dlzoo.data.loader import Loaders
     from dlzoo.engine.recipe import Context, Recipe
     from dlzoo.engine.task_module import TaskModule
+    from dlzoo.tasks.prediction import Prediction
 
 Record = dict[str, Any]
 Answer = dict[str, Any]
@@ -69,30 +70,6 @@ class Tested:
     data: Splits
     records: Sequence[Record] = ()
     title: str = ""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A request for predictions by the network of a run.
-
-    Args:
-        path: the run directory.
-        config, record: its frozen config and the content of its run.json.
-        network: the trained network in evaluation mode.
-        normalise: uint8 images -> the network's input.
-        files: image files.
-        most: the largest number of results for a file.
-        out: a folder for the drawn images; None for the run's own.
-    """
-
-    path: Path
-    config: Config
-    record: Record
-    network: nn.Module
-    normalise: Normalise
-    files: Sequence[str]
-    most: int = 5
-    out: str | None = None
 
 
 class TaskSpec(ABC):

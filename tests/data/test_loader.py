@@ -1,7 +1,6 @@
 """Splits, feeds, augmentation, and published sets."""
 
 import hashlib
-import os
 import pickle
 from pathlib import Path
 
@@ -223,11 +222,3 @@ def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
     (raw / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03")
     with pytest.raises(UserError, match="data=fashion_mnist: not found in"):
         build("data", "fashion_mnist", root=str(tmp_path))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_cache_that_cannot_be_written_is_one_line(pictures: Path, cache_home: Path) -> None:
-    cache_home.mkdir()
-    cache_home.chmod(0o500)
-    with pytest.raises(UserError, match="XDG_CACHE_HOME"):
-        Splits.load(section(root=str(pictures)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from zlib import crc32
 import pytest
 
 from dlzoo.core.errors import UserError
-from dlzoo.data.part_names import part_of
+from dlzoo.data.part_names import part_of, subfolders
 from dlzoo.data.splits import Splits
 from tests.conftest import draw_pictures
 from tests.data.datasets.test_image_folder import section
@@ -104,6 +105,18 @@ def test_folders_that_programs_leave_behind_are_skipped_at_every_depth(
     for path in (tmp_path / "pets" / "train" / "cat").glob("*.png"):
         shutil.copy(path, copies / f"{path.stem}-checkpoint.png")
     assert sizes(tmp_path / "pets") == (8, 0, 4)
+
+
+def test_folders_in_what_is_none_and_in_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    assert subfolders(tmp_path / "file") == subfolders(tmp_path / "nowhere") == []
+
+    def deny(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        subfolders(tmp_path)
 
 
 def test_the_message_names_what_was_seen(tmp_path: Path, cache_home: Path) -> None:

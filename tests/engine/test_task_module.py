@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partialmethod
 
 import pytest
 import pytorch_lightning as pl
@@ -66,7 +67,12 @@ def test_slow_bf16_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) ->
         assert accelerator_and_precision(TrainerSettings(accelerator="cpu", precision="bf16")) == ("cpu", "32-true")
 
 
-def test_a_compiled_training_is_the_same_and_keeps_the_names_of_the_weights() -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+def test_a_compiled_training_is_the_same_and_keeps_the_names_of_the_weights(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Inductor's C++ compiler takes most of a minute; what is traced and differentiated is the same without it.
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
     compiled, eager = train(*SMALL, "trainer.compile=true"), train(*SMALL)
     assert weights(compiled).keys() == weights(eager).keys()
     for key, value in weights(eager).items():

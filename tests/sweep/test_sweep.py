@@ -147,7 +147,7 @@ def test_a_crash_a_nan_and_a_kill_leave_the_other_runs_alone(
     if executor == "slurm_local":
         pytest.importorskip("submitit")
     words = [*SMALL[2:], "model=crashing", f"model.how={hows}", f"executor={executor}"]
-    process = Command("train", "-m", *words, "name=broken", environment=crashing)
+    process = Command("train", "-m", *words, "name=broken", environment=crashing, fork=executor == "local")
     said = "".join(process.communicate())
     assert process.returncode == 1, said
     left = records("outputs/broken")

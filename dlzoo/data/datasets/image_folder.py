@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.leaks import Leaks, handle_leaks
 from dlzoo.data.part_names import by_part, is_hidden, part_of, subfolders
-from dlzoo.data.settings import cut
+from dlzoo.data.settings import choose_of_each_class
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images
-from dlzoo.data.storage.lazy_images import LazyImages
+from dlzoo.data.storage.decode import decode_images, find_unreadable
+from dlzoo.data.storage.image_file import read_image
+from dlzoo.data.storage.value_range import ValueRange, conversion_for
 
 #: Fraction of the images that becomes the test split if there is none.
 TEST_FRACTION = 0.2
@@ -30,14 +36,24 @@ ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
 
 @DATASETS.register("image_folder", source="the layout of torchvision.datasets.ImageFolder", augment="flip_crop")
 def image_folder(
-    *, cache: Cache, root: str | None = None, image_size: ImageSize | None = None, leaks: Leaks = "warn"
+    *,
+    cache: Cache,
+    root: str | None = None,
+    image_size: ImageSize | None = None,
+    background: str = "white",
+    range: ValueRange = "auto",
+    on_bad: Literal["error", "skip"] = "error",
+    leaks: Leaks = "warn",
 ) -> ImageSet:
     """Images of any size and format, one folder per class, in `root`.
 
     root/train and root/test are the splits; root/val is validation, or the test split if there is no root/test. The
     names may also be Training, valid, dev, seg_test or test2017. Class folders directly in root are split: a fixed
     fifth of each class is the test split. The shorter side of an image is resized to `image_size` pixels and its centre
-    is cropped; null keeps the size of images that are all square and of one size, and means 224 otherwise. `leaks`:
+    is cropped; null keeps the size of images that are all square and of one size, and means 224 otherwise.
+
+    Transparent pixels become the colour `background`. `range` is the values of 16-bit images that become black and
+    white; auto: those of the training images. `on_bad` skip leaves out files that are not complete images. `leaks`:
     files that are in two splits or twice in one are an error, reported, or left out.
     """
     if not root:
@@ -45,7 +61,9 @@ def image_folder(
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder {root!r} does not exist")
-    parts = {part: _scan(path) for part, path in _part_folders(folder).items()} or {"train": _scan(folder)}
+    seen: dict[str, str] = {}
+    parts = {part: _scan(path, seen) for part, path in (_part_folders(folder) or {"train": folder}).items()}
+    skipped = _leave_out_bad(parts, folder, cache) if on_bad == "skip" else 0
     classes = sorted({name for _, name in parts["train"]})
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folder"
@@ -53,7 +71,15 @@ def image_folder(
     _check_parts(folder, parts, classes)
     parts = handle_leaks(parts, itemgetter(0), leaks, root=folder)
     paths = [path for files in parts.values() for path, _ in files]
-    return _image_set(folder, parts, classes, decode_images(folder, paths, image_size, cache))
+    number = {name: index for index, name in enumerate(classes)}
+    labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
+    rows = _rows(folder, parts, labels)
+    train = [paths[row] for row in rows["train"].tolist()]
+    conversion = conversion_for(folder, train, cache, background=background, value_range=range)
+    read = partial(read_image, conversion=conversion)
+    everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
+    splits = {part: everything.take(chosen) for part, chosen in rows.items()}
+    return ImageSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), conversion.value_range, skipped)
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:
@@ -67,6 +93,8 @@ def _part_folders(folder: Path) -> dict[str, Path]:
     named = by_part(folder / name for name in nested)
     parts = {part: _innermost(path) for part, path in named.items()}
     others = {name: inside for name, inside in nested.items() if folder / name not in named.values()}
+    if named:
+        _refuse_flat(path for path in subfolders(folder) if part_of(path.name) and path.name not in nested)
     if "train" not in parts:
         alike = [
             name
@@ -88,6 +116,15 @@ def _part_folders(folder: Path) -> dict[str, Path]:
         raise UserError(f"data.root: {', '.join(unused)} in {str(folder)!r} has class folders, but the name of no part;"
                         " name it train, val or test, or move it elsewhere")  # fmt: skip
     return parts
+
+
+def _refuse_flat(folders: Iterable[Path]) -> None:
+    """Check that no folder that is named for a part is without class folders."""
+    for path in folders:
+        if list_images(str(path)):
+            raise UserError(f"data.root: the images in {str(path)!r} are in no class folder; sort them into one folder"
+                            " per class, or move them elsewhere: dlzoo predict classifies them")  # fmt: skip
+        raise UserError(f"data.root: {str(path)!r} has no images; add class folders to it, or remove it")
 
 
 def _innermost(folder: Path) -> Path:
@@ -116,46 +153,70 @@ def _check_parts(folder: Path, parts: dict[str, Files], classes: list[str]) -> N
                 raise UserError(f"{path}: class {name!r} of {part}/ is not in train/; add it there or remove it")
 
 
-def _image_set(folder: Path, parts: dict[str, Files], classes: list[str], images: LazyImages) -> ImageSet:
-    number = {name: index for index, name in enumerate(classes)}
-    labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
-    everything = Split(images, labels)
+def _leave_out_bad(parts: dict[str, Files], folder: Path, cache: Cache) -> int:
+    """Remove files that are not complete images, and return how many there were."""
+    files = [path for part in parts.values() for path, _ in part]
+    bad = {files[index]: problem for index, problem in find_unreadable(folder, files, cache).items()}
+    if bad:
+        first = next(iter(bad.values()))
+        warnings.warn(f"{len(bad)} bad image(s) left out, the first: {first}", Note, stacklevel=2)
+    for part in parts.values():
+        part[:] = [(path, name) for path, name in part if path not in bad]
+    return len(bad)
+
+
+def _rows(folder: Path, parts: dict[str, Files], labels: Tensor) -> dict[str, Tensor]:
+    """Return train, test and, if present, val -> the indices of its images, which are ordered by part."""
     if len(parts) == 1:
-        train, test = cut(everything, TEST_FRACTION, seed=0, by_class=True)
-        if not len(test):
+        test = choose_of_each_class(labels, TEST_FRACTION, seed=0, by_class=True)
+        if not test.any():
             raise UserError(f"data.root: {len(labels)} images in {str(folder)!r} are too few to split off a test set")
-        return ImageSet(train, test, tuple(classes))
-    start, splits = 0, {}
-    for part, files in parts.items():
-        splits[part] = everything.take(torch.arange(start, start + len(files)))
-        start += len(files)
-    test = splits.pop("test", None) or splits.pop("val")
-    return ImageSet(splits["train"], test, tuple(classes), val=splits.get("val"))
+        return {"train": (~test).nonzero().flatten(), "test": test.nonzero().flatten()}
+    rows = dict(zip(parts, torch.arange(len(labels)).split([len(files) for files in parts.values()]), strict=True))
+    return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}
 
 
-def _scan(folder: Path) -> Files:
-    """Return (path, class) of every file in the class folders of `folder`, in a fixed order."""
+def _scan(folder: Path, seen: dict[str, str]) -> Files:
+    """Return (path, class) of every file in the class folders of `folder`, in a fixed order.
+
+    Args:
+        folder: the folder of class folders.
+        seen: real path of each folder that was listed -> its class folder, also of other parts; is extended.
+    """
     files: Files = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.is_dir() and not is_hidden(entry.name):
-            images = list_images(entry.path)
-            if not images:
-                raise UserError(f"{entry.path}: the class folder has no images; add some or remove it")
+    entries = [entry for entry in os.scandir(folder) if not is_hidden(entry.name)]
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        if entry.is_dir():
             # A name that is not UTF-8 could not be written to a report.
             name = os.fsencode(entry.name).decode(errors="replace")
-            files += [(path, name) for path in images]
+            before = len(files)
+            for parent, names in _walk(entry.path):
+                other = seen.setdefault(os.path.realpath(parent), entry.path)
+                if other != entry.path:
+                    raise UserError(f"{parent} is the same folder as one in {other}; remove the link")
+                files += [(Path(parent, each), name) for each in names]
+            if len(files) == before:
+                raise UserError(f"{entry.path}: the class folder has no images; add some or remove it")
+    beside = [entry.path for entry in entries if entry.name.lower().endswith(IMG_EXTENSIONS) and entry.is_file()]
+    if beside:
+        warnings.warn(f"{len(beside)} image(s) beside the class folders are left out, such as {min(beside)}", Note,
+                      stacklevel=2)  # fmt: skip
     return files
 
 
 def list_images(top: str) -> list[Path]:
     """Return every file in a folder and its subfolders, except hidden files and folders, in a fixed order."""
-    images, seen = [], set()
+    return [Path(parent, name) for parent, names in _walk(top) for name in names]
+
+
+def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and its subfolders, each with its files in order, without hidden ones and links that lead back."""
+    seen = set(map(str, Path(os.path.realpath(top)).parents))
     for parent, folders, names in os.walk(top, followlinks=True):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         real = os.path.realpath(parent)
-        if real in seen:  # a link to a folder visited before
+        if real in seen:  # a link to a folder that contains `top`, or was visited before
             folders.clear()
             continue
         seen.add(real)
-        images += [Path(parent, name) for name in sorted(names) if not is_hidden(name)]
-    return images
+        yield parent, [name for name in sorted(names) if not is_hidden(name)]

@@ -25,7 +25,7 @@ def uses_disk(cache: Cache, size: int, folder: Path) -> bool:
     """Return whether images of `size` bytes are decoded once, to a file in `folder`."""
     if cache != "auto":
         return cache != "none"
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     return size <= _OF_DISK * shutil.disk_usage(there).free
 
 

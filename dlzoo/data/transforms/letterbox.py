@@ -10,7 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlzoo.data.storage.decode import open_image, orientation, to_eight_bits, upright
+from dlzoo.data.storage.image_file import (
+    DEFAULT_CONVERSION,
+    Conversion,
+    open_image,
+    orientation,
+    to_eight_bits,
+    upright,
+)
 
 #: letterbox keeps the aspect ratio and pads with grey, as Darknet does; stretch resizes both sides to the square's.
 Fit = Literal["letterbox", "stretch"]
@@ -43,14 +50,14 @@ def from_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     return ((boxes - shift) / scale).clamp(min=torch.zeros_like(limits), max=limits)
 
 
-def load_image(path: Path, *, as_stored: bool = False) -> Image.Image:
+def load_image(path: Path, *, as_stored: bool = False, conversion: Conversion = DEFAULT_CONVERSION) -> Image.Image:
     """Read an image in RGB, rotated by its EXIF orientation unless `as_stored`.
 
     Raises:
         UserError: if the file is not a complete image.
     """
     with open_image(path) as image:
-        return to_eight_bits(image if as_stored else upright(image)).convert("RGB")
+        return to_eight_bits(image if as_stored else upright(image), conversion).convert("RGB")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -15,9 +15,10 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_image
+from dlzoo.data.storage.image_file import read_image
 from dlzoo.data.transforms.test_time import make_views
-from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +115,9 @@ class ClassificationSpec(TaskSpec):
         mode = "RGB" if record["in_channels"] == 3 else "L"
         answers = []
         for file in request.files:
-            pixels = torch.from_numpy(read_image(Path(file), record["image_size"], mode).copy())
+            pixels = torch.from_numpy(
+                read_image(Path(file), record["image_size"], mode, conversion=request.conversion).copy()
+            )
             seen = torch.cat(make_views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
             logits = request.network(request.normalise(seen)).mean(0)
             top = logits.softmax(0).topk(min(request.most, len(classes)))

@@ -30,8 +30,7 @@ class DetectionLoss(nn.Module):
         on_offsets: whether `box_loss` compares offsets as the network outputs them, or decoded boxes.
         weight: weight of the box loss relative to the others.
 
-    Objectness is a binary cross-entropy. Objects are counted in each micro-batch: with trainer.accumulate or several
-    devices all micro-batches have equal weight, however many objects they hold.
+    Objectness is a binary cross-entropy.
     """
 
     def __init__(
@@ -42,17 +41,24 @@ class DetectionLoss(nn.Module):
         self.on_offsets, self.weight = on_offsets, weight
         self.independent = is_independent(class_loss)
 
-    def forward(self, stages: Sequence[MatchedTargets]) -> Terms:
-        terms = [self._of(stage) for stage in stages]
+    def forward(self, stages: Sequence[MatchedTargets], matched: Tensor | None = None) -> Terms:
+        """Compute the loss.
+
+        Args:
+            stages: the matched targets.
+            matched: (stages,) divisors of the sums; default the numbers of matches in `stages`, at least 1.
+        """
+        divisors = [stage.matched.clamp(min=1) for stage in stages] if matched is None else matched.unbind()
+        terms = [self._of(stage, divisor) for stage, divisor in zip(stages, divisors, strict=True)]
         return Terms(*(torch.stack(column).sum() for column in zip(*terms, strict=True)))
 
-    def _of(self, stage: MatchedTargets) -> Terms:
+    def _of(self, stage: MatchedTargets, divisor: Tensor) -> Terms:
         input, target = (stage.offsets, stage.offset_targets) if self.on_offsets else (stage.boxes, stage.box_targets)
         # Masking the loss is not enough: the gradient of a row of weight 0 could still be NaN.
         input = torch.where(stage.box_weights[:, None] > 0, input, target)
         boxes = _weighted_sum(self.box_loss.each(input, target), stage.box_weights)
         sums = (self.weight * boxes, self._classes(stage), _objectness(stage))
-        return Terms(*(total / stage.matched for total in sums))
+        return Terms(*(total / divisor for total in sums))
 
     def _classes(self, stage: MatchedTargets) -> Tensor:
         """Return the weighted sum of the class losses: ()."""

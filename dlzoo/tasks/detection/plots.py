@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from dlzoo.boxes.objects import objects
 from dlzoo.metrics.plots import GREY, TRAIN, VAL, style_axes
+from dlzoo.tasks.detection.drawing import class_colour, is_dark
 from dlzoo.tasks.detection.metrics.average_precision import Curve
 from dlzoo.tasks.detection.metrics.error_types import BACKGROUND_IOU, KINDS, MATCH_IOU, MIN_SCORE
 
@@ -32,10 +29,6 @@ _MEANING = {
     "background": f"IoU ≤ {BACKGROUND_IOU} with all objects",
     "missed": "no overlapping detection",
 }
-#: The approximate longer side in pixels to which `draw_detections` enlarges a small image.
-_LONG = 640
-#: Pixels per inch of `draw_detections`, where text has 9 points.
-_DPI = 100
 
 
 def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[str]) -> Figure:
@@ -58,7 +51,7 @@ def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[st
             axes.plot(recalls, line, color=GREY, alpha=0.3, linewidth=0.8)
         else:
             style = "-" if place % 20 < 10 else "--"
-            axes.plot(recalls, line, style, color=_colour(place % 10), label=f"{ap:.3f}  {classes[place]}")
+            axes.plot(recalls, line, style, color=class_colour(place % 10), label=f"{ap:.3f}  {classes[place]}")
     axes.set(xlabel="recall", ylabel="greatest precision at this recall or more", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"precision and recall on the test split, IoU ≥ {MATCH_IOU}")
     if known:
@@ -135,31 +128,13 @@ def predictions(
     return figure
 
 
-def draw_detections(image: NDArray[np.uint8], detections: Tensor, classes: Sequence[str]) -> Image.Image:
-    """Return the image (H, W, 3) with boxes, names and scores of detections (D, 6); a small one is enlarged first."""
-    height, width = image.shape[:2]
-    times = max(1, round(_LONG / max(height, width)))
-    shown = Image.fromarray(image).resize((width * times, height * times), Image.Resampling.BICUBIC)
-    # A hundredth of a pixel more, or rounding may lose a pixel.
-    figure = Figure(figsize=((shown.width + 0.01) / _DPI, (shown.height + 0.01) / _DPI), dpi=_DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.axis("off")
-    axes.imshow(shown, extent=(0, width, height, 0), interpolation="none", aspect="auto")
-    _draw(axes, detections, classes, font_size=9 * max(1.0, max(shown.size) / 1000))
-    canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-
 def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], font_size: float) -> None:
     """Draw boxes with names and scores, the highest score on top; `font_size` is in points."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()  # low > high: rows are counted from the top
     for x1, y1, x2, y2, score, number in sorted(detections.tolist(), key=lambda row: row[4]):
         if score <= 0:
             continue
-        colour = _colour(int(number))
+        colour = class_colour(int(number))
         axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=colour, linewidth=font_size / 5))
         # Near the right edge, names end where boxes end; near the upper edge, they are below it.
         at_right, at_top = x1 > 0.6 * right + 0.4 * left, y1 < 0.93 * high + 0.07 * low
@@ -168,7 +143,7 @@ def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], font_size: flo
             max(y1, high),
             f"{classes[int(number)]} {score:.2f}",
             fontsize=font_size,
-            color="white" if np.dot(colour, (0.3, 0.59, 0.11)) < 0.55 else "black",
+            color="white" if is_dark(colour) else "black",
             ha="right" if at_right else "left",
             va="top" if at_top else "bottom",
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
@@ -186,9 +161,3 @@ def _bars_only(axes: Axes) -> None:
 
 def _rectangle(x1: float, y1: float, x2: float, y2: float, **style: Any) -> Rectangle:
     return Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **style)
-
-
-def _colour(number: int) -> tuple[float, float, float]:
-    """Return the RGB colour of class `number`: ten strong colours, then ten light ones, then repeated."""
-    red, green, blue, _ = colormaps["tab20"](2 * (number % 10) + number // 10 % 2)
-    return red, green, blue

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from dlzoo.boxes.objects import objects, sides
+from dlzoo.boxes.objects import sides
 from dlzoo.core import index
 from dlzoo.core.entries import Metric, ModelMarks
 from dlzoo.core.errors import UserError
@@ -25,13 +26,14 @@ from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.runs.run_dir import write_atomically
-from dlzoo.tasks.base import Answer, Config, Pieces, Prediction, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import select_detections
 from dlzoo.tasks.detection.results import write_results
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
+from dlzoo.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,12 +72,12 @@ class DetectionSpec(TaskSpec):
         used += [f"augment.test={augment['test']}"] if augment["test"] != "none" else []
         if used:
             raise UserError(f"{used[0]} is for images of one class, but data={data_name} has objects; leave it out")
-        for name, part in (("val", data.val), ("test", data.test)):
-            target = None if part is None else objects(part.labels)
-            if part is not None and target is not None and not (target.there & ~target.difficult).any():
+        for name, part in (("train", data.train), ("val", data.val), ("test", data.test)):
+            if part is not None and not len(sides(part.labels)):
+                use = "train on" if name == "train" else "measure"
                 raise UserError(
-                    f"none of the {len(part)} images of {name} has an object that is not difficult: choose other data"
-                    " (data.val_fraction, data.limit)"
+                    f"none of the {len(part)} images of {name} has an object that is not difficult or a crowd, so there"
+                    f" is nothing to {use}: choose other data (data.val_fraction, data.limit)"
                 )
 
     def loss(self, config: Config, data: Splits) -> DetectionLoss:
@@ -142,11 +144,12 @@ class DetectionSpec(TaskSpec):
 
     def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
         """Return the image with its objects (M, 6) drawn."""
-        from dlzoo.tasks.detection.plots import draw_detections
+        from dlzoo.tasks.detection.drawing import draw_detections
 
         rows = label[label[:, 4] >= 0]
         detections = torch.cat([rows[:, :4], torch.ones(len(rows), 1), rows[:, 4:5]], 1)
-        return torch.from_numpy(np.asarray(draw_detections(pixels.numpy(), detections, classes)).copy()), ""
+        drawn = draw_detections(Image.fromarray(pixels.numpy()), detections, classes)
+        return torch.from_numpy(np.asarray(drawn).copy()), ""
 
     def describe(self, record: Record) -> str:
         count = len(record["classes"])

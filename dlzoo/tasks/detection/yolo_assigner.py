@@ -32,13 +32,15 @@ class Assigned(NamedTuple):
 def assign(
     target: Objects, sides: Sequence[Sequence[int]], strides: Sequence[int], anchors: Tensor, *, extra_iou: float | None
 ) -> Assigned:
-    """Assign slots to the objects that are not difficult, on maps of `sides` (height, width), anchors (maps, A, 2).
+    """Assign slots to objects with an area that are not difficult, on maps of `sides` (height, width).
 
-    An object gets the candidate whose shape overlaps most, of those that no object of an earlier row has: E is 1.
+    `anchors` is (maps, A, 2). An object gets the candidate whose shape overlaps most, of those that no object of an earlier row has: E is 1.
     With `extra_iou` it also gets every other candidate whose shape overlaps by more than that and that is no object's
     best; an earlier row comes first, and E is C.
     """
-    boxes, there = target.boxes, target.there & ~target.difficult
+    boxes = target.boxes
+    # Boxes without area cannot be encoded.
+    there = target.there & ~target.difficult & (boxes[..., 2:] > boxes[..., :2]).all(-1)
     slots = _candidates(boxes, sides, strides, anchors.shape[1])
     shapes = F.pad((boxes[..., 2:] - boxes[..., :2])[:, :, None], (2, 0))
     fits = iou(shapes, F.pad(anchors.flatten(0, 1), (2, 0)))

@@ -1,24 +1,28 @@
 """Folders of pictures: what is read, what is refused, where the decoded images are kept."""
 
+import errno
 import os
 import shutil
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
 
 from dlzoo.builder.model import build
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.core.rng import Streams
 from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split, channel_statistics, fingerprint
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.decode import read_image
+from dlzoo.data.storage import decode
+from dlzoo.data.storage.image_file import read_image
 from dlzoo.data.transforms.batch import ImageTransform, Normalise
 from dlzoo.data.transforms.letterbox import load_image
 from tests.conftest import draw_pictures
@@ -26,9 +30,8 @@ from tests.processes import Command
 
 
 def section(**settings: object) -> dict:
-    return (
-        {"name": "image_folder", "image_size": None, "root": None} | vars(DataSettings()) | {"batch_size": 4} | settings
-    )
+    usual = {"name": "image_folder", "image_size": None, "root": None}
+    return usual | vars(DataSettings()) | {"batch_size": 4} | settings
 
 
 # Folders of pictures
@@ -85,8 +88,6 @@ def test_the_middle_of_a_wide_picture_is_kept_and_photographs_are_turned_upright
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     turned.save(tmp_path / "set" / "a" / "turned.png", exif=exif)
-    from dlzoo.data.storage.decode import read_image
-
     assert (read_image(tmp_path / "set" / "a" / "wide.png", 8) == 255).all()
     upright = read_image(tmp_path / "set" / "a" / "turned.png", 8)
     assert (upright[:4] == 0).all()
@@ -187,7 +188,125 @@ def test_a_bad_folder_is_one_line_that_names_the_file(pictures: Path, cache_home
     assert list(cache_home.rglob("*.tmp")) == []
 
 
+@pytest.mark.parametrize("how", ["truncated", "text", "empty file", "stray"])
+@pytest.mark.parametrize("cache", ["none", "disk"])
+def test_bad_images_are_left_out_where_asked(pictures: Path, cache_home: Path, how: str, cache: str) -> None:
+    damage(pictures, how)
+    kept = 79 if how != "stray" else 80
+    for _ in range(2):
+        with pytest.warns(Note, match=r"^1 bad image\(s\) left out, the first: .*(007\.png|notes\.txt): not"):
+            splits = Splits.load(section(root=str(pictures), on_bad="skip", cache=cache, val_fraction=0.0))
+        assert (len(splits.train.images[:]), len(splits.test), splits.facts()["skipped"]) == (kept, 20, 1)
+
+
+def test_a_class_of_bad_images_is_none(pictures: Path, cache_home: Path) -> None:
+    for path in (pictures / "train" / "dark").iterdir():
+        path.write_text("bad")
+    with pytest.warns(Note, match="40 bad"), pytest.raises(UserError, match="one class folder with images"):
+        Splits.load(section(root=str(pictures), on_bad="skip"))
+
+
+@pytest.mark.parametrize(
+    ("part", "flat", "says"),
+    [
+        ("val", False, "val' has no images; add class folders to it, or remove it"),
+        ("valid", False, "valid' has no images"),
+        ("val", True, "the images in .*val' are in no class folder"),
+        ("test", True, "the images in .*test' are in no class folder; .* dlzoo predict classifies them"),
+        ("test", False, "test' has no images"),
+        ("train", True, "the images in .*train' are in no class folder"),
+    ],
+)
+def test_a_part_without_class_folders_is_named(
+    pictures: Path, cache_home: Path, part: str, flat: bool, says: str
+) -> None:
+    shutil.rmtree(pictures / part, ignore_errors=True)
+    (pictures / part).mkdir()
+    if flat:
+        (pictures / part / "0.png").write_bytes(b"one")
+    with pytest.raises(UserError, match=says):
+        Splits.load(section(root=str(pictures)))
+
+
+@pytest.mark.parametrize("place", ["train", "test"])
+def test_images_beside_the_class_folders_are_counted_and_notes_are_not(
+    pictures: Path, cache_home: Path, place: str
+) -> None:
+    for name in ("a.png", "b.JPG", "labels.csv", ".hidden.png"):
+        (pictures / place / name).write_bytes(b"one")
+    with pytest.warns(Note, match=rf"^2 image\(s\) beside the class folders are left out, such as .*{place}/a\.png"):
+        splits = Splits.load(section(root=str(pictures)))
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [72, 8, 20]
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "/", "."])
+def test_a_link_to_a_folder_above_puts_no_file_into_another_class(
+    pictures: Path, cache_home: Path, target: str
+) -> None:
+    (pictures / "train" / "dark" / "link").symlink_to(target)
+    splits = Splits.load(section(root=str(pictures)))
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [72, 8, 20]
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [("train/dark/link", "../light"), ("train/light/link", "../dark"), ("train/same", "dark"), ("val", "train"),
+     ("test/light/link", "../../train/light")],
+)  # fmt: skip
+def test_a_link_to_another_class_or_part_is_refused(pictures: Path, cache_home: Path, link: str, target: str) -> None:
+    (pictures / link).symlink_to(target)
+    with pytest.raises(UserError, match=r"is the same folder as one in .*; remove the link"):
+        Splits.load(section(root=str(pictures)))
+
+
 # Where images are kept
+
+
+@pytest.mark.filterwarnings("ignore:.*set data.leaks=drop")
+@pytest.mark.parametrize("background", ["white", "black", "#ff0000"])
+def test_a_background_has_a_decoded_file_of_its_own(pictures: Path, cache_home: Path, background: str) -> None:
+    for path in pictures.rglob("*.png"):
+        Image.new("RGBA", (12, 12)).save(path)
+    for other in ("white", background, "white"):
+        splits = Splits.load(section(root=str(pictures), background=other, val_fraction=0.0))
+        assert (splits.train.images[:] == torch.tensor(ImageColor.getrgb(other))).all()
+    assert len(list(cache_home.rglob("*.npy"))) == len({"white", background})
+
+
+@pytest.mark.parametrize("cache", ["auto", "memory", "device", "none", "disk"])
+@pytest.mark.parametrize("how", ["a file in the way", "a full disk", "no right to write"])
+def test_a_cache_folder_that_cannot_be_written(
+    pictures: Path, cache_home: Path, cache: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Splits.load(section(root=str(pictures), cache="none")).fingerprint
+    if how == "a file in the way":
+        cache_home.write_text("")
+    elif how == "a full disk":
+        monkeypatch.setattr(decode.os, "fsync", raiser(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+    else:
+        monkeypatch.setattr(decode, "file_lock", raiser(PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
+
+    def load() -> Splits:
+        return Splits.load(section(root=str(pictures), cache=cache, on_bad="skip"))
+
+    if cache == "disk":
+        with pytest.raises(UserError, match=r"cannot write decoded images to .*; .* XDG_CACHE_HOME, or set"):
+            load()
+        return
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("default")
+        splits = load()
+    assert splits.fingerprint == usual
+    assert isinstance(splits.train.images, Tensor) == (cache != "none")
+    assert [("are not kept for the next run" in str(note.message)) for note in notes] == [True] * (cache != "none")
+    assert list(cache_home.rglob("*.tmp")) + list(cache_home.rglob("*.npy")) == []
+
+
+def raiser(error: Exception) -> Callable:
+    def fail(*words: object) -> None:
+        raise error
+
+    return fail
 
 
 @pytest.mark.parametrize("cache", ["auto", "device", "memory", "disk", "none"])

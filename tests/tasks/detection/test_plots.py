@@ -11,7 +11,6 @@ from torch import Tensor
 from dlzoo.tasks.detection.metrics.summary import by_class, detection_metrics, precision_recall
 from dlzoo.tasks.detection.plots import (
     class_precisions,
-    draw_detections,
     error_types,
     precision_recall_curves,
     predictions,
@@ -102,37 +101,3 @@ def test_predictions_show_sure_detections_and_objects() -> None:
             assert len(dashed) == (2 if said else 0)
             assert (axes.get_xlim(), axes.get_ylim()) == ((0, image.shape[1]), (96, 0))
         shown(figure)
-
-
-def test_a_picture_without_detections_is_as_it_was() -> None:
-    draw = np.random.default_rng(0)
-    for width, height in ((640, 480), (701, 333), (333, 799), (1283, 97)):
-        image = draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        found = torch.tensor([[3.0, 3.0, 90.0, 90.0, 0.0, 0.0]])
-        assert np.array_equal(np.asarray(draw_detections(image, found, ["a"])), image)
-
-
-@pytest.mark.parametrize(("side", "times"), [(32, 20), (96, 7), (300, 2), (500, 1), (800, 1)])
-def test_boxes_are_drawn_where_they_are_and_small_pictures_enlarged(side: int, times: int) -> None:
-    image = np.zeros((side // 2, side, 3), np.uint8)
-    box = [side / 4, side / 4, side / 2, side * 3 / 8]
-    picture = np.asarray(draw_detections(image, torch.tensor([[*box, 0.9, 2.0]]), ["a", "b", "中 $x$"])).astype(int)
-    assert picture.shape == (side // 2 * times, side * times, 3)
-    lit = picture.sum(2) > 100
-    x1, y1, x2, y2 = (int(value * times) for value in box)
-    rows = np.flatnonzero(lit.any(1))
-    assert y1 - 30 < rows[0] < y1 - 5  # the name is above
-    assert rows[-1] == pytest.approx(y2, abs=3)
-    sides = np.flatnonzero(lit[y1 + 5 : y2 - 5].all(0))
-    assert min(abs(sides - x1)) <= 1
-    assert min(abs(sides - x2)) <= 1
-    assert np.all((abs(sides - x1) < 4) | (abs(sides - x2) < 4))
-
-
-def test_boxes_of_any_kind_can_be_drawn() -> None:
-    image = np.full((100, 100, 3), 200, np.uint8)
-    rows = [[-50, -50, 500, 500], [200, 200, 300, 300], [40, 40, 40, 40], [90, 0, 99, 5], [0, 95, 30, 100]]
-    found = torch.tensor([[*row, 0.5, float(number * 11)] for number, row in enumerate(rows)])
-    names = [f"a long name of a class {number}" for number in range(60)]
-    assert draw_detections(image, found, names).size == (600, 600)
-    assert draw_detections(image, found[:0], names).size == (600, 600)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,60 +16,19 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.data.box_set import BoxSet, Source
 from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.leaks import Leaks, count_with_examples, handle_leaks, name_below
-from dlzoo.data.settings import cut
+from dlzoo.data.settings import choose_of_each_class
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress, open_image
-from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas, upright_size
+from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress
+from dlzoo.data.storage.image_file import Conversion
+from dlzoo.data.storage.value_range import ValueRange, conversion_for
+from dlzoo.data.transforms.letterbox import Fit, fit_to_square, load_image, to_canvas
+from dlzoo.tasks.detection.datasets.samples import Annotate, Sample, check_sample
 
-#: A bad image or annotation raises an error, or the image is left out.
-OnBad = Literal["error", "skip"]
+#: A bad image or annotation raises an error, or the image is left out; or only the box, or what of it is outside.
+OnBad = Literal["error", "skip", "clip"]
 
-#: Pixels by which a box may extend beyond its image: annotations are rounded.
-_TOLERANCE = 1.0
 _SKIP = "set data.on_bad=skip to leave such images out"
-
-
-class Object(NamedTuple):
-    """One object: x1, y1, x2, y2 from the image's upper left corner, its class, and its place in the file."""
-
-    box: tuple[float, float, float, float]
-    label: int
-    difficult: bool
-    where: Callable[[], str]
-
-
-class Annotation(NamedTuple):
-    """Annotation of one image.
-
-    Attributes:
-        path: the image file.
-        size: its width and height, or None if the annotation has none.
-        objects: the objects.
-        where: the place in the file that names the image or its size.
-        relative: whether boxes are relative to the width and height instead of in pixels.
-        number: its id in the data set, if that has one.
-    """
-
-    path: Path
-    size: tuple[int, int] | None
-    objects: Sequence[Object]
-    where: Callable[[], str]
-    relative: bool = False
-    number: int | None = None
-
-
-#: Reads the annotation of one image; raises a UserError if it is invalid.
-Annotate = Callable[[], Annotation]
-
-
-class _Sample(NamedTuple):
-    path: Path
-    size: tuple[int, int]
-    as_stored: bool
-    rows: torch.Tensor
-    repeated: Sequence[Callable[[], str]]
-    number: int | None
 
 
 def box_set(
@@ -84,6 +42,8 @@ def box_set(
     on_bad: OnBad,
     leaks: Leaks,
     cache: Cache,
+    background: str = "white",
+    value_range: ValueRange = "auto",
     difficult: bool = False,
     categories: Sequence[int] = (),
 ) -> BoxSet:
@@ -98,43 +58,76 @@ def box_set(
         root: the folder that contains the images.
         key: identifies these splits among others below `root`, for the file of decoded images.
         image_size, fit: the size of the images, and how they are resized.
-        on_bad: "error", or "skip" to leave bad images out.
+        on_bad: "error"; "skip" to leave bad images out; "clip" to clip bad boxes or leave them out, and skip otherwise.
         leaks: "error" for images that are in two splits or twice in one and for boxes that are there twice, "warn" to
             report them, or "drop" to leave the copies out.
         cache: where decoded images are kept.
+        background, value_range: how transparent and 16-bit images are read.
         difficult: whether to train on difficult objects.
         categories: the ids of the classes in the data set, if it has some.
 
     Raises:
-        UserError: for the first bad image or annotation, with file and line; with `on_bad` skip, for a split without
-            images or objects; for copies, with `leaks` error.
+        UserError: for the first bad image or annotation, with file and line; otherwise for a split without images
+            or objects; for copies, with `leaks` error.
     """
-    samples, problems = _check_all(parts, on_bad, once=leaks == "drop")
-    if on_bad == "skip":
+    samples, problems = _good_samples(parts, root, key, on_bad, cache, once=leaks == "drop")
+    samples = handle_leaks(samples, lambda sample: sample.path, leaks, root=root, others=_repeated_boxes(samples))
+    everything = [sample for good in samples.values() for sample in good]
+    rows = _rows({part: len(good) for part, good in samples.items()}, root)
+    seen = [everything[row].path for row in rows["train"].tolist()]
+    conversion = conversion_for(root, seen, cache, background=background, value_range=value_range)
+    whole = _split(everything, root, key, image_size, fit, cache, conversion)
+    splits = {part: whole.take(chosen) for part, chosen in rows.items()}
+    return BoxSet(
+        splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems), conversion.value_range,
+        difficult, [Source(name_below(sample.path, root), sample.number) for sample in everything], categories,
+    )  # fmt: skip
+
+
+def _good_samples(
+    parts: Mapping[str, Sequence[Annotate]], root: Path, key: Sequence[str], on_bad: OnBad, cache: Cache, *, once: bool
+) -> tuple[dict[str, list[Sample]], list[str]]:
+    """Return the good images of each split, and error messages for those that were left out."""
+    samples, problems = _check_all(parts, on_bad, once=once)
+    if on_bad != "error":
         problems += _drop_unreadable(samples, root, cache, key)
-    if problems:
-        warnings.warn(f"{len(problems)} bad image(s) left out, the first: {problems[0]}", Note, stacklevel=2)
+    for note in _notes(samples, problems):
+        warnings.warn(note, Note, stacklevel=3)
     for part, good in samples.items():
         if not any(len(sample.rows) for sample in good):
             raise UserError(f"data.root: {part} has {len(good)} good image(s) in {str(root)!r}, but no objects")
-    samples = handle_leaks(samples, lambda sample: sample.path, leaks, root=root, others=_repeated_boxes(samples))
-    everything = [sample for good in samples.values() for sample in good]
-    sources = [Source(name_below(sample.path, root), sample.number) for sample in everything]
-    sizes = {part: len(good) for part, good in samples.items()}
-    train, test, val = _cut(_split(everything, root, key, image_size, fit, cache), sizes, root)
-    return BoxSet(train, test, tuple(classes), val, fit, len(problems), difficult, sources, categories)
+    return samples, problems
+
+
+def _notes(samples: Mapping[str, Sequence[Sample]], problems: Sequence[str]) -> Iterator[str]:
+    """Yield what was left out or changed: images (`problems`), boxes, and polygons."""
+    boxes = [problem for good in samples.values() for sample in good for problem in sample.bad_boxes]
+    polygons = sum(sample.polygons for good in samples.values() for sample in good)
+    if problems:
+        yield f"{len(problems)} bad image(s) left out, the first: {problems[0]}"
+    if boxes:
+        yield f"{len(boxes)} bad box(es) clipped or left out, the first: {boxes[0]}"
+    if polygons:
+        yield f"{polygons} polygon(s) or rotated box(es) are read as the upright boxes around them"
+
+
+def _repeated_boxes(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
+    """Return a phrase for objects that are there twice, if there are any."""
+    places = [where for part in samples.values() for sample in part for where in sample.repeated]
+    names = [where() for where in places[:2]] + [""] * (len(places) - 2)
+    return [f"{count_with_examples(names, 'box', 'boxes')} there twice"] if names else []
 
 
 def _check_all(
     parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad, *, once: bool
-) -> tuple[dict[str, list[_Sample]], list[str]]:
+) -> tuple[dict[str, list[Sample]], list[str]]:
     """Return the good images of each split, with each box `once` or as often as it is there; errors for the others."""
     samples, problems = {part: [] for part in parts}, []
     work = [(part, annotate) for part, readers in parts.items() for annotate in readers]
-    for (part, _), result in zip(
-        work, map_with_progress(partial(_check, once=once), [annotate for _, annotate in work], "checking"), strict=True
-    ):
-        if isinstance(result, _Sample):
+    check = partial(check_sample, clip=on_bad == "clip", once=once)
+    results = map_with_progress(check, [annotate for _, annotate in work], "checking")
+    for (part, _), result in zip(work, results, strict=True):
+        if isinstance(result, Sample):
             samples[part].append(result)
         elif on_bad == "error":
             raise UserError(f"{result} ({_SKIP})") from result
@@ -143,7 +136,7 @@ def _check_all(
     return samples, problems
 
 
-def _drop_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
+def _drop_unreadable(samples: dict[str, list[Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
     """Remove samples that cannot be decoded, and return an error message for each."""
     paths = [sample.path for part in samples.values() for sample in part]
     bad = {paths[index]: problem for index, problem in find_unreadable(root, paths, cache, key).items()}
@@ -152,64 +145,14 @@ def _drop_unreadable(samples: dict[str, list[_Sample]], root: Path, cache: Cache
     return list(bad.values())
 
 
-def _repeated_boxes(samples: Mapping[str, Sequence[_Sample]]) -> list[str]:
-    """Return a phrase for objects that are there twice, if there are any."""
-    places = [where for part in samples.values() for sample in part for where in sample.repeated]
-    names = [where() for where in places[:2]] + [""] * (len(places) - 2)
-    return [f"{count_with_examples(names, 'box', 'boxes')} there twice"] if names else []
-
-
-def _check(annotate: Annotate, *, once: bool) -> _Sample | UserError:
-    try:
-        annotation = annotate()
-        size, as_stored = _size(annotation)
-        rows = [tuple(_row(thing, size, annotation.relative)) for thing in annotation.objects]
-    except UserError as error:
-        return error
-    seen: set[tuple[float, ...]] = set()
-    repeated = []
-    for row, thing in zip(rows, annotation.objects, strict=True):
-        if row in seen:
-            repeated.append(thing.where)
-        seen.add(row)
-    rows = list(dict.fromkeys(rows)) if once else rows
-    return _Sample(annotation.path, size, as_stored, torch.tensor(rows).view(-1, 6), repeated, annotation.number)
-
-
-def _size(annotation: Annotation) -> tuple[tuple[int, int], bool]:
-    """Return the image's width and height, and whether these are the stored ones, before rotation by EXIF."""
-    if not annotation.path.is_file():
-        raise UserError(f"{annotation.where()}: image not found: {str(annotation.path)!r}")
-    with open_image(annotation.path) as image:
-        stored, turned = image.size, upright_size(image)
-    if annotation.size in (None, turned):
-        return turned, False
-    if annotation.size != stored:
-        annotated, actual = ("{}x{}".format(*size) for size in (annotation.size, turned))
-        raise UserError(
-            f"{annotation.where()}: the annotated size is {annotated} pixels, but {annotation.path} has {actual}"
-        )
-    return stored, True
-
-
-def _row(thing: Object, size: tuple[int, int], relative: bool) -> list[float]:
-    """Return the object as a row of labels (6,), in pixels of its image."""
-    limits = (*size, *size)
-    box = [edge * limit for edge, limit in zip(thing.box, limits, strict=True)] if relative else list(thing.box)
-    if not all(map(math.isfinite, box)):
-        raise UserError(f"{thing.where()}: the box has coordinates that are not finite")
-    if box[2] <= box[0] or box[3] <= box[1]:
-        raise UserError(f"{thing.where()}: the box has no area")
-    clipped = [min(max(edge, 0.0), limit) for edge, limit in zip(box, limits, strict=True)]
-    out = max(abs(edge - kept) for edge, kept in zip(box, clipped, strict=True))
-    if out > _TOLERANCE or clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
-        unit = "; coordinates must be relative to its size, from 0 to 1" if relative else ""
-        raise UserError(f"{thing.where()}: the box lies outside its image of {size[0]}x{size[1]} pixels{unit}")
-    return [*clipped, thing.label, thing.difficult]
-
-
 def _split(
-    samples: Sequence[_Sample], root: Path, key: Sequence[str], image_size: int, fit: Fit, cache: Cache
+    samples: Sequence[Sample],
+    root: Path,
+    key: Sequence[str],
+    image_size: int,
+    fit: Fit,
+    cache: Cache,
+    conversion: Conversion,
 ) -> Split:
     sizes = torch.tensor([sample.size for sample in samples])
     labels = pad_labels([sample.rows for sample in samples])
@@ -219,23 +162,23 @@ def _split(
 
     def read(path: Path, side: int) -> np.ndarray:
         try:
-            return fit_to_square(load_image(path, as_stored=path in as_stored), side, fit)
+            image = load_image(path, as_stored=path in as_stored, conversion=conversion)
+            return fit_to_square(image, side, fit)
         except UserError as error:
             raise UserError(f"{error} ({_SKIP})") from error
 
-    key = (*key, fit, *sorted(map(str, as_stored)))
+    key = (*key, fit, str(conversion), *sorted(map(str, as_stored)))
     images = decode_images(root, [sample.path for sample in samples], image_size, cache, read=read, key=key)
     return Split(images, labels, sizes, torch.arange(len(labels)))
 
 
-def _cut(everything: Split, sizes: Mapping[str, int], root: Path) -> tuple[Split, Split, Split | None]:
-    """Return (train, test, val) of images that are ordered by split."""
+def _rows(sizes: Mapping[str, int], root: Path) -> dict[str, torch.Tensor]:
+    """Return train, test and, if present, val -> the indices of its images, which are ordered by part."""
     if len(sizes) == 1:
-        train, test = cut(everything, TEST_FRACTION, seed=0, by_class=False)
-        if not len(test):
-            raise UserError(f"data.root: {len(everything)} images in {str(root)!r} are too few to split off a test set")
-        return train, test, None
-    parts = torch.arange(len(everything)).split(list(sizes.values()))
-    splits = {part: everything.take(rows) for part, rows in zip(sizes, parts, strict=True)}
-    test = splits.pop("test" if "test" in splits else "val")
-    return splits["train"], test, splits.get("val")
+        (count,) = sizes.values()
+        test = choose_of_each_class(torch.zeros(count), TEST_FRACTION, seed=0, by_class=False)
+        if not test.any():
+            raise UserError(f"data.root: {count} images in {str(root)!r} are too few to split off a test set")
+        return {"train": (~test).nonzero().flatten(), "test": test.nonzero().flatten()}
+    rows = dict(zip(sizes, torch.arange(sum(sizes.values())).split(list(sizes.values())), strict=True))
+    return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}

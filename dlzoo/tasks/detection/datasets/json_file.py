@@ -10,9 +10,11 @@ from reprlib import repr
 from typing import Any
 
 from dlzoo.core.errors import UserError
+from dlzoo.tasks.detection.datasets.text_file import read_text
 
 _WORDS = {int: "an integer", str: "a string", list: "a list", bool: "true or false"}
 _SPACE = re.compile(r"[\s,:]*")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 class JsonFile:
@@ -28,11 +30,7 @@ class JsonFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._content = json.loads(_text(path))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not UTF-8 text") from error
+            self._content = json.loads(read_text(path))
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {error.lineno}: not well-formed JSON ({error.msg})") from error
         except (RecursionError, ValueError) as error:  # too deep, or an integer of thousands of digits
@@ -52,7 +50,7 @@ class JsonFile:
         return rows
 
     def get(self, section: str, index: int, key: str, *types: type) -> Any:
-        """Return the value of `key` of an object of a list.
+        """Return the value of `key` of an object of a list; 7.0 and "7" are integers where one is asked for.
 
         Raises:
             UserError: if it is missing, or has none of the `types`.
@@ -62,9 +60,16 @@ class JsonFile:
             raise UserError(f"{self.where(section, index)}: must be an object")
         if key not in thing:
             raise UserError(f"{self.where(section, index)}: {key} is missing")
-        if type(thing[key]) not in types:
-            raise UserError(f"{self.where(section, index)}: {key} must be {_WORDS[types[0]]}, not {repr(thing[key])}")
-        return thing[key]
+        value = thing[key]
+        if int in types and type(value) is not int:
+            value = whole(value)
+        if type(value) not in types:
+            raise UserError(f"{self.where(section, index)}: {key} must be {_WORDS[types[0]]}, not {repr(value)}")
+        return value
+
+    def optional(self, section: str, index: int, key: str, *types: type) -> Any:
+        """Return the value of `key` of an object of a list, as `get` does; None if it is missing or null."""
+        return None if self.rows(section)[index].get(key) is None else self.get(section, index, key, *types)
 
     def where(self, section: str, index: int) -> str:
         """Return the place of an object of a list: file, line and id."""
@@ -75,11 +80,14 @@ class JsonFile:
     @cached_property
     def _lines(self) -> dict[str, list[int]]:
         # Computed only to report an error, so that the text need not be kept.
-        return _lines_of_lists(_text(self.path))
+        return _lines_of_lists(read_text(self.path))
 
 
-def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8-sig")
+def whole(value: Any) -> Any:
+    """Return the integer that a float or a string stands for (7.0, "7"), otherwise the value as it is."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return int(value) if type(value) is str and _INTEGER.fullmatch(value) else value
 
 
 def _lines_of_lists(text: str) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ from urllib.error import URLError
 
 from torchvision.datasets import VOCDetection
 
-from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
@@ -18,8 +18,10 @@ from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import file_lock
 from dlzoo.data.transforms.letterbox import Fit
-from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
-from dlzoo.tasks.detection.datasets.voc_xml import Node, read_xml
+from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
+from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation
+from dlzoo.tasks.detection.datasets.text_file import BESIDE, read_list
+from dlzoo.tasks.detection.datasets.voc_annotation import read_annotation
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -155,15 +157,12 @@ def _is_complete(base: Path, part: str) -> bool:
         names = _list(base, part).read_text().split()
     except OSError:
         return False
-    return all(_image(base, name).is_file() and _xml(base, name).is_file() for name in names)
+    images = base / "JPEGImages"
+    return all((images / f"{name}.jpg").is_file() and _xml(base, name).is_file() for name in names)
 
 
 def _list(base: Path, part: str) -> Path:
     return base / "ImageSets" / "Main" / f"{part}.txt"
-
-
-def _image(base: Path, name: str) -> Path:
-    return base / "JPEGImages" / f"{name}.jpg"
 
 
 def _xml(base: Path, name: str) -> Path:
@@ -174,46 +173,24 @@ def _readers(devkit: Path, year: str, part: str) -> list[Annotate]:
     """Return functions that read the annotation of each image of a list."""
     base = devkit / f"VOC{year}"
     path = _list(base, part)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); set data.download=true") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text") from error
-    places: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        name = line.strip()
-        if name in places:
-            raise UserError(f"{path}, line {number}: {name!r} is already in line {places[name]}")
-        if name:
-            places[name] = number
-    if not places:
-        raise UserError(f"{path}: the list is empty")
-    return [partial(_annotation, base, name, f"{path}, line {number}") for name, number in places.items()]
-
-
-def _annotation(base: Path, name: str, listed: str) -> Annotation:
-    path = _xml(base, name)
     if not path.is_file():
-        raise UserError(f"{listed}: annotation not found: {str(path)!r}")
-    annotation = read_xml(path)
-    if annotation.tag != "annotation":
-        raise UserError(f"{annotation.where}: expected <annotation>, not <{annotation.tag}>")
-    node = annotation.one("size")
-    size = (int(node.number("width")), int(node.number("height")))
-    things = [_object(each) for each in annotation.all("object")]
-    return Annotation(_image(base, name), size, things, lambda: node.where)
+        raise UserError(f"{path}: cannot be read (no such file); set data.download=true")
+    images = _image_names(base / "JPEGImages")
+    return [
+        partial(_annotation, _xml(base, name), base / "JPEGImages" / images.get(name, f"{name}.jpg"), place)
+        for name, place in read_list(path).items()
+    ]
 
 
-def _object(node: Node) -> Object:
-    name = node.one("name")
-    label = _LABELS.get(name.text.strip())
-    if label is None:
-        raise UserError(
-            f"{name.where}: unknown class {name.text.strip()!r}; {did_you_mean(name.text.strip(), CLASSES)}"
-        )
-    box = node.one("bndbox")
-    x1, y1, x2, y2 = (box.number(tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = bool(node.all("difficult")) and node.number("difficult") != 0  # as in VOC's own reader, absent means 0
-    # The first pixel is 1, and boxes include the last one.
-    return Object((x1 - 1, y1 - 1, x2, y2), label, difficult, lambda: box.where)
+def _image_names(folder: Path) -> dict[str, str]:
+    """Return name without suffix -> name, of the images in a folder; of several that ending in .jpg."""
+    names = [os.path.splitext(name) for name in os.listdir(folder)] if folder.is_dir() else []
+    images = sorted((suffix == ".jpg", stem, suffix) for stem, suffix in names if suffix.lower() not in BESIDE)
+    return {stem: stem + suffix for _, stem, suffix in images}
+
+
+def _annotation(path: Path, image: Path, listed: str) -> Annotation:
+    if not path.is_file():
+        hint = "; a list has one name a line, without a second column" if len(path.stem.split()) > 1 else ""
+        raise UserError(f"{listed}: annotation not found: {str(path)!r}{hint}")
+    return read_annotation(path, image, _LABELS)

@@ -1,90 +1,155 @@
-"""Reader of XML that keeps line numbers, and that is safe: files cannot make it open, fetch or expand anything."""
+"""Your own detection data as XML files in PASCAL VOC's format, as LabelImg writes them."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from xml.parsers import expat
+from typing import NamedTuple
 
-from dlzoo.core.errors import UserError, first_line
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from dlzoo.core.errors import Note, UserError
+from dlzoo.core.registries import DATASETS
+from dlzoo.data.box_set import BoxSet
+from dlzoo.data.datasets.image_folder import ImageSize, list_images
+from dlzoo.data.leaks import Leaks
+from dlzoo.data.part_names import PART_WORDS, part_of
+from dlzoo.data.storage.cache import Cache
+from dlzoo.data.storage.decode import map_with_progress
+from dlzoo.data.storage.value_range import ValueRange
+from dlzoo.data.transforms.letterbox import Fit
+from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
+from dlzoo.tasks.detection.datasets.samples import Annotation
+from dlzoo.tasks.detection.datasets.text_file import BESIDE, read_class_names, read_list
+from dlzoo.tasks.detection.datasets.voc_annotation import read_annotation, read_class_names_of
 
-@dataclass
-class Node:
-    """An XML element, with its text and child elements."""
+#: Folders of annotations or images, in lower case, in which a file's name is that of its partner in another one.
+_KINDS = {"annotations", "xml", "xmls", "labels", "jpegimages", "images", "imgs"}
 
-    file: Path
-    tag: str
-    line: int
-    text: str = ""
-    nodes: list[Node] = field(default_factory=list)
-
-    @property
-    def where(self) -> str:
-        return f"{self.file}, line {self.line}"
-
-    def all(self, tag: str) -> list[Node]:
-        """Return the children with this tag."""
-        return [node for node in self.nodes if node.tag == tag]
-
-    def one(self, tag: str) -> Node:
-        """Return the first child with this tag.
-
-        Raises:
-            UserError: if there is none.
-        """
-        for node in self.nodes:
-            if node.tag == tag:
-                return node
-        raise UserError(f"{self.where}: <{self.tag}> has no <{tag}>")
-
-    def number(self, tag: str) -> float:
-        """Return the number in the first child with this tag.
-
-        Raises:
-            UserError: if it is not a finite number.
-        """
-        node = self.one(tag)
-        try:
-            value = float(node.text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise UserError(f"{node.where}: <{tag}> must be a finite number, not {node.text.strip()!r}")
-        return value
+#: A path below data.root without its suffix and without the folders of _KINDS: what an image and its XML file share.
+Key = tuple[str, ...]
 
 
-def read_xml(path: Path) -> Node:
-    """Return the root element of a file.
+class Pair(NamedTuple):
+    """An XML file and its image."""
+
+    xml: Path
+    image: Path
+
+
+@DATASETS.register(
+    "voc_xml", source="Everingham et al., IJCV 2010; github.com/HumanSignal/labelImg", model="yolov3", augment="yolo",
+    tasks=("detect",),
+)  # fmt: skip
+def voc_xml(
+    *,
+    cache: Cache,
+    root: str | None = None,
+    image_size: ImageSize = 416,
+    fit: Fit = "letterbox",
+    background: str = "white",
+    range: ValueRange = "auto",
+    on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
+    difficult: bool = False,
+) -> BoxSet:
+    """Images in `root`, each with an XML file in PASCAL VOC's format, as LabelImg writes them, with your own classes.
+
+    An XML file is beside its image, or in Annotations with the image in JPEGImages or images. Folders train, val and
+    test, or lists of names in ImageSets/Main, are the splits; without test, val is the test split; without both, a
+    fixed fifth of train. The classes are named in root/classes.txt, one per line; otherwise they are those of train, by
+    name. Images without an XML file are left out. `difficult` trains on objects marked difficult.
+    """
+    if not root:
+        raise UserError("data=voc_xml needs data.root=<folder with images and XML files>")
+    folder = Path(os.path.expanduser(root))
+    if not folder.is_dir():
+        raise UserError(f"data.root: folder not found: {root!r}")
+    files = list_images(str(folder))
+    pairs = _pairs(folder, files)
+    parts = _listed_parts(folder, files) or _part_folders(folder, pairs)
+    if "train" not in parts:
+        raise UserError(f"data.root: {root!r} has {' and '.join(parts)}, but not train")
+    names = _class_names(folder, [pairs[key].xml for key in parts["train"] if key in pairs])
+    labels = {name: label for label, name in enumerate(names)}
+    readers = {
+        part: [partial(_annotation, folder, key, place, pairs, labels) for key, place in keys.items()]
+        for part, keys in parts.items()
+    }
+    return box_set(
+        readers, names, root=folder, key=["voc_xml"], image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
+        cache=cache, background=background, value_range=range, difficult=difficult,
+    )  # fmt: skip
+
+
+def _pairs(folder: Path, files: Sequence[Path]) -> dict[Key, Pair]:
+    """Return the XML files, each with its image, by their keys; a note counts images without one."""
+    xmls = _by_key(folder, (path for path in files if path.suffix.lower() == ".xml"))
+    images = _by_key(folder, (path for path in files if path.suffix.lower() not in BESIDE))
+    if not xmls:
+        raise UserError(f"data.root: no XML files in {str(folder)!r}")
+    if alone := sorted(key for key in images.keys() - xmls.keys() if images[key].suffix.lower() in IMG_EXTENSIONS):
+        warnings.warn(f"{len(alone)} image(s) without an XML file are left out, such as {images[alone[0]]}", Note,
+                      stacklevel=2)  # fmt: skip
+    return {key: Pair(xml, images.get(key, xml.with_suffix(".jpg"))) for key, xml in xmls.items()}
+
+
+def _by_key(folder: Path, paths: Iterable[Path]) -> dict[Key, Path]:
+    """Return the key of each path -> the path.
 
     Raises:
-        UserError: if it cannot be read, is not well-formed, or has a document type, which could define entities.
+        UserError: if two have the same key.
     """
-    open_nodes, roots = [], []
+    found: dict[Key, Path] = {}
+    for path in paths:
+        *folders, name = path.relative_to(folder).with_suffix("").parts
+        key = (*(each for each in folders if each.lower() not in _KINDS), name)
+        if found.setdefault(key, path) != path:
+            raise UserError(
+                f"{path} and {found[key]} have the same name, so both could belong to one image; rename one"
+            )
+    return found
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        node = Node(path, tag, parser.CurrentLineNumber)
-        (open_nodes[-1].nodes if open_nodes else roots).append(node)
-        open_nodes.append(node)
 
-    def text(piece: str) -> None:
-        open_nodes[-1].text += piece
+def _listed_parts(folder: Path, files: Iterable[Path]) -> dict[str, dict[Key, str]]:
+    """Return part -> key and place in its list, of the lists ImageSets/Main; trainval is train if val has no list."""
+    words = {word: part for part, some in PART_WORDS.items() for word in some} | {"trainval": "trainval"}
+    parts: dict[str, dict[Key, str]] = {}
+    for path in files:
+        part = words.get(path.stem.lower())
+        if part and path.suffix.lower() == ".txt" and [each.name for each in path.parents[:2]] == ["Main", "ImageSets"]:
+            base = path.parents[2].relative_to(folder).parts
+            parts.setdefault(part, {}).update({(*base, *name.split("/")): at for name, at in read_list(path).items()})
+    both = parts.pop("trainval", {})
+    if both and not {"train", "val"} <= parts.keys():
+        parts["train"] = both
+    return {part: parts[part] for part in PART_WORDS if part in parts}
 
-    def refuse(*words: object) -> None:
-        raise UserError(f"{path}, line {parser.CurrentLineNumber}: document types (DOCTYPE) are not supported")
 
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler, parser.CharacterDataHandler = start, text
-    parser.EndElementHandler = lambda tag: open_nodes.pop()
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(path.read_bytes(), True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for an unknown encoding
-        raise UserError(
-            f"{path}, line {parser.CurrentLineNumber}: not well-formed XML ({first_line(error)})"
-        ) from error
-    return roots[0]
+def _part_folders(folder: Path, pairs: Mapping[Key, Pair]) -> dict[str, dict[Key, str]]:
+    """Return part -> the keys of what is in a folder named for it, "" as their place; all are train without."""
+    parts: dict[str | None, dict[Key, str]] = {}
+    for key in pairs:
+        part = next((part for part in map(part_of, key[:-1]) if part), None)
+        parts.setdefault(part, {})[key] = ""
+    named, rest = {part: parts[part] for part in PART_WORDS if part in parts}, parts.get(None, {})
+    if rest and named:
+        raise UserError(f"data.root: {str(folder)!r} has {' and '.join(named)}, but {pairs[min(rest)].xml} is in none"
+                        " of them; move it into one, or elsewhere")  # fmt: skip
+    return named or {"train": rest}
+
+
+def _class_names(folder: Path, xmls: Sequence[Path]) -> list[str]:
+    """Return the names in classes.txt, otherwise those of the objects in `xmls`, sorted."""
+    if (path := folder / "classes.txt").is_file():
+        return read_class_names(path)
+    return sorted(set().union(*map_with_progress(read_class_names_of, xmls, "reading")))
+
+
+def _annotation(folder: Path, key: Key, place: str, pairs: Mapping[Key, Pair], labels: Mapping[str, int]) -> Annotation:
+    if key not in pairs:
+        raise UserError(f"{place}: no XML file of the name {'/'.join(key)!r} in {str(folder)!r}")
+    return read_annotation(pairs[key].xml, pairs[key].image, labels)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from reprlib import repr
 from typing import Any, NamedTuple
@@ -10,9 +12,7 @@ from typing import Any, NamedTuple
 from dlzoo.core.errors import UserError
 from dlzoo.data.datasets.image_folder import list_images
 from dlzoo.data.part_names import PART_WORDS, by_part, subfolders
-
-#: Suffixes of files beside images that are no images.
-_BESIDE = {".txt", ".npy", ".json", ".xml", ".md", ".csv", ".yaml", ".yml", ".cache"}
+from dlzoo.tasks.detection.datasets.text_file import images_in, read_text
 
 
 class Part(NamedTuple):
@@ -33,6 +33,7 @@ def find_parts(folder: Path, listed: Mapping[str, Any]) -> dict[str, Part]:
         places.setdefault(part, [path])
     for part, path in by_part(path for path in subfolders(folder) if (path / "images").is_dir()).items():
         places.setdefault(part, [path / "images"])
+    _refuse_overlap(places)
     parts = {part: _part(places[part]) for part in PART_WORDS if part in places}
     if "train" not in parts and parts:
         raise UserError(f"data.root: {str(folder)!r} has {' and '.join(parts)}, but not images/train")
@@ -51,6 +52,9 @@ def _listed_places(folder: Path, listed: Mapping[str, Any]) -> dict[str, list[Pa
     """
     places: dict[str, list[Path]] = {}
     missing: list[str] = []
+    top = listed.get("path") or "."
+    if not isinstance(top, str):
+        raise UserError(f"{folder / 'data.yaml'}: path must be a folder, not {repr(top)}")
     for part in (part for part in PART_WORDS if listed.get(part)):
         values = [listed[part]] if isinstance(listed[part], str) else listed[part]
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
@@ -59,14 +63,25 @@ def _listed_places(folder: Path, listed: Mapping[str, Any]) -> dict[str, list[Pa
             )
         for value in values:
             # Exports of Roboflow say ../train/images for train/images.
-            bases = (folder / str(listed.get("path") or "."), folder)
-            tried = [base / name for name in (value, value.removeprefix("../")) for base in bases]
-            existing = [path for path in tried if path.exists()]
+            tried = [base / name for name in (value, value.removeprefix("../")) for base in (folder / top, folder)]
+            existing = [path for path in tried if os.path.exists(path)]
+            if existing and existing[0].resolve() in folder.resolve().parents:
+                raise UserError(f"{folder / 'data.yaml'}: {part}: {value} is a folder that contains data.root itself;"
+                                " name one in data.root")  # fmt: skip
             places.setdefault(part, []).extend(existing[:1])
             missing += [] if existing else [f"{part}: {value}"]
     if missing and any(places.values()):
         raise UserError(f"{folder / 'data.yaml'}: {missing[0]} does not exist")
     return {} if missing else places
+
+
+def _refuse_overlap(places: Mapping[str, Sequence[Path]]) -> None:
+    """Check that no two parts have the same folder or text file, or one a folder in that of the other."""
+    everywhere = [(part, path.resolve()) for part, paths in places.items() for path in paths]
+    for (part, path), (other, inner) in permutations(everywhere, 2):
+        if part != other and (path == inner or (inner.is_dir() and path in inner.parents)):
+            raise UserError(f"data.root: {part} and {other} share the images of {str(inner)!r}; give each its own"
+                            " folder, in data.yaml if it names them")  # fmt: skip
 
 
 def _part(places: Sequence[Path]) -> Part:
@@ -75,7 +90,7 @@ def _part(places: Sequence[Path]) -> Part:
     image_of: dict[Path, Path] = {}
     written: list[Path] = []
     for place in places:
-        for path in _images_in(place) if place.is_dir() else _listed_images(place):
+        for path in images_in(place) if place.is_dir() else _listed_images(place):
             text = _text_of(path, place)
             if image_of.setdefault(text, path) != path:
                 raise UserError(
@@ -95,11 +110,6 @@ def _part(places: Sequence[Path]) -> Part:
     # Labelling tools put a list of the classes beside the labels.
     orphans = [path for path in written if path not in image_of and path.name.lower() != "classes.txt"]
     return Part(places[0], texts, orphans)
-
-
-def _images_in(folder: Path) -> list[Path]:
-    """Return the files in a folder, without texts, notes and arrays that programs put beside the images."""
-    return [path for path in list_images(str(folder)) if path.suffix.lower() not in _BESIDE]
 
 
 def _text_of(image: Path, place: Path) -> Path:
@@ -125,20 +135,6 @@ def _listed_images(file: Path) -> list[Path]:
     if not file.is_file():
         raise UserError(f"{file}: neither a folder nor a text file")
     paths = [file.parent / line.strip() for line in read_text(file).splitlines() if line.strip()]
-    if missing := [path for path in paths if not path.is_file()]:
+    if missing := [path for path in paths if not os.path.isfile(path)]:
         raise UserError(f"{file}: {len(missing)} of {len(paths)} images do not exist, such as {str(missing[0])!r}")
     return list(dict.fromkeys(paths))
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text") from error

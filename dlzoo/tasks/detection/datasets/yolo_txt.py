@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -16,12 +17,17 @@ from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
+from dlzoo.data.storage.value_range import ValueRange
 from dlzoo.data.transforms.letterbox import Fit
-from dlzoo.tasks.detection.datasets.annotations import Annotate, Annotation, Object, OnBad, box_set
-from dlzoo.tasks.detection.datasets.yolo_layout import Part, find_parts, read_text
+from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
+from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation, Object
+from dlzoo.tasks.detection.datasets.text_file import check_class_names, read_class_names, read_text
+from dlzoo.tasks.detection.datasets.yolo_layout import Part, find_parts
 
 #: Without names of the classes, a class number above this is an error.
 _MOST_CLASSES = 10_000
+#: Words of a line of a box, and the fewest of a polygon.
+_BOX, _TRIANGLE = 5, 7
 
 
 @DATASETS.register(
@@ -33,12 +39,15 @@ def yolo_txt(
     root: str | None = None,
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
+    background: str = "white",
+    range: ValueRange = "auto",
     on_bad: OnBad = "error",
     leaks: Leaks = "warn",
 ) -> BoxSet:
     """Images in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
 
-    Coordinates are relative to the image's width and height; an image without a text file has no objects.
+    Coordinates are relative to the image's width and height; an image without a text file has no objects. A line of a
+    class and the corners of a polygon or a rotated box, `class x y x y x y ...`, is read as the upright box around it.
     root/{train,valid,test}/{images,labels} works as well; root/data.yaml may name the images of train, val and test, by
     a folder, a text file with paths, or a list of these. The classes are named in root/classes.txt, one per line, or
     under names in root/data.yaml; otherwise by their numbers. Without test, val is the test split; without both, or
@@ -52,33 +61,20 @@ def yolo_txt(
     listed = _data_yaml(folder)
     parts = find_parts(folder, listed)
     names = _names(folder, listed) or _numbers(text for part in parts.values() for text in part.texts.values())
-    readers = {name: _readers(part, names) for name, part in parts.items()}
+    # Lines of poses have a box before their keypoints.
+    readers = {name: _readers(part, names, _BOX if "kpt_shape" in listed else None) for name, part in parts.items()}
     return box_set(
-        readers,
-        names,
-        root=folder,
-        key=["yolo_txt"],
-        image_size=image_size,
-        fit=fit,
-        on_bad=on_bad,
-        leaks=leaks,
-        cache=cache,
-    )
+        readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
+        cache=cache, background=background, value_range=range,
+    )  # fmt: skip
 
 
 def _names(folder: Path, listed: Mapping[str, Any]) -> list[str]:
     """Return the names of the classes; an empty list if no file has them."""
     if (path := folder / "classes.txt").is_file():
-        names = [line.strip() for line in read_text(path).splitlines()]
-        while names and not names[-1]:
-            names.pop()
-    elif (path := folder / "data.yaml").is_file():
-        names = _yaml_names(path, listed)
-    else:
-        return []
-    if not names or not all(names) or len(set(names)) < len(names):
-        raise UserError(f"{path}: names of classes must be unique and not empty")
-    return names
+        return read_class_names(path)
+    path = folder / "data.yaml"
+    return check_class_names(path, _yaml_names(path, listed)) if path.is_file() else []
 
 
 def _data_yaml(folder: Path) -> Mapping[str, Any]:
@@ -108,21 +104,34 @@ def _yaml_names(path: Path, listed: Mapping[str, Any]) -> list[str]:
 
 
 def _numbers(texts: Iterable[Path]) -> list[str]:
-    """Return the numbers of the classes as their names; `_object` reports invalid ones."""
+    """Return the numbers of the classes as their names; `_annotation` reports invalid ones and unreadable texts."""
     most = 0
     for text in texts:
-        for line in _lines(text):
-            number = line.split()[0] if line.strip() else ""
-            if number.isdecimal() and len(number) < 10:
-                if int(number) >= _MOST_CLASSES:
+        try:
+            lines = _lines(text)
+        except UserError:
+            continue
+        for line in lines:
+            number = _class_number(line.split()[0]) if line.strip() else None
+            if number is not None:
+                if number >= _MOST_CLASSES:
                     raise UserError(f"{text}: class {number} is too large without names; list them in classes.txt")
-                most = max(most, int(number))
+                most = max(most, number)
     return [str(number) for number in range(most + 1)]
 
 
-def _readers(part: Part, names: list[str]) -> list[Annotate]:
+def _class_number(word: str) -> int | None:
+    """Return the number of a class, also written as 1.0 or 1e0; None for any other word."""
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() and 0 <= value < 1e9 else None
+
+
+def _readers(part: Part, names: list[str], columns: int | None) -> list[Annotate]:
     return [
-        *(partial(_annotation, path, text, names) for path, text in part.texts.items()),
+        *(partial(_annotation, path, text, names, columns) for path, text in part.texts.items()),
         *(partial(_refuse_orphan, path, part.images) for path in part.orphans),
     ]
 
@@ -131,24 +140,34 @@ def _refuse_orphan(path: Path, images: Path) -> Annotation:
     raise UserError(f"{path}: no image of this name in {str(images)!r}")
 
 
-def _annotation(path: Path, text: Path, names: list[str]) -> Annotation:
-    lines = enumerate(_lines(text), 1)
-    things = [_object(line, f"{text}, line {number}", names) for number, line in lines if line.strip()]
-    return Annotation(path, None, things, lambda: str(text), relative=True)
+def _annotation(path: Path, text: Path, names: list[str], columns: int | None) -> Annotation:
+    rows = [(number, line.split()[:columns]) for number, line in enumerate(_lines(text), 1) if line.strip()]
+    things = [_object(words, f"{text}, line {number}", names) for number, words in rows]
+    polygons = sum(len(words) != _BOX for _, words in rows)
+    return Annotation(path, None, things, lambda: str(text), relative=True, polygons=polygons)
 
 
-def _object(line: str, where: str, names: list[str]) -> Object:
-    words = line.split()
-    if len(words) != 5:
-        raise UserError(f"{where}: expected `class cx cy w h`, not {len(words)} words")
+def _object(words: list[str], where: str, names: list[str]) -> Object:
+    if len(words) != _BOX and (len(words) < _TRIANGLE or len(words) % 2 == 0):
+        raise UserError(f"{where}: expected `class cx cy w h`, or `class x y x y x y ...`, not {len(words)} words")
     try:
-        cx, cy, width, height = map(float, words[1:])
+        numbers = list(map(float, words[1:]))
     except ValueError:
-        raise UserError(f"{where}: {line.strip()!r} contains a value that is not a number") from None
-    if not words[0].isdecimal() or len(words[0]) > 9 or int(words[0]) >= len(names):
+        raise UserError(f"{where}: {' '.join(words)!r} contains a value that is not a number") from None
+    label = _class_number(words[0])
+    if label is None or label >= len(names):
         raise UserError(f"{where}: unknown class {words[0]!r}; there are {len(names)} classes, counted from 0")
-    box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-    return Object(box, int(words[0]), False, lambda: where)
+    return Object(_box(numbers), label, False, lambda: where)
+
+
+def _box(numbers: list[float]) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of a box as cx, cy, w, h, or of the box around a polygon as x, y, x, y, ..."""
+    if len(numbers) == _BOX - 1:
+        cx, cy, width, height = numbers
+        return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
+    if not all(map(math.isfinite, numbers)):
+        return math.nan, math.nan, math.nan, math.nan
+    return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
 
 
 def _lines(path: Path) -> list[str]:

@@ -74,9 +74,12 @@ class OneStage(Detector):
                 scores=scores.flatten(0, 1),
                 classes=torch.where(assignment.positive, assignment.classes, self.num_classes).flatten(),
                 class_weights=self.class_weights(scores.detach(), assignment).flatten(),
-                matched=assignment.positive.sum().clamp(min=1),
+                matched=assignment.positive.sum(),
             )
         ]
+
+    def count_matches(self, raw: HeadOutputs, labels: Tensor) -> Tensor:
+        return self.assigned(raw.priors, labels).positive.sum()[None].float()
 
     def candidates(self, raw: HeadOutputs) -> tuple[Tensor, Tensor]:
         boxes = delta_decode(raw.offsets.float(), raw.priors, self.weights)

@@ -49,5 +49,12 @@ class Detector(nn.Module, ABC):
         """Match the outputs of each stage with the objects `labels` (N, M, 6), without difficult ones."""
 
     @abstractmethod
+    def count_matches(self, raw: Any, labels: Tensor) -> Tensor:
+        """Return `matched` of each stage for `labels` (N, M, 6) of other images of the size of those of `raw`.
+
+        (stages,) float; nan for a stage whose number depends on the outputs for the images themselves.
+        """
+
+    @abstractmethod
     def candidates(self, raw: Any) -> tuple[Tensor, Tensor]:
         """Return boxes (N, A, 4) in pixels, or (N, A, K, 4) for each class, and scores (N, A, K) from 0 to 1."""

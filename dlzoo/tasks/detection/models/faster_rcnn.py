@@ -100,6 +100,10 @@ class FasterRCNN(Detector):
     def match_targets(self, raw: Raw, labels: Tensor) -> list[MatchedTargets]:
         return [self.proposer.match_targets(raw.proposed, labels), self._inside(raw, labels)]
 
+    def count_matches(self, raw: Raw, labels: Tensor) -> Tensor:
+        rois = torch.full((), torch.nan, device=labels.device)  # depends on the proposals of the images themselves
+        return torch.stack([self.proposer.count_samples(raw.proposed, labels).float(), rois])
+
     def _inside(self, raw: Raw, labels: Tensor) -> MatchedTargets:
         """Match the second stage's outputs for a sample of the proposals and the objects' own boxes."""
         candidates, allowed = _add_objects(raw, labels)
@@ -122,7 +126,7 @@ class FasterRCNN(Detector):
             scores=scores,
             classes=classes,
             class_weights=weights.flatten(),
-            matched=weights.sum().clamp(min=1),
+            matched=weights.sum(),
         )
 
     def candidates(self, raw: Raw) -> tuple[Tensor, Tensor]:

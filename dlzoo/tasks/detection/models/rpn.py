@@ -97,9 +97,7 @@ class ProposalNetwork(nn.Module):
 
     def match_targets(self, proposals: Proposals, labels: Tensor) -> MatchedTargets:
         """Sample 256 anchors of each image, at most half of them positive (section 3.1.3); they have no class."""
-        bounds = self.network.proposal_matcher
-        low, high = bounds.low_threshold, bounds.high_threshold
-        assignment = match_anchors(proposals.anchors, labels, low=low, high=high, rescue="ties")
+        assignment = self._assign(proposals, labels)
         rows, weights = sample(self.network.fg_bg_sampler, assignment, torch.ones_like(assignment.positive))
         offsets, priors = take_rows(proposals.offsets.float(), rows), proposals.anchors[rows]
         targets, positive = take_rows(assignment.boxes, rows), take_rows(assignment.positive, rows).float()
@@ -112,8 +110,20 @@ class ProposalNetwork(nn.Module):
             objectness=take_rows(proposals.objectness.float(), rows).flatten(),
             objectness_targets=positive.flatten(),
             objectness_weights=weights.flatten(),
-            matched=weights.sum().clamp(min=1),
+            matched=weights.sum(),
         )
+
+    def count_samples(self, proposals: Proposals, labels: Tensor) -> Tensor:
+        """Return the number of anchors that `match_targets` samples for `labels` (N, M, 6): ()."""
+        assignment, sampler = self._assign(proposals, labels), self.network.fg_bg_sampler
+        size = sampler.batch_size_per_image
+        positive = assignment.positive.sum(1).clamp(max=int(size * sampler.positive_fraction))
+        return (positive + torch.minimum(assignment.negative.sum(1), size - positive)).sum()
+
+    def _assign(self, proposals: Proposals, labels: Tensor) -> Assignment:
+        bounds = self.network.proposal_matcher
+        low, high = bounds.low_threshold, bounds.high_threshold
+        return match_anchors(proposals.anchors, labels, low=low, high=high, rescue="ties")
 
 
 class ProposalHead(nn.Module):

@@ -21,7 +21,7 @@ from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone
 from dlzoo.tasks.detection.models.detector import PARTS, Detector
 from dlzoo.tasks.detection.models.yolo_anchors import yolo_anchors
-from dlzoo.tasks.detection.yolo_assigner import assign, overlaps
+from dlzoo.tasks.detection.yolo_assigner import Assigned, assign, overlaps
 from dlzoo.tasks.detection.yolo_coder import BoxCoder, Grid, grid
 
 Level = Annotated[int, Bounds(minimum=0, maximum=12)]
@@ -103,10 +103,7 @@ class Yolo(Detector):
     def match_targets(self, raw: tuple[Tensor, ...], labels: Tensor) -> list[MatchedTargets]:
         outputs, slots = self._slots(raw)
         target = objects(labels)
-        sides = target.boxes[..., 2:] - target.boxes[..., :2]
-        target = target._replace(there=target.there & (sides > 0).all(-1))  # boxes without area cannot be encoded
-        extra_iou = EXTRA_IOU if self.rules.assign == "all" else None
-        assigned = assign(target, [level.shape[2:] for level in raw], self.strides, self.anchors, extra_iou=extra_iou)
+        sides, assigned = target.boxes[..., 2:] - target.boxes[..., :2], self._assign(raw, target)
         chosen, positive = (values.flatten(1) for values in assigned)
 
         slots_per_row = assigned.slots.shape[-1]  # slots for each row of labels
@@ -132,9 +129,17 @@ class Yolo(Detector):
                 objectness=outputs[..., 4].flatten(),
                 objectness_targets=is_object.flatten(),
                 objectness_weights=torch.maximum(is_object, self._no_object_mask(outputs, slots, target)).flatten(),
-                matched=positive.sum().clamp(min=1),
+                matched=positive.sum(),
             )
         ]
+
+    def count_matches(self, raw: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        return self._assign(raw, objects(labels)).positive.sum()[None].float()
+
+    def _assign(self, raw: tuple[Tensor, ...], target: Objects) -> Assigned:
+        """Assign slots to objects, in outputs of the shapes of `raw`."""
+        extra_iou = EXTRA_IOU if self.rules.assign == "all" else None
+        return assign(target, [level.shape[2:] for level in raw], self.strides, self.anchors, extra_iou=extra_iou)
 
     def _slots(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, Grid]:
         """Return the outputs of all slots (N, S, 5 + K), float32, and their grid."""

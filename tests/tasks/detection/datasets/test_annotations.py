@@ -210,6 +210,32 @@ def truncate(path: Path) -> None:
         assert picture.size in ((30, 20), (20, 40))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg", ".Bmp"])
+def test_pictures_of_voc_have_any_suffix(voc: Path, suffix: str) -> None:
+    before = in_pictures(load("voc2007", voc.parents[1]).train)
+    for path in (voc / "JPEGImages").iterdir():
+        Image.open(path).save(path.with_suffix(suffix))
+        path.unlink()
+        path.with_suffix(".txt").write_text("a note beside it")
+    assert in_pictures(load("voc2007", voc.parents[1]).train) == before
+
+
+@pytest.mark.parametrize("side", ["0", "-1", "0.0"])
+def test_a_size_that_stands_for_an_unknown_one(voc: Path, side: str) -> None:
+    for tag, old in (("width", 30), ("height", 20)):
+        edit(voc / "Annotations" / "000001.xml", f"<{tag}>{old}<", f"<{tag}>{side}<")
+    assert sizes_of(load("voc2007", voc.parents[1]).train)[0].tolist() == [30, 20]
+
+
+def test_a_byte_order_mark_in_a_list_is_no_part_of_a_name(voc: Path) -> None:
+    path = voc / "ImageSets" / "Main" / "trainval.txt"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert len(load("voc2007", voc.parents[1]).train) == 3
+    path.write_text("000001  1\n")
+    with pytest.raises(UserError, match=r"trainval\.txt, line 1: annotation not found: .* without a second column"):
+        load("voc2007", voc.parents[1])
+
+
 # Lines: 1 <annotation>, 2 <size>, 3 <width>, 4 <height>; 7 <object>, 8 <name>, 9 <difficult>, 10 <bndbox>, 11 <xmin>.
 BAD_VOC: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "missing image": (lambda xml, jpg: jpg.unlink(), r"000001\.xml, line 2: image not found: .*000001\.jpg"),

@@ -10,6 +10,7 @@ import pytest
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
+from dlzoo.show.anchors import anchors
 from tests.box_files import in_pictures, load, photo, sizes_of
 from tests.small import train
 
@@ -122,6 +123,7 @@ BAD_COCO: dict[str, tuple[dict, str]] = {
     "outside": ({"bbox": [0, 0, 5, 22]}, "the box lies outside its image of 30x20 pixels"),
     "before": ({"bbox": [-3, 0, 5, 5]}, "the box lies outside its image"),
     "no area": ({"bbox": [3, 4, 0, 5]}, "the box has no area"),
+    "image": ({"image_id": 9}, r"no image has the id 9 \(image_id\)"),
     "class": ({"category_id": 8}, "unknown category_id 8"),
     "nan": ({"bbox": [float("nan"), 0, 5, 5]}, r"bbox must be four numbers x, y, width, height, not \[nan, 0, 5, 5\]"),
     "inf": ({"bbox": [0, 0, float("inf"), 5]}, r"bbox must be four numbers .*, not \[0, 0, inf, 5\]"),
@@ -148,7 +150,8 @@ def test_what_is_bad_in_coco_is_named_with_its_line_or_left_out(tmp_path: Path, 
         load("coco_json", root)
     with pytest.warns(UserWarning, match="^1 bad image\\(s\\) left out, the first: .*" + message):
         data = load("coco_json", root, on_bad="skip")
-    assert (in_pictures(data.train), data.skipped) == ([[(0, 0, 9, 9, 0, 0)]], 1)
+    left = [[]] if what == "image" else []  # the image that has no such annotation is a good one
+    assert (in_pictures(data.train), data.skipped) == ([*left, [(0, 0, 9, 9, 0, 0)]], 1)
 
 
 @same_pictures
@@ -156,7 +159,7 @@ def test_what_is_bad_in_coco_is_named_with_its_line_or_left_out(tmp_path: Path, 
     ("change", "message"),
     [
         ({"width": 31}, "line 8, images id 7: the annotated size is 31x20 pixels, but .*a.jpg has 30x20"),
-        ({"width": "30"}, "line 8, images id 7: width must be an integer, not '30'"),
+        ({"width": "thirty"}, "line 8, images id 7: width must be an integer, not 'thirty'"),
         ({"file_name": "c.jpg"}, "line 8, images id 7: image not found: '.*c.jpg'"),
     ],
 )
@@ -186,7 +189,6 @@ def test_pictures_of_coco_that_are_missing_or_of_another_size(tmp_path: Path, ch
         (coco() | {"annotations": None}, r"train\.json: no list 'annotations'"),
         (coco(images=[3]), r"line 8, images number 1: must be an object"),
         (coco(images=[{"id": 7}, {"id": 7}]), r"line 11, images id 7: duplicate image id 7"),
-        (coco(annotations=annotation(image_id=9)), r"annotations id 1: no image has the id 9 \(image_id\)"),
         (coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), r"categories id 1: duplicate category"),
         (coco(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), r"categories id 2: duplicate category"),
         (coco(categories=[{"id": True, "name": "a"}]), r"categories id True: id must be an integer, not True"),
@@ -265,14 +267,26 @@ def test_yolo_names_in_yaml(yolo: Path, content: str) -> None:
     assert load("yolo_txt", yolo).classes == ("cat", "dog")
 
 
-def test_a_split_in_which_nothing_counts_is_refused_before_the_training(tmp_path: Path) -> None:
-    content = coco()
-    write_coco(tmp_path / "coco", "annotations/instances_train2017.json", "train2017", content)
+@pytest.mark.parametrize(("part", "says"), [("train", "train on"), ("test", "measure")])
+def test_a_split_in_which_nothing_counts_is_refused_before_the_training(tmp_path: Path, part: str, says: str) -> None:
     crowd = coco()
     crowd["annotations"] = [{**each, "iscrowd": 1} for each in crowd["annotations"]]
-    write_coco(tmp_path / "coco", "annotations/instances_val2017.json", "val2017", crowd)
-    with pytest.raises(UserError, match="none of the 2 images of test has an object that is not difficult"):
-        train("data=coco_json", f"data.root={tmp_path / 'coco'}", "data.batch_size=1", "data.val_fraction=0")
+    for name in ("train", "test"):
+        write_coco(tmp_path / "coco", f"{name}/_annotations.coco.json", name, crowd if name == part else coco())
+    words = ["data=coco_json", f"data.root={tmp_path / 'coco'}", "data.val_fraction=0"]
+    with pytest.raises(UserError, match=f"none of the 2 images of {part} has an object .* nothing to {says}"):
+        train(*words, "data.batch_size=1")
+    if part == "train":
+        with pytest.raises(UserError, match="needs boxes, and the training split has none"):
+            anchors(words)
+
+
+def test_anchors_are_those_of_the_objects_that_are_trained_on(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_coco(tmp_path / "coco", f"{part}/_annotations.coco.json", part, coco())
+    words = ["data=coco_json", f"data.root={tmp_path / 'coco'}", "data.val_fraction=0", "data.image_size=30"]
+    fitted = anchors([*words, "count=2"])
+    assert (fitted["objects"], fitted["anchors"]) == (1, [[10.0, 12.2]] * 2)  # not the crowd of 30x20
 
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\n"
@@ -310,8 +324,12 @@ BAD_YOLO = {
     "nan": ("0 nan 0.5 0.5 0.5", "the box has coordinates that are not finite"),
     "inf": ("0 0.5 0.5 1e999 0.5", "the box has coordinates that are not finite"),
     "letters": ("0 0.5 0.5 half 0.5", "'0 0.5 0.5 half 0.5' contains a value that is not a number"),
-    "four": ("0 0.5 0.5 0.5", "expected `class cx cy w h`, not 4 words"),
-    "segment": ("0 0.1 0.1 0.9 0.1 0.9 0.9", "expected `class cx cy w h`, not 7 words"),
+    "four": ("0 0.5 0.5 0.5", "expected `class cx cy w h`, or `class x y x y x y ...`, not 4 words"),
+    "confidence": ("0 0.5 0.5 0.5 0.5 0.9", "expected `class cx cy w h`, or .*, not 6 words"),
+    "odd polygon": ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.5", "expected .*, not 8 words"),
+    "polygon without area": ("0 0.1 0.1 0.5 0.1 0.9 0.1", "the box has no area"),
+    "polygon of nan": ("0 0.1 0.1 nan 0.1 0.9 0.9", "the box has coordinates that are not finite"),
+    "half a class": ("0.5 0.5 0.5 0.5 0.5", "unknown class '0.5'"),
 }
 
 

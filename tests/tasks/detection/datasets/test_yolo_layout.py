@@ -104,3 +104,59 @@ def test_hidden_folders_are_skipped(tmp_path: Path, cache_home: Path) -> None:
             if path.is_file():
                 shutil.copy(path, hidden / f"{path.stem}-checkpoint{path.suffix}")
     assert sizes(tmp_path) == (6, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("train: images/train\nval: images/train\n", "train and val share the images of .*images/train"),
+        ("train: images/train\nval: ./images/../images/train/\n", "train and val share the images"),
+        ("train: images\nval: images/val\n", "train and val share the images of .*images/val"),
+        ("train: images\n", "train and val share the images of .*images/val"),  # which is found beside it
+        ("train: images/train\nval: images/val\ntest: [images/val]\n", "val and test share the images"),
+        ("train: list.txt\nval: list.txt\n", "train and val share the images of .*list.txt"),
+        ("train: link\nval: images/train\n", "train and val share the images of .*images/train"),
+    ],
+)
+def test_parts_do_not_share_a_folder(content: str, says: str, tmp_path: Path, cache_home: Path) -> None:
+    for part, count in (("train", 6), ("val", 3)):
+        make(tmp_path / "images" / part, tmp_path / "labels" / part, count)
+    (tmp_path / "link").symlink_to("images/train")
+    (tmp_path / "list.txt").write_text("images/train/0.png\n")
+    (tmp_path / "data.yaml").write_text(f"{content}names: [thing]\n")
+    with pytest.raises(UserError, match=says):
+        sizes(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["../../..", "..", "/", "images/../../..", "{}"])
+def test_a_folder_that_contains_the_data_is_not_walked(place: str, tmp_path: Path, cache_home: Path) -> None:
+    root = tmp_path / "a" / "b" / "c"
+    make(root / "images" / "train", root / "labels" / "train", 3)
+    (root / "data.yaml").write_text(f"train: {place.format(tmp_path)}\nval: images/train\nnames: [thing]\n")
+    with pytest.raises(UserError, match=r"data\.yaml: train: .* is a folder that contains data\.root itself"):
+        sizes(root)
+
+
+def test_links_to_a_folder_above_are_not_followed(tmp_path: Path, cache_home: Path) -> None:
+    root = tmp_path / "d"
+    for part, count in (("train", 6), ("val", 3)):
+        make(root / "images" / part, root / "labels" / part, count)
+    for name, target in (("all", ".."), ("disk", "/"), ("root", "../..")):
+        (root / "images" / "train" / name).symlink_to(target)
+    assert sizes(root) == (6, 0, 3)
+
+
+@pytest.mark.parametrize("path", ["5", "[a]", "{a: b}", "2001-01-01", "true"])
+def test_the_path_in_data_yaml_is_a_text(path: str, tmp_path: Path, cache_home: Path) -> None:
+    make(tmp_path / "images" / "train", tmp_path / "labels" / "train", 3)
+    (tmp_path / "data.yaml").write_text(f"path: {path}\ntrain: images/train\nnames: [thing]\n")
+    with pytest.raises(UserError, match=r"data\.yaml: path must be a folder, not "):
+        sizes(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, '"a\\0b"'])
+def test_odd_paths_in_data_yaml_are_missing_ones(value: str, tmp_path: Path, cache_home: Path) -> None:
+    make(tmp_path / "images" / "train", tmp_path / "labels" / "train", 3)
+    (tmp_path / "data.yaml").write_text(f"train: images/train\nval: {value}\nnames: [thing]\n")
+    with pytest.raises(UserError, match=r"data\.yaml: val: .* does not exist"):
+        sizes(tmp_path)

@@ -1,0 +1,1 @@
+"""Bad inputs of the command line, by kind: words, files, damaged run directories."""

@@ -1,0 +1,11 @@
+"""The corpus: kind -> cases."""
+
+from __future__ import annotations
+
+from tests.corpus import boxes, commands, damaged_runs, files, images, tables, words
+from tests.corpus.case import Case
+
+KINDS: dict[str, list[Case]] = {}
+for _module in (words, commands, tables, images, boxes, damaged_runs, files):
+    assert not KINDS.keys() & _module.KINDS.keys()
+    KINDS |= _module.KINDS
