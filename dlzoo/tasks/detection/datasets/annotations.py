@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -49,39 +51,35 @@ def box_set(
 ) -> BoxSet:
     """Return the images of train and, if present, val and test, checked and ready to be read.
 
-    Without test, val is the test split; with train only, a fixed fifth of it is. Images are rotated according to EXIF,
-    unless the annotated size is the one before rotation.
+    Without test, val is the test split, or a fixed fifth of train. Images are rotated by EXIF, unless the annotated size
+    is the one before.
 
     Args:
         parts: functions that read the annotation of each image, by split.
-        classes: names of the classes.
-        root: the folder that contains the images.
-        key: identifies these splits among others below `root`, for the file of decoded images.
+        classes, categories: names of the classes, and their ids in the data set, if it has some.
+        root, key: the folder of the images, and what identifies these splits below it, for the decoded images.
         image_size, fit: the size of the images, and how they are resized.
         on_bad: "error"; "skip" to leave bad images out; "clip" to clip bad boxes or leave them out, and skip otherwise.
-        leaks: "error" for images that are in two splits or twice in one and for boxes that are there twice, "warn" to
-            report them, or "drop" to leave the copies out.
-        cache: where decoded images are kept.
-        background, value_range: how transparent and 16-bit images are read.
+        leaks: whether images in two splits or twice in one, and boxes that are there twice, are errors or left out.
+        cache, background, value_range: where decoded images are kept, how transparent and 16-bit ones are read.
         difficult: whether to train on difficult objects.
-        categories: the ids of the classes in the data set, if it has some.
 
     Raises:
-        UserError: for the first bad image or annotation, with file and line; otherwise for a split without images
-            or objects; for copies, with `leaks` error.
+        UserError: for the first bad image or annotation, with file and line; for a split without objects; for copies.
     """
     samples, problems = _good_samples(parts, root, key, on_bad, cache, once=leaks == "drop")
-    samples = handle_leaks(samples, lambda sample: sample.path, leaks, root=root, others=_repeated_boxes(samples))
+    samples = handle_leaks(samples, attrgetter("path"), leaks, root=root, others=_repeated_boxes(samples))
     everything = [sample for good in samples.values() for sample in good]
     rows = _rows({part: len(good) for part, good in samples.items()}, root)
-    seen = [everything[row].path for row in rows["train"].tolist()]
-    conversion = conversion_for(root, seen, cache, background=background, value_range=value_range)
+    train = [everything[row].path for row in rows["train"].tolist()]
+    conversion = conversion_for(root, train, cache, background=background, value_range=value_range)
     whole = _split(everything, root, key, image_size, fit, cache, conversion)
     splits = {part: whole.take(chosen) for part, chosen in rows.items()}
-    return BoxSet(
-        splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems), conversion.value_range,
-        difficult, [Source(name_below(sample.path, root), sample.number) for sample in everything], categories,
-    )  # fmt: skip
+    made = BoxSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems))
+    sources = [Source(name_below(sample.path, root), sample.number) for sample in everything]
+    return replace(
+        made, value_range=conversion.value_range, difficult=difficult, sources=sources, categories=categories
+    )
 
 
 def _good_samples(
