@@ -51,8 +51,7 @@ def box_set(
 ) -> BoxSet:
     """Return the images of train and, if present, val and test, checked and ready to be read.
 
-    Without test, val is the test split, or a fixed fifth of train. Images are rotated by EXIF, unless the annotated size
-    is the one before.
+    Without test, val is the test split, or a fifth of train. Images are rotated by EXIF, unless annotated otherwise.
 
     Args:
         parts: functions that read the annotation of each image, by split.
@@ -67,8 +66,7 @@ def box_set(
     Raises:
         UserError: for the first bad image or annotation, with file and line; for a split without objects; for copies.
     """
-    samples, problems = _good_samples(parts, root, key, on_bad, cache, once=leaks == "drop")
-    samples = handle_leaks(samples, attrgetter("path"), leaks, root=root, others=_repeated_boxes(samples))
+    samples, problems = _good_samples(parts, root, key, on_bad, cache, leaks)
     everything = [sample for good in samples.values() for sample in good]
     rows = _rows({part: len(good) for part, good in samples.items()}, root)
     train = [everything[row].path for row in rows["train"].tolist()]
@@ -83,10 +81,10 @@ def box_set(
 
 
 def _good_samples(
-    parts: Mapping[str, Sequence[Annotate]], root: Path, key: Sequence[str], on_bad: OnBad, cache: Cache, *, once: bool
+    parts: Mapping[str, Sequence[Annotate]], root: Path, key: Sequence[str], on_bad: OnBad, cache: Cache, leaks: Leaks
 ) -> tuple[dict[str, list[Sample]], list[str]]:
     """Return the good images of each split, and error messages for those that were left out."""
-    samples, problems = _check_all(parts, on_bad, once=once)
+    samples, problems = _check_all(parts, on_bad, once=leaks == "drop")
     if on_bad != "error":
         problems += _drop_unreadable(samples, root, cache, key)
     for note in _notes(samples, problems):
@@ -94,6 +92,7 @@ def _good_samples(
     for part, good in samples.items():
         if not any(len(sample.rows) for sample in good):
             raise UserError(f"data.root: {part} has {len(good)} good image(s) in {str(root)!r}, but no objects")
+    samples = handle_leaks(samples, attrgetter("path"), leaks, root=root, others=_repeated_boxes(samples))
     return samples, problems
 
 
