@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from dlzoo.data.transforms.letterbox import Fit, from_canvas
 
 
 def photo(path: Path, width: int = 30, height: int = 20, **save: Any) -> None:
+    """A ramp of colours, in whose last corner pictures of other paths differ."""
     path.parent.mkdir(parents=True, exist_ok=True)
     ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3)
+    ramp[-4:, -4:] = np.random.default_rng(crc32(str(path).encode())).integers(0, 256, (4, 4, 3))
     Image.fromarray(ramp.astype(np.uint8)).save(path, **save)
 
 

@@ -49,6 +49,12 @@ def pad_labels(rows: list[Tensor]) -> Tensor:
     return labels
 
 
+def count_rows(labels: Tensor) -> Tensor:
+    """Return the number of rows of each image in labels (N, M, 6) up to its last object: (N,) int64."""
+    rows = torch.arange(1, labels.shape[1] + 1, device=labels.device)
+    return (rows * objects(labels).there).amax(1)
+
+
 class MatchedTargets(NamedTuple):
     """Predictions of one stage of a detector and their targets; rows of weight 0 do not contribute to the loss.
 

@@ -94,6 +94,15 @@ class Scaled(Protocol):
         ...
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A transform of training batches with something to tell its user after the first epoch."""
+
+    def remarks(self) -> Sequence[str]:
+        """Return phrases that are new since the last call."""
+        ...
+
+
 def is_independent(loss: object) -> bool:
     """Return whether a classification loss treats each class as a binary problem, and not all in one softmax."""
     return isinstance(loss, OfIndependentClasses) and loss.independent

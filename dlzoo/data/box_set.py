@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from dlzoo.data.data_set import DataSet
 from dlzoo.data.split import Split
 from dlzoo.data.transforms.letterbox import Fit
+
+
+class Source(NamedTuple):
+    """The file of an image, and its id in the data set if that has one."""
+
+    file: str
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,8 @@ class BoxSet(DataSet):
         skipped: the number of unreadable images that were left out.
         value_range: the values of 16-bit images that became 0 and 255.
         difficult: whether objects marked difficult are trained on; they are never evaluated.
+        sources: the files of the images, where Split.rows counts; () if they are of no file.
+        categories: the ids of the classes in the data set; () if it has none.
     """
 
     train: Split
@@ -30,6 +39,8 @@ class BoxSet(DataSet):
     skipped: int = 0
     value_range: tuple[int, int] | None = None
     difficult: bool = False
+    sources: Sequence[Source] = ()
+    categories: Sequence[int] = ()
     task: str = "detect"
 
     kind: ClassVar[str] = "boxes"

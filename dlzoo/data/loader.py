@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dlzoo.core.distributed import SINGLE_PROCESS, Rank
 from dlzoo.core.rng import Streams
+from dlzoo.data.batch_labels import BatchLabels
 from dlzoo.data.sampler import Sampler, draw_samples
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache, place_images
@@ -64,13 +65,15 @@ class TrainLoader:
         self.batch_size, self.accumulate, self.rank = batch_size, accumulate, rank
         self.cache: Cache = cache
         self.steps_per_epoch = steps_per_epoch or len(split) // batch_size
+        self._labels = BatchLabels(split.labels)
         self._order = lru_cache(maxsize=2)(self._draw_order)  # prefetching needs the next epoch's order too
         self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
         """Make batches on `device` from now on."""
         self.images = place_images(self.split.images, self.cache, device, lambda step: self._samples(step))
-        self._labels, self._device, self._epoch = self.split.labels.to(device), device, -1
+        self._labels.to(device)
+        self._device, self._epoch = device, -1
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Yield this rank's micro-batches of optimizer step `step`."""
@@ -80,7 +83,8 @@ class TrainLoader:
         places, samples = self._part(self._here, index)
         # By position in the epoch, not by sample: a sample that is drawn twice is augmented in two ways.
         draw = self.streams.draw(places, "augment", epoch)
-        images, labels = self.images.batch(step, samples).permute(0, 3, 1, 2), self._labels[samples]
+        images = self.images.batch(step, samples).permute(0, 3, 1, 2)
+        labels = self._labels.take(samples, self._samples(step))
         images, labels = self.transform(images, labels, draw, step)
         size = len(samples) // self.accumulate
         yield from map(Batch, images.split(size), labels.split(size))

@@ -21,12 +21,14 @@ class Split:
     """A split: images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C); labels (N,) int64 or (N, D) float64.
 
     For images with objects the labels are (N, M, 6) float32 (boxes.objects), in pixels of these images, and `sizes`
-    (N, 2) int64 are the original width and height of the images.
+    (N, 2) int64 are the original width and height of the images. `rows` (N,) int64 are the places of the images in the
+    data set's list of files, where it has one.
     """
 
     images: Tensor | LazyImages
     labels: Tensor
     sizes: Tensor | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,7 +36,8 @@ class Split:
     def take(self, indices: Tensor) -> Split:
         """Return the samples at `indices`, in that order."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.take(indices)
-        return Split(images, self.labels[indices], None if self.sizes is None else self.sizes[indices])
+        sizes, rows = (None if each is None else each[indices] for each in (self.sizes, self.rows))
+        return Split(images, self.labels[indices], sizes, rows)
 
     def in_memory(self) -> Split:
         """Return the split with its images read into memory."""

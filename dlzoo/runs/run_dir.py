@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from io import BytesIO
@@ -206,10 +206,14 @@ def make_folder(label: str, root: Path = Path("outputs")) -> Path:
     raise AssertionError("unreachable")
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a temporary file, sync and rename: readers see the old or the new file, never a part. Text is UTF-8."""
+def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a temporary file, sync and rename: readers see the old or the new file, never a part. Text is UTF-8.
+
+    Content may come in parts, which are written one after the other.
+    """
     with replacing(path) as aside, aside.open("xb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        for part in [content] if isinstance(content, (str, bytes)) else content:
+            file.write(part.encode() if isinstance(part, str) else part)
         file.flush()
         os.fsync(file.fileno())
 

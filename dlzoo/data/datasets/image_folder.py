@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from dlzoo.core.files import refusal
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import ImageSet
+from dlzoo.data.leaks import Leaks, handle_leaks
 from dlzoo.data.part_names import by_part, is_hidden, part_of, subfolders
 from dlzoo.data.settings import choose_of_each_class
 from dlzoo.data.split import Split
@@ -42,6 +44,7 @@ def image_folder(
     background: str = "white",
     range: ValueRange = "auto",
     on_bad: Literal["error", "skip"] = "error",
+    leaks: Leaks = "warn",
 ) -> ImageSet:
     """Images of any size and format, one folder per class, in `root`.
 
@@ -51,7 +54,8 @@ def image_folder(
     is cropped; null keeps the size of images that are all square and of one size, and means 224 otherwise.
 
     Transparent pixels become the colour `background`. `range` is the values of 16-bit images that become black and
-    white; auto: those of the training images. `on_bad` skip leaves out files that are not complete images.
+    white; auto: those of the training images. `on_bad` skip leaves out files that are not complete images. `leaks`:
+    files that are in two splits or twice in one are an error, reported, or left out.
     """
     if not root:
         raise UserError("data=image_folder needs data.root=<folder with one folder per class>")
@@ -65,7 +69,9 @@ def image_folder(
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folder"
         raise UserError(f"data.root: {root!r} has {count} with images; two or more are needed")
-    paths = _paths(folder, parts, classes)
+    _check_parts(folder, parts, classes)
+    parts = handle_leaks(parts, itemgetter(0), leaks, root=folder)
+    paths = [path for files in parts.values() for path, _ in files]
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     rows = _rows(folder, parts, labels)
@@ -137,8 +143,8 @@ def _refuse_masks(folder: Path) -> None:
         )
 
 
-def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Path]:
-    """Return all images, split by split, after checking the splits and their classes."""
+def _check_parts(folder: Path, parts: dict[str, Files], classes: list[str]) -> None:
+    """Check that each split has images, and only classes of train."""
     known = set(classes)
     for part, files in parts.items():
         if not files:
@@ -146,7 +152,6 @@ def _paths(folder: Path, parts: dict[str, Files], classes: list[str]) -> list[Pa
         for path, name in files:
             if name not in known:
                 raise UserError(f"{path}: class {name!r} of {part}/ is not in train/; add it there or remove it")
-    return [path for files in parts.values() for path, _ in files]
 
 
 def _leave_out_bad(parts: dict[str, Files], folder: Path, cache: Cache) -> int:

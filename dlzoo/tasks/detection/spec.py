@@ -30,7 +30,8 @@ from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.postprocess import describe_detections, select_detections
+from dlzoo.tasks.detection.postprocess import select_detections
+from dlzoo.tasks.detection.results import write_results
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
 from dlzoo.tasks.prediction import Prediction
@@ -109,7 +110,7 @@ class DetectionSpec(TaskSpec):
     def transform(
         self, settings: AugmentSettings, augment: Augment, normalise: Normalise, data: Splits
     ) -> BoxTransform:
-        return BoxTransform(augment, normalise, BoxMixer.of(settings))
+        return BoxTransform(augment, normalise, BoxMixer.of(settings), len(data.train) // data.batch_size)
 
     def module(self, pieces: Pieces, config: Config, data: Splits) -> DetectionModule:
         from dlzoo.tasks.detection.module import DetectionModule
@@ -162,19 +163,14 @@ class DetectionSpec(TaskSpec):
         return {"curves": curves} | _plots_of_objects(tested)
 
     def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:
-        """Write metrics.json, detections.json (each image by its index in the test split), and plots."""
-        results, classes = _evaluation(tested).rows[0], tested.data.classes
-        # As text, image by image: a dict for each box takes ten times the memory.
-        images = (
-            json.dumps({"image": place, "objects": describe_detections(rows, classes)})
-            for place, rows in enumerate(results)
-        )
+        """Write metrics.json, the detections (results.py), and plots."""
+        detections, labels = _evaluation(tested).rows
         from dlzoo.runs.figures import write_png
 
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "metrics.json", json.dumps(dict(metrics), indent=1) + "\n")
-            write_atomically(folder / "detections.json", f"[{', '.join(images)}]\n")
+            write_results(folder, list(detections), list(labels), tested.data)
             for name, figure in _plots_of_objects(tested).items():
                 write_png(figure, folder / f"{name}.png")
         except OSError as error:

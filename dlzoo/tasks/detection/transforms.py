@@ -18,7 +18,7 @@ from dlzoo.data.transforms.letterbox import GREY
 from dlzoo.data.transforms.mixing import beta_quantiles, quantile
 from dlzoo.data.transforms.settings import AugmentSettings
 
-#: The smallest visible share of an object's area, and its shortest side in pixels; other objects are removed.
+#: The smallest visible share of an object's area, and the shortest side in pixels of what was cut; others are removed.
 _LEAST, _SHORTEST = 0.25, 2.0
 
 
@@ -37,6 +37,7 @@ class BoxMixer:
     ) -> None:
         self._mosaic, self._side, self._sides = mosaic, cutout, tuple(multi_scale)
         self._mixes, self._mixup = mixup > 0, beta_quantiles(mixup)
+        self.cut = CutObjects()
 
     @classmethod
     def of(cls, settings: AugmentSettings) -> BoxMixer:
@@ -48,7 +49,7 @@ class BoxMixer:
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
         draw = draw.part("mixer")
         if self._mosaic:
-            images, labels = _make_mosaics(images, labels, draw.part("mosaic"), self._mosaic)
+            images, labels = self._mosaics(images, labels, draw.part("mosaic"))
         if self._mixes:
             images, labels = self._blended(images, labels, draw)
         if self._mosaic or self._mixes:
@@ -62,6 +63,13 @@ class BoxMixer:
             images, labels = resize(images, labels, self._sides[key(draw.key, "side", step) % len(self._sides)])
         return images, labels
 
+    def _mosaics(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        chosen = draw.uniform("chosen") < self._mosaic
+        images, placed = _make_mosaics(images, labels, draw, chosen)
+        labels = torch.where(chosen[:, None, None], clip(placed, extent(images)), placed)
+        self.cut.add(placed, labels)
+        return images, labels
+
     def _blended(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         self._mixup = self._mixup.to(images.device)
         weight = quantile(self._mixup, draw.uniform("mixup"))[:, None, None, None]
@@ -71,15 +79,52 @@ class BoxMixer:
 
 
 class BoxTransform:
-    """Augment images and the objects in them together, mix them, and normalise the images."""
+    """Augment images and the objects in them together, mix them, and normalise the images.
 
-    def __init__(self, augment: Augment, normalise: Normalise, mixer: BoxMixer) -> None:
-        self._augment, self._normalise, self._mixer = augment, normalise, mixer
+    In the first `counted` steps, an epoch, objects are counted that are cut away.
+    """
+
+    def __init__(self, augment: Augment, normalise: Normalise, mixer: BoxMixer, counted: int = 0) -> None:
+        self._augment, self._normalise, self._mixer, self._counted = augment, normalise, mixer, counted
 
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw, step: int) -> tuple[Tensor, Tensor]:
+        cut = self._mixer.cut
+        cut.counts = step < self._counted
+        before = labels
         images, labels = augment_with_boxes(self._augment, images, labels, draw)
+        if labels is not before:
+            cut.add(before, labels)
         images, labels = self._mixer(images, labels, draw, step)
         return self._normalise(images), labels
+
+    def remarks(self) -> list[str]:
+        """Return how many objects were cut away, once, if there are any. This waits for the device."""
+        seen, left = self._mixer.cut.total()
+        self._counted, self._mixer.cut = 0, CutObjects()
+        if seen == left:
+            return []
+        return [f"augmentation cut away {seen - left:,} of {seen:,} objects ({1 - left / seen:.1%}) in the first epoch"]
+
+
+class CutObjects:
+    """Number of the objects that were moved, and of those that were left, summed on the device."""
+
+    def __init__(self) -> None:
+        self.counts = False
+        self._sums: list[Tensor] = []
+
+    def add(self, before: Tensor, after: Tensor) -> None:
+        """Count the objects in labels (N, M, 6) before and after they were moved."""
+        if self.counts and not before.is_meta:
+            sums = [(labels[..., 4] >= 0).sum() for labels in (before, after)]
+            self._sums = (
+                sums if not self._sums else [total + more for total, more in zip(self._sums, sums, strict=True)]
+            )
+
+    def total(self) -> tuple[int, int]:
+        """Return the number of objects before and after."""
+        before, after = (int(total) for total in self._sums or (0, 0))
+        return before, after
 
 
 def resize(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -113,11 +158,13 @@ def move_boxes(labels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 def clip(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
     """Clip labels (N, M, 6) to images of `size` (N, 2), width and height.
 
-    An object is removed if less than the share `least` of its area, or less than two pixels of a side, is left.
+    An object is removed if less than the share `least` of its area, or of a longer side less than two pixels, is left.
+    What was smaller before is not removed for its size.
     """
     corners = labels[..., :4].unflatten(-1, (2, 2))
     inside = torch.minimum(corners.clamp(min=0), size[:, None, None])
-    short = (inside[..., 1, :] - inside[..., 0, :]).amin(-1) < _SHORTEST
+    before, sides = (each[..., 1, :] - each[..., 0, :] for each in (corners, inside))
+    short = ((sides < _SHORTEST) & ((before >= _SHORTEST) | (sides <= 0))).any(-1)
     boxes = inside.flatten(-2)
     gone = short | (area(boxes) < least * area(labels[..., :4]))
     return _remove_objects(torch.cat((boxes, labels[..., 4:]), -1), gone)
@@ -129,12 +176,14 @@ def extent(images: Tensor) -> Tensor:
     return torch.stack(sides, 1)
 
 
-def _make_mosaics(images: Tensor, labels: Tensor, draw: Draw, share: float) -> tuple[Tensor, Tensor]:
-    """Replace a `share` of the images by mosaics of four that meet at a random point, each filling its quarter."""
+def _make_mosaics(images: Tensor, labels: Tensor, draw: Draw, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace the images `chosen` (N,) by mosaics of four that meet at a random point, each filling its quarter.
+
+    The objects in them may extend beyond the image.
+    """
     size = extent(images)
     centre = (size * (0.25 + 0.5 * draw.uniform("centre", 2))).round()
-    chosen = draw.uniform("chosen") < share
-    canvas, kept = torch.full_like(images, GREY, dtype=torch.float32), []
+    canvas, placed = torch.full_like(images, GREY, dtype=torch.float32), []
     edges = (torch.zeros_like(size), centre, size)
     for number, partner in enumerate(_partners(draw, 4)):
         right, down = number % 2, number // 2
@@ -145,10 +194,10 @@ def _make_mosaics(images: Tensor, labels: Tensor, draw: Draw, share: float) -> t
         before = torch.stack([scale[:, 0] * size[:, 0] * (1 - right), scale[:, 1] * size[:, 1] * (1 - down)], 1)
         piece = move_pixels(images[partner].float(), scale, centre - before)
         canvas = torch.where(_mask_between(images, low, high), piece, canvas)
-        rows = clip(move_boxes(labels[partner], scale, centre - before), size)
+        rows = move_boxes(labels[partner], scale, centre - before)
         unchanged = labels if number == 0 else _remove_objects(labels, labels[..., 4] >= 0)
-        kept.append(torch.where(chosen[:, None, None], rows, unchanged))
-    return torch.where(chosen[:, None, None, None], _to_bytes(canvas), images), torch.cat(kept, 1)
+        placed.append(torch.where(chosen[:, None, None], rows, unchanged))
+    return torch.where(chosen[:, None, None, None], _to_bytes(canvas), images), torch.cat(placed, 1)
 
 
 def _partners(draw: Draw, count: int) -> list[Tensor]:

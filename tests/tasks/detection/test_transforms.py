@@ -241,6 +241,71 @@ def test_an_object_that_is_hardly_there_is_gone() -> None:
     assert 0.2 < kept < 0.9
 
 
+SMALL = {
+    # box, and whether it stays in an image of 50 x 40
+    "not cut": ((10, 10, 11, 30), True),
+    "a point": ((10, 10, 10.1, 10.1), True),
+    "small at the border": ((49, 39, 50, 40), True),
+    "cut along": ((10, -10, 11, 20), True),
+    "cut along by more": ((10, -31, 11, 9), False),
+    "cut across": ((-0.5, 10, 1, 30), True),
+    "cut across by more": ((-3, 10, 0.9, 30), False),
+    "thin what was not": ((-2, 10, 1.9, 30), False),
+    "outside": ((-3, 10, -1.5, 30), False),
+    "at the corner": ((50, 40, 51, 41), False),
+}
+
+
+@pytest.mark.parametrize("least", [0.25, 0.0])
+@pytest.mark.parametrize("name", SMALL)
+def test_small_objects_are_removed_for_what_was_cut_only(name: str, least: float) -> None:
+    box, stays = SMALL[name]
+    labels = torch.tensor([[[*box, 3.0, 0.0]]])
+    after = clip(labels, torch.tensor([[50.0, 40.0]]), least)
+    by_share = name == "cut along by more" and least == 0  # nine pixels of its length are left
+    assert after[0, 0, 4] == (3 if stays or by_share else -1)
+
+
+@pytest.mark.parametrize("side", [0.5, 1.7, 3.0])
+@pytest.mark.parametrize("settings", [{"name": "yolo", "scale": 0.0, "shift": 0.0}, {"name": "flip"}, {"name": "yolo"}])
+def test_an_augmentation_keeps_small_objects_in_the_middle(side: float, settings: dict) -> None:
+    middle = torch.tensor([30.0, 30, 30 + side, 34, 1, 0])
+    augment = build("augment", **settings)
+    _, after = augment_with_boxes(augment, noise(40, 3, SIDE, SIDE), middle.repeat(40, 1, 1), draw(40))
+    assert (after[..., 4] == 1).all()
+
+
+def counted(augment: dict, mixer: dict, counted: int = 1, step: int = 0) -> tuple[BoxTransform, Tensor]:
+    """A transform after a step, and the labels that it made."""
+    statistics = Normalise(torch.zeros(3), torch.ones(3))
+    transform = BoxTransform(build("augment", **augment), statistics, BoxMixer(**mixer), counted)
+    return transform, transform(noise(20, 3, SIDE, SIDE), labels_of(20), draw(20), step)[1]
+
+
+@pytest.mark.parametrize("name", ["none", "flip", "yolo", "several"])
+def test_objects_that_an_augmentation_cuts_away_are_counted(name: str) -> None:
+    transform, labels = counted({"name": name} | ({"steps": STEPS} if name == "several" else {}), {})
+    left = int((labels[..., 4] >= 0).sum())
+    remarks = [f"augmentation cut away {60 - left} of 60 objects ({(60 - left) / 60:.1%}) in the first epoch"]
+    assert transform.remarks() == (remarks if left < 60 else [])
+    assert (left < 60) == (name in ("yolo", "several"))
+    assert transform.remarks() == []
+
+
+@pytest.mark.parametrize(("share", "objects"), [(1.0, 240), (0.0, 0)])
+def test_objects_that_a_mosaic_cuts_away_are_counted(share: float, objects: int) -> None:
+    transform, labels = counted({"name": "none"}, {"mosaic": share})
+    lost = objects - int((labels[..., 4] >= 0).sum())
+    says = f"augmentation cut away {lost} of {objects} objects ({lost / max(1, objects):.1%}) in the first epoch"
+    assert transform.remarks() == ([says] if objects else [])
+
+
+@pytest.mark.parametrize(("steps", "step"), [(0, 0), (3, 3)])
+def test_after_the_first_epoch_nothing_is_counted(steps: int, step: int) -> None:
+    transform, labels = counted({"name": "yolo"}, {"mosaic": 1.0}, steps, step)
+    assert (labels[..., 4] >= 0).any() and transform.remarks() == []
+
+
 # Painted objects
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +15,9 @@ import torch
 
 from dlzoo.boxes.objects import objects, pad_labels
 from dlzoo.core.errors import Note, UserError
-from dlzoo.data.box_set import BoxSet
+from dlzoo.data.box_set import BoxSet, Source
 from dlzoo.data.datasets.image_folder import TEST_FRACTION
+from dlzoo.data.leaks import Leaks, count_with_examples, handle_leaks, name_below
 from dlzoo.data.settings import choose_of_each_class
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
@@ -39,47 +42,49 @@ def box_set(
     image_size: int,
     fit: Fit,
     on_bad: OnBad,
+    leaks: Leaks,
     cache: Cache,
     background: str = "white",
     value_range: ValueRange = "auto",
     difficult: bool = False,
+    categories: Sequence[int] = (),
 ) -> BoxSet:
     """Return the images of train and, if present, val and test, checked and ready to be read.
 
-    Without test, val is the test split; with train only, a fixed fifth of it is. Images are rotated according to EXIF,
-    unless the annotated size is the one before rotation.
+    Without test, val is the test split, or a fifth of train. Images are rotated by EXIF, unless annotated otherwise.
 
     Args:
         parts: functions that read the annotation of each image, by split.
-        classes: names of the classes.
-        root: the folder that contains the images.
-        key: identifies these splits among others below `root`, for the file of decoded images.
+        classes, categories: names of the classes, and their ids in the data set, if it has some.
+        root, key: the folder of the images, and what identifies these splits below it, for the decoded images.
         image_size, fit: the size of the images, and how they are resized.
         on_bad: "error"; "skip" to leave bad images out; "clip" to clip bad boxes or leave them out, and skip otherwise.
-        cache: where decoded images are kept.
-        background, value_range: how transparent and 16-bit images are read.
+        leaks: whether images in two splits or twice in one, and boxes that are there twice, are errors or left out.
+        cache, background, value_range: where decoded images are kept, how transparent and 16-bit ones are read.
         difficult: whether to train on difficult objects.
 
     Raises:
-        UserError: for the first bad image or annotation, with file and line; otherwise for a split without images
-            or objects.
+        UserError: for the first bad image or annotation, with file and line; for a split without objects; for copies.
     """
-    samples, problems = _good_samples(parts, root, key, on_bad, cache)
+    samples, problems = _good_samples(parts, root, key, on_bad, cache, leaks)
     everything = [sample for good in samples.values() for sample in good]
     rows = _rows({part: len(good) for part, good in samples.items()}, root)
-    seen = [everything[row].path for row in rows["train"].tolist()]
-    conversion = conversion_for(root, seen, cache, background=background, value_range=value_range)
+    train = [everything[row].path for row in rows["train"].tolist()]
+    conversion = conversion_for(root, train, cache, background=background, value_range=value_range)
     whole = _split(everything, root, key, image_size, fit, cache, conversion)
     splits = {part: whole.take(chosen) for part, chosen in rows.items()}
-    train, test, val = splits["train"], splits["test"], splits.get("val")
-    return BoxSet(train, test, tuple(classes), val, fit, len(problems), conversion.value_range, difficult)
+    made = BoxSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems))
+    sources = [Source(name_below(sample.path, root), sample.number) for sample in everything]
+    return replace(
+        made, value_range=conversion.value_range, difficult=difficult, sources=sources, categories=categories
+    )
 
 
 def _good_samples(
-    parts: Mapping[str, Sequence[Annotate]], root: Path, key: Sequence[str], on_bad: OnBad, cache: Cache
+    parts: Mapping[str, Sequence[Annotate]], root: Path, key: Sequence[str], on_bad: OnBad, cache: Cache, leaks: Leaks
 ) -> tuple[dict[str, list[Sample]], list[str]]:
     """Return the good images of each split, and error messages for those that were left out."""
-    samples, problems = _check_all(parts, on_bad)
+    samples, problems = _check_all(parts, on_bad, once=leaks == "drop")
     if on_bad != "error":
         problems += _drop_unreadable(samples, root, cache, key)
     for note in _notes(samples, problems):
@@ -87,6 +92,7 @@ def _good_samples(
     for part, good in samples.items():
         if not any(len(sample.rows) for sample in good):
             raise UserError(f"data.root: {part} has {len(good)} good image(s) in {str(root)!r}, but no objects")
+    samples = handle_leaks(samples, attrgetter("path"), leaks, root=root, others=_repeated_boxes(samples))
     return samples, problems
 
 
@@ -102,11 +108,20 @@ def _notes(samples: Mapping[str, Sequence[Sample]], problems: Sequence[str]) -> 
         yield f"{polygons} polygon(s) or rotated box(es) are read as the upright boxes around them"
 
 
-def _check_all(parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad) -> tuple[dict[str, list[Sample]], list[str]]:
-    """Return the good images of each split, and error messages for the others."""
+def _repeated_boxes(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
+    """Return a phrase for objects that are there twice, if there are any."""
+    places = [where for part in samples.values() for sample in part for where in sample.repeated]
+    names = [where() for where in places[:2]] + [""] * (len(places) - 2)
+    return [f"{count_with_examples(names, 'box', 'boxes')} there twice"] if names else []
+
+
+def _check_all(
+    parts: Mapping[str, Sequence[Annotate]], on_bad: OnBad, *, once: bool
+) -> tuple[dict[str, list[Sample]], list[str]]:
+    """Return the good images of each split, with each box `once` or as often as it is there; errors for the others."""
     samples, problems = {part: [] for part in parts}, []
     work = [(part, annotate) for part, readers in parts.items() for annotate in readers]
-    check = partial(check_sample, clip=on_bad == "clip")
+    check = partial(check_sample, clip=on_bad == "clip", once=once)
     results = map_with_progress(check, [annotate for _, annotate in work], "checking")
     for (part, _), result in zip(work, results, strict=True):
         if isinstance(result, Sample):
@@ -151,7 +166,7 @@ def _split(
 
     key = (*key, fit, str(conversion), *sorted(map(str, as_stored)))
     images = decode_images(root, [sample.path for sample in samples], image_size, cache, read=read, key=key)
-    return Split(images, labels, sizes)
+    return Split(images, labels, sizes, torch.arange(len(labels)))
 
 
 def _rows(sizes: Mapping[str, int], root: Path) -> dict[str, torch.Tensor]:

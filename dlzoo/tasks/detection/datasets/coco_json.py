@@ -15,6 +15,7 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.value_range import ValueRange
 from dlzoo.data.transforms.letterbox import Fit
@@ -44,6 +45,7 @@ def coco_json(
     background: str = "white",
     range: ValueRange = "auto",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
 ) -> BoxSet:
     """Images in `root` with boxes in COCO's JSON files, one for each split.
 
@@ -71,8 +73,8 @@ def coco_json(
     readers = {part: _readers(file, known[part], part, folder, images) for part, file in files.items()}
     key = ["coco_json", *(f"{part}={path}" for part, path in paths.items())]
     return box_set(
-        readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, cache=cache,
-        background=background, value_range=range,
+        readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
+        cache=cache, background=background, value_range=range, categories=tuple(categories["train"]),
     )  # fmt: skip
 
 
@@ -142,7 +144,9 @@ def _annotation(
         raise UserError(f"{where()}: {error}") from error
     size = known_size(file.optional("images", index, "width", int), file.optional("images", index, "height", int))
     things = [_object(file, member, known) for member in members]
-    return Annotation(path, size, things, where)
+    # Images of some files have texts as ids, which COCO's format does not allow.
+    number = file.get("images", index, "id", int, str)
+    return Annotation(path, size, things, where, number=None if isinstance(number, str) else number)
 
 
 def _object(file: JsonFile, index: int, known: Mapping[int, int | None]) -> Object:

@@ -37,6 +37,7 @@ class Annotation(NamedTuple):
         where: the place in the file that names the image or its size.
         relative: whether boxes are relative to the width and height instead of in pixels.
         polygons: the number of objects that are polygons or rotated boxes in the file.
+        number: its id in the data set, if that has one.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Annotation(NamedTuple):
     where: Callable[[], str]
     relative: bool = False
     polygons: int = 0
+    number: int | None = None
 
 
 #: Reads the annotation of one image; raises a UserError if it is invalid.
@@ -61,6 +63,8 @@ class Sample(NamedTuple):
         rows: (m, 6) its objects as labels, in pixels of the image.
         bad_boxes: error messages for the boxes that were clipped or left out.
         polygons: the number of objects that are polygons or rotated boxes in the file.
+        repeated: the places in the file of objects that are there once more.
+        number: its id in the data set, if that has one.
     """
 
     path: Path
@@ -69,6 +73,8 @@ class Sample(NamedTuple):
     rows: torch.Tensor
     bad_boxes: Sequence[str]
     polygons: int
+    repeated: Sequence[Callable[[], str]]
+    number: int | None
 
 
 def known_size(width: float | None, height: float | None) -> tuple[int, int] | None:
@@ -76,12 +82,13 @@ def known_size(width: float | None, height: float | None) -> tuple[int, int] | N
     return (int(width), int(height)) if width and height and min(width, height) > 0 else None
 
 
-def check_sample(annotate: Annotate, *, clip: bool) -> Sample | UserError:
+def check_sample(annotate: Annotate, *, clip: bool, once: bool = False) -> Sample | UserError:
     """Return a checked image, or the error for a bad one.
 
     Args:
         annotate: reads the annotation.
         clip: whether boxes that leave their image are clipped, and those without area left out.
+        once: whether objects that are there once more are left out.
     """
     try:
         annotation = annotate()
@@ -92,8 +99,16 @@ def check_sample(annotate: Annotate, *, clip: bool) -> Sample | UserError:
     problems = [problem for _, problem in checked if problem]
     if problems and not clip:
         return UserError(f"{problems[0]}; data.on_bad=clip clips such boxes or leaves them out")
-    rows = torch.tensor([row for row, _ in checked if row]).view(-1, 6)
-    return Sample(annotation.path, size, as_stored, rows, problems, annotation.polygons)
+    known: dict[tuple[float, ...], Callable[[], str]] = {}
+    rows = [row for row, _ in checked if row]
+    repeated = [
+        thing.where
+        for thing, (row, _) in zip(annotation.objects, checked, strict=True)
+        if row and known.setdefault(tuple(row), thing.where) is not thing.where
+    ]
+    labels = torch.tensor(list(known) if once else rows).view(-1, 6)
+    polygons, number = annotation.polygons, annotation.number
+    return Sample(annotation.path, size, as_stored, labels, problems, polygons, repeated, number)
 
 
 def _size(annotation: Annotation) -> tuple[tuple[int, int], bool]:

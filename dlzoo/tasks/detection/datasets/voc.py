@@ -15,6 +15,7 @@ from dlzoo.core.files import regular
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import file_lock
 from dlzoo.data.transforms.letterbox import Fit
@@ -43,6 +44,7 @@ def voc2007(
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
     difficult: bool = False,
 ) -> BoxSet:
     """9,963 photos with boxes of 20 classes; 5,011 (trainval) to train on.
@@ -51,7 +53,7 @@ def voc2007(
     evaluation.
     """
     splits = {"train": [("2007", "trainval")], "test": [("2007", "test")]}
-    return _box_set("voc2007", splits, root, download, image_size, fit, on_bad, difficult, cache)
+    return _box_set("voc2007", splits, root, download, image_size, fit, on_bad, leaks, difficult, cache)
 
 
 @DATASETS.register("voc2012", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
@@ -63,11 +65,12 @@ def voc2012(
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
     difficult: bool = False,
 ) -> BoxSet:
     """11,540 photos with boxes of 20 classes; 5,717 (train) to train on, and val to test: test is not published."""
     splits = {"train": [("2012", "train")], "test": [("2012", "val")]}
-    return _box_set("voc2012", splits, root, download, image_size, fit, on_bad, difficult, cache)
+    return _box_set("voc2012", splits, root, download, image_size, fit, on_bad, leaks, difficult, cache)
 
 
 @DATASETS.register("voc0712", source=_SOURCE, model="yolov3", augment="yolo", tasks=("detect",))
@@ -79,11 +82,12 @@ def voc0712(
     image_size: ImageSize = 416,
     fit: Fit = "letterbox",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
     difficult: bool = False,
 ) -> BoxSet:
     """21,503 photos with boxes of 20 classes: 16,551 (trainval of 2007 and 2012) to train on, and test of 2007."""
     splits = {"train": [("2007", "trainval"), ("2012", "trainval")], "test": [("2007", "test")]}
-    return _box_set("voc0712", splits, root, download, image_size, fit, on_bad, difficult, cache)
+    return _box_set("voc0712", splits, root, download, image_size, fit, on_bad, leaks, difficult, cache)
 
 
 def _box_set(
@@ -94,6 +98,7 @@ def _box_set(
     image_size: int,
     fit: Fit,
     on_bad: OnBad,
+    leaks: Leaks,
     difficult: bool,
     cache: Cache,
 ) -> BoxSet:
@@ -114,6 +119,7 @@ def _box_set(
         image_size=image_size,
         fit=fit,
         on_bad=on_bad,
+        leaks=leaks,
         cache=cache,
         difficult=difficult,
     )

@@ -15,6 +15,7 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize, list_images
+from dlzoo.data.leaks import Leaks
 from dlzoo.data.part_names import PART_WORDS, part_of
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import map_with_progress
@@ -52,6 +53,7 @@ def voc_xml(
     background: str = "white",
     range: ValueRange = "auto",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
     difficult: bool = False,
 ) -> BoxSet:
     """Images in `root`, each with an XML file in PASCAL VOC's format, as LabelImg writes them, with your own classes.
@@ -78,8 +80,8 @@ def voc_xml(
         for part, keys in parts.items()
     }
     return box_set(
-        readers, names, root=folder, key=["voc_xml"], image_size=image_size, fit=fit, on_bad=on_bad, cache=cache,
-        background=background, value_range=range, difficult=difficult,
+        readers, names, root=folder, key=["voc_xml"], image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
+        cache=cache, background=background, value_range=range, difficult=difficult,
     )  # fmt: skip
 
 

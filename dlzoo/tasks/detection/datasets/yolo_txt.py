@@ -15,6 +15,7 @@ from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
+from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.value_range import ValueRange
 from dlzoo.data.transforms.letterbox import Fit
@@ -41,6 +42,7 @@ def yolo_txt(
     background: str = "white",
     range: ValueRange = "auto",
     on_bad: OnBad = "error",
+    leaks: Leaks = "warn",
 ) -> BoxSet:
     """Images in root/images/{train,val,test}, and for each one root/labels/.../name.txt with lines `class cx cy w h`.
 
@@ -62,8 +64,8 @@ def yolo_txt(
     # Lines of poses have a box before their keypoints.
     readers = {name: _readers(part, names, _BOX if "kpt_shape" in listed else None) for name, part in parts.items()}
     return box_set(
-        readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, cache=cache,
-        background=background, value_range=range,
+        readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
+        cache=cache, background=background, value_range=range,
     )  # fmt: skip
 
 

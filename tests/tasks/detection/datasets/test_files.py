@@ -15,6 +15,8 @@ from tests.box_files import in_pictures, load, photo, sizes_of
 from tests.small import train
 
 pytestmark = pytest.mark.usefixtures("cache_home")
+#: For sets of which the same pictures are used twice.
+same_pictures = pytest.mark.filterwarnings("ignore:.*set data.leaks=drop")
 
 # COCO
 
@@ -52,6 +54,7 @@ LAYOUTS = [
 ]
 
 
+@same_pictures
 @pytest.mark.parametrize(("train", "train_pictures", "val", "val_pictures"), LAYOUTS)
 def test_coco_in_its_own_format_and_layouts(
     tmp_path: Path, train: str, train_pictures: str, val: str, val_pictures: str
@@ -98,6 +101,7 @@ def test_coco_files_and_pictures_where_one_says(tmp_path: Path) -> None:
         load("coco_json", root / "no")
 
 
+@same_pictures
 def test_a_set_without_val_and_test_gives_a_fifth_of_train(tmp_path: Path) -> None:
     images = [{"id": f"{index}", "file_name": "a.jpg"} for index in range(10)]
     annotations = [{"image_id": f"{index}", "category_id": 5, "bbox": [0, 0, index + 1, 9]} for index in range(10)]
@@ -133,6 +137,7 @@ BAD_COCO: dict[str, tuple[dict, str]] = {
 }
 
 
+@same_pictures
 @pytest.mark.parametrize("what", BAD_COCO)
 def test_what_is_bad_in_coco_is_named_with_its_line_or_left_out(tmp_path: Path, what: str) -> None:
     change, message = BAD_COCO[what]
@@ -149,6 +154,7 @@ def test_what_is_bad_in_coco_is_named_with_its_line_or_left_out(tmp_path: Path, 
     assert (in_pictures(data.train), data.skipped) == ([*left, [(0, 0, 9, 9, 0, 0)]], 1)
 
 
+@same_pictures
 @pytest.mark.parametrize(
     ("change", "message"),
     [

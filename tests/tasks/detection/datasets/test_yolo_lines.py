@@ -25,6 +25,7 @@ def read(root: Path, text: str | bytes, **settings: str) -> BoxSet:
     return load("yolo_txt", root, **settings)
 
 
+@pytest.mark.filterwarnings("ignore:.*set data.leaks=drop")
 @pytest.mark.parametrize(
     ("line", "box"),
     [
@@ -37,7 +38,7 @@ def test_polygons_are_read_as_their_boxes_and_counted(line: str, box: tuple, tmp
     with pytest.warns(Note, match=r"^2 polygon\(s\) or rotated box\(es\) are read as the upright boxes") as noted:
         data = read(tmp_path, f"{line}\n0 0.5 0.5 0.5 0.5\n{line}\n")
     assert in_pictures(data.train)[0] == [(*box, 0, 0), (7.5, 5, 22.5, 15, 0, 0), (*box, 0, 0)]
-    assert len(noted) == 1
+    assert sum("polygon(s)" in str(each.message) for each in noted) == 1
 
 
 @pytest.mark.parametrize("points", ["0.1 0.1 0.9 0.9", "0.1 0.1 2 0.9 0.9 2"])

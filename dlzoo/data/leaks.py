@@ -1,0 +1,96 @@
+"""The same image in two parts of a data set, or twice in one."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from dlzoo.core.errors import Note, UserError
+from dlzoo.data.storage.duplicates import number_contents
+
+Sample = TypeVar("Sample")
+
+#: Copies are an error, or reported, or left out.
+Leaks = Literal["warn", "error", "drop"]
+
+#: Parts from the one that keeps its copies to the one that loses them first.
+_ORDER = ("test", "val", "train")
+
+
+def handle_leaks(
+    parts: Mapping[str, Sequence[Sample]],
+    path_of: Callable[[Sample], Path],
+    leaks: Leaks,
+    *,
+    root: Path,
+    others: Sequence[str] = (),
+) -> dict[str, list[Sample]]:
+    """Compare the image files of all parts by content, report copies in one line, and return the samples to use.
+
+    With drop these are without copies: of a file in two parts, test keeps it, then val; in one part, the first place.
+
+    Args:
+        parts: samples by part; without test, val is the test split.
+        others: phrases for copies of another kind, to be reported with these.
+
+    Raises:
+        UserError: if there are copies, with leaks=error; with drop, if a part has no other samples.
+    """
+    kept, found = _compare({part: [path_of(one) for one in samples] for part, samples in parts.items()}, root)
+    _report([*found, *others], leaks)
+    if leaks != "drop":
+        return {part: list(samples) for part, samples in parts.items()}
+    for part, indices in kept.items():
+        if not indices:
+            raise UserError(f"data.leaks=drop leaves no image in {part}: all of them are in another part")
+    return {part: [samples[index] for index in kept[part]] for part, samples in parts.items()}
+
+
+def count_with_examples(names: Sequence[str], thing: str, things: str) -> str:
+    """Return the start of a phrase: "8 files (such as a.png and b.png) are"."""
+    if len(names) == 1:
+        return f"1 {thing} ({names[0]}) is"
+    return f"{len(names):,} {things} (such as {names[0]} and {names[1]}) are"
+
+
+def _compare(parts: Mapping[str, Sequence[Path]], root: Path) -> tuple[dict[str, list[int]], list[str]]:
+    """Return the indices of the files of each part without copies, and a phrase for each kind of copies."""
+    numbers = iter(number_contents([path for files in parts.values() for path in files]))
+    contents = {part: [next(numbers) for _ in files] for part, files in parts.items()}
+    roles = {"test" if part == "val" and "test" not in parts else part: part for part in parts}
+    kept: dict[str, list[int]] = {}
+    seen: dict[int, str] = {}
+    copies: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for role, part in ((role, roles[role]) for role in _ORDER if role in roles):
+        kept[part] = []
+        for index, number in enumerate(contents[part]):
+            if number in seen:
+                copies[role, seen[number]][number] = name_below(parts[part][index], root)
+            else:
+                seen[number] = role
+                kept[part].append(index)
+    return kept, [
+        count_with_examples(list(names.values()), "file", "files")
+        + (f" twice in {one}" if one == other else f" in {one} and in {other}")
+        for (one, other), names in copies.items()
+    ]
+
+
+def _report(phrases: Sequence[str], leaks: Leaks) -> None:
+    if not phrases:
+        return
+    what = "; ".join(phrases)
+    if leaks == "error":
+        raise UserError(f"data.leaks=error: {what}; remove the copies, or set data.leaks=drop to leave them out")
+    end = "the copies are left out" if leaks == "drop" else "set data.leaks=drop to leave the copies out"
+    warnings.warn(f"{what}; {end}", Note, stacklevel=4)
+
+
+def name_below(path: Path, root: Path) -> str:
+    """Return the name of a file below a folder, or its whole path, as text that can be printed: names may be bytes."""
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return os.fsencode(name).decode(errors="replace")
