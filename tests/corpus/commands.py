@@ -31,29 +31,60 @@ KINDS: dict[str, list[Case]] = {
     "files where folders belong": [
         Case(line, "there", _file)
         for line in (
-            "eval run=there", "run there", "report there", "runs there", "train resume=there", "diff there there",
-            "train init_from=there", "train run_dir=there", "train data=image_folder data.root=there",
-            "train data=yolo_txt data.root=there", "train data=coco_json data.root=there",
-            "train data=voc2007 data.root=there", "train run_dir=there/x",
+            "eval run=there",
+            "run there",
+            "report there",
+            "runs there",
+            "train resume=there",
+            "diff there there",
+            "train init_from=there",
+            "train run_dir=there",
+            "train data=image_folder data.root=there",
+            "train data=yolo_txt data.root=there",
+            "train data=coco_json data.root=there",
+            "train data=voc2007 data.root=there",
+            "train run_dir=there/x",
         )
     ],
     "folders that are no runs": [
         Case(line, "full", _full)
-        for line in ("eval run=full", "run full", "train resume=full", "predict run=full a.png", "train run_dir=full",
-                     "diff full full", "report full", "train init_from=full")
+        for line in (
+            "eval run=full",
+            "run full",
+            "train resume=full",
+            "predict run=full a.png",
+            "train run_dir=full",
+            "diff full full",
+            "report full",
+            "train init_from=full",
+        )
     ],
     "values of a sweep": lines(
         "",
         *("train -m 'seed=range(0)'", "train -m 'seed=range(3,1)'", "train -m 'seed=range(nan)'", "train -m seed=0,0"),
         *("train -m 'seed=range(1e12)'", "train -m 'seed=range(0,1000000000)'", "train -m 'seed=rnage(3)'"),
         *("train -m 'optimizer.lr=interval(0,1)'", "train -m 'optimizer.lr=log(0.1,1)'", "train -m 'seed=glob(*)'"),
-        *("train -m 'seed=choice()'", "train -m seed=", "train -m norm=bn,", "train -m norm=,gn", "train -m norm=bn,gnn"),
+        *(
+            "train -m 'seed=choice()'",
+            "train -m seed=",
+            "train -m norm=bn,",
+            "train -m norm=,gn",
+            "train -m norm=bn,gnn",
+        ),
         *("train -m 'seed=range(1,2,0)'", "train -m 'seed=range(a)'", "train -m 'seed=sort(3,1'", "train -m seed=a,b"),
     ),
     "settings of a sweep": lines(
         "",
-        *("train -m seed=0,1 executor.workers=0", "train -m seed=0,1 executor.workers=-1", "train -m seed=0,1 sweep.x=1"),
-        *("train -m seed=0,1 sweep.dry_run=maybe", "train -m seed=0,1 executor.wrokers=2", "train -m seed=0,1 run_dir=x"),
+        *(
+            "train -m seed=0,1 executor.workers=0",
+            "train -m seed=0,1 executor.workers=-1",
+            "train -m seed=0,1 sweep.x=1",
+        ),
+        *(
+            "train -m seed=0,1 sweep.dry_run=maybe",
+            "train -m seed=0,1 executor.wrokers=2",
+            "train -m seed=0,1 run_dir=x",
+        ),
         *("train -m seed=0,1 executor.threads=0", "train -m seed=0,1 name=a/b", "train -m seed=0,1 name="),
         *("train -m seed=0,1 resume=x", "train sweep.dry_run=true", "train executor=slurm"),
     ),
@@ -67,34 +98,82 @@ KINDS: dict[str, list[Case]] = {
     "searches that cannot begin": lines(
         "",
         *("tune 'optimizer.lr=log(0,1)'", "tune 'optimizer.lr=log(1,0.1)'", "tune 'optimizer.lr=log(0.1)'"),
-        *("tune 'optimizer.lr=log(a,b)'", "tune 'norm=choice()'", "tune 'norm=choice(bn,gnn)'", "tune 'optimizer.lr=lgo(1,2)'"),
-        *("tune 'optimizer.lr=log(0.1,1)' trials=0", "tune 'optimizer.lr=log(0.1,1)' trials=x", "tune optimizer.lr=0.1"),
+        *(
+            "tune 'optimizer.lr=log(a,b)'",
+            "tune 'norm=choice()'",
+            "tune 'norm=choice(bn,gnn)'",
+            "tune 'optimizer.lr=lgo(1,2)'",
+        ),
+        *(
+            "tune 'optimizer.lr=log(0.1,1)' trials=0",
+            "tune 'optimizer.lr=log(0.1,1)' trials=x",
+            "tune optimizer.lr=0.1",
+        ),
         *("tune 'optimizer.lr=log(0.1,1)' metric=nothing", "tune 'optimizer.lr=log(0.1,1)' data.val_fraction=0"),
     ),
     "names of runs and folders": lines(
         "",
-        *("train name=a/b", "train name=..", "train name=.", "train name=", "train 'name= '", f"train name={'x' * 300}"),
-        *(f"train run_dir={'x' * 300}", f"train run_dir={'a/' * 3000}b", "train run_dir=/proc/x", "train run_dir=/dev/null/x"),
+        *(
+            "train name=a/b",
+            "train name=..",
+            "train name=.",
+            "train name=",
+            "train 'name= '",
+            f"train name={'x' * 300}",
+        ),
+        *(
+            f"train run_dir={'x' * 300}",
+            f"train run_dir={'a/' * 3000}b",
+            "train run_dir=/proc/x",
+            "train run_dir=/dev/null/x",
+        ),
         *("train run_dir=''", "train run_dir=/dev/null"),
     ),
     "options of commands": lines(
         "",
-        *("runs --sort nothing .", "report . --metric nothing", "report --margin x .", "report --alpha 2 .", "list --prts"),
+        *(
+            "runs --sort nothing .",
+            "report . --metric nothing",
+            "report --margin x .",
+            "report --alpha 2 .",
+            "list --prts",
+        ),
         *("show model resnet20 image_size=0", "show model resnet20 image_size=-3", "show model resnet20 in_channels=0"),
-        *("show model resnet20 num_classes=0", "show model resnet20 norm=gnn", "show act mish x=1", "show loss focal loss.gama=1"),
-        *("show schedule cosine trainer.max_epochs=0", "predict run=x --top 0 a.png", "version --x", "anchors data=digits"),
+        *(
+            "show model resnet20 num_classes=0",
+            "show model resnet20 norm=gnn",
+            "show act mish x=1",
+            "show loss focal loss.gama=1",
+        ),
+        *(
+            "show schedule cosine trainer.max_epochs=0",
+            "predict run=x --top 0 a.png",
+            "version --x",
+            "anchors data=digits",
+        ),
         *("anchors data=shapes count=0", "anchors data=shapes count=x", "lr-find steps=0", "lr-find low=-1"),
     ),
     "frozen layers and weights": lines(
         "",
-        *("train freeze=100", "train freeze=-1", "train freeze=bakbone", "train freeze=1.5", "train init_from=x model=resnet20"),
+        *(
+            "train freeze=100",
+            "train freeze=-1",
+            "train freeze=bakbone",
+            "train freeze=1.5",
+            "train init_from=x model=resnet20",
+        ),
         *("train model.pretrained=true", "train model=resnet18 model.pretrained=maybe", "train freeze=all"),
         *("train init_from=/dev/null", "train init_from=''"),
     ),
     "executors and devices that are not there": lines(
         "",
         *("train trainer=gpu", "train trainer.accelerator=cuda", "train trainer.accelerator=gpu trainer.devices=8"),
-        *("train trainer.nodes=2", "train -m seed=0,1 executor=slurm", "train trainer.nodes=0", "train trainer.devices=0"),
+        *(
+            "train trainer.nodes=2",
+            "train -m seed=0,1 executor=slurm",
+            "train trainer.nodes=0",
+            "train trainer.devices=0",
+        ),
         *("train -m seed=0,1 trainer.nodes=2", "train trainer=ddp_cpu data.batch_size=63"),
     ),
-}  # fmt: skip
+}

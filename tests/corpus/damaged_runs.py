@@ -106,14 +106,30 @@ KINDS: dict[str, list[Case]] = {
     "fields of run.json": [
         Case("run run", "run.json", of("interrupted", record(**values)))
         for values in (
-            {"state": "asleep"}, {"state": None}, {"state": ...}, {"state": ["running"]}, {"metrics": 5}, {"seed": "x"},
-            {"config": None}, {"config": 5}, {"config": {"model": "x"}}, {"ranks": "two"}, {"data_sizes": 5},
+            {"state": "asleep"},
+            {"state": None},
+            {"state": ...},
+            {"state": ["running"]},
+            {"metrics": 5},
+            {"seed": "x"},
+            {"config": None},
+            {"config": 5},
+            {"config": {"model": "x"}},
+            {"ranks": "two"},
+            {"data_sizes": 5},
         )
     ],
     "fields of run.json, and eval": [
         Case("eval run=run", "run.json", of("finished", record(**values)))
-        for values in ({"state": "asleep"}, {"metrics": None}, {"metrics": {"test/accuracy": "x"}}, {"classes": 5}, {"state": 5},
-                       {"started": "yesterday"}, {"started": 5})
+        for values in (
+            {"state": "asleep"},
+            {"metrics": None},
+            {"metrics": {"test/accuracy": "x"}},
+            {"classes": 5},
+            {"state": 5},
+            {"started": "yesterday"},
+            {"started": 5},
+        )
     ],
     "a config.yaml that is no config": [
         Case("run run", "config.yaml", of("interrupted", write("config.yaml", content))) for content in _CONFIGS
@@ -122,49 +138,95 @@ KINDS: dict[str, list[Case]] = {
         Case("eval run=run", "config.yaml", of("finished", write("config.yaml", content))) for content in _CONFIGS
     ],
     "edited configs": [
-        Case("run run", says, of("interrupted", edit("config.yaml", lambda data, old=old, new=new: _replaced(data, old, new))))
+        Case(
+            "run run",
+            says,
+            of("interrupted", edit("config.yaml", lambda data, old=old, new=new: _replaced(data, old, new))),
+        )
         for old, new, says in (
-            (b"name: mlp", b"name: mpl", "mlp"), (b"max_epochs: ", b"max_epochs: -", "max_epochs"), (b"batch_size: 40", b"batch_size: 0", "batch_size"),
-            (b"seed: ", b"seeds: ", "seed"), (b"lr: ", b"lr: x", "lr"), (b"name: digits", b"name: digit", "digits"),
-            (b"limit: 200", b"limit: 100", ""), (b"batch_size: 40", b"batch_size: 50", ""), (b"ema: null", b"ema: 1.0", "ema"),
+            (b"name: mlp", b"name: mpl", "mlp"),
+            (b"max_epochs: ", b"max_epochs: -", "max_epochs"),
+            (b"batch_size: 40", b"batch_size: 0", "batch_size"),
+            (b"seed: ", b"seeds: ", "seed"),
+            (b"lr: ", b"lr: x", "lr"),
+            (b"name: digits", b"name: digit", "digits"),
+            (b"limit: 200", b"limit: 100", ""),
+            (b"batch_size: 40", b"batch_size: 50", ""),
+            (b"ema: null", b"ema: 1.0", "ema"),
         )
     ],
     "files that are missing": [
         Case(f"{command}", says, of("finished", lambda run, name=name: _remove(run / name)))
         for command, name, says in (
-            ("run run", "run.json", "run"), ("run run", "config.yaml", "config.yaml"), ("eval run=run", "run.json", "run"),
-            ("eval run=run", "config.yaml", "config.yaml"), ("eval run=run", "checkpoints", "checkpoint"),
-            ("predict run=run a.png", "checkpoints", ""), ("train init_from=run model=mlp 'model.hidden=[16]'", "checkpoints", "checkpoint"),
+            ("run run", "run.json", "run"),
+            ("run run", "config.yaml", "config.yaml"),
+            ("eval run=run", "run.json", "run"),
+            ("eval run=run", "config.yaml", "config.yaml"),
+            ("eval run=run", "checkpoints", "checkpoint"),
+            ("predict run=run a.png", "checkpoints", ""),
+            ("train init_from=run model=mlp 'model.hidden=[16]'", "checkpoints", "checkpoint"),
         )
     ],
     "checkpoints to resume from": [
-        Case("run run", "last.ckpt", of("interrupted", edit("checkpoints/last.ckpt", change))) for change in _FILES.values()
+        Case("run run", "last.ckpt", of("interrupted", edit("checkpoints/last.ckpt", change)))
+        for change in _FILES.values()
     ],
     "checkpoints to evaluate": [
-        Case("eval run=run", "ckpt", of("finished", lambda run, change=change: [edit(f"checkpoints/{path.name}", change)(run) for path in (run / "checkpoints").iterdir()]))
+        Case(
+            "eval run=run",
+            "ckpt",
+            of(
+                "finished",
+                lambda run, change=change: [
+                    edit(f"checkpoints/{path.name}", change)(run) for path in (run / "checkpoints").iterdir()
+                ],
+            ),
+        )
         for change in _FILES.values()
     ],
     "checkpoints to start from": [
-        Case("train init_from=run model=mlp 'model.hidden=[16]' data.limit=200 data.batch_size=40", "ckpt",
-             of("finished", lambda run, change=change: [edit(f"checkpoints/{path.name}", change)(run) for path in (run / "checkpoints").iterdir()]))
+        Case(
+            "train init_from=run model=mlp 'model.hidden=[16]' data.limit=200 data.batch_size=40",
+            "ckpt",
+            of(
+                "finished",
+                lambda run, change=change: [
+                    edit(f"checkpoints/{path.name}", change)(run) for path in (run / "checkpoints").iterdir()
+                ],
+            ),
+        )
         for change in _FILES.values()
     ],
     "checkpoints with other contents": [
         Case("run run", "last.ckpt", of("interrupted", checkpoint(change)))
         for change in (
-            lambda content: content.update(state_dict=None), lambda content: content.pop("state_dict"), lambda content: content.clear(),
-            lambda content: content.update(state_dict={}), lambda content: content.update(task=None), lambda content: content.pop("task"),
-            lambda content: content["task"].update(clock="x"), lambda content: content["task"].pop("clock"), lambda content: content.update(optimizer_states=None),
-            lambda content: content.pop("optimizer_states"), lambda content: content.update(optimizer_states=[]), lambda content: content.update(loops=5),
-            lambda content: content["task"].update(clock=-5), lambda content: content["state_dict"].update(extra=torch.zeros(2)),
+            lambda content: content.update(state_dict=None),
+            lambda content: content.pop("state_dict"),
+            lambda content: content.clear(),
+            lambda content: content.update(state_dict={}),
+            lambda content: content.update(task=None),
+            lambda content: content.pop("task"),
+            lambda content: content["task"].update(clock="x"),
+            lambda content: content["task"].pop("clock"),
+            lambda content: content.update(optimizer_states=None),
+            lambda content: content.pop("optimizer_states"),
+            lambda content: content.update(optimizer_states=[]),
+            lambda content: content.update(loops=5),
+            lambda content: content["task"].update(clock=-5),
+            lambda content: content["state_dict"].update(extra=torch.zeros(2)),
             lambda content: content.update(epoch="x"),
         )
     ],
     "logs that were damaged": [
         Case("run run", "metrics.jsonl", of("interrupted", edit("metrics.jsonl", change)))
         for change in (
-            lambda data: b"", lambda data: b"\n".join(data.splitlines()[1:]) + b"\n", lambda data: b"x" + data, lambda data: data.replace(b"{", b"", 1),
-            lambda data: data.replace(b'"step"', b'"stop"', 1), lambda data: b"\xff\xfe" + data, lambda data: b"[]\n" + data,
+            lambda data: b"",
+            lambda data: b"\n".join(data.splitlines()[1:]) + b"\n",
+            lambda data: b"x" + data,
+            lambda data: data.replace(b"{", b"", 1),
+            lambda data: data.replace(b'"step"', b'"stop"', 1),
+            lambda data: b"\xff\xfe" + data,
+            lambda data: b"[]\n" + data,
             lambda data: b"".join(data.splitlines(keepends=True)[::-1]),
         )
     ],
@@ -178,14 +240,23 @@ KINDS: dict[str, list[Case]] = {
         Case("train resume=run seed=3", "resume", of("interrupted", lambda run: None)),
         Case("run run seed=3", "", of("interrupted", lambda run: None)),
         Case("train run_dir=run", "run", of("finished", lambda run: None)),
-        Case("run run", "max_epochs", of("finished", edit("config.yaml", lambda data: data.replace(b"max_epochs: 3", b"max_epochs: 9")))),
+        Case(
+            "run run",
+            "max_epochs",
+            of("finished", edit("config.yaml", lambda data: data.replace(b"max_epochs: 3", b"max_epochs: 9"))),
+        ),
     ],
     "pipes in a run directory": [
         Case(command, name, of("finished", lambda run, name=name: (_remove(run / name), os.mkfifo(run / name))))
-        for command, name in (("run run", "run.json"), ("run run", "config.yaml"), ("eval run=run", "run.json"), ("eval run=run", "config.yaml"),
-                              ("report run", "run.json"))
+        for command, name in (
+            ("run run", "run.json"),
+            ("run run", "config.yaml"),
+            ("eval run=run", "run.json"),
+            ("eval run=run", "config.yaml"),
+            ("report run", "run.json"),
+        )
     ],
-}  # fmt: skip
+}
 
 
 def _replaced(data: bytes, old: bytes, new: bytes) -> bytes:

@@ -81,9 +81,14 @@ KINDS: dict[str, list[Case]] = {
         for data in BROKEN.values()
     ],
     "files that are no complete image, decoded each time": [
-        Case(f"{_LINE} data.cache=none trainer.max_epochs=1 data.batch_size=4", "bad.png",
-             pets(lambda root, data=data: (root / "dark" / "bad.png").write_bytes(data)), leaves=("outputs*",))
-        for name, data in BROKEN.items() if name != "float"
+        Case(
+            f"{_LINE} data.cache=none trainer.max_epochs=1 data.batch_size=4",
+            "bad.png",
+            pets(lambda root, data=data: (root / "dark" / "bad.png").write_bytes(data)),
+            leaves=("outputs*",),
+        )
+        for name, data in BROKEN.items()
+        if name != "float"
     ][:8],
     "folders without classes": [
         Case("train data=image_folder", "data.root"),
@@ -98,17 +103,36 @@ KINDS: dict[str, list[Case]] = {
     ],
     "parts that are not clear": [
         Case(_LINE, "d", many(*(f"d/{part}/{name}" for part in parts for name in ("cat", "dog"))))
-        for parts in (("train",), ("first", "second"), ("train", "Training", "test"), ("train", "test", "extra"),
-                      ("fold_1", "fold_2", "fold_3"), ("val", "test"), ("test",), ("valid", "val", "train"))
+        for parts in (
+            ("train",),
+            ("first", "second"),
+            ("train", "Training", "test"),
+            ("train", "test", "extra"),
+            ("fold_1", "fold_2", "fold_3"),
+            ("val", "test"),
+            ("test",),
+            ("valid", "val", "train"),
+        )
     ],
     "classes that training does not have": [
         Case(_LINE, "is not in train", many("d/train/cat", "d/train/dog", *others))
-        for others in (("d/test/cow",), ("d/test/cat", "d/test/Dog"), ("d/val/cow", "d/test/cat"), ("d/test/dogs", "d/test/cat"),
-                       ("d/test/cat ",))
+        for others in (
+            ("d/test/cow",),
+            ("d/test/cat", "d/test/Dog"),
+            ("d/val/cow", "d/test/cat"),
+            ("d/test/dogs", "d/test/cat"),
+            ("d/test/cat ",),
+        )
     ],
     "masks and labels beside images": [
         Case(_LINE, "images", many(*(f"d/{name}" for name in names)))
-        for names in (("images", "masks"), ("images", "labels"), ("JPEGImages", "Annotations"), ("imgs", "masks"), ("Images", "Masks"))
+        for names in (
+            ("images", "masks"),
+            ("images", "labels"),
+            ("JPEGImages", "Annotations"),
+            ("imgs", "masks"),
+            ("Images", "Masks"),
+        )
     ],
     "too few images": [
         Case(_LINE, "", many("d/cat", "d/dog", count=1)),
@@ -118,7 +142,11 @@ KINDS: dict[str, list[Case]] = {
         Case(f"{_LINE} data.limit=1 data.batch_size=1", "", many("d/cat", "d/dog", count=5)),
     ],
     "sizes of images": [
-        Case(f"train data=image_folder data.root=d model=mlp data.image_size={size}", "data.image_size", many("d/cat", "d/dog"))
+        Case(
+            f"train data=image_folder data.root=d model=mlp data.image_size={size}",
+            "data.image_size",
+            many("d/cat", "d/dog"),
+        )
         for size in (0, -1, 5000, "big", 1.5, "[32,32]", "32x32", 100000000000)
     ],
     "pipes and devices where images belong": [
@@ -136,9 +164,19 @@ KINDS: dict[str, list[Case]] = {
     ],
     "predictions of what is no file": [
         Case(f"predict run=run {name}", name, lambda folder, base: _run_and_file(folder, base, None))
-        for name in ("none.png", "run", "/dev/null", "/dev/zero", "pipe", "../none.png", "*.png", "link", f"{'x' * 300}.png")
+        for name in (
+            "none.png",
+            "run",
+            "/dev/null",
+            "/dev/zero",
+            "pipe",
+            "../none.png",
+            "*.png",
+            "link",
+            f"{'x' * 300}.png",
+        )
     ],
-}  # fmt: skip
+}
 
 
 def _run_and_file(folder: Path, base: Path, data: bytes | None) -> None:

@@ -91,7 +91,11 @@ _WITHOUT_FILES = [case for cases in KINDS.values() for case in cases if case.mak
 def test_bad_words_in_a_real_process(case: Case) -> None:
     before = snapshot(Path.cwd())
     done = subprocess.run(
-        [sys.executable, "-m", "dlzoo.cli", *case.words], capture_output=True, text=True, timeout=60,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "dlzoo.cli", *case.words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        check=False,
+    )
     check(case, done.returncode, done.stderr, before)

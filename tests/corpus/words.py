@@ -63,7 +63,12 @@ KINDS: dict[str, list[Case]] = {
     ),
     "numbers out of bounds": lines(
         "must be",
-        *("train optimizer.lr=-1", "train data.batch_size=0", "train data.batch_size=-4", "train trainer.max_epochs=-1"),
+        *(
+            "train optimizer.lr=-1",
+            "train data.batch_size=0",
+            "train data.batch_size=-4",
+            "train trainer.max_epochs=-1",
+        ),
         *("train data.val_fraction=1", "train data.val_fraction=-0.1", "train trainer.ema=1", "train trainer.ema=-0.5"),
         *("train loss=cross_entropy loss.label_smoothing=1", "train data.label_noise=1", "train data.imbalance=0.5"),
         *("train seed=-1", "train data.test_severity=6", "train data.test_severity=0", "train trainer.threads=0"),
@@ -84,27 +89,52 @@ KINDS: dict[str, list[Case]] = {
     ),
     "words of a fixed set": lines(
         "must be",
-        *("train data.sampler=balance", "train data.cache=ram", "train trainer.precision=fp8", "train data.test_shift=fog"),
+        *(
+            "train data.sampler=balance",
+            "train data.cache=ram",
+            "train trainer.precision=fp8",
+            "train data.test_shift=fog",
+        ),
         *("train trainer.accelerator=tpuu", "train trainer.select=first", "train trainer.compile=maybe"),
         *("train data=csv data.delimiter=;", "train data=csv data.scale=zscore", "train data=csv data.impute=zero"),
     ),
     "sizes without end": lines(
         "at most",
-        *(f"train trainer.max_epochs={_HUGE}", f"train model.width={_HUGE}", f"train model=mlp 'model.hidden=[{_HUGE}]'"),
+        *(
+            f"train trainer.max_epochs={_HUGE}",
+            f"train model.width={_HUGE}",
+            f"train model=mlp 'model.hidden=[{_HUGE}]'",
+        ),
         *(f"train data=shapes data.train={_HUGE}", f"train data=shapes data.image_size={_HUGE}"),
-        *(f"train trainer.devices={_HUGE}", f"train trainer.threads={_HUGE}", f"train model=densenet121 model.growth_rate={_HUGE}"),
-        *(f"train data=shapes model=retinanet model.depth={_HUGE}", f"train data=shapes neck=bifpn neck.repeats={_HUGE}"),
+        *(
+            f"train trainer.devices={_HUGE}",
+            f"train trainer.threads={_HUGE}",
+            f"train model=densenet121 model.growth_rate={_HUGE}",
+        ),
+        *(
+            f"train data=shapes model=retinanet model.depth={_HUGE}",
+            f"train data=shapes neck=bifpn neck.repeats={_HUGE}",
+        ),
     ),
     "numbers of thousands of digits": lines(
         "",
-        *(f"train {key}={'9' * 5000}" for key in ("seed", "trainer.max_epochs", "optimizer.lr", "data.limit", "model.width")),
+        *(
+            f"train {key}={'9' * 5000}"
+            for key in ("seed", "trainer.max_epochs", "optimizer.lr", "data.limit", "model.width")
+        ),
         f"train optimizer.lr=0.{'0' * 5000}1x",
         f"train -m 'seed=range({'9' * 5000})'",
         f"train seed=-{'1' * 5000}",
     ),
     "brackets and quotes that do not close": lines(
         "",
-        *("train model.hidden=[1", "train 'model.hidden=1]'", "train 'data.drop={a'", "train \"name='x\"", "train 'name=\"x'"),
+        *(
+            "train model.hidden=[1",
+            "train 'model.hidden=1]'",
+            "train 'data.drop={a'",
+            'train "name=\'x"',
+            "train 'name=\"x'",
+        ),
         *("train -m 'seed=range(3'", "train -m 'seed=choice(1,2'", "train 'model.hidden=[1,[2]'", "train 'name=${'"),
         *("train 'name=${seed'", f"train 'model.hidden={'[' * 3000}'", f"train 'model.hidden={'[' * 500}{']' * 500}'"),
     ),
@@ -152,4 +182,4 @@ KINDS: dict[str, list[Case]] = {
         *("train data.limit=30 data.batch_size=64", "train trainer.accumulate=3", "train trainer.accumulate=128"),
         *("train norm=in model=mlp", "train data.batch_size=1 data.limit=20 model=mlp norm=bn"),
     ),
-}  # fmt: skip
+}
