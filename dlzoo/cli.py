@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -75,13 +74,8 @@ def _dispatch(words: list[str]) -> int:
         print(parser.format_help(), end="")
         return 0
     arguments = parser.parse(rest)
-    try:
-        with searching(getattr(arguments, "config_dir", None)):
-            return command.run(arguments) or 0
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        raise UserError(f"{error.filename}: {error.strerror}") from error
+    with searching(getattr(arguments, "config_dir", None)):
+        return command.run(arguments) or 0
 
 
 def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def draw_pictures(folder: Path, count: int, size: tuple[int, int] = (12, 12), seed: int = 0) -> None:
     """`count` noisy pictures in `folder`: dark for a class called dark, bright otherwise."""
     folder.mkdir(parents=True)
-    numbers = np.random.default_rng(seed)
+    # Of each folder others: equal pictures in two parts would be a leak.
+    numbers = np.random.default_rng([seed, zlib.crc32(f"{folder.parent.name}/{folder.name}".encode())])
     low = 0 if folder.name == "dark" else 160
     for index in range(count):
         pixels = numbers.integers(low, low + 95, (size[1], size[0], 3), dtype=np.uint8)

@@ -46,7 +46,7 @@ def test_fine_tuning_on_other_classes_with_a_frozen_backbone(pictures: Path) -> 
     for part in ("train", "test"):
         (pictures / part / "dim").mkdir()
         for index in range(8):
-            Image.new("RGB", (12, 12), (100, 100, 100)).save(pictures / part / "dim" / f"{index}.png")
+            Image.new("RGB", (12, 12), (100, len(part) * 9, 100 + index)).save(pictures / part / "dim" / f"{index}.png")
     second = train(*settings, f"init_from={first.dir}", "freeze=backbone", "trainer.max_epochs=2")
     best = torch.load(first.dir / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     for key, value in weights(second).items():

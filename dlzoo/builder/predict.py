@@ -17,7 +17,7 @@ from dlzoo.config.settings import PredictSettings
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
 from dlzoo.core.terminal import in_one_line
-from dlzoo.data.storage.decode import find_unreadable
+from dlzoo.data.storage.decode import check_images
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs.locations import MOVABLE, is_place
@@ -72,7 +72,7 @@ def _leave_out_bad(files: Sequence[str]) -> list[str]:
     Raises:
         UserError: if there is none.
     """
-    bad = find_unreadable(Path(), [Path(file) for file in files], cache="none")
+    bad = check_images([Path(file) for file in files])
     if bad:
         names = ", ".join(files[index] for index in bad)
         message = f"{len(bad)} of {len(files)} image(s) left out: {names}; the first: {next(iter(bad.values()))}"

@@ -53,7 +53,8 @@ class Parser(argparse.ArgumentParser):
             UserError: for an unknown option, with the closest one; for words that are missing or too many, or no text.
         """
         for word in words:
-            if "\0" in word or not _is_utf8(word):
+            is_setting = "=" in word and not word.startswith("run=")
+            if "\0" in word or (is_setting and not _is_utf8(word)):
                 raise UserError(f"{word!r} is not UTF-8, or contains NUL; rename the file, or type another word")
         spelled = [f"--{word}" if "=" in word and word.partition("=")[0] in self.undashed else word for word in words]
         spelled = [f"./{word}" if self._is_dashed_file(word) else word for word in spelled]

@@ -5,8 +5,8 @@
   nms=diou_nms nms.iou=0.6                     other non-maximum suppression, for a detector
   data.root=FOLDER data.path=FILE              the same data, which was moved
 
-For a detector, images with the boxes drawn and all boxes, detections.json and coco_results.json (with
-coco_ground_truth.json), are written to DIR/eval.
+For a detector, images with the boxes drawn and files with all boxes, detections.json and
+coco_results.json (with coco_ground_truth.json), are written to DIR/eval.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> None:
     """Predict and print the predictions."""
     path, rest = split_run(arguments.words)
     words = {word: word.partition("=")[0] for word in rest if "=" in word and not Path(word).exists()}
-    conditions = [word for word, key in words.items() if key.partition(".")[0] in AFTER_TRAINING]
+    conditions = [word for word in words if _is_condition(word)]
     known = settings_of(PredictSettings)
     settings = {word: key for word, key in words.items() if key in known}
     files = [word for word in rest if word not in conditions and word not in settings]
@@ -70,5 +70,4 @@ def _value(word: str, schema: Mapping[str, Any]) -> Any:
 
 def _is_condition(word: str) -> bool:
     """Return whether a word sets a choice that applies after training, such as nms.iou=0.6, or says where data is."""
-    key, equals, _ = word.partition("=")
-    return (bool(equals) and key.partition(".")[0] in AFTER_TRAINING) or is_place(word)
+    return word.partition("=")[0].partition(".")[0] in AFTER_TRAINING or is_place(word)

@@ -70,7 +70,8 @@ def compose(
         if key not in choices():
             values.append(override)
         elif value is not None:
-            chosen.append(f"{key}={file_of(key, value) if is_path(key, value) else value}")
+            name = str(value)
+            chosen.append(f"{key}={file_of(key, name) if is_path(key, name) else name}")
     files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
     raw = deepcopy(_compose_choices(tuple(chosen), files, (state or conf_state()) + _states_of_paths(files)))
     if raw.pop("comparison", None) and not in_sweep:

@@ -155,7 +155,10 @@ def check(schema: Mapping[str, Any], value: Any) -> Any:
     try:
         return _check(schema, value)
     except ValueError:
-        raise ValueError(f"must be {describe(schema, limits=_is_huge(value))}, not {_abbreviated(value)}") from None
+        limits = f" of at most {_LONGEST_WORD:,} bytes" if isinstance(value, str) and len(value) > _SHOWN else ""
+        raise ValueError(
+            f"must be {describe(schema, limits=_is_huge(value))}{limits}, not {_abbreviated(value)}"
+        ) from None
 
 
 def _abbreviated(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason
 
 #: Part -> the words that name it, in any case, also with a prefix (seg_train) or a year (train2017).
 PART_WORDS = {
@@ -42,7 +43,7 @@ def subfolders(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{folder}: cannot be read ({reason(error)})") from error
 
 
 def by_part(folders: Iterable[Path]) -> dict[str, Path]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from dlzoo.data.storage.lazy_images import LazyImages
+from dlzoo.data.storage.remember import digest, remember
+
+T = TypeVar("T")
 
 #: Values that are processed at a time.
 _PART = 4_000_000
@@ -50,12 +55,29 @@ def fingerprint(*splits: Split | None) -> str:
     In a split of more than 200 million values only every k-th image is read: reading all of them would take minutes at
     each start.
     """
-    digest = hashlib.blake2b(digest_size=8)
-    for split in splits:
-        if split is not None:
-            digest.update(_subsample(split.images).contiguous().numpy().data)
-            digest.update(split.labels.contiguous().numpy().data)
-    return digest.hexdigest()
+    used = [split for split in splits if split is not None]
+
+    def compute() -> str:
+        hashed = hashlib.blake2b(digest_size=8)
+        for split in used:
+            hashed.update(_subsample(split.images).contiguous().numpy().data)
+            hashed.update(split.labels.contiguous().numpy().data)
+        return hashed.hexdigest()
+
+    return _remember("fingerprints", [split.images for split in used], [split.labels for split in used], compute)
+
+
+def _remember(what: str, images: Sequence[Tensor | LazyImages], labels: Sequence[Tensor], find: Callable[[], T]) -> T:
+    """Return what `find` computes from images, kept in the cache folder if all of them are read from files."""
+    stamps, hashed = [], hashlib.blake2b(digest_size=8)
+    for each in images:
+        if isinstance(each, Tensor) or not each.stamp:
+            return find()
+        stamps.append(each.stamp)
+        hashed.update(each.rows.numpy().data)
+    for each in labels:
+        hashed.update(each.contiguous().numpy().data)
+    return remember(what, hashed.hexdigest(), digest(stamps), find)
 
 
 def _subsample(images: Tensor | LazyImages) -> Tensor:
@@ -69,8 +91,12 @@ def channel_statistics(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:
 
     Computed from integer sums; a constant channel has the standard deviation 1.
     """
+    mean, deviation = _remember("statistics", [images], [], lambda: _statistics(_subsample(images)))
+    return torch.tensor(mean), torch.tensor(deviation)
+
+
+def _statistics(images: Tensor) -> tuple[list[float], list[float]]:
     count, channels = 0, images.shape[3]
-    images = _subsample(images)
     total, squares = torch.zeros(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
     for part in images.split(max(1, _PART // images[0].numel())):
         values = part.reshape(-1, channels).int()
@@ -80,4 +106,4 @@ def channel_statistics(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:
     mean = total.double() / count
     variance = squares.double() / count - mean**2
     deviation = torch.where(variance > 0, variance.clamp(min=0).sqrt(), 255.0)
-    return (mean / 255).float(), (deviation / 255).float()
+    return (mean / 255).float().tolist(), (deviation / 255).float().tolist()

@@ -75,7 +75,7 @@ def test_an_unknown_option_of_any_command_gets_the_closest_one(name: str, capsys
         (["show", "norm"], "required: NAME; usage: dlzoo show"),
         (["show", "norm", "gn", "norm.eps=1"], "norm=gn is shown without settings"),
         (["diff", "a"], "required: RUN; usage: dlzoo diff [-h] [--json] RUN RUN"),
-        (["run", "a", "b"], "unrecognized arguments: b; usage: dlzoo run [-h] DIR"),
+        (["diff", "a", "b", "c"], "unrecognized arguments: c; usage: dlzoo diff [-h]"),
         (["version", "x"], "unrecognized arguments: x"),
         (["list", "model", "--json=3"], "--json: ignored explicit argument '3'"),
         (["report", "a", "--out"], "--out: expected one argument"),

@@ -115,7 +115,7 @@ def test_folders_in_what_is_none_and_in_what_cannot_be_read(tmp_path: Path, monk
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", deny)
-    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"cannot be read \(permission denied\)"):
         subfolders(tmp_path)
 
 

@@ -162,6 +162,7 @@ OTHERS = {
     "dlzoo --version": Rule(prints=("0.",)),
     "dlzoo tune --help": Rule(prints=("log(0.001,1)", "trials")),
     "dlzoo list model": Rule(prints=("densenet121\n", "yolov4\n")),
+    "dlzoo list experiment --config-dir DIR": Rule(swap={"DIR": "lab"}, prints=("activations", "of_the_lab")),
     "dlzoo list loss": Rule(prints=("focal          classification, objects\n",)),
     "dlzoo list --parts": Rule(prints=("norm  act", "drop 4/7: not dropblock, spatial, stochastic_depth")),
     "dlzoo show norm gn": Rule(prints=("norm.num_groups=32", "arXiv:1803.08494")),
@@ -190,6 +191,7 @@ OTHERS = {
     "dlzoo report outputs/small_batch --metric f1_macro --margin 0.02": Rule(
         needs=_SMALL_BATCH, prints=("f1 macro",), leaves=("outputs/small_batch/report/report.html",)
     ),
+    "dlzoo eval run=outputs/<run> data.cache=none": Rule(needs=_PETS, prints=("test/accuracy",)),
     "dlzoo eval run=outputs/<run>": Rule(needs=_PETS, prints=("test/accuracy",)),
     "dlzoo eval run=outputs/<run> data.test_shift=noise": Rule(needs=_PETS, prints=("test/accuracy",)),
     "dlzoo eval run=outputs/<run> data.test_shift=noise augment.test=flip": Rule(
@@ -199,6 +201,9 @@ OTHERS = {
         needs=_SHAPES, prints=("test/map50_voc10",), leaves=("<run>/eval/*/detections.json", "<run>/eval/*/*.png")
     ),
     "dlzoo predict run=outputs/<run> cat.jpg": Rule(needs=_PETS, prints=("cat.jpg: ", "%")),
+    "dlzoo predict run=outputs/<run> cat.jpg full_size=true on_bad=skip": Rule(
+        needs=_SHAPES, prints=("cat.jpg: ",), leaves=("<run>/predictions/cat-found.png",)
+    ),
     "dlzoo predict run=outputs/<run> cat.jpg --json": Rule(needs=_PETS, prints=('"probability"', '"cat.jpg"')),
     "dlzoo predict run=outputs/<run> cat.jpg dog.jpg": Rule(needs=_PETS, prints=("cat.jpg: ", "dog.jpg: ")),
 }

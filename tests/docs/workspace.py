@@ -85,6 +85,8 @@ def furnish(folder: Path) -> None:
         area = "NA" if number % 17 == 0 else str(40 + number % 50)
         rows.append(f"{number},{1 + number % 6},{area},{'house' if number % 3 else 'flat'},{90.5 + 3 * (number % 50)}")
     (folder / "houses.csv").write_text("\n".join(rows))
+    (folder / "lab" / "experiment").mkdir(parents=True)
+    (folder / "lab" / "experiment" / "of_the_lab.yaml").write_text("# @package _global_\n# Another seed.\nseed: 7\n")
     numbers = np.random.default_rng(0)
     for part, count in (("train", 12), ("val", 4)):
         for kind in ("images", "labels"):

@@ -196,11 +196,11 @@ def test_a_full_disk_keeps_the_checkpoint_before(monkeypatch: pytest.MonkeyPatch
         if str(target).endswith("last.ckpt"):
             saved.append(target)
             if len(saved) == 2:
-                raise OSError(28, "No space left on device")
+                raise OSError(28, "no space left on device")
         replace(source, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(UserError, match=r"cannot write .*last\.ckpt.*No space left.*the previous checkpoint is intact"):
+    with pytest.raises(UserError, match=r"cannot write .*last\.ckpt.*no space left.*the previous checkpoint is intact"):
         train(*SMALL, "run_dir=full")
     run = RunDir.open("full")
     assert run.read()["state"] == "failed"

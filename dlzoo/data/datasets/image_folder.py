@@ -76,7 +76,7 @@ def image_folder(
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     rows = _rows(folder, parts, labels)
     train = [paths[row] for row in rows["train"].tolist()]
-    conversion = conversion_for(folder, train, cache, background=background, value_range=range)
+    conversion = conversion_for(folder, train, background=background, value_range=range)
     read = partial(read_image, conversion=conversion)
     everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
     splits = {part: everything.take(chosen) for part, chosen in rows.items()}
@@ -157,7 +157,7 @@ def _check_parts(folder: Path, parts: dict[str, Files], classes: list[str]) -> N
 def _leave_out_bad(parts: dict[str, Files], folder: Path, cache: Cache) -> int:
     """Remove files that are not complete images, and return how many there were."""
     files = [path for part in parts.values() for path, _ in part]
-    bad = {files[index]: problem for index, problem in find_unreadable(folder, files, cache).items()}
+    bad = {files[index]: problem for index, problem in find_unreadable(folder, files).items()}
     if bad:
         first = next(iter(bad.values()))
         warnings.warn(f"{len(bad)} bad image(s) left out, the first: {first}", Note, stacklevel=2)

@@ -16,7 +16,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.split import Split
-from dlzoo.data.storage.decode import file_lock
+from dlzoo.data.storage.remember import file_lock
 
 
 @DATASETS.register("cifar10", source="Krizhevsky 2009", augment="flip_crop")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
 import os
-import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +21,7 @@ from dlzoo.core.files import reason, replacing
 from dlzoo.data.storage.cache import Cache, uses_disk
 from dlzoo.data.storage.image_file import DEFAULT_CONVERSION, open_image, read_image, stored_size, to_eight_bits
 from dlzoo.data.storage.lazy_images import LazyImages
+from dlzoo.data.storage.remember import digest, file_lock, remember, stamp_of
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -59,56 +55,40 @@ def decode_images(
     """
     read = read or read_image
     rows = torch.arange(len(paths))
-    prefix = f"{_digest([str(root.resolve()), *key])}-{image_size or 'auto'}"
-    cached = _folder() / f"{prefix}-{_stamps(root, paths)}.npy"
+    name, stamp = digest([str(root.resolve()), *key]), stamp_of(root, paths)
+    prefix = f"{name}-{image_size or 'auto'}"
+    cached = _folder() / f"{prefix}-{stamp}.npy"
     if cache == "none" or not os.path.exists(cached):
-        size = image_size or _common_size(paths)
+        size = image_size or remember("sizes", name, stamp, lambda: _common_size(paths))
 
         def write() -> None:
             _write(cached, map_with_progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
 
         fits = uses_disk(cache, len(paths) * size * size * 3, _folder())
         if not (fits and _write_once(prefix, cached, cache, write)):
-            return LazyImages(lambda row: read(paths[row], size), (size, size, 3), rows, "none")
+            shape = (size, size, 3)
+            return LazyImages(lambda row: read(paths[row], size), shape, rows, "none", f"{prefix}-{stamp}")
     array = np.load(cached, mmap_mode="r")
-    return LazyImages(lambda row: array[row], array.shape[1:], rows, "disk")
+    return LazyImages(lambda row: array[row], array.shape[1:], rows, "disk", f"{prefix}-{stamp}")
 
 
-def find_unreadable(root: Path, paths: Sequence[Path], cache: Cache, key: Sequence[str] = ()) -> dict[int, str]:
-    """Return {index: error} for the files at `paths` that are not complete images. All of them are decoded.
+def find_unreadable(root: Path, paths: Sequence[Path], key: Sequence[str] = ()) -> dict[int, str]:
+    """Return {index: error} for the files at `paths` that are not complete images, as `check_images`.
 
-    Raises:
-        UserError: if the cache folder cannot be written, with `cache` disk.
+    The result is kept in the cache folder.
+
+    Args:
+        root: the folder of the files.
+        key: besides `root`, identifies the set.
     """
-    found = remember("unreadable", root, paths, cache, lambda: _find_unreadable(paths), key)
+    name = digest([str(root.resolve()), *key])
+    found = remember("unreadable", name, stamp_of(root, paths), lambda: check_images(paths))
     return {int(index): problem for index, problem in found.items()}
 
 
-def remember(
-    what: str, root: Path, paths: Sequence[Path], cache: Cache, find: Callable[[], Any], key: Sequence[str] = ()
-) -> Any:
-    """Return what `find` finds out about the files at `paths`, as JSON holds it.
+def check_images(paths: Sequence[Path]) -> dict[int, str]:
+    """Return {index: error} for the files at `paths` that are not complete images. All of them are decoded."""
 
-    Unless `cache` is none, the result is cached in a small file, which is keyed as decoded images are.
-
-    Raises:
-        UserError: if the cache folder cannot be written, with `cache` disk.
-    """
-    prefix = f"{_digest([str(root.resolve()), *key])}-{what}"
-    known = _folder() / f"{prefix}-{_stamps(root, paths)}.json" if cache != "none" else None
-
-    def write() -> None:
-        assert known is not None
-        aside = known.with_suffix(".tmp")
-        aside.write_text(json.dumps(find()))
-        aside.replace(known)
-
-    if known is None or not (os.path.exists(known) or _write_once(prefix, known, cache, write)):
-        return find()
-    return json.loads(known.read_text())
-
-
-def _find_unreadable(paths: Sequence[Path]) -> dict[int, str]:
     def problem(path: Path) -> str:
         try:
             with open_image(path) as image:
@@ -152,14 +132,6 @@ def _write_once(prefix: str, path: Path, cache: Cache, write: Callable[[], None]
     return True
 
 
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file: ranks, and the runs of a sweep, start at the same time."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _common_size(paths: Sequence[Path]) -> int:
     """Return the side of images that are all square and of one size, otherwise 224."""
     sizes = set(map_with_progress(stored_size, paths, "measuring"))
@@ -188,25 +160,3 @@ def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> N
             file.write(array.tobytes())
         file.flush()
         os.fsync(file.fileno())
-
-
-def _stamps(root: Path, paths: Sequence[Path]) -> str:
-    return _digest(_stamp(root, path) for path in paths)
-
-
-def _stamp(root: Path, path: Path) -> str:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: not a file")
-    name = path.relative_to(root) if path.is_relative_to(root) else path
-    return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-
-
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for line in lines:
-        digest.update(line.encode(errors="surrogateescape") + b"\n")
-    return digest.hexdigest()

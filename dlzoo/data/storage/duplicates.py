@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
-from dlzoo.data.storage.decode import file_lock, map_with_progress
+from dlzoo.data.storage.decode import map_with_progress
+from dlzoo.data.storage.remember import digest, remember
 
 #: Bytes from the middle of a file that are compared before whole files: headers are alike, pixels are not.
 _MIDDLE = 4096
@@ -40,8 +37,9 @@ def number_contents(paths: Sequence[Path]) -> list[int]:
     if sum(map(len, alike)) <= _FEW:
         copies = _find_copies(files, alike)
     else:
-        stamp = _digest(f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}" for state in states.values())
-        copies = _cached(_digest(files.values()), stamp, lambda: _find_copies(files, alike))
+        stamp = digest(f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}" for state in states.values())
+        known = remember("copies", digest(files.values()), stamp, lambda: _find_copies(files, alike))
+        copies = {int(copy): first for copy, first in known.items()}
     return [copies.get(index, index) for index in by_path]
 
 
@@ -93,29 +91,3 @@ def _whole(path: str) -> bytes | None:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
     except OSError:
         return None
-
-
-def _cached(name: str, stamp: str, find: Callable[[], dict[int, int]]) -> dict[int, int]:
-    """Return what `find` does, from a file of this stamp in the cache folder; without one if it cannot be written."""
-    path = user_cache_path("dlzoo") / "copies" / f"{name}.json"
-    with ExitStack() as stack, suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(file_lock(path.with_suffix(".lock")))  # one process compares, the others wait
-        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # missing, or damaged
-            known = json.loads(path.read_text())
-            if known["stamp"] == stamp:
-                return {int(copy): int(first) for copy, first in known["copies"].items()}
-        copies = find()
-        with suppress(OSError):
-            aside = path.with_suffix(".tmp")
-            aside.write_text(json.dumps({"stamp": stamp, "copies": copies}))
-            aside.replace(path)
-        return copies
-    return find()  # no lock: the folder cannot be written
-
-
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return digest.hexdigest()

@@ -26,21 +26,22 @@ class LazyImages:
         shape: (H, W, C).
         rows: (N,) int64, the row of each image.
         place: where they are read from, "disk" or "none" (decoded each time).
+        stamp: identifies the files and how they are read; "" if nothing does.
     """
 
     def __init__(
-        self, read: Callable[[int], np.ndarray], shape: tuple[int, int, int], rows: Tensor, place: str
+        self, read: Callable[[int], np.ndarray], shape: tuple[int, int, int], rows: Tensor, place: str, stamp: str = ""
     ) -> None:
-        self._read, self._rows, self.place = read, rows, place
+        self._read, self.rows, self.place, self.stamp = read, rows, place, stamp
         self.shape = torch.Size((len(rows), *shape))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def take(self, indices: Tensor | slice) -> LazyImages:
         """Return the images at `indices`, without reading them."""
         _, height, width, channels = self.shape
-        return LazyImages(self._read, (height, width, channels), self._rows[indices], self.place)
+        return LazyImages(self._read, (height, width, channels), self.rows[indices], self.place, self.stamp)
 
     def __getitem__(self, indices: Tensor | slice) -> Tensor:
         """Read the images at `indices`: (n, H, W, C).
@@ -62,7 +63,7 @@ class LazyImages:
             for place, row in enumerate(rows, begin):
                 array[place] = self._read(row)
 
-        parts = self._rows[indices].split(_CHUNK)
+        parts = self.rows[indices].split(_CHUNK)
         return [_pool().submit(fill, number * _CHUNK, part.tolist()) for number, part in enumerate(parts)]
 
 

@@ -6,17 +6,21 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from dlzoo.core.errors import Note, UserError
-from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import map_with_progress, remember
+from dlzoo.core.files import regular
+from dlzoo.core.schema import Bounds
+from dlzoo.data.storage.decode import map_with_progress
 from dlzoo.data.storage.image_file import FULL_RANGE, Conversion, open_image
+from dlzoo.data.storage.remember import digest, remember, stamp_of
 
 #: The setting data.range: "auto", or the values (low, high) of 16-bit images that become 0 and 255.
-ValueRange = Literal["auto"] | tuple[int, ...]
+ValueRange = (
+    Literal["auto"] | Annotated[tuple[Annotated[int, Bounds(minimum=0, maximum=65535)], ...], Bounds(maxItems=2)]
+)
 
 #: Formats without 16-bit images, whose files need not be opened.
 _EIGHT_BITS = {".jpg", ".jpeg", ".jpe", ".gif", ".bmp", ".webp"}
@@ -26,9 +30,7 @@ _PNG, _DEPTH = b"\x89PNG\r\n\x1a\n", 24
 _FILLED = 0.9
 
 
-def conversion_for(
-    root: Path, train: Iterable[Path], cache: Cache, *, background: str, value_range: ValueRange
-) -> Conversion:
+def conversion_for(root: Path, train: Iterable[Path], *, background: str, value_range: ValueRange) -> Conversion:
     """Return how the pixels of a set of images become 8-bit ones, from its settings data.background and data.range.
 
     An automatic range is measured on `train`, the paths of the training images, and reported by a note.
@@ -40,7 +42,7 @@ def conversion_for(
     if value_range != "auto":
         return Conversion(background, _check_range(value_range))
     deep = [path for path in train if path.suffix.lower() not in _EIGHT_BITS]
-    measured = remember("range", root, deep, cache, lambda: _measure(deep)) if deep else None
+    measured = _remembered(root, deep) if deep else None
     if measured is None:
         return Conversion(background)
     low, high = round_range(*measured)
@@ -48,6 +50,11 @@ def conversion_for(
     warnings.warn(f"16-bit images are read as {bits}{low} to {high}, the values of the training images;"
                   " set data.range=[low,high] for others", Note, stacklevel=2)  # fmt: skip
     return Conversion(background, (low, high))
+
+
+def _remembered(root: Path, paths: Sequence[Path]) -> tuple[int, int] | None:
+    name = digest([str(root.resolve())])
+    return remember("ranges", name, stamp_of(root, paths), lambda: _measure(paths))
 
 
 def round_range(low: int, high: int) -> tuple[int, int]:
@@ -83,7 +90,7 @@ def _measure(paths: Sequence[Path]) -> tuple[int, int] | None:
 def _limits(path: Path) -> tuple[int, int] | None:
     """Return the smallest and the greatest value of a 16-bit image; None for others, of which only a part is read."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             head = file.read(_DEPTH + 1)
         if head.startswith(_PNG) and head[_DEPTH:] != b"\x10":
             return None

@@ -280,6 +280,7 @@ def test_a_cache_folder_that_cannot_be_written(
 ) -> None:
     usual = Splits.load(section(root=str(pictures), cache="none")).fingerprint
     if how == "a file in the way":
+        shutil.rmtree(cache_home)
         cache_home.write_text("")
     elif how == "a full disk":
         monkeypatch.setattr(decode.os, "fsync", raiser(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))

@@ -342,7 +342,7 @@ STRAY = GOOD.replace("9.75", "n.a.")
         (GOOD, {"target": None}, "data.target=<column to predict>"),
         (GOOD, {"target": ()}, "data.target=<column to predict>"),
         (GOOD, {"path": "nowhere.csv"}, "data.path: file 'nowhere.csv' does not exist"),
-        (GOOD, {"path": "."}, "data.path: cannot read '.': Is a directory"),
+        (GOOD, {"path": "."}, "data.path: cannot read '.': is a directory"),
         (GOOD, {"test_path": "nowhere.csv"}, "data.test_path: file 'nowhere.csv' does not exist"),
         ("", {}, "my.csv: the file is empty"),
         ("\n\n", {}, "my.csv: the file is empty"),

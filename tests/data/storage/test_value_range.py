@@ -61,9 +61,9 @@ def test_auto_is_measured_once_and_says_so(
     monkeypatch.setattr(module, "_measure", lambda paths: looked.append(len(paths)) or measure(paths))
     for _ in range(2):
         with pytest.warns(Note, match=r"16-bit images are read as 100 to 2100,.*data\.range=\[low,high\]"):
-            conversion = conversion_for(tmp_path, paths, cache, background="white", value_range="auto")
+            conversion = conversion_for(tmp_path, paths, background="white", value_range="auto")
         assert conversion.value_range == (100, 2100)
-    assert looked == ([3] if cache == "disk" else [3, 3])
+    assert looked == [3]
 
 
 def test_images_of_eight_bits_are_not_decoded_and_jpegs_not_opened(
@@ -72,14 +72,16 @@ def test_images_of_eight_bits_are_not_decoded_and_jpegs_not_opened(
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     monkeypatch.setattr(module, "open_image", lambda path: pytest.fail(f"{path} was opened"))
     paths = [tmp_path / "a.png", tmp_path / "gone.jpg", tmp_path / "gone.JPEG"]
-    monkeypatch.setattr(module, "remember", lambda what, root, paths, *rest: module._measure(paths))
-    assert conversion_for(tmp_path, paths, "disk", background="white", value_range="auto").value_range == FULL_RANGE
+    monkeypatch.setattr(module, "remember", lambda what, name, stamp, find: find())
+    for name in ("gone.jpg", "gone.JPEG"):
+        (tmp_path / name).write_bytes(b"")
+    assert conversion_for(tmp_path, paths, background="white", value_range="auto").value_range == FULL_RANGE
 
 
 @pytest.mark.parametrize("value_range", [(), (1,), (5, 5), (9, 2), (0, 65536), (-1, 9), (0, 1, 2)])
 def test_a_range_that_is_none_is_refused(tmp_path: Path, value_range: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"data\.range=\[.*\] must be auto, or two values of 0 to 65535"):
-        conversion_for(tmp_path, [], "none", background="white", value_range=value_range)
+        conversion_for(tmp_path, [], background="white", value_range=value_range)
 
 
 @pytest.mark.filterwarnings("ignore:.*set data.leaks=drop")

@@ -70,7 +70,7 @@ def box_set(
     everything = [sample for good in samples.values() for sample in good]
     rows = _rows({part: len(good) for part, good in samples.items()}, root)
     train = [everything[row].path for row in rows["train"].tolist()]
-    conversion = conversion_for(root, train, cache, background=background, value_range=value_range)
+    conversion = conversion_for(root, train, background=background, value_range=value_range)
     whole = _split(everything, root, key, image_size, fit, cache, conversion)
     splits = {part: whole.take(chosen) for part, chosen in rows.items()}
     made = BoxSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems))
@@ -136,7 +136,7 @@ def _check_all(
 def _drop_unreadable(samples: dict[str, list[Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
     """Remove samples that cannot be decoded, and return an error message for each."""
     paths = [sample.path for part in samples.values() for sample in part]
-    bad = {paths[index]: problem for index, problem in find_unreadable(root, paths, cache, key).items()}
+    bad = {paths[index]: problem for index, problem in find_unreadable(root, paths, key).items()}
     for part in samples.values():
         part[:] = [sample for sample in part if sample.path not in bad]
     return list(bad.values())

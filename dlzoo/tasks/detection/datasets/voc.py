@@ -17,7 +17,7 @@ from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.decode import file_lock
+from dlzoo.data.storage.remember import file_lock
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation
