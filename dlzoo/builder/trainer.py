@@ -147,6 +147,8 @@ class Assembled:
         files = AtomicCheckpointIO()
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")
+        if checkpoint is not None:
+            self.load(checkpoint)  # for its errors: Lightning's are tracebacks
         try:
             trainer.fit(self.module, *loaders, ckpt_path=checkpoint, weights_only=True)
         finally:
@@ -160,8 +162,11 @@ class Assembled:
             UserError: if the checkpoint is damaged, or of another model.
         """
         state = load_checkpoint(checkpoint)
-        for name, child in self.module.named_children():
-            transfer(child_state(state["state_dict"], name), child, str(checkpoint))
+        children, weights = dict(self.module.named_children()), state["state_dict"]
+        for name, child in children.items():
+            transfer(child_state(weights, name), child, str(checkpoint))
+        others = {key: value for key, value in weights.items() if key.partition(".")[0] not in children}
+        transfer(others, nn.Module(), str(checkpoint))
         return state["task"]
 
     def test(self, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = load_intact(path)
         check_checkpoint(content)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # A file that was cut off is an invalid argument to torch's memory map.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise UserError(refusal(error, path)) from error
         why = f" ({error})" if isinstance(error, ValueError) else ""
         raise UserError(f"{path}: damaged, or not a checkpoint of a run{why}{_remedy(path)}") from error

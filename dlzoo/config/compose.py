@@ -77,6 +77,7 @@ def compose(
     if raw.pop("comparison", None) and not in_sweep:
         experiment = next(word for word in overrides if word.startswith("experiment="))
         raise UserError(f"{experiment} compares several runs; type dlzoo compare {experiment}")
+    _refuse_single_values(raw, files)
     _restore_model_defaults(raw)
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
@@ -88,6 +89,14 @@ def _paths(files: Sequence[str]) -> list[Path]:
     words = dict(word.split("=", 1) for word in files)
     experiment = experiment_files(words.pop("experiment")) if "experiment" in words else []
     return [*experiment, *(file_of(choice, name) for choice, name in words.items()), conf_dir() / "config.yaml"]
+
+
+def _refuse_single_values(raw: Config, files: Sequence[str]) -> None:
+    for choice in REGISTRIES:
+        if not isinstance(raw[choice], Mapping):
+            where = " ".join(map(str, _paths(files)[:-1])) or conf_dir() / "config.yaml"
+            raise UserError(f"{where}: {choice} is {raw[choice]!r}, but must have settings; choose it under defaults,"
+                            f" as in - override /{choice}: {raw[choice]}")  # fmt: skip
 
 
 def _restore_model_defaults(raw: Config) -> None:

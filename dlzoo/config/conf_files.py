@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dlzoo.config.defaults import Config, conf_dir, file_of
+from dlzoo.config.defaults import Config, choices, conf_dir, file_of, options, unknown_name
 from dlzoo.config.yaml_file import read_text, read_yaml
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
 
 #: The first line of an experiment, which lets it set any key.
@@ -64,10 +64,27 @@ def _add_files(name: str, within: tuple[str, ...], files: dict[Path, None]) -> N
     defaults = content.get("defaults") if isinstance(content, dict) else None
     for item in defaults if isinstance(defaults, list) else ():
         entry = item if isinstance(item, dict) else {"/experiment": item}
+        _check_names(path, entry)
         for other in (value for key, value in entry.items() if key == "/experiment"):
             included = str(other).removeprefix("/experiment/")
             if included != "_self_" and file_of("experiment", included).is_file():  # Hydra reports what is missing
                 _add_files(included, (*within, name), files)
+
+
+def _check_names(path: Path, entry: dict[Any, Any]) -> None:
+    """Check the choice that an entry of the defaults of an experiment makes.
+
+    Raises:
+        UserError: if there is no such choice, or no such name.
+    """
+    for key, name in entry.items():
+        kind, _, choice = str(key).partition(" /")
+        if kind != "override":
+            continue
+        if choice not in choices():
+            raise UserError(f"{path}: unknown choice {choice!r} in its defaults; {did_you_mean(choice, choices())}")
+        if isinstance(name, str) and name not in options(choice):
+            raise UserError(f"{path}: {unknown_name(choice, name)}")
 
 
 def _load_yaml(path: Path) -> dict[Any, Any] | None:

@@ -45,7 +45,7 @@ def compose_files(chosen: tuple[str, ...], state: tuple[tuple[str, int], ...]) -
                 composed = hydra_compose("config", overrides=words)
         raw = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(first_line(error)) from error
+        raise UserError(_in_files(first_line(error), chosen)) from error
     except (OSError, ValueError, TypeError, RecursionError, YAMLError) as error:  # a file that is no config
         reason = str(error) if isinstance(error, YAMLError) else first_line(error)  # YAML's has the file and the line
         raise UserError(f"{' '.join(chosen) or 'conf/config.yaml'} cannot be composed: {reason}") from error
@@ -61,9 +61,21 @@ def _stored(word: str) -> str:
     choice, _, path = word.partition("=")
     if not is_path(choice, path):
         return word
-    name = f"file_{hashlib.sha1(path.encode()).hexdigest()[:12]}"
+    name = _stored_name(path)
     ConfigStore.instance().store(group="experiment", name=name, node=OmegaConf.load(path), package="_global_")
     return f"{choice}={name}"
+
+
+def _in_files(reason: str, chosen: tuple[str, ...]) -> str:
+    """Return Hydra's reason with the paths of experiments of any folder instead of their names in the store."""
+    for word in chosen:
+        choice, _, path = word.partition("=")
+        reason = reason.replace(_stored_name(path), path) if is_path(choice, path) else reason
+    return reason
+
+
+def _stored_name(path: str) -> str:
+    return f"file_{hashlib.sha1(path.encode()).hexdigest()[:12]}"
 
 
 @cache

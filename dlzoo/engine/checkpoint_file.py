@@ -86,10 +86,13 @@ def _are_windows(value: Any) -> bool:
     )
 
 
-def _are_optimizers(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(one, Mapping) and isinstance(one.get("state"), Mapping) and isinstance(one.get("param_groups"), list)
-        for one in value
+def _is_optimizer(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 1
+        and isinstance(value[0], Mapping)
+        and isinstance(value[0].get("state"), Mapping)
+        and isinstance(value[0].get("param_groups"), list)
     )
 
 
@@ -105,7 +108,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "state_dict": (is_state, "tensors by name"),
     "loops": _MAPPING,
     "callbacks": _MAPPING,
-    "optimizer_states": (_are_optimizers, "states of optimizers"),
+    "optimizer_states": (_is_optimizer, "the state of one optimizer"),
     "lr_schedulers": _LIST,
     "task": _MAPPING,
 }

@@ -29,9 +29,19 @@ def read_metrics(path: Path, *, strict: bool = False) -> list[dict[str, Any]]:
         records = json.loads(f"[{','.join(lines)}]")  # takes half the time of parsing each line
     except (ValueError, RecursionError):
         records = [parse_record(line) for line in lines]
-    if strict and (damaged := [number for number, record in enumerate(records, 1) if not _is_record(record)]):
-        raise UserError(f"{path}, line {damaged[0]}: damaged; restore the file, or delete the line to go on without it")
+    if strict and (number := _first_damaged(records)):
+        raise UserError(f"{path}, line {number}: damaged; restore the file, or delete the line to go on without it")
     return [record for record in records if record is not None and _is_record(record)]
+
+
+def _first_damaged(records: list[Any]) -> int | None:
+    """Return the number of the first line that is no record, or is of an earlier step than the line before."""
+    step = 0
+    for number, record in enumerate(records, 1):
+        if not _is_record(record) or record["step"] < step:
+            return number
+        step = record["step"]
+    return None
 
 
 def _is_record(value: Any) -> bool:

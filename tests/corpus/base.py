@@ -25,12 +25,12 @@ def furnish(root: Path) -> None:
         draw_pictures(root / "pets" / name, 12)
     for part in ("train", "val"):
         for number in range(1, _COUNT + 1):
-            _draw(root / "yolo" / "images" / part / f"{number}.png", number)
+            _draw(root / "yolo" / "images" / part / f"{number}.png", number + 100 * len(part))
             text = root / "yolo" / "labels" / part / f"{number}.txt"
             text.parent.mkdir(parents=True, exist_ok=True)
             x, y, width, height = (edge / _SIDE for edge in _BOX)
             text.write_text(f"{number % 2} {x + width / 2} {y + height / 2} {width} {height}\n")
-            _draw(root / "coco" / "images" / f"{part}{number}.png", number)
+            _draw(root / "coco" / "images" / f"{part}{number}.png", number + 100 * len(part))
         _write_coco(root / "coco" / "annotations" / f"instances_{part}.json", part)
     _write_voc(root / "voc" / "VOC2007")
     _train(root)

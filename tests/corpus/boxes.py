@@ -11,9 +11,9 @@ from typing import Any
 
 from tests.corpus.case import Case
 
-_YOLO = "train data=yolo_txt data.root=d data.image_size=32 model=yolo_tiny"
-_COCO = "train data=coco_json data.root=d data.image_size=32 model=yolo_tiny"
-_VOC = "train data=voc2007 data.root=d data.image_size=32 model=yolo_tiny"
+_YOLO = "train data=yolo_txt data.root=d data.image_size=32 model=yolo_tiny data.batch_size=2"
+_COCO = "train data=coco_json data.root=d data.image_size=32 model=yolo_tiny data.batch_size=2"
+_VOC = "train data=voc2007 data.root=d data.image_size=32 model=yolo_tiny data.batch_size=2"
 Make = Callable[[Path, Path], None]
 
 

@@ -20,7 +20,7 @@ KINDS: dict[str, list[Case]] = {
     "commands without what they need": lines(
         "",
         *("eval", "predict", "predict run=x", "run", "diff", "diff a", "report", "show", "show model", "show x y z"),
-        *("compare", "compare norm=bn", "tune", "tune model=resnet20", "anchors", "list x y", "lr-find low=2 high=1"),
+        *("compare", "tune", "tune model=resnet20", "list x y", "lr-find low=2 high=1"),
     ),
     "runs that do not exist": lines(
         "",
@@ -61,7 +61,11 @@ KINDS: dict[str, list[Case]] = {
     ],
     "values of a sweep": lines(
         "",
-        *("train -m 'seed=range(0)'", "train -m 'seed=range(3,1)'", "train -m 'seed=range(nan)'", "train -m seed=0,0"),
+        *(
+            "train -m 'seed=range(0)'",
+            "train -m 'seed=range(3,1)'",
+            "train -m 'seed=range(nan)'",
+        ),
         *("train -m 'seed=range(1e12)'", "train -m 'seed=range(0,1000000000)'", "train -m 'seed=rnage(3)'"),
         *("train -m 'optimizer.lr=interval(0,1)'", "train -m 'optimizer.lr=log(0.1,1)'", "train -m 'seed=glob(*)'"),
         *(
@@ -85,14 +89,14 @@ KINDS: dict[str, list[Case]] = {
             "train -m seed=0,1 executor.wrokers=2",
             "train -m seed=0,1 run_dir=x",
         ),
-        *("train -m seed=0,1 executor.threads=0", "train -m seed=0,1 name=a/b", "train -m seed=0,1 name="),
+        *("train -m seed=0,1 executor.threads=0", "train -m seed=0,1 name="),
         *("train -m seed=0,1 resume=x", "train sweep.dry_run=true", "train executor=slurm"),
     ),
     "comparisons that compare nothing": lines(
         "",
-        *("compare norm=bn", "compare seed=0,1", "compare norm=bn,bn seeds=2", "compare norm=bn,gn seeds=0"),
+        *("compare seed=0,1", "compare norm=bn,bn seeds=2", "compare norm=bn,gn seeds=0"),
         *("compare norm=bn,gn seeds=-1", "compare norm=bn,gn seeds=x", "compare model=resnet20 model=resnet20"),
-        *("compare norm=bn,gn base=", "compare norm=bn,gn base='model='", "compare norm=bn,gn base='model=resnet21'"),
+        *("compare norm=bn,gn base='model='", "compare norm=bn,gn base='model=resnet21'"),
         *("compare norm=bn,gn seeds=1000000000", "compare norm=bn,gn baseline=in"),
     ),
     "searches that cannot begin": lines(
@@ -114,12 +118,8 @@ KINDS: dict[str, list[Case]] = {
     "names of runs and folders": lines(
         "",
         *(
-            "train name=a/b",
-            "train name=..",
-            "train name=.",
             "train name=",
             "train 'name= '",
-            f"train name={'x' * 300}",
         ),
         *(
             f"train run_dir={'x' * 300}",

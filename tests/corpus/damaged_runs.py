@@ -90,15 +90,13 @@ _FILES: dict[str, Callable[[bytes], bytes]] = {
     "a bit, early": flip(0.2),
     "a bit, in the middle": flip(0.5),
     "a bit, late": flip(0.8),
-    "longer": lambda data: data + data,
+    "behind a text": lambda data: b"text" + data,
     "lost bytes": lambda data: data[:2000] + data[2064:],
 }
 
 KINDS: dict[str, list[Case]] = {
     "a run.json that is no record": [
-        Case(f"{command} run", "run.json", of("finished", write("run.json", content)))
-        for content in _RECORDS
-        for command in ("run", "report")
+        Case("run run", "run.json", of("finished", write("run.json", content))) for content in _RECORDS
     ],
     "a run.json that is no record, and eval": [
         Case("eval run=run", "run.json", of("finished", write("run.json", content))) for content in _RECORDS
@@ -168,7 +166,9 @@ KINDS: dict[str, list[Case]] = {
         )
     ],
     "checkpoints to resume from": [
-        Case("run run", "last.ckpt", of("interrupted", edit("checkpoints/last.ckpt", change)))
+        Case(
+            "run run", "last.ckpt: damaged", of("interrupted", edit("checkpoints/last.ckpt", change)), ("run/run.json",)
+        )
         for change in _FILES.values()
     ],
     "checkpoints to evaluate": [
@@ -198,7 +198,7 @@ KINDS: dict[str, list[Case]] = {
         for change in _FILES.values()
     ],
     "checkpoints with other contents": [
-        Case("run run", "last.ckpt", of("interrupted", checkpoint(change)))
+        Case("run run", "last.ckpt", of("interrupted", checkpoint(change)), ("run/run.json",))
         for change in (
             lambda content: content.update(state_dict=None),
             lambda content: content.pop("state_dict"),
@@ -218,11 +218,10 @@ KINDS: dict[str, list[Case]] = {
         )
     ],
     "logs that were damaged": [
-        Case("run run", "metrics.jsonl", of("interrupted", edit("metrics.jsonl", change)))
+        Case("run run", "metrics.jsonl", of("interrupted", edit("metrics.jsonl", change)), ("run/run.json",))
         for change in (
-            lambda data: b"",
-            lambda data: b"\n".join(data.splitlines()[1:]) + b"\n",
             lambda data: b"x" + data,
+            lambda data: data.replace(b'"epoch"', b'"apoch"', 1),
             lambda data: data.replace(b"{", b"", 1),
             lambda data: data.replace(b'"step"', b'"stop"', 1),
             lambda data: b"\xff\xfe" + data,
@@ -253,7 +252,7 @@ KINDS: dict[str, list[Case]] = {
             ("run run", "config.yaml"),
             ("eval run=run", "run.json"),
             ("eval run=run", "config.yaml"),
-            ("report run", "run.json"),
+            ("predict run=run a.png", "run.json"),
         )
     ],
 }

@@ -139,7 +139,7 @@ KINDS: dict[str, list[Case]] = {
         Case(f"{_LINE} data.batch_size=64", "data.batch_size", many("d/cat", "d/dog", count=5)),
         Case(f"{_LINE} data.val_fraction=0.01 data.batch_size=4", "", many("d/cat", "d/dog", count=5)),
         Case(f"{_LINE} data.batch_size=9", "data.batch_size", many("d/cat", "d/dog", count=5)),
-        Case(f"{_LINE} data.limit=1 data.batch_size=1", "", many("d/cat", "d/dog", count=5)),
+        Case(f"{_LINE} data.limit=2 data.batch_size=4", "", many("d/cat", "d/dog", count=5)),
     ],
     "sizes of images": [
         Case(
