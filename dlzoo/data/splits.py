@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -45,7 +47,8 @@ class Splits:
         Raises:
             UserError: if the data is missing, damaged or too small.
         """
-        settings, data_set = DATASETS.from_section(section, cache=section["cache"])
+        with _without_collections():
+            settings, data_set = DATASETS.from_section(section, cache=section["cache"])
         task = TASKS.build(choose_task(section["name"], data_set.task, tasks))
         data_set = task.adapt(section["name"], data_set)
         parts = settings.splits(data_set, task.target)
@@ -101,3 +104,15 @@ class Splits:
             "features": list(self.feature_names),
             **self.source.facts(),
         }
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Suspend garbage collection: each would look at the objects of all files again, of which none is garbage."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

@@ -162,14 +162,14 @@ KINDS: dict[str, list[Case]] = {
     ),
     "parts that a model does not support": lines(
         "does not support",
-        *("train model=alexnet attention=se", "train model=linear norm=gn", "train model=lenet conv=separable"),
+        *("train model=alexnet attention=se", "train model=linear norm=gn", "train model=linear attention=se"),
         *("train model=mlp attention=se", "train model=linear act=mish", "train model=mlp conv=separable"),
         *("train model=vgg16 neck=fpn", "train model=resnet20 backbone=resnet18", "train model=resnet20 box_loss=ciou"),
         *("train model=resnet20 nms=nms", "train model=linear drop=dropout"),
     ),
     "losses and models of another task": lines(
         "",
-        *("train data=diabetes loss=cross_entropy"),
+        "train data=diabetes loss=cross_entropy",
         *("train data=diabetes model=resnet20", "train data=digits model=yolov3", "train data=shapes loss=mse"),
         *("train data=shapes model=mlp", "train data=wine model=resnet20", "train data=wine model=yolov3"),
         *("train data=diabetes augment=flip_crop", "train data=wine augment.mixup=0.2 augment=strong"),

@@ -77,7 +77,5 @@ def _state(path: str, above: str) -> str:
 
 def digest(lines: Iterable[str]) -> str:
     """Return a hash of lines of text."""
-    hashed = hashlib.blake2b(digest_size=8)
-    for line in lines:
-        hashed.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return hashed.hexdigest()
+    text = "\n".join(lines)  # at once: there may be a million lines
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()

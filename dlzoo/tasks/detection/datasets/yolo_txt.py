@@ -149,7 +149,7 @@ def _annotation(path: Path, text: Path, names: list[str], columns: int | None) -
 
 def _object(words: list[str], where: str, names: list[str]) -> Object:
     if len(words) != _BOX and (len(words) < _TRIANGLE or len(words) % 2 == 0):
-        raise UserError(f"{where}: expected `class cx cy w h`, or `class x y x y x y ...`, not {len(words)} words")
+        raise UserError(f"{where}: expected `class cx cy w h`, or `class x y x y x y ...`, not {len(words)} word(s)")
     try:
         numbers = list(map(float, words[1:]))
     except ValueError:
