@@ -17,11 +17,12 @@ from dlzoo.builder.trainer import Assembled
 from dlzoo.core import index
 from dlzoo.core.console import Console
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import write_atomically
 from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import LossCurve
 from dlzoo.metrics.plots import lr_range
 from dlzoo.runs.figures import write_png
-from dlzoo.runs.run_dir import make_folder, write_atomically
+from dlzoo.runs.run_dir import make_folder
 
 #: The test ends when the loss is this many times the smallest one.
 _WORST = 4.0

@@ -42,17 +42,15 @@ def _on_learning(config: Config) -> list[str]:
 def _on_schedule(section: Config, schedule: TrainSchedule) -> list[str]:
     """Return a note for each time in the schedule that lies beyond the run."""
     span, epochs = Span(schedule.steps, schedule.steps_per_epoch), schedule.epochs
-    run = f"the run ends after {epochs} epoch{'s' if epochs > 1 else ''}, before"
+    run = f"the run ({epochs} epoch{'s' if epochs > 1 else ''})"
     sentences = []
     if span.at(section["warmup"]) > schedule.steps:
-        sentences.append(
-            f"schedule.warmup={section['warmup']:g}: {run} the warm-up does: optimizer.lr is never reached"
-        )
+        sentences.append(f"schedule.warmup={section['warmup']:g} is longer than {run}: optimizer.lr is never reached")
     late = [f"{time:g}" for time in section.get("milestones", ()) if span.at(time) >= schedule.steps]
     if late:
-        sentences.append(f"schedule.milestones: {run} {' and '.join(late)}: the rate does not fall there")
+        sentences.append(f"schedule.milestones: {' and '.join(late)} are after the end of {run} and have no effect")
     if span.at(section.get("every", 0)) >= schedule.steps:
-        sentences.append(f"schedule.every={section['every']:g}: {run} the rate falls")
+        sentences.append(f"schedule.every={section['every']:g} is not shorter than {run}: the rate never falls")
     return sentences
 
 

@@ -15,7 +15,7 @@ from dlzoo.config import Config, with_changes
 from dlzoo.core import distributed
 from dlzoo.core.errors import UserError
 from dlzoo.engine.recipe import Recorder
-from dlzoo.runs.locations import MOVABLE
+from dlzoo.runs.locations import MOVABLE, PATHS
 from dlzoo.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class NotResumedError(UserError):
-    """An error before the first step: the run is as it was."""
+    """An error before the first step."""
 
 
 def locate(config: Config, record: Mapping[str, Any], places: Sequence[str] = ()) -> Config:
@@ -42,7 +42,8 @@ def locate(config: Config, record: Mapping[str, Any], places: Sequence[str] = ()
     """
     found = with_changes(config, places, MOVABLE) if places else deepcopy(config)
     typed = {word.partition("=")[0] for word in places}
-    for key, path in record.get("paths", {}).items():
+    for key in (key for key in PATHS if key in record.get("paths", {})):
+        path = record["paths"][key]
         section, _, name = key.rpartition(".")
         settings = found[section] if section else found
         here = os.path.abspath(os.path.expanduser(settings.get(name) or ""))
@@ -51,9 +52,7 @@ def locate(config: Config, record: Mapping[str, Any], places: Sequence[str] = ()
         if here != path and os.path.exists(path):
             settings[name] = path
         elif key in MOVABLE and "data_fingerprint" in record and not os.path.exists(here):
-            raise UserError(
-                f"{key}: {path!r} does not exist any more; if the data was moved, set {key}=<its new place>"
-            )
+            raise UserError(f"{key}: {path!r} no longer exists; if the data was moved, set {key}=<new path>")
     return found
 
 

@@ -143,12 +143,13 @@ class Assembled:
         }
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
-        """Train to the end, from `checkpoint` if there is one."""
+        """Train to the end, from `checkpoint` if there is one.
+
+        `load` has checked it before: errors of Lightning are tracebacks.
+        """
         files = AtomicCheckpointIO()
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")
-        if checkpoint is not None:
-            self.load(checkpoint)  # for its errors: Lightning's are tracebacks
         try:
             trainer.fit(self.module, *loaders, ckpt_path=checkpoint, weights_only=True)
         finally:
@@ -166,7 +167,7 @@ class Assembled:
         for name, child in children.items():
             transfer(child_state(weights, name), child, str(checkpoint))
         others = {key: value for key, value in weights.items() if key.partition(".")[0] not in children}
-        transfer(others, nn.Module(), str(checkpoint))
+        transfer(others, nn.Module(), str(checkpoint))  # an error, if there are any
         return state["task"]
 
     def test(self, callbacks: Sequence[pl.Callback] = ()) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,8 +38,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = load_intact(path)
         check_checkpoint(content)
     except Exception as error:
-        # A file that was cut off is an invalid argument to torch's memory map.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        if isinstance(error, OSError) and error.errno is not None:
             raise UserError(refusal(error, path)) from error
         why = f" ({error})" if isinstance(error, ValueError) else ""
         raise UserError(f"{path}: damaged, or not a checkpoint of a run{why}{_remedy(path)}") from error
@@ -111,7 +109,7 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
 
 
 def _is_alike(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors have the same shape, and both or neither have real numbers of some precision."""
+    """Return whether two tensors have the same shape, and both or neither are floating-point."""
     return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
 
 

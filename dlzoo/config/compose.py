@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dlzoo.config.conf_files import experiment_files, sections_in_files
 from dlzoo.config.defaults import (
     DEFAULTS_FROM,
+    FILE_CHOICES,
     SWEEP_ONLY,
     Config,
     choices,
@@ -31,7 +32,6 @@ from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.with_hydra import compose_files
 from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.files import regular
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import settings_of
 
@@ -62,20 +62,23 @@ def compose(
     if isinstance(overrides, str):
         raise UserError(f"settings must be a list of strings, such as [{overrides!r}], not a string")
     overrides = list(overrides)
-    chosen, values, lines = [], [], {}
+    chosen: dict[str, str] = {}
+    values, lines = [], {}
     for line in overrides:
         override = _parse(line)
         key, value = override.key_or_group, override.value()
         lines[key] = line
         if key not in choices():
             values.append(override)
-        elif value is not None:
+        elif value is None:
+            chosen.pop(key, None)
+        else:
             name = str(value)
-            chosen.append(f"{key}={file_of(key, name) if is_path(key, name) else name}")
-    files = tuple(word for word in chosen if word.partition("=")[0] not in REGISTRIES)
-    raw = deepcopy(_compose_choices(tuple(chosen), files, (state or conf_state()) + _states_of_paths(files)))
+            chosen[key] = f"{key}={file_of(key, name) if is_path(key, name) else name}"
+    files = tuple(word for key, word in chosen.items() if key not in REGISTRIES)
+    raw = deepcopy(_compose_choices(tuple(chosen.values()), files, (state or conf_state()) + _states_of_paths(files)))
     if raw.pop("comparison", None) and not in_sweep:
-        experiment = next(word for word in overrides if word.startswith("experiment="))
+        experiment = lines["experiment"].lstrip("+")
         raise UserError(f"{experiment} compares several runs; type dlzoo compare {experiment}")
     _refuse_single_values(raw, files)
     _restore_model_defaults(raw)
@@ -169,8 +172,10 @@ def with_changes(config: Config, overrides: Iterable[str], allowed: Iterable[str
 
 def conf_state() -> ConfState:
     """Return the paths and times of the files under conf/ and the folders beside it, which identify their state."""
-    paths = (path for folder in conf_dirs() for path in folder.rglob("*.yaml"))
-    return tuple(sorted((str(path), regular(path).stat().st_mtime_ns) for path in paths))
+    own, *added = conf_dirs()
+    folders = [own, *(folder / choice for folder in added for choice in FILE_CHOICES)]
+    paths = (path for folder in folders for path in folder.rglob("*.yaml") if os.path.isfile(path))
+    return tuple(sorted((str(path), os.stat(path).st_mtime_ns) for path in paths))
 
 
 def _states_of_paths(files: Sequence[str]) -> ConfState:

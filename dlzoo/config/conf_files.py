@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.config.defaults import Config, choices, conf_dir, file_of, options, unknown_name
-from dlzoo.config.yaml_file import read_text, read_yaml
+from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.files import read_text
 from dlzoo.core.registries import REGISTRIES
 
 #: The first line of an experiment, which lets it set any key.
@@ -35,7 +36,7 @@ def sections_in_files(files: tuple[str, ...], state: tuple[tuple[str, int], ...]
             is_plain = isinstance(defaults, list) and all("override /" in str(line) for line in defaults)
             added = _sections_of(content) if is_plain else None  # others include other experiments
         else:
-            added = None if "@package" in path.read_text() else {}
+            added = None if "@package" in read_text(path) else {}
         if added is None:
             return None
         sections |= {key: sections.get(key, {}) | section for key, section in added.items()}

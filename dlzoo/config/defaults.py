@@ -29,6 +29,8 @@ DEFAULTS_FROM = {
 
 #: The sections of a config; each but the last is a registry.
 SECTIONS = [*REGISTRIES, "trainer"]
+#: Choices whose names are files, under conf/ and the folders of --config-dir.
+FILE_CHOICES = ("experiment", "trainer", "executor")
 
 #: Sections about a set of runs, which are not part of a run's config: a choice with files under conf/, and a section.
 SWEEP_ONLY = ("executor", "sweep")
@@ -62,7 +64,7 @@ def searching(folder: str | None) -> Iterator[None]:
     """
     added = [] if folder is None else [Path(os.path.expanduser(folder)).absolute()]
     for path in added:
-        own = [name for name in ("experiment", "trainer", "executor") if os.path.isdir(path / name)]
+        own = [name for name in FILE_CHOICES if os.path.isdir(path / name)]
         if not own:
             raise UserError(f"--config-dir {path}: it has no folder experiment, trainer or executor")
         both = [each for name in own for each in (path / name).glob("*.yaml") if each.stem in options(name)]
@@ -92,7 +94,7 @@ def options(choice: str) -> list[str]:
     """Return every valid name of a choice."""
     if choice in REGISTRIES:
         return sorted(index.available(choice) + (["default"] if choice in DEFAULTS_FROM else []))
-    return sorted({path.stem for folder in conf_dirs() for path in (folder / choice).glob("*.yaml")})
+    return sorted({path.stem for folder in conf_dirs() for path in (folder / choice).glob("*.yaml") if path.is_file()})
 
 
 def default_choices() -> dict[str, str]:

@@ -49,7 +49,7 @@ def parse(line: str) -> Override:
         try:
             override = grammar.read(f'{key}="{quoted}"')
         except ValueError as second:
-            raise UserError(f"cannot parse {line!r}: {second}") from second
+            raise UserError(f"cannot read {line!r}: {second}") from second
     if override.package is not None:
         raise UserError(f"{line!r}: Hydra's packages (@) are not supported; type {override.key_or_group}=...")
     return override
@@ -77,7 +77,7 @@ def _reason(value: str, reason: str) -> str:
 
 def _in_quotes(key: str, value: str) -> str:
     """Return how to type the value as a word; "" if it needs more than a pair of quotes."""
-    return "" if {*value} & {*"'\"\\"} or len(value) > 100 else f"; in quotes it is a word: '{key}=\"{value}\"'"
+    return "" if {*value} & {*"'\"\\"} or len(value) > 100 else f"; to use it as text, type '{key}=\"{value}\"'"
 
 
 def value_as_typed(line: str) -> Any:
@@ -103,8 +103,8 @@ def refuse_twice(lines: Iterable[str], where: str = "the command") -> None:
     for line in lines:
         key = key_of(line)
         if key in first:
-            hint = f"keep one (a sweep of both: {key}=a,b)"
-            raise UserError(f"{where} sets {key} twice: {first[key]} and {line}; {hint}")
+            raise UserError(f"{where} sets {key} twice: {first[key]} and {line}; keep one, or list both for a sweep"
+                            f" or a comparison: {key}=a,b")  # fmt: skip
         first[key] = line
 
 

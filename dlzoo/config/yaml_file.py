@@ -8,24 +8,7 @@ from typing import Any
 import yaml
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.files import reason, regular
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file.
-
-    Raises:
-        UserError: if it cannot be read, or is not UTF-8.
-    """
-    try:
-        return regular(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}: line {line} is not UTF-8; save the file in that encoding") from error
-    except ValueError as error:  # a path with NUL
-        raise UserError(f"{str(path)!r}: cannot be read ({error})") from error
+from dlzoo.core.files import read_text
 
 
 def read_yaml(path: Path) -> Any:

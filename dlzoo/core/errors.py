@@ -28,7 +28,7 @@ class Interrupted(BaseException):
 
 
 def _abbreviate(word: str) -> str:
-    """Return a word, without its middle if it is longer than most paths."""
+    """Return a word, shortened in the middle if it has more than 500 characters."""
     return word if len(word) <= 500 else f"{word[:200]}...{word[-50:]}"
 
 

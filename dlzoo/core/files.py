@@ -1,4 +1,4 @@
-"""Files that a user names: regular ones are opened, and what the system refuses is one line with the path."""
+"""Read and replace files, with one-line errors for what the system refuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,9 +51,52 @@ def refusal(error: OSError, path: str | Path = "") -> str:
 
 
 def shorten(path: str | Path) -> str:
-    """Return a path for a message: of one that is very long the beginning and the end."""
+    """Return a path for a message, shortened in the middle if it is very long."""
     text = str(path)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
+
+
+def unreadable(path: str | Path, error: OSError) -> UserError:
+    """Return the error for a file that the system does not let be read."""
+    return UserError(f"{shorten(path)}: cannot be read ({reason(error)})")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        return regular(path).read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        UserError: if it cannot be read, or is not UTF-8; with the line.
+    """
+    content = read_bytes(path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text; save the file in that encoding") from error
+
+
+def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a temporary file, sync and rename: readers see the old or the new file, never a part. Text is UTF-8.
+
+    Content may come in parts, which are written one after the other.
+    """
+    with replacing(path) as aside, aside.open("xb") as file:
+        for part in [content] if isinstance(content, (str, bytes)) else content:
+            file.write(part.encode() if isinstance(part, str) else part)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -95,11 +95,11 @@ class Scaled(Protocol):
 
 
 @runtime_checkable
-class Remarking(Protocol):
-    """A transform of training batches with something to tell its user after the first epoch."""
+class HasNotes(Protocol):
+    """A transform of training batches that may have notes for the user after the first epoch."""
 
-    def remarks(self) -> Sequence[str]:
-        """Return phrases that are new since the last call."""
+    def new_notes(self) -> Sequence[str]:
+        """Return the notes that are new since the last call."""
         ...
 
 

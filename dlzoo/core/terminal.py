@@ -1,4 +1,4 @@
-"""Text on a terminal: names of users are shown, and never obeyed."""
+"""Print text safely: control characters in names are escaped."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,8 +30,8 @@ class BatchLabels:
         """Keep the labels on `device` from now on."""
         self._labels = self._labels.to(device)
 
-    def take(self, samples: Tensor, on_host: Tensor) -> Tensor:
-        """Return the labels of `samples` (n,), which are on the device of the labels and, the same, on the host."""
+    def take(self, samples: Tensor, on_host: Callable[[], Tensor]) -> Tensor:
+        """Return the labels of `samples` (n,), which are on the device; `on_host` returns the same on the host."""
         if self._rows is None:
             return self._labels[samples]
-        return self._labels[:, : max(1, int(self._rows[on_host].max()))][samples]
+        return self._labels[:, : max(1, int(self._rows[on_host()].max()))][samples]

@@ -75,7 +75,7 @@ def _compare(parts: Mapping[str, Sequence[Path]], root: Path) -> tuple[dict[str,
                 kept[part].append(index)
     return kept, [
         count_with_examples(list(names.values()), "file", "files")
-        + (f" twice in {one}" if one == other else f" in {one} and in {other}")
+        + (f" more than once in {one}" if one == other else f" in {one} and in {other}")
         for (one, other), names in copies.items()
     ]
 

@@ -84,7 +84,7 @@ class TrainLoader:
         # By position in the epoch, not by sample: a sample that is drawn twice is augmented in two ways.
         draw = self.streams.draw(places, "augment", epoch)
         images = self.images.batch(step, samples).permute(0, 3, 1, 2)
-        labels = self._labels.take(samples, self._samples(step))
+        labels = self._labels.take(samples, lambda: self._samples(step))
         images, labels = self.transform(images, labels, draw, step)
         size = len(samples) // self.accumulate
         yield from map(Batch, images.split(size), labels.split(size))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -16,6 +18,9 @@ from dlzoo.data.sampler import Sampler
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.transforms.corruptions import Shift
+
+#: Fraction of the images of a folder that becomes the test split if there is none.
+TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,28 @@ class DataSettings:
                 f" choose at most that, or data.batch_size=full"
             )
         return self.batch_size
+
+
+def rows_of_parts(sizes: Mapping[str, int], labels: Tensor, root: Path, *, by_class: bool) -> dict[str, Tensor]:
+    """Return train, test and, if present, val -> the indices of its images, which are ordered by part.
+
+    Without test, val is the test split; with train only, a fixed fifth of all or of each class is.
+
+    Args:
+        sizes: part -> the number of its images.
+        labels: (N,), of all images; only their number counts unless `by_class`.
+        root: the folder, for the error.
+
+    Raises:
+        UserError: if there are too few images to split off a test set.
+    """
+    if len(sizes) == 1:
+        test = choose_of_each_class(labels, TEST_FRACTION, seed=0, by_class=by_class)
+        if not test.any():
+            raise UserError(f"data.root: {len(labels)} images in {str(root)!r} are too few to split off a test set")
+        return {"train": (~test).nonzero().flatten(), "test": test.nonzero().flatten()}
+    rows = dict(zip(sizes, torch.arange(len(labels)).split(list(sizes.values())), strict=True))
+    return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}
 
 
 def cut(split: Split, fraction: float, seed: int, *, by_class: bool) -> tuple[Split, Split]:

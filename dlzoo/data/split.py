@@ -53,7 +53,7 @@ def fingerprint(*splits: Split | None) -> str:
     """Return a hash of all labels and pixels, in order: equal on two machines that train on the same data.
 
     In a split of more than 200 million values only every k-th image is read: reading all of them would take minutes at
-    each start.
+    each start. The result for images in files is cached.
     """
     used = [split for split in splits if split is not None]
 
@@ -74,6 +74,7 @@ def _remember(what: str, images: Sequence[Tensor | LazyImages], labels: Sequence
         if isinstance(each, Tensor) or not each.stamp:
             return find()
         stamps.append(each.stamp)
+        hashed.update(f"{len(each.rows)} ".encode())
         hashed.update(each.rows.numpy().data)
     for each in labels:
         hashed.update(each.contiguous().numpy().data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,7 +28,12 @@ def load_intact(path: Path) -> Any:
             damaged = archive.testzip()
         if damaged is not None:
             raise ValueError(f"the checksum of {damaged} is wrong")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # of torch's memory map
+            raise ValueError("the file was cut off") from error
+        raise
 
 
 def check_checkpoint(content: Any) -> None:
@@ -38,6 +44,8 @@ def check_checkpoint(content: Any) -> None:
     """
     _check_fields(content, _FIELDS, "")
     _check_fields(content["task"], _OF_TASK, " of task")
+    if not _is_count(content["task"].get("records", 0)):
+        raise ValueError("records of task is not an integer >= 0")
 
 
 def is_state(value: Any) -> bool:

@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.core.files import reason
+from dlzoo.core.files import reason, replacing
 from dlzoo.engine.task_module import TaskModule
 
 #: Seconds of training that justify another checkpoint: epochs may be as short as a few milliseconds.
@@ -128,13 +128,10 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
     Raises:
         UserError: if it cannot be written.
     """
-    aside = path.with_suffix(".partial")
-    aside.unlink(missing_ok=True)
     try:
-        yield aside
-        os.replace(aside, path)
+        with replacing(path) as aside:
+            yield aside
     except OSError as error:
-        aside.unlink(missing_ok=True)
         kept = "; the previous checkpoint is intact" if path.exists() else ""
         raise UserError(f"cannot write {path}: {reason(error)}{kept}") from error
 

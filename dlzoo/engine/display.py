@@ -15,7 +15,7 @@ from rich.text import Text
 from dlzoo.core import console
 from dlzoo.core.errors import Note
 from dlzoo.core.files import reason
-from dlzoo.core.protocols import Remarking
+from dlzoo.core.protocols import HasNotes
 from dlzoo.core.terminal import discard_output
 from dlzoo.engine.task_module import TaskModule
 
@@ -64,8 +64,8 @@ class Display(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TaskModule)
         lines = [Text(describe(pl_module))]
-        if isinstance(transform := pl_module.loaders.train.transform, Remarking):
-            lines += [Text(f"note: {remark}") for remark in transform.remarks()]
+        if isinstance(transform := pl_module.loaders.train.transform, HasNotes):
+            lines += [Text(f"note: {remark}") for remark in transform.new_notes()]
         if self._progress is None:
             for line in lines:
                 self.console.print(line, soft_wrap=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason
+from dlzoo.core.files import reason, write_atomically
 from dlzoo.core.schema import NonNegative, check, schema_of
 from dlzoo.report import html, latex, markdown, plots
 from dlzoo.report.analysis import analyse
@@ -14,7 +14,6 @@ from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
 from dlzoo.report.numbers import one_line
 from dlzoo.report.plot import Plot
-from dlzoo.runs.run_dir import write_atomically
 
 #: Most findings that are printed; the report has all of them.
 _NOTES = 5

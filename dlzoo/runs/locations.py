@@ -21,6 +21,6 @@ def absolute_paths(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_place(word: str) -> bool:
-    """Return whether a word, such as data.root=moved, says where data is."""
+    """Return whether a word, such as data.root=moved, sets one of `MOVABLE`."""
     key, equals, _ = word.partition("=")
     return bool(equals) and key in MOVABLE

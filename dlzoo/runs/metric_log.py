@@ -13,9 +13,10 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from dlzoo.core.errors import Note
+from dlzoo.core.files import write_atomically
 from dlzoo.runs.figures import write_png
 from dlzoo.runs.logged import read_metrics
-from dlzoo.runs.run_dir import RunDir, replace_non_finite, write_atomically
+from dlzoo.runs.run_dir import RunDir, replace_non_finite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -74,9 +74,9 @@ def _is_value_range(value: Any) -> bool:
 
 
 def _is_setting(value: Any) -> bool:
-    return all(
-        type(item) in (str, int, float, bool, type(None)) for item in (value if type(value) is list else [value])
-    )
+    if type(value) is list:
+        return all(map(_is_setting, value))
+    return type(value) in (str, int, float, bool, type(None))
 
 
 def _is_config(value: Any) -> bool:

@@ -16,9 +16,10 @@ from typing import Any
 
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import write_atomically
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.runs.logged import read_metrics
-from dlzoo.runs.run_dir import RunDir, write_atomically
+from dlzoo.runs.run_dir import RunDir
 
 Config = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from io import BytesIO
@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.files import reason, regular, replacing, shorten
+from dlzoo.core.files import reason, regular, shorten, unreadable, write_atomically
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.lock import Lock, is_locked
 from dlzoo.runs.record import check_record
@@ -106,7 +106,7 @@ class RunDir:
                 if content["state"] == "running":
                     content["state"] = "interrupted"
         except OSError as error:
-            raise UserError(f"{self.state_file} cannot be read ({reason(error)})") from error
+            raise unreadable(self.state_file, error) from error
         except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{self.state_file} cannot be read ({first_line(error)}); delete the folder to start the run over"
@@ -204,18 +204,6 @@ def make_folder(label: str, root: Path = Path("outputs")) -> Path:
         except OSError as error:
             raise UserError(f"cannot write the run to {shorten(path)}: {reason(error)}") from error
     raise AssertionError("unreachable")
-
-
-def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
-    """Write a temporary file, sync and rename: readers see the old or the new file, never a part. Text is UTF-8.
-
-    Content may come in parts, which are written one after the other.
-    """
-    with replacing(path) as aside, aside.open("xb") as file:
-        for part in [content] if isinstance(content, (str, bytes)) else content:
-            file.write(part.encode() if isinstance(part, str) else part)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def replace_non_finite(value: Any) -> Any:

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dlzoo.core.files import regular
-from dlzoo.runs.run_dir import write_atomically
+from dlzoo.core.files import regular, write_atomically
 
 NAME = "sweep.json"
 

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason, regular, shorten
+from dlzoo.core.files import read_text
 from dlzoo.data.datasets.csv_numbers import PLAIN, Spelling
 
 Delimiter = Literal["auto", "comma", "semicolon", "tab", "bar"]
@@ -97,16 +97,9 @@ def join_booleans(tables: list[CsvFile]) -> None:
 
 def _text(path: str, key: str) -> str:
     try:
-        content = regular(os.path.expanduser(path)).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{key}: file {path!r} does not exist") from None
-    except OSError as error:
-        raise UserError(f"{key}: cannot read {shorten(path)!r}: {reason(error)}") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line}: not UTF-8; save the file with the encoding UTF-8") from None
+        return read_text(os.path.expanduser(path))
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
 
 
 def _reader(text: str, mark: str, strict: bool) -> Any:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from dlzoo.core.errors import Note, UserError
@@ -21,15 +20,12 @@ from dlzoo.core.schema import Bounds
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.leaks import Leaks, handle_leaks
 from dlzoo.data.part_names import by_part, is_hidden, part_of, subfolders
-from dlzoo.data.settings import choose_of_each_class
+from dlzoo.data.settings import rows_of_parts
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import decode_images, find_unreadable
 from dlzoo.data.storage.image_file import read_image
 from dlzoo.data.storage.value_range import ValueRange, conversion_for
-
-#: Fraction of the images that becomes the test split if there is none.
-TEST_FRACTION = 0.2
 
 Files = list[tuple[Path, str]]
 ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
@@ -64,7 +60,7 @@ def image_folder(
         raise UserError(f"data.root: folder {root!r} does not exist")
     seen: dict[str, str] = {}
     parts = {part: _scan(path, seen) for part, path in (_part_folders(folder) or {"train": folder}).items()}
-    skipped = _leave_out_bad(parts, folder, cache) if on_bad == "skip" else 0
+    skipped = _leave_out_bad(parts, folder) if on_bad == "skip" else 0
     classes = sorted({name for _, name in parts["train"]})
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folder"
@@ -74,7 +70,7 @@ def image_folder(
     paths = [path for files in parts.values() for path, _ in files]
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
-    rows = _rows(folder, parts, labels)
+    rows = rows_of_parts({part: len(files) for part, files in parts.items()}, labels, folder, by_class=True)
     train = [paths[row] for row in rows["train"].tolist()]
     conversion = conversion_for(folder, train, background=background, value_range=range)
     read = partial(read_image, conversion=conversion)
@@ -154,7 +150,7 @@ def _check_parts(folder: Path, parts: dict[str, Files], classes: list[str]) -> N
                 raise UserError(f"{path}: class {name!r} of {part}/ is not in train/; add it there or remove it")
 
 
-def _leave_out_bad(parts: dict[str, Files], folder: Path, cache: Cache) -> int:
+def _leave_out_bad(parts: dict[str, Files], folder: Path) -> int:
     """Remove files that are not complete images, and return how many there were."""
     files = [path for part in parts.values() for path, _ in part]
     bad = {files[index]: problem for index, problem in find_unreadable(folder, files).items()}
@@ -164,17 +160,6 @@ def _leave_out_bad(parts: dict[str, Files], folder: Path, cache: Cache) -> int:
     for part in parts.values():
         part[:] = [(path, name) for path, name in part if path not in bad]
     return len(bad)
-
-
-def _rows(folder: Path, parts: dict[str, Files], labels: Tensor) -> dict[str, Tensor]:
-    """Return train, test and, if present, val -> the indices of its images, which are ordered by part."""
-    if len(parts) == 1:
-        test = choose_of_each_class(labels, TEST_FRACTION, seed=0, by_class=True)
-        if not test.any():
-            raise UserError(f"data.root: {len(labels)} images in {str(folder)!r} are too few to split off a test set")
-        return {"train": (~test).nonzero().flatten(), "test": test.nonzero().flatten()}
-    rows = dict(zip(parts, torch.arange(len(labels)).split([len(files) for files in parts.values()]), strict=True))
-    return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}
 
 
 def _scan(folder: Path, seen: dict[str, str]) -> Files:

@@ -1,4 +1,4 @@
-"""What was found out about many files, kept in small files in the cache folder."""
+"""Cache of what was computed from many files: a small JSON file for each answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason
+from dlzoo.core.files import unreadable, write_atomically
 
 
 def remember(what: str, name: str, stamp: str, find: Callable[[], Any]) -> Any:
@@ -31,20 +31,20 @@ def remember(what: str, name: str, stamp: str, find: Callable[[], Any]) -> Any:
         find: finds the answer.
     """
     path = user_cache_path("dlzoo") / what / f"{name}.json"
-    with ExitStack() as stack, suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(file_lock(path.with_suffix(".lock")))
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(file_lock(path.with_suffix(".lock")))
+        except OSError:  # the cache folder cannot be written
+            return find()
         with suppress(OSError, ValueError, LookupError, TypeError):  # missing, or damaged
             known = json.loads(path.read_text())
             if known["stamp"] == stamp:
                 return known["answer"]
         answer = find()
         with suppress(OSError):
-            aside = path.with_suffix(".tmp")
-            aside.write_text(json.dumps({"stamp": stamp, "answer": answer}))
-            aside.replace(path)
+            write_atomically(path, json.dumps({"stamp": stamp, "answer": answer}))
         return answer
-    return find()  # no lock: the folder cannot be written
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def _state(path: str, above: str) -> str:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
+        raise unreadable(path, error) from error
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: not a file")
     return f"{path.removeprefix(above)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"

@@ -14,7 +14,8 @@ from dlzoo.config import Config
 from dlzoo.config.executor import RaySettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.runs.run_dir import RunDir, write_atomically
+from dlzoo.core.files import write_atomically
+from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 
 #: Seconds between two status requests for a job.

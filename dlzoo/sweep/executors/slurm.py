@@ -16,8 +16,9 @@ from dlzoo.config.executor import SlurmSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.files import write_atomically
 from dlzoo.core.terminal import in_one_line
-from dlzoo.runs.run_dir import RunDir, write_atomically
+from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 
 #: Seconds from Slurm's signal to the end of a job, and how many of them a run has to save.

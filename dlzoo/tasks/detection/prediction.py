@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason
+from dlzoo.core.files import reason, write_atomically
 from dlzoo.core.registries import NMS
 from dlzoo.data.transforms.letterbox import fit_to_square, load_image
-from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer
 from dlzoo.tasks.detection.drawing import draw_detections
 from dlzoo.tasks.detection.metrics.error_types import MIN_SCORE

@@ -14,9 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from dlzoo.boxes.objects import objects
+from dlzoo.core.files import write_atomically
 from dlzoo.data.box_set import BoxSet, Source
 from dlzoo.data.splits import Splits
-from dlzoo.runs.run_dir import write_atomically
 
 
 def write_results(folder: Path, detections: Sequence[Tensor], labels: Sequence[Tensor], data: Splits) -> None:

@@ -17,7 +17,7 @@ from dlzoo.boxes.objects import sides
 from dlzoo.core import index
 from dlzoo.core.entries import Metric, ModelMarks
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason
+from dlzoo.core.files import reason, write_atomically
 from dlzoo.core.protocols import is_independent
 from dlzoo.core.registries import BOX_LOSSES, LOSSES, NMS, TASKS
 from dlzoo.data.data_set import TargetKind
@@ -26,7 +26,6 @@ from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.runs.run_dir import write_atomically
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.models.detector import Detector

@@ -97,7 +97,7 @@ class BoxTransform:
         images, labels = self._mixer(images, labels, draw, step)
         return self._normalise(images), labels
 
-    def remarks(self) -> list[str]:
+    def new_notes(self) -> list[str]:
         """Return how many objects were cut away, once, if there are any. This waits for the device."""
         seen, left = self._mixer.cut.total()
         self._counted, self._mixer.cut = 0, CutObjects()

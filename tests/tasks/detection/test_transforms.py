@@ -287,9 +287,9 @@ def test_objects_that_an_augmentation_cuts_away_are_counted(name: str) -> None:
     transform, labels = counted({"name": name} | ({"steps": STEPS} if name == "several" else {}), {})
     left = int((labels[..., 4] >= 0).sum())
     remarks = [f"augmentation cut away {60 - left} of 60 objects ({(60 - left) / 60:.1%}) in the first epoch"]
-    assert transform.remarks() == (remarks if left < 60 else [])
+    assert transform.new_notes() == (remarks if left < 60 else [])
     assert (left < 60) == (name in ("yolo", "several"))
-    assert transform.remarks() == []
+    assert transform.new_notes() == []
 
 
 @pytest.mark.parametrize(("share", "objects"), [(1.0, 240), (0.0, 0)])
@@ -297,13 +297,13 @@ def test_objects_that_a_mosaic_cuts_away_are_counted(share: float, objects: int)
     transform, labels = counted({"name": "none"}, {"mosaic": share})
     lost = objects - int((labels[..., 4] >= 0).sum())
     says = f"augmentation cut away {lost} of {objects} objects ({lost / max(1, objects):.1%}) in the first epoch"
-    assert transform.remarks() == ([says] if objects else [])
+    assert transform.new_notes() == ([says] if objects else [])
 
 
 @pytest.mark.parametrize(("steps", "step"), [(0, 0), (3, 3)])
 def test_after_the_first_epoch_nothing_is_counted(steps: int, step: int) -> None:
     transform, labels = counted({"name": "yolo"}, {"mosaic": 1.0}, steps, step)
-    assert (labels[..., 4] >= 0).any() and transform.remarks() == []
+    assert (labels[..., 4] >= 0).any() and transform.new_notes() == []
 
 
 # Painted objects

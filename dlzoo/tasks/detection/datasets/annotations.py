@@ -16,9 +16,8 @@ import torch
 from dlzoo.boxes.objects import objects, pad_labels
 from dlzoo.core.errors import Note, UserError
 from dlzoo.data.box_set import BoxSet, Source
-from dlzoo.data.datasets.image_folder import TEST_FRACTION
 from dlzoo.data.leaks import Leaks, count_with_examples, handle_leaks, name_below
-from dlzoo.data.settings import choose_of_each_class
+from dlzoo.data.settings import rows_of_parts
 from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import decode_images, find_unreadable, map_with_progress
@@ -68,7 +67,8 @@ def box_set(
     """
     samples, problems = _good_samples(parts, root, key, on_bad, cache, leaks)
     everything = [sample for good in samples.values() for sample in good]
-    rows = _rows({part: len(good) for part, good in samples.items()}, root)
+    sizes = {part: len(good) for part, good in samples.items()}
+    rows = rows_of_parts(sizes, torch.zeros(len(everything)), root, by_class=False)
     train = [everything[row].path for row in rows["train"].tolist()]
     conversion = conversion_for(root, train, background=background, value_range=value_range)
     whole = _split(everything, root, key, image_size, fit, cache, conversion)
@@ -86,7 +86,7 @@ def _good_samples(
     """Return the good images of each split, and error messages for those that were left out."""
     samples, problems = _check_all(parts, on_bad, once=leaks == "drop")
     if on_bad != "error":
-        problems += _drop_unreadable(samples, root, cache, key)
+        problems += _drop_unreadable(samples, root, key)
     for note in _notes(samples, problems):
         warnings.warn(note, Note, stacklevel=3)
     for part, good in samples.items():
@@ -133,7 +133,7 @@ def _check_all(
     return samples, problems
 
 
-def _drop_unreadable(samples: dict[str, list[Sample]], root: Path, cache: Cache, key: Sequence[str]) -> list[str]:
+def _drop_unreadable(samples: dict[str, list[Sample]], root: Path, key: Sequence[str]) -> list[str]:
     """Remove samples that cannot be decoded, and return an error message for each."""
     paths = [sample.path for part in samples.values() for sample in part]
     bad = {paths[index]: problem for index, problem in find_unreadable(root, paths, key).items()}
@@ -167,15 +167,3 @@ def _split(
     key = (*key, fit, str(conversion), *sorted(map(str, as_stored)))
     images = decode_images(root, [sample.path for sample in samples], image_size, cache, read=read, key=key)
     return Split(images, labels, sizes, torch.arange(len(labels)))
-
-
-def _rows(sizes: Mapping[str, int], root: Path) -> dict[str, torch.Tensor]:
-    """Return train, test and, if present, val -> the indices of its images, which are ordered by part."""
-    if len(sizes) == 1:
-        (count,) = sizes.values()
-        test = choose_of_each_class(torch.zeros(count), TEST_FRACTION, seed=0, by_class=False)
-        if not test.any():
-            raise UserError(f"data.root: {count} images in {str(root)!r} are too few to split off a test set")
-        return {"train": (~test).nonzero().flatten(), "test": test.nonzero().flatten()}
-    rows = dict(zip(sizes, torch.arange(sum(sizes.values())).split(list(sizes.values())), strict=True))
-    return rows if "test" in rows else {"train": rows["train"], "test": rows["val"]}

@@ -10,7 +10,7 @@ from reprlib import repr
 from typing import Any
 
 from dlzoo.core.errors import UserError
-from dlzoo.tasks.detection.datasets.text_file import read_text
+from dlzoo.core.files import read_text
 
 _WORDS = {int: "an integer", str: "a string", list: "a list", bool: "true or false"}
 _SPACE = re.compile(r"[\s,:]*")

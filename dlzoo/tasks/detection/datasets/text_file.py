@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason, regular
+from dlzoo.core.files import read_text
 from dlzoo.data.datasets.image_folder import list_images
 
 #: Suffixes of files beside images that are no images.
@@ -15,20 +15,6 @@ BESIDE = {".txt", ".npy", ".json", ".xml", ".md", ".csv", ".yaml", ".yml", ".cac
 def images_in(folder: Path) -> list[Path]:
     """Return the files in a folder, without texts, notes and arrays that programs put beside the images."""
     return [path for path in list_images(str(folder)) if path.suffix.lower() not in BESIDE]
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8, with or without a byte order mark.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
-    try:
-        return regular(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text") from error
 
 
 def read_list(path: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.files import reason, regular
+from dlzoo.core.files import read_bytes
 
 
 @dataclass
@@ -81,9 +81,7 @@ def read_xml(path: Path) -> Node:
     parser.EndElementHandler = lambda tag: open_nodes.pop()
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(regular(path).read_bytes(), True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
+        parser.Parse(read_bytes(path), True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for an unknown encoding
         raise UserError(
             f"{path}, line {parser.CurrentLineNumber}: not well-formed XML ({first_line(error)})"

@@ -10,9 +10,10 @@ from reprlib import repr
 from typing import Any, NamedTuple
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import read_text
 from dlzoo.data.datasets.image_folder import list_images
 from dlzoo.data.part_names import PART_WORDS, by_part, subfolders
-from dlzoo.tasks.detection.datasets.text_file import images_in, read_text
+from dlzoo.tasks.detection.datasets.text_file import images_in
 
 
 class Part(NamedTuple):

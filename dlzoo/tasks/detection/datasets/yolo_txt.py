@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from dlzoo.core.errors import UserError, first_line
+from dlzoo.config.yaml_file import read_yaml
+from dlzoo.core.errors import UserError
+from dlzoo.core.files import read_text
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
@@ -21,7 +21,7 @@ from dlzoo.data.storage.value_range import ValueRange
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation, Object
-from dlzoo.tasks.detection.datasets.text_file import check_class_names, read_class_names, read_text
+from dlzoo.tasks.detection.datasets.text_file import check_class_names, read_class_names
 from dlzoo.tasks.detection.datasets.yolo_layout import Part, find_parts
 
 #: Without names of the classes, a class number above this is an error.
@@ -82,13 +82,7 @@ def _data_yaml(folder: Path) -> Mapping[str, Any]:
     path = folder / "data.yaml"
     if not path.is_file():
         return {}
-    try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # too deep, or an invalid date
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}, line {mark.line + 1}" if mark else f"{path}"
-        problem = getattr(error, "problem", None) or first_line(error)
-        raise UserError(f"{place}: not well-formed YAML ({problem})") from error
+    content = read_yaml(path)
     return content if isinstance(content, Mapping) else {}
 
 
