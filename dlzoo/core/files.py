@@ -84,7 +84,7 @@ def read_text(path: str | Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: not UTF-8 text; save the file in that encoding") from error
+        raise UserError(f"{path}: not UTF-8 text (line {line}); save the file in that encoding") from error
 
 
 def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:

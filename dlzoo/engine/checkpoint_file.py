@@ -23,16 +23,16 @@ def load_intact(path: Path) -> Any:
         Exception: of any type, if torch cannot read the file.
     """
     regular(path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        if error.errno == errno.EINVAL:  # of torch's memory map
-            raise ValueError("the file was cut off") from error
+        if error.errno == errno.EINVAL:  # of a place that the file does not have
+            raise ValueError("a part of the file is missing") from error
         raise
 
 

@@ -65,9 +65,12 @@ def plan(request: SweepRequest) -> SweepPlan:
     combinations, varying = expand(run_words, configs.options)
     combinations = [[*arm, *lines] for arm in request.arms or [[]] for lines in combinations]
     varying = [*_differing_keys(request.arms), *varying]
-    _refuse_varying(request, varying)
+    for key in ("name", "run_dir"):
+        if key in varying:
+            raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
     state, several = configs.conf_state(), len(combinations) > 1
     composed = [_compose([*request.common, *lines], request.written, state, several) for lines in combinations]
+    _refuse_single_arm(request, varying)
     if any(config["run_dir"] for config in composed):
         raise UserError("run_dir is for a single run; set sweep.dir=PATH for a sweep")
     names = {config["name"] for config in composed}
@@ -92,10 +95,7 @@ def plan(request: SweepRequest) -> SweepPlan:
     return SweepPlan(name, named, folder, varying, ordered, kind, executor, settings)
 
 
-def _refuse_varying(request: SweepRequest, varying: Sequence[str]) -> None:
-    for key in ("name", "run_dir"):
-        if key in varying:
-            raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
+def _refuse_single_arm(request: SweepRequest, varying: Sequence[str]) -> None:
     if request.kind == "compare" and not {*varying} - {"seed"}:
         raise UserError("a comparison needs several values of a setting, as in norm=bn,gn, or several arms in quotes;"
                         " dlzoo train -m runs one with several seeds")  # fmt: skip

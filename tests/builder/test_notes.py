@@ -30,17 +30,17 @@ def notes_on(*words: str, pretrained: bool = False) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["schedule.warmup=30"], "schedule.warmup=30: the run ends after 3 epochs, before the warm-up does"),
-        (["schedule.warmup=3.5"], "schedule.warmup=3.5: the run ends after 3 epochs"),
-        (["trainer.max_epochs=1", "schedule.warmup=2"], "the run ends after 1 epoch, before"),
+        (["schedule.warmup=30"], "schedule.warmup=30 is longer than the run (3 epochs): optimizer.lr is never reached"),
+        (["schedule.warmup=3.5"], "schedule.warmup=3.5 is longer than the run"),
+        (["trainer.max_epochs=1", "schedule.warmup=2"], "is longer than the run (1 epoch)"),
         (
             ["schedule=multi_step", "schedule.milestones=[30,60]"],
-            "the run ends after 3 epochs, before 30 and 60",
+            "30 and 60 are after the end of the run (3 epochs)",
         ),
-        (["schedule=multi_step", "schedule.milestones=[1,3]"], "the run ends after 3 epochs, before 3: the rate"),
+        (["schedule=multi_step", "schedule.milestones=[1,3]"], "milestones: 3 are after the end of the run"),
         (
             ["schedule=step", "schedule.every=30"],
-            "the run ends after 3 epochs, before the rate falls",
+            "schedule.every=30 is not shorter than the run (3 epochs)",
         ),
         (["trainer.ema=0.9999"], "trainer.ema=0.9999 averages over about 10,000 steps, but the run has 21"),
         (["trainer.ema=0.97"], "averages over about 33 steps, but the run has 21"),

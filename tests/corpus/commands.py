@@ -174,6 +174,6 @@ KINDS: dict[str, list[Case]] = {
             "train trainer.nodes=0",
             "train trainer.devices=0",
         ),
-        *("train -m seed=0,1 trainer.nodes=2", "train trainer=ddp_cpu data.batch_size=63"),
+        *("train -m seed=0,1 trainer.nodes=2", "train trainer.devices=1000 trainer.accelerator=cpu"),
     ),
 }

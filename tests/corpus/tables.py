@@ -116,7 +116,10 @@ KINDS: dict[str, list[Case]] = {
         *_spelled(lambda i: f"{i * 0.37:.2f}".replace(".", ","), lambda i: f"-{i},5"),
         "x;y\n" + "".join(f"{i},25;{i % 3}\n" for i in range(60)),
     ),
-    "thousands": _tables("data.thousands", *_spelled(lambda i: f"{i * 1371:,}", lambda i: f"{1000 + i * 37:,}")),
+    "thousands": _tables(
+        "data.thousands",
+        *_spelled(lambda i: f"{i * 1371:,}", lambda i: f"{1000 + i * 37:,}", lambda i: f"-{1000 + i * 7:,}.5"),
+    ),
     "currencies, percent and other minus signs": _tables(
         "a.csv",
         *_spelled(lambda i: f"${i}.50", lambda i: f"{i * 1.5}%", lambda i: f"\u20ac {i * 3}"),

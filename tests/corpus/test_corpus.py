@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.corpus import words
 from tests.corpus.base import furnish
 from tests.corpus.case import Case
 from tests.corpus.kinds import KINDS
 from tests.corpus.runner import judge, run_kind, snapshot
 from tests.processes import REPOSITORY, server
 
-#: Cases without files that are also run in a process of their own: each so-manieth.
-_REAL = [case for cases in KINDS.values() for case in cases if case.make is None][::9]
+#: Every fourth case that is answered without torch, which takes seconds to import, also has a process of its own.
+_REAL = [case for kind in words.WITHOUT_TORCH for case in words.KINDS[kind]][::4]
 
 
 @pytest.fixture(scope="session")

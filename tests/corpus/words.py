@@ -183,3 +183,10 @@ KINDS: dict[str, list[Case]] = {
         *("train norm=in model=mlp", "train data.batch_size=1 data.limit=20 model=mlp norm=bn"),
     ),
 }
+
+_WITH_TORCH = (
+    "parts that a model does not support",
+    "losses and models of another task",
+    "settings that do not suit the data",
+)
+WITHOUT_TORCH = [kind for kind in KINDS if kind not in _WITH_TORCH]

@@ -55,7 +55,7 @@ def test_a_batch_of_a_crowded_set_has_the_rows_of_its_fullest_image(
 ) -> None:
     whole = labels_of(*counts)
     indices = torch.tensor(samples)
-    part = BatchLabels(whole).take(indices, indices)
+    part = BatchLabels(whole).take(indices, lambda: indices)
     assert part.shape == (len(samples), rows, 6) and part.is_contiguous()
     assert torch.equal(part, whole[indices][:, :rows])
     assert int(objects(part).there.sum()) == sum(counts[index] for index in samples)
@@ -64,7 +64,7 @@ def test_a_batch_of_a_crowded_set_has_the_rows_of_its_fullest_image(
 @pytest.mark.parametrize("labels", [torch.arange(9), torch.rand(9, 200)])
 def test_other_labels_are_taken_as_they_are(labels: Tensor) -> None:
     samples = torch.tensor([4, 0, 4])
-    assert torch.equal(BatchLabels(labels).take(samples, samples), labels[samples])
+    assert torch.equal(BatchLabels(labels).take(samples, lambda: samples), labels[samples])
 
 
 def test_rows_end_with_the_last_object() -> None:
@@ -104,7 +104,7 @@ def test_gradients_do_not_depend_on_the_padding(name: str) -> None:
     outputs = network(torch.rand(3, 3, SIDE, SIDE))
     whole = labels_of(2, 30, 7, rows=300)
     samples = torch.arange(3)
-    part = BatchLabels(whole).take(samples, samples)
+    part = BatchLabels(whole).take(samples, lambda: samples)
     assert part.shape[1] == 30
     (terms, gradients), (padded, expected) = (losses(network, outputs, labels) for labels in (part, whole))
     assert all(torch.equal(one, other) for one, other in zip(gradients, expected, strict=True))

@@ -1,4 +1,4 @@
-"""The same picture in two parts or twice in one, and boxes that are there twice: in every format."""
+"""The same picture in two parts or more than once in one, and boxes that are there twice: in every format."""
 
 from __future__ import annotations
 
@@ -99,13 +99,17 @@ LEAKY: dict[str, tuple[Parts, str, tuple[int, int, int]]] = {
         (12, 0, 6),
     ),
     "one": (GOOD | {"train": list(range(13))}, r"^1 file \(\S+\) is in train and in test; ", (12, 0, 6)),
-    "twice": (GOOD | {"train": [*range(12), *range(10)]}, r"^10 files \(.*\) are twice in train; ", (12, 0, 6)),
-    "thrice": (GOOD | {"test": [12, 13, 12, 13, 12]}, r"^2 files \(.*\) are twice in test; ", (12, 0, 2)),
+    "twice": (
+        GOOD | {"train": [*range(12), *range(10)]},
+        r"^10 files .* are more than once in train; ",
+        (12, 0, 6),
+    ),
+    "thrice": (GOOD | {"test": [12, 13, 12, 13, 12]}, r"^2 files \(.*\) are more than once in test; ", (12, 0, 2)),
     "a list": (GOOD | {"train": [*range(6), *range(12, 18)]}, r"^6 files .* are in train and in test", (6, 0, 6)),
     "val": (WITH_VAL | {"val": [0, 1, 18]}, r"^2 files \(.*\) are in train and in val; ", (10, 3, 6)),
     "both": (
         WITH_VAL | {"val": [0, 12, 18], "train": [*range(13), 5]},
-        "is in val and in test; .* is in train and in val; .* is in train and in test; .* is twice in train",
+        "is in val and in test; .* is in train and in val; .* is in train and in test; .* is more than once in train",
         (11, 2, 6),
     ),
     "val is test": ({"train": list(range(12)), "val": [3, 4, 20]}, "^2 files .* are in train and in test", (10, 0, 3)),

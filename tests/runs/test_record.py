@@ -20,7 +20,7 @@ CHANGES: list[dict[str, Any]] = [
     *({"threads": value} for value in (10**9, 0, -1, "2", 1.5, True)),
     *({"config": value} for value in (None, [], "x", 3, {"trainer": 3}, {"trainer": {}, "model": "mlp"})),
     *({"config": {"trainer": {}, "data": value}} for value in ({}, {"name": []}, {"name": "digits", "limit": {}})),
-    *({"config": {"trainer": value}} for value in ({"ema": [[1]]}, {"ema": {"a": 1}}, {"select": [None, {}]})),
+    *({"config": {"trainer": value}} for value in ({"ema": {"a": 1}}, {"select": [None, {}]})),
     *({"paths": value} for value in (3, ["p"], {"data.root": 3})),
     *({"classes": value} for value in ("abc", [1, 2], {"a": 1})),
     *({"monitor": value} for value in (None, 3, ["accuracy"])),

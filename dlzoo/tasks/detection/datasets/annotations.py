@@ -56,11 +56,10 @@ def box_set(
         parts: functions that read the annotation of each image, by split.
         classes, categories: names of the classes, and their ids in the data set, if it has some.
         root, key: the folder of the images, and what identifies these splits below it, for the decoded images.
-        image_size, fit: the size of the images, and how they are resized.
+        image_size, fit, difficult: the size of the images, how they are resized, and whether difficult objects count.
         on_bad: "error"; "skip" to leave bad images out; "clip" to clip bad boxes or leave them out, and skip otherwise.
         leaks: whether images in two splits or twice in one, and boxes that are there twice, are errors or left out.
         cache, background, value_range: where decoded images are kept, how transparent and 16-bit ones are read.
-        difficult: whether to train on difficult objects.
 
     Raises:
         UserError: for the first bad image or annotation, with file and line; for a split without objects; for copies.

@@ -295,12 +295,12 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\n"
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("data.yaml", "names: [cat\n", r"data\.yaml, line 2: not well-formed YAML"),
+        ("data.yaml", "names: [cat\n", r"data\.yaml: not valid YAML \(line 2"),
         ("data.yaml", "names: {0: cat, 2: dog}\n", r"data\.yaml: names must be a list, or a mapping from 0"),
         ("data.yaml", BOMB, r"data\.yaml: names must be a list"),
-        ("data.yaml", "names: !!python/object/apply:os.getcwd []\n", r"data\.yaml, line 1: not well-formed YAML"),
-        ("data.yaml", "names: [2001-99-99]\n", r"data\.yaml: not well-formed YAML"),
-        ("data.yaml", "[" * 1200, r"data\.yaml: not well-formed YAML"),
+        ("data.yaml", "names: !!python/object/apply:os.getcwd []\n", r"data\.yaml: not valid YAML \(line 1"),
+        ("data.yaml", "names: [2001-99-99]\n", r"data\.yaml: not valid YAML"),
+        ("data.yaml", "[" * 1200, r"data\.yaml: not valid YAML"),
         ("data.yaml", "words\n", r"data\.yaml: names must be a list"),
         ("data.yaml", "names: [cat, cat]\n", r"data\.yaml: names of classes must be unique and not empty"),
         ("classes.txt", "cat\n\ndog\n", r"classes\.txt: names of classes must be unique and not empty"),
