@@ -19,6 +19,7 @@ from typing import Any
 
 from dlzoo.commands._parser import Parser
 from dlzoo.commands._run_word import split_run
+from dlzoo.config.overrides import key_of, parse, refuse_twice
 from dlzoo.config.settings import PredictSettings
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING
@@ -48,6 +49,7 @@ def run(arguments: Namespace) -> None:
     known = settings_of(PredictSettings)
     settings = {word: key for word, key in words.items() if key in known}
     files = [word for word in rest if word not in conditions and word not in settings]
+    refuse_twice(settings)
     chosen = PredictSettings(**{key: _value(word, known[key]) for word, key in settings.items()})
     from dlzoo.builder.predict import format_predictions, predict
 
@@ -61,11 +63,10 @@ def _value(word: str, schema: Mapping[str, Any]) -> Any:
     Raises:
         UserError: if its schema does not have it.
     """
-    key, _, text = word.partition("=")
     try:
-        return check(schema, {"true": True, "false": False}.get(text.lower(), text))
+        return check(schema, parse(word).value())
     except ValueError as error:
-        raise UserError(f"{key} {error}") from None
+        raise UserError(f"{key_of(word)} {error}") from None
 
 
 def _is_condition(word: str) -> bool:

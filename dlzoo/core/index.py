@@ -126,7 +126,7 @@ def load() -> Index:
 
 
 def _print_left_out(lines: Sequence[str]) -> None:
-    for line in lines:
+    for line in lines if os.environ.get("RANK", "0") == "0" else ():
         print(f"dlzoo: {line}", file=sys.stderr)
 
 

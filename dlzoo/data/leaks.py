@@ -50,11 +50,11 @@ def handle_leaks(
     return {part: [samples[index] for index in kept[part]] for part, samples in parts.items()}
 
 
-def count_with_examples(names: Sequence[str], thing: str, things: str) -> str:
+def count_with_examples(count: int, examples: Sequence[str], thing: str, things: str) -> str:
     """Return the start of a phrase: "8 files (such as a.png and b.png) are"."""
-    if len(names) == 1:
-        return f"1 {thing} ({names[0]}) is"
-    return f"{len(names):,} {things} (such as {names[0]} and {names[1]}) are"
+    if count == 1:
+        return f"1 {thing} ({examples[0]}) is"
+    return f"{count:,} {things} (such as {examples[0]} and {examples[1]}) are"
 
 
 def _compare(parts: Mapping[str, Sequence[Path]], root: Path) -> tuple[dict[str, list[int]], list[str]]:
@@ -74,7 +74,7 @@ def _compare(parts: Mapping[str, Sequence[Path]], root: Path) -> tuple[dict[str,
                 seen[number] = role
                 kept[part].append(index)
     return kept, [
-        count_with_examples(list(names.values()), "file", "files")
+        count_with_examples(len(names), list(names.values()), "file", "files")
         + (f" more than once in {one}" if one == other else f" in {one} and in {other}")
         for (one, other), names in copies.items()
     ]

@@ -59,7 +59,7 @@ def test_of_four_files_one_is_bad(run: Path, tmp_path: Path, how: str, capsys: p
     [
         ("on_bad=ignore", "on_bad must be error or skip, not 'ignore'"),
         ("on_bad=", "on_bad must be error or skip, not ''"),
-        ("full_size=2", "full_size must be true or false, not '2'"),
+        ("full_size=2", "full_size must be true or false, not 2"),
     ],
 )
 def test_a_wrong_value_is_one_line(word: str, says: str, capsys: pytest.CaptureFixture) -> None:

@@ -159,7 +159,7 @@ def test_nothing_is_said_of_sets_without_copies(name: str, leaks: str, tmp_path:
 def test_boxes_that_are_there_twice(name: str, times: int, tmp_path: Path, sources: Path) -> None:
     parts = {"train": [1, 2, 3], "test": [4, 5]}
     settings = FORMATS[name](tmp_path / "set", parts, sources, [*BOXES, *BOXES[:1] * (times - 1)])
-    says = rf"^{5 * (times - 1)} boxes \(such as .*, .* and .*\) are there twice; "
+    says = rf"^{5 * (times - 1)} boxes \(such as .*, .* and .*\) are duplicated; "
     with pytest.warns(Note, match=says):
         assert load(name, settings).train.labels.shape == (3, 1 + times, 6)
     with pytest.raises(UserError, match=says.replace("^", "^data.leaks=error: ")):

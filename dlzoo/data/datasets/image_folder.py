@@ -76,7 +76,7 @@ def image_folder(
     read = partial(read_image, conversion=conversion)
     everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
     splits = {part: everything.take(chosen) for part, chosen in rows.items()}
-    return ImageSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), conversion.value_range, skipped)
+    return ImageSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), conversion.known_range, skipped)
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:

@@ -57,6 +57,11 @@ class Conversion:
             ) from error
 
     @property
+    def known_range(self) -> tuple[int, int] | None:
+        """The range for run.json: None for the whole one, so for all sets without 16-bit images."""
+        return None if self.value_range == FULL_RANGE else self.value_range
+
+    @property
     def colour(self) -> tuple[int, ...]:
         """The background as red, green and blue."""
         return ImageColor.getrgb(self.background)[:3]

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 #: Maximum number of classes that a note names.
 _SHOWN = 5
-
-
-#: The most samples on which a loss is called before the training.
+#: Maximum number of samples on which a loss is called before the training.
 _CHECKED = 1000
 
 

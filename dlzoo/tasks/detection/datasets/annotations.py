@@ -58,7 +58,7 @@ def box_set(
         root, key: the folder of the images, and what identifies these splits below it, for the decoded images.
         image_size, fit, difficult: the size of the images, how they are resized, and whether difficult objects count.
         on_bad: "error"; "skip" to leave bad images out; "clip" to clip bad boxes or leave them out, and skip otherwise.
-        leaks: whether images in two splits or twice in one, and boxes that are there twice, are errors or left out.
+        leaks: whether images in two splits or twice in one, and duplicate boxes, are errors or left out.
         cache, background, value_range: where decoded images are kept, how transparent and 16-bit ones are read.
 
     Raises:
@@ -75,7 +75,7 @@ def box_set(
     made = BoxSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems))
     sources = [Source(name_below(sample.path, root), sample.number) for sample in everything]
     return replace(
-        made, value_range=conversion.value_range, difficult=difficult, sources=sources, categories=categories
+        made, value_range=conversion.known_range, difficult=difficult, sources=sources, categories=categories
     )
 
 
@@ -108,10 +108,10 @@ def _notes(samples: Mapping[str, Sequence[Sample]], problems: Sequence[str]) -> 
 
 
 def _repeated_boxes(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
-    """Return a phrase for objects that are there twice, if there are any."""
+    """Return a phrase for duplicate objects, if there are any."""
     places = [where for part in samples.values() for sample in part for where in sample.repeated]
-    names = [where() for where in places[:2]] + [""] * (len(places) - 2)
-    return [f"{count_with_examples(names, 'box', 'boxes')} there twice"] if names else []
+    examples = [where() for where in places[:2]]
+    return [f"{count_with_examples(len(places), examples, 'box', 'boxes')} duplicated"] if places else []
 
 
 def _check_all(
