@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,7 @@ SHAPES = (
 BACKBONE = "backbone=resnet18 backbone.width=16"
 IMAGES = "images/test/grid/0.png images/test/grid/1.png images/test/noise/0.png"
 
-#: case -> its command lines.
-CASES: dict[str, list[str]] = {
+_LINES: dict[str, list[str]] = {
     # Every task and kind of data.
     "classification": [f"{MLP} trainer.checkpoint_every=4", "dlzoo eval run=run data.test_shift=noise --json"],
     "images": [
@@ -102,6 +102,18 @@ CASES: dict[str, list[str]] = {
         "dlzoo anchors data=shapes data.train=24 data.image_size=64 --json",
     ],
 }
+
+
+def _without_repeats(line: str) -> str:
+    """Return a command line of which the last of the settings of a key is kept: a key may be typed once."""
+    words = shlex.split(line)
+    if words[0] != "train":
+        return line
+    return shlex.join({word.partition("=")[0]: word for word in words}.values())
+
+
+#: case -> its command lines.
+CASES = {name: list(map(_without_repeats, lines)) for name, lines in _LINES.items()}
 
 
 def prepare(folder: Path) -> None:
