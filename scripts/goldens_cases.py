@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +105,10 @@ _LINES: dict[str, list[str]] = {
 
 def _without_repeats(line: str) -> str:
     """Return a command line of which the last of the settings of a key is kept: a key may be typed once."""
-    words = shlex.split(line)
+    words = line.split()
     if words[0] != "train":
         return line
-    return shlex.join({word.partition("=")[0]: word for word in words}.values())
+    return " ".join({word.partition("=")[0]: word for word in words}.values())
 
 
 #: case -> its command lines.
