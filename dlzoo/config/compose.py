@@ -31,6 +31,7 @@ from dlzoo.config.overrides import parse, refuse_twice
 from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.with_hydra import compose_files
+from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import settings_of
@@ -97,7 +98,7 @@ def _paths(files: Sequence[str]) -> list[Path]:
 def _refuse_single_values(raw: Config, files: Sequence[str]) -> None:
     for choice in REGISTRIES:
         if not isinstance(raw[choice], Mapping):
-            where = " ".join(map(str, _paths(files)[:-1])) or conf_dir() / "config.yaml"
+            where = next((path for path in _paths(files) if choice in (read_yaml(path) or {})), conf_dir())
             raise UserError(f"{where}: {choice} is {raw[choice]!r}, but must have settings; choose it under defaults,"
                             f" as in - override /{choice}: {raw[choice]}")  # fmt: skip
 

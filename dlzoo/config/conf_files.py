@@ -62,7 +62,9 @@ def _add_files(name: str, within: tuple[str, ...], files: dict[Path, None]) -> N
         raise UserError(f'{path}: its first line must be "# @package _global_"')
     files[path] = None
     content = read_yaml(path)
-    defaults = content.get("defaults") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must contain settings, key: value, not {type(content).__name__}")
+    defaults = content.get("defaults")
     for item in defaults if isinstance(defaults, list) else ():
         entry = item if isinstance(item, dict) else {"/experiment": item}
         _check_names(path, entry)

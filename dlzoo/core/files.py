@@ -17,6 +17,11 @@ _OF_A_PATH = {
     *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS),
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENXIO, errno.EINVAL),
 }
+#: Errors of the system that may be gone a moment later.
+_TRANSIENT = {
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO),
+}
 #: Characters of a path in a message.
 _LONGEST = 160
 _NO_FILES = {
@@ -54,6 +59,11 @@ def shorten(path: str | Path) -> str:
     """Return a path for a message, shortened in the middle if it is very long."""
     text = str(path)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Return whether an error of the system may be gone a moment later, so that it says nothing of a file."""
+    return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
 def unreadable(path: str | Path, error: OSError) -> UserError:

@@ -160,6 +160,9 @@ class RunDir:
         held = Lock.on(self.path / _LOCK, tries=20)
         if held is None:
             raise UserError(f"{self.path} is being written by another process")
+        for folder in (self.path, self.path / "checkpoints"):
+            for left in folder.glob(".*.tmp"):  # by a process that was killed as it wrote
+                left.unlink(missing_ok=True)
         try:
             yield
         finally:

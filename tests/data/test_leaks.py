@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
+from dlzoo.data.settings import DataSettings
+from dlzoo.data.splits import Splits
 from tests.box_files import photo
 
 pytestmark = pytest.mark.usefixtures("cache_home")
@@ -176,3 +179,17 @@ def test_nothing_left_in_a_part_is_one_line(name: str, tmp_path: Path, sources: 
         pytest.raises(UserError, match=r"^data\.leaks=drop leaves no image in train"),
     ):
         load(name, settings | {"leaks": "drop"})
+
+
+def test_a_class_without_training_images_is_refused(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        folder = tmp_path / "d" / name
+        folder.mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (12, 12), (30 * number, 0, 0)).save(folder / f"{number}.png")
+    settings = {"name": "image_folder", "root": str(tmp_path / "d"), "image_size": 12, "leaks": "drop"}
+    with (
+        pytest.warns(Note, match="more than once in train"),
+        pytest.raises(UserError, match="leaves no training image of dog"),
+    ):
+        Splits.load(settings | vars(DataSettings(batch_size=4)))

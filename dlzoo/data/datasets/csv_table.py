@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from itertools import product
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.errors import Note, UserError, did_you_mean
 from dlzoo.core.registries import DATASETS, TASKS
 from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, Missing, join_booleans, read_csv
 from dlzoo.data.datasets.csv_numbers import PLAIN, Decimal, Spelling, Thousands, other_spelling
@@ -24,6 +25,8 @@ _NAMES = 20
 _STRAY = 0.1
 #: The largest float32.
 _LARGEST = torch.finfo(torch.float32).max
+#: Rows of a test table that may be in the training table by chance.
+_FEW = 9
 #: Maximum number of lines that an error lists.
 _SHOWN = 5
 
@@ -62,7 +65,7 @@ def csv_table(
     train, test = tables[0], tables[1] if len(tables) > 1 else None
     targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
     columns = tuple(_column(name, train, test) for name in _inputs(train, test, targets, drop))
-    _refuse_missing(tables, targets)
+    _check_rows(tables, targets)
     settled = _task(task, train, targets)
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
@@ -74,6 +77,21 @@ def csv_table(
     return TableSet(
         splits[0], splits[1], columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree
     )
+
+
+def _check_rows(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
+    """Check that no target is missing; report a test table of which most rows are in the training table too."""
+    _refuse_missing(tables, targets)
+    if len(tables) == 1:
+        return
+    train, test = tables
+    names = [name for name in train.cells if name in test.cells]
+    seen = set(zip(*(train.cells[name] for name in names), strict=True))
+    rows = enumerate(zip(*(test.cells[name] for name in names), strict=True))
+    shared = [row for row, cells in rows if cells in seen]
+    if len(shared) > max(_FEW, len(test.lines) / 2):
+        warnings.warn(f"{len(shared):,} of the {len(test.lines):,} rows of {test.path} are also in {train.path}, such"
+                      f" as line {test.lines[shared[0]]}: test on other rows", Note, stacklevel=2)  # fmt: skip
 
 
 def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop: tuple[str, ...]) -> list[str]:

@@ -66,7 +66,7 @@ def image_folder(
         count = "one class folder" if classes else "no class folder"
         raise UserError(f"data.root: {root!r} has {count} with images; two or more are needed")
     _check_parts(folder, parts, classes)
-    parts = handle_leaks(parts, itemgetter(0), leaks, root=folder)
+    parts = _without_copies(parts, leaks, folder, classes)
     paths = [path for files in parts.values() for path, _ in files]
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
@@ -77,6 +77,18 @@ def image_folder(
     everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
     splits = {part: everything.take(chosen) for part, chosen in rows.items()}
     return ImageSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), conversion.known_range, skipped)
+
+
+def _without_copies(parts: dict[str, Files], leaks: Leaks, folder: Path, classes: list[str]) -> dict[str, Files]:
+    """Return the files of each part after `handle_leaks`.
+
+    Raises:
+        UserError: if a class has no training images then.
+    """
+    kept = handle_leaks(parts, itemgetter(0), leaks, root=folder)
+    if gone := sorted(set(classes) - {name for _, name in kept["train"]}):
+        raise UserError(f"data.leaks=drop leaves no training image of {', '.join(gone)}: each is elsewhere too")
+    return kept
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:

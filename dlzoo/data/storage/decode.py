@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ from rich.progress import track
 from dlzoo.core import distributed
 from dlzoo.core.console import Console
 from dlzoo.core.errors import Note, UserError
-from dlzoo.core.files import reason, replacing
+from dlzoo.core.files import is_transient, reason, replacing, write_atomically
 from dlzoo.data.storage.cache import Cache, uses_disk
 from dlzoo.data.storage.image_file import DEFAULT_CONVERSION, open_image, read_image, stored_size, to_eight_bits
 from dlzoo.data.storage.lazy_images import LazyImages
@@ -58,7 +59,7 @@ def decode_images(
     name, stamp = digest([str(root.resolve()), *key]), stamp_of(root, paths)
     prefix = f"{name}-{image_size or 'auto'}"
     cached = _folder() / f"{prefix}-{stamp}.npy"
-    if cache == "none" or not os.path.exists(cached):
+    if cache == "none" or not _is_intact(cached):
         size = image_size or remember("sizes", name, stamp, lambda: _common_size(paths))
 
         def write() -> None:
@@ -94,6 +95,8 @@ def check_images(paths: Sequence[Path]) -> dict[int, str]:
             with open_image(path) as image:
                 to_eight_bits(image, DEFAULT_CONVERSION).load()
         except UserError as error:
+            if is_transient(error.__cause__):  # says nothing of the file
+                raise
             return str(error)
         return ""
 
@@ -105,7 +108,7 @@ def _folder() -> Path:
 
 
 def _write_once(prefix: str, path: Path, cache: Cache, write: Callable[[], None]) -> bool:
-    """Call `write` if `path` does not exist, under a lock, and delete older files of `prefix`.
+    """Call `write` if `path` is not there, or not as it was written, under a lock; delete older files of `prefix`.
 
     Returns:
         Whether `path` exists then. If the cache folder cannot be written, a note says that nothing is kept.
@@ -116,10 +119,10 @@ def _write_once(prefix: str, path: Path, cache: Cache, write: Callable[[], None]
     try:
         _folder().mkdir(parents=True, exist_ok=True)
         with file_lock(_folder() / f"{prefix}.lock"):
-            if not path.exists():
+            if not _is_intact(path):
                 write()
-            for old in _folder().glob(f"{prefix}-*{path.suffix}"):
-                if old != path:
+            for old in _folder().glob(f"{prefix}-*"):
+                if old.stem != path.stem:
                     old.unlink(missing_ok=True)
     except OSError as error:
         problem = f"cannot write decoded images to {_folder()}: {reason(error)}"
@@ -160,3 +163,17 @@ def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> N
             file.write(array.tobytes())
         file.flush()
         os.fsync(file.fileno())
+    write_atomically(path.with_suffix(".json"), json.dumps(_seal(path)))
+
+
+def _is_intact(path: Path) -> bool:
+    """Return whether a file of decoded images is as it was written: damaged pixels would be used silently."""
+    try:
+        return json.loads(path.with_suffix(".json").read_text()) == _seal(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _seal(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

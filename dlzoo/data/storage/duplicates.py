@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from dlzoo.core.files import is_transient, unreadable
 from dlzoo.data.storage.decode import map_with_progress
 from dlzoo.data.storage.remember import digest, remember
 
@@ -81,7 +82,9 @@ def _middle(path: str) -> bytes | None:
         with open(path, "rb", buffering=0) as file:
             file.seek(max(0, (os.fstat(file.fileno()).st_size - _MIDDLE) // 2))
             return hashlib.blake2b(file.read(_MIDDLE), digest_size=8).digest()
-    except OSError:
+    except OSError as error:
+        if is_transient(error):
+            raise unreadable(path, error) from error
         return None
 
 
@@ -89,5 +92,7 @@ def _whole(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-    except OSError:
+    except OSError as error:
+        if is_transient(error):
+            raise unreadable(path, error) from error
         return None

@@ -174,4 +174,6 @@ def stored_size(path: Path) -> tuple[int, int]:
 def _image_error(path: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.errno is not None:  # of the system; Pillow's have no number
         return UserError(f"{path}: cannot be read ({reason(error)})")
+    if isinstance(error, Image.DecompressionBombError):
+        return UserError(f"{path}: too large an image ({first_line(error)}); scale it down")
     return UserError(f"{path}: not a complete image ({first_line(error)}); remove or replace it")

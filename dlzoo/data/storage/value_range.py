@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from dlzoo.core.errors import Note, UserError
-from dlzoo.core.files import regular
+from dlzoo.core.files import is_transient, regular
 from dlzoo.core.schema import Bounds
 from dlzoo.data.storage.decode import map_with_progress
 from dlzoo.data.storage.image_file import FULL_RANGE, Conversion, open_image
@@ -100,5 +100,7 @@ def _limits(path: Path) -> tuple[int, int] | None:
             pixels = np.asarray(image)
             low, high = int(pixels.min()), int(pixels.max())
             return (low, high) if FULL_RANGE[0] <= low and high <= FULL_RANGE[1] else None
-    except (OSError, UserError):  # reported, or left out, where the image is decoded
+    except (OSError, UserError) as error:  # reported, or left out, where the image is decoded
+        if is_transient(error) or is_transient(error.__cause__):
+            raise UserError(f"{path}: {error}") from error
         return None

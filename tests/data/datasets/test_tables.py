@@ -14,7 +14,7 @@ from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, RobustScaler
 from torch import Tensor
 
 from dlzoo.builder.model import build
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, TableSet
@@ -619,3 +619,12 @@ def test_a_run_that_diverged_has_pictures_too(value: float) -> None:
     for said in (torch.full_like(true, value), torch.where(true > 5, true, value)):
         assert len(drawn(predicted_and_true(said, true, ["a", "b"]))) == 4
         assert len(drawn(fitted_curve(true[:, 0], said, true))) == 2
+
+
+def test_a_test_table_of_training_rows_is_a_note(tmp_path: Path) -> None:
+    rows = [f"{number},{number * 7 % 5},{number % 2}" for number in range(40)]
+    train, test = tmp_path / "a.csv", tmp_path / "b.csv"
+    train.write_text("\n".join(["x,z,y", *rows]))
+    test.write_text("\n".join(["z,y,x", *(f"{z},{y},{x}" for x, z, y in (row.split(",") for row in rows[:12]))]))
+    with pytest.warns(Note, match=r"12 of the 12 rows of .*b\.csv are also in .*a\.csv, such as line 2"):
+        DATASETS.build("csv", path=str(train), target="y", test_path=str(test))

@@ -64,7 +64,9 @@ def _listed_places(folder: Path, listed: Mapping[str, Any]) -> dict[str, list[Pa
             )
         for value in values:
             # Exports of Roboflow say ../train/images for train/images.
-            tried = [base / name for name in (value, value.removeprefix("../")) for base in (folder / top, folder)]
+            # An absolute path may be that of another machine, or of the folder that this one is a copy of.
+            bases = (folder, Path(top)) if os.path.isabs(top) else (folder / top, folder)
+            tried = [base / name for name in (value, value.removeprefix("../")) for base in bases]
             existing = [path for path in tried if os.path.exists(path)]
             if existing and existing[0].resolve() in folder.resolve().parents:
                 raise UserError(f"{folder / 'data.yaml'}: {part}: {value} is a folder that contains data.root itself;"

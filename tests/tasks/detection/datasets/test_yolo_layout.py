@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from dlzoo.core.errors import UserError
+from dlzoo.tasks.detection.datasets.yolo_layout import find_parts
 from tests.box_files import load, photo
+from tests.conftest import draw_pictures
 
 LINE = "0 0.5 0.5 0.5 0.5\n"
 
@@ -160,3 +162,15 @@ def test_odd_paths_in_data_yaml_are_missing_ones(value: str, tmp_path: Path, cac
     (tmp_path / "data.yaml").write_text(f"train: images/train\nval: {value}\nnames: [thing]\n")
     with pytest.raises(UserError, match=r"data\.yaml: val: .* does not exist"):
         sizes(tmp_path)
+
+
+def test_a_copy_is_not_read_from_the_absolute_path_of_the_original(tmp_path: Path) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    for folder in (original, copy):
+        for part in ("train", "val"):
+            draw_pictures(folder / "images" / part, 4)
+            (folder / "labels" / part).mkdir(parents=True)
+            (folder / "labels" / part / "000.txt").write_text("0 0.5 0.5 0.4 0.4")
+        (folder / "data.yaml").write_text(f"path: {original}\ntrain: images/train\nval: images/val\nnames: [a]\n")
+    parts = find_parts(copy, {"path": str(original), "train": "images/train", "val": "images/val"})
+    assert all(path.is_relative_to(copy) for part in parts.values() for path in part.texts)
