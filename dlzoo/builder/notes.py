@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlzoo.builder.compatibility import needs_full_precision
+from dlzoo.builder.profile import Profile
 from dlzoo.config import Config
 from dlzoo.core import index
 from dlzoo.data.splits import Splits
@@ -23,6 +24,25 @@ def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule)
         *_on_frozen(config),
         *spec.notes(data),
     ]
+
+
+def memory_notes(profile: Profile, micro_batch: int, batch_size: int, available: int) -> list[str]:
+    """Return a note if a training needs more than the `available` bytes of memory.
+
+    Args:
+        profile: of a training step of `micro_batch` images.
+        micro_batch, batch_size: images in a forward pass, and in a step.
+        available: bytes of memory for this process.
+    """
+    needed = profile.fixed + profile.activations
+    if needed <= available:
+        return []
+    fitting = int((available - profile.fixed) / profile.activations * micro_batch)
+    says = f"a step needs about {needed / 1e9:,.0f} GB of memory, more than the {available / 1e9:,.0f} GB here"
+    if fitting < 1:
+        return [f"{says}; choose a smaller model, or smaller images"]
+    fits = 1 << (fitting.bit_length() - 1)
+    return [f"{says}; data.batch_size={fits} fits, or trainer.accumulate={-(-batch_size // fits)}"]
 
 
 def _on_learning(config: Config) -> list[str]:

@@ -1,10 +1,10 @@
-"""Parameters and multiply-accumulates of a network, counted on the meta device."""
+"""Parameters, multiply-accumulates and memory of a network, counted on the meta device."""
 
 from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,15 +15,53 @@ from dlzoo.config import Config
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import PARTS
 
+#: Copies of the parameters in a training: themselves, their gradients, and two moments of an optimizer.
+_COPIES = 4
+
+
+class Profile(NamedTuple):
+    """Size and cost of a network in training.
+
+    Attributes:
+        params: number of parameters.
+        macs: multiply-accumulates of one image.
+        fixed, activations: bytes of the parameters with what an optimizer keeps, and of the activations of a batch.
+    """
+
+    params: int
+    macs: int
+    fixed: int
+    activations: int
+
 
 def count_params_and_macs(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:
-    """Return (parameters, multiply-accumulates of one image), from a training forward pass on the meta device.
+    """Return (parameters, multiply-accumulates of one image), as `profile_training`."""
+    return profile_training(config, wiring, batch_size)[:2]
+
+
+def profile_training(config: Config, wiring: dict[str, Any], batch_size: int) -> Profile:
+    """Return the size and cost of a network, from a training forward pass on the meta device.
 
     Raises:
         UserError: if the network does not accept images of this size, or this batch size.
     """
     about = {section: config[section] for section in ("model", *PARTS, "init", "backbone")}
-    return _count_params_and_macs(json.dumps(about), tuple(wiring.items()), batch_size)
+    return _profile_training(json.dumps(about), tuple(wiring.items()), batch_size)
+
+
+class _CountOutputs(TorchDispatchMode):
+    """Add up the bytes of the outputs of operations, most of which are kept for the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if not any(each.alias_info for each in func._schema.returns):  # a view, or in place
+            outputs = output if isinstance(output, (tuple, list)) else [output]
+            self.bytes += sum(each.nbytes for each in outputs if isinstance(each, torch.Tensor))
+        return output
 
 
 class _SkipNorms(TorchDispatchMode):
@@ -45,20 +83,22 @@ class _SkipNorms(TorchDispatchMode):
 
 
 @lru_cache  # a sweep has many runs with few networks
-def _count_params_and_macs(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> tuple[int, int]:
+def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> Profile:
     config, wiring = json.loads(about), dict(wired)
-    counter = FlopCounterMode(display=False)
+    counter, outputs = FlopCounterMode(display=False), _CountOutputs()
     name = config["model"]["name"]
     where = f"model={name} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     with torch.device("meta"):
         network = build_checked(config, wiring).train()
         try:
             images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
-            with counter, _SkipNorms(), torch.no_grad():
+            with counter, _SkipNorms(), outputs, torch.no_grad():
                 network(images)
         except (RuntimeError, ValueError) as error:  # ValueError: torch's batch norm for one value per channel
             raise UserError(f"{where}: {first_line(error)}") from error
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
+    fixed = _COPIES * sum(parameter.nbytes for parameter in network.parameters())
+    params = sum(parameter.numel() for parameter in network.parameters())
     # torch counts two floating-point operations for a multiply-accumulate.
-    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2 // batch_size
+    return Profile(params, counter.get_total_flops() // 2 // batch_size, fixed, outputs.bytes)

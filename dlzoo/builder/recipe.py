@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dlzoo.builder.compatibility import check_compatible
-from dlzoo.builder.profile import count_params_and_macs
+from dlzoo.builder.profile import profile_training
 from dlzoo.config import Config
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
@@ -58,7 +58,7 @@ class RunRecipe:
         nothing = torch.zeros(data.in_channels)
         # Called for its errors only: augmentation settings that the task does not support.
         self.spec.transform(self.augment_settings, self.augment, Normalise(nothing, nothing + 1), data)
-        self.params, self.macs = count_params_and_macs(config, self.wiring, self.micro_batch)
+        self.profile = profile_training(config, self.wiring, self.micro_batch)
         self.schedule = TrainSchedule(
             self.settings.max_epochs,
             min(len(data.train) // data.batch_size, self.settings.limit_batches or len(data.train)),

@@ -19,7 +19,7 @@ from torch import nn
 
 from dlzoo.builder.compatibility import needs_full_precision
 from dlzoo.builder.model import network_from_config
-from dlzoo.builder.notes import notes
+from dlzoo.builder.notes import memory_notes, notes
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
 from dlzoo.config import Config
@@ -127,20 +127,27 @@ class Assembled:
         return self.data.facts() | {
             "seed": self.config["seed"],
             "monitor": self.module.monitor,
-            "params": self.run_recipe.params,
+            "params": self.run_recipe.profile.params,
             "trainable": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
-            "macs": self.run_recipe.macs,
+            "macs": self.run_recipe.profile.macs,
             **self.spec.facts(self.run_recipe.wiring),
             "batch_size": self.data.batch_size,
             "steps_per_epoch": self.run_recipe.schedule.steps_per_epoch,
             "effective_lr": self.run_recipe.effective_lr,
             "init_from": self.weights_origin,
-            "remarks": [*notes_of(self.network), *notes(self.config, self.data, self.spec, self.run_recipe.schedule)],
+            "remarks": [*notes_of(self.network), *self._notes()],
             "device": environment.device_name(self.accelerator),
             "ranks": self.rank.world_size,
             "threads": torch.get_num_threads(),
             "precision": self.precision,
         }
+
+    def _notes(self) -> list[str]:
+        recipe, available = self.run_recipe, environment.memory(self.accelerator)
+        return [
+            *notes(self.config, self.data, self.spec, recipe.schedule),
+            *memory_notes(recipe.profile, recipe.micro_batch, self.data.batch_size, available),
+        ]
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
         """Train to the end, from `checkpoint` if there is one.

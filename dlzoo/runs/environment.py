@@ -8,6 +8,8 @@ from importlib.metadata import version
 
 import torch
 
+from dlzoo.core import distributed
+
 _PACKAGES = ("dlzoo", "torch", "torchvision", "pytorch-lightning")
 
 
@@ -29,6 +31,13 @@ def reset_peak_memory(accelerator: str) -> None:
     """Reset the GPU's peak memory; the peak of the process cannot be reset."""
     if accelerator == "gpu":
         torch.cuda.reset_peak_memory_stats()
+
+
+def memory(accelerator: str) -> int:
+    """Return the bytes of memory for this process: of its GPU if it is used, else its share of the machine's."""
+    if accelerator == "gpu":
+        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return distributed.available_memory() // distributed.current_rank().local_world_size
 
 
 def peak_memory(accelerator: str) -> int:

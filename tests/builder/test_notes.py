@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from dlzoo.builder.notes import notes
+from dlzoo.builder.notes import memory_notes, notes
+from dlzoo.builder.profile import Profile
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.config import compose
 from dlzoo.core.errors import UserError
@@ -125,3 +127,20 @@ def test_a_class_without_a_test_sample_is_named() -> None:
     (note,) = notes_on("data=csv", "data.path=t.csv", "data.target=y", "data.task=classify")
     assert note.startswith("24 of 40 classes have no test sample: c")
     assert note.endswith(", ...")
+
+
+@pytest.mark.parametrize(
+    ("available", "says"),
+    [
+        (10_000, None),
+        (
+            9_999,
+            r"needs about 0 GB of memory, .* 0 GB here; data.batch_size=32 fits, or trainer.accumulate=4$",
+        ),
+        (2_000, "data.batch_size=4 fits, or trainer.accumulate=32$"),
+        (1_000, "choose a smaller model, or smaller images"),
+    ],
+)
+def test_more_memory_than_there_is_is_a_note(available: int, says: str | None) -> None:
+    notes = memory_notes(Profile(0, 0, fixed=1_000, activations=9_000), 64, 128, available)
+    assert (says is None and notes == []) or (len(notes) == 1 and re.search(says or "", notes[0]))

@@ -1,4 +1,4 @@
-"""Run the cases of a kind, one after the other, in a child that was forked after the imports."""
+"""Run the cases of some kinds, one after the other, in a child that was forked after the imports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
@@ -24,11 +25,11 @@ class _Waited(BaseException):
     """Raised in a command that takes too long."""
 
 
-def run_kind(kind: str, folder: Path, base: Path, report: Path) -> None:
-    """Run the cases of a kind, each in an empty folder below `folder`, and write what is wrong to `report`."""
+def run_kinds(kinds: Sequence[str], folder: Path, base: Path, report: Path) -> None:
+    """Run the cases of some kinds, each in an empty folder below `folder`, and write what is wrong to `report`."""
     signal.signal(signal.SIGALRM, _interrupt)
     problems = []
-    for number, case in enumerate(KINDS[kind]):
+    for number, case in enumerate(case for kind in kinds for case in KINDS[kind]):
         report.write_text(f"{case.words}: the process died")
         place = folder / str(number)
         place.mkdir()

@@ -33,7 +33,7 @@ def fits_memory(cache: Cache, size: int) -> bool:
     """Return whether images of `size` bytes are read into memory."""
     if cache != "auto":
         return cache not in ("disk", "none")
-    return size <= _OF_MEMORY * _memory_limit() / distributed.current_rank().local_world_size
+    return size <= _OF_MEMORY * distributed.available_memory() / distributed.current_rank().local_world_size
 
 
 def place_images(
@@ -50,14 +50,3 @@ def place_images(
 
 def _free_bytes(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-
-
-def _memory_limit() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or the limit of its container."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(name).read_text()))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return min(limits)
