@@ -370,7 +370,7 @@ def test_auto_takes_the_first_place_that_has_room(
         return "memory" if isinstance(images, Tensor) else images.place
 
     assert place() == "memory"
-    monkeypatch.setattr(cache, "_memory_limit", lambda: 1000)
+    monkeypatch.setattr(cache.distributed, "available_memory", lambda: 1000)
     assert place() == "disk"
     shutil.rmtree(cache_home)
     monkeypatch.setattr(cache, "_OF_DISK", 0.0)
