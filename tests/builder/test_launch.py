@@ -252,6 +252,7 @@ def test_what_broke_the_rank_that_leads_is_what_run_json_says(monkeypatch: pytes
     assert run.read()["error"] == "Traceback of rank 0"
 
 
+@pytest.mark.long
 def test_a_rank_that_breaks_is_a_traceback_once_and_no_file_of_the_users_is_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
