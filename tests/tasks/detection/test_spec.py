@@ -34,7 +34,7 @@ DETECTORS = sorted(name for name, entry in index.entries("model").items() if ent
     "model", [m if m != "yolo_tiny" else pytest.param(m, marks=pytest.mark.draws) for m in DETECTORS]
 )
 def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "trainer.limit_batches=1"]
+    small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "trainer.limit_batches=2"]
     whole = train(*small, "augment.mosaic=0.5", "run_dir=whole")
     record = RunDir.open(whole.dir).read()
     assert record["task"] == "detect" and record["tested"] == 8
