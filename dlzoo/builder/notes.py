@@ -41,8 +41,8 @@ def memory_notes(profile: Profile, micro_batch: int, batch_size: int, available:
     says = f"a step needs about {needed / 1e9:,.0f} GB of memory, more than the {available / 1e9:,.0f} GB here"
     if fitting < 1:
         return [f"{says}; choose a smaller model, or smaller images"]
-    fits = 1 << (fitting.bit_length() - 1)
-    return [f"{says}; data.batch_size={fits} fits, or trainer.accumulate={-(-batch_size // fits)}"]
+    fits = (1 << (fitting.bit_length() - 1)) * (batch_size // micro_batch)
+    return [f"{says}; data.batch_size={fits} fits, or a larger trainer.accumulate"]
 
 
 def _on_learning(config: Config) -> list[str]:

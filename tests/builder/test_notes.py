@@ -135,9 +135,9 @@ def test_a_class_without_a_test_sample_is_named() -> None:
         (10_000, None),
         (
             9_999,
-            r"needs about 0 GB of memory, .* 0 GB here; data.batch_size=32 fits, or trainer.accumulate=4$",
+            r"needs about 0 GB of memory, .* 0 GB here; data.batch_size=64 fits, or a larger trainer.accumulate$",
         ),
-        (2_000, "data.batch_size=4 fits, or trainer.accumulate=32$"),
+        (2_000, "data.batch_size=8 fits, or a larger"),
         (1_000, "choose a smaller model, or smaller images"),
     ],
 )

@@ -35,6 +35,10 @@ def edit(file: str, change: Callable[[bytes], bytes]) -> Change:
     return lambda run: (run / file).write_bytes(change((run / file).read_bytes()))
 
 
+def edit_checkpoints(change: Callable[[bytes], bytes]) -> Change:
+    return lambda run: [edit(f"checkpoints/{path.name}", change)(run) for path in (run / "checkpoints").iterdir()]
+
+
 def record(**values: Any) -> Change:
     """Change fields of run.json; a field of the value ... is removed."""
 
@@ -174,12 +178,7 @@ KINDS: dict[str, list[Case]] = {
         Case(
             "eval run=run",
             "ckpt",
-            of(
-                "finished",
-                lambda run, change=change: [
-                    edit(f"checkpoints/{path.name}", change)(run) for path in (run / "checkpoints").iterdir()
-                ],
-            ),
+            of("finished", edit_checkpoints(change)),
         )
         for change in _FILES.values()
     ],
@@ -187,12 +186,7 @@ KINDS: dict[str, list[Case]] = {
         Case(
             "train init_from=run model=mlp 'model.hidden=[16]' data.limit=200 data.batch_size=40",
             "ckpt",
-            of(
-                "finished",
-                lambda run, change=change: [
-                    edit(f"checkpoints/{path.name}", change)(run) for path in (run / "checkpoints").iterdir()
-                ],
-            ),
+            of("finished", edit_checkpoints(change)),
         )
         for change in _FILES.values()
     ],
