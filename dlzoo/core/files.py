@@ -20,7 +20,7 @@ _OF_A_PATH = {
 #: Errors of the system that may be gone a moment later.
 _TRANSIENT = {
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR),
-    *(errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO),
+    *(errno.ESTALE, errno.ETIMEDOUT),
 }
 #: Characters of a path in a message.
 _LONGEST = 160

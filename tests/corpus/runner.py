@@ -56,6 +56,7 @@ def _answer(case: Case) -> tuple[int | str, str]:
         code = traceback.format_exc()
     finally:
         signal.alarm(0)
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     return code, errors.buffer.getvalue().decode()  # pyright: ignore[reportAttributeAccessIssue]
 
 

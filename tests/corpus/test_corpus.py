@@ -27,7 +27,10 @@ _TOGETHER = [list(KINDS)[start : start + 10] for start in range(0, len(KINDS), 1
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what cases copy (corpus.case); made once for all workers."""
-    root = tmp_path_factory.getbasetemp().parent / "corpus"
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the workers' folders are in that of the session
+        session = session.parent
+    root = session / "corpus"
     root.mkdir(exist_ok=True)
     with FileLock(root / ".lock"):
         if not (root / "interrupted").exists():
