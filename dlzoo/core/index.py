@@ -25,7 +25,7 @@ from platformdirs import user_cache_path
 from dlzoo.core.entries import Marks, Metric, TaskMarks
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.files import replacing
-from dlzoo.core.registries import REGISTRIES, TASKS
+from dlzoo.core.registries import LISTED, TASKS
 from dlzoo.core.registry import Entry, Registry, load_plugins
 from dlzoo.core.schema import settings_of
 
@@ -49,8 +49,8 @@ def entries(choice: str) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: if there is no such registry.
     """
-    if choice not in REGISTRIES:
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), REGISTRIES)}")
+    if choice not in LISTED:
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), LISTED)}")
     return load()[choice]["entries"]
 
 
@@ -65,7 +65,7 @@ def marks(choice: str, name: str) -> Any:
     if choice == "task":
         meta = load()["task"]["entries"][name]["meta"]
         return TaskMarks(**meta | {"metrics": tuple(Metric(**each) for each in meta.get("metrics", ()))})
-    return REGISTRIES[choice].marks(**entries(choice)[name]["meta"])
+    return LISTED[choice].marks(**entries(choice)[name]["meta"])
 
 
 def _task_names() -> list[str]:
@@ -118,7 +118,7 @@ def load() -> Index:
     if sys.stderr.isatty():
         print("dlzoo: building the index (once after a change) ...", file=sys.stderr)
     left_out: list[str] = []
-    index = {choice: _describe(registry, left_out) for choice, registry in (REGISTRIES | {"task": TASKS}).items()}
+    index = {choice: _describe(registry, left_out) for choice, registry in (LISTED | {"task": TASKS}).items()}
     _print_left_out(left_out)
     if all(load_plugins(choice) for choice in index):
         _store(path, {"key": key, "left_out": left_out, "index": index})
@@ -180,7 +180,7 @@ def _store(path: Path, content: dict[str, Any]) -> None:
 def _key() -> str:
     stamp = hashlib.sha1()
     _add_sources(stamp, _PACKAGE)
-    for choice in (*REGISTRIES, "task"):
+    for choice in (*LISTED, "task"):
         for point in entry_points(group=f"dlzoo.{choice}"):
             stamp.update(f"{choice} {point.value} {point.dist.version if point.dist else ''}\n".encode())
             for source in _plug_in_sources(point):

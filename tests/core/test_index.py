@@ -42,7 +42,7 @@ def test_a_change_of_any_plug_in_makes_the_index_anew(name: str, site: Path) -> 
 @pytest.fixture
 def cached(site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the cache; the registries have no entry but those of a test."""
-    monkeypatch.setattr(index, "REGISTRIES", {})
+    monkeypatch.setattr(index, "LISTED", {})
     monkeypatch.setattr(index, "load", index.load.__wrapped__)
     return site / "cache" / "dlzoo"
 
@@ -59,7 +59,7 @@ def test_an_index_without_docstrings_is_cached_apart(cached: Path, monkeypatch: 
 def test_a_plug_in_that_cannot_be_imported_is_tried_again_and_said(
     cached: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(index, "REGISTRIES", {"act": Registry("act", "dlzoo.layers", "")})
+    monkeypatch.setattr(index, "LISTED", {"act": Registry("act", "dlzoo.layers", "")})
     load_plugins.cache_clear()
     index.load()
     said = capsys.readouterr().err.splitlines()
@@ -86,7 +86,7 @@ def test_an_entry_that_cannot_be_described_is_left_out_and_said_each_time(
     odd = Registry("act", "dlzoo.boxes", "")
     for builder in (path, default, unknown, fine):
         odd.register(builder.__name__, source="mine")(builder)
-    monkeypatch.setattr(index, "REGISTRIES", {"act": odd})
+    monkeypatch.setattr(index, "LISTED", {"act": odd})
     monkeypatch.setattr(index, "load_plugins", lambda choice: True)
     for _ in range(2):
         found = index.load()
