@@ -210,7 +210,8 @@ def _run(
     checkpoint = run.resume_checkpoint()
     state = load_checkpoint(checkpoint)["task"] if checkpoint else {"clock": 0}
     copied = "training_taken" in before  # without its validations
-    log = MetricLog(run, state["clock"], logged=None if copied else state.get("records"), copied=copied)
+    logged = None if copied or "checksum" not in state else (state["records"], state["checksum"])
+    log = MetricLog(run, state["clock"], logged=logged, copied=copied)
     try:
         assembled = assemble(run, config, before, log.scalars, callbacks)
         stop.check()
