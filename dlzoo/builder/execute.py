@@ -28,10 +28,11 @@ from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.core.own_parts import typed_parts
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.signals import Stop, catch_signals
-from dlzoo.runs import checkout, environment
+from dlzoo.runs import checkout, environment, own_parts
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.logged import read_metrics
@@ -67,9 +68,10 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     console = PatientConsole(quiet=quiet)
-    if len(overrides) == 1 and overrides[0].startswith("resume="):
-        return execute(RunDir.open(overrides[0].removeprefix("resume=")), console, callbacks)
-    return begin(configs.compose(overrides), console, callbacks)
+    with typed_parts(overrides) as words:
+        if len(words) == 1 and words[0].startswith("resume="):
+            return execute(RunDir.open(words[0].removeprefix("resume=")), console, callbacks)
+        return begin(configs.compose(words), console, callbacks)
 
 
 def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
@@ -104,7 +106,11 @@ def execute(
     Raises:
         UserError, Interrupted: as `train`.
     """
-    console = console or PatientConsole()
+    with own_parts.using_kept(run.path, run.read()):
+        return _execute(run, console or PatientConsole(), callbacks, places)
+
+
+def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], places: Sequence[str]) -> Run:
     config, before = configs.read(run.config_file), run.read()
     finished = before["state"] == "finished"
     if finished and distributed.current_rank().world_size == 1:
@@ -112,6 +118,8 @@ def execute(
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
     check_unchanged(run, config, before, callbacks)
+    if distributed.current_rank().leads:
+        own_parts.note_changes(run.path, before)
     config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
@@ -141,7 +149,8 @@ def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence
     """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
-        launch(run.path, ranks, places, quiet=quiet)
+        environment = own_parts.environment_for(run.path, run.read())
+        launch(run.path, ranks, places, environment, quiet=quiet)
     except BaseException as error:
         with suppress(UserError, OSError), run.lock():
             record = run.read()

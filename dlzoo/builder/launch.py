@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -34,7 +34,14 @@ class RankError(RuntimeError):
         self.rank = rank
 
 
-def launch(run_dir: Path, ranks: int, places: Sequence[str] = (), *, quiet: bool = False) -> None:
+def launch(
+    run_dir: Path,
+    ranks: int,
+    places: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    *,
+    quiet: bool = False,
+) -> None:
     """Run `dlzoo run <run_dir> <places>` in `ranks` processes on this machine, and wait for them.
 
     Rank 0 prints to this process's output. Signals that stop a training are forwarded to every rank, each once.
@@ -59,6 +66,7 @@ def launch(run_dir: Path, ranks: int, places: Sequence[str] = (), *, quiet: bool
                 subprocess.Popen(
                     command(run_dir, places),
                     env=_environment(rank, ranks, store.port, folder)
+                    | dict(environment or {})
                     | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))},
                     stdin=subprocess.DEVNULL,
                     stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,

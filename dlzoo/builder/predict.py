@@ -20,6 +20,7 @@ from dlzoo.core.terminal import in_one_line
 from dlzoo.data.storage.decode import check_images
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
+from dlzoo.runs import own_parts
 from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
@@ -52,10 +53,17 @@ def predict(
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
+    with own_parts.using_kept(run.path, run.read()):
+        return _predict(run, files, most, out, conditions, settings)
+
+
+def _predict(
+    run: RunDir, files: Sequence[str], most: int, out: str | None, conditions: Sequence[str], settings: PredictSettings
+) -> list[dict[str, Any]]:
     record, config = run.read(), without_weights(read(run.config_file))
     spec = spec_of(record)
     others = [word for word in conditions if not is_place(word)]  # the data of the run is not read
-    spec.check_prediction(record, path, others, out)
+    spec.check_prediction(record, str(run.path), others, out)
     if conditions:
         config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
     if settings.on_bad == "skip":
@@ -78,7 +86,7 @@ def _leave_out_bad(files: Sequence[str]) -> list[str]:
         message = f"{len(bad)} of {len(files)} image(s) left out: {names}; the first: {next(iter(bad.values()))}"
         if len(bad) == len(files):
             raise UserError(message)
-        warnings.warn(message, Note, stacklevel=3)
+        warnings.warn(message, Note, stacklevel=4)
     return [file for index, file in enumerate(files) if index not in bad]
 
 
@@ -106,5 +114,7 @@ def spec_of(record: dict[str, Any]) -> TaskSpec:
 
 def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
-    spec = spec_of(RunDir.open(path).read())
+    run = RunDir.open(path)
+    with own_parts.using_kept(run.path, run.read()):
+        spec = spec_of(run.read())
     return [f"{in_one_line(answer['file'])}: {spec.format_prediction(answer)}" for answer in answers]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo.builder.model import build_checked
 from dlzoo.config import Config
+from dlzoo.core import own_parts
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import PARTS
 
@@ -82,7 +82,7 @@ class _SkipNorms(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@lru_cache  # a sweep has many runs with few networks
+@own_parts.cached  # a sweep has many runs with few networks
 def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> Profile:
     config, wiring = json.loads(about), dict(wired)
     counter, outputs = FlopCounterMode(display=False), _CountOutputs()

@@ -109,6 +109,18 @@ def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
         os.fsync(file.fileno())
 
 
+def check_folder() -> None:
+    """Check that the current folder exists.
+
+    Raises:
+        UserError: if it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the folder that you are in does not exist any more") from None
+
+
 @contextmanager
 def one_line_refusals() -> Iterator[None]:
     """Turn what the system refused within the context, such as a name that is too long, into a line with the path.
