@@ -53,8 +53,6 @@ def launch(
     # Imported here: a rank requests its parent-death signal before it imports torch.
     from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-    from dlzoo.core.distributed import available_cores
-
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # The store lives in this process: a port chosen in advance could be taken before the ranks use it.
@@ -65,9 +63,7 @@ def launch(
             processes.append(
                 subprocess.Popen(
                     command(run_dir, places),
-                    env=_environment(rank, ranks, store.port, folder)
-                    | dict(environment or {})
-                    | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))},
+                    env=_environment(rank, ranks, store.port, folder) | {**(environment or {})},
                     stdin=subprocess.DEVNULL,
                     stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
                     stderr=None if rank == 0 else errors,
@@ -118,6 +114,8 @@ def _watch(parent: int, number: int) -> None:
 
 def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]:
     """Return torchrun's environment variables, and those of our own ranks."""
+    from dlzoo.core.distributed import available_cores  # imports torch
+
     return {
         **os.environ,
         "RANK": str(rank),
@@ -129,6 +127,7 @@ def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, st
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         **parent_death_env(signal.SIGKILL),
         ERROR_FILE: str(folder / f"{rank}.error"),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks))),
     }
 
 

@@ -21,11 +21,12 @@ from platformdirs import user_cache_path
 
 from dlzoo.core import own_parts, plug_ins
 from dlzoo.core.entries import Marks, Metric, TaskMarks
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.files import replacing
 from dlzoo.core.parts_file import PartsFile
 from dlzoo.core.registries import REGISTRIES, TASKS
-from dlzoo.core.registry import Entry, Registry, load_parts_file
+from dlzoo.core.registry import Registry, load_parts_file
 from dlzoo.core.schema import settings_of
 from dlzoo.core.stamp import PACKAGE, stamp_of_sources
 

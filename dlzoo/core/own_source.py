@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError
-from dlzoo.core.registry import Entry
 from dlzoo.core.schema import unwrap
 
 

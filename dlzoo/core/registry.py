@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from dlzoo.core import own_parts, plug_ins
 from dlzoo.core.entries import Marks
+from dlzoo.core.entry import Entry, check_setting
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.parts_file import PartsFile, importing
-from dlzoo.core.schema import check, settings_of, unwrap, wiring_of
+from dlzoo.core.schema import settings_of
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A technique: its builder, its source, and the metadata of its registration (norm="bn" of a model)."""
-
-    choice: str
-    name: str
-    builder: Callable[..., Any]
-    source: str
-    marks: Any
-
-    @cached_property
-    def settings(self) -> dict[str, dict[str, Any]]:
-        return settings_of(self.builder)
-
-    @property
-    def doc(self) -> str:
-        """The docstring of the builder, or of the function that a partial wraps."""
-        return inspect.getdoc(unwrap(self.builder)) or ""
-
-    @property
-    def module(self) -> str:
-        """The module of the builder."""
-        return unwrap(self.builder).__module__
-
-    @cached_property
-    def wiring(self) -> list[str]:
-        return wiring_of(self.builder)
-
-    def build(self, /, *, wiring: dict[str, Any] | None = None, **settings: Any) -> Any:
-        """Call the builder with `settings`, and with the arguments in `wiring` that it takes.
-
-        If injected arguments are missing, return a partial of the builder that takes them: a norm still needs its
-        channels, an optimizer its parameters.
-
-        Raises:
-            UserError: for a setting that the entry does not have, or a value of the wrong type or range.
-        """
-        where = f"{self.choice}={self.name}"
-        arguments = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
-        for name, value in settings.items():
-            if name in self.wiring:
-                arguments[name] = value
-            elif name not in self.settings:
-                raise UserError(f"{where} has no setting {name!r}; {did_you_mean(name, self.settings)}")
-            else:
-                arguments[name] = _check_setting(where, name, self.settings[name], value)
-        bound = partial(self.builder, **arguments)
-        return bound() if set(self.wiring) <= set(arguments) else bound
 
 
 class Registry:
@@ -200,7 +149,7 @@ class Registry:
             for name, schema in settings_of(common).items():
                 if name in settings:
                     where = f"{self.choice}={section['name']}"
-                    values[name] = _check_setting(where, name, schema, settings.pop(name))
+                    values[name] = check_setting(where, name, schema, settings.pop(name))
             shared = common(**values)
         return shared, entry.build(wiring=wiring, **settings)
 
@@ -252,18 +201,6 @@ def load_parts_file(file: PartsFile) -> None:
         for registry in _registries:
             registry._own.pop(file.sha256, None)
         raise
-
-
-def _check_setting(where: str, name: str, schema: dict[str, Any], value: Any) -> Any:
-    """Return the value of a setting, checked against its schema.
-
-    Raises:
-        UserError: if it is of the wrong type or range; `where` is the entry, such as "norm=gn".
-    """
-    try:
-        return check(schema, value)
-    except ValueError as error:
-        raise UserError(f"{where}: {name} {error}") from None
 
 
 class Selection(Registry):

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.core import own_parts
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.files import write_atomically
 from dlzoo.core.own_source import module_file, source_of
 from dlzoo.core.parts_file import PartsFile, hash_of
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.registry import Entry
 
 #: The folder of the copies.
 FOLDER = "parts"
