@@ -55,22 +55,21 @@ def launch(
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # The store lives in this process: a port chosen in advance could be taken before the ranks use it.
+        # The store lives here: a port chosen in advance could be taken before the ranks use it.
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         processes = []
         for rank in range(ranks):
             errors = stack.enter_context(_stderr(folder, rank).open("wb"))
-            processes.append(
-                subprocess.Popen(
-                    command(run_dir, places),
-                    env=_environment(rank, ranks, store.port, folder) | {**(environment or {})},
-                    stdin=subprocess.DEVNULL,
-                    stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
-                    stderr=None if rank == 0 else errors,
-                    start_new_session=True,  # Ctrl-C reaches this process only, which forwards it
-                )
+            process = subprocess.Popen(
+                command(run_dir, places),
+                env=_environment(rank, ranks, store.port, folder) | {**(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
+                stderr=None if rank == 0 else errors,
+                start_new_session=True,  # Ctrl-C reaches this process only, which forwards it
             )
-            stack.callback(_end, processes[-1])
+            processes.append(process)
+            stack.callback(_end, process)
         with _forward_signals(processes) as forwarded:
             failed = _wait(processes)
         if failed is not None:

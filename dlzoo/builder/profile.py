@@ -95,7 +95,7 @@ def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size
             with counter, _SkipNorms(), outputs, torch.no_grad():
                 network(images)
         except (RuntimeError, ValueError) as error:  # ValueError: torch's batch norm for one value per channel
-            raise UserError(f"{where}: {first_line(error)}") from error
+            raise UserError(f"{where}: {own_parts.describe_error(error) or first_line(error)}") from error
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
     fixed = _COPIES * sum(parameter.nbytes for parameter in network.parameters())
