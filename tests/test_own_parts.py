@@ -231,7 +231,7 @@ def test_wrong_files(case: str, mine: str, capsys: pytest.CaptureFixture[str]) -
 def test_an_error_in_training_shows_the_line_of_the_file(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.py").write_text(MINE.replace("self.scale[:, None, None]", "self.scale[:, None]"))
     says = error(capsys, "train", mine, *WORDS, "run_dir=r")
-    assert re.search(r"mine\.py, line 20, in forward: RuntimeError: ", says)
+    assert re.search(r"mine\.py, line 19, in forward: RuntimeError: ", says)
 
 
 def test_two_files_that_register_the_same(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
