@@ -25,7 +25,7 @@ from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import decode_images, find_unreadable
 from dlzoo.data.storage.image_file import read_image
-from dlzoo.data.storage.value_range import ValueRange, conversion_for
+from dlzoo.data.storage.value_range import ValueRange, check_conversion, conversion_for
 
 Files = list[tuple[Path, str]]
 ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
@@ -55,6 +55,7 @@ def image_folder(
     """
     if not root:
         raise UserError("data=image_folder needs data.root=<folder with one folder per class>")
+    check_conversion(background, range)
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder {root!r} does not exist")
@@ -71,8 +72,9 @@ def image_folder(
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     rows = rows_of_parts({part: len(files) for part, files in parts.items()}, labels, folder, by_class=True)
-    train = [paths[row] for row in rows["train"].tolist()]
-    conversion = conversion_for(folder, train, background=background, value_range=range)
+    trained = set(rows["train"].tolist())
+    train, others = ([path for row, path in enumerate(paths) if (row in trained) == chosen] for chosen in (True, False))
+    conversion = conversion_for(folder, train, others, background=background, value_range=range)
     read = partial(read_image, conversion=conversion)
     everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
     splits = {part: everything.take(chosen) for part, chosen in rows.items()}

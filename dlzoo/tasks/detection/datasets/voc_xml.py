@@ -19,7 +19,7 @@ from dlzoo.data.leaks import Leaks
 from dlzoo.data.part_names import PART_WORDS, part_of
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import map_with_progress
-from dlzoo.data.storage.value_range import ValueRange
+from dlzoo.data.storage.value_range import ValueRange, check_conversion
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotation
@@ -65,6 +65,7 @@ def voc_xml(
     """
     if not root:
         raise UserError("data=voc_xml needs data.root=<folder with images and XML files>")
+    check_conversion(background, range)
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")
