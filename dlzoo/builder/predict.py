@@ -120,4 +120,4 @@ def spec_of(record: dict[str, Any]) -> TaskSpec:
 def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
     spec = spec_of(RunDir.open(path).read())
-    return [f"{in_one_line(answer['file'])}: {spec.format_prediction(answer)}" for answer in answers]
+    return [in_one_line(f"{answer['file']}: {spec.format_prediction(answer)}") for answer in answers]

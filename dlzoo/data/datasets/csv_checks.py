@@ -17,7 +17,18 @@ _SHOWN = 5
 _BOOLEANS = (("true", "false"), ("yes", "no"), ("1", "0", "1.0", "0.0"), ("t", "f"), ("y", "n"))
 
 
-def check_rows(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
+def check_tables(tables: list[CsvFile], inputs: Sequence[str], targets: tuple[str, ...]) -> None:
+    """Check the columns of the training and the test table, and report what is odd in them.
+
+    Raises:
+        UserError: if a target is missing in a row, or booleans are written in two notations.
+    """
+    _check_rows(tables, targets)
+    _refuse_mixed_booleans(tables, (*inputs, *targets))
+    _note_empty_columns(tables, inputs)
+
+
+def _check_rows(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
     """Check that no target is missing; report a test table of which most rows are in the training table too."""
     _refuse_missing(tables, targets)
     if len(tables) == 1:
@@ -32,7 +43,7 @@ def check_rows(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
                       f" as line {test.lines[shared[0]]}: test on other rows", Note, stacklevel=2)  # fmt: skip
 
 
-def refuse_mixed_booleans(tables: Sequence[CsvFile], names: Sequence[str]) -> None:
+def _refuse_mixed_booleans(tables: Sequence[CsvFile], names: Sequence[str]) -> None:
     """Check that no column has booleans in two notations, such as yes and true: they would be two categories.
 
     Raises:
@@ -52,7 +63,7 @@ def refuse_mixed_booleans(tables: Sequence[CsvFile], names: Sequence[str]) -> No
                         " in one way in the column")  # fmt: skip
 
 
-def note_empty_columns(tables: Sequence[CsvFile], names: Sequence[str]) -> None:
+def _note_empty_columns(tables: Sequence[CsvFile], names: Sequence[str]) -> None:
     """Report columns without any value: they are filled in with one value, from which nothing is learnt."""
     for table in tables:
         empty = [name for name in names if not any(table.cells[name])]

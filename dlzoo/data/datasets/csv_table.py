@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import DATASETS, TASKS
-from dlzoo.data.datasets.csv_checks import check_rows, note_empty_columns, refuse_mixed_booleans
+from dlzoo.data.datasets.csv_checks import check_tables
 from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, Missing, join_booleans, read_csv
 from dlzoo.data.datasets.csv_numbers import PLAIN, Decimal, Spelling, Thousands, other_spelling
 from dlzoo.data.settings import cut
@@ -46,9 +46,8 @@ def csv_table(
     """Your own table in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
 
     A column whose values are all numbers, with the marks `decimal` and `thousands`, is numeric, any other is
-    categorical; numbers in other notations, or with signs or units, are refused. Empty cells and what is in `missing`,
-    words in any case and numbers, are missing values. `drop` leaves columns out. `delimiter` auto is the most frequent
-    one in the header.
+    categorical; numbers with signs or units are refused. Empty cells and what is in `missing`, words in any case and
+    numbers, are missing values. `drop` leaves columns out. `delimiter` auto is the most frequent one in the header.
 
     `task` auto is regress for several targets, and for a numeric target with fractions or more than 20 distinct values;
     classify otherwise. `test_path` is the test split; without it a fixed fifth of the rows is used, class by class.
@@ -61,10 +60,8 @@ def csv_table(
     train, test = tables[0], tables[1] if len(tables) > 1 else None
     targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
     inputs = _inputs(train, test, targets, drop)
-    refuse_mixed_booleans(tables, (*inputs, *targets))
+    check_tables(tables, inputs, targets)
     columns = tuple(_column(name, train, test) for name in inputs)
-    check_rows(tables, targets)
-    note_empty_columns(tables, inputs)
     settled = _task(task, train, targets)
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))

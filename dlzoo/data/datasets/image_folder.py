@@ -72,9 +72,8 @@ def image_folder(
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     rows = rows_of_parts({part: len(files) for part, files in parts.items()}, labels, folder, by_class=True)
-    trained = set(rows["train"].tolist())
-    train, others = ([path for row, path in enumerate(paths) if (row in trained) == chosen] for chosen in (True, False))
-    conversion = conversion_for(folder, train, others, background=background, value_range=range)
+    train = [paths[row] for row in rows["train"].tolist()]
+    conversion = conversion_for(folder, train, paths, background=background, value_range=range)
     read = partial(read_image, conversion=conversion)
     everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
     splits = {part: everything.take(chosen) for part, chosen in rows.items()}

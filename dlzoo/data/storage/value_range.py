@@ -43,12 +43,12 @@ def check_conversion(background: str, value_range: ValueRange) -> None:
 
 
 def conversion_for(
-    root: Path, train: Iterable[Path], others: Iterable[Path] = (), *, background: str, value_range: ValueRange
+    root: Path, train: Sequence[Path], paths: Iterable[Path] = (), *, background: str, value_range: ValueRange
 ) -> Conversion:
     """Return how the pixels of a set of images become 8-bit ones, from its settings data.background and data.range.
 
-    An automatic range is measured on `train`, the paths of the training images, and reported by a note. So is a 16-bit
-    image among `others`, those of val and test, if the training images have 8 bits, which give it no range.
+    An automatic range is measured on `train`, the paths of the training images, and reported by a note. If these have 8
+    bits, which give no range, a note reports the 16-bit images of val and test: those of `paths`, all images.
 
     Raises:
         UserError: if the background is not a colour, or the range not two values of 16 bits.
@@ -59,7 +59,9 @@ def conversion_for(
     deep = _may_be_deep(train)
     measured = _remembered(root, deep) if deep else None
     if measured is None:
-        _note_deep(root, _may_be_deep(others))
+        if others := _may_be_deep(paths):
+            trained = set(train)
+            _note_deep(root, [path for path in others if path not in trained])
         return Conversion(background)
     low, high = round_range(*measured)
     bits = f"{high.bit_length()} bits, " if _is_filled(low, high) else ""

@@ -68,11 +68,9 @@ def box_set(
     everything = [sample for good in samples.values() for sample in good]
     sizes = {part: len(good) for part, good in samples.items()}
     rows = rows_of_parts(sizes, torch.zeros(len(everything)), root, by_class=False)
-    trained = set(rows["train"].tolist())
-    train, others = (
-        [sample.path for row, sample in enumerate(everything) if (row in trained) == chosen] for chosen in (True, False)
-    )
-    conversion = conversion_for(root, train, others, background=background, value_range=value_range)
+    paths = [sample.path for sample in everything]
+    train = [paths[row] for row in rows["train"].tolist()]
+    conversion = conversion_for(root, train, paths, background=background, value_range=value_range)
     whole = _split(everything, root, key, image_size, fit, cache, conversion)
     splits = {part: whole.take(chosen) for part, chosen in rows.items()}
     made = BoxSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems))
