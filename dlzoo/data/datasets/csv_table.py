@@ -66,13 +66,10 @@ def csv_table(
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
     splits = [Split(_encode_columns(table, columns), label) for table, label in zip(tables, labels, strict=True)]
-    if test is None:
-        splits = cut(splits[0], 0.2, seed=0, by_class=by_class)
-    if not len(splits[1]):
+    known, tested = splits if test else cut(splits[0], 0.2, seed=0, by_class=by_class)
+    if not len(tested):
         raise UserError(f"{path}: {len(train.lines)} rows are too few to split off a test set; set data.test_path")
-    return TableSet(
-        splits[0], splits[1], columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree
-    )
+    return TableSet(known, tested, columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree)
 
 
 def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop: tuple[str, ...]) -> list[str]:

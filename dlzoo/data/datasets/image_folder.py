@@ -62,11 +62,7 @@ def image_folder(
     seen: dict[str, str] = {}
     parts = {part: _scan(path, seen) for part, path in (_part_folders(folder) or {"train": folder}).items()}
     skipped = _leave_out_bad(parts, folder) if on_bad == "skip" else 0
-    classes = sorted({name for _, name in parts["train"]})
-    if len(classes) < 2:
-        count = "one class folder" if classes else "no class folder"
-        raise UserError(f"data.root: {root!r} has {count} with images; two or more are needed")
-    _check_parts(folder, parts, classes)
+    classes = _classes(parts, folder)
     parts = _without_copies(parts, leaks, folder, classes)
     paths = [path for files in parts.values() for path, _ in files]
     number = {name: index for index, name in enumerate(classes)}
@@ -152,15 +148,19 @@ def _refuse_masks(folder: Path) -> None:
         )
 
 
-def _check_parts(folder: Path, parts: dict[str, Files], classes: list[str]) -> None:
-    """Check that each split has images, and only classes of train."""
-    known = set(classes)
+def _classes(parts: dict[str, Files], folder: Path) -> list[str]:
+    """Return the classes of train, after checking that each split has images, and only these classes."""
+    known = {name for _, name in parts["train"]}
+    if len(known) < 2:
+        count = "one class folder" if known else "no class folder"
+        raise UserError(f"data.root: {str(folder)!r} has {count} with images; two or more are needed")
     for part, files in parts.items():
         if not files:
             raise UserError(f"data.root: no images in {str(folder / part)!r}")
         for path, name in files:
             if name not in known:
                 raise UserError(f"{path}: class {name!r} of {part}/ is not in train/; add it there or remove it")
+    return sorted(known)
 
 
 def _leave_out_bad(parts: dict[str, Files], folder: Path) -> int:

@@ -75,9 +75,8 @@ def box_set(
     splits = {part: whole.take(chosen) for part, chosen in rows.items()}
     made = BoxSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems))
     sources = [Source(name_below(sample.path, root), sample.number) for sample in everything]
-    return replace(
-        made, value_range=conversion.known_range, difficult=difficult, sources=sources, categories=categories
-    )
+    return replace(made, value_range=conversion.known_range, difficult=difficult, sources=sources,
+                   categories=categories)  # fmt: skip
 
 
 def _good_samples(
