@@ -103,6 +103,10 @@ def _notes(samples: Mapping[str, Sequence[Sample]], problems: Sequence[str]) -> 
         yield f"{len(problems)} bad image(s) left out, the first: {problems[0]}"
     if boxes:
         yield f"{len(boxes)} bad box(es) clipped or left out, the first: {boxes[0]}"
+    remarks = [sample.remark for good in samples.values() for sample in good if sample.remark]
+    if remarks:
+        yield (f"{len(remarks)} annotation(s) name another image than the one of their own name, which is used, the"
+               f" first: {remarks[0]}")  # fmt: skip
     if polygons:
         yield f"{polygons} polygon(s) or rotated box(es) are read as the upright boxes around them"
 

@@ -58,10 +58,11 @@ def voc_xml(
 ) -> BoxSet:
     """Images in `root`, each with an XML file in PASCAL VOC's format, as LabelImg writes them, with your own classes.
 
-    An XML file is beside its image, or in Annotations with the image in JPEGImages or images. Folders train, val and
-    test, or lists of names in ImageSets/Main, are the splits; without test, val is the test split; without both, a
-    fixed fifth of train. The classes are named in root/classes.txt, one per line; otherwise they are those of train, by
-    name. Images without an XML file are left out. `difficult` trains on objects marked difficult.
+    An XML file has the name of its image, whatever <filename> says: a note reports those that name another image. It is
+    beside the image, or in Annotations with the image in JPEGImages or images. Folders train, val and test, or lists of
+    names in ImageSets/Main, are the splits; without test, val is the test split; without both, a fixed fifth of train.
+    The classes are named in root/classes.txt, one per line; otherwise they are those of train, by name. Images without
+    an XML file are left out. `difficult` trains on objects marked difficult.
     """
     if not root:
         raise UserError("data=voc_xml needs data.root=<folder with images and XML files>")
