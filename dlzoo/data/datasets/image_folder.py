@@ -82,7 +82,7 @@ def _without_copies(parts: dict[str, Files], leaks: Leaks, folder: Path, classes
     Raises:
         UserError: if a class has no training images then.
     """
-    kept = handle_leaks(parts, itemgetter(0), leaks, root=folder)
+    kept = handle_leaks(parts, itemgetter(0), leaks, root=folder, class_of=itemgetter(1))
     if gone := sorted(set(classes) - {name for _, name in kept["train"]}):
         raise UserError(f"data.leaks=drop leaves no training image of {', '.join(gone)}: each is elsewhere too")
     return kept
