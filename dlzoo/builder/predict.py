@@ -18,6 +18,8 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
 from dlzoo.core.terminal import in_one_line
 from dlzoo.data.storage.decode import check_images
+from dlzoo.data.storage.image_file import FULL_RANGE
+from dlzoo.data.storage.value_range import find_deep
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs import own_parts
@@ -68,6 +70,8 @@ def _predict(
         config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
     if settings.on_bad == "skip":
         files = _leave_out_bad(files)
+    if record.get("value_range") is None:
+        _note_deep(files)
     network, normalise = _trained(run, config, record, spec)
     request = Prediction(run.path, config, record, network, normalise, files, most, out, settings.full_size)
     with torch.inference_mode():
@@ -88,6 +92,15 @@ def _leave_out_bad(files: Sequence[str]) -> list[str]:
             raise UserError(message)
         warnings.warn(message, Note, stacklevel=4)
     return [file for index, file in enumerate(files) if index not in bad]
+
+
+def _note_deep(files: Sequence[str]) -> None:
+    """Report images of 16 bits, for a run that has recorded no range of values for them."""
+    if deep := find_deep([Path(file) for file in files]):
+        low, high = FULL_RANGE
+        warnings.warn(f"{len(deep)} of {len(files)} image(s), such as {files[deep[0]]}, have 16 bits per channel, and"
+                      f" are read with the range {low} to {high}; the training images had 8 bits, or filled this range",
+                      Note, stacklevel=3)  # fmt: skip
 
 
 def _trained(run: RunDir, config: Config, record: dict[str, Any], spec: TaskSpec) -> tuple[nn.Module, Normalise]:
@@ -117,4 +130,4 @@ def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str
     run = RunDir.open(path)
     with own_parts.using_kept(run.path, run.read()):
         spec = spec_of(run.read())
-    return [f"{in_one_line(answer['file'])}: {spec.format_prediction(answer)}" for answer in answers]
+    return [in_one_line(f"{answer['file']}: {spec.format_prediction(answer)}") for answer in answers]

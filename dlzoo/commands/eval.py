@@ -36,6 +36,7 @@ def run(arguments: Namespace) -> None:
     from dlzoo.builder.evaluate import evaluate, results_folder
     from dlzoo.builder.summary import print_metrics
     from dlzoo.core.console import Console
+    from dlzoo.core.terminal import in_one_line
 
     metrics = evaluate(path, conditions)
     if arguments.json:
@@ -43,4 +44,4 @@ def run(arguments: Namespace) -> None:
         return
     print_metrics(Console(), metrics)
     if (written := results_folder(path, conditions)).is_dir():
-        print(f"files             {written}")
+        print(f"files             {in_one_line(str(written))}")

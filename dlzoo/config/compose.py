@@ -86,7 +86,8 @@ def compose(
     _restore_model_defaults(raw)
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
-    return finalise(_resolve(raw), Sources(lines, written, partial(_paths, files)))
+    sources = Sources(lines, written, partial(_paths, files))
+    return finalise(_resolve(raw, sources), sources)
 
 
 def _paths(files: Sequence[str]) -> list[Path]:
@@ -212,8 +213,12 @@ def _set_value(raw: Config, key: str, value: Any) -> None:
     raw[name] = deepcopy(value)  # the parsed setting is shared
 
 
-def _resolve(raw: Config) -> Config:
-    """Return `raw` with its interpolations (${seed}) resolved."""
+def _resolve(raw: Config, sources: Sources) -> Config:
+    """Return `raw` with its interpolations (${seed}) resolved.
+
+    Raises:
+        UserError: for one that cannot be resolved, with its key, and the file if it was not typed.
+    """
     if not any(mark in str(raw) for mark in ("${", "???")):
         return raw
     from omegaconf import OmegaConf
@@ -222,6 +227,7 @@ def _resolve(raw: Config) -> Config:
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(first_line(error)) from error
+        key = str(error.full_key or "")
+        raise UserError(f"{sources.prefix(key)}{key}{': ' if key else ''}{first_line(error)}") from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}

@@ -46,7 +46,8 @@ def compose_files(chosen: tuple[str, ...], state: tuple[tuple[str, int], ...]) -
                 composed = hydra_compose("config", overrides=words)
         raw = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_in_files(first_line(error), chosen)) from error
+        reason = first_line(error) if str(error) else f"{' '.join(chosen)}: {first_line(error.__cause__ or error)}"
+        raise UserError(_in_files(reason, chosen)) from error
     except (OSError, ValueError, TypeError, RecursionError, YAMLError) as error:  # a file that is no config
         reason = str(error) if isinstance(error, YAMLError) else first_line(error)  # YAML's has the file and the line
         raise UserError(f"{' '.join(chosen) or 'conf/config.yaml'} cannot be composed: {reason}") from error
