@@ -35,12 +35,7 @@ class RankError(RuntimeError):
 
 
 def launch(
-    run_dir: Path,
-    ranks: int,
-    places: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    *,
-    quiet: bool = False,
+    run_dir: Path, ranks: int, places: Sequence[str] = (), environment: Mapping[str, str] = {}, *, quiet: bool = False
 ) -> None:
     """Run `dlzoo run <run_dir> <places>` in `ranks` processes on this machine, and wait for them.
 
@@ -62,7 +57,7 @@ def launch(
             errors = stack.enter_context(_stderr(folder, rank).open("wb"))
             process = subprocess.Popen(
                 command(run_dir, places),
-                env=_environment(rank, ranks, store.port, folder) | {**(environment or {})},
+                env=_environment(rank, ranks, store.port, folder) | dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
                 stderr=None if rank == 0 else errors,
