@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlzoo.builder.given import check_given
 from dlzoo.builder.resume import locate
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import without_weights
@@ -32,6 +33,7 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
         UserError: if `path` is not a run, has no checkpoint, its data has changed, or a condition cannot be set.
     """
     run = RunDir.open(path)
+    check_given(run.path, read(run.config_file), "evaluate")
     checkpoint = run.selected_checkpoint()
     config = locate(read(run.config_file), run.read(), [word for word in conditions if is_place(word)])
     config = without_weights(with_changes(config, _without_places(conditions), (*CONDITIONS, *MOVABLE)))

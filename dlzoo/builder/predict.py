@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlzoo.builder.given import check_given_for_files
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.weights import load_weights, transfer, without_weights
 from dlzoo.config import Config, read, with_changes
@@ -53,6 +54,7 @@ def predict(
     if not files:
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
     record, config = run.read(), without_weights(read(run.config_file))
+    check_given_for_files(run.path, config, record)
     spec = spec_of(record)
     others = [word for word in conditions if not is_place(word)]  # the data of the run is not read
     spec.check_prediction(record, path, others, out)

@@ -40,11 +40,13 @@ def available(choice: str) -> list[str]:
     Raises:
         UserError: if there is no such registry.
     """
-    return sorted(entries(choice))
+    return sorted(name for name, entry in entries(choice).items() if not entry["meta"].get("hidden"))
 
 
 def entries(choice: str) -> dict[str, dict[str, Any]]:
     """Return name -> {"doc", "source", "settings", "meta"} of a registry; "meta" holds the marks that are not defaults.
+
+    Hidden entries are included.
 
     Raises:
         UserError: if there is no such registry.
@@ -134,7 +136,7 @@ def _describe(registry: Registry, left_out: list[str]) -> dict[str, Any]:
     """Return the part of the index about a registry; add a line to `left_out` for an entry that cannot be described."""
     common = registry.common_settings()
     entries = {}
-    for name in registry.names():
+    for name in registry.names(hidden=True):
         try:
             entries[name] = _describe_entry(registry[name])
         except Exception as error:  # of a plug-in: a parameter of a type that no setting has

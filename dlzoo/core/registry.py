@@ -119,9 +119,10 @@ class Registry:
 
         return add
 
-    def names(self) -> list[str]:
+    def names(self, *, hidden: bool = False) -> list[str]:
+        """Return the sorted names; with `hidden`, also those of hidden entries."""
         self._load()
-        return sorted(self._entries)
+        return sorted(name for name, entry in self._entries.items() if hidden or not entry.marks.hidden)
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry `name`.
