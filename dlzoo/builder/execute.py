@@ -18,7 +18,7 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
-from dlzoo.builder.given import check_given, check_objects, compose_with, trained_network
+from dlzoo.builder.given import check_objects, compose_with, trained_network
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.resume import NotResumedError, assemble, locate
 from dlzoo.builder.run_checks import check_ranks, check_unchanged, check_unchanged_since_the_end
@@ -129,7 +129,6 @@ def execute(
         check_unchanged_since_the_end(run, config, before)
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
-    check_given(run.path, config)
     check_unchanged(run, config, before, callbacks)
     config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])

@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from dlzoo.config import Config, compose
 from dlzoo.core.errors import UserError
-from dlzoo.core.given import CLASS, OBJECT, Given, MapDataset, classes_in, given
+from dlzoo.core.given import CLASS, OBJECT, Given, MapDataset, classes_in, given, missing
 from dlzoo.core.rng import keeping_generators
 from dlzoo.data.splits import Splits
 from dlzoo.data.storage.items import Items
@@ -81,7 +81,7 @@ def _entry_for(dataset: MapDataset) -> str:
     """Return the hidden entry for a training data set, by the target of its first item."""
     items = Items(dataset, "train")
     if not len(items):
-        raise UserError(f"{items.name} is empty")
+        raise UserError(f"the {items.name} is empty")
     with keeping_generators():
         _, target = items.read(0, items.fixed_seeds(torch.tensor([0]))[0])
     return OBJECT if isinstance(target, int) else f"{OBJECT}_numbers"
@@ -115,6 +115,8 @@ def check_given(path: Path, config: Config, verb: str = "resume") -> None:
         UserError: if they are not.
     """
     expected, here = classes_in(config), given().classes()
+    if typed := next((choice for choice in expected if config[choice][CLASS] is None), None):
+        raise missing(typed, None)
     if expected == here:
         return
     if not expected:
@@ -170,8 +172,10 @@ def check_outputs(network: nn.Module, outputs: Any, batch_size: int, num_classes
     shape = (batch_size, num_classes)
     if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != shape:
         found = f"a tensor {tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else _described(outputs)
-        raise UserError(f"model: {type(network.given).__name__} returns {found} for {batch_size} images, but must return"
-                        f" a tensor {shape}: a column for each class, or number to predict, of the data")  # fmt: skip
+        raise UserError(
+            f"model: {type(network.given).__name__} returns {found} for {batch_size} images, but must return a tensor"
+            f" {shape}: a column for each class, or number to predict, of the data"
+        )
 
 
 def trained_network(network: nn.Module, evaluated: nn.Module) -> None:

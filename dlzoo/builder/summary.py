@@ -26,12 +26,12 @@ def model_and_parts(config: Record) -> list[str]:
     named = {kind: config.get(kind, {"name": "default"})["name"] for kind in neutral}
     parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", neutral[kind])]
     arch = [config["model"]["arch"]] if "arch" in config["model"] else []
-    return [classes_in(config).get("model", config["model"]["name"]), *arch, *parts]
+    return [classes_in(config).get("model") or config["model"]["name"], *arch, *parts]
 
 
 def data_name(config: Record) -> str:
     """Return the name of the data, or the class of given data sets."""
-    return classes_in(config).get("data", config["data"]["name"])
+    return classes_in(config).get("data") or config["data"]["name"]
 
 
 def print_settings(console: Console, path: Path, record: Record) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The hidden entry for a network, and for data sets with classes.
 OBJECT = "given"
+#: The choices that an object can make.
+CHOICES = ("model", "data")
 #: The setting of the hidden entries that names the class of the object.
 CLASS = "class_name"
 
@@ -73,8 +75,8 @@ def giving(objects: Given) -> Iterator[None]:
 
 
 def classes_in(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return {"model": "Net", "data": "CIFAR10"}: the classes of the objects that a config names."""
-    return {choice: config[choice][CLASS] or "?" for choice in ("model", "data") if CLASS in config[choice]}
+    """Return {"model": "Net", "data": "CIFAR10"}: the classes of the objects that a config names, or "?"."""
+    return {choice: str(config[choice][CLASS] or "?") for choice in CHOICES if CLASS in config.get(choice, {})}
 
 
 def missing(choice: str, class_name: str | None) -> UserError:

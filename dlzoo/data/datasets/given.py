@@ -76,7 +76,7 @@ def _parts(class_name: str | None) -> dict[str, Items]:
     parts = {name: Items(dataset, name) for name, dataset in zip(names, data, strict=True)}
     for items in parts.values():
         if not len(items):
-            raise UserError(f"{items.name} is empty")
+            raise UserError(f"the {items.name} is empty")
     return parts
 
 

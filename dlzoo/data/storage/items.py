@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.given import MapDataset
-from dlzoo.core.rng import Streams, seed_generators
+from dlzoo.core.rng import Streams, keeping_generators, seed_generators
 
 #: A target: a class, or numbers.
 Target = int | tuple[float, ...]
@@ -88,7 +88,8 @@ class Items:
         if listed is not None and len(listed) == len(self):
             return [to_target(target, self.where(index)) for index, target in enumerate(listed)]
         seeds = self.fixed_seeds(torch.arange(len(self)))
-        return [self.read(index, seed)[1] for index, seed in enumerate(seeds)]
+        with keeping_generators():
+            return [self.read(index, seed)[1] for index, seed in enumerate(seeds)]
 
 
 def _listed_targets(dataset: Any) -> Sequence[Any] | None:
