@@ -156,6 +156,14 @@ def test_a_given_data_set_without_transforms_is_our_own_pipeline() -> None:
     assert {**own.metrics} == {**run.metrics}
 
 
+def test_processes_that_read_ahead_change_nothing() -> None:
+    runs = [given(f"run_dir=run{workers}", f"data.workers={workers}", data=pair()) for workers in (0, 2)]
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert runs[0].metrics == runs[1].metrics
+    with pytest.raises(dlzoo.UserError, match=r"^item 5 of the test data is 3 x 4 x 4 uint8, but others are"):
+        given("data.workers=1", "data.batch_size=4", data=(GOOD, GOOD, Odd((IMAGE[:, :4, :4], 1))), model=net())
+
+
 @pytest.mark.parametrize("convert", [
     lambda pixels: pixels,
     lambda pixels: Image.fromarray(pixels.permute(1, 2, 0).numpy()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,13 @@ from dlzoo.core.given import given as objects
 from dlzoo.core.given import missing
 from dlzoo.core.registries import DATASETS
 from dlzoo.core.rng import keeping_generators
+from dlzoo.core.schema import Bounds
 from dlzoo.data.given_set import GivenSet
 from dlzoo.data.split import Split
 from dlzoo.data.storage.given_images import GivenImages
 from dlzoo.data.storage.items import Items, Layout, Target
+
+Workers = Annotated[int, Bounds(minimum=0, maximum=256)]
 
 _SOURCE = "the program that calls dlzoo.train(data=...)"
 #: Items that are read twice, to find out whether they repeat.
@@ -24,9 +27,12 @@ _TWICE = 4
 
 
 @DATASETS.register("given", source=_SOURCE, hidden=True)
-def given(*, class_name: str | None = None) -> GivenSet:
-    """The data sets of dlzoo.train(data=...), with a class for each image"""
-    parts = _parts(class_name)
+def given(*, class_name: str | None = None, workers: Workers = 0) -> GivenSet:
+    """The data sets of dlzoo.train(data=...), with a class for each image
+
+    `workers`: processes that read items ahead; they change the speed, never a result.
+    """
+    parts = _parts(class_name, workers)
     targets = {part: items.targets() for part, items in parts.items()}
     for part, items in parts.items():
         for row, target in enumerate(targets[part]):
@@ -47,9 +53,12 @@ def given(*, class_name: str | None = None) -> GivenSet:
 
 
 @DATASETS.register("given_numbers", source=_SOURCE, hidden=True, tasks=("regress",))
-def given_numbers(*, class_name: str | None = None) -> GivenSet:
-    """The data sets of dlzoo.train(data=...), with numbers to predict for each image"""
-    parts = _parts(class_name)
+def given_numbers(*, class_name: str | None = None, workers: Workers = 0) -> GivenSet:
+    """The data sets of dlzoo.train(data=...), with numbers to predict for each image
+
+    `workers`: processes that read items ahead; they change the speed, never a result.
+    """
+    parts = _parts(class_name, workers)
     targets = {part: items.targets() for part, items in parts.items()}
     first = targets["train"][0]
     count = 1 if isinstance(first, int) else len(first)
@@ -63,7 +72,7 @@ def given_numbers(*, class_name: str | None = None) -> GivenSet:
     return _given_set(parts, targets, labels, names, "regress")
 
 
-def _parts(class_name: str | None) -> dict[str, Items]:
+def _parts(class_name: str | None, workers: int) -> dict[str, Items]:
     """Return the items of train, test and, of three data sets, val.
 
     Raises:
@@ -73,7 +82,7 @@ def _parts(class_name: str | None) -> dict[str, Items]:
     if data is None:
         raise missing("data", class_name)
     names = ("train", "val", "test") if len(data) == 3 else ("train", "test")
-    parts = {name: Items(dataset, name) for name, dataset in zip(names, data, strict=True)}
+    parts = {name: Items(dataset, name, workers) for name, dataset in zip(names, data, strict=True)}
     for items in parts.values():
         if not len(items):
             raise UserError(f"the {items.name} is empty")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import keeping_generators
@@ -82,14 +84,14 @@ class GivenImages:
 
 
 class GivenBatches:
-    """Batches of given images, read in this process and thread.
+    """Batches of given images, read in this process and thread, or ahead in processes of their own.
 
     Args:
         images: the images.
-        batches: number of a batch -> indices of its samples, on the host.
+        batches: number of a batch -> indices of its samples, on the host; None if there is no such batch.
         device: the device of the batches.
         seeds: number of a batch -> the seed of each sample; None for those of evaluation, with which images repeat.
-        keep: whether to keep what was read, where it repeats.
+        keep: whether to keep what was read for evaluation.
     """
 
     def __init__(
@@ -104,17 +106,71 @@ class GivenBatches:
         self.place = images.place
         self._images, self._batches, self._device, self._seeds = images, batches, device, seeds
         self._kept: dict[int, Tensor] | None = {} if keep and seeds is None else None
+        self._ahead: Iterator[Tensor | str] | None = None
+        self._next = -1
 
     def batch(self, number: int, samples: Tensor | slice) -> Tensor:
         """Return the images of batch `number`: (n, H, W, C) on the device."""
         if self._kept is not None and number in self._kept:
             return self._kept[number].to(self._device)
-        indices = self._batches(number)
-        assert indices is not None
-        out = self._images.read(indices, None if self._seeds is None else self._seeds(number))
+        out = self._read_ahead(number) if self._images.items.workers else self._read(number)
         if self._kept is not None:
             self._kept[number] = out
-        return out.to(self._device)
+        return out.to(self._device, non_blocking=True)
+
+    def _read(self, number: int) -> Tensor:
+        indices = self._batches(number)
+        assert indices is not None
+        return self._images.read(indices, None if self._seeds is None else self._seeds(number))
+
+    def _read_ahead(self, number: int) -> Tensor:
+        """Return the images of a batch from the processes, which are started at the first one of a sequence."""
+        if self._ahead is None or self._next != number:
+            self.close()
+            loader = DataLoader(
+                _Requests(self._images),
+                batch_sampler=self._requests(number),  # pyright: ignore[reportArgumentType]
+                num_workers=self._images.items.workers,
+                collate_fn=_stack,
+                multiprocessing_context="fork",  # a data set of a notebook cannot be sent to other processes
+                generator=torch.Generator(),  # by default numbers are drawn from the global one
+            )
+            self._ahead = iter(loader)
+        assert self._ahead is not None
+        out, self._next = next(self._ahead), number + 1
+        if isinstance(out, str):
+            raise UserError(out)
+        return out
+
+    def _requests(self, first: int) -> Iterator[list[tuple[int, int]]]:
+        """Yield the items and seeds of batch `first` and those after it."""
+        for number in count(first):
+            indices = self._batches(number)
+            if indices is None:
+                return
+            rows = self._images.rows[indices]
+            seeds = self._images.items.fixed_seeds(rows) if self._seeds is None else self._seeds(number)
+            yield list(zip(rows.tolist(), seeds, strict=True))
 
     def close(self) -> None:
-        """Do nothing: nothing is read ahead."""
+        """End the processes that read ahead."""
+        self._ahead = None
+
+
+class _Requests(Dataset[Tensor | str]):
+    """Items by (row, seed), in another process; an error is returned as its message."""
+
+    def __init__(self, images: GivenImages) -> None:
+        self._images = images
+
+    def __getitem__(self, request: tuple[int, int]) -> Tensor | str:
+        try:
+            return self._images.read_one(*request)
+        except UserError as error:
+            return str(error)
+
+
+def _stack(items: list[Tensor | str]) -> Tensor | str:
+    """Return the batch, or the first error in it."""
+    images = [item for item in items if isinstance(item, Tensor)]
+    return torch.stack(images) if len(images) == len(items) else next(item for item in items if isinstance(item, str))

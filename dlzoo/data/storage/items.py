@@ -42,10 +42,15 @@ class Items:
     """The items of one part of a given data set.
 
     They are read in one thread of each process, because their generators are those of the process.
+
+    Args:
+        part: "train", "val" or "test".
+        workers: processes that read ahead; 0 for none.
     """
 
     dataset: MapDataset
     part: str
+    workers: int = 0
 
     def __len__(self) -> int:
         return len(self.dataset)
