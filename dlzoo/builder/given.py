@@ -179,8 +179,8 @@ def check_outputs(network: nn.Module, outputs: Any, batch_size: int, num_classes
 
 
 def trained_network(network: nn.Module, evaluated: nn.Module) -> None:
-    """Copy the evaluated weights, such as averaged ones, into a given network, and set it to evaluation mode."""
+    """Copy the evaluated weights, such as averaged ones, into a given network, in evaluation mode on its own device."""
     if isinstance(network, GivenNetwork):
         if evaluated is not network:
             network.load_state_dict(evaluated.state_dict())
-        network.eval()
+        network.eval().to(network.home)

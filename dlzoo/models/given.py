@@ -17,6 +17,7 @@ class GivenNetwork(nn.Module):
     """A network that was given as an object: images (N, C, H, W) -> its outputs.
 
     It hides attributes of the object that have a meaning for dlzoo, such as `notes`, and keeps its initial weights.
+    `home` is the device that the object was on.
     """
 
     keeps_init = True
@@ -24,6 +25,7 @@ class GivenNetwork(nn.Module):
     def __init__(self, given: nn.Module, notes: list[str]) -> None:
         super().__init__()
         self.given, self.notes = given, notes
+        self.home = next(given.parameters()).device
 
     def forward(self, images: torch.Tensor) -> Any:
         return self.given(images)

@@ -63,6 +63,10 @@ class Net(nn.Module):
         return self.fc(self.features(self.normalisation(images)).mean((2, 3)))
 
 
+class Other(Net):
+    """A network of another class."""
+
+
 def net(outputs: int = 3, seed: int = 0) -> Net:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -97,9 +101,20 @@ def test_a_run_of_objects_leaves_everything_behind(capsys: pytest.CaptureFixture
     trained = weights(run)
     assert not network.training
     assert all(torch.equal(value, trained[f"network.given.{key}"]) for key, value in network.state_dict().items())
-    assert main(["runs", "."]) == 0
-    assert main(["diff", "run", "run"]) == 0
-    assert main(["report", "."]) == 0
+
+
+def test_comparisons_name_the_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    data = pair()
+    for seed in (0, 1):
+        given(f"seed={seed}", f"run_dir=runs/net{seed}", model=net(seed=seed), data=data)
+        given(f"seed={seed}", f"run_dir=runs/other{seed}", model=Other(), data=data)
+    for words in (["runs", "runs"], ["diff", "runs/net0", "runs/other0"], ["report", "runs"]):
+        assert main(words) == 0
+    assert "model.class_name  Net -> Other" in capsys.readouterr().out
+    report = Path("runs/report/report.md").read_text()
+    assert "| model.class_name | test accuracy |" in report
+    assert "# in Python, for seeds 0, 1: dlzoo.train([" in report
+    assert "model=<Other>, data=<Coloured>)" in report
 
 
 def _states() -> tuple[Any, ...]:
