@@ -30,10 +30,11 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.core.given import given, giving
+from dlzoo.core.own_parts import typed_parts
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.signals import Stop, catch_signals
-from dlzoo.runs import checkout, environment
+from dlzoo.runs import checkout, environment, own_parts
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.logged import read_metrics
@@ -84,10 +85,10 @@ def train(
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     console = PatientConsole(quiet=quiet)
-    with giving(check_objects(model, data)):
-        if len(overrides) == 1 and overrides[0].startswith("resume="):
-            return execute(RunDir.open(overrides[0].removeprefix("resume=")), console, callbacks)
-        return begin(compose_with(overrides, given()), console, callbacks)
+    with giving(check_objects(model, data)), typed_parts(overrides) as words:
+        if len(words) == 1 and words[0].startswith("resume="):
+            return execute(RunDir.open(words[0].removeprefix("resume=")), console, callbacks)
+        return begin(compose_with(words, given()), console, callbacks)
 
 
 def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
@@ -122,7 +123,11 @@ def execute(
     Raises:
         UserError, Interrupted: as `train`.
     """
-    console = console or PatientConsole()
+    with own_parts.using_kept(run.path, run.read()):
+        return _execute(run, console or PatientConsole(), callbacks, places)
+
+
+def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], places: Sequence[str]) -> Run:
     config, before = configs.read(run.config_file), run.read()
     finished = before["state"] == "finished"
     if finished and distributed.current_rank().world_size == 1:
@@ -130,6 +135,8 @@ def execute(
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
         return Run(run.path, before["metrics"])
     check_unchanged(run, config, before, callbacks)
+    if distributed.current_rank().leads:
+        own_parts.note_changes(run.path, before)
     config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
@@ -159,7 +166,8 @@ def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence
     """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
-        launch(run.path, ranks, places, quiet=quiet)
+        environment = own_parts.environment_for(run.path, run.read())
+        launch(run.path, ranks, places, environment, quiet=quiet)
     except BaseException as error:
         with suppress(UserError, OSError), run.lock():
             record = run.read()
@@ -228,7 +236,8 @@ def _run(
     checkpoint = run.resume_checkpoint()
     state = load_checkpoint(checkpoint)["task"] if checkpoint else {"clock": 0}
     copied = "training_taken" in before  # without its validations
-    log = MetricLog(run, state["clock"], logged=None if copied else state.get("records"), copied=copied)
+    logged = None if copied or "checksum" not in state else (state["records"], state["checksum"])
+    log = MetricLog(run, state["clock"], logged=logged, copied=copied)
     try:
         assembled = assemble(run, config, before, log.scalars, callbacks)
         stop.check()

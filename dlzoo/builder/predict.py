@@ -19,8 +19,11 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
 from dlzoo.core.terminal import in_one_line
 from dlzoo.data.storage.decode import check_images
+from dlzoo.data.storage.image_file import FULL_RANGE
+from dlzoo.data.storage.value_range import find_deep
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
+from dlzoo.runs import own_parts
 from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
@@ -53,15 +56,24 @@ def predict(
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
+    with own_parts.using_kept(run.path, run.read()):
+        return _predict(run, files, most, out, conditions, settings)
+
+
+def _predict(
+    run: RunDir, files: Sequence[str], most: int, out: str | None, conditions: Sequence[str], settings: PredictSettings
+) -> list[dict[str, Any]]:
     record, config = run.read(), without_weights(read(run.config_file))
     check_given_for_files(run.path, config, record)
     spec = spec_of(record)
     others = [word for word in conditions if not is_place(word)]  # the data of the run is not read
-    spec.check_prediction(record, path, others, out)
+    spec.check_prediction(record, str(run.path), others, out)
     if conditions:
         config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
     if settings.on_bad == "skip":
         files = _leave_out_bad(files)
+    if record.get("value_range") is None:
+        _note_deep(files)
     network, normalise = _trained(run, config, record, spec)
     request = Prediction(run.path, config, record, network, normalise, files, most, out, settings.full_size)
     with torch.inference_mode():
@@ -80,8 +92,17 @@ def _leave_out_bad(files: Sequence[str]) -> list[str]:
         message = f"{len(bad)} of {len(files)} image(s) left out: {names}; the first: {next(iter(bad.values()))}"
         if len(bad) == len(files):
             raise UserError(message)
-        warnings.warn(message, Note, stacklevel=3)
+        warnings.warn(message, Note, stacklevel=4)
     return [file for index, file in enumerate(files) if index not in bad]
+
+
+def _note_deep(files: Sequence[str]) -> None:
+    """Report images of 16 bits, for a run that has recorded no range of values for them."""
+    if deep := find_deep([Path(file) for file in files]):
+        low, high = FULL_RANGE
+        warnings.warn(f"{len(deep)} of {len(files)} image(s), such as {files[deep[0]]}, have 16 bits per channel, and"
+                      f" are read with the range {low} to {high}; the training images had 8 bits, or filled this range",
+                      Note, stacklevel=3)  # fmt: skip
 
 
 def _trained(run: RunDir, config: Config, record: dict[str, Any], spec: TaskSpec) -> tuple[nn.Module, Normalise]:
@@ -108,5 +129,7 @@ def spec_of(record: dict[str, Any]) -> TaskSpec:
 
 def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
-    spec = spec_of(RunDir.open(path).read())
-    return [f"{in_one_line(answer['file'])}: {spec.format_prediction(answer)}" for answer in answers]
+    run = RunDir.open(path)
+    with own_parts.using_kept(run.path, run.read()):
+        spec = spec_of(run.read())
+    return [in_one_line(f"{answer['file']}: {spec.format_prediction(answer)}") for answer in answers]

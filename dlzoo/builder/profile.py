@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dlzoo.builder.given import check_outputs
 from dlzoo.builder.model import build_checked
 from dlzoo.config import Config
+from dlzoo.core import own_parts
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.given import OBJECT, given
 from dlzoo.core.registries import PARTS
@@ -89,7 +89,7 @@ class _SkipNorms(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@lru_cache  # a sweep has many runs with few networks
+@own_parts.cached  # a sweep has many runs with few networks
 def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> Profile:
     config, wiring = json.loads(about), dict(wired)
     with torch.device("meta"):
@@ -127,7 +127,7 @@ def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_s
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except failures as error:
-        raise UserError(f"{where}: {first_line(error)}") from error
+        raise UserError(f"{where}: {own_parts.describe_error(error) or first_line(error)}") from error
     check_outputs(network, output, batch_size, wiring["num_classes"])
     fixed = _COPIES * sum(parameter.nbytes for parameter in owner.parameters())
     params = sum(parameter.numel() for parameter in owner.parameters())

@@ -60,11 +60,14 @@ def searching(folder: str | None) -> Iterator[None]:
     """Search a folder like conf/ inside the context: its subfolders experiment/, trainer/ and executor/.
 
     Raises:
-        UserError: if it has none of them, or a file of the same name as one of conf/.
+        UserError: if it is no folder, has none of them, or a file of the same name as one of conf/.
     """
     added = [] if folder is None else [Path(os.path.expanduser(folder)).absolute()]
     for path in added:
         own = [name for name in FILE_CHOICES if os.path.isdir(path / name)]
+        if not os.path.isdir(path):
+            what = "it is not a folder" if os.path.exists(path) else "there is no such folder"
+            raise UserError(f"--config-dir {folder}: {what}")
         if not own:
             raise UserError(f"--config-dir {path}: it has no folder experiment, trainer or executor")
         both = [each for name in own for each in (path / name).glob("*.yaml") if each.stem in options(name)]

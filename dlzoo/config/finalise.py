@@ -21,7 +21,7 @@ from dlzoo.config.defaults import (
 from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.yaml_file import read_yaml
-from dlzoo.core import index
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import check, settings_of
@@ -49,6 +49,8 @@ def finalise(raw: Mapping[str, Any], sources: Sources = NOT_TYPED) -> Config:
     """
     run_settings = settings_of(RunSettings)
     for key in raw:
+        if key == own_parts.KEY:
+            raise UserError(f"{sources.prefix(key)}parts names code, which only a command may: type parts=./mine.py")
         if key not in run_settings and key not in SECTIONS:
             raise UserError(f"{sources.prefix(_leaf(key, raw[key]))}unknown key {key!r}; {_suggest(key, raw)}")
     final: Config = {key: _check_value(key, schema, raw, sources) for key, schema in run_settings.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import reason, write_atomically
 from dlzoo.core.schema import NonNegative, check, schema_of
+from dlzoo.core.terminal import in_one_line
 from dlzoo.report import html, latex, markdown, plots
 from dlzoo.report.analysis import analyse
 from dlzoo.report.content import Content
@@ -49,7 +50,8 @@ def write(
     except OSError as error:
         raise UserError(f"cannot write the report to {target}: {reason(error)}") from error
     notes = [f"note        {one_line(finding.text)}" for finding in content.findings[:_NOTES]]
-    return "\n".join([*content.answer, "", *notes, f"report      {target / 'report.html'} (and .md, .tex, .json)"])
+    lines = [*content.answer, "", *notes, f"report      {target / 'report.html'} (and .md, .tex, .json)"]
+    return "\n".join(map(in_one_line, lines))
 
 
 def _files(content: Content, drawn: dict[str, Plot], target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason, write_atomically
+from dlzoo.core.files import reason, shorten, write_atomically
 from dlzoo.core.registries import NMS
 from dlzoo.data.transforms.letterbox import fit_to_square, load_image
 from dlzoo.tasks.base import Answer
@@ -21,6 +22,8 @@ from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import describe_detections, select_detections, to_original
 from dlzoo.tasks.prediction import Prediction
 
+#: Bytes of a name that a drawn copy takes from its image: a name may have 255, and "-found-123456.png" is added.
+_LONGEST = 230
 #: The file of all detections.
 _ALL = "predictions.json"
 
@@ -61,13 +64,19 @@ def _names(files: Sequence[str]) -> list[str]:
     """Return a name for the drawn copy of each file; images of the same name get a number."""
     names: list[str] = []
     for file in files:
-        stem, number = f"{Path(file).stem}-found", 1
+        stem, number = f"{_shortened(Path(file).stem)}-found", 1
         name = stem
         while f"{name}.png" in names:
             number += 1
             name = f"{stem}-{number}"
         names.append(f"{name}.png")
     return names
+
+
+def _shortened(stem: str) -> str:
+    """Return the name of an image, cut at the end if that of its drawn copy would be too long for a file system."""
+    name = os.fsencode(stem)
+    return stem if len(name) <= _LONGEST else name[:_LONGEST].decode(errors="ignore")
 
 
 def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Sequence[str]) -> None:
@@ -94,4 +103,6 @@ def _refuse_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"--out: {path} cannot be written ({reason(error)})") from error
+        raise UserError(
+            f"{shorten(path)}: cannot be written ({reason(error)}); name another folder with --out"
+        ) from error
