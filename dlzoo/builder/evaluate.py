@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlzoo.builder.given import check_given
 from dlzoo.builder.resume import locate
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import without_weights
@@ -34,6 +35,7 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     """
     run = RunDir.open(path)
     with own_parts.using_kept(run.path, run.read()):
+        check_given(run.path, read(run.config_file), "evaluate")
         return _evaluate(run, conditions)
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
+from dlzoo.builder.given import check_objects, compose_with, trained_network
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.resume import NotResumedError, assemble, locate
 from dlzoo.builder.run_checks import check_ranks, check_unchanged, check_unchanged_since_the_end
@@ -28,6 +29,7 @@ from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.core.given import given, giving
 from dlzoo.core.own_parts import typed_parts
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
@@ -44,6 +46,9 @@ from dlzoo.tasks.base import Tested
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pytorch_lightning import Callback
+    from torch import nn
+
+    from dlzoo.core.given import MapDataset
 
 
 @dataclass(frozen=True)
@@ -54,10 +59,22 @@ class Run:
     metrics: dict[str, float]
 
 
-def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequence[Callback] = ()) -> Run:
+def train(
+    overrides: Sequence[str] = (),
+    *,
+    model: nn.Module | None = None,
+    data: tuple[MapDataset, MapDataset] | tuple[MapDataset, MapDataset, MapDataset] | None = None,
+    quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
     """Compose and check a config, write it to a new run directory and run it; ["resume=DIR"] resumes a run.
 
     Args:
+        model: your own network, images (N, C, H, W) -> (N, K). It is trained in place, from the weights that it has,
+            and has the tested weights afterwards.
+        data: your own data sets, (train, test) or (train, validation, test), whose items are pairs (image, target): an
+            image is a PIL image, a uint8 array (H, W, C) or a tensor (C, H, W), a target a class or numbers to predict.
+            Python's, NumPy's and torch's generators are seeded before each item is read.
         callbacks: your own Lightning callbacks. One that overrides a hook of batches, backward passes or optimizer
             steps is called for each step (`batch` is then the range of that one step), which costs about half a
             millisecond per step; optimizers that take a closure (sam, lbfgs, newton) step without
@@ -68,10 +85,10 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     console = PatientConsole(quiet=quiet)
-    with typed_parts(overrides) as words:
+    with giving(check_objects(model, data)), typed_parts(overrides) as words:
         if len(words) == 1 and words[0].startswith("resume="):
             return execute(RunDir.open(words[0].removeprefix("resume=")), console, callbacks)
-        return begin(configs.compose(words), console, callbacks)
+        return begin(compose_with(words, given()), console, callbacks)
 
 
 def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
@@ -80,7 +97,7 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
         raise UserError("torchrun can only run an existing run directory: torchrun ... -m dlzoo.cli run DIR; or start"
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
-    label = config["name"] or "_".join([*words, config["data"]["name"]])
+    label = config["name"] or "_".join([*words, summary.data_name(config)])
     path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else make_folder(label)
     run = RunDir.create(path, config)
     try:
@@ -239,6 +256,7 @@ def _run(
         metrics = assembled.test([stop, display])
         stop.check()
         _record_results(run, assembled, log, selected, metrics)
+        trained_network(module.network, module.eval_network)
         log.hyperparameters(flatten(config), metrics)
     finally:
         log.close()

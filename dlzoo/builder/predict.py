@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlzoo.builder.given import check_given_for_files
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.weights import load_weights, transfer, without_weights
 from dlzoo.config import Config, read, with_changes
@@ -63,6 +64,7 @@ def _predict(
     run: RunDir, files: Sequence[str], most: int, out: str | None, conditions: Sequence[str], settings: PredictSettings
 ) -> list[dict[str, Any]]:
     record, config = run.read(), without_weights(read(run.config_file))
+    check_given_for_files(run.path, config, record)
     spec = spec_of(record)
     others = [word for word in conditions if not is_place(word)]  # the data of the run is not read
     spec.check_prediction(record, str(run.path), others, out)

@@ -21,8 +21,8 @@ from dlzoo.config.defaults import (
     default_entry,
     default_settings,
     file_of,
+    is_option,
     is_path,
-    options,
     resolved_name,
     unknown_name,
 )
@@ -143,7 +143,7 @@ def _parse(line: str) -> Override:
     if isinstance(value, str) and is_path(key, value):
         if not os.path.isfile(file_of(key, value)):
             raise UserError(f"{line}: there is no such file")
-    elif not isinstance(value, str) or value not in options(key):
+    elif not isinstance(value, str) or not is_option(key, value):
         raise unknown_name(key, value)
     return override
 

@@ -14,6 +14,7 @@ from dlzoo.config.defaults import (
     choices,
     default_entry,
     default_settings,
+    is_option,
     options,
     settings_for,
 )
@@ -76,7 +77,7 @@ def _leaf(key: str, value: Any) -> str:
 def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Config:
     """Return the section of a choice, with `default` replaced by the entry that it resolves to."""
     name = settings.pop("name", None)
-    if name not in options(choice):
+    if not is_option(choice, name):
         raise UserError(
             f"{sources.prefix(choice)}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}"
         )

@@ -9,7 +9,7 @@ from threading import Lock
 
 from dlzoo.config.conf_files import experiment_files
 from dlzoo.config.defaults import Config, conf_dir, conf_dirs, default_settings, is_path, options
-from dlzoo.core import own_parts
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import REGISTRIES
 
@@ -87,6 +87,6 @@ def _fill_store() -> None:
 
     store = ConfigStore.instance()
     for choice in REGISTRIES:
-        for name in options(choice):
+        for name in {*options(choice), *index.entries(choice)}:
             store.store(group=choice, name=name, node={"name": name} | default_settings(choice, name))
     store.store(group="trainer", name="base", node=default_settings("trainer"))

@@ -41,11 +41,13 @@ def available(choice: str) -> list[str]:
     Raises:
         UserError: if there is no such registry.
     """
-    return sorted(entries(choice))
+    return sorted(name for name, entry in entries(choice).items() if not entry["meta"].get("hidden"))
 
 
 def entries(choice: str) -> dict[str, dict[str, Any]]:
     """Return name -> {"doc", "source", "settings", "meta"} of a registry; "meta" holds the marks that are not defaults.
+
+    Hidden entries are included.
 
     Raises:
         UserError: if there is no such registry.

@@ -108,7 +108,8 @@ class Registry:
         return dict(sorted(self._entries.items()))
 
     def names(self) -> list[str]:
-        return sorted(self._visible())
+        """Return the sorted names, without hidden entries."""
+        return sorted(name for name, entry in self._visible().items() if not entry.marks.hidden)
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry `name`.

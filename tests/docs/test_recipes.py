@@ -140,6 +140,14 @@ def test_the_callback_of_the_page_sees_the_loss() -> None:
     assert len(callback.losses) == 2 and all(float(loss) > 0 for loss in callback.losses)
 
 
+def test_the_objects_of_the_page_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = dlzoo.train
+    monkeypatch.setattr(dlzoo, "train", lambda *a, **kw: train(*a, quiet=True, **kw), raising=False)
+    scope: dict[str, object] = {}
+    exec(python_blocks("extending")[6], scope)
+    assert scope["run"].metrics["test/accuracy"] > 0.9  # pyright: ignore
+
+
 def test_the_notebook_lines_of_getting_started(monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = python_blocks("getting_started")
     small = ["model.growth_rate=4", *shlex.split(QUICK)]
