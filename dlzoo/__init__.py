@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from dlzoo.metrics.accumulators import Sum, Table
     from dlzoo.metrics.evaluation import Evaluation
     from dlzoo.tasks.base import TaskSpec
+    from dlzoo.tasks.classification.prediction import ClassPrediction
+    from dlzoo.tasks.detection.prediction import ObjectPrediction
+    from dlzoo.tasks.prediction import Prediction
+    from dlzoo.tasks.regression.prediction import NumberPrediction
 
 __version__ = "0.1.0"
 
@@ -76,6 +80,10 @@ _HOMES = {
     **dict.fromkeys(("Sum", "Table"), "dlzoo.metrics.accumulators"),
     "Evaluation": "dlzoo.metrics.evaluation",
     "TaskSpec": "dlzoo.tasks.base",
+    "Prediction": "dlzoo.tasks.prediction",
+    "ClassPrediction": "dlzoo.tasks.classification.prediction",
+    "ObjectPrediction": "dlzoo.tasks.detection.prediction",
+    "NumberPrediction": "dlzoo.tasks.regression.prediction",
 }
 __all__ = [
     "ACTS",
@@ -97,12 +105,16 @@ __all__ = [
     "TASKS",
     "UPSAMPLES",
     "Batch",
+    "ClassPrediction",
     "ConvNormAct",
     "DataSet",
     "Evaluation",
     "ImageSet",
     "Metric",
+    "NumberPrediction",
+    "ObjectPrediction",
     "Parts",
+    "Prediction",
     "Split",
     "Sum",
     "Table",

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from dlzoo.builder.model import network_from_config
-from dlzoo.builder.weights import load_weights, transfer, without_weights
-from dlzoo.config import Config, read, with_changes
+from dlzoo.builder.weights import child_state, load_state, trained_state, transfer, without_weights
+from dlzoo.config import read, with_changes
 from dlzoo.config.settings import PredictSettings
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
@@ -23,7 +22,7 @@ from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
-from dlzoo.tasks.prediction import Prediction
+from dlzoo.tasks.prediction import FileRequest, Preprocess, Trained
 
 _DEFAULTS = PredictSettings()
 
@@ -52,18 +51,47 @@ def predict(
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
-    record, config = run.read(), without_weights(read(run.config_file))
-    spec = spec_of(record)
-    others = [word for word in conditions if not is_place(word)]  # the data of the run is not read
-    spec.check_prediction(record, path, others, out)
-    if conditions:
-        config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
+    spec_of(run.read()).check_prediction(run.read(), path, _not_places(conditions), out)
     if settings.on_bad == "skip":
         files = _leave_out_bad(files)
-    network, normalise = _trained(run, config, record, spec)
-    request = Prediction(run.path, config, record, network, normalise, files, most, out, settings.full_size)
+    trained = load_trained(run, conditions)
     with torch.inference_mode():
-        return spec.predict(request)
+        return spec_of(trained.record).predict_files(FileRequest(files, most, out, settings.full_size), trained)
+
+
+def load_trained(run: RunDir, conditions: Sequence[str] = ()) -> Trained:
+    """Return the network of a run with the weights that it reports, and what prepares its images.
+
+    Args:
+        conditions: as `predict` takes them.
+
+    Raises:
+        UserError: if the run has no checkpoint, or a condition cannot be set.
+    """
+    record, config = run.read(), without_weights(read(run.config_file))
+    if conditions:
+        config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
+    _, augment = AUGMENTS.from_section(config["augment"])
+    spec, channels = spec_of(record), record.get("in_channels")
+    state = load_state(run.selected_checkpoint())
+    if channels is None:
+        raise UserError(f"{run.path} has no network yet: its training has not begun")
+    wiring = {
+        "num_classes": len(record["classes"]),
+        "in_channels": channels,
+        "image_size": output_size(augment, record["image_size"]),
+        **spec.recorded_arguments(record),
+    }
+    network = network_from_config(config, wiring)
+    normalise = Normalise(torch.zeros(channels), torch.ones(channels))
+    transfer(trained_state(state), network, str(run.path))
+    transfer(child_state(state, "normalise"), normalise, str(run.path))
+    preprocess = Preprocess(spec.image_reader(config, record), augment, normalise)
+    return Trained(run.path, config, record, network.eval(), preprocess, state)
+
+
+def _not_places(conditions: Sequence[str]) -> list[str]:
+    return [word for word in conditions if not is_place(word)]  # the data of the run is not read
 
 
 def _leave_out_bad(files: Sequence[str]) -> list[str]:
@@ -80,23 +108,6 @@ def _leave_out_bad(files: Sequence[str]) -> list[str]:
             raise UserError(message)
         warnings.warn(message, Note, stacklevel=3)
     return [file for index, file in enumerate(files) if index not in bad]
-
-
-def _trained(run: RunDir, config: Config, record: dict[str, Any], spec: TaskSpec) -> tuple[nn.Module, Normalise]:
-    """Return the trained network in evaluation mode, and the normalisation of its images."""
-    state, normalisation = load_weights(run.path)
-    channels, (_, augment) = record["in_channels"], AUGMENTS.from_section(config["augment"])
-    wiring = {
-        "num_classes": len(record["classes"]),
-        "in_channels": channels,
-        "image_size": output_size(augment, record["image_size"]),
-        **spec.recorded_arguments(record),
-    }
-    network = network_from_config(config, wiring)
-    normalise = Normalise(torch.zeros(channels), torch.ones(channels))
-    transfer(state, network, str(run.path))
-    transfer(normalisation, normalise, str(run.path))
-    return network.eval(), normalise
 
 
 def spec_of(record: dict[str, Any]) -> TaskSpec:
