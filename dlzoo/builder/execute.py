@@ -7,7 +7,6 @@ import shutil
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -45,35 +44,8 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its directory and its metrics, {"test/accuracy": ...}."""
-
-    dir: Path
-    metrics: dict[str, float]
-
-
-def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequence[Callback] = ()) -> Run:
-    """Compose and check a config, write it to a new run directory and run it; ["resume=DIR"] resumes a run.
-
-    Args:
-        callbacks: your own Lightning callbacks. One that overrides a hook of batches, backward passes or optimizer
-            steps is called for each step (`batch` is then the range of that one step), which costs about half a
-            millisecond per step; optimizers that take a closure (sam, lbfgs, newton) step without
-            `on_before_optimizer_step`. Other callbacks cost a few milliseconds per epoch.
-
-    Raises:
-        UserError: for an error that the user can fix.
-        Interrupted: after Ctrl-C, once the checkpoint is written.
-    """
-    console = PatientConsole(quiet=quiet)
-    if len(overrides) == 1 and overrides[0].startswith("resume="):
-        return execute(RunDir.open(overrides[0].removeprefix("resume=")), console, callbacks)
-    return begin(configs.compose(overrides), console, callbacks)
-
-
-def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
-    """Create a run directory for a finalised config and run it, as `train` does."""
+def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> RunDir:
+    """Create a run directory for a finalised config and run it; return it."""
     if distributed.current_rank().world_size > 1:
         raise UserError("torchrun can only run an existing run directory: torchrun ... -m dlzoo.cli run DIR; or start"
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
@@ -92,17 +64,19 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
 
 def execute(
     run: RunDir, console: Console | None = None, callbacks: Sequence[Callback] = (), places: Sequence[str] = ()
-) -> Run:
-    """Run or resume a run, from its last checkpoint if it has one. A finished run is not changed.
+) -> RunDir:
+    """Run or resume a run, from its last checkpoint if it has one, and return it. A finished run is not changed.
 
     A process that was started as a rank does that rank's part. Otherwise, with trainer.devices > 1, the ranks are
     started and waited for.
 
     Args:
+        callbacks: Lightning callbacks of the user (engine/callbacks.py).
         places: where the data is now, if it was moved: data.root=moved.
 
     Raises:
-        UserError, Interrupted: as `train`.
+        UserError: for an error that the user can fix.
+        Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     console = console or PatientConsole()
     config, before = configs.read(run.config_file), run.read()
@@ -110,7 +84,7 @@ def execute(
     if finished and distributed.current_rank().world_size == 1:
         check_unchanged_since_the_end(run, config, before)
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
-        return Run(run.path, before["metrics"])
+        return run
     check_unchanged(run, config, before, callbacks)
     config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])
@@ -128,13 +102,13 @@ def execute(
     else:
         with distributed.process_group(accelerator_and_precision(settings)[0] if ranks > 1 else "cpu") as rank:
             if any(distributed.all_gather(finished)):  # another process finished it before one of the ranks read it
-                return Run(run.path, run.read()["metrics"])
+                return run
             check_ranks(run, config, ranks, before.get("ranks", rank.world_size), rank)
             if rank.leads:
                 _lead(run, config, before, console, callbacks)
             else:
                 _follow(run, config, before)
-    return Run(run.path, run.read()["metrics"])
+    return run
 
 
 def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence[str], *, quiet: bool) -> None:

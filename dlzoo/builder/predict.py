@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.weights import child_state, load_state, trained_state, transfer, without_weights
@@ -17,12 +18,13 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
 from dlzoo.core.terminal import in_one_line
 from dlzoo.data.storage.decode import check_images
+from dlzoo.data.storage.image_source import ImageSource
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
-from dlzoo.tasks.prediction import FileRequest, Preprocess, Trained
+from dlzoo.tasks.prediction import FileRequest, Prediction, Preprocess, Trained
 
 _DEFAULTS = PredictSettings()
 
@@ -51,12 +53,52 @@ def predict(
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
-    spec_of(run.read()).check_prediction(run.read(), path, _not_places(conditions), out)
+    check_predicts(run, conditions, out)
     if settings.on_bad == "skip":
         files = _leave_out_bad(files)
     trained = load_trained(run, conditions)
     with torch.inference_mode():
         return spec_of(trained.record).predict_files(FileRequest(files, most, out, settings.full_size), trained)
+
+
+def predict_images(trained: Trained, images: Sequence[ImageSource], most: int = 5) -> Sequence[Prediction]:
+    """Return the prediction for each image.
+
+    Raises:
+        UserError: if a file is not an image.
+    """
+    if type(most) is not int or most < 1:
+        raise UserError(f"most must be an integer >= 1, not {most!r}")
+    with torch.inference_mode():
+        return spec_of(trained.record).predict(images, trained, most)
+
+
+def check_predicts(run: RunDir, conditions: Sequence[str] = (), out: str | None = None) -> None:
+    """Check whether a run can make predictions, under these conditions and with this folder for plots.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    run.selected_checkpoint()  # without one the run may have no task yet
+    others = [word for word in conditions if not is_place(word)]  # the data of the run is not read
+    spec_of(run.read()).check_prediction(run.read(), str(run.path), others, out)
+
+
+class Network(nn.Module):
+    """The type of what `with_preprocess` returns, for type checkers: a network of any class with one attribute more.
+
+    Attributes:
+        preprocess: images -> its input (N, C, H, W) float32 on the CPU.
+    """
+
+    preprocess: Preprocess
+
+
+def with_preprocess(trained: Trained) -> Network:
+    """Return the network with `preprocess` as an attribute, which is not part of its state dict."""
+    network = cast("Network", trained.network)
+    network.preprocess = trained.preprocess
+    return network
 
 
 def load_trained(run: RunDir, conditions: Sequence[str] = ()) -> Trained:
@@ -68,14 +110,12 @@ def load_trained(run: RunDir, conditions: Sequence[str] = ()) -> Trained:
     Raises:
         UserError: if the run has no checkpoint, or a condition cannot be set.
     """
+    state = load_state(run.selected_checkpoint())
     record, config = run.read(), without_weights(read(run.config_file))
     if conditions:
         config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
     _, augment = AUGMENTS.from_section(config["augment"])
-    spec, channels = spec_of(record), record.get("in_channels")
-    state = load_state(run.selected_checkpoint())
-    if channels is None:
-        raise UserError(f"{run.path} has no network yet: its training has not begun")
+    spec, channels = spec_of(record), record["in_channels"]
     wiring = {
         "num_classes": len(record["classes"]),
         "in_channels": channels,
@@ -88,10 +128,6 @@ def load_trained(run: RunDir, conditions: Sequence[str] = ()) -> Trained:
     transfer(child_state(state, "normalise"), normalise, str(run.path))
     preprocess = Preprocess(spec.image_reader(config, record), augment, normalise)
     return Trained(run.path, config, record, network.eval(), preprocess, state)
-
-
-def _not_places(conditions: Sequence[str]) -> list[str]:
-    return [word for word in conditions if not is_place(word)]  # the data of the run is not read
 
 
 def _leave_out_bad(files: Sequence[str]) -> list[str]:
