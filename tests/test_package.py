@@ -27,7 +27,7 @@ def test_an_installed_dlzoo_works_outside_a_checkout(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-        assert "dlzoo/conf/config.yaml" in archive.namelist()
+        assert {"dlzoo/conf/config.yaml", "dlzoo/py.typed"} <= set(archive.namelist())
     code = (
         "import dlzoo.config as c; print(c.__file__); print(c.compose(['trainer=debug'])['trainer']['limit_batches'])"
     )

@@ -71,12 +71,10 @@ def execute(
     started and waited for.
 
     Args:
-        callbacks: Lightning callbacks of the user (engine/callbacks.py).
         places: where the data is now, if it was moved: data.root=moved.
 
     Raises:
-        UserError: for an error that the user can fix.
-        Interrupted: after Ctrl-C, once the checkpoint is written.
+        UserError, Interrupted: as `dlzoo.train`.
     """
     console = console or PatientConsole()
     config, before = configs.read(run.config_file), run.read()
