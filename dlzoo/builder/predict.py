@@ -126,7 +126,7 @@ def load_trained(run: RunDir, conditions: Sequence[str] = ()) -> Trained:
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(trained_state(state), network, str(run.path))
     transfer(child_state(state, "normalise"), normalise, str(run.path))
-    preprocess = Preprocess(spec.image_reader(config, record), augment, normalise)
+    preprocess = Preprocess(spec.image_reader(config, record), config["augment"], normalise)
     return Trained(run.path, config, record, network.eval(), preprocess, state)
 
 

@@ -16,7 +16,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.data.storage.image_file import DEFAULT_CONVERSION, Conversion, read_image
 from dlzoo.data.storage.image_source import Images, ImageSource, image_sources
-from dlzoo.data.transforms.augment import Augment, transform_for_test
+from dlzoo.data.transforms.augment import transform_for_test
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.test_time import make_views
 
@@ -54,12 +54,13 @@ class Preprocess:
 
     Args:
         read: one image -> uint8 pixels (C, H, W).
-        augment: the augmentation of the run, of which the evaluation transform is applied.
+        augment: the augment section of the run's config, whose evaluation transform is applied. Not the augmentation
+            itself: it cannot always be pickled, and with it the network.
         normalise: uint8 images (N, C, H, W) -> the network's input.
     """
 
     read: Callable[[ImageSource], Tensor]
-    augment: Augment
+    augment: Config
     normalise: Normalise
 
     def __call__(self, images: Images) -> Tensor:
@@ -69,8 +70,9 @@ class Preprocess:
             UserError: for something that is not an image.
         """
         pixels = torch.stack([self.read(source) for source in image_sources(images)])
+        _, augment = AUGMENTS.from_section(self.augment)
         with torch.no_grad():
-            return self.normalise(transform_for_test(self.augment, pixels))
+            return self.normalise(transform_for_test(augment, pixels))
 
 
 @dataclass(frozen=True)
