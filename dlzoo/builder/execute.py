@@ -7,7 +7,6 @@ import shutil
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
-from dlzoo.builder.given import check_objects, compose_with, trained_network
+from dlzoo.builder.given import trained_network
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.resume import NotResumedError, assemble, locate
 from dlzoo.builder.run_checks import check_ranks, check_unchanged, check_unchanged_since_the_end
@@ -29,8 +28,6 @@ from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.core.given import given, giving
-from dlzoo.core.own_parts import typed_parts
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.signals import Stop, catch_signals
@@ -46,53 +43,10 @@ from dlzoo.tasks.base import Tested
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pytorch_lightning import Callback
-    from torch import nn
-
-    from dlzoo.core.given import MapDataset
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its directory and its metrics, {"test/accuracy": ...}."""
-
-    dir: Path
-    metrics: dict[str, float]
-
-
-def train(
-    overrides: Sequence[str] = (),
-    *,
-    model: nn.Module | None = None,
-    data: tuple[MapDataset, MapDataset] | tuple[MapDataset, MapDataset, MapDataset] | None = None,
-    quiet: bool = False,
-    callbacks: Sequence[Callback] = (),
-) -> Run:
-    """Compose and check a config, write it to a new run directory and run it; ["resume=DIR"] resumes a run.
-
-    Args:
-        model: your own network, images (N, C, H, W) -> (N, K). It is trained in place, from the weights that it has,
-            and has the tested weights afterwards.
-        data: your own data sets, (train, test) or (train, validation, test), whose items are pairs (image, target): an
-            image is a PIL image, a uint8 array (H, W, C) or a tensor (C, H, W), a target a class or numbers to predict.
-            Python's, NumPy's and torch's generators are seeded before each item is read.
-        callbacks: your own Lightning callbacks. One that overrides a hook of batches, backward passes or optimizer
-            steps is called for each step (`batch` is then the range of that one step), which costs about half a
-            millisecond per step; optimizers that take a closure (sam, lbfgs, newton) step without
-            `on_before_optimizer_step`. Other callbacks cost a few milliseconds per epoch.
-
-    Raises:
-        UserError: for an error that the user can fix.
-        Interrupted: after Ctrl-C, once the checkpoint is written.
-    """
-    console = PatientConsole(quiet=quiet)
-    with giving(check_objects(model, data)), typed_parts(overrides) as words:
-        if len(words) == 1 and words[0].startswith("resume="):
-            return execute(RunDir.open(words[0].removeprefix("resume=")), console, callbacks)
-        return begin(compose_with(words, given()), console, callbacks)
-
-
-def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
-    """Create a run directory for a finalised config and run it, as `train` does."""
+def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> RunDir:
+    """Create a run directory for a finalised config and run it; return it."""
     if distributed.current_rank().world_size > 1:
         raise UserError("torchrun can only run an existing run directory: torchrun ... -m dlzoo.cli run DIR; or start"
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
@@ -111,8 +65,8 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
 
 def execute(
     run: RunDir, console: Console | None = None, callbacks: Sequence[Callback] = (), places: Sequence[str] = ()
-) -> Run:
-    """Run or resume a run, from its last checkpoint if it has one. A finished run is not changed.
+) -> RunDir:
+    """Run or resume a run, from its last checkpoint if it has one, and return it. A finished run is not changed.
 
     A process that was started as a rank does that rank's part. Otherwise, with trainer.devices > 1, the ranks are
     started and waited for.
@@ -121,19 +75,19 @@ def execute(
         places: where the data is now, if it was moved: data.root=moved.
 
     Raises:
-        UserError, Interrupted: as `train`.
+        UserError, Interrupted: as `dlzoo.train`.
     """
     with own_parts.using_kept(run.path, run.read()):
         return _execute(run, console or PatientConsole(), callbacks, places)
 
 
-def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], places: Sequence[str]) -> Run:
+def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], places: Sequence[str]) -> RunDir:
     config, before = configs.read(run.config_file), run.read()
     finished = before["state"] == "finished"
     if finished and distributed.current_rank().world_size == 1:
         check_unchanged_since_the_end(run, config, before)
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
-        return Run(run.path, before["metrics"])
+        return run
     check_unchanged(run, config, before, callbacks)
     if distributed.current_rank().leads:
         own_parts.note_changes(run.path, before)
@@ -153,13 +107,13 @@ def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], place
     else:
         with distributed.process_group(accelerator_and_precision(settings)[0] if ranks > 1 else "cpu") as rank:
             if any(distributed.all_gather(finished)):  # another process finished it before one of the ranks read it
-                return Run(run.path, run.read()["metrics"])
+                return run
             check_ranks(run, config, ranks, before.get("ranks", rank.world_size), rank)
             if rank.leads:
                 _lead(run, config, before, console, callbacks)
             else:
                 _follow(run, config, before)
-    return Run(run.path, run.read()["metrics"])
+    return run
 
 
 def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence[str], *, quiet: bool) -> None:
