@@ -65,6 +65,7 @@ class RunRecipe:
             self.settings.log_every,
             self.settings.checkpoint_every,
             longest,
+            self.settings.max_steps,
         )
         self.optimizer_settings, _ = OPTIMIZERS.from_section(config["optimizer"])
         self.effective_lr = self.optimizer_settings.effective_lr(config["optimizer"]["lr"], data.batch_size)

@@ -34,7 +34,8 @@ class SweepSettings:
 class TrainerSettings:
     """Training of a run.
 
-    `max_epochs`: number of epochs.
+    `max_epochs`, `max_steps`: number of epochs and, if given, of optimizer steps; the first to be reached ends the run,
+    also inside an epoch.
     `accelerator`: "auto" is the GPU if torch sees one, otherwise the CPU.
     `precision`: "auto" is bf16 on a GPU that supports it, otherwise fp32.
     `threads`: CPU threads of torch; null: torch's default.
@@ -52,6 +53,7 @@ class TrainerSettings:
     """
 
     max_epochs: PositiveInt = 20
+    max_steps: PositiveInt | None = None
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     devices: Processes | Literal["all"] = 1

@@ -128,7 +128,7 @@ class _Facts(ProgressColumn):
 
 def describe(module: TaskModule) -> str:
     """Return the latest values in one line."""
-    epoch = min(-(-max(module.state.clock, 1) // module.schedule.steps_per_epoch), module.schedule.epochs)
+    epoch = min(module.schedule.epochs_begun(max(module.state.clock, 1)), module.schedule.epochs)
     words = (
         ("train/loss", "loss {:.3f}"),
         (f"train/{module.monitor}", f"{module.monitor} {{:.3f}}"),

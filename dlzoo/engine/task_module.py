@@ -315,7 +315,7 @@ class TaskModule(pl.LightningModule, ABC):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        epoch = self.state.clock // self.schedule.steps_per_epoch
+        epoch = self.schedule.epochs_done(self.state.clock)
         checkpoint["epoch"], checkpoint["global_step"] = epoch, self.state.clock
         checkpoint["loops"] = at_epoch_start(epoch)
         factor = self.recipe.lr_factor

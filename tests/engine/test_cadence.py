@@ -1,0 +1,118 @@
+"""When a run ends, validates and saves: each setting is exact on resume, wherever the run was stopped or killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dlzoo.builder import execute as execution
+from dlzoo.core.errors import Interrupted
+from dlzoo.engine.task_module import TaskModule
+from dlzoo.runs.run_dir import RunDir
+from tests.processes import Command, fork_runs
+from tests.small import SMALL, logged, train
+
+#: Five steps an epoch.
+STEPS = [*SMALL, "trainer.log_every=3", "schedule=cosine"]
+CADENCES = {
+    "max_steps": ["trainer.max_steps=13"],
+}
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """Return all that must not depend on where a run was stopped: its checkpoints, its log and its record."""
+    saved = {}
+    for path in sorted((run / "checkpoints").iterdir()):
+        content = torch.load(path, weights_only=True)
+        task = {key: value for key, value in content["task"].items() if not key.endswith("_seconds")}
+        task["latest"] = {key: value for key, value in task["latest"].items() if key != "images_per_second"}
+        weights = {key: value.numpy().tobytes() for key, value in content["state_dict"].items()}
+        saved[path.name] = (weights, str(task), str(content["optimizer_states"]), content["epoch"])
+    record = RunDir.open(run).read()
+    kept = ("state", "metrics", "steps", "selected_epoch", "monitor")
+    return {"checkpoints": saved, "log": logged(run), "record": {key: record[key] for key in kept}}
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 6, 12, 13])
+@pytest.mark.parametrize("cadence", CADENCES)
+def test_a_run_that_is_stopped_ends_as_one_that_is_not(
+    cadence: str, stop_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [*STEPS, *CADENCES[cadence]]
+    whole = train(*settings)
+    step = TaskModule._step
+
+    def stopping(self: TaskModule, at: int) -> None:
+        step(self, at)
+        if at + 1 == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskModule, "_step", stopping)
+        with pytest.raises(Interrupted):
+            train(*settings, "run_dir=stopped")
+    resumed = execution.execute(RunDir.open("stopped"))
+    assert outcome(resumed.dir) == outcome(whole.dir)
+
+
+@pytest.mark.parametrize("cadence", CADENCES)
+def test_a_run_that_is_killed_between_two_files_ends_as_one_that_is_not(
+    cadence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the folder before each change of its checkpoints is what a kill -9 would leave there."""
+    copies: list[RunDir] = []
+
+    def copying(name: str) -> None:
+        change = getattr(os, name)
+
+        def changed(*words: Any, **more: Any) -> None:
+            if str(words[-1]).endswith(".ckpt"):
+                path = Path(f"killed_{len(copies)}")
+                shutil.copytree("whole", path, ignore=shutil.ignore_patterns(".*.tmp", ".lock"))
+                copies.append(RunDir(path))
+            change(*words, **more)
+
+        patch.setattr(os, name, changed)
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "unlink"):
+            copying(name)
+        whole = train(*STEPS, *CADENCES[cadence], "run_dir=whole")
+    assert copies
+    for run in copies:
+        assert run.read()["state"] == "interrupted"
+        assert outcome(execution.execute(run).dir) == outcome(whole.dir), run.path
+
+
+KILLED = """
+import os, signal, sys
+from dlzoo.cli import main
+from dlzoo.engine.task_module import TaskModule
+where, step = sys.argv[1:3], TaskModule._step
+def killed(self, at):
+    step(self, at)
+    if [os.environ.get("RANK"), str(at + 1)] == where:
+        os.kill(os.getpid(), signal.SIGKILL)
+TaskModule._step = killed
+sys.exit(main(["train", *sys.argv[3:]]))
+"""
+
+
+@pytest.mark.parametrize(("rank", "step"), [(1, 9), pytest.param(0, 12, marks=pytest.mark.long)])
+def test_two_ranks_of_which_one_is_killed_end_as_if_it_was_not(
+    rank: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [*STEPS, *(word for words in CADENCES.values() for word in words), "trainer.threads=1"]
+    settings = [word.replace("trainer=cpu", "trainer=ddp_cpu") for word in alone]
+    killed = Command(str(rank), str(step), *settings, "run_dir=killed", code=KILLED, fork=True)
+    _, errors = killed.communicate()
+    assert f"rank {rank} was killed by SIGKILL" in errors
+    fork_runs(monkeypatch)
+    resumed = execution.execute(RunDir.open("killed"))
+    assert outcome(resumed.dir) == outcome(train(*settings, "run_dir=whole").dir)
