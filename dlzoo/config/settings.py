@@ -46,7 +46,9 @@ class TrainerSettings:
     `compile`: train with torch.compile; the first steps are slow, later ones faster.
     `clip_norm`: largest norm of the gradient; 1 by default, because without it some pairs of model and norm diverge at
     the default rate. `ema`: decay of the averaged weights, which are then evaluated.
-    `early_stopping`: epochs without a better validation score. `select`: which weights are tested.
+    `validate_every_epochs`, or `validate_every_steps` (optimizer steps, also inside an epoch): how often the network is
+    validated, beside the end of the run. `early_stopping`: validations without a better score.
+    `select`: which weights are tested.
     `self_adversarial`: largest adversarial change of a pixel before each training step, as a fraction of the pixels'
     range (SAT, arXiv:2004.10934, section 3.4).
     `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: maximal number of batches per epoch and split.
@@ -64,6 +66,8 @@ class TrainerSettings:
     clip_norm: Positive | None = 1.0
     self_adversarial: Fraction = 0.0
     ema: BelowOne | None = None
+    validate_every_epochs: PositiveInt = 1
+    validate_every_steps: PositiveInt | None = None
     early_stopping: PositiveInt | None = None
     select: Literal["best", "last"] = "best"
     log_every: PositiveInt = 50

@@ -9,9 +9,11 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class TrainSchedule:
-    """When a run ends, logs and saves, and the longest range of steps it may run at once; all in optimizer steps.
+    """When a run ends, validates, logs and saves, and the longest range it may run at once; all in optimizer steps.
 
     A run ends after `max_epochs` epochs or `max_steps` steps, whichever is first: its last epoch may be a part of one.
+    It is validated every `validate_every_steps` steps, if given, otherwise every `validate_every_epochs` epochs, and at
+    its end.
     """
 
     max_epochs: int
@@ -20,6 +22,8 @@ class TrainSchedule:
     checkpoint_every: int | None = None
     longest: int | None = None
     max_steps: int | None = None
+    validate_every_epochs: int = 1
+    validate_every_steps: int | None = None
 
     @cached_property
     def steps(self) -> int:
@@ -47,6 +51,19 @@ class TrainSchedule:
         """Return whether an epoch, or the run, ends after `step` steps."""
         return step % self.steps_per_epoch == 0 or step == self.steps
 
+    @cached_property
+    def _between_validations(self) -> int:
+        return self.validate_every_steps or self.validate_every_epochs * self.steps_per_epoch
+
+    def validates(self, step: int) -> bool:
+        """Return whether the network is validated after `step` steps."""
+        return step % self._between_validations == 0 or step == self.steps
+
+    def validations(self, step: int) -> int:
+        """Return the number of validations in the first `step` steps, of a run that is not stopped before."""
+        rest = step % self._between_validations
+        return step // self._between_validations + (rest > 0 and step == self.steps)
+
     def logs(self, step: int) -> bool:
         """Return whether training metrics are logged after `step` steps."""
         return step % self.log_every == 0 or self.ends_epoch(step)
@@ -59,7 +76,7 @@ class TrainSchedule:
         """Yield the rest of the epoch of `start`, split wherever something has to be done between two steps."""
         end = min((start // self.steps_per_epoch + 1) * self.steps_per_epoch, self.steps)
         while start < end:
-            regular = (self.log_every, self.checkpoint_every, self.longest)
+            regular = (self.log_every, self.checkpoint_every, self.validate_every_steps, self.longest)
             stops = [(start // period + 1) * period for period in regular if period]
             stop = min(end, *stops)
             yield range(start, stop)

@@ -32,7 +32,7 @@ class Recipe:
         clip_norm: maximum norm of the gradient.
         self_adversarial: size of the adversarial perturbation of the images, as a fraction of the pixel range.
         ema: decay of the averaged weights, which are then the ones evaluated.
-        patience: epochs without a better validation score after which training stops.
+        patience: validations without a better score after which training stops.
         frozen: children of the network that are not trained; their running statistics do not change either.
         compiled: whether the forward and backward passes of training are compiled.
     """

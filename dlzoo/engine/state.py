@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
+from dlzoo.engine.clock import TrainSchedule
+
+#: Batches between two validations, for Lightning, where there is to be none.
+_NEVER = 2**62
 
 
 class Best(NamedTuple):
@@ -84,6 +89,12 @@ class TrainState:
         self.window = list(zip(*(column.unbind() for column in state["window"][rank]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self.window_seconds = state["train_seconds"], state["window_seconds"]
+
+
+def set_progress(trainer: pl.Trainer, schedule: TrainSchedule, clock: int) -> None:
+    """Set Lightning's step to the clock, as it only counts steps of its own wrapper, and whether it validates now."""
+    trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total.completed = clock
+    trainer.val_check_batch = 1 if schedule.validates(clock) else _NEVER
 
 
 def at_epoch_start(epoch: int) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
     console = console or Console()
     trials, typed = _trials(words)
     fixed, space = split(typed)
-    first, epochs = _check_search(fixed, space)
+    first, validations = _check_search(fixed, space)
     runner = make_executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
     runner.check(first.runs[0].config)
     first.folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
     if lock is None:
         raise UserError(f"{first.folder}: another process runs this search")
     try:
-        study = _study(first.folder, first.runs[0].config["seed"], epochs // 5)
+        study = _study(first.folder, first.runs[0].config["seed"], validations // 5)
         _refuse_another(study, fixed, space, first)
         console.print(Text(f"search      {first.folder}: {trials} trials over {', '.join(space)}"), soft_wrap=True)
         console.print(Text(f"executor    {runner.describe()}"), soft_wrap=True)
@@ -84,7 +84,7 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
             Scheduler(runner, display) as scheduler,
             stop_on_sigterm(),
         ):
-            named, stride = [*fixed, f"name={first.name}"], max(1, epochs // _REPORTS)
+            named, stride = [*fixed, f"name={first.name}"], max(1, validations // _REPORTS)
             search = Search(study, named, space, first.runs[0].config, stride, scheduler, display)
             try:
                 search.run(trials)
@@ -106,7 +106,7 @@ def _trials(words: Sequence[str]) -> tuple[int, list[str]]:
 
 
 def _check_search(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
-    """Check everything that does not depend on the trials; return an example run of the search, and its epochs.
+    """Check everything that does not depend on the trials; return an example run of the search, and its validations.
 
     Raises:
         UserError: for an unknown value of a choice, incompatible settings, or a search without validation.
@@ -126,7 +126,8 @@ def _check_search(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
     ((_, data),) = runs_by_kind(first.runs)
     if data.val is None:
         raise UserError("tune needs a validation split; set data.val_fraction > 0")
-    return first, run_recipe(first.runs[0].config, data).schedule.epochs
+    schedule = run_recipe(first.runs[0].config, data).schedule
+    return first, schedule.validations(schedule.steps)
 
 
 def _refuse_another(study: optuna.Study, fixed: Sequence[str], space: Space, first: SweepPlan) -> None:

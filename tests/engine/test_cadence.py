@@ -15,13 +15,20 @@ from dlzoo.builder import execute as execution
 from dlzoo.core.errors import Interrupted
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.tasks.classification.metrics import ClassificationEvaluation
 from tests.processes import Command, fork_runs
 from tests.small import SMALL, logged, train
 
 #: Five steps an epoch.
-STEPS = [*SMALL, "trainer.log_every=3", "schedule=cosine"]
+STEPS = [*SMALL, "trainer.log_every=3"]
 CADENCES = {
-    "max_steps": ["trainer.max_steps=13"],
+    "max_steps": ["trainer.max_steps=13", "schedule=cosine"],
+    "validate_every_epochs": ["trainer.validate_every_epochs=2", "schedule=plateau", "schedule.patience=0"],
+    "validate_every_steps": [
+        "trainer.validate_every_steps=4",
+        "trainer.checkpoint_every=2",
+        "trainer.early_stopping=2",
+    ],
 }
 
 
@@ -90,6 +97,46 @@ def test_a_run_that_is_killed_between_two_files_ends_as_one_that_is_not(
         assert outcome(execution.execute(run).dir) == outcome(whole.dir), run.path
 
 
+def validated(*settings: str) -> list[int]:
+    return [record["step"] for record in logged(train(*STEPS, *settings).dir) if "val/accuracy" in record]
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        (["trainer.validate_every_epochs=2"], [10, 15]),
+        (["trainer.validate_every_epochs=9"], [15]),
+        (["trainer.validate_every_steps=6"], [6, 12, 15]),
+        (["trainer.validate_every_steps=5"], [5, 10, 15]),
+        (["trainer.validate_every_steps=6", "trainer.max_steps=14"], [6, 12, 14]),
+        (["trainer.validate_every_steps=1", "trainer.max_steps=3"], [1, 2, 3]),
+    ],
+    ids=str,
+)
+def test_a_run_is_validated_when_it_should_be_and_at_its_end(settings: list[str], steps: list[int]) -> None:
+    assert validated(*settings) == steps
+
+
+@pytest.mark.parametrize("every", [["trainer.validate_every_epochs=2"], ["trainer.validate_every_steps=3"]], ids=str)
+def test_early_stopping_and_plateau_count_validations(every: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, *[0.4] * 99])
+    compute = ClassificationEvaluation.compute
+    monkeypatch.setattr(
+        ClassificationEvaluation, "compute", lambda self: compute(self) | {"accuracy": next(scores, 0.0)}
+    )
+    settings = ["trainer.max_epochs=40", "trainer.early_stopping=4", "schedule=plateau", "schedule.patience=1"]
+    run = train(*STEPS, *every, *settings)
+    period = 10 if "epochs" in every[0] else 3
+    records = logged(run.dir)
+    assert [each["step"] for each in records if "val/accuracy" in each] == [period * n for n in (1, 2, 3, 4, 5)]
+    assert RunDir.open(run.dir).read()["steps"] == 5 * period
+    rates = {each["step"]: each["lr"] for each in records if "lr" in each}
+    assert [rate for step, rate in rates.items() if step <= 3 * period] == [0.1] * len(
+        [step for step in rates if step <= 3 * period]
+    )
+    assert all(rate == pytest.approx(0.01) for step, rate in rates.items() if step > 3 * period + 2)
+
+
 KILLED = """
 import os, signal, sys
 from dlzoo.cli import main
@@ -108,7 +155,8 @@ sys.exit(main(["train", *sys.argv[3:]]))
 def test_two_ranks_of_which_one_is_killed_end_as_if_it_was_not(
     rank: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = [*STEPS, *(word for words in CADENCES.values() for word in words), "trainer.threads=1"]
+    together = [word for name, words in CADENCES.items() if name != "validate_every_epochs" for word in words]
+    alone = [*STEPS, *together, "trainer.threads=1"]
     settings = [word.replace("trainer=cpu", "trainer=ddp_cpu") for word in alone]
     killed = Command(str(rank), str(step), *settings, "run_dir=killed", code=KILLED, fork=True)
     _, errors = killed.communicate()
