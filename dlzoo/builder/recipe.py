@@ -68,6 +68,7 @@ class RunRecipe:
             self.settings.max_steps,
             self.settings.validate_every_epochs,
             self.settings.validate_every_steps,
+            self.settings.keep_every,
         )
         self.optimizer_settings, _ = OPTIMIZERS.from_section(config["optimizer"])
         self.effective_lr = self.optimizer_settings.effective_lr(config["optimizer"]["lr"], data.batch_size)

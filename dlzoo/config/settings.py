@@ -51,7 +51,8 @@ class TrainerSettings:
     `select`: which weights are tested.
     `self_adversarial`: largest adversarial change of a pixel before each training step, as a fraction of the pixels'
     range (SAT, arXiv:2004.10934, section 3.4).
-    `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: maximal number of batches per epoch and split.
+    `log_every`, `checkpoint_every`: optimizer steps. `keep_every`: epochs after which a copy of the checkpoint is kept,
+    as checkpoints/epoch_0010.ckpt. `limit_batches`: maximal number of batches per epoch and split.
     """
 
     max_epochs: PositiveInt = 20
@@ -72,6 +73,7 @@ class TrainerSettings:
     select: Literal["best", "last"] = "best"
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt | None = None
+    keep_every: PositiveInt | None = None
     limit_batches: PositiveInt | None = None
 
 

@@ -26,7 +26,7 @@ _WORTH_SAVING = 1.0
 
 
 class Checkpoints(pl.Callback):
-    """Save `best` after a new best validation score, and `last`, to resume from.
+    """Save `best` after a new best validation score, `last`, to resume from, and the copies that are to be kept.
 
     `last` is saved every `schedule.checkpoint_every` steps, at the end of an epoch and after a validation if the last
     save is more than a second ago, and at the end of training. A request to stop takes effect where a run can resume:
@@ -66,16 +66,23 @@ class Checkpoints(pl.Callback):
     def _save_after(self, trainer: pl.Trainer, module: TaskModule, *, due: bool) -> None:
         """Save after a validation or an epoch, if there is a reason to; `due` is one."""
         stop, over = module.stops(), module.state.clock == module.schedule.steps or trainer.should_stop
-        if module.state.best is not None and module.state.best.clock == module.state.clock:
-            self._save(trainer, self.best, also=self.last)
+        if copies := self._copies(module):
+            self._save(trainer, *copies, self.last)
         elif due or stop or over or distributed.any_rank(perf_counter() - self._saved > _WORTH_SAVING, module.device):
             self._save(trainer, self.last)
         if stop and not over:
             raise _interruption(module)
 
-    def _save(self, trainer: pl.Trainer, path: Path, also: Path | None = None) -> None:
+    def _copies(self, module: TaskModule) -> list[Path]:
+        """Return the names, beside `last`, of a checkpoint of this step."""
+        clock, best = module.state.clock, module.state.best
+        copies = [self.last.with_name(f"{module.schedule.name(clock)}.ckpt")] if module.schedule.keeps(clock) else []
+        return copies if best is None or best.clock != clock else [*copies, self.best]
+
+    def _save(self, trainer: pl.Trainer, path: Path, *others: Path) -> None:
+        """Save a checkpoint by several names, `last` at the end: a run killed before that writes all of them again."""
         _module(trainer.lightning_module).check_weights_are_finite()
-        trainer.save_checkpoint(path, storage_options=None if also is None else {"also": also})
+        trainer.save_checkpoint(path, storage_options={"others": others})
         self._saved = perf_counter()
 
 
@@ -98,12 +105,12 @@ class AtomicCheckpointIO(CheckpointIO):
         self._under_way: Future[None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """`storage_options`: {"also": another name for the file}."""
+        """`storage_options`: {"others": more names for the file}."""
         content = BytesIO()
         torch.save(checkpoint, content)
         self._wait()
-        paths = [Path(path), *(storage_options or {}).values()]  # hard links to one file
-        self._under_way = self._thread.submit(_write, content.getbuffer(), *paths)
+        others = (storage_options or {}).get("others", ())  # hard links to one file
+        self._under_way = self._thread.submit(_write, content.getbuffer(), Path(path), *others)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()

@@ -24,6 +24,7 @@ class TrainSchedule:
     max_steps: int | None = None
     validate_every_epochs: int = 1
     validate_every_steps: int | None = None
+    keep_every: int | None = None
 
     @cached_property
     def steps(self) -> int:
@@ -71,6 +72,15 @@ class TrainSchedule:
     def saves(self, step: int) -> bool:
         """Return whether a checkpoint is due after `step` steps, within an epoch."""
         return self.checkpoint_every is not None and step % self.checkpoint_every == 0
+
+    def keeps(self, step: int) -> bool:
+        """Return whether a copy of the checkpoint after `step` steps is kept: after every `keep_every`-th epoch."""
+        return self.keep_every is not None and step % (self.keep_every * self.steps_per_epoch) == 0
+
+    def name(self, step: int) -> str:
+        """Return the name of a checkpoint after `step` steps: epoch_0010, or inside an epoch step_000123."""
+        epoch, inside = divmod(step, self.steps_per_epoch)
+        return f"step_{step:06d}" if inside else f"epoch_{epoch:04d}"
 
     def ranges(self, start: int) -> Iterator[range]:
         """Yield the rest of the epoch of `start`, split wherever something has to be done between two steps."""

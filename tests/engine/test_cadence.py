@@ -17,7 +17,7 @@ from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.classification.metrics import ClassificationEvaluation
 from tests.processes import Command, fork_runs
-from tests.small import SMALL, logged, train
+from tests.small import SMALL, logged, same, train, weights
 
 #: Five steps an epoch.
 STEPS = [*SMALL, "trainer.log_every=3"]
@@ -29,6 +29,7 @@ CADENCES = {
         "trainer.checkpoint_every=2",
         "trainer.early_stopping=2",
     ],
+    "keep_every": ["trainer.keep_every=1"],
 }
 
 
@@ -135,6 +136,23 @@ def test_early_stopping_and_plateau_count_validations(every: list[str], monkeypa
         [step for step in rates if step <= 3 * period]
     )
     assert all(rate == pytest.approx(0.01) for step, rate in rates.items() if step > 3 * period + 2)
+
+
+def saved(run: Path) -> dict[str, int]:
+    """Return checkpoint -> its step."""
+    files = sorted((run / "checkpoints").iterdir())
+    return {path.name: torch.load(path, weights_only=True)["task"]["clock"] for path in files}
+
+
+def test_a_copy_of_every_second_epoch_is_kept_and_can_be_trained_on() -> None:
+    settings = [*STEPS, "schedule=constant", "data.val_fraction=0", "trainer.max_epochs=5"]
+    run = train(*settings, "trainer.keep_every=2", "trainer.max_steps=22", "run_dir=run")
+    assert saved(run.dir) == {"epoch_0002.ckpt": 10, "epoch_0004.ckpt": 20, "last.ckpt": 22}
+    shorter = train(*settings, "trainer.max_epochs=2", "run_dir=shorter")
+    kept = torch.load(run.dir / "checkpoints" / "epoch_0002.ckpt", weights_only=True)["state_dict"]
+    assert same(kept, weights(shorter))
+    further = train(*settings, "trainer.max_epochs=1", "init_from=run/checkpoints/epoch_0002.ckpt")
+    assert RunDir.open(further.dir).read()["init_from"] == "run/checkpoints/epoch_0002.ckpt, head included"
 
 
 KILLED = """
