@@ -62,11 +62,12 @@ def print_settings(console: Console, path: Path, record: Record) -> None:
 def print_result(console: Console, path: Path, record: Record) -> None:
     """Print the result, time, plots, and suggested next commands."""
     monitor, zeros = record["monitor"], record["zero_weights"]
+    value = record["metrics"].get(f"test/{monitor}")
     _print_rows(
         console,
         (
             f"test {monitor}",
-            f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} samples,"
+            f"{'not defined' if value is None else f'{value:.4f}'} on {record['tested']:,} samples,"
             f" with the weights of epoch {record['selected_epoch']:g}",
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),

@@ -47,8 +47,9 @@ class TrainerSettings:
     `clip_norm`: largest norm of the gradient; 1 by default, because without it some pairs of model and norm diverge at
     the default rate. `ema`: decay of the averaged weights, which are then evaluated.
     `validate_every_epochs`, or `validate_every_steps` (optimizer steps, also inside an epoch): how often the network is
-    validated, beside the end of the run. `early_stopping`: validations without a better score.
-    `select`: which weights are tested.
+    validated, beside the end of the run. `monitor`: the validation metric that `select`, `early_stopping` and
+    schedule=plateau follow (val/f1_macro, or f1_macro); null: the first one of the task. `early_stopping`: validations
+    without a better value. `select`: which weights are tested.
     `self_adversarial`: largest adversarial change of a pixel before each training step, as a fraction of the pixels'
     range (SAT, arXiv:2004.10934, section 3.4).
     `log_every`, `checkpoint_every`: optimizer steps. `keep_every`: epochs after which a copy of the checkpoint is kept,
@@ -69,6 +70,7 @@ class TrainerSettings:
     ema: BelowOne | None = None
     validate_every_epochs: PositiveInt = 1
     validate_every_steps: PositiveInt | None = None
+    monitor: str | None = None
     early_stopping: PositiveInt | None = None
     select: Literal["best", "last"] = "best"
     log_every: PositiveInt = 50

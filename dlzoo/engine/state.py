@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, isnan
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -28,6 +29,7 @@ class Best(NamedTuple):
     @classmethod
     def after(cls, best: Best | None, score: float, clock: int) -> Best:
         """Return the best after one more validation."""
+        score = -inf if isnan(score) else score
         if best is None or score > best.score:
             return cls(score, clock, clock)
         return best._replace(clock=clock) if score == best.score else best

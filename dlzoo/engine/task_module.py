@@ -48,7 +48,7 @@ class TaskModule(pl.LightningModule, ABC):
 
     #: Names of what `loss` returns, the loss first; the mean over all batches since the last log is logged.
     logged_names: tuple[str, ...]
-    #: The metric, larger is better, that selects the checkpoint on validation and is reported first.
+    #: The metric that selects the checkpoint on validation and is reported first. Of a task's own, larger is better.
     monitor: str
 
     def __init__(self, network: nn.Module, *, loaders: Loaders, recipe: Recipe, context: Context) -> None:
@@ -57,6 +57,7 @@ class TaskModule(pl.LightningModule, ABC):
         self.network, self.normalise = network, loaders.normalise
         self.ema = None if recipe.ema is None else deepcopy(network).requires_grad_(False)
         self.loaders, self.recipe, self.context, self.schedule = loaders, recipe, context, recipe.schedule
+        self.monitor = type(self).monitor if recipe.monitor is None else recipe.monitor.name
         self.state = TrainState()
         self.stop_requested = False
         self.status = ""
@@ -292,7 +293,8 @@ class TaskModule(pl.LightningModule, ABC):
         if self.context.observed:
             self.log_dict(values)
         self._publish(values)
-        score, defined = values[f"val/{self.monitor}"], self._evaluation.is_score_defined()
+        score = self.recipe.score(values, self.monitor)
+        defined = self.monitor != type(self).monitor or self._evaluation.is_score_defined()
         self.state.best = Best.after(self.state.best if defined else None, score, self.state.clock)
         if defined and isinstance(self.recipe.lr_factor, Observer):
             self.recipe.lr_factor.observe(score)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from dlzoo.core.errors import UserError
@@ -46,6 +47,7 @@ class Search:
         #: Run -> its trials; trials with equal settings share a run.
         self._trials: dict[Path, list[Trial]] = {}
         self._reported: dict[Path, int] = {}
+        self._best = max if study.direction == StudyDirection.MAXIMIZE else min
 
     def run(self, trials: int) -> None:
         """Run until this number of trials has ended, including those of earlier starts."""
@@ -93,7 +95,7 @@ class Search:
         trial = self._trials[path][0]
         news = [count for count in range(self._stride, len(results) + 1, self._stride) if count > self._reported[path]]
         for count in news:
-            trial.report(max(results[:count]), count)
+            trial.report(self._best(results[:count]), count)
             self._reported[path] = count
         if news and trial.should_prune():
             self._scheduler.give_up(

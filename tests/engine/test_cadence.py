@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import torch
 
 from dlzoo.builder import execute as execution
 from dlzoo.core.errors import Interrupted
+from dlzoo.engine.state import Best
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.classification.metrics import ClassificationEvaluation
@@ -30,6 +32,7 @@ CADENCES = {
         "trainer.early_stopping=2",
     ],
     "keep_every": ["trainer.keep_every=1"],
+    "monitor": ["trainer.monitor=calibration_error", "trainer.ema=0.9"],
 }
 
 
@@ -136,6 +139,42 @@ def test_early_stopping_and_plateau_count_validations(every: list[str], monkeypa
         [step for step in rates if step <= 3 * period]
     )
     assert all(rate == pytest.approx(0.01) for step, rate in rates.items() if step > 3 * period + 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "best"), [("val/loss", "loss", min), ("f1", "f1_macro", max), ("val/f1_macro", "f1_macro", max)]
+)
+def test_the_best_is_that_of_the_monitored_metric(typed: str, name: str, best: Any) -> None:
+    run = train(
+        *STEPS, f"trainer.monitor={typed}", "trainer.max_epochs=30", "optimizer.lr=3", "trainer.early_stopping=4"
+    )
+    record, records = RunDir.open(run.dir).read(), logged(run.dir)
+    values = [each[f"val/{name}"] for each in records if f"val/{name}" in each]
+    assert record["monitor"] == name
+    assert record["metrics"][f"val/{name}"] == best(values)
+    assert values[int(record["selected_epoch"]) - 1] == best(values)
+    assert len(values) < 30
+    assert values.index(best(values)) == len(values) - 5  # stopped after four validations without a better value
+
+
+def test_the_metric_of_the_task_is_the_default() -> None:
+    assert outcome(train(*STEPS, "trainer.monitor=val/accuracy").dir) == outcome(train(*STEPS).dir)
+
+
+def test_plateau_lowers_the_rate_where_the_monitored_metric_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([3.0, 2.0, 1.0, 1.5, 1.6, 1.7, 1.8])
+    compute = ClassificationEvaluation.compute
+    monkeypatch.setattr(ClassificationEvaluation, "compute", lambda self: compute(self) | {"loss": next(values, 0.0)})
+    words = ["trainer.monitor=loss", "schedule=plateau", "schedule.patience=0", "trainer.max_epochs=5"]
+    run = train(*STEPS, *words)
+    rates = [each["lr"] for each in logged(run.dir) if "lr" in each and each["step"] % 5 == 0]
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01])
+
+
+def test_a_score_that_is_not_a_number_is_the_worst() -> None:
+    first = Best.after(None, math.nan, 5)
+    assert Best.after(first, 0.0, 10) == Best.after(None, 0.0, 10)
+    assert Best.after(Best(0.0, 5, 5), math.nan, 10) == Best(0.0, 5, 5)
 
 
 def saved(run: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 
-from dlzoo.boxes.objects import objects
+from dlzoo.boxes.objects import objects, sides
 
 #: Our metric -> the library's.
 _NAMES = {
@@ -21,6 +22,8 @@ _NAMES = {
     "map_medium_coco": "AP_medium",
     "map_large_coco": "AP_large",
 }
+#: The metrics of sizes, and the smallest and largest area of their objects.
+_AREAS = {"map_small_coco": (0, 32**2), "map_medium_coco": (32**2, 96**2), "map_large_coco": (96**2, inf)}
 #: Detections that are evaluated at a time: the library has a dict for each, of more than a kilobyte in all.
 _MOST = 300_000
 
@@ -52,6 +55,12 @@ def coco_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[s
     evaluation.summarize()
     values = {name: evaluation.stats_as_dict[theirs] for name, theirs in _NAMES.items()}
     return {name: float(value) for name, value in values.items() if value >= 0}
+
+
+def undefined_metrics(labels: Tensor) -> set[str]:
+    """Return the metrics that `coco_metrics` leaves out for labels (N, M, 6), of which no object has the size."""
+    areas = sides(labels.double()).prod(1)
+    return {name for name, (low, high) in _AREAS.items() if not ((areas >= low) & (areas <= high)).any()}
 
 
 def _evaluate(truth: _Boxes, results: _Boxes, images: int, classes: range) -> COCOeval_faster:
