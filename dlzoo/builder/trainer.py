@@ -202,7 +202,7 @@ class Assembled:
             precision=self.precision,
             **self._rank_arguments(*plugins),
             benchmark=True,
-            max_epochs=self.settings.max_epochs,
+            max_epochs=self.run_recipe.schedule.epochs,
             callbacks=list(callbacks),
             logger=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # a user's own

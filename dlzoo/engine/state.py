@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from math import inf, isnan
 from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
 from dlzoo.core.checksum import add_record
+from dlzoo.engine.clock import TrainSchedule
+
+#: Batches between two validations, for Lightning, where there is to be none.
+_NEVER = 2**62
 
 
 class Best(NamedTuple):
@@ -24,6 +30,7 @@ class Best(NamedTuple):
     @classmethod
     def after(cls, best: Best | None, score: float, clock: int) -> Best:
         """Return the best after one more validation."""
+        score = -inf if isnan(score) else score
         if best is None or score > best.score:
             return cls(score, clock, clock)
         return best._replace(clock=clock) if score == best.score else best
@@ -93,6 +100,12 @@ class TrainState:
         self.window = list(zip(*(column.unbind() for column in state["window"][rank]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self.window_seconds = state["train_seconds"], state["window_seconds"]
+
+
+def set_progress(trainer: pl.Trainer, schedule: TrainSchedule, clock: int) -> None:
+    """Set Lightning's step to the clock, as it only counts steps of its own wrapper, and whether it validates now."""
+    trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total.completed = clock
+    trainer.val_check_batch = 1 if schedule.validates(clock) else _NEVER
 
 
 def at_epoch_start(epoch: int) -> dict[str, Any]:

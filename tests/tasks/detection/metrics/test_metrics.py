@@ -200,6 +200,7 @@ def test_coco_ap_equals_pycocotools(side: int) -> None:
         expected = reference(detections, labels)
         found = measured(detections, labels)
         assert {name: found[name] for name in COCO_NAMES if name in found} == pytest.approx(expected, abs=1e-6)
+        assert coco.undefined_metrics(labels) == set(SIZES) - set(expected)
         sizes |= set(SIZES) & set(expected)
     assert len(sizes) == {24: 1, 100: 2, 250: 3}[side]
 
