@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from dlzoo.core.distributed import SINGLE_PROCESS, Rank
 from dlzoo.engine.clock import TrainSchedule
+from dlzoo.engine.loss_scale import LossScale
 from dlzoo.optim.regularise import Regulariser
 
 Recorder = Callable[[int, float, dict[str, float]], None]
@@ -35,6 +36,7 @@ class Recipe:
         patience: epochs without a better validation score after which training stops.
         frozen: children of the network that are not trained; their running statistics do not change either.
         compiled: whether the forward and backward passes of training are compiled.
+        loss_scale: the scale of the loss, for fp16.
     """
 
     schedule: TrainSchedule
@@ -48,6 +50,7 @@ class Recipe:
     patience: int | None = None
     frozen: tuple[nn.Module, ...] = ()
     compiled: bool = False
+    loss_scale: LossScale | None = None
 
 
 @dataclass(frozen=True)

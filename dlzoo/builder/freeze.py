@@ -1,0 +1,33 @@
+"""Freezing of a part of a network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dlzoo.core.errors import UserError
+from dlzoo.optim.settings import units
+from dlzoo.tasks.base import TaskSpec
+
+
+def freeze_modules(network: nn.Module, what: str | int, spec: TaskSpec) -> list[nn.Module]:
+    """Freeze the backbone, or the first `what` layers, and return the frozen modules.
+
+    Raises:
+        UserError: if nothing would be frozen, or nothing would be left to train.
+    """
+    if what == "none":
+        return []
+    if isinstance(what, int):
+        layers = units(network)
+        if what >= len(layers):
+            raise UserError(
+                f"freeze={what} leaves nothing to train: the model has {len(layers)} layer(s); set it lower"
+            )
+        frozen = layers[:what]
+    else:
+        frozen = spec.backbone_modules(network)
+    if not frozen:
+        raise UserError("freeze=backbone: the model has no layers before its head; set freeze=none")
+    for child in frozen:
+        child.requires_grad_(False)
+    return frozen
