@@ -22,6 +22,7 @@ from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.engine.clock import TrainSchedule
+from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Recipe
 from dlzoo.optim.settings import Span
 from dlzoo.tasks.base import TaskSpec
@@ -85,7 +86,7 @@ class RunRecipe:
         """Return the optimizer of a network's parameters, each group with its learning rate and weight decay."""
         return self._make_optimizer(self.optimizer_settings.groups(network, self.effective_lr))
 
-    def training(self, frozen: list[nn.Module]) -> Recipe:
+    def training(self, frozen: list[nn.Module], loss_scale: LossScale | None = None) -> Recipe:
         """Return the recipe of the training, in which the modules `frozen` are not trained."""
         settings, marks = self.settings, index.marks("optimizer", self.config["optimizer"]["name"])
         return Recipe(
@@ -101,6 +102,7 @@ class RunRecipe:
             patience=settings.early_stopping,
             frozen=tuple(frozen),
             compiled=settings.compile,
+            loss_scale=loss_scale,
         )
 
 

@@ -37,7 +37,8 @@ class TrainerSettings:
     `max_epochs`, `max_steps`: number of epochs and, if given, of optimizer steps; the first to be reached ends the run,
     also inside an epoch.
     `accelerator`: "auto" is the GPU if torch sees one, otherwise the CPU.
-    `precision`: "auto" is bf16 on a GPU that supports it, otherwise fp32.
+    `precision`: "auto" is bf16 on a GPU that supports it, fp16 on an older GPU with tensor cores (T4, V100), otherwise
+    fp32. fp16 scales the loss as torch.amp.GradScaler does, and skips a step whose gradients are not finite.
     `threads`: CPU threads of torch; null: torch's default.
     `accumulate`: number of micro-batches per optimizer step; the batch stays data.batch_size (batch norm sees the
     micro-batch).
@@ -59,7 +60,7 @@ class TrainerSettings:
     max_epochs: PositiveInt = 20
     max_steps: PositiveInt | None = None
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     devices: Processes | Literal["all"] = 1
     nodes: Processes = 1
     compile: bool = False
