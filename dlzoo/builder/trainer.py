@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -155,12 +155,17 @@ class Assembled:
             *memory_notes(recipe.profile, recipe.micro_batch, self.data.batch_size, available),
         ]
 
-    def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
-        """Train to the end, from `checkpoint` if there is one.
+    def fit(
+        self,
+        checkpoint: Path | None,
+        callbacks: Sequence[pl.Callback],
+        written: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        """Train to the end, from `checkpoint` if there is one; `written` is called with each new checkpoint.
 
         `load` has checked it before: errors of Lightning are tracebacks.
         """
-        files = AtomicCheckpointIO()
+        files = AtomicCheckpointIO(written)
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")
         try:

@@ -10,13 +10,14 @@ from dlzoo.core.schema import BelowOne, Fraction, Positive, PositiveInt, Process
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Top-level settings of a config."""
+    """Top-level settings of a config. `hooks`: what happens beside the training, such as loggers."""
 
     seed: Seed = 0
     name: str | None = None
     run_dir: str | None = None
     init_from: str | None = None
     freeze: Literal["none", "backbone"] | PositiveInt = "none"
+    hooks: tuple[str, ...] = ("tensorboard",)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
@@ -96,11 +96,15 @@ class AtomicCheckpointIO(CheckpointIO):
     A thread writes them, from a copy, while training continues; `close` waits for it. One checkpoint is written at a
     time, and its errors are raised by the next call.
 
+    Args:
+        written: called by the thread with the path of each checkpoint that is complete.
+
     Raises:
         UserError: if a checkpoint cannot be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: Callable[[Path], None] = lambda path: None) -> None:
+        self._written = written
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._under_way: Future[None] | None = None
 
@@ -110,7 +114,7 @@ class AtomicCheckpointIO(CheckpointIO):
         torch.save(checkpoint, content)
         self._wait()
         others = (storage_options or {}).get("others", ())  # hard links to one file
-        self._under_way = self._thread.submit(_write, content.getbuffer(), Path(path), *others)
+        self._under_way = self._thread.submit(self._write, content.getbuffer(), Path(path), *others)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()
@@ -123,6 +127,11 @@ class AtomicCheckpointIO(CheckpointIO):
     def close(self) -> None:
         self._thread.shutdown()
         self._wait()
+
+    def _write(self, content: memoryview, *paths: Path) -> None:
+        _write(content, *paths)
+        for path in paths:
+            self._written(path)
 
     def _wait(self) -> None:
         under_way, self._under_way = self._under_way, None
