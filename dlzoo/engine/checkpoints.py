@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
@@ -26,23 +26,24 @@ _WORTH_SAVING = 1.0
 
 
 class Checkpoints(pl.Callback):
-    """Save `best` after a new best validation score, and `last`, to resume from.
+    """Save `best` after a new best validation score, `last`, to resume from, and the copies that are to be kept.
 
-    `last` is saved every `schedule.checkpoint_every` steps, at the end of an epoch if the last save is more than a
-    second ago, and at the end of training. A request to stop takes effect where a run can resume: at the end of a
-    range of steps inside an epoch, and at the end of an epoch only after validation.
+    `last` is saved every `schedule.checkpoint_every` steps, at the end of an epoch and after a validation if the last
+    save is more than a second ago, and at the end of training. A request to stop takes effect where a run can resume:
+    at the end of a range of steps inside an epoch, and only after the validation where there is one.
     """
 
     def __init__(self, last: Path, best: Path) -> None:
         self.last, self.best = last, best
         self._saved = float("-inf")
+        self._inside: int | None = None  # the step of the last validation inside an epoch
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module = _module(pl_module)
-        if module.schedule.ends_epoch(module.state.clock):
-            return  # saved in on_train_epoch_end: otherwise a resumed run would skip the validation
+        if module.schedule.ends_epoch(module.state.clock) or module.schedule.validates(module.state.clock):
+            return  # saved after the validation: otherwise a resumed run would skip it
         stop = module.stops()
         if stop or module.schedule.saves(module.state.clock):
             module.training_means()  # raises if the loss is not finite: bad weights must not replace good ones
@@ -50,19 +51,38 @@ class Checkpoints(pl.Callback):
         if stop:
             raise _interruption(module)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = _module(pl_module)
+        clock = module.state.clock
+        if module.schedule.validates(clock) and not module.schedule.ends_epoch(clock):
+            self._save_after(trainer, module, due=module.schedule.saves(clock))
+            self._inside = clock
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module = _module(pl_module)
+        if module.state.clock != self._inside:  # early stopping after a validation inside the epoch
+            self._save_after(trainer, module, due=False)
+
+    def _save_after(self, trainer: pl.Trainer, module: TaskModule, *, due: bool) -> None:
+        """Save after a validation or an epoch, if there is a reason to; `due` is one."""
         stop, over = module.stops(), module.state.clock == module.schedule.steps or trainer.should_stop
-        if module.state.best is not None and module.state.best.clock == module.state.clock:
-            self._save(trainer, self.best, also=self.last)
-        elif stop or over or distributed.any_rank(perf_counter() - self._saved > _WORTH_SAVING, module.device):
+        if copies := self._copies(module):
+            self._save(trainer, *copies, self.last)
+        elif due or stop or over or distributed.any_rank(perf_counter() - self._saved > _WORTH_SAVING, module.device):
             self._save(trainer, self.last)
         if stop and not over:
             raise _interruption(module)
 
-    def _save(self, trainer: pl.Trainer, path: Path, also: Path | None = None) -> None:
+    def _copies(self, module: TaskModule) -> list[Path]:
+        """Return the names, beside `last`, of a checkpoint of this step."""
+        clock, best = module.state.clock, module.state.best
+        copies = [self.last.with_name(f"{module.schedule.name(clock)}.ckpt")] if module.schedule.keeps(clock) else []
+        return copies if best is None or best.clock != clock else [*copies, self.best]
+
+    def _save(self, trainer: pl.Trainer, path: Path, *others: Path) -> None:
+        """Save a checkpoint by several names, `last` at the end: a run killed before that writes all of them again."""
         _module(trainer.lightning_module).check_weights_are_finite()
-        trainer.save_checkpoint(path, storage_options=None if also is None else {"also": also})
+        trainer.save_checkpoint(path, storage_options={"others": others})
         self._saved = perf_counter()
 
 
@@ -76,21 +96,25 @@ class AtomicCheckpointIO(CheckpointIO):
     A thread writes them, from a copy, while training continues; `close` waits for it. One checkpoint is written at a
     time, and its errors are raised by the next call.
 
+    Args:
+        written: called by the thread with the path of each checkpoint that is complete.
+
     Raises:
         UserError: if a checkpoint cannot be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: Callable[[Path], None] = lambda path: None) -> None:
+        self._written = written
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._under_way: Future[None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """`storage_options`: {"also": another name for the file}."""
+        """`storage_options`: {"others": more names for the file}."""
         content = BytesIO()
         torch.save(checkpoint, content)
         self._wait()
-        paths = [Path(path), *(storage_options or {}).values()]  # hard links to one file
-        self._under_way = self._thread.submit(_write, content.getbuffer(), *paths)
+        others = (storage_options or {}).get("others", ())  # hard links to one file
+        self._under_way = self._thread.submit(self._write, content.getbuffer(), Path(path), *others)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()
@@ -103,6 +127,11 @@ class AtomicCheckpointIO(CheckpointIO):
     def close(self) -> None:
         self._thread.shutdown()
         self._wait()
+
+    def _write(self, content: memoryview, *paths: Path) -> None:
+        _write(content, *paths)
+        for path in paths:
+            self._written(path)
 
     def _wait(self) -> None:
         under_way, self._under_way = self._under_way, None

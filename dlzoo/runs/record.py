@@ -90,7 +90,11 @@ def _is_config(value: Any) -> bool:
     """Return whether a value is a config: settings, and sections of settings; the sections of choices have a name."""
     if not isinstance(value, Mapping) or not isinstance(value.get("trainer", {}), Mapping):
         return False
-    sections = [section for section in value.values() if isinstance(section, Mapping)]
+    hooks = value.get("hook", {})
+    if not isinstance(hooks, Mapping) or not all(isinstance(section, Mapping) for section in hooks.values()):
+        return False
+    own = [section for key, section in value.items() if isinstance(section, Mapping) and key != "hook"]
+    sections = [*own, *hooks.values()]
     return (
         all(
             isinstance(value[choice], Mapping) and _is_text(value[choice].get("name"))

@@ -66,12 +66,11 @@ def copy_training(run: RunDir) -> None:
         if same and source.last_checkpoint.exists():
             run.update(**{key: trained[key] for key in _COPIED if key in trained}, training_taken=True)
             write_atomically(run.metrics_file, "".join(_training_records(read_metrics(source.metrics_file))))
-            copies = {source.best_checkpoint: run.best_checkpoint, source.last_checkpoint: run.last_checkpoint}
-            for original, target in copies.items():
-                if original.exists():
-                    part = target.with_name(f"{target.name}.part")
-                    shutil.copy2(original, part)
-                    part.replace(target)
+            for original in [*source.other_checkpoints(), source.last_checkpoint]:
+                target = run.last_checkpoint.with_name(original.name)
+                part = target.with_name(f"{target.name}.part")
+                shutil.copy2(original, part)
+                part.replace(target)
 
 
 def _training_records(records: Iterable[dict[str, Any]]) -> Iterator[str]:

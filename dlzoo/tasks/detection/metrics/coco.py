@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlzoo.boxes.objects import sides
 from dlzoo.tasks.detection.metrics.coco_matching import AREAS, IOUS, Outcomes, detection_rows, match, object_rows
 
 #: Recalls at which precision is taken.
@@ -51,6 +52,16 @@ def coco_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[s
             if counted:
                 curves[:, :, place, area] = _precisions(outcomes, found.ignored[area], area, order, counted)
     return _means(curves)
+
+
+def undefined_metrics(labels: Tensor) -> set[str]:
+    """Return the metrics that `coco_metrics` leaves out for labels (N, M, 6), of which no object has the size."""
+    areas = sides(labels.double()).prod(1)
+    return {
+        name
+        for name, (_, size) in _METRICS.items()
+        if size != "all" and not ((areas >= AREAS[size][0]) & (areas <= AREAS[size][1])).any()
+    }
 
 
 def _precisions(

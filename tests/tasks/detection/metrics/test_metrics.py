@@ -21,7 +21,7 @@ from torch import Tensor
 from dlzoo.boxes.objects import pad_labels
 from dlzoo.core import index
 from dlzoo.tasks.detection.metrics import coco_matching, matching
-from dlzoo.tasks.detection.metrics.coco import coco_metrics
+from dlzoo.tasks.detection.metrics.coco import coco_metrics, undefined_metrics
 from dlzoo.tasks.detection.metrics.error_types import KINDS
 from dlzoo.tasks.detection.metrics.evaluation import DetectionEvaluation
 from dlzoo.tasks.detection.metrics.pairs import expand, split_rows
@@ -200,6 +200,7 @@ def test_coco_ap_equals_pycocotools(side: int) -> None:
         expected = reference(detections, labels)
         found = measured(detections, labels)
         assert {name: found[name] for name in COCO_NAMES if name in found} == pytest.approx(expected, abs=1e-6)
+        assert undefined_metrics(labels) == set(SIZES) - set(expected)
         sizes |= set(SIZES) & set(expected)
     assert len(sizes) == {24: 1, 100: 2, 250: 3}[side]
 
