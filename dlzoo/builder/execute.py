@@ -28,7 +28,7 @@ from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.engine.checkpoints import Checkpoints
+from dlzoo.engine.checkpoints import Checkpoints, kept_best
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.signals import Stop, catch_signals
 from dlzoo.runs import checkout, environment
@@ -255,6 +255,8 @@ def _record_results(
         peak_memory_bytes=environment.peak_memory(assembled.accelerator),
         data_cache=module.loaders.train.images.place,
     )
+    if kept := kept_best(module):
+        run.update(kept_best=kept)
     plots = draw(assembled, Tested(module, assembled.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
         log.plot(name, figure, clock)

@@ -45,6 +45,7 @@ class TrainState:
         records: number of records logged.
         latest: the last value of everything that was logged, and for the display the means of the unlogged window.
         best: the best validation so far.
+        kept: (score, step) of the best validations, of which the checkpoints are kept, the best first.
         train_seconds, window_seconds: time spent in all steps, and in those since the last log.
     """
 
@@ -55,7 +56,14 @@ class TrainState:
         self.records = 0
         self.latest: dict[str, float] = {}
         self.best: Best | None = None
+        self.kept: list[tuple[float, int]] = []
         self.train_seconds = self.window_seconds = 0.0
+
+    def add_validation(self, score: float, *, defined: bool, keep: int | None) -> None:
+        """Rank one more validation, and keep the `keep` best; without a defined score the latest is the best."""
+        self.best = Best.after(self.best if defined else None, score, self.clock)
+        score = 0.0 if not defined else -inf if isnan(score) else score
+        self.kept = sorted([*self.kept, (score, self.clock)], reverse=True)[: keep or 0]
 
     def window_means(self) -> Tensor:
         """Return the mean of each logged name over the window, on this rank.
@@ -82,6 +90,7 @@ class TrainState:
             "best": None if self.best is None else tuple(self.best),
             "train_seconds": self.train_seconds,
             "window_seconds": self.window_seconds,
+            **({"kept": self.kept} if self.kept else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], rank: int) -> None:
@@ -90,6 +99,7 @@ class TrainState:
         self.records = state.get("records", 0)  # checkpoints of 0.1.0 do not have it
         self.window = list(zip(*(column.unbind() for column in state["window"][rank]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
+        self.kept = [(score, step) for score, step in state.get("kept", ())]
         self.train_seconds, self.window_seconds = state["train_seconds"], state["window_seconds"]
 
 
