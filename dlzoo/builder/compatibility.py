@@ -49,7 +49,7 @@ def _check_validation(config: Config, data: Splits) -> None:
         return
     needs = [f"schedule={schedule}"] if _marks("schedule", config).validation else []
     needs += ["trainer.validate_every_epochs"] if epochs > 1 else []
-    needs += [f"trainer.{key}" for key in ("validate_every_steps", "early_stopping") if trainer[key]]
+    needs += [f"trainer.{key}" for key in ("validate_every_steps", "early_stopping", "keep_best") if trainer[key]]
     if needs:
         raise UserError(f"{needs[0]} needs a validation split: data.val_fraction > 0")
 

@@ -29,7 +29,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.checkpoints import Checkpoints
+from dlzoo.engine.checkpoints import Checkpoints, kept_best
 from dlzoo.engine.display import PatientConsole
 from dlzoo.engine.hooks.build import DISPLAY, BuiltHooks, build_hooks
 from dlzoo.engine.hooks.hook import Start
@@ -258,6 +258,8 @@ def _record_results(
         peak_memory_bytes=environment.peak_memory(assembled.accelerator),
         data_cache=module.loaders.train.images.place,
     )
+    if kept := kept_best(module):
+        run.update(kept_best=kept)
     plots = draw(assembled, Tested(module, assembled.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
         hooks.plot(name, log.plot(name, figure), clock)

@@ -99,6 +99,7 @@ class RunRecipe:
             self_adversarial=settings.self_adversarial,
             ema=settings.ema,
             monitor=self.monitor,
+            keep_best=settings.keep_best,
             patience=settings.early_stopping,
             frozen=tuple(frozen),
             compiled=settings.compile,

@@ -55,7 +55,8 @@ class TrainerSettings:
     `self_adversarial`: largest adversarial change of a pixel before each training step, as a fraction of the pixels'
     range (SAT, arXiv:2004.10934, section 3.4).
     `log_every`, `checkpoint_every`: optimizer steps. `keep_every`: epochs after which a copy of the checkpoint is kept,
-    as checkpoints/epoch_0010.ckpt. `limit_batches`: maximal number of batches per epoch and split.
+    as checkpoints/epoch_0010.ckpt. `keep_best`: number of best validations of which the checkpoints are kept, as
+    checkpoints/best_epoch_0007.ckpt. `limit_batches`: maximal number of batches per epoch and split.
     """
 
     max_epochs: PositiveInt = 20
@@ -78,6 +79,7 @@ class TrainerSettings:
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt | None = None
     keep_every: PositiveInt | None = None
+    keep_best: PositiveInt | None = None
     limit_batches: PositiveInt | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,8 @@ from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.core.files import reason, replacing
 from dlzoo.engine.task_module import TaskModule
 
+#: Names of the checkpoints of the best validations.
+_KEPT = re.compile(r"best_(epoch|step)_\d+\.ckpt")
 #: Seconds of training that justify another checkpoint: epochs may be as short as a few milliseconds.
 _WORTH_SAVING = 1.0
 
@@ -37,6 +40,12 @@ class Checkpoints(pl.Callback):
         self.last, self.best = last, best
         self._saved = float("-inf")
         self._inside: int | None = None  # the step of the last validation inside an epoch
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Delete what a killed process did not delete any more, or saved after the checkpoint that is resumed."""
+        module = _module(pl_module)
+        if module.recipe.keep_best and module.context.rank.leads:
+            _delete_others(self.last.parent, _kept(module))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,13 +85,18 @@ class Checkpoints(pl.Callback):
     def _copies(self, module: TaskModule) -> list[Path]:
         """Return the names, beside `last`, of a checkpoint of this step."""
         clock, best = module.state.clock, module.state.best
-        copies = [self.last.with_name(f"{module.schedule.name(clock)}.ckpt")] if module.schedule.keeps(clock) else []
+        name = module.schedule.name(clock)
+        names = [f"{name}.ckpt"] if module.schedule.keeps(clock) else []
+        names += [f"best_{name}.ckpt"] if any(step == clock for _, step in module.state.kept) else []
+        copies = [self.last.with_name(each) for each in names]
         return copies if best is None or best.clock != clock else [*copies, self.best]
 
     def _save(self, trainer: pl.Trainer, path: Path, *others: Path) -> None:
         """Save a checkpoint by several names, `last` at the end: a run killed before that writes all of them again."""
-        _module(trainer.lightning_module).check_weights_are_finite()
-        trainer.save_checkpoint(path, storage_options={"others": others})
+        module = _module(trainer.lightning_module)
+        module.check_weights_are_finite()
+        kept = _kept(module) if module.recipe.keep_best else None
+        trainer.save_checkpoint(path, storage_options={"others": others, "kept": kept})
         self._saved = perf_counter()
 
 
@@ -109,12 +123,13 @@ class AtomicCheckpointIO(CheckpointIO):
         self._under_way: Future[None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """`storage_options`: {"others": more names for the file}."""
+        """`storage_options`: {"others": more names for the file, "kept": names that _delete_others keeps}."""
         content = BytesIO()
         torch.save(checkpoint, content)
         self._wait()
-        others = (storage_options or {}).get("others", ())  # hard links to one file
-        self._under_way = self._thread.submit(self._write, content.getbuffer(), Path(path), *others)
+        options = storage_options or {}
+        paths = [Path(path), *options.get("others", ())]  # hard links to one file
+        self._under_way = self._thread.submit(self._write, content.getbuffer(), paths, options.get("kept"))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()
@@ -128,8 +143,8 @@ class AtomicCheckpointIO(CheckpointIO):
         self._thread.shutdown()
         self._wait()
 
-    def _write(self, content: memoryview, *paths: Path) -> None:
-        _write(content, *paths)
+    def _write(self, content: memoryview, paths: list[Path], kept: list[str] | None) -> None:
+        _update(content, paths, kept)
         for path in paths:
             self._written(path)
 
@@ -137,6 +152,31 @@ class AtomicCheckpointIO(CheckpointIO):
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
             under_way.result()
+
+
+def kept_best(module: TaskModule) -> dict[str, float]:
+    """Return checkpoint -> monitored value of the best validations, the best first."""
+    monitor = module.recipe.monitor
+    sign = 1 if monitor is None or monitor.higher_is_better else -1
+    return {name: sign * score for name, (score, _) in zip(_kept(module), module.state.kept, strict=True)}
+
+
+def _kept(module: TaskModule) -> list[str]:
+    return [f"best_{module.schedule.name(step)}.ckpt" for _, step in module.state.kept]
+
+
+def _update(content: memoryview, paths: list[Path], kept: list[str] | None) -> None:
+    """Write a checkpoint, and only then delete those that are no longer among the best."""
+    _write(content, *paths)
+    if kept is not None:
+        _delete_others(paths[0].parent, kept)
+
+
+def _delete_others(folder: Path, kept: list[str]) -> None:
+    """Delete the checkpoints of validations that are not among the best, `kept`."""
+    for path in folder.glob("best_*.ckpt"):
+        if _KEPT.fullmatch(path.name) and path.name not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _write(content: memoryview, path: Path, *others: Path) -> None:

@@ -36,6 +36,7 @@ class Recipe:
         self_adversarial: size of the adversarial perturbation of the images, as a fraction of the pixel range.
         ema: decay of the averaged weights, which are then the ones evaluated.
         monitor: the metric that decides which validation is better; None for the task's own, of which larger is better.
+        keep_best: the number of best validations of which the checkpoints are kept.
         patience: validations without a better score after which training stops.
         frozen: children of the network that are not trained; their running statistics do not change either.
         compiled: whether the forward and backward passes of training are compiled.
@@ -51,6 +52,7 @@ class Recipe:
     self_adversarial: float = 0.0
     ema: float | None = None
     monitor: Metric | None = None
+    keep_best: int | None = None
     patience: int | None = None
     frozen: tuple[nn.Module, ...] = ()
     compiled: bool = False

@@ -26,7 +26,7 @@ from dlzoo.engine.adversarial import LossFunction, SelfAdversarial
 from dlzoo.engine.clock import Indices, Ranges
 from dlzoo.engine.ema import Ema
 from dlzoo.engine.recipe import Context, Recipe
-from dlzoo.engine.state import Best, TrainState, at_epoch_start, set_progress
+from dlzoo.engine.state import TrainState, at_epoch_start, set_progress
 from dlzoo.engine.steps import Steps
 from dlzoo.metrics.evaluation import Evaluation
 from dlzoo.optim.settings import Observer
@@ -293,7 +293,7 @@ class TaskModule(pl.LightningModule, ABC):
         self._publish(values)
         score = self.recipe.score(values, self.monitor)
         defined = self.monitor != type(self).monitor or self._evaluation.is_score_defined()
-        self.state.best = Best.after(self.state.best if defined else None, score, self.state.clock)
+        self.state.add_validation(score, defined=defined, keep=self.recipe.keep_best)
         if defined and isinstance(self.recipe.lr_factor, Observer):
             self.recipe.lr_factor.observe(score)
         self._stop_if_patience_is_over()

@@ -114,6 +114,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config": (_is_config, "the settings of the run by section"),
     "paths": (_mapping_of(_is_text), "paths by setting"),
     "metrics": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
+    "kept_best": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
     "data_sizes": (_mapping_of(_is_count), "sizes by split"),
     **dict.fromkeys(("versions", "by_class"), _MAPPING),
     "parts": (_are_parts, "a hash and a path by file name"),

@@ -2,7 +2,7 @@
 
 The others, its dependent runs, copy its log and checkpoints, and continue as from their own checkpoint. A run trains
 itself if its source run has not finished or has other settings; so does every run in which validation, which uses those
-settings, decides anything: which weights are tested, when training ends, or the learning rate.
+settings, decides anything: which weights are tested or kept, when training ends, or the learning rate.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def _training_records(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 def _validation_decides(config: Config) -> bool:
     trainer, schedule = config["trainer"], config["schedule"]["name"]
     follows = index.marks("schedule", schedule).validation
-    return trainer["select"] != "last" or trainer["early_stopping"] is not None or follows
+    set_ones = [key for key in ("early_stopping", "keep_best") if trainer.get(key) is not None]
+    return trainer["select"] != "last" or bool(set_ones) or follows
 
 
 def _training_key(config: Config) -> str:

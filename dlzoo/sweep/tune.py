@@ -73,15 +73,13 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
     trials, typed = _trials(words)
     fixed, space = split(typed)
     first, recipe = _check_search(fixed, space)
-    validations = recipe.schedule.validations(recipe.schedule.steps)
-    maximise = recipe.monitor is None or recipe.monitor.higher_is_better
     runner = make_executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
     runner.check(first.runs[0].config)
     first.folder.mkdir(parents=True, exist_ok=True)
     if (lock := Lock.on(first.folder / ".lock", tries=3)) is None:
         raise UserError(f"{first.folder}: another process runs this search")
     try:
-        study = _study(first.folder, first.runs[0].config["seed"], validations // 5, maximise=maximise)
+        study = _study(first.folder, first.runs[0].config["seed"], recipe)
         _refuse_another(study, fixed, space, first)
         console.print(Text(f"search      {first.folder}: {trials} trials over {', '.join(space)}"), soft_wrap=True)
         console.print(Text(f"executor    {runner.describe()}"), soft_wrap=True)
@@ -90,7 +88,7 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
             Scheduler(runner, display) as scheduler,
             stop_on_sigterm(),
         ):
-            named, stride = [*fixed, f"name={first.name}"], max(1, validations // _REPORTS)
+            named, stride = [*fixed, f"name={first.name}"], max(1, _validations(recipe) // _REPORTS)
             search = Search(study, named, space, first.runs[0].config, stride, scheduler, display)
             try:
                 search.run(trials)
@@ -166,7 +164,12 @@ def storage_in(file: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
 
 
-def _study(folder: Path, seed: int, warm_up: int, *, maximise: bool) -> optuna.Study:
+def _validations(recipe: RunRecipe) -> int:
+    return recipe.schedule.validations(recipe.schedule.steps)
+
+
+def _study(folder: Path, seed: int, recipe: RunRecipe) -> optuna.Study:
+    maximise = recipe.monitor is None or recipe.monitor.higher_is_better
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -175,7 +178,7 @@ def _study(folder: Path, seed: int, warm_up: int, *, maximise: bool) -> optuna.S
             study_name="dlzoo",
             load_if_exists=True,
             direction="maximize" if maximise else "minimize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM, n_warmup_steps=warm_up),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM, n_warmup_steps=_validations(recipe) // 5),
         )
         # A sampler starts again with each process: the same seed would suggest the same trials.
         begun = len(study.get_trials(deepcopy=False))

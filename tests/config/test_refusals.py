@@ -23,6 +23,7 @@ from dlzoo.runs.run_dir import RunDir
         (["model=resnet18", "data.batch_size=1"], "cannot train on 1 image.* larger data.batch_size,.* norm=gn"),
         (["trainer.early_stopping=2", "data.val_fraction=0"], "needs a validation split"),
         (["trainer.validate_every_epochs=2", "data.val_fraction=0"], "validate_every_epochs needs a validation split"),
+        (["trainer.keep_best=2", "data.val_fraction=0"], "keep_best needs a validation split"),
         (["trainer.validate_every_steps=2", "data.val_fraction=0"], "validate_every_steps needs a validation split"),
         *(
             (

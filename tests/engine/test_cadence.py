@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dlzoo.builder import execute as execution
+from dlzoo.config import compose
 from dlzoo.core.errors import Interrupted
 from dlzoo.engine.state import Best
 from dlzoo.engine.task_module import TaskModule
@@ -31,7 +32,7 @@ CADENCES = {
         "trainer.checkpoint_every=2",
         "trainer.early_stopping=2",
     ],
-    "keep_every": ["trainer.keep_every=1"],
+    "keep": ["trainer.keep_every=1", "trainer.keep_best=2", "optimizer.lr=0.5"],
     "monitor": ["trainer.monitor=calibration_error", "trainer.ema=0.9"],
 }
 
@@ -46,11 +47,11 @@ def outcome(run: Path) -> dict[str, Any]:
         weights = {key: value.numpy().tobytes() for key, value in content["state_dict"].items()}
         saved[path.name] = (weights, str(task), str(content["optimizer_states"]), content["epoch"])
     record = RunDir.open(run).read()
-    kept = ("state", "metrics", "steps", "selected_epoch", "monitor")
-    return {"checkpoints": saved, "log": logged(run), "record": {key: record[key] for key in kept}}
+    kept = ("state", "metrics", "steps", "selected_epoch", "monitor", "kept_best")
+    return {"checkpoints": saved, "log": logged(run), "record": {key: record.get(key) for key in kept}}
 
 
-@pytest.mark.parametrize("stop_at", [1, 5, 6, 12, 13])
+@pytest.mark.parametrize("stop_at", [5, 8, 13])
 @pytest.mark.parametrize("cadence", CADENCES)
 def test_a_run_that_is_stopped_ends_as_one_that_is_not(
     cadence: str, stop_at: int, monkeypatch: pytest.MonkeyPatch
@@ -192,6 +193,31 @@ def test_a_copy_of_every_second_epoch_is_kept_and_can_be_trained_on() -> None:
     assert same(kept, weights(shorter))
     further = train(*settings, "trainer.max_epochs=1", "init_from=run/checkpoints/epoch_0002.ckpt")
     assert RunDir.open(further.dir).read()["init_from"] == "run/checkpoints/epoch_0002.ckpt, head included"
+
+
+@pytest.mark.parametrize("typed", ["accuracy", "loss"])
+@pytest.mark.parametrize("every", ["trainer.validate_every_epochs=1", "trainer.validate_every_steps=3"])
+def test_the_checkpoints_of_the_best_validations_are_kept(typed: str, every: str) -> None:
+    settings = ["trainer.max_epochs=6", "trainer.keep_best=3", "optimizer.lr=2", f"trainer.monitor={typed}", every]
+    run = train(*STEPS, *settings)
+    key, sign = f"val/{typed}", -1 if typed == "loss" else 1
+    values = {each["step"]: each[key] for each in logged(run.dir) if key in each}
+    ranked = sorted(values, key=lambda step: (sign * values[step], step), reverse=True)[:3]
+    names = {step: f"best_step_{step:06d}.ckpt" if step % 5 else f"best_epoch_{step // 5:04d}.ckpt" for step in ranked}
+    last = max(values)
+    expected = {names[step]: step for step in ranked} | {"best.ckpt": ranked[0], "last.ckpt": last}
+    assert saved(run.dir) == expected
+    assert list(RunDir.open(run.dir).read()["kept_best"].items()) == [(names[step], values[step]) for step in ranked]
+    files = run.dir / "checkpoints"
+    assert (files / names[ranked[0]]).samefile(files / "best.ckpt")
+
+
+def test_only_checkpoints_that_were_among_the_best_are_deleted() -> None:
+    folder = RunDir.create(Path("run"), compose([*STEPS, "trainer.keep_best=1"])).path / "checkpoints"
+    mine = folder / "best_mine.ckpt"
+    mine.write_text("")
+    execution.execute(RunDir.open("run"))
+    assert {path.name for path in folder.glob("best_*")} == {*RunDir.open("run").read()["kept_best"], mine.name}
 
 
 KILLED = """

@@ -83,8 +83,8 @@ def tried_first(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     made = tuning._study
 
     def say(*rates: str) -> None:
-        def study_of_these(*words: Any, **more: Any) -> optuna.Study:
-            study = made(*words, **more)
+        def study_of_these(*words: Any) -> optuna.Study:
+            study = made(*words)
             for rate in () if study.trials else rates:
                 study.enqueue_trial({"optimizer.lr": rate})
             return study
