@@ -54,6 +54,11 @@ def _check_validation(config: Config, data: Splits) -> None:
         raise UserError(f"{needs[0]} needs a validation split: data.val_fraction > 0")
 
 
+def allows_loss_scale(config: Config) -> bool:
+    """Return whether the optimizer computes gradients once per step, as the loss scale of fp16 requires."""
+    return not _marks("optimizer", config).uses_closure
+
+
 def _check_model(config: Config, data: Splits, task: TaskMarks) -> None:
     name, marks, data_name = config["model"]["name"], _marks("model", config), config["data"]["name"]
     if data.task not in marks.tasks:
@@ -131,8 +136,13 @@ def _check_optimizer(config: Config, world: int) -> None:
         )
     if marks.full_batch and world > 1:
         raise UserError(f"optimizer={name} runs in one process, not {world}; set trainer.devices=1")
-    if marks.full_batch and config["trainer"]["precision"] == "bf16":
+    if marks.full_batch and config["trainer"]["precision"] in ("bf16", "fp16"):
         raise UserError(f"optimizer={name} compares losses that differ little; set trainer.precision=fp32")
+    if marks.uses_closure and config["trainer"]["precision"] == "fp16":
+        raise UserError(
+            f"optimizer={name} computes gradients more than once per step, which the loss scale of"
+            " trainer.precision=fp16 does not support; set trainer.precision=fp32 or bf16"
+        )
     if marks.linear and config["trainer"]["compile"]:
         raise UserError(
             f"optimizer={name} needs second derivatives, which torch.compile does not support;"

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dlzoo.builder.compatibility import check_compatible
+from dlzoo.builder.given import check_float_images
 from dlzoo.builder.profile import profile_training
 from dlzoo.config import Config
 from dlzoo.config.settings import TrainerSettings
@@ -21,6 +22,7 @@ from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.engine.clock import TrainSchedule
+from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Recipe
 from dlzoo.optim.settings import Span
 from dlzoo.tasks.base import TaskSpec
@@ -48,6 +50,7 @@ class RunRecipe:
         self.config, self.settings = config, TrainerSettings(**config["trainer"])
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
         check_compatible(config, data, world)
+        check_float_images(config, data)
         self.spec: TaskSpec = TASKS.build(data.task)
         self.augment_settings, self.augment = AUGMENTS.from_section(config["augment"])
         self.monitor = _monitored(config, data, self.spec)
@@ -83,7 +86,7 @@ class RunRecipe:
         """Return the optimizer of a network's parameters, each group with its learning rate and weight decay."""
         return self._make_optimizer(self.optimizer_settings.groups(network, self.effective_lr))
 
-    def training(self, frozen: list[nn.Module]) -> Recipe:
+    def training(self, frozen: list[nn.Module], loss_scale: LossScale | None = None) -> Recipe:
         """Return the recipe of the training, in which the modules `frozen` are not trained."""
         settings, marks = self.settings, index.marks("optimizer", self.config["optimizer"]["name"])
         return Recipe(
@@ -100,6 +103,7 @@ class RunRecipe:
             patience=settings.early_stopping,
             frozen=tuple(frozen),
             compiled=settings.compile,
+            loss_scale=loss_scale,
         )
 
 

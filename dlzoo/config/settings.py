@@ -10,13 +10,14 @@ from dlzoo.core.schema import BelowOne, Fraction, Positive, PositiveInt, Process
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Top-level settings of a config."""
+    """Top-level settings of a config. `hooks`: what happens beside the training, such as loggers."""
 
     seed: Seed = 0
     name: str | None = None
     run_dir: str | None = None
     init_from: str | None = None
     freeze: Literal["none", "backbone"] | PositiveInt = "none"
+    hooks: tuple[str, ...] = ("tensorboard",)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class TrainerSettings:
     `max_epochs`, `max_steps`: number of epochs and, if given, of optimizer steps; the first to be reached ends the run,
     also inside an epoch.
     `accelerator`: "auto" is the GPU if torch sees one, otherwise the CPU.
-    `precision`: "auto" is bf16 on a GPU that supports it, otherwise fp32.
+    `precision`: "auto" is bf16 on a GPU that supports it, fp16 on an older GPU with tensor cores (T4, V100), otherwise
+    fp32. fp16 scales the loss as torch.amp.GradScaler does, and skips a step whose gradients are not finite.
     `threads`: CPU threads of torch; null: torch's default.
     `accumulate`: number of micro-batches per optimizer step; the batch stays data.batch_size (batch norm sees the
     micro-batch).
@@ -60,7 +62,7 @@ class TrainerSettings:
     max_epochs: PositiveInt = 20
     max_steps: PositiveInt | None = None
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     devices: Processes | Literal["all"] = 1
     nodes: Processes = 1
     compile: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
@@ -110,11 +110,15 @@ class AtomicCheckpointIO(CheckpointIO):
     A thread writes them, from a copy, while training continues; `close` waits for it. One checkpoint is written at a
     time, and its errors are raised by the next call.
 
+    Args:
+        written: called by the thread with the path of each checkpoint that is complete.
+
     Raises:
         UserError: if a checkpoint cannot be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: Callable[[Path], None] = lambda path: None) -> None:
+        self._written = written
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._under_way: Future[None] | None = None
 
@@ -125,7 +129,7 @@ class AtomicCheckpointIO(CheckpointIO):
         self._wait()
         options = storage_options or {}
         paths = [Path(path), *options.get("others", ())]  # hard links to one file
-        self._under_way = self._thread.submit(_update, content.getbuffer(), paths, options.get("kept"))
+        self._under_way = self._thread.submit(self._update, content.getbuffer(), paths, options.get("kept"))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()
@@ -138,6 +142,14 @@ class AtomicCheckpointIO(CheckpointIO):
     def close(self) -> None:
         self._thread.shutdown()
         self._wait()
+
+    def _update(self, content: memoryview, paths: list[Path], kept: list[str] | None) -> None:
+        """Write a checkpoint, and only then delete those that are no longer among the best."""
+        _write(content, *paths)
+        if kept is not None:
+            _delete_others(paths[0].parent, kept)
+        for path in paths:
+            self._written(path)
 
     def _wait(self) -> None:
         under_way, self._under_way = self._under_way, None
@@ -154,13 +166,6 @@ def kept_best(module: TaskModule) -> dict[str, float]:
 
 def _kept(module: TaskModule) -> list[str]:
     return [f"best_{module.schedule.name(step)}.ckpt" for _, step in module.state.kept]
-
-
-def _update(content: memoryview, paths: list[Path], kept: list[str] | None) -> None:
-    """Write a checkpoint, and only then delete those that are no longer among the best."""
-    _write(content, *paths)
-    if kept is not None:
-        _delete_others(paths[0].parent, kept)
 
 
 def _delete_others(folder: Path, kept: list[str]) -> None:

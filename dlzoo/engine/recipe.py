@@ -14,6 +14,7 @@ from dlzoo.core.distributed import SINGLE_PROCESS, Rank
 from dlzoo.core.entries import Metric
 from dlzoo.core.errors import UserError
 from dlzoo.engine.clock import TrainSchedule
+from dlzoo.engine.loss_scale import LossScale
 from dlzoo.optim.regularise import Regulariser
 
 Recorder = Callable[[int, float, dict[str, float]], None]
@@ -39,6 +40,7 @@ class Recipe:
         patience: validations without a better score after which training stops.
         frozen: children of the network that are not trained; their running statistics do not change either.
         compiled: whether the forward and backward passes of training are compiled.
+        loss_scale: the scale of the loss, for fp16.
     """
 
     schedule: TrainSchedule
@@ -54,6 +56,7 @@ class Recipe:
     patience: int | None = None
     frozen: tuple[nn.Module, ...] = ()
     compiled: bool = False
+    loss_scale: LossScale | None = None
 
     def score(self, values: Mapping[str, float], name: str) -> float:
         """Return the value of the monitored metric `name` in the results of a validation, negated if less is better.

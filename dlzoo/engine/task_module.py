@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -58,7 +57,7 @@ class TaskModule(pl.LightningModule, ABC):
         self.ema = None if recipe.ema is None else deepcopy(network).requires_grad_(False)
         self.loaders, self.recipe, self.context, self.schedule = loaders, recipe, context, recipe.schedule
         self.monitor = type(self).monitor if recipe.monitor is None else recipe.monitor.name
-        self.state = TrainState()
+        self.state = TrainState(recipe.loss_scale)
         self.stop_requested = False
         self.status = ""
 
@@ -126,6 +125,7 @@ class TaskModule(pl.LightningModule, ABC):
         wrapped: Any = self.optimizers()
         # Lightning's wrapper of a closure does not take the argument that Newton's method passes.
         is_bare = self.context.observed != "steps" or recipe.uses_closure
+        adversary = SelfAdversarial(recipe.self_adversarial, self.normalise, self.network, self.loss, recipe.loss_scale)
         # Layers that need to know where a step begins: cross-mini-batch norm.
         stepwise = [module for module in self.network.modules() if isinstance(module, Stepwise)]
 
@@ -145,9 +145,7 @@ class TaskModule(pl.LightningModule, ABC):
             take_step=optimizer.step if is_bare else wrapped.step,
             backward=self._backward,
             begin_pass=begin_pass,
-            adversarial=SelfAdversarial(recipe.self_adversarial, self.normalise, self.network, self.loss)
-            if recipe.self_adversarial
-            else None,
+            adversarial=adversary if recipe.self_adversarial else None,
             restore_mode=self.train,
             average=None if self.ema is None else Ema(self.ema, self.network, recipe.ema or 0.0),
         )
@@ -204,8 +202,8 @@ class TaskModule(pl.LightningModule, ABC):
 
     def _name_means(self, values: Tensor) -> dict[str, float]:
         means = values.tolist()
-        if not all(map(isfinite, means)):
-            raise self._divergence_error("the loss is not finite at")
+        if diverged := self.state.divergence(means):
+            raise self._divergence_error(diverged)
         return {f"train/{name}": mean for name, mean in zip(self.logged_names, means, strict=True)}
 
     def check_weights_are_finite(self) -> None:
@@ -222,7 +220,7 @@ class TaskModule(pl.LightningModule, ABC):
         return UserError(
             f"{what} step {self.state.clock} (last finite loss: {'none' if good is None else f'{good:.4g}'},"
             f" learning rate {self._steps.optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
-            f" (schedule.warmup=0.05) or trainer.clip_norm=1"
+            f" (schedule.warmup=0.05) or {self.state.remedy}"
         )
 
     def _log_training(self, means: dict[str, float]) -> None:
@@ -232,12 +230,12 @@ class TaskModule(pl.LightningModule, ABC):
         state.close_window()
         if self.context.observed:
             self.log_dict(means)
-        self._publish(means | {"lr": lr, "images_per_second": speed})
+        scaling = {} if state.loss_scale is None else state.loss_scale.values()
+        self._publish(means | {"lr": lr, "images_per_second": speed} | scaling)
 
     def _publish(self, values: dict[str, float]) -> None:
-        self.state.latest |= values
+        self.state.add_record(values)
         self.context.record(self.state.clock, self.schedule.epochs_at(self.state.clock), values)
-        self.state.records += 1
 
     # Evaluation
 

@@ -76,8 +76,7 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
     runner = make_executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
     runner.check(first.runs[0].config)
     first.folder.mkdir(parents=True, exist_ok=True)
-    lock = Lock.on(first.folder / ".lock", tries=3)
-    if lock is None:
+    if (lock := Lock.on(first.folder / ".lock", tries=3)) is None:
         raise UserError(f"{first.folder}: another process runs this search")
     try:
         study = _study(first.folder, first.runs[0].config["seed"], recipe)

@@ -70,7 +70,7 @@ def test_a_run_that_is_stopped_ends_as_one_that_is_not(
         with pytest.raises(Interrupted):
             train(*settings, "run_dir=stopped")
     resumed = execution.execute(RunDir.open("stopped"))
-    assert outcome(resumed.dir) == outcome(whole.dir)
+    assert outcome(resumed.path) == outcome(whole.dir)
 
 
 @pytest.mark.parametrize("cadence", CADENCES)
@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_between_two_files_ends_as_one_that_is_not(
     assert copies
     for run in copies:
         assert run.read()["state"] == "interrupted"
-        assert outcome(execution.execute(run).dir) == outcome(whole.dir), run.path
+        assert outcome(execution.execute(run).path) == outcome(whole.dir), run.path
 
 
 def validated(*settings: str) -> list[int]:
@@ -246,4 +246,4 @@ def test_two_ranks_of_which_one_is_killed_end_as_if_it_was_not(
     assert f"rank {rank} was killed by SIGKILL" in errors
     fork_runs(monkeypatch)
     resumed = execution.execute(RunDir.open("killed"))
-    assert outcome(resumed.dir) == outcome(train(*settings, "run_dir=whole").dir)
+    assert outcome(resumed.path) == outcome(train(*settings, "run_dir=whole").dir)
