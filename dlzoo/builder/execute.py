@@ -258,8 +258,8 @@ def _record_results(
         peak_memory_bytes=environment.peak_memory(assembled.accelerator),
         data_cache=module.loaders.train.images.place,
     )
-    if kept := kept_best(module):
-        run.update(kept_best=kept)
+    if best := kept_best(module):
+        run.update(kept_best=best)
     plots = draw(assembled, Tested(module, assembled.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
         hooks.plot(name, log.plot(name, figure), clock)

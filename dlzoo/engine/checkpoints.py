@@ -129,7 +129,7 @@ class AtomicCheckpointIO(CheckpointIO):
         self._wait()
         options = storage_options or {}
         paths = [Path(path), *options.get("others", ())]  # hard links to one file
-        self._under_way = self._thread.submit(self._write, content.getbuffer(), paths, options.get("kept"))
+        self._under_way = self._thread.submit(self._update, content.getbuffer(), paths, options.get("kept"))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         self._wait()
@@ -143,8 +143,11 @@ class AtomicCheckpointIO(CheckpointIO):
         self._thread.shutdown()
         self._wait()
 
-    def _write(self, content: memoryview, paths: list[Path], kept: list[str] | None) -> None:
-        _update(content, paths, kept)
+    def _update(self, content: memoryview, paths: list[Path], kept: list[str] | None) -> None:
+        """Write a checkpoint, and only then delete those that are no longer among the best."""
+        _write(content, *paths)
+        if kept is not None:
+            _delete_others(paths[0].parent, kept)
         for path in paths:
             self._written(path)
 
@@ -163,13 +166,6 @@ def kept_best(module: TaskModule) -> dict[str, float]:
 
 def _kept(module: TaskModule) -> list[str]:
     return [f"best_{module.schedule.name(step)}.ckpt" for _, step in module.state.kept]
-
-
-def _update(content: memoryview, paths: list[Path], kept: list[str] | None) -> None:
-    """Write a checkpoint, and only then delete those that are no longer among the best."""
-    _write(content, *paths)
-    if kept is not None:
-        _delete_others(paths[0].parent, kept)
 
 
 def _delete_others(folder: Path, kept: list[str]) -> None:
