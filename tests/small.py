@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 import dlzoo
-from dlzoo.builder import execute as execution
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 
@@ -43,12 +42,12 @@ SMALL_PARTS = {
 }
 
 
-def train(*overrides: str) -> execution.Run:
+def train(*overrides: str) -> dlzoo.Run:
     return dlzoo.train(overrides, quiet=True)
 
 
-def weights(run: execution.Run | RunDir) -> dict[str, Tensor]:
-    path = (run.dir if isinstance(run, execution.Run) else run.path) / "checkpoints" / "last.ckpt"
+def weights(run: dlzoo.Run | RunDir) -> dict[str, Tensor]:
+    path = (run.dir if isinstance(run, dlzoo.Run) else run.path) / "checkpoints" / "last.ckpt"
     return torch.load(path, weights_only=True)["state_dict"]
 
 

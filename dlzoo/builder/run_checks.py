@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Callback
 
+from dlzoo.builder.given import check_given
 from dlzoo.config import Config
 from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
@@ -46,15 +47,16 @@ def callback_names(callbacks: Sequence[Callback], hooks: Iterable[str]) -> list[
 def check_unchanged(
     run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback], hooks: Iterable[str] = ()
 ) -> None:
-    """Check that a run resumes with the config and callbacks that it started with.
+    """Check that a run resumes with the config, the objects and the callbacks that it started with.
 
     Args:
         callbacks: those passed to `train`.
         hooks: names of the hooks that are Lightning callbacks; other hooks may change.
 
     Raises:
-        UserError: if its config was edited, or the callbacks differ.
+        UserError: if its config was edited, or the callbacks or the classes of objects differ.
     """
+    check_given(run.path, config)
     names = callback_names(callbacks, hooks)
     then = before.get("callbacks", names)
     theirs, ours = ([name.removeprefix(_HOOK) for name in each if name.startswith(_HOOK)] for each in (then, names))

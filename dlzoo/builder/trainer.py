@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from dlzoo.builder.compatibility import needs_full_precision
+from dlzoo.builder.compatibility import allows_loss_scale, needs_full_precision
+from dlzoo.builder.freeze import freeze_modules
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
 from dlzoo.builder.recipe import RunRecipe
@@ -25,7 +28,6 @@ from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_wei
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision
 from dlzoo.core import distributed, index
-from dlzoo.core.errors import UserError
 from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.core.rng import Streams
 from dlzoo.data.loader import EvalLoader, Loaders, TrainLoader
@@ -35,11 +37,11 @@ from dlzoo.data.transforms.corruptions import make_shift
 from dlzoo.data.transforms.test_time import COUNTS, make_views
 from dlzoo.engine.callbacks import observed_by
 from dlzoo.engine.checkpoints import AtomicCheckpointIO
+from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Context, Observed, Recorder
 from dlzoo.engine.task_module import TaskModule
-from dlzoo.optim.settings import units
 from dlzoo.runs import environment
-from dlzoo.tasks.base import Pieces, TaskSpec
+from dlzoo.tasks.base import Pieces
 
 
 class Assembled:
@@ -71,20 +73,23 @@ class Assembled:
         self.settings, self.spec = self.run_recipe.settings, self.run_recipe.spec
         full = needs_full_precision(config)
         self.accelerator, self.precision = accelerator_and_precision(
-            replace(self.settings, precision="fp32") if full else self.settings
+            replace(self.settings, precision="fp32") if full else self.settings, fp16=allows_loss_scale(config)
         )
+        self._autocast_device = "cuda" if self.accelerator == "gpu" else "cpu"
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
         with self.streams.scope("init"):
             self.network = network_from_config(config, self.run_recipe.wiring | self.spec.learnt_arguments(self.data))
         # Pretrained weights expect their own normalisation of the images.
-        known = normalisation_of(self.network)
+        known = None if self.data.is_float else normalisation_of(self.network)
         self.normalise = Normalise(*(map(torch.tensor, known) if known else self.data.statistics()))
         self.weights_origin = None
         if config["init_from"]:
+            # Float images are used as they are.
+            normalise = deepcopy(self.normalise) if self.data.is_float else self.normalise
             self.weights_origin = load_initial_weights(
-                config["init_from"], self.network, self.normalise, self.spec, self.data.classes
+                config["init_from"], self.network, normalise, self.spec, self.data.classes
             )
         # The memory format of the loaders' batches.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -96,7 +101,8 @@ class Assembled:
         # Each rank draws its own dropout masks, from its own stream.
         reseed = self.streams.reseeder("dropout", self.rank.rank)
         context = Context(reseed, self._record, self.rank, self._observed)
-        pieces = Pieces(self.network, recipe.loss, self._loaders(), recipe.training(frozen), context)
+        loss_scale = LossScale(self._autocast_device) if self.precision == "16-mixed" else None
+        pieces = Pieces(self.network, recipe.loss, self._loaders(), recipe.training(frozen, loss_scale), context)
         return self.spec.module(pieces, self.config, self.data)
 
     def _loaders(self) -> Loaders:
@@ -202,10 +208,9 @@ class Assembled:
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
         return pl.Trainer(
             accelerator=self.accelerator,
-            precision=self.precision,
-            **self._rank_arguments(*plugins),
+            **self._precision_arguments(*plugins),
             benchmark=True,
-            max_epochs=self.settings.max_epochs,
+            max_epochs=self.run_recipe.schedule.epochs,
             callbacks=list(callbacks),
             logger=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # a user's own
@@ -214,6 +219,14 @@ class Assembled:
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+
+    def _precision_arguments(self, *plugins: Any) -> dict[str, Any]:
+        """Return the trainer arguments of precision and ranks; the loop scales the loss of fp16 itself."""
+        if self.precision != "16-mixed":
+            return {"precision": self.precision, **self._rank_arguments(*plugins)}
+        without_scaler = torch.amp.GradScaler(self._autocast_device, enabled=False)
+        half = MixedPrecision("16-mixed", self._autocast_device, without_scaler)
+        return self._rank_arguments(*plugins, half)
 
     def _rank_arguments(self, *plugins: Any) -> dict[str, Any]:
         """Return the trainer arguments that describe the ranks, whose processes and process group exist already."""
@@ -227,27 +240,3 @@ class Assembled:
             "strategy": DDPStrategy(broadcast_buffers=False),
             "plugins": [*plugins, TorchElasticEnvironment()],
         }
-
-
-def freeze_modules(network: nn.Module, what: str | int, spec: TaskSpec) -> list[nn.Module]:
-    """Freeze the backbone, or the first `what` layers, and return the frozen modules.
-
-    Raises:
-        UserError: if nothing would be frozen, or nothing would be left to train.
-    """
-    if what == "none":
-        return []
-    if isinstance(what, int):
-        layers = units(network)
-        if what >= len(layers):
-            raise UserError(
-                f"freeze={what} leaves nothing to train: the model has {len(layers)} layer(s); set it lower"
-            )
-        frozen = layers[:what]
-    else:
-        frozen = spec.backbone_modules(network)
-    if not frozen:
-        raise UserError("freeze=backbone: the model has no layers before its head; set freeze=none")
-    for child in frozen:
-        child.requires_grad_(False)
-    return frozen

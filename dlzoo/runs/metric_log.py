@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlzoo.core.checksum import add_record
 from dlzoo.core.errors import Note
 from dlzoo.core.files import write_atomically
 from dlzoo.runs.figures import write_png
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: Fields of a record that are not metrics.
+_NO_VALUES = ("step", "epoch", "time")
+
+
 class MetricLog:
     """Appends to the logs of a run. `records` has what was logged before.
 
     Args:
         run: the run directory.
         step: number of completed steps; records of later steps, written before a kill, are dropped.
-        logged: number of records that were logged up to this step, if it is known.
+        logged: number of records that were logged up to this step, and their checksum, if they are known.
         listener: called with each record after it is written; its numbers may be infinite or NaN.
     """
 
@@ -34,7 +39,7 @@ class MetricLog:
         run: RunDir,
         step: int,
         *,
-        logged: int | None = None,
+        logged: tuple[int, int] | None = None,
         listener: Callable[[dict[str, Any]], None] = lambda record: None,
     ) -> None:
         self.run, self._listener = run, listener
@@ -44,13 +49,8 @@ class MetricLog:
             for record in read_metrics(run.metrics_file, strict=True)
             if record["step"] <= step and not any(name.startswith("test/") for name in record)
         ]
-        if logged is not None and len(self.records) < logged:
-            warnings.warn(
-                f"{run.metrics_file}: {logged - len(self.records)} of the {logged} records up to step {step} are"
-                " missing; the curves have gaps",
-                Note,
-                stacklevel=2,
-            )
+        if logged is not None and (changed := _describe_change(self.records, *logged)):
+            warnings.warn(f"{run.metrics_file}: {changed} up to step {step}", Note, stacklevel=2)
         write_atomically(run.metrics_file, "".join(json.dumps(record) + "\n" for record in self.records))
         self._lines = run.metrics_file.open("a", buffering=1)
 
@@ -69,3 +69,14 @@ class MetricLog:
 
     def close(self) -> None:
         self._lines.close()
+
+
+def _describe_change(records: Sequence[dict[str, Any]], logged: int, checksum: int) -> str:
+    """Describe how records differ from those that were logged; "" if they do not."""
+    if len(records) < logged:
+        return f"{logged - len(records)} of the {logged} records are missing, so that the curves have gaps,"
+    found = 0
+    for record in records:
+        values = {name: value for name, value in record.items() if name not in _NO_VALUES}
+        found = add_record(found, record["step"], values)
+    return "" if found == checksum else "records were changed after they were logged, so that the curves are others,"
