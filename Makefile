@@ -1,11 +1,11 @@
-.PHONY: help train test check format
+.PHONY: help train test test-extras check format
 
 VENV := .venv
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 # .venv is made when it is missing and made again when pyproject.toml changed.
 $(STAMP): pyproject.toml
@@ -20,6 +20,19 @@ train: $(STAMP) ## set up, then train: make train ARGS="model=densenet121 norm=g
 
 test: $(STAMP) ## set up, then run the tests
 	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses auto --dist worksteal $(ARGS)
+
+# Optional packages, in an environment of their own that finds the others in .venv.
+EXTRAS := .venv-extras
+EXTRAS_STAMP := $(EXTRAS)/.installed
+$(EXTRAS_STAMP): $(STAMP)
+	@echo "setting up $(EXTRAS): half a minute, once"
+	@$(VENV)/bin/python -m venv --clear $(EXTRAS)
+	@$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(EXTRAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_venv.pth
+	@$(EXTRAS)/bin/pip install --quiet --disable-pip-version-check --editable '.[mlflow,wandb]'
+	@touch $(EXTRAS_STAMP)
+
+test-extras: $(EXTRAS_STAMP) ## set up, then run the tests of the loggers mlflow and wandb
+	@OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest --numprocesses auto -m extras tests/engine/test_trackers.py $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types and the floors of the house
 	@$(VENV)/bin/ruff format --check .

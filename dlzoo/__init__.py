@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from dlzoo.data.loader import Batch
     from dlzoo.data.split import Split
     from dlzoo.data.table_set import TableSet
-    from dlzoo.engine.hooks.hook import Hook
+    from dlzoo.engine.hooks.hook import Hook, HookStart
     from dlzoo.engine.task_module import TaskModule
     from dlzoo.layers.conv import ConvNormAct
     from dlzoo.layers.parts import Parts
@@ -87,7 +87,7 @@ _HOMES = {
     "Batch": "dlzoo.data.loader",
     "Split": "dlzoo.data.split",
     "TableSet": "dlzoo.data.table_set",
-    "Hook": "dlzoo.engine.hooks.hook",
+    **dict.fromkeys(("Hook", "HookStart"), "dlzoo.engine.hooks.hook"),
     "TaskModule": "dlzoo.engine.task_module",
     "ConvNormAct": "dlzoo.layers.conv",
     "Parts": "dlzoo.layers.parts",
@@ -125,6 +125,7 @@ __all__ = [
     "DataSet",
     "Evaluation",
     "Hook",
+    "HookStart",
     "ImageSet",
     "Metric",
     "NumberPrediction",

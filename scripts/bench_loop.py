@@ -29,7 +29,7 @@ from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display
 from dlzoo.engine.ema import Ema
 from dlzoo.engine.hooks.build import build_hooks
-from dlzoo.engine.hooks.hook import Start
+from dlzoo.engine.hooks.hook import HookStart
 from dlzoo.engine.hooks.running import RunHooks
 from dlzoo.optim.settings import Span
 from dlzoo.runs.metric_log import MetricLog
@@ -68,7 +68,7 @@ def ours(overrides: list[str], data: Splits, epochs: int, callbacks: Sequence[pl
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config)
         hooks = RunHooks(build_hooks(config, run.path).hooks)
-        hooks.fit_start(Start(run.path, config, 0))
+        hooks.fit_start(HookStart(run.path, config, 0))
         log = MetricLog(run, 0, listener=hooks.log)
         assembled = Assembled(config, log.scalars, data=data, callbacks=callbacks)
         terminal = Console(file=io.StringIO(), force_terminal=True, width=100)

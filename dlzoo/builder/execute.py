@@ -32,7 +32,7 @@ from dlzoo.core.registries import HOOKS
 from dlzoo.engine.checkpoints import Checkpoints, kept_best
 from dlzoo.engine.display import PatientConsole
 from dlzoo.engine.hooks.build import DISPLAY, BuiltHooks, build_hooks
-from dlzoo.engine.hooks.hook import Start
+from dlzoo.engine.hooks.hook import HookStart
 from dlzoo.engine.hooks.running import RunHooks
 from dlzoo.engine.signals import Stop, catch_signals
 from dlzoo.runs import checkout, environment, own_parts
@@ -121,7 +121,7 @@ def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], place
 
 
 def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence[str], *, quiet: bool) -> None:
-    """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
+    """HookStart the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
         environment = own_parts.environment_for(run.path, run.read())
@@ -207,7 +207,7 @@ def _run(
     try:
         assembled = assemble(run, config, before, log.scalars, [*callbacks, *built.callbacks.values()])
         stop.check()
-        hooks.fit_start(Start(run.path, config, state["clock"], log.records, copied))
+        hooks.fit_start(HookStart(run.path, config, state["clock"], log.records, copied))
         origin = {key: before.get(key) for key in ("init_from", "remarks") if checkpoint and key in before}
         names = callback_names(callbacks, built.callbacks)
         run.update(**assembled.facts() | origin, callbacks=names, paths=absolute_paths(config))

@@ -72,6 +72,27 @@ TRAININGS = {
     "python train.py trainer.keep_every=10 trainer.keep_best=3": Rule(NARROW),
     "python train.py trainer.compile=true trainer.threads=1": Rule(f"{NARROW} trainer.compile=false"),
     "python train.py trainer=debug": Rule(NARROW),
+    "python train.py 'hooks=[]'": Rule(NARROW),
+    "python train.py 'hooks=[tensorboard,csv]' hook.csv.path=numbers.csv": Rule(NARROW, leaves=("<run>/numbers.csv",)),
+    # Really run by `make test-extras`, which installs them.
+    (
+        "python train.py 'hooks=[tensorboard,mlflow]' hook.mlflow.tracking_uri=sqlite:///mlflow.db"
+        " hook.mlflow.experiment=norms"
+    ): Rule(
+        NARROW,
+        swap={
+            "hooks=[tensorboard,mlflow]": "'hooks=[tensorboard,csv]'",
+            "hook.mlflow.tracking_uri=sqlite:///mlflow.db": "hook.csv.path=a.csv",
+            "hook.mlflow.experiment=norms": "name=norms",
+        },
+    ),
+    "python train.py 'hooks=[tensorboard,wandb]' hook.wandb.project=norms": Rule(
+        NARROW,
+        swap={"hooks=[tensorboard,wandb]": "'hooks=[tensorboard,csv]'", "hook.wandb.project=norms": "name=norms"},
+    ),
+    "python train.py parts=./copies.py 'hooks=[tensorboard,copies]' hook.copies.to=/tmp/copies": Rule(
+        NARROW, swap={"hook.copies.to=/tmp/copies": "hook.copies.to=copied"}, leaves=("copied/*/last.ckpt",)
+    ),
     "python train.py trainer=gpu trainer.devices=4": Rule(
         f"{NARROW} trainer.devices=1", swap={"trainer=gpu": "trainer=cpu"}
     ),
@@ -166,6 +187,8 @@ OTHERS = {
     "dlzoo tune --help": Rule(prints=("log(0.001,1)", "trials")),
     "dlzoo list model": Rule(prints=("densenet121\n", "yolov4\n")),
     "dlzoo list experiment --config-dir DIR": Rule(swap={"DIR": "lab"}, prints=("activations", "of_the_lab")),
+    "dlzoo list hook": Rule(prints=("csv\ndisplay\nmlflow\ntensorboard\nwandb\n",)),
+    "dlzoo show hook mlflow": Rule(prints=("hook.mlflow.tracking_uri=null", "hook.mlflow.experiment=dlzoo")),
     "dlzoo list loss": Rule(prints=("focal          classification, objects\n",)),
     "dlzoo list --parts": Rule(prints=("norm  act", "drop 4/7: not dropblock, spatial, stochastic_depth")),
     "dlzoo show norm gn": Rule(prints=("norm.num_groups=32", "arXiv:1803.08494")),

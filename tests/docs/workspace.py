@@ -17,6 +17,7 @@ from dlzoo.cli import main
 from dlzoo.core.errors import Interrupted
 from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
+from tests.docs.pages import python_blocks
 from tests.docs.rules import NARROW, QUICK, SWEEPS, TRAININGS, Rule
 
 
@@ -85,6 +86,8 @@ def furnish(folder: Path) -> None:
         area = "NA" if number % 17 == 0 else str(40 + number % 50)
         rows.append(f"{number},{1 + number % 6},{area},{'house' if number % 3 else 'flat'},{90.5 + 3 * (number % 50)}")
     (folder / "houses.csv").write_text("\n".join(rows))
+    (hook,) = python_blocks("hooks")
+    (folder / "copies.py").write_text(hook)
     (folder / "lab" / "experiment").mkdir(parents=True)
     (folder / "lab" / "experiment" / "of_the_lab.yaml").write_text("# @package _global_\n# Another seed.\nseed: 7\n")
     numbers = np.random.default_rng(0)

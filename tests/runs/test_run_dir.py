@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlzoo.core.errors import UserError
-from dlzoo.engine.hooks.hook import Start
+from dlzoo.engine.hooks.hook import HookStart
 from dlzoo.engine.hooks.tensorboard import TensorBoard
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
@@ -121,7 +121,7 @@ def test_fresh_folders_never_meet(tmp_path: Path) -> None:
 def _start_logs(run: RunDir, step: int) -> tuple[MetricLog, TensorBoard]:
     board = TensorBoard()
     log = MetricLog(run, step, listener=board.log)
-    board.fit_start(Start(run.path, {}, step, log.records))
+    board.fit_start(HookStart(run.path, {}, step, log.records))
     return log, board
 
 

@@ -172,9 +172,9 @@ class Follower:
         del self._queue[:count]
         self._state.write()
 
-    def end(self, state: str) -> None:
-        """Send the rest and close, or give up after some failed attempts."""
-        deadline = time.monotonic() + _FINAL
+    def end(self, state: str, patience: float = _FINAL) -> None:
+        """Send the rest and close, or give up when attempts have failed for `patience` seconds."""
+        deadline = time.monotonic() + patience
         sent = self.attempt()
         self._reading = False  # a resumed run may be writing to the file by now
         while not sent and time.monotonic() + _FINAL_RETRY < deadline:
@@ -259,7 +259,7 @@ def follow(follower: Follower, signals: Signals, limit: float) -> None:
     watchdog = threading.Timer(limit, follower.give_up)
     watchdog.daemon = True
     watchdog.start()
-    follower.end(word)
+    follower.end(word, min(_FINAL, limit / 4))
     watchdog.cancel()
 
 

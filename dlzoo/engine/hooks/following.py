@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.core.errors import Interrupted, Note
-from dlzoo.engine.hooks.hook import Hook, Start
+from dlzoo.engine.hooks.hook import Hook, HookStart
 
 #: Seconds after the end of a training in which a logger may send the rest.
 LIMIT = 60.0
@@ -45,8 +45,8 @@ class Following(Hook):
         self.name, self._limit = name, limit
         self._job = {"name": name, "sender": sender, "settings": settings, "limit": limit}
 
-    def fit_start(self, start: Start) -> None:
-        """Start the process. Its working folder is that of this process, which relative paths refer to."""
+    def fit_start(self, start: HookStart) -> None:
+        """HookStart the process. Its working folder is that of this process, which relative paths refer to."""
         folder = start.run_dir / FOLDER
         folder.mkdir(exist_ok=True)
         self._state = folder / f"{self.name}.json"

@@ -12,7 +12,7 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Start:
+class HookStart:
     """The state of a run as its training starts or resumes.
 
     Args:
@@ -37,7 +37,7 @@ class Hook:
     training goes on. A hook that has to change the training is a Lightning callback instead.
     """
 
-    def fit_start(self, start: Start) -> None:
+    def fit_start(self, start: HookStart) -> None:
         """Called before the first step, also of a resumed run."""
 
     def log(self, record: Record) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dlzoo.core import registry
+from dlzoo.core import entry
 from dlzoo.core.errors import Note, first_line
-from dlzoo.engine.hooks.hook import Hook, Record, Start, overrides
+from dlzoo.engine.hooks.hook import Hook, Record, HookStart, overrides
 from dlzoo.engine.task_module import TaskModule
 
 #: Files that call hooks or their builders.
-_CALLERS = (__file__, str(Path(__file__).with_name("build.py")), registry.__file__)
+_CALLERS = (__file__, str(Path(__file__).with_name("build.py")), entry.__file__)
 _EVENTS = ("fit_start", "log", "epoch_end", "checkpoint", "plot", "fit_end", "exception")
 
 
@@ -29,7 +29,7 @@ class RunHooks:
             event: [(name, hook) for name, hook in hooks.items() if overrides(hook, event)] for event in _EVENTS
         }
 
-    def fit_start(self, start: Start) -> None:
+    def fit_start(self, start: HookStart) -> None:
         self._started = True
         self._call("fit_start", start)
 

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.hook import Hook, Record, Start
+from dlzoo.engine.hooks.hook import Hook, Record, HookStart
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.logged import NO_METRICS
 
@@ -20,7 +20,7 @@ from dlzoo.runs.logged import NO_METRICS
 class TensorBoard(Hook):
     """Writes scalars, plots and hyperparameters as they are logged."""
 
-    def fit_start(self, start: Start) -> None:
+    def fit_start(self, start: HookStart) -> None:
         self.config = start.config
         # Events of this step are discarded too: the results and plots of a test that was killed.
         self.board = SummaryWriter(str(start.run_dir), purge_step=start.step)

@@ -1,0 +1,21 @@
+"""A logger whose server is gone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
+
+
+class LostSender(Sender):
+    """Send nothing, or wait for ever."""
+
+    def __init__(self, hangs: bool) -> None:
+        self.hangs = hangs
+
+    def open(self, run: FollowedRun, memory: dict[str, Any]) -> None:
+        pass
+
+    def send(self, records: Sequence[Record]) -> None:
+        while self.hangs:
+            pass
+        raise ConnectionRefusedError("no route to host")
