@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 
 from dlzoo.core import entry
 from dlzoo.core.errors import Note, first_line
-from dlzoo.engine.hooks.hook import Hook, Record, HookStart, overrides
+from dlzoo.engine.hooks.hook import Hook, HookStart, Record, overrides
 from dlzoo.engine.task_module import TaskModule
 
 #: Files that call hooks or their builders.

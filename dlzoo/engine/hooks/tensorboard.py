@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.hook import Hook, Record, HookStart
+from dlzoo.engine.hooks.hook import Hook, HookStart, Record
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.logged import NO_METRICS
 
