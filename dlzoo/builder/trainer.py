@@ -21,7 +21,7 @@ from dlzoo.builder.compatibility import needs_full_precision
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
 from dlzoo.builder.recipe import RunRecipe
-from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
+from dlzoo.builder.weights import check_training_state, child_state, load_checkpoint, load_initial_weights, transfer
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision
 from dlzoo.core import distributed, index
@@ -150,10 +150,9 @@ class Assembled:
         ]
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
-        """Train to the end, from `checkpoint` if there is one.
-
-        `load` has checked it before: errors of Lightning are tracebacks.
-        """
+        """Train to the end, from `checkpoint` if there is one; a UserError if it is damaged, or of another model."""
+        if checkpoint is not None:
+            check_training_state(checkpoint, self.module, self.module.recipe.make_optimizer(self.module.network))
         files = AtomicCheckpointIO()
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")
