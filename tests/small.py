@@ -1,5 +1,6 @@
 """Small runs, for the tests that carry one out."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 import dlzoo
 from dlzoo.builder import execute as execution
+from dlzoo.config.overrides import key_of
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 
@@ -44,7 +46,12 @@ SMALL_PARTS = {
 
 
 def train(*overrides: str) -> execution.Run:
-    return dlzoo.train(overrides, quiet=True)
+    """Train; of settings of the same key the last one holds."""
+    return dlzoo.train(last_of_each(overrides), quiet=True)
+
+
+def last_of_each(overrides: Iterable[str]) -> list[str]:
+    return list({key_of(line): line for line in overrides}.values())
 
 
 def weights(run: execution.Run | RunDir) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision, processes
+from dlzoo.config.overrides import refuse_twice
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
@@ -63,12 +64,14 @@ def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequ
             `on_before_optimizer_step`. Other callbacks cost a few milliseconds per epoch.
 
     Raises:
-        UserError: for an error that the user can fix.
+        UserError: for an error that the user can fix, such as a key that is set twice.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     console = PatientConsole(quiet=quiet)
     if len(overrides) == 1 and overrides[0].startswith("resume="):
         return execute(RunDir.open(overrides[0].removeprefix("resume=")), console, callbacks)
+    if not isinstance(overrides, str):  # `compose` refuses it
+        refuse_twice(overrides, "the list")
     return begin(configs.compose(overrides), console, callbacks)
 
 
