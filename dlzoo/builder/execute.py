@@ -7,7 +7,6 @@ import shutil
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
+from dlzoo.builder.given import trained_network
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.resume import NotResumedError, assemble, locate
 from dlzoo.builder.run_checks import check_ranks, check_unchanged, check_unchanged_since_the_end
@@ -25,14 +25,13 @@ from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision, processes
-from dlzoo.config.overrides import refuse_twice
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display, PatientConsole
 from dlzoo.engine.signals import Stop, catch_signals
-from dlzoo.runs import checkout, environment
+from dlzoo.runs import checkout, environment, own_parts
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.logged import read_metrics
@@ -46,42 +45,13 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its directory and its metrics, {"test/accuracy": ...}."""
-
-    dir: Path
-    metrics: dict[str, float]
-
-
-def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequence[Callback] = ()) -> Run:
-    """Compose and check a config, write it to a new run directory and run it; ["resume=DIR"] resumes a run.
-
-    Args:
-        callbacks: your own Lightning callbacks. One that overrides a hook of batches, backward passes or optimizer
-            steps is called for each step (`batch` is then the range of that one step), which costs about half a
-            millisecond per step; optimizers that take a closure (sam, lbfgs, newton) step without
-            `on_before_optimizer_step`. Other callbacks cost a few milliseconds per epoch.
-
-    Raises:
-        UserError: for an error that the user can fix, such as a key that is set twice.
-        Interrupted: after Ctrl-C, once the checkpoint is written.
-    """
-    console = PatientConsole(quiet=quiet)
-    if len(overrides) == 1 and overrides[0].startswith("resume="):
-        return execute(RunDir.open(overrides[0].removeprefix("resume=")), console, callbacks)
-    if not isinstance(overrides, str):  # `compose` refuses it
-        refuse_twice(overrides, "the list")
-    return begin(configs.compose(overrides), console, callbacks)
-
-
-def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
-    """Create a run directory for a finalised config and run it, as `train` does."""
+def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> RunDir:
+    """Create a run directory for a finalised config and run it; return it."""
     if distributed.current_rank().world_size > 1:
         raise UserError("torchrun can only run an existing run directory: torchrun ... -m dlzoo.cli run DIR; or start"
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
-    label = config["name"] or "_".join([*words, config["data"]["name"]])
+    label = config["name"] or "_".join([*words, summary.data_name(config)])
     path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else make_folder(label)
     run = RunDir.create(path, config)
     try:
@@ -95,8 +65,8 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
 
 def execute(
     run: RunDir, console: Console | None = None, callbacks: Sequence[Callback] = (), places: Sequence[str] = ()
-) -> Run:
-    """Run or resume a run, from its last checkpoint if it has one. A finished run is not changed.
+) -> RunDir:
+    """Run or resume a run, from its last checkpoint if it has one, and return it. A finished run is not changed.
 
     A process that was started as a rank does that rank's part. Otherwise, with trainer.devices > 1, the ranks are
     started and waited for.
@@ -105,16 +75,22 @@ def execute(
         places: where the data is now, if it was moved: data.root=moved.
 
     Raises:
-        UserError, Interrupted: as `train`.
+        UserError, Interrupted: as `dlzoo.train`.
     """
-    console = console or PatientConsole()
+    with own_parts.using_kept(run.path, run.read()):
+        return _execute(run, console or PatientConsole(), callbacks, places)
+
+
+def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], places: Sequence[str]) -> RunDir:
     config, before = configs.read(run.config_file), run.read()
     finished = before["state"] == "finished"
     if finished and distributed.current_rank().world_size == 1:
         check_unchanged_since_the_end(run, config, before)
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
-        return Run(run.path, before["metrics"])
+        return run
     check_unchanged(run, config, before, callbacks)
+    if distributed.current_rank().leads:
+        own_parts.note_changes(run.path, before)
     config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
@@ -131,20 +107,21 @@ def execute(
     else:
         with distributed.process_group(accelerator_and_precision(settings)[0] if ranks > 1 else "cpu") as rank:
             if any(distributed.all_gather(finished)):  # another process finished it before one of the ranks read it
-                return Run(run.path, run.read()["metrics"])
+                return run
             check_ranks(run, config, ranks, before.get("ranks", rank.world_size), rank)
             if rank.leads:
                 _lead(run, config, before, console, callbacks)
             else:
                 _follow(run, config, before)
-    return Run(run.path, run.read()["metrics"])
+    return run
 
 
 def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence[str], *, quiet: bool) -> None:
     """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
-        launch(run.path, ranks, places, quiet=quiet)
+        environment = own_parts.environment_for(run.path, run.read())
+        launch(run.path, ranks, places, environment, quiet=quiet)
     except BaseException as error:
         with suppress(UserError, OSError), run.lock():
             record = run.read()
@@ -213,7 +190,8 @@ def _run(
     checkpoint = run.resume_checkpoint()
     state = load_checkpoint(checkpoint)["task"] if checkpoint else {"clock": 0}
     copied = "training_taken" in before  # without its validations
-    log = MetricLog(run, state["clock"], logged=None if copied else state.get("records"), copied=copied)
+    logged = None if copied or "checksum" not in state else (state["records"], state["checksum"])
+    log = MetricLog(run, state["clock"], logged=logged, copied=copied)
     try:
         assembled = assemble(run, config, before, log.scalars, callbacks)
         stop.check()
@@ -232,6 +210,7 @@ def _run(
         metrics = assembled.test([stop, display])
         stop.check()
         _record_results(run, assembled, log, selected, metrics)
+        trained_network(module.network, module.eval_network)
         log.hyperparameters(flatten(config), metrics)
     finally:
         log.close()

@@ -22,6 +22,7 @@ def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule)
         *_on_schedule(config["schedule"], schedule),
         *_on_average(config["trainer"]["ema"], schedule.steps),
         *_on_frozen(config),
+        *data.source.notes(),
         *spec.notes(data),
     ]
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from dlzoo.builder.given import check_outputs
 from dlzoo.builder.model import build_checked
 from dlzoo.config import Config
+from dlzoo.core import own_parts
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.given import OBJECT, given
 from dlzoo.core.registries import PARTS
+from dlzoo.core.rng import keeping_generators
 
 #: Copies of the parameters in a training: themselves, their gradients, and two moments of an optimizer.
 _COPIES = 4
@@ -46,6 +51,8 @@ def profile_training(config: Config, wiring: dict[str, Any], batch_size: int) ->
         UserError: if the network does not accept images of this size, or this batch size.
     """
     about = {section: config[section] for section in ("model", *PARTS, "init", "backbone")}
+    if config["model"]["name"] == OBJECT:  # which may change: not cached
+        return _profile_object(config, wiring, batch_size)
     return _profile_training(json.dumps(about), tuple(wiring.items()), batch_size)
 
 
@@ -82,23 +89,47 @@ class _SkipNorms(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@lru_cache  # a sweep has many runs with few networks
+@own_parts.cached  # a sweep has many runs with few networks
 def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> Profile:
     config, wiring = json.loads(about), dict(wired)
-    counter, outputs = FlopCounterMode(display=False), _CountOutputs()
-    name = config["model"]["name"]
-    where = f"model={name} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     with torch.device("meta"):
-        network = build_checked(config, wiring).train()
+        return _profile(build_checked(config, wiring).train(), config, wiring, batch_size)
+
+
+def _profile_object(config: Config, wiring: dict[str, Any], batch_size: int) -> Profile:
+    """Return the size and cost of a given network: on the CPU, if it does not work on the meta device."""
+    with keeping_generators():
         try:
-            images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
-            with counter, _SkipNorms(), outputs, torch.no_grad():
-                network(images)
-        except (RuntimeError, ValueError) as error:  # ValueError: torch's batch norm for one value per channel
-            raise UserError(f"{where}: {first_line(error)}") from error
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-    fixed = _COPIES * sum(parameter.nbytes for parameter in network.parameters())
-    params = sum(parameter.numel() for parameter in network.parameters())
+            with torch.device("meta"):
+                network = build_checked(config, wiring).train()
+                return _profile(network, config, wiring, batch_size)
+        except Exception:  # of a user's code
+            network = deepcopy(build_checked(config, wiring)).cpu().train()
+            return _profile(network, config, wiring, batch_size)
+
+
+def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_size: int) -> Profile:
+    """Measure a forward pass of a network, on the default device.
+
+    Raises:
+        UserError: if it fails.
+    """
+    counter, outputs = FlopCounterMode(display=False), _CountOutputs()
+    name, failures = config["model"]["name"], (RuntimeError, ValueError)  # ValueError: batch norm of one value
+    model, owner = f"model={name}", network
+    if name == OBJECT and (found := given().model) is not None:
+        model, failures, owner = f"model: {type(found).__name__}", (Exception,), found
+    where = f"{model} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
+    try:
+        images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
+        with counter, _SkipNorms(), outputs, torch.no_grad():
+            output = network(images)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except failures as error:
+        raise UserError(f"{where}: {own_parts.describe_error(error) or first_line(error)}") from error
+    check_outputs(network, output, batch_size, wiring["num_classes"])
+    fixed = _COPIES * sum(parameter.nbytes for parameter in owner.parameters())
+    params = sum(parameter.numel() for parameter in owner.parameters())
     # torch counts two floating-point operations for a multiply-accumulate.
     return Profile(params, counter.get_total_flops() // 2 // batch_size, fixed, outputs.bytes)

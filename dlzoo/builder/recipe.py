@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dlzoo.builder.compatibility import check_compatible
+from dlzoo.builder.given import check_float_images
 from dlzoo.builder.profile import profile_training
 from dlzoo.config import Config
 from dlzoo.config.settings import TrainerSettings
@@ -46,6 +47,7 @@ class RunRecipe:
         self.config, self.settings = config, TrainerSettings(**config["trainer"])
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
         check_compatible(config, data, world)
+        check_float_images(config, data)
         self.spec: TaskSpec = TASKS.build(data.task)
         self.augment_settings, self.augment = AUGMENTS.from_section(config["augment"])
         self.loss = self.spec.loss(config, data)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Callback
 
+from dlzoo.builder.given import check_given
 from dlzoo.config import Config
 from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
@@ -36,11 +37,12 @@ def check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Ra
 
 
 def check_unchanged(run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback]) -> None:
-    """Check that a run resumes with the config and callbacks that it started with.
+    """Check that a run resumes with the config, the objects and the callbacks that it started with.
 
     Raises:
-        UserError: if its config was edited, or the callbacks differ.
+        UserError: if its config was edited, or the callbacks or the classes of objects differ.
     """
+    check_given(run.path, config)
     names = [type(callback).__name__ for callback in callbacks]
     if before.get("callbacks", names) != names:
         raise UserError(

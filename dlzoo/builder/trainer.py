@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from dlzoo.builder.compatibility import needs_full_precision
+from dlzoo.builder.freeze import freeze_modules
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
 from dlzoo.builder.recipe import RunRecipe
@@ -25,7 +27,6 @@ from dlzoo.builder.weights import check_training_state, child_state, load_checkp
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision
 from dlzoo.core import distributed, index
-from dlzoo.core.errors import UserError
 from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.core.rng import Streams
 from dlzoo.data.loader import EvalLoader, Loaders, TrainLoader
@@ -37,9 +38,8 @@ from dlzoo.engine.callbacks import observed_by
 from dlzoo.engine.checkpoints import AtomicCheckpointIO
 from dlzoo.engine.recipe import Context, Observed, Recorder
 from dlzoo.engine.task_module import TaskModule
-from dlzoo.optim.settings import units
 from dlzoo.runs import environment
-from dlzoo.tasks.base import Pieces, TaskSpec
+from dlzoo.tasks.base import Pieces
 
 
 class Assembled:
@@ -79,12 +79,14 @@ class Assembled:
         with self.streams.scope("init"):
             self.network = network_from_config(config, self.run_recipe.wiring | self.spec.learnt_arguments(self.data))
         # Pretrained weights expect their own normalisation of the images.
-        known = normalisation_of(self.network)
+        known = None if self.data.is_float else normalisation_of(self.network)
         self.normalise = Normalise(*(map(torch.tensor, known) if known else self.data.statistics()))
         self.weights_origin = None
         if config["init_from"]:
+            # Float images are used as they are.
+            normalise = deepcopy(self.normalise) if self.data.is_float else self.normalise
             self.weights_origin = load_initial_weights(
-                config["init_from"], self.network, self.normalise, self.spec, self.data.classes
+                config["init_from"], self.network, normalise, self.spec, self.data.classes
             )
         # The memory format of the loaders' batches.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -221,27 +223,3 @@ class Assembled:
             "strategy": DDPStrategy(broadcast_buffers=False),
             "plugins": [*plugins, TorchElasticEnvironment()],
         }
-
-
-def freeze_modules(network: nn.Module, what: str | int, spec: TaskSpec) -> list[nn.Module]:
-    """Freeze the backbone, or the first `what` layers, and return the frozen modules.
-
-    Raises:
-        UserError: if nothing would be frozen, or nothing would be left to train.
-    """
-    if what == "none":
-        return []
-    if isinstance(what, int):
-        layers = units(network)
-        if what >= len(layers):
-            raise UserError(
-                f"freeze={what} leaves nothing to train: the model has {len(layers)} layer(s); set it lower"
-            )
-        frozen = layers[:what]
-    else:
-        frozen = spec.backbone_modules(network)
-    if not frozen:
-        raise UserError("freeze=backbone: the model has no layers before its head; set freeze=none")
-    for child in frozen:
-        child.requires_grad_(False)
-    return frozen

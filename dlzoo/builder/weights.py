@@ -80,7 +80,16 @@ def load_weights(origin: Path) -> tuple[State, State]:
     Raises:
         UserError: if the file does not exist, or does not contain weights.
     """
-    path = RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin
+    state = load_state(RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin)
+    return trained_state(state), child_state(state, "normalise")
+
+
+def load_state(path: Path) -> State:
+    """Load the state dict of a checkpoint, or of a file that is a state dict.
+
+    Raises:
+        UserError: if the file does not exist, or does not contain weights.
+    """
     try:
         content = load_intact(path)
     except Exception as error:
@@ -91,8 +100,12 @@ def load_weights(origin: Path) -> tuple[State, State]:
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if state is None or not is_state(state):
         raise UserError(f"{path}: contains no weights; name a checkpoint or a state dict of tensors")
-    network = child_state(state, "ema") or child_state(state, "network") or state
-    return network, child_state(state, "normalise")
+    return dict(state)
+
+
+def trained_state(state: State) -> State:
+    """Return the network's weights of a state dict: the averaged ones, if it has them."""
+    return child_state(state, "ema") or child_state(state, "network") or state
 
 
 def child_state(state: State, name: str) -> State:

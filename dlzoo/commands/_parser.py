@@ -44,6 +44,11 @@ class Parser(argparse.ArgumentParser):
         about = "a folder of your own with experiment/, trainer/ or executor/, which is searched like conf/"
         self.add_argument("--config-dir", metavar="DIR", help=about)
 
+    def add_trust(self) -> None:
+        """Add the option --trust."""
+        self.add_argument("--trust", action="store_true", help="import the parts files in the run directory, although"
+                          " you have not used them before")  # fmt: skip
+
     def add_json(self) -> None:
         """Add the option --json."""
         self.add_argument("--json", action="store_true", help="print JSON")

@@ -45,7 +45,7 @@ def compare(words: Sequence[str]) -> int:
 
     swept = sweep(parse_comparison(words))
     if not swept.dry and any(row.state == "finished" for row in swept.rows):
-        from dlzoo.report.report import write
+        from dlzoo.report.report import summary, write
 
-        print(write(swept.folder))
+        print(summary(*write(swept.folder)))
     return 0 if swept.ok else 1

@@ -15,7 +15,7 @@ import json
 from argparse import Namespace
 
 from dlzoo.commands._parser import Parser
-from dlzoo.commands._run_word import split_run
+from dlzoo.commands._run_word import split_run, trust_parts
 
 HELP = "measure a run's test metrics again, also on corrupted images: dlzoo eval run=DIR data.test_shift=noise"
 
@@ -25,11 +25,14 @@ def arguments(parser: Parser) -> None:
     parser.usage = "%(prog)s [-h] [--json] run=DIR [key=value ...]"
     parser.add_settings("run=DIR, the run directory, and the settings above")
     parser.add_json()
+    parser.add_trust()
 
 
 def run(arguments: Namespace) -> None:
     """Measure and print the metrics."""
     path, conditions = split_run(arguments.settings)
+    if arguments.trust:
+        trust_parts(path)
     from dlzoo.builder.evaluate import evaluate, results_folder
     from dlzoo.builder.summary import print_metrics
     from dlzoo.core.console import Console

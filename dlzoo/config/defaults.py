@@ -94,10 +94,15 @@ def is_path(choice: str, name: str) -> bool:
 
 
 def options(choice: str) -> list[str]:
-    """Return every valid name of a choice."""
+    """Return every valid name of a choice, without hidden entries."""
     if choice in REGISTRIES:
         return sorted(index.available(choice) + (["default"] if choice in DEFAULTS_FROM else []))
     return sorted({path.stem for folder in conf_dirs() for path in (folder / choice).glob("*.yaml") if path.is_file()})
+
+
+def is_option(choice: str, name: object) -> bool:
+    """Return whether a choice has an entry or a file of this name; hidden entries count."""
+    return name in options(choice) or (choice in REGISTRIES and name in index.entries(choice))
 
 
 def default_choices() -> dict[str, str]:

@@ -14,13 +14,14 @@ from dlzoo.config.defaults import (
     choices,
     default_entry,
     default_settings,
+    is_option,
     options,
     settings_for,
 )
 from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.yaml_file import read_yaml
-from dlzoo.core import index
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import check, settings_of
@@ -48,6 +49,8 @@ def finalise(raw: Mapping[str, Any], sources: Sources = NOT_TYPED) -> Config:
     """
     run_settings = settings_of(RunSettings)
     for key in raw:
+        if key == own_parts.KEY:
+            raise UserError(f"{sources.prefix(key)}parts names code, which only a command may: type parts=./mine.py")
         if key not in run_settings and key not in SECTIONS:
             raise UserError(f"{sources.prefix(_leaf(key, raw[key]))}unknown key {key!r}; {_suggest(key, raw)}")
     final: Config = {key: _check_value(key, schema, raw, sources) for key, schema in run_settings.items()}
@@ -74,7 +77,7 @@ def _leaf(key: str, value: Any) -> str:
 def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Config:
     """Return the section of a choice, with `default` replaced by the entry that it resolves to."""
     name = settings.pop("name", None)
-    if name not in options(choice):
+    if not is_option(choice, name):
         raise UserError(
             f"{sources.prefix(choice)}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}"
         )

@@ -9,6 +9,7 @@ from rich import console
 from rich.segment import Segment
 from rich.text import Text
 
+from dlzoo.core.notebook import in_notebook
 from dlzoo.core.terminal import in_one_line, printable
 
 
@@ -16,10 +17,13 @@ class Console(console.Console):
     """Console that prints names as they are: no markup such as [red], no :emoji:, no control characters.
 
     What is printed with soft_wrap is one line: a line break or a tab in it is that of a name, and is escaped too.
+    In a notebook it prints plain text: rich would make an output with HTML and escape codes of each line, and
+    FORCE_COLOR, which some notebooks set, does not make a terminal of it.
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False, **options)
+        plain: dict[str, Any] = {"force_jupyter": False, **({"force_terminal": False} if in_notebook() else {})}
+        super().__init__(markup=False, emoji=False, highlight=False, **(plain | options))
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print objects as rich does."""

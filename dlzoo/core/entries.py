@@ -16,7 +16,12 @@ Choice = str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Marks:
-    """No metadata beside the source: for registries without a class of their own, such as heads."""
+    """Metadata of every registration: for registries without a class of their own, such as heads, there is no other.
+
+    `hidden`: whether the entry is left out of lists: it stands for an object that a Python program has (core/given.py).
+    """
+
+    hidden: bool = False
 
     def non_defaults(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""

@@ -126,6 +126,18 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
+def check_folder() -> None:
+    """Check that the current folder exists.
+
+    Raises:
+        UserError: if it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the folder that you are in does not exist any more") from None
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove what `writing` left in a folder where processes were killed; files that are being written stay."""
     for path in folder.glob(".*.tmp"):

@@ -93,13 +93,19 @@ def schema_of(annotation: Any) -> Schema:
 
 @cache  # a sweep asks for the same ones for each of its runs
 def settings_of(function: Callable[..., object]) -> dict[str, Schema]:
-    """Return the settings of a signature: name -> schema with its "default". The result is shared: do not change it."""
+    """Return the settings of a signature: name -> schema with its "default". The result is shared: do not change it.
+
+    Raises:
+        TypeError: for a parameter without annotation, or of a type that a config cannot hold.
+    """
     signed = unwrap(function)
     hints = get_type_hints(signed.__init__ if inspect.isclass(signed) else signed, include_extras=True)
     settings = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             default = parameter.default
+            if name not in hints:
+                raise TypeError(f"the parameter {name!r} has no annotation; write its type, as in {name}: float = ...")
             settings[name] = schema_of(hints[name]) | {
                 "default": list(default) if isinstance(default, tuple) else default
             }

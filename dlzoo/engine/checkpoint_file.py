@@ -44,8 +44,9 @@ def check_checkpoint(content: Any) -> None:
     """
     _check_fields(content, _FIELDS, "")
     _check_fields(content["task"], _OF_TASK, " of task")
-    if not _is_count(content["task"].get("records", 0)):
-        raise ValueError("records of task is not an integer >= 0")
+    for name in ("records", "checksum"):
+        if not _is_count(content["task"].get(name, 0)):
+            raise ValueError(f"{name} of task is not an integer >= 0")
 
 
 def is_state(value: Any) -> bool:

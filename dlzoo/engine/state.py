@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
+from dlzoo.core.checksum import add_record
 
 
 class Best(NamedTuple):
@@ -35,7 +36,7 @@ class TrainState:
         clock: optimizer steps done.
         window: the values of the module's `logged_names` for each micro-batch since the last log.
         last_logged_step: the step of the last log.
-        records: number of records logged.
+        records, checksum: number of records logged, and their checksum (core/checksum.py).
         latest: the last value of everything that was logged, and for the display the means of the unlogged window.
         best: the best validation so far.
         train_seconds, window_seconds: time spent in all steps, and in those since the last log.
@@ -45,7 +46,7 @@ class TrainState:
         self.clock = 0
         self.window: list[tuple[Tensor, ...]] = []
         self.last_logged_step = 0
-        self.records = 0
+        self.records = self.checksum = 0
         self.latest: dict[str, float] = {}
         self.best: Best | None = None
         self.train_seconds = self.window_seconds = 0.0
@@ -63,6 +64,12 @@ class TrainState:
         self.train_seconds += self.window_seconds
         self.window, self.last_logged_step, self.window_seconds = [], self.clock, 0.0
 
+    def add_record(self, values: dict[str, float]) -> None:
+        """Count a record that is logged at the clock."""
+        self.latest |= values
+        self.records += 1
+        self.checksum = add_record(self.checksum, self.clock, values)
+
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and tensors, including the windows of all ranks; every rank must call this."""
         columns = [torch.stack(column).cpu() for column in zip(*self.window, strict=True)]
@@ -71,6 +78,7 @@ class TrainState:
             "window": distributed.all_gather(columns),
             "logged": self.last_logged_step,
             "records": self.records,
+            "checksum": self.checksum,
             "latest": self.latest,
             "best": None if self.best is None else tuple(self.best),
             "train_seconds": self.train_seconds,
@@ -80,7 +88,8 @@ class TrainState:
     def load_state_dict(self, state: dict[str, Any], rank: int) -> None:
         """Restore what `state_dict` returned, for the rank with index `rank`."""
         self.clock, self.last_logged_step = state["clock"], state["logged"]
-        self.records = state.get("records", 0)  # checkpoints of 0.1.0 do not have it
+        # Checkpoints of 0.1.0 have neither.
+        self.records, self.checksum = state.get("records", 0), state.get("checksum", 0)
         self.window = list(zip(*(column.unbind() for column in state["window"][rank]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
         self.train_seconds, self.window_seconds = state["train_seconds"], state["window_seconds"]

@@ -239,9 +239,8 @@ class TaskModule(pl.LightningModule, ABC):
         self._publish(means | {"lr": lr, "images_per_second": speed})
 
     def _publish(self, values: dict[str, float]) -> None:
-        self.state.latest |= values
+        self.state.add_record(values)
         self.context.record(self.state.clock, self.schedule.epochs_at(self.state.clock), values)
-        self.state.records += 1
 
     # Evaluation
 

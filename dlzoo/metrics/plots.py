@@ -41,7 +41,10 @@ def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accurac
 
 
 def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int) -> Figure:
-    """Draw images, each (H, W, C) uint8, row by row with names of up to two lines above them."""
+    """Draw images, each (H, W, C) uint8, row by row with names of up to two lines above them.
+
+    Values of float images are scaled to the range that each has.
+    """
     rows = max(1, -(-len(names) // columns))
     figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.5), layout="constrained")
     axes = figure.subplots()  # one for all: axes for each image would take most of the time of a short run
@@ -49,6 +52,9 @@ def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: s
     axes.axis("off")
     for place, (pixels, name) in enumerate(zip(images, names, strict=True)):
         x, y = 1.1 * (place % columns), 1.35 * (place // columns)
+        if pixels.is_floating_point():
+            low, high = pixels.min(), pixels.max()
+            pixels = ((pixels - low) / (high - low).clamp(min=1e-12) * 255).byte()
         shown = pixels.numpy() if pixels.shape[2] == 3 else pixels[:, :, 0].numpy()
         axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="auto")
         axes.text(x + 0.5, y - 0.03, name, fontsize=8, ha="center", va="bottom")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from dlzoo.core import index
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError
 
 Config = Mapping[str, Any]
@@ -37,7 +36,7 @@ def chosen_settings(config: Config) -> dict[str, Any]:
     return settings
 
 
-@cache
+@own_parts.cached
 def defaults_of(choice: str, name: str) -> dict[str, Any]:
     """Return the defaults of an entry's settings; an empty dict for one that is no longer installed."""
     try:

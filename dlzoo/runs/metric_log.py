@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[repo
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from dlzoo.core.checksum import add_record
 from dlzoo.core.errors import Note
 from dlzoo.core.files import write_atomically
 from dlzoo.runs.figures import write_png
@@ -32,11 +34,11 @@ class MetricLog:
     Args:
         run: the run directory.
         step: number of completed steps; records of later steps, written before a kill, are dropped.
-        logged: number of records that were logged up to this step, if it is known.
+        logged: number of records that were logged up to this step, and their checksum, if they are known.
         copied: whether metrics.jsonl was copied from another run, and must be added to TensorBoard.
     """
 
-    def __init__(self, run: RunDir, step: int, *, logged: int | None = None, copied: bool = False) -> None:
+    def __init__(self, run: RunDir, step: int, *, logged: tuple[int, int] | None = None, copied: bool = False) -> None:
         self.run = run
         # A resumed run is tested again.
         records = [
@@ -44,19 +46,14 @@ class MetricLog:
             for record in read_metrics(run.metrics_file, strict=True)
             if record["step"] <= step and not any(name.startswith("test/") for name in record)
         ]
-        if logged is not None and len(records) < logged:
-            warnings.warn(
-                f"{run.metrics_file}: {logged - len(records)} of the {logged} records up to step {step} are missing;"
-                " the curves have gaps",
-                Note,
-                stacklevel=2,
-            )
+        if logged is not None and (changed := _describe_change(records, *logged)):
+            warnings.warn(f"{run.metrics_file}: {changed} up to step {step}", Note, stacklevel=2)
         write_atomically(run.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
         self._lines = run.metrics_file.open("a", buffering=1)
         # Events of this step are discarded too: the results and plots of a test that was killed.
         self.board = SummaryWriter(str(run.path), purge_step=step)
         for record in records if copied else [record for record in records if record["step"] == step]:
-            self._events(record["step"], {name: value for name, value in record.items() if name not in _NO_SCALARS})
+            self._events(record["step"], _values(record))
 
     def scalars(self, step: int, epoch: float, values: dict[str, float]) -> None:
         """Write one record: {"step": .., "epoch": .., "time": .., "train/loss": ..}."""
@@ -95,3 +92,17 @@ class MetricLog:
     def close(self) -> None:
         self._lines.close()
         self.board.close()
+
+
+def _values(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in _NO_SCALARS}
+
+
+def _describe_change(records: Sequence[dict[str, Any]], logged: int, checksum: int) -> str:
+    """Describe how records differ from those that were logged; "" if they do not."""
+    if len(records) < logged:
+        return f"{logged - len(records)} of the {logged} records are missing, so that the curves have gaps,"
+    found = 0
+    for record in records:
+        found = add_record(found, record["step"], _values(record))
+    return "" if found == checksum else "records were changed after they were logged, so that the curves are others,"

@@ -73,6 +73,13 @@ def _is_value_range(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1] < 2**16
 
 
+def _are_parts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(about, Mapping) and "/" not in name and _is_text(about.get("sha256")) and _is_text(about.get("path"))
+        for name, about in value.items()
+    )
+
+
 def _is_setting(value: Any) -> bool:
     if type(value) is list:
         return all(map(_is_setting, value))
@@ -105,10 +112,11 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "metrics": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
     "data_sizes": (_mapping_of(_is_count), "sizes by split"),
     **dict.fromkeys(("versions", "by_class"), _MAPPING),
+    "parts": (_are_parts, "a hash and a path by file name"),
     **dict.fromkeys(("created", "finished"), (_is_time, "a time with its zone")),
     **dict.fromkeys(("monitor", "task", "kind", "device", "precision", "data_fingerprint"), _TEXT),
     **dict.fromkeys(("error", "git_commit", "init_from", "trained_by"), _TEXT),
-    **dict.fromkeys(("classes", "pictures", "remarks", "callbacks"), _TEXTS),
+    **dict.fromkeys(("classes", "pictures", "remarks", "callbacks", "not_kept"), _TEXTS),
     **dict.fromkeys(("ranks", "threads"), (_is_small_count, "an integer from 1 to 65536")),
     **dict.fromkeys(("steps_per_epoch", "steps", "tested", "batch_size", "params", "macs", "trainable"), _COUNT),
     **dict.fromkeys(("in_channels", "image_size", "skipped"), _COUNT),

@@ -44,7 +44,7 @@ follows validation, and there is none · there is bn, cmbn · say -m before it �
 #: Words before "=" that a command takes and no run has.
 OF_COMMANDS = (
     *("run", "resume", "trials", "count", "low", "high", "steps", "image_size", "num_classes", "in_channels"),
-    *("on_bad", "full_size"),
+    *("on_bad", "full_size", "parts"),
 )
 #: Keyword arguments of Python, and words that stand for any setting.
 NOT_SETTINGS = ("callbacks", "soft", "decoupled", "closure", "weights_only", "beta", "key")

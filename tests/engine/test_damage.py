@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -106,7 +107,18 @@ def test_missing_records_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     run = stopped(monkeypatch, "on_validation_epoch_end")
     lines = run.metrics_file.read_text().splitlines(keepends=True)
     run.metrics_file.write_text("".join(lines[:-1]))
-    with pytest.warns(Note, match=f"1 of the {len(lines)} records up to step 5 are missing; the curves have gaps"):
+    with pytest.warns(Note, match=f"1 of the {len(lines)} records are missing, .* gaps, up to step 5"):
+        train("resume=run")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_changed_record_is_said(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = stopped(monkeypatch, "on_validation_epoch_end")
+    record = json.loads((lines := run.metrics_file.read_text().splitlines())[0])
+    name = sorted(record.keys() - {"step", "epoch", "time"})[seed]
+    record[name] += 1e-9
+    run.metrics_file.write_text("\n".join([json.dumps(record), *lines[1:], ""]))
+    with pytest.warns(Note, match=r"metrics\.jsonl: records were changed .* up to step 5"):
         train("resume=run")
 
 

@@ -33,13 +33,15 @@ from dlzoo.tasks.detection.postprocess import select_detections
 from dlzoo.tasks.detection.results import write_results
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
-from dlzoo.tasks.prediction import Prediction
+from dlzoo.tasks.prediction import FileRequest, Trained, conversion_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dlzoo.data.storage.image_source import ImageSource
     from dlzoo.tasks.detection.metrics.evaluation import DetectionEvaluation
     from dlzoo.tasks.detection.module import DetectionModule
+    from dlzoo.tasks.detection.prediction import CanvasReader, ObjectPrediction
 
 #: Kinds of errors (metrics/error_types.py).
 _ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
@@ -178,10 +180,20 @@ class DetectionSpec(TaskSpec):
     def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         """Accept all options: detectors support other suppression settings, and draw boxes."""
 
-    def predict(self, request: Prediction) -> list[Answer]:
+    def image_reader(self, config: Config, record: Record) -> CanvasReader:
+        from dlzoo.tasks.detection.prediction import CanvasReader
+
+        return CanvasReader(record["image_size"], record["fit"], conversion_of(config, record))
+
+    def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[ObjectPrediction]:
         from dlzoo.tasks.detection.prediction import predict_objects
 
-        return predict_objects(request)
+        return predict_objects(images, trained)
+
+    def predict_files(self, request: FileRequest, trained: Trained) -> list[Answer]:
+        from dlzoo.tasks.detection.prediction import draw_objects
+
+        return draw_objects(request, trained)
 
     def format_prediction(self, prediction: Answer) -> str:
         names = ", ".join(f"{one['name']} {one['score']:.0%}" for one in prediction["objects"]) or "no objects"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlzoo.builder.execute import train
+from dlzoo import train
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
 from dlzoo.data.loader import Batch
