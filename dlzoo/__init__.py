@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         DATASETS,
         DROPS,
         HEADS,
+        HOOKS,
         INITS,
         LOSSES,
         MODELS,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from dlzoo.data.loader import Batch
     from dlzoo.data.split import Split
     from dlzoo.data.table_set import TableSet
+    from dlzoo.engine.hooks.hook import Hook
     from dlzoo.engine.task_module import TaskModule
     from dlzoo.layers.conv import ConvNormAct
     from dlzoo.layers.parts import Parts
@@ -67,8 +69,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _REGISTRIES = (
-    *("ACTS", "ATTENTIONS", "AUGMENTS", "CONVS", "DATASETS", "DROPS", "HEADS", "INITS", "LOSSES", "MODELS", "NECKS"),
-    *("NMS", "NORMS", "OPTIMIZERS", "POOLS", "SCHEDULES", "TASKS", "UPSAMPLES"),
+    *("ACTS", "ATTENTIONS", "AUGMENTS", "CONVS", "DATASETS", "DROPS", "HEADS", "HOOKS", "INITS", "LOSSES", "MODELS"),
+    *("NECKS", "NMS", "NORMS", "OPTIMIZERS", "POOLS", "SCHEDULES", "TASKS", "UPSAMPLES"),
 )
 #: Public name -> the module that it is fetched from.
 _HOMES = {
@@ -85,6 +87,7 @@ _HOMES = {
     "Batch": "dlzoo.data.loader",
     "Split": "dlzoo.data.split",
     "TableSet": "dlzoo.data.table_set",
+    "Hook": "dlzoo.engine.hooks.hook",
     "TaskModule": "dlzoo.engine.task_module",
     "ConvNormAct": "dlzoo.layers.conv",
     "Parts": "dlzoo.layers.parts",
@@ -104,6 +107,7 @@ __all__ = [
     "DATASETS",
     "DROPS",
     "HEADS",
+    "HOOKS",
     "INITS",
     "LOSSES",
     "MODELS",
@@ -120,6 +124,7 @@ __all__ = [
     "ConvNormAct",
     "DataSet",
     "Evaluation",
+    "Hook",
     "ImageSet",
     "Metric",
     "NumberPrediction",

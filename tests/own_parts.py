@@ -1,7 +1,10 @@
-"""A parts file of a user's own: a norm, a loss, a model, a data set."""
+"""A parts file of a user's own: a norm, a loss, a model, a data set, a hook."""
 
 MINE = '''\
 """My parts."""
+
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +62,23 @@ def stripes(*, count: int = 96) -> ImageSet:
     images[labels == 0, ::2] += 100
     images[labels == 1, :, ::2] += 100
     return ImageSet(Split(images[:count], labels[:count]), Split(images[count:], labels[count:]), ("rows", "columns"))
+
+
+@dlzoo.HOOKS.register("steps")
+class Steps(dlzoo.Hook):
+    """Write the step of each record to a file in the run directory."""
+
+    def __init__(self, *, run_dir: Path, file: str = "steps.txt") -> None:
+        self.path = run_dir / file
+
+    def log(self, record: Any) -> None:
+        with self.path.open("a") as file:
+            file.write(f"{record['step']}\\n")
 '''
 
 #: A small run that uses all of them.
 WORDS = [
     *("data=stripes", "model=two_layers", "norm=rms", "loss=sharp", "data.batch_size=16", "trainer.max_epochs=3"),
     *("trainer=cpu", "drop=dropout", "augment=none", "data.val_fraction=0.25"),
+    *("hooks=[tensorboard,steps]", "hook.steps.file=mine.txt"),
 ]

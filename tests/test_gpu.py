@@ -35,6 +35,8 @@ def no_waiting() -> Iterator[None]:
 
 def watched_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make waiting for the device an error in every step but the first three, which allocate and choose kernels."""
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        pytest.skip("here trainer.precision=auto is fp16, of which the loss scale waits in each step")
     step = TaskModule._step
 
     def watched(self: TaskModule, number: int) -> None:
@@ -56,7 +58,7 @@ def test_the_host_never_waits_for_the_device_between_log_steps(
     run = train(*CONV, f"norm={norm}", f"data.cache={cache}")
     record = RunDir.open(run.dir).read()
     assert record["data_cache"] == cache
-    assert record["precision"] == ("bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true")
+    assert record["precision"] == "bf16-mixed"
     assert run.metrics["test/accuracy"] > 0.5
 
 
@@ -92,6 +94,25 @@ def test_where_images_are_kept_changes_no_number() -> None:
     for one, other in zip(read_metrics(first.dir / "metrics.jsonl"), read_metrics(second.dir / "metrics.jsonl")):  # noqa: B905
         if "train/loss" in one:
             assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available() and torch.cuda.get_device_capability() < (7, 0), reason="slow at fp16")
+@pytest.mark.parametrize("settings", [[], ["trainer.accumulate=2", "trainer.self_adversarial=0.02", "norm=gn"]])
+def test_fp16_learns_and_stays_finite(settings: list[str]) -> None:
+    run = train(*CONV, "trainer.precision=fp16", *settings)
+    assert RunDir.open(run.dir).read()["precision"] == "16-mixed"
+    assert run.metrics["test/accuracy"] > 0.5
+    records = [record for record in read_metrics(run.dir / "metrics.jsonl") if "loss_scale" in record]
+    assert records[-1]["skipped_steps"] < records[-1]["step"] / 4
+    state = torch.load(run.dir / "checkpoints" / "last.ckpt", weights_only=True)["task"]["loss_scale"]
+    assert state["scale"] == records[-1]["loss_scale"] >= 1
+
+
+def test_auto_is_fp16_on_gpus_without_bf16() -> None:
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        pytest.skip("this GPU has bf16")
+    fast = torch.cuda.get_device_capability() >= (7, 0)
+    assert RunDir.open(train(*CONV).dir).read()["precision"] == ("16-mixed" if fast else "32-true")
 
 
 def test_a_compiled_training_learns_the_same() -> None:

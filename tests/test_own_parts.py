@@ -67,6 +67,7 @@ def test_trained_killed_resumed_evaluated_predicted_and_reported(
     assert same(weights(RunDir(Path("killed"))), weights(RunDir(Path("whole"))))
     assert logged(Path("killed")) == logged(Path("whole"))
     assert Path("whole/parts/mine.py").read_text() == MINE
+    assert {*Path("killed/mine.txt").read_text().split()} == {*Path("whole/mine.txt").read_text().split()} > {"4"}
     assert list(RunDir(Path("whole")).read()["parts"]) == ["mine.py"]
     Image.new("L", (8, 8)).save("a.png")
     capsys.readouterr()
@@ -107,6 +108,7 @@ def test_a_sweep_does_not_mix_versions(mine: str, capsys: pytest.CaptureFixture[
     [
         (["list", "norm"], "rms"),
         (["list", "data"], "stripes"),
+        (["list", "hook"], "steps"),
         (["show", "norm", "rms"], "norm.eps=1e-06"),
         (["show", "model", "two_layers", "norm=rms"], "arXiv:1910.07467"),
     ],
@@ -231,7 +233,7 @@ def test_wrong_files(case: str, mine: str, capsys: pytest.CaptureFixture[str]) -
 def test_an_error_in_training_shows_the_line_of_the_file(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.py").write_text(MINE.replace("self.scale[:, None, None]", "self.scale[:, None]"))
     says = error(capsys, "train", mine, *WORDS, "run_dir=r")
-    assert re.search(r"mine\.py, line 19, in forward: RuntimeError: ", says)
+    assert re.search(r"mine\.py, line 22, in forward: RuntimeError: ", says)
 
 
 def test_two_files_that_register_the_same(mine: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,23 +127,28 @@ class Run:
         with self._parts(), giving(check_objects(model, None)):
             return with_preprocess(load_trained(RunDir.open(self.dir)))
 
-    def predict(self, images: Images, *, most: int = 5, overrides: Sequence[str] = ()) -> Sequence[Prediction]:
+    def predict(
+        self, images: Images, *, most: int = 5, overrides: Sequence[str] = (), model: nn.Module | None = None
+    ) -> Sequence[Prediction]:
         """Return a prediction for each image: a ClassPrediction, a NumberPrediction or an ObjectPrediction, by task.
 
         Args:
             images: paths, PIL images, arrays (H, W, C) or tensors (C, H, W) of uint8; one or several.
             most: the largest number of classes for an image.
             overrides: settings that apply after training, such as ["nms.iou=0.6"].
+            model: the network that was given to `dlzoo.train`, if one was; it gets the weights.
 
         Raises:
             UserError: for something that is not an image, or if the run has no checkpoint yet.
         """
+        from dlzoo.builder.given import check_objects
         from dlzoo.builder.predict import check_predicts, predict_images
+        from dlzoo.core.given import giving
         from dlzoo.data.storage.image_source import image_sources
 
-        with self._parts():
+        with self._parts(), giving(check_objects(model, None)):
             check_predicts(RunDir.open(self.dir), overrides)
-            return predict_images(self._trained(overrides), image_sources(images), most)
+            return predict_images(self._trained(overrides, model), image_sources(images), most)
 
     def evaluate(
         self,
@@ -189,14 +194,15 @@ class Run:
         """Return the context in which the entries of the run's own parts files are used."""
         return own_parts.using_kept(self.dir, self.record)
 
-    def _trained(self, overrides: Sequence[str]) -> Trained:
+    def _trained(self, overrides: Sequence[str], model: nn.Module | None) -> Trained:
         """Return the network for predictions, loaded once for each checkpoint."""
         from dlzoo.builder.predict import load_trained
 
         run = RunDir.open(self.dir)
         status = run.selected_checkpoint().stat()
         key = (status.st_mtime_ns, status.st_size, status.st_ino, *overrides)
-        if self._cache is None or self._cache[0] != key:
+        # A network of the user may have been trained since.
+        if self._cache is None or self._cache[0] != key or model is not None:
             self._cache = (key, load_trained(run, overrides))
         return self._cache[1]
 

@@ -29,16 +29,34 @@ def check_compatible(config: Config, data: Splits, world: int) -> None:
     _check_loss(config, data, task)
     TASKS.build(data.task).check_config(config, data)
     _check_optimizer(config, world)
-    if _marks("schedule", config).validation and data.val is None:
-        name = config["schedule"]["name"]
-        raise UserError(f"schedule={name} needs a validation split: data.val_fraction > 0")
-    if config["trainer"]["early_stopping"] and data.val is None:
-        raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
+    _check_validation(config, data)
 
 
 def needs_full_precision(config: Config) -> bool:
     """Return whether the optimizer needs losses in full float32 precision."""
     return _marks("optimizer", config).full_batch
+
+
+def _check_validation(config: Config, data: Splits) -> None:
+    """Refuse settings of the validation that contradict each other, or without a validation split."""
+    trainer, schedule = config["trainer"], config["schedule"]["name"]
+    epochs, steps = trainer["validate_every_epochs"], trainer["validate_every_steps"]
+    if epochs > 1 and steps:
+        raise UserError(
+            f"trainer.validate_every_epochs={epochs} and trainer.validate_every_steps={steps} are both set; keep one"
+        )
+    if data.val is not None:
+        return
+    needs = [f"schedule={schedule}"] if _marks("schedule", config).validation else []
+    needs += ["trainer.validate_every_epochs"] if epochs > 1 else []
+    needs += [f"trainer.{key}" for key in ("validate_every_steps", "early_stopping", "keep_best") if trainer[key]]
+    if needs:
+        raise UserError(f"{needs[0]} needs a validation split: data.val_fraction > 0")
+
+
+def allows_loss_scale(config: Config) -> bool:
+    """Return whether the optimizer computes gradients once per step, as the loss scale of fp16 requires."""
+    return not _marks("optimizer", config).uses_closure
 
 
 def _check_model(config: Config, data: Splits, task: TaskMarks) -> None:
@@ -118,8 +136,13 @@ def _check_optimizer(config: Config, world: int) -> None:
         )
     if marks.full_batch and world > 1:
         raise UserError(f"optimizer={name} runs in one process, not {world}; set trainer.devices=1")
-    if marks.full_batch and config["trainer"]["precision"] == "bf16":
+    if marks.full_batch and config["trainer"]["precision"] in ("bf16", "fp16"):
         raise UserError(f"optimizer={name} compares losses that differ little; set trainer.precision=fp32")
+    if marks.uses_closure and config["trainer"]["precision"] == "fp16":
+        raise UserError(
+            f"optimizer={name} computes gradients more than once per step, which the loss scale of"
+            " trainer.precision=fp16 does not support; set trainer.precision=fp32 or bf16"
+        )
     if marks.linear and config["trainer"]["compile"]:
         raise UserError(
             f"optimizer={name} needs second derivatives, which torch.compile does not support;"

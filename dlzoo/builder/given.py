@@ -136,9 +136,13 @@ def check_given_for_files(path: Path, config: Config, record: Mapping[str, Any])
     Raises:
         UserError: if its network is an object that is not in this process, or was trained on float tensors.
     """
-    expected = classes_in(config).get("model")
-    if expected != given().classes().get("model"):
-        check_given(path, config, "predict with")
+    expected, here = classes_in(config).get("model"), given().classes().get("model")
+    if expected is None and here is not None:
+        raise UserError(f"{path} was not started with a network as an object; predict with it without model=")
+    if expected != here:
+        found = "" if here is None else f", not {here}"
+        raise UserError(f"{path} was started with an object (model: {expected}){found}; give it in Python:"
+                        f" dlzoo.load('{path}').predict(images, model=...)")  # fmt: skip
     if record.get("float_images"):
         raise UserError(f"{path} was trained on float tensors, not on images: call the network on such tensors")
 

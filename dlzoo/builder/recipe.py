@@ -15,12 +15,14 @@ from dlzoo.builder.profile import profile_training
 from dlzoo.config import Config
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
+from dlzoo.core.entries import Metric
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, OPTIMIZERS, SCHEDULES, TASKS
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.engine.clock import TrainSchedule
+from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Recipe
 from dlzoo.optim.settings import Span
 from dlzoo.tasks.base import TaskSpec
@@ -37,6 +39,7 @@ class RunRecipe:
 
     Attributes:
         wiring: the arguments that are injected into the model; plain values.
+        monitor: the metric of trainer.monitor; None for the task's own.
         params, macs: the network's parameters, and its multiply-accumulates for one image.
 
     Raises:
@@ -50,6 +53,7 @@ class RunRecipe:
         check_float_images(config, data)
         self.spec: TaskSpec = TASKS.build(data.task)
         self.augment_settings, self.augment = AUGMENTS.from_section(config["augment"])
+        self.monitor = _monitored(config, data, self.spec)
         self.loss = self.spec.loss(config, data)
         self.wiring: dict[str, Any] = {
             "num_classes": len(data.classes),
@@ -67,6 +71,10 @@ class RunRecipe:
             self.settings.log_every,
             self.settings.checkpoint_every,
             longest,
+            self.settings.max_steps,
+            self.settings.validate_every_epochs,
+            self.settings.validate_every_steps,
+            self.settings.keep_every,
         )
         self.optimizer_settings, _ = OPTIMIZERS.from_section(config["optimizer"])
         self.effective_lr = self.optimizer_settings.effective_lr(config["optimizer"]["lr"], data.batch_size)
@@ -78,7 +86,7 @@ class RunRecipe:
         """Return the optimizer of a network's parameters, each group with its learning rate and weight decay."""
         return self._make_optimizer(self.optimizer_settings.groups(network, self.effective_lr))
 
-    def training(self, frozen: list[nn.Module]) -> Recipe:
+    def training(self, frozen: list[nn.Module], loss_scale: LossScale | None = None) -> Recipe:
         """Return the recipe of the training, in which the modules `frozen` are not trained."""
         settings, marks = self.settings, index.marks("optimizer", self.config["optimizer"]["name"])
         return Recipe(
@@ -90,9 +98,12 @@ class RunRecipe:
             clip_norm=settings.clip_norm if marks.clips else None,
             self_adversarial=settings.self_adversarial,
             ema=settings.ema,
+            monitor=self.monitor,
+            keep_best=settings.keep_best,
             patience=settings.early_stopping,
             frozen=tuple(frozen),
             compiled=settings.compile,
+            loss_scale=loss_scale,
         )
 
 
@@ -106,6 +117,26 @@ def _micro_batch(batch_size: int, accumulate: int, world: int) -> int:
             parts = f"{world} equal parts, one per device{suffix}"
         raise UserError(f"data.batch_size={batch_size} does not divide into {parts}")
     return micro_batch
+
+
+def _monitored(config: Config, data: Splits, spec: TaskSpec) -> Metric | None:
+    """Return the metric that trainer.monitor names; f1 is enough for f1_macro, if no other begins with f1_.
+
+    Raises:
+        UserError: if it is not measured in the validation of this data.
+    """
+    typed, marks = config["trainer"]["monitor"], index.marks("task", data.task)
+    if typed is None:
+        return None
+    undefined, name = spec.undefined_metrics(data), typed.removeprefix("val/")
+    known = {metric.name: metric for metric in marks.metrics if metric.name not in undefined}
+    candidates = [name] if name in known else [each for each in known if each.startswith(f"{name}_")]
+    if len(candidates) != 1:
+        raise UserError(
+            f"trainer.monitor={typed} is not a metric of the validation of data={config['data']['name']}, which has"
+            f" {marks.targets_are}; choose {' or '.join(known)}"
+        )
+    return known[candidates[0]]
 
 
 def _lr_factor(section: Config, schedule: TrainSchedule) -> Callable[[int], float]:

@@ -58,7 +58,7 @@ def print_settings(console: Console, path: Path, record: Record) -> None:
             "training",
             f"{_losses(config)}, augment={config['augment']['name']}, {config['optimizer']['name']} {rate},"
             f" {config['schedule']['name']}, batch {record['batch_size']},"
-            f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
+            f" {_length(config['trainer'], record['steps_per_epoch'])},"
             f" seed {config['seed']}",
         ),
         *([("trainable", f"{learn:,} of {record['params']:,} parameters")] if learn < record["params"] else []),
@@ -72,11 +72,12 @@ def print_settings(console: Console, path: Path, record: Record) -> None:
 def print_result(console: Console, path: Path, record: Record) -> None:
     """Print the result, time, plots, and suggested next commands."""
     monitor, zeros = record["monitor"], record["zero_weights"]
+    value = record["metrics"].get(f"test/{monitor}")
     _print_rows(
         console,
         (
             f"test {monitor}",
-            f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} samples,"
+            f"{'not defined' if value is None else f'{value:.4f}'} on {record['tested']:,} samples,"
             f" with the weights of epoch {record['selected_epoch']:g}",
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),
@@ -110,6 +111,14 @@ def _losses(config: Record) -> str:
     """Return the name of the loss; for a detector, of the classification and the box loss."""
     names = [config[key]["name"] for key in ("loss", "box_loss") if key in config]
     return " + ".join(name for name in names if name != "default")
+
+
+def _length(trainer: Record, steps_per_epoch: int) -> str:
+    """Describe the length of a run: "20 epochs of 22 steps", or "100 steps, 4.55 epochs of 22"."""
+    epochs, steps = trainer["max_epochs"], trainer.get("max_steps")
+    if steps is not None and steps < epochs * steps_per_epoch:
+        return f"{_count(steps, 'step')}, {steps / steps_per_epoch:.3g} epochs of {steps_per_epoch:,}"
+    return f"{_count(epochs, 'epoch')} of {_count(steps_per_epoch, 'step')}"
 
 
 def _count(number: int, thing: str) -> str:

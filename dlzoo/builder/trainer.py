@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,11 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from dlzoo.builder.compatibility import needs_full_precision
+from dlzoo.builder.compatibility import allows_loss_scale, needs_full_precision
 from dlzoo.builder.freeze import freeze_modules
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
@@ -36,6 +37,7 @@ from dlzoo.data.transforms.corruptions import make_shift
 from dlzoo.data.transforms.test_time import COUNTS, make_views
 from dlzoo.engine.callbacks import observed_by
 from dlzoo.engine.checkpoints import AtomicCheckpointIO
+from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Context, Observed, Recorder
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs import environment
@@ -71,8 +73,9 @@ class Assembled:
         self.settings, self.spec = self.run_recipe.settings, self.run_recipe.spec
         full = needs_full_precision(config)
         self.accelerator, self.precision = accelerator_and_precision(
-            replace(self.settings, precision="fp32") if full else self.settings
+            replace(self.settings, precision="fp32") if full else self.settings, fp16=allows_loss_scale(config)
         )
+        self._autocast_device = "cuda" if self.accelerator == "gpu" else "cpu"
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.streams = Streams(config["seed"])
@@ -98,7 +101,8 @@ class Assembled:
         # Each rank draws its own dropout masks, from its own stream.
         reseed = self.streams.reseeder("dropout", self.rank.rank)
         context = Context(reseed, self._record, self.rank, self._observed)
-        pieces = Pieces(self.network, recipe.loss, self._loaders(), recipe.training(frozen), context)
+        loss_scale = LossScale(self._autocast_device) if self.precision == "16-mixed" else None
+        pieces = Pieces(self.network, recipe.loss, self._loaders(), recipe.training(frozen, loss_scale), context)
         return self.spec.module(pieces, self.config, self.data)
 
     def _loaders(self) -> Loaders:
@@ -151,11 +155,19 @@ class Assembled:
             *memory_notes(recipe.profile, recipe.micro_batch, self.data.batch_size, available),
         ]
 
-    def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
-        """Train to the end, from `checkpoint` if there is one; a UserError if it is damaged, or of another model."""
+    def fit(
+        self,
+        checkpoint: Path | None,
+        callbacks: Sequence[pl.Callback],
+        written: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        """Train to the end, from `checkpoint` if there is one; `written` is called with each new checkpoint.
+
+        A UserError if `checkpoint` is damaged, or of another model.
+        """
         if checkpoint is not None:
             check_training_state(checkpoint, self.module, self.module.recipe.make_optimizer(self.module.network))
-        files = AtomicCheckpointIO()
+        files = AtomicCheckpointIO(written)
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")
         try:
@@ -198,10 +210,9 @@ class Assembled:
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
         return pl.Trainer(
             accelerator=self.accelerator,
-            precision=self.precision,
-            **self._rank_arguments(*plugins),
+            **self._precision_arguments(*plugins),
             benchmark=True,
-            max_epochs=self.settings.max_epochs,
+            max_epochs=self.run_recipe.schedule.epochs,
             callbacks=list(callbacks),
             logger=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # a user's own
@@ -210,6 +221,14 @@ class Assembled:
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+
+    def _precision_arguments(self, *plugins: Any) -> dict[str, Any]:
+        """Return the trainer arguments of precision and ranks; the loop scales the loss of fp16 itself."""
+        if self.precision != "16-mixed":
+            return {"precision": self.precision, **self._rank_arguments(*plugins)}
+        without_scaler = torch.amp.GradScaler(self._autocast_device, enabled=False)
+        half = MixedPrecision("16-mixed", self._autocast_device, without_scaler)
+        return self._rank_arguments(*plugins, half)
 
     def _rank_arguments(self, *plugins: Any) -> dict[str, Any]:
         """Return the trainer arguments that describe the ranks, whose processes and process group exist already."""

@@ -15,7 +15,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.config.yaml_file import read_text, read_yaml
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registries import PARTS, REGISTRIES
+from dlzoo.core.registries import LISTED, PARTS, REGISTRIES
 from dlzoo.core.schema import settings_of
 
 Config = dict[str, Any]
@@ -95,7 +95,7 @@ def is_path(choice: str, name: str) -> bool:
 
 def options(choice: str) -> list[str]:
     """Return every valid name of a choice, without hidden entries."""
-    if choice in REGISTRIES:
+    if choice in LISTED:
         return sorted(index.available(choice) + (["default"] if choice in DEFAULTS_FROM else []))
     return sorted({path.stem for folder in conf_dirs() for path in (folder / choice).glob("*.yaml") if path.is_file()})
 

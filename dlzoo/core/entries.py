@@ -144,6 +144,13 @@ class ScheduleMarks(Marks):
 
 
 @dataclass(frozen=True)
+class HookMarks(Marks):
+    """A hook. `package`: the package that it needs, which is also the name of dlzoo's extra that installs it."""
+
+    package: str = ""
+
+
+@dataclass(frozen=True)
 class Metric:
     """A metric of a task: its name, its direction, and its unit ("" for a fraction or a count)."""
 

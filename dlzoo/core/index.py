@@ -25,12 +25,12 @@ from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.files import replacing
 from dlzoo.core.parts_file import PartsFile
-from dlzoo.core.registries import REGISTRIES, TASKS
+from dlzoo.core.registries import LISTED, TASKS
 from dlzoo.core.registry import Registry, load_parts_file
 from dlzoo.core.schema import settings_of
 from dlzoo.core.stamp import PACKAGE, stamp_of_sources
 
-_REGISTRIES = REGISTRIES | {"task": TASKS}
+_REGISTRIES = LISTED | {"task": TASKS}
 
 Index = dict[str, dict[str, Any]]
 
@@ -52,8 +52,8 @@ def entries(choice: str) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: if there is no such registry.
     """
-    if choice not in REGISTRIES:
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), REGISTRIES)}")
+    if choice not in LISTED:
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), LISTED)}")
     return load()[choice]["entries"]
 
 
@@ -68,7 +68,7 @@ def marks(choice: str, name: str) -> Any:
     if choice == "task":
         meta = load()["task"]["entries"][name]["meta"]
         return TaskMarks(**meta | {"metrics": tuple(Metric(**each) for each in meta.get("metrics", ()))})
-    return REGISTRIES[choice].marks(**entries(choice)[name]["meta"])
+    return LISTED[choice].marks(**entries(choice)[name]["meta"])
 
 
 def _task_names() -> list[str]:

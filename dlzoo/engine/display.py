@@ -169,17 +169,16 @@ class _Facts(ProgressColumn):
 
 def describe(module: TaskModule) -> str:
     """Return the latest values in one line."""
-    epoch = min(-(-max(module.state.clock, 1) // module.schedule.steps_per_epoch), module.schedule.epochs)
-    words = (
-        ("train/loss", "loss {:.3f}"),
-        (f"train/{module.monitor}", f"{module.monitor} {{:.3f}}"),
-        (
-            f"val/{module.monitor}",
-            "val {:.3f}" if module.monitor in module.logged_names else f"val {module.monitor} {{:.3f}}",
-        ),
-        ("lr", "lr {:.2g}"),
-        ("images_per_second", "{:,.0f} img/s"),
-    )
+    epoch = min(module.schedule.epochs_begun(max(module.state.clock, 1)), module.schedule.epochs)
+    words = {
+        "train/loss": "loss {:.3f}",
+        f"train/{module.monitor}": f"{module.monitor} {{:.3f}}",
+        f"val/{module.monitor}": "val {:.3f}"
+        if module.monitor in module.logged_names
+        else f"val {module.monitor} {{:.3f}}",
+        "lr": "lr {:.2g}",
+        "images_per_second": "{:,.0f} img/s",
+    }
     latest = dict(module.state.latest)
-    shown = [text.format(latest[name]) for name, text in words if name in latest]
+    shown = [text.format(latest[name]) for name, text in words.items() if name in latest]
     return "  ".join([f"epoch {epoch}/{module.schedule.epochs}", *shown, *([module.status] if module.status else [])])

@@ -55,7 +55,7 @@ class Steps:
 
     def run(self, step: int, base_rates: Iterable[float]) -> Logged:
         """Run one optimizer step and return the logged tensors of each micro-batch."""
-        factor = self.recipe.lr_factor(step)
+        factor, taken = self.recipe.lr_factor(step), True
         for group, rate in zip(self.optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor
         batches: Iterable[Batch] = self.loader.batches(step)
@@ -73,9 +73,9 @@ class Steps:
         else:
             self.begin_pass(step)
             logged = gradients(batches)
-            self.take_step()
+            taken = self._take_step()
         if self.recipe.regulariser is not None:
-            self.recipe.regulariser.after_step()
+            self.recipe.regulariser.after_step(skipped=not taken)
         return logged
 
     def finish(self, step: int) -> None:
@@ -89,16 +89,26 @@ class Steps:
 
         Returns the logged tensors of each micro-batch.
         """
-        logged, parts = [], self.loader.accumulate
+        logged, parts, loss_scale = [], self.loader.accumulate, self.recipe.loss_scale
         for part, batch in enumerate(batches, 1):
             value, others = loss(batch)
-            self.backward(value if parts == 1 else value / parts, part == parts)
+            share = value if parts == 1 else value / parts
+            self.backward(share if loss_scale is None else loss_scale.multiply(share), part == parts)
             logged.append((value.detach(), *others))
+        if loss_scale is not None:
+            loss_scale.begin_step(self.optimizer, self.take_step)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.trainable, self.recipe.clip_norm, foreach=True)
         if self.recipe.regulariser is not None:
             self.recipe.regulariser.before_step()
         return logged
+
+    def _take_step(self) -> bool:
+        """Make the optimizer's step and return whether it was not skipped."""
+        if self.recipe.loss_scale is not None:
+            return self.recipe.loss_scale.end_step()
+        self.take_step()
+        return True
 
     def weights_are_finite(self) -> bool:
         """Return whether every weight is finite."""

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -27,7 +26,7 @@ from dlzoo.engine.adversarial import LossFunction, SelfAdversarial
 from dlzoo.engine.clock import Indices, Ranges
 from dlzoo.engine.ema import Ema
 from dlzoo.engine.recipe import Context, Recipe
-from dlzoo.engine.state import Best, TrainState, at_epoch_start
+from dlzoo.engine.state import TrainState, at_epoch_start, set_progress
 from dlzoo.engine.steps import Steps
 from dlzoo.metrics.evaluation import Evaluation
 from dlzoo.optim.settings import Observer
@@ -48,7 +47,7 @@ class TaskModule(pl.LightningModule, ABC):
 
     #: Names of what `loss` returns, the loss first; the mean over all batches since the last log is logged.
     logged_names: tuple[str, ...]
-    #: The metric, larger is better, that selects the checkpoint on validation and is reported first.
+    #: The metric that selects the checkpoint on validation and is reported first. Of a task's own, larger is better.
     monitor: str
 
     def __init__(self, network: nn.Module, *, loaders: Loaders, recipe: Recipe, context: Context) -> None:
@@ -57,7 +56,8 @@ class TaskModule(pl.LightningModule, ABC):
         self.network, self.normalise = network, loaders.normalise
         self.ema = None if recipe.ema is None else deepcopy(network).requires_grad_(False)
         self.loaders, self.recipe, self.context, self.schedule = loaders, recipe, context, recipe.schedule
-        self.state = TrainState()
+        self.monitor = type(self).monitor if recipe.monitor is None else recipe.monitor.name
+        self.state = TrainState(recipe.loss_scale)
         self.stop_requested = False
         self.status = ""
 
@@ -115,7 +115,7 @@ class TaskModule(pl.LightningModule, ABC):
         self._stop_if_patience_is_over()  # early stopping may have ended the run before it was resumed
         self._steps = self._make_steps()
         self.state.window = [tuple(value.to(self.device) for value in values) for values in self.state.window]
-        self._set_global_step()
+        set_progress(self.trainer, self.schedule, self.state.clock)
         if self.recipe.compiled:
             self.network.compile(dynamic=False)  # in place: the keys of the state dict do not change
         self._peeked = perf_counter()
@@ -125,6 +125,7 @@ class TaskModule(pl.LightningModule, ABC):
         wrapped: Any = self.optimizers()
         # Lightning's wrapper of a closure does not take the argument that Newton's method passes.
         is_bare = self.context.observed != "steps" or recipe.uses_closure
+        adversary = SelfAdversarial(recipe.self_adversarial, self.normalise, self.network, self.loss, recipe.loss_scale)
         # Layers that need to know where a step begins: cross-mini-batch norm.
         stepwise = [module for module in self.network.modules() if isinstance(module, Stepwise)]
 
@@ -144,9 +145,7 @@ class TaskModule(pl.LightningModule, ABC):
             take_step=optimizer.step if is_bare else wrapped.step,
             backward=self._backward,
             begin_pass=begin_pass,
-            adversarial=SelfAdversarial(recipe.self_adversarial, self.normalise, self.network, self.loss)
-            if recipe.self_adversarial
-            else None,
+            adversarial=adversary if recipe.self_adversarial else None,
             restore_mode=self.train,
             average=None if self.ema is None else Ema(self.ema, self.network, recipe.ema or 0.0),
         )
@@ -165,7 +164,7 @@ class TaskModule(pl.LightningModule, ABC):
         logs = self.schedule.logs(state.clock)
         means = self.training_means() if logs else {}  # the host waits for the device here
         state.window_seconds += perf_counter() - started
-        self._set_global_step()
+        set_progress(self.trainer, self.schedule, self.state.clock)
         outputs = {"loss": state.window[-1][0]} if self.context.observed == "steps" else None
         if logs:
             self._log_training(means)
@@ -187,11 +186,6 @@ class TaskModule(pl.LightningModule, ABC):
             self.trainer.strategy.pre_backward(loss)
         loss.backward()
 
-    def _set_global_step(self) -> None:
-        """Set trainer.global_step to the clock: Lightning only counts steps of its own optimizer wrapper."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.completed = self.state.clock
-
     def stops(self) -> bool:
         """Return whether any rank was asked to stop. Every rank must call this at the same steps."""
         return distributed.any_rank(self.stop_requested, self.device)
@@ -208,8 +202,8 @@ class TaskModule(pl.LightningModule, ABC):
 
     def _name_means(self, values: Tensor) -> dict[str, float]:
         means = values.tolist()
-        if not all(map(isfinite, means)):
-            raise self._divergence_error("the loss is not finite at")
+        if diverged := self.state.divergence(means):
+            raise self._divergence_error(diverged)
         return {f"train/{name}": mean for name, mean in zip(self.logged_names, means, strict=True)}
 
     def check_weights_are_finite(self) -> None:
@@ -226,7 +220,7 @@ class TaskModule(pl.LightningModule, ABC):
         return UserError(
             f"{what} step {self.state.clock} (last finite loss: {'none' if good is None else f'{good:.4g}'},"
             f" learning rate {self._steps.optimizer.param_groups[0]['lr']:.3g}); try a smaller optimizer.lr, a warm-up"
-            f" (schedule.warmup=0.05) or trainer.clip_norm=1"
+            f" (schedule.warmup=0.05) or {self.state.remedy}"
         )
 
     def _log_training(self, means: dict[str, float]) -> None:
@@ -236,7 +230,8 @@ class TaskModule(pl.LightningModule, ABC):
         state.close_window()
         if self.context.observed:
             self.log_dict(means)
-        self._publish(means | {"lr": lr, "images_per_second": speed})
+        scaling = {} if state.loss_scale is None else state.loss_scale.values()
+        self._publish(means | {"lr": lr, "images_per_second": speed} | scaling)
 
     def _publish(self, values: dict[str, float]) -> None:
         self.state.add_record(values)
@@ -296,8 +291,9 @@ class TaskModule(pl.LightningModule, ABC):
         if self.context.observed:
             self.log_dict(values)
         self._publish(values)
-        score, defined = values[f"val/{self.monitor}"], self._evaluation.is_score_defined()
-        self.state.best = Best.after(self.state.best if defined else None, score, self.state.clock)
+        score = self.recipe.score(values, self.monitor)
+        defined = self.monitor != type(self).monitor or self._evaluation.is_score_defined()
+        self.state.add_validation(score, defined=defined, keep=self.recipe.keep_best)
         if defined and isinstance(self.recipe.lr_factor, Observer):
             self.recipe.lr_factor.observe(score)
         self._stop_if_patience_is_over()
@@ -308,13 +304,13 @@ class TaskModule(pl.LightningModule, ABC):
     def _stop_if_patience_is_over(self) -> None:
         best, patience = self.state.best, self.recipe.patience
         if best is not None and patience is not None:
-            waited = (self.state.clock - best.reached) // self.schedule.steps_per_epoch
+            waited = self.schedule.validations(self.state.clock) - self.schedule.validations(best.reached)
             self.trainer.should_stop = self.trainer.should_stop or waited >= patience
 
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        epoch = self.state.clock // self.schedule.steps_per_epoch
+        epoch = self.schedule.epochs_done(self.state.clock)
         checkpoint["epoch"], checkpoint["global_step"] = epoch, self.state.clock
         checkpoint["loops"] = at_epoch_start(epoch)
         factor = self.recipe.lr_factor

@@ -79,13 +79,15 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     return figure
 
 
-def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]], title: str) -> Figure:
+def trials(
+    values: Sequence[float | None], settings: Mapping[str, Sequence[Any]], title: str, *, maximise: bool = True
+) -> Figure:
     """Draw the result of each trial of a search (None: failed or stopped), in order and against each setting."""
     columns = 1 + len(settings)
     figure = Figure(figsize=(3.8 * columns, 3.6), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     known = [(number, value) for number, value in enumerate(values) if value is not None]
-    best = np.maximum.accumulate([value for _, value in known])
+    best = (np.maximum if maximise else np.minimum).accumulate([value for _, value in known])
     axes[0].plot(*zip(*known, strict=True), "o", color=TRAIN, markersize=4, label="trial")
     axes[0].step([number for number, _ in known], best, where="post", color=VAL, label="best so far")
     axes[0].set(xlabel="trial", ylabel="validation", xlim=(-1, len(values)))

@@ -47,11 +47,13 @@ class Regulariser:
                 torch._foreach_add_([parameter.grad for parameter in params], params, alpha=decay)
 
     @torch.no_grad()
-    def after_step(self) -> None:
-        """Apply decoupled weight decay and soft-thresholding; call it after the optimizer's step."""
-        for params, shares in self._shares:
-            torch._foreach_sub_(params, shares)
-        self._shares = []
+    def after_step(self, *, skipped: bool = False) -> None:
+        """Apply decoupled weight decay and soft-thresholding, unless the step was skipped; call it after each step."""
+        shares, self._shares = self._shares, []
+        if skipped:
+            return
+        for params, subtracted in shares:
+            torch._foreach_sub_(params, subtracted)
         if self._l1:
             for group in self._optimizer.param_groups:
                 if weights := [parameter for parameter in group["params"] if parameter.dim() >= 2]:

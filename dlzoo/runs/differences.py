@@ -12,15 +12,19 @@ Config = Mapping[str, Any]
 
 #: Names and places of runs, which do not count as differences.
 NAMES = ("name", "run_dir")
+#: Settings that do not change a result: those, and what happens beside the training.
+NOT_COMPARED = (*NAMES, "hooks", "hook")
 
 
 def flatten(config: Config) -> dict[str, Any]:
     """Flatten a config to {"model": "resnet20", "model.width": 16, ..., "seed": 0}: a choice is its name."""
     settings = {}
     for key, value in config.items():
+        if key in NOT_COMPARED:
+            continue
         if isinstance(value, Mapping):
             settings |= {(key if name == "name" else f"{key}.{name}"): item for name, item in value.items()}
-        elif key not in NAMES:
+        else:
             settings[key] = value
     return settings
 

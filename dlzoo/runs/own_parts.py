@@ -15,7 +15,7 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.core.files import write_atomically
 from dlzoo.core.own_source import module_file, source_of
 from dlzoo.core.parts_file import PartsFile, hash_of
-from dlzoo.core.registries import REGISTRIES
+from dlzoo.core.registries import HOOKS, REGISTRIES
 
 #: The folder of the copies.
 FOLDER = "parts"
@@ -51,8 +51,9 @@ def _write_source(path: Path, entries: list[Entry]) -> dict[str, str]:
 
 def _registered(config: Mapping[str, Any]) -> list[Entry]:
     """Return the entries of this process that a config names."""
-    chosen = {choice: section["name"] for choice, section in config.items() if choice in REGISTRIES}
-    return [entry for choice, name in chosen.items() if (entry := REGISTRIES[choice].own("").get(name))]
+    chosen = [(REGISTRIES[choice], section["name"]) for choice, section in config.items() if choice in REGISTRIES]
+    chosen += [(HOOKS, name) for name in config.get("hooks", ())]
+    return [entry for registry, name in chosen if (entry := registry.own("").get(name))]
 
 
 @contextmanager

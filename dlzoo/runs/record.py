@@ -90,7 +90,11 @@ def _is_config(value: Any) -> bool:
     """Return whether a value is a config: settings, and sections of settings; the sections of choices have a name."""
     if not isinstance(value, Mapping) or not isinstance(value.get("trainer", {}), Mapping):
         return False
-    sections = [section for section in value.values() if isinstance(section, Mapping)]
+    hooks = value.get("hook", {})
+    if not isinstance(hooks, Mapping) or not all(isinstance(section, Mapping) for section in hooks.values()):
+        return False
+    own = [section for key, section in value.items() if isinstance(section, Mapping) and key != "hook"]
+    sections = [*own, *hooks.values()]
     return (
         all(
             isinstance(value[choice], Mapping) and _is_text(value[choice].get("name"))
@@ -110,6 +114,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config": (_is_config, "the settings of the run by section"),
     "paths": (_mapping_of(_is_text), "paths by setting"),
     "metrics": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
+    "kept_best": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
     "data_sizes": (_mapping_of(_is_count), "sizes by split"),
     **dict.fromkeys(("versions", "by_class"), _MAPPING),
     "parts": (_are_parts, "a hash and a path by file name"),

@@ -137,6 +137,11 @@ class RunDir:
         """Return the checkpoint to resume from: the last one, or the best one if the last is missing."""
         return next((path for path in (self.last_checkpoint, self.best_checkpoint) if path.exists()), None)
 
+    def other_checkpoints(self) -> list[Path]:
+        """Return the checkpoints beside the last one: the best one, and those that were kept."""
+        files = sorted(self.last_checkpoint.parent.glob("*.ckpt"))
+        return [path for path in files if path != self.last_checkpoint and not path.name.startswith(".")]
+
     def selected_checkpoint(self) -> Path:
         """Return the checkpoint that the run reports: of the best epoch, or the last with trainer.select=last.
 

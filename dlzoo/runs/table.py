@@ -60,7 +60,9 @@ class Row:
     @property
     def steps(self) -> tuple[int, int]:
         """(completed, total); total is 0 until it is known."""
-        total = self.record.get("steps_per_epoch", 0) * self.record["config"].get("trainer", {}).get("max_epochs", 0)
+        trainer = self.record["config"].get("trainer", {})
+        total = self.record.get("steps_per_epoch", 0) * trainer.get("max_epochs", 0)
+        total = min(total, trainer.get("max_steps") or total)
         return (total if self.state == "finished" else int(self.logged.get("step", 0))), total
 
     @property

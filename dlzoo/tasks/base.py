@@ -100,6 +100,10 @@ class TaskSpec(ABC):
         """Return notes on the data, such as metrics that are not defined for it."""
         return []
 
+    def undefined_metrics(self, data: Splits) -> set[str]:
+        """Return the metrics of the task that are not defined for the validation or the test split of this data."""
+        return set()
+
     @abstractmethod
     def loss(self, config: Config, data: Splits) -> nn.Module:
         """Return the loss, after calling it once on the shapes of this data.

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.data import Dataset
 
 import dlzoo
 from dlzoo.cli import main
@@ -144,6 +145,34 @@ def test_numbers_are_predicted_in_the_unit_of_the_target() -> None:
     assert isinstance(found, dlzoo.NumberPrediction)
     assert found.value == found.as_dict()["values"]["price"] == pytest.approx(1100 + 100 * (0.8 - 0.5) / 0.25)
     assert spec.format_prediction({"file": "a.png"} | found.as_dict()) == "price 1220"
+
+
+class Levels(Dataset[tuple[np.ndarray, float]]):
+    """Images of one level each, and ten times the level and 5000."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.levels = np.random.default_rng(seed).integers(0, 200, count).astype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, float]:
+        return np.full((4, 4, 1), self.levels[index], np.uint8), float(self.levels[index]) * 10 + 5000
+
+
+def test_a_network_of_the_user_predicts_when_it_is_given_again() -> None:
+    words = ["optimizer=adam", "optimizer.lr=0.05", "trainer.max_epochs=15", "data.batch_size=48", "augment=none"]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    run = dlzoo.train([*words, "run_dir=r"], model=network, data=(Levels(240, 0), Levels(60, 1)), quiet=True)
+    images = [np.full((4, 4, 1), level, np.uint8) for level in (10, 100, 190)]
+    fresh = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    found = [each.as_dict()["values"].popitem()[1] for each in dlzoo.load("r").predict(images, model=fresh)]
+    assert np.allclose(found, [5100, 6000, 6900], atol=60)
+    assert torch.equal(fresh[1].weight, network[1].weight)
+    with pytest.raises(dlzoo.UserError, match=r"r was started with an object \(model: Sequential\); give it in Py"):
+        run.predict(images)
+    with pytest.raises(dlzoo.UserError, match=r"\(model: Sequential\), not Linear; give it"):
+        run.predict(images, model=nn.Linear(16, 1))
 
 
 def test_conditions_are_those_of_eval(classifier: dlzoo.Run, capsys: pytest.CaptureFixture[str]) -> None:

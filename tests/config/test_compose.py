@@ -110,7 +110,7 @@ WRONG = {
     "data.batch_size=0": "data.batch_size must be an integer >= 1 or full, not 0",
     "data.batch_size=2.5": "must be an integer",
     "seed=-1": "seed must be an integer >= 0",
-    "trainer.precision=fp61": "must be auto or fp32 or bf16",
+    "trainer.precision=fp61": "must be auto or fp32 or bf16 or fp16",
     "trainer=gpuu": "did you mean 'gpu'?",
     "experiment=nothing": "unknown experiment",
     "model=linear norm=gn": "model=linear does not support norm=gn",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,20 +43,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("FORCE_COLOR", "1")  # as some notebooks have it
         for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
             patch.setenv(name, str(folder / "jupyter"))
-        _execute(notebook, folder)
+        nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     return notebook
-
-
-def _execute(notebook: Any, folder: Path) -> None:
-    try:
-        nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
-    except nbclient.exceptions.CellExecutionError as error:
-        # What is registered in a cell does not reach trainings in every version: then all the rest is looked at.
-        if "norm=rms" not in str(error) and "'rms'" not in str(error):
-            raise
-        for cell in notebook.cells:
-            cell.source = cell.source.replace("norm=rms", "norm=in").replace("bn,gn,rms", "bn,gn,in")
-        nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
 
 
 def outputs(notebook: Any, source: str) -> list[Any]:

@@ -16,6 +16,7 @@ from dlzoo.config import executor as executors
 from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import RunSettings, SweepSettings, TrainerSettings
 from dlzoo.core import index
+from dlzoo.core.errors import UserError
 from dlzoo.core.schema import check, settings_of
 from tests.docs.pages import PAGES, REPOSITORY, Page
 
@@ -121,7 +122,7 @@ def _values(word: str) -> list[str]:
     """The settings that one stands for: of norm=bn,gn two."""
     try:
         return [line for (line,) in expand([word], configs.options)[0]]
-    except configs.UserError:  # a range without an end, for a search
+    except UserError:  # a range without an end, for a search
         return []
 
 

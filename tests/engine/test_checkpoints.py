@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from dlzoo.builder import execute as execution
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.cli import main
+from dlzoo.config import device
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine import checkpoints
 from dlzoo.engine.task_module import TaskModule
@@ -25,12 +27,24 @@ from tests.small import CONV, SMALL, logged, same, train, weights
 
 
 @pytest.mark.parametrize(
-    ("stop_at", "number"), [(1, signal.SIGINT), (4, signal.SIGTERM), (5, signal.SIGUSR1), (7, signal.SIGUSR1)]
+    ("stop_at", "number", "settings"),
+    [
+        (1, signal.SIGINT, []),
+        (4, signal.SIGTERM, []),
+        (5, signal.SIGUSR1, []),
+        (7, signal.SIGUSR1, []),
+        (4, signal.SIGTERM, ["trainer.precision=fp16"]),
+        (7, signal.SIGTERM, ["trainer.precision=fp16", "trainer.accumulate=2"]),
+    ],
 )
 def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(
-    monkeypatch: pytest.MonkeyPatch, stop_at: int, number: int
+    monkeypatch: pytest.MonkeyPatch, stop_at: int, number: int, settings: list[str]
 ) -> None:
-    overrides = [*CONV, "trainer.ema=0.9", "trainer.log_every=3"]
+    # In fp16, a scale that is too large at first and then grows every third step.
+    monkeypatch.setattr(device, "is_fast", lambda precision, *, gpu: True)
+    scaler = partial(torch.amp.GradScaler, init_scale=2.0**22, growth_interval=3)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    overrides = [*CONV, "trainer.ema=0.9", "trainer.log_every=3", *settings]
     whole = train(*overrides)
     step = TaskModule._step
 

@@ -3,6 +3,7 @@
 import os
 import signal
 from functools import partialmethod
+from typing import Literal
 
 import pytest
 import pytorch_lightning as pl
@@ -12,7 +13,7 @@ from torch import nn
 
 import dlzoo
 from dlzoo.builder.trainer import Assembled
-from dlzoo.config import compose
+from dlzoo.config import compose, device
 from dlzoo.config.device import accelerator_and_precision
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import Interrupted, UserError
@@ -61,10 +62,13 @@ def test_autocast_sees_the_weights_of_each_step(monkeypatch: pytest.MonkeyPatch)
         assert not torch.equal(trained[key], exact[key])
 
 
-def test_slow_bf16_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_slow_precisions_fall_back_with_a_warning(
+    precision: Literal["bf16", "fp16"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    with pytest.warns(UserWarning, match="bf16 many times slower"):
-        assert accelerator_and_precision(TrainerSettings(accelerator="cpu", precision="bf16")) == ("cpu", "32-true")
+    with pytest.warns(UserWarning, match=f"{precision} many times slower"):
+        assert accelerator_and_precision(TrainerSettings(accelerator="cpu", precision=precision)) == ("cpu", "32-true")
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
@@ -111,9 +115,13 @@ class Follower(pl.Callback):
         self.seen.append(("step", norm.item() <= 1.0001))
 
 
-def test_a_callback_that_follows_steps_sees_each_and_changes_nothing() -> None:
-    follower = Follower()
-    followed, alone = dlzoo.train(SMALL, quiet=True, callbacks=[follower]), train(*SMALL)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_callback_that_follows_steps_sees_each_and_changes_nothing(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "is_fast", lambda precision, *, gpu: True)
+    follower, overrides = Follower(), [*SMALL, f"trainer.precision={precision}"]
+    followed, alone = dlzoo.train(overrides, quiet=True, callbacks=[follower]), train(*overrides)
     expected: list[tuple] = []
     for step in range(15):
         expected += [("backward", step), ("step", True), ("zero", step), ("batch", range(step, step + 1), step + 1)]

@@ -70,6 +70,11 @@ class ClassificationSpec(TaskSpec):
         shown = ", ".join(untested[:_SHOWN]) + (", ..." if len(untested) > _SHOWN else "")
         return [f"{len(untested):,} of {len(data.classes):,} classes have no test sample: {shown}"]
 
+    def undefined_metrics(self, data: Splits) -> set[str]:
+        from dlzoo.tasks.classification.metrics import has_top
+
+        return set() if has_top(len(data.classes)) else {"accuracy_top5"}
+
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)

@@ -28,8 +28,9 @@ from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
+from dlzoo.tasks.detection.metrics.coco import undefined_metrics
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.postprocess import select_detections
+from dlzoo.tasks.detection.postprocess import select_detections, to_original
 from dlzoo.tasks.detection.results import write_results
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
@@ -81,6 +82,14 @@ class DetectionSpec(TaskSpec):
                     f"none of the {len(part)} images of {name} has an object that is not difficult or a crowd, so there"
                     f" is nothing to {use}: choose other data (data.val_fraction, data.limit)"
                 )
+
+    def undefined_metrics(self, data: Splits) -> set[str]:
+        """Return the metrics of COCO's sizes of which a split has no object."""
+        side, fit, undefined = data.image_size, data.source.facts()["fit"], set()
+        for part in filter(None, (data.val, data.test)):
+            assert part.sizes is not None
+            undefined |= undefined_metrics(to_original(part.labels, part.sizes, side, fit))
+        return undefined
 
     def loss(self, config: Config, data: Splits) -> DetectionLoss:
         """Return the loss of boxes, classes and objectness, after calling its class loss on one row of scores."""

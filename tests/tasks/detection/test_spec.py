@@ -185,6 +185,10 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes augment.test=flip", "augment.test=flip is for images of one class"),
         ("data=shapes loss=mse", "loss=mse is for classes and numbers, but data=shapes has objects; choose loss=bce"),
         ("data=shapes data.imbalance=2", "data.imbalance is for classes, but this data has objects in its images"),
+        (
+            "data=shapes data.image_size=64 trainer.monitor=map_large_coco",
+            "map_coco or map50_coco or map75_coco or map_s",
+        ),
         ("data=digits augment.mosaic=1", "augment.mosaic is for images with objects"),
         ("data=digits loss=ciou", "loss=ciou is for boxes, but data=digits has classes"),
         ("data=digits box_loss=ciou", "model=resnet20 does not support box_loss=ciou"),
