@@ -15,13 +15,13 @@ from torch.optim import Optimizer
 _Expected = dict[tuple[int, int], dict[str, Any]]
 
 
-def check_optimizer_state(saved: Mapping[str, Any], optimizer: Optimizer, clock: int) -> None:
+def check_optimizer_state(saved: Mapping[str, Any], optimizer: Optimizer, steps: int) -> None:
     """Check that a state dict fits an optimizer: its groups, and the names and shapes of the state of each parameter.
 
     Args:
         saved: {"state": ..., "param_groups": ...}, as the optimizer's `state_dict` returns it.
         optimizer: a new optimizer for the same parameters.
-        clock: the number of steps that it had made.
+        steps: the number of steps that it has surely made; after one, there is a state if it has any.
 
     Raises:
         ValueError: "exp_avg of parameter 3 in optimizer_states has the shape (4,), not (16,)".
@@ -34,7 +34,7 @@ def check_optimizer_state(saved: Mapping[str, Any], optimizer: Optimizer, clock:
     numbered = list(_numbered(groups, optimizer))
     if unknown := [number for number in states if number not in {number for number, _, _ in numbered}]:
         raise ValueError(f"state in optimizer_states has the parameter {unknown[0]!r}, which is in no group")
-    if clock and not states and any((expected or {}).values()):
+    if steps and not states and any((expected or {}).values()):
         raise ValueError("state in optimizer_states is empty")
     total = sum(parameter.numel() for _, _, parameter in numbered)
     for number, group, parameter in numbered:
