@@ -144,7 +144,7 @@ def test_the_objects_of_the_page_are_trained(monkeypatch: pytest.MonkeyPatch) ->
     train = dlzoo.train
     monkeypatch.setattr(dlzoo, "train", lambda *a, **kw: train(*a, quiet=True, **kw), raising=False)
     scope: dict[str, object] = {}
-    exec(python_blocks("extending")[6], scope)
+    exec(python_blocks("extending")[7], scope)
     assert scope["run"].metrics["test/accuracy"] > 0.9  # pyright: ignore
 
 
