@@ -114,7 +114,7 @@ def test_the_recipes_work_as_they_are_written(tmp_path: Path, conf: Path) -> Non
     environment = {"PYTHONPATH": str(tmp_path / "site"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment["XDG_DATA_HOME"] = str(tmp_path / "data")
     lines = commands()
-    assert len(lines) == 11
+    assert len(lines) == 13
     command = Command(str(conf), json.dumps(lines), environment=environment, code=SCRIPT, one_process=True)
     output, errors = command.communicate()
     assert command.returncode == 0, errors
@@ -131,7 +131,7 @@ def test_the_recipes_work_as_they_are_written(tmp_path: Path, conf: Path) -> Non
 
 
 def test_the_callback_of_the_page_sees_the_loss() -> None:
-    code = python_blocks("extending")[6]
+    code = python_blocks("extending")[7]
     scope: dict[str, object] = {}
     exec(code, scope)
     assert len(scope["run"].metrics) > 5  # pyright: ignore
@@ -144,7 +144,7 @@ def test_the_objects_of_the_page_are_trained(monkeypatch: pytest.MonkeyPatch) ->
     train = dlzoo.train
     monkeypatch.setattr(dlzoo, "train", lambda *a, **kw: train(*a, quiet=True, **kw), raising=False)
     scope: dict[str, object] = {}
-    exec(python_blocks("extending")[6], scope)
+    exec(python_blocks("extending")[8], scope)
     assert scope["run"].metrics["test/accuracy"] > 0.9  # pyright: ignore
 
 

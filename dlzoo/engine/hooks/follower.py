@@ -26,12 +26,14 @@ from dlzoo.runs.differences import flatten
 from dlzoo.runs.lock import Lock
 from dlzoo.runs.logged import parse_record
 
+#: Characters of an error that are kept.
+_LONGEST = 200
 #: Records of one call of a sender.
 _CHUNK = 400
 #: Seconds between two attempts: the shortest after a success, and after the first and any failure.
 _PAUSE, _FIRST_RETRY, _LAST_RETRY = 2.0, 5.0, 60.0
-#: Seconds between attempts after the training.
-_FINAL_RETRY = 2.0
+#: After the training, seconds between attempts, and in which there may be failed ones.
+_FINAL_RETRY, _FINAL = 2.0, 8.0
 
 Record = dict[str, Any]
 
@@ -152,7 +154,7 @@ class Follower:
                 self._note_sent(len(chunk))
             self._state.error = None
         except Exception as error:
-            self._state.error = f"{type(error).__name__}: {first_line(error)}"[:500]
+            self._state.error = _describe(error)
             print(self._state.error, file=sys.stderr, flush=True)
         self._state.unsent = len(self._queue)
         self._state.write()
@@ -170,8 +172,9 @@ class Follower:
         del self._queue[:count]
         self._state.write()
 
-    def end(self, state: str, deadline: float) -> None:
-        """Send the rest and close, as often as needed until the deadline (time.monotonic)."""
+    def end(self, state: str) -> None:
+        """Send the rest and close, or give up after some failed attempts."""
+        deadline = time.monotonic() + _FINAL
         sent = self.attempt()
         self._reading = False  # a resumed run may be writing to the file by now
         while not sent and time.monotonic() + _FINAL_RETRY < deadline:
@@ -182,7 +185,7 @@ class Follower:
                 self._sender.close(state, self._final_metrics() if state == "finished" else {})
                 self._state.ended = state
             except Exception as error:
-                self._state.error = f"{type(error).__name__}: {first_line(error)}"[:500]
+                self._state.error = _describe(error)
         self._state.write()
 
     def _final_metrics(self) -> dict[str, float]:
@@ -196,6 +199,12 @@ class Follower:
         with suppress(OSError):
             self._state.write()
         os._exit(1)
+
+
+def _describe(error: Exception) -> str:
+    """Return an error in one line; of a long one the ends, as the cause often comes last."""
+    text = f"{type(error).__name__}: {first_line(error)}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 class Signals:
@@ -250,7 +259,7 @@ def follow(follower: Follower, signals: Signals, limit: float) -> None:
     watchdog = threading.Timer(limit, follower.give_up)
     watchdog.daemon = True
     watchdog.start()
-    follower.end(word, time.monotonic() + limit / 2)
+    follower.end(word)
     watchdog.cancel()
 
 

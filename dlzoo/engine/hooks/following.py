@@ -102,6 +102,7 @@ class Following(Hook):
         reason = state.get("error") or ("it took too long" if late else "its process ended")
         if state.get("ended") and not state.get("error"):
             return ""
-        unsent = state.get("unsent")
-        what = "its end" if unsent == 0 else f"{'the' if unsent is None else unsent} record(s)"
-        return f"hook {self.name}: {what} could not be sent ({reason}); metrics.jsonl has every record"
+        unsent, sent = state.get("unsent"), state.get("sent", 0)
+        what = "the end of the run" if unsent == 0 else f"{unsent} of {sent + unsent} records" if unsent else "nothing"
+        was = "was" if what == "nothing" else "could not be"
+        return f"hook {self.name}: {what} {was} sent ({reason}); metrics.jsonl has every record"
