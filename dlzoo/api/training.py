@@ -39,11 +39,12 @@ def train(
             `on_before_optimizer_step`. Other callbacks cost a few milliseconds per epoch.
 
     Raises:
-        UserError: for an error that the user can fix.
+        UserError: for an error that the user can fix, such as a key that is set twice.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     from dlzoo.builder.execute import begin, execute
     from dlzoo.builder.given import check_objects, compose_with
+    from dlzoo.config.overrides import refuse_twice
     from dlzoo.core.given import given, giving
     from dlzoo.core.own_parts import typed_parts
     from dlzoo.engine.display import PatientConsole
@@ -53,5 +54,6 @@ def train(
         if len(words) == 1 and words[0].startswith("resume="):
             run = execute(RunDir.open(words[0].removeprefix("resume=")), console, callbacks)
         else:
+            refuse_twice(words, "the list")
             run = begin(compose_with(words, given()), console, callbacks)
     return Run(run.path)

@@ -24,7 +24,7 @@ from dlzoo.builder.freeze import freeze_modules
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
 from dlzoo.builder.recipe import RunRecipe
-from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
+from dlzoo.builder.weights import check_training_state, child_state, load_checkpoint, load_initial_weights, transfer
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision
 from dlzoo.core import distributed, index
@@ -163,8 +163,10 @@ class Assembled:
     ) -> None:
         """Train to the end, from `checkpoint` if there is one; `written` is called with each new checkpoint.
 
-        `load` has checked it before: errors of Lightning are tracebacks.
+        A UserError if `checkpoint` is damaged, or of another model.
         """
+        if checkpoint is not None:
+            check_training_state(checkpoint, self.module, self.module.recipe.make_optimizer(self.module.network))
         files = AtomicCheckpointIO(written)
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")

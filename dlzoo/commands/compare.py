@@ -26,7 +26,7 @@ HELP = "run a sweep and report on it: dlzoo compare norm=bn,gn base='data.batch_
 def arguments(parser: Parser) -> None:
     """Add the settings."""
     parser.add_config_dir()
-    parser.add_settings("settings, of which some have several values, and the words above")
+    parser.add_settings("settings, of which some have several values, and the words above", compares=True)
 
 
 def run(arguments: Namespace) -> int:

@@ -26,7 +26,7 @@ def arguments(parser: Parser) -> None:
         "-m", "--multirun", action="store_true", help="run each combination of the values: norm=bn,gn 'seed=range(8)'"
     )
     parser.add_config_dir()
-    parser.add_settings("settings, which are listed below")
+    parser.add_settings("settings, which are listed below", compares=True)
     parser.details = _settings
 
 

@@ -38,8 +38,10 @@ def typed_parts(words: Iterable[str]) -> Iterator[list[str]]:
     """Use the parts files that words such as parts=./a.py,./b.py name, inside the context; yield the other words.
 
     Raises:
-        UserError: for a word that names none.
+        UserError: for a word that names none, or a string instead of a list.
     """
+    if isinstance(words, str):
+        raise UserError(f"settings must be a list of strings, such as [{words!r}], not a string")
     words = list(words)
     named = [word.partition("=")[2] for word in words if word.partition("=")[0] == KEY]
     paths = [path.strip() for word in named for path in word.removeprefix("[").removesuffix("]").split(",")]

@@ -20,7 +20,7 @@ from dlzoo.core.given import Given, giving
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.loader import TrainLoader
 from dlzoo.runs.run_dir import RunDir
-from tests.small import logged, same, train, weights
+from tests.small import last_of_each, logged, same, train, weights
 
 FAST = ["trainer=cpu", "trainer.threads=1", "trainer.max_epochs=2", "data.batch_size=16", "trainer.checkpoint_every=2"]
 
@@ -78,7 +78,7 @@ def pair() -> tuple[Coloured, Coloured]:
 
 
 def given(*words: str, **objects: Any) -> Any:
-    return dlzoo.train([*FAST, *words], quiet=True, **objects)
+    return dlzoo.train(last_of_each([*FAST, *words]), quiet=True, **objects)
 
 
 @pytest.mark.draws
@@ -335,7 +335,7 @@ def test_a_wrong_use_is_one_line(settings: list[str], objects: dict[str, Any], w
         data["data"] = (GOOD, GOOD)
     typed = settings if settings == ["resume=absent"] else [*FAST, "data.batch_size=4", *settings]
     with pytest.raises(dlzoo.UserError) as raised:
-        dlzoo.train(typed, quiet=True, **data | objects)
+        dlzoo.train(last_of_each(typed), quiet=True, **data | objects)
     assert words in str(raised.value)
     assert not list(Path().glob("outputs/*"))
 

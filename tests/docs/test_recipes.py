@@ -14,7 +14,7 @@ from dlzoo.runs.run_dir import RunDir
 from tests.docs.pages import PAGES, REPOSITORY, python_blocks
 from tests.docs.test_commands import is_recipe
 from tests.processes import Command
-from tests.small import SMALL
+from tests.small import SMALL, last_of_each
 
 (PAGE,) = [page for page in PAGES if page.name == "docs/extending.md"]
 #: What the file that a recipe is added to has imported already.
@@ -136,7 +136,7 @@ def test_the_callback_of_the_page_sees_the_loss() -> None:
     exec(code, scope)
     assert len(scope["run"].metrics) > 5  # pyright: ignore
     callback = scope["LogLoss"]()  # pyright: ignore
-    dlzoo.train([*SMALL, "trainer.max_epochs=2"], quiet=True, callbacks=[callback])
+    dlzoo.train(last_of_each([*SMALL, "trainer.max_epochs=2"]), quiet=True, callbacks=[callback])
     assert len(callback.losses) == 2 and all(float(loss) > 0 for loss in callback.losses)
 
 
@@ -144,7 +144,7 @@ def test_the_objects_of_the_page_are_trained(monkeypatch: pytest.MonkeyPatch) ->
     train = dlzoo.train
     monkeypatch.setattr(dlzoo, "train", lambda *a, **kw: train(*a, quiet=True, **kw), raising=False)
     scope: dict[str, object] = {}
-    exec(python_blocks("extending")[6], scope)
+    exec(python_blocks("extending")[7], scope)
     assert scope["run"].metrics["test/accuracy"] > 0.9  # pyright: ignore
 
 
@@ -152,7 +152,7 @@ def test_the_notebook_lines_of_getting_started(monkeypatch: pytest.MonkeyPatch) 
     (code,) = python_blocks("getting_started")
     small = ["model.growth_rate=4", *shlex.split(QUICK)]
     train = dlzoo.train
-    monkeypatch.setattr(dlzoo, "train", lambda words: train([*words, *small], quiet=True), raising=False)
+    monkeypatch.setattr(dlzoo, "train", lambda words: train(last_of_each([*words, *small]), quiet=True), raising=False)
     scope: dict[str, object] = {}
     exec(code, scope)
     assert 0 <= scope["run"].metrics["test/accuracy"] <= 1  # pyright: ignore

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import yaml
 
 import dlzoo
 from dlzoo import config as configs
 from dlzoo.cli import main
-from dlzoo.core.errors import Note, UserError
+from dlzoo.core import own_parts
+from dlzoo.core.errors import Interrupted, Note, UserError
+from dlzoo.core.registries import HOOKS
+from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
@@ -101,6 +109,67 @@ def own(tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> st
     return "parts=./own.py"
 
 
+@pytest.fixture
+def register() -> Iterator[Callable[[str, Any], None]]:
+    """Registers hooks for the test."""
+    names = []
+
+    def add(name: str, builder: Any) -> None:
+        HOOKS.register(name)(builder)
+        names.append(name)
+
+    yield add
+    for name in names:
+        del HOOKS._own[""][name]
+    own_parts.count_registration()
+
+
+def table(run: Path) -> list[dict[str, float]]:
+    """The rows of metrics.csv, without empty cells."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch, *words: str) -> RunDir:
+    """A run that got SIGTERM in its first validation."""
+    on_end = TaskModule.on_validation_epoch_end
+
+    def stop(self: TaskModule) -> None:
+        on_end(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskModule, "on_validation_epoch_end", stop)
+        with pytest.raises(Interrupted):
+            train(*words, "run_dir=run")
+    return RunDir.open("run")
+
+
+def test_csv_has_what_the_log_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("hooks=[csv]", "trainer.log_every=2")
+    whole = train(*SMALL, *words)
+    assert table(whole.dir) == read_metrics(whole.dir / "metrics.jsonl")
+    assert json.loads((whole.dir / "hooks" / "csv.json").read_text())["ended"] == "finished"
+    assert not [*whole.dir.glob("events.*")]  # the list was replaced
+    stopped(monkeypatch, *SMALL, *words)
+    resumed = train("resume=run")
+    assert table(resumed.dir) == read_metrics(resumed.dir / "metrics.jsonl")
+    assert logged(resumed.dir) == logged(whole.dir)
+
+
+def test_a_lightning_callback_is_a_hook(register: Callable[[str, Any], None]) -> None:
+    losses: list[float] = []
+
+    class Losses(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            losses.append(float(trainer.callback_metrics["train/loss"]))
+
+    register("losses", lambda: Losses())
+    run = train(*SMALL, "hooks=[losses]")
+    assert losses == [r["train/loss"] for r in logged(run.dir) if "train/loss" in r]
+    assert RunDir.open(run.dir).read()["callbacks"] == ["hook losses"]
+
+
 def test_a_hook_is_told_what_happens(own: str) -> None:
     run = train(own, *QUICK, "hooks=[diary]").dir
     lines = (run / "diary.txt").read_text().splitlines()
@@ -161,6 +230,7 @@ def test_the_frozen_config_has_the_settings_of_the_chosen_hooks() -> None:
         ("hooks=[csv] hook.csv.pth=x", "unknown key 'hook.csv.pth': the hook csv has no such setting; did you mean"
          " 'path'?"),
         ("hooks=[csv] hook.csv.path=run.json", "hook.csv.path=run.json: it must be a new file in the run directory"),
+        ("hooks=[csv] hook.csv.path=../x.csv", "hook.csv.path=../x.csv: it must be a new file"),
         ("hooks=[csv] hook.csv.path=/tmp/x.csv", "hook.csv.path=/tmp/x.csv: it must be a new file"),
         ("hooks=[csv] hook.csv=x", "hook.csv is 'x', but must have settings, such as hook.csv.path=..."),
         ("hook.path=x", "unknown key 'hook.path': did you mean hook.csv.path?"),
@@ -209,7 +279,7 @@ def test_a_folder_without_hooks_in_its_config_is_read() -> None:
 def test_hooks_may_change_when_a_run_resumes_but_not_those_that_take_part_in_it(
     own: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RunDir(_interrupted(own, monkeypatch, "hooks=[tensorboard,spy]"))
+    run = stopped(monkeypatch, own, *QUICK, "hooks=[tensorboard,spy]")
     text = run.config_file.read_text()
     run.config_file.write_text(text.replace("- spy\n", "").replace("hook:\n  spy:\n    every: 1\n", ""))
     with pytest.raises(UserError, match=r"Lightning callbacks were \['spy'\] when the run started, and are none now"):
@@ -218,24 +288,6 @@ def test_hooks_may_change_when_a_run_resumes_but_not_those_that_take_part_in_it(
     train(f"resume={run.path}")
     assert read_metrics(run.metrics_file)[-1]["step"] == 10
     assert len((run.path / "metrics.csv").read_text().splitlines()) == 1 + len(read_metrics(run.metrics_file))
-
-
-def _interrupted(own: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
-    """Return the folder of a run that was stopped at the end of its first epoch."""
-    from dlzoo.core.errors import Interrupted
-    from dlzoo.engine.checkpoints import Checkpoints
-
-    on_end = Checkpoints.on_train_epoch_end
-
-    def stop(self: Checkpoints, trainer: Any, module: Any) -> None:
-        on_end(self, trainer, module)
-        raise Interrupted("now")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "on_train_epoch_end", stop)
-        with pytest.raises(Interrupted):
-            train(own, *QUICK, *words, "run_dir=stopped")
-    return Path("stopped")
 
 
 def test_ranks_share_callbacks_and_one_of_them_logs(own: str) -> None:
