@@ -72,7 +72,6 @@ TRAININGS = {
     "python train.py trainer.keep_every=10 trainer.keep_best=3": Rule(NARROW),
     "python train.py trainer.compile=true trainer.threads=1": Rule(f"{NARROW} trainer.compile=false"),
     "python train.py trainer=debug": Rule(NARROW),
-    "python train.py 'hooks=[]'": Rule(NARROW),
     "python train.py 'hooks=[tensorboard,csv]' hook.csv.path=numbers.csv": Rule(NARROW, leaves=("<run>/numbers.csv",)),
     # Really run by `make test-extras`, which installs them.
     (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +167,13 @@ def _look_whether_it_says(config: dict[str, Any], words: list[str], changed: set
     """Whether each setting is in the config as it was typed."""
     for word in words:
         key, _, text = word.partition("=")
-        section, _, name = key.partition(".")
-        if key in (changed or set()) or key in ("trainer", "experiment"):
+        *sections, name = key.split(".")
+        if key in (changed or set()) or key in ("trainer", "experiment", "parts"):
             continue
         if key in configs.choices():
             assert config[key]["name"] == text
         else:
-            known = config[section][name] if name else config[section]
-            assert known == parse(word).value()
+            assert reduce(getitem, [*sections, name], config) == parse(word).value()
 
 
 @every(is_composed)
