@@ -17,8 +17,10 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.engine.hooks.csv_file import CsvSender
 from dlzoo.engine.hooks.follower import FollowedRun, Follower, Record, Sender, State, place_of
 from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import HookStart
+from dlzoo.engine.hooks.hook import HookStart, overrides
 from dlzoo.engine.hooks.mlflow_tracking import resolve
+from dlzoo.engine.hooks.running import RunHooks
+from dlzoo.engine.hooks.tensorboard import TensorBoard
 from dlzoo.runs.lock import is_locked
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
@@ -202,6 +204,13 @@ def test_a_follower_that_has_ended_stops_no_training(tmp_path: Path) -> None:
         hook.epoch_end(1)
     with pytest.warns(Note, match=r"hook gone: nothing was sent \(its process ended\)"):
         hook.fit_end({})
+
+
+def test_the_loop_calls_nothing_for_a_logger_but_at_the_ends_of_epochs() -> None:
+    hook = Following("any", "no.such.module:Sender", {})
+    assert [event for event in ("log", "checkpoint", "epoch_end") if overrides(hook, event)] == ["epoch_end"]
+    assert len(RunHooks({"any": hook}).callbacks()) == 1
+    assert RunHooks({}).callbacks() == RunHooks({"board": TensorBoard()}).callbacks() == []
 
 
 def test_following_costs_no_torch() -> None:
