@@ -31,6 +31,10 @@ _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from dlzoo.engine.hooks
 FOLDER = "hooks"
 
 
+#: Followers that are still sending for a run that was stopped: kept, so that they can be reaped when they end.
+_outliving: list[subprocess.Popen[bytes]] = []
+
+
 class Following(Hook):
     """A logger whose process sends the records of metrics.jsonl at the ends of epochs.
 
@@ -47,6 +51,7 @@ class Following(Hook):
 
     def fit_start(self, start: HookStart) -> None:
         """HookStart the process. Its working folder is that of this process, which relative paths refer to."""
+        _outliving[:] = [process for process in _outliving if process.poll() is None]
         folder = start.run_dir / FOLDER
         folder.mkdir(exist_ok=True)
         self._state = folder / f"{self.name}.json"
@@ -88,6 +93,7 @@ class Following(Hook):
             self._process.wait(seconds)
         if self._process.poll() is None:
             if state != "finished":
+                _outliving.append(self._process)
                 return  # it goes on alone
             self._process.kill()
         if text := self._missing(late=time.monotonic() >= deadline):
