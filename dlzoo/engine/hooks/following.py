@@ -96,6 +96,7 @@ class Following(Hook):
                 _outliving.append(self._process)
                 return  # it goes on alone
             self._process.kill()
+            self._process.wait()
         if text := self._missing(late=time.monotonic() >= deadline):
             warnings.warn(text, Note, stacklevel=2)
 
