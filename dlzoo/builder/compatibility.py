@@ -29,6 +29,11 @@ def check_compatible(config: Config, data: Splits, world: int) -> None:
     _check_loss(config, data, task)
     TASKS.build(data.task).check_config(config, data)
     _check_optimizer(config, world)
+    if config["trainer"]["checkpoint_activations"] and config["trainer"]["compile"]:
+        raise UserError(
+            "trainer.checkpoint_activations=true does not support torch.compile, which chooses itself what to compute"
+            " again; set trainer.compile=false"
+        )
     if _marks("schedule", config).validation and data.val is None:
         name = config["schedule"]["name"]
         raise UserError(f"schedule={name} needs a validation split: data.val_fraction > 0")

@@ -7,13 +7,16 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo.builder.model import build_checked
 from dlzoo.config import Config
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import PARTS
+from dlzoo.models.recompute import stage_blocks
 
 #: Copies of the parameters in a training: themselves, their gradients, and two moments of an optimizer.
 _COPIES = 4
@@ -26,12 +29,15 @@ class Profile(NamedTuple):
         params: number of parameters.
         macs: multiply-accumulates of one image.
         fixed, activations: bytes of the parameters with what an optimizer keeps, and of the activations of a batch.
+        checkpointed: bytes of the activations with trainer.checkpoint_activations: all but those inside the blocks of
+            the stages, and those of one such block; None if the network has no stages.
     """
 
     params: int
     macs: int
     fixed: int
     activations: int
+    checkpointed: int | None = None
 
 
 def count_params_and_macs(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:
@@ -64,6 +70,33 @@ class _CountOutputs(TorchDispatchMode):
         return output
 
 
+class _CountInside:
+    """Follow the bytes that `outputs` counts inside the blocks of the stages of a network.
+
+    Attributes:
+        inside: bytes of each block.
+        kept: bytes of the outputs of all blocks.
+    """
+
+    def __init__(self, network: nn.Module, outputs: _CountOutputs) -> None:
+        self._outputs, self._starts = outputs, list[int]()
+        self.inside, self.kept = list[int](), 0
+        for block in stage_blocks(network):
+            block.register_forward_pre_hook(self._begin)
+            block.register_forward_hook(self._end)
+
+    def _begin(self, *_: Any) -> None:
+        self._starts.append(self._outputs.bytes)
+
+    def _end(self, _block: nn.Module, _inputs: Any, result: Any) -> None:
+        self.inside.append(self._outputs.bytes - self._starts.pop())
+        self.kept += sum(each.nbytes for each in tree_leaves(result) if isinstance(each, torch.Tensor))
+
+    def checkpointed(self) -> int | None:
+        """Return `Profile.checkpointed`."""
+        return self._outputs.bytes - sum(self.inside) + self.kept + max(self.inside) if self.inside else None
+
+
 class _SkipNorms(TorchDispatchMode):
     """Skip the arithmetic of norms, which torch decomposes into many small operations on the meta device.
 
@@ -90,6 +123,7 @@ def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size
     where = f"model={name} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     with torch.device("meta"):
         network = build_checked(config, wiring).train()
+        blocks = _CountInside(network, outputs)
         try:
             images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
             with counter, _SkipNorms(), outputs, torch.no_grad():
@@ -101,4 +135,5 @@ def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size
     fixed = _COPIES * sum(parameter.nbytes for parameter in network.parameters())
     params = sum(parameter.numel() for parameter in network.parameters())
     # torch counts two floating-point operations for a multiply-accumulate.
-    return Profile(params, counter.get_total_flops() // 2 // batch_size, fixed, outputs.bytes)
+    macs = counter.get_total_flops() // 2 // batch_size
+    return Profile(params, macs, fixed, outputs.bytes, blocks.checkpointed())

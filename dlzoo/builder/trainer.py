@@ -39,6 +39,7 @@ from dlzoo.engine.checkpoints import AtomicCheckpointIO
 from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Context, Observed, Recorder
 from dlzoo.engine.task_module import TaskModule
+from dlzoo.models.recompute import recompute_stages
 from dlzoo.runs import environment
 from dlzoo.tasks.base import Pieces
 
@@ -149,7 +150,13 @@ class Assembled:
         recipe, available = self.run_recipe, environment.memory(self.accelerator)
         return [
             *notes(self.config, self.data, self.spec, recipe.schedule),
-            *memory_notes(recipe.profile, recipe.micro_batch, self.data.batch_size, available),
+            *memory_notes(
+                recipe.profile,
+                recipe.micro_batch,
+                self.data.batch_size,
+                available,
+                checkpoint=self.settings.checkpoint_activations,
+            ),
         ]
 
     def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
@@ -157,6 +164,8 @@ class Assembled:
 
         `load` has checked it before: errors of Lightning are tracebacks.
         """
+        if self.settings.checkpoint_activations:
+            recompute_stages(self.network)
         files = AtomicCheckpointIO()
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")

@@ -67,6 +67,7 @@ TRAININGS = {
     ),
     "python train.py data.test_shift=noise data.test_severity=5": Rule(NARROW),
     "python train.py data.batch_size=128 trainer.accumulate=4 trainer.checkpoint_every=10": Rule(NARROW),
+    "python train.py model=resnet50 data.batch_size=256 trainer.checkpoint_activations=true": Rule(NARROW),
     "python train.py trainer.compile=true trainer.threads=1": Rule(f"{NARROW} trainer.compile=false"),
     "python train.py trainer=debug": Rule(NARROW),
     "python train.py trainer=gpu trainer.devices=4": Rule(
