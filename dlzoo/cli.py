@@ -13,7 +13,8 @@ from typing import Any
 from dlzoo import commands
 from dlzoo.config import searching
 from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
-from dlzoo.core.files import one_line_refusals
+from dlzoo.core.files import check_folder, one_line_refusals
+from dlzoo.core.own_parts import one_line_errors, typed_parts
 from dlzoo.core.terminal import discard_output, drop_unwritten, printable_streams
 
 _HELP = ("-h", "--help")
@@ -30,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(words: list[str]) -> int:
     try:
-        with one_line_refusals():
-            _look_at_folder()
+        with one_line_refusals(), one_line_errors():
+            check_folder()
             code = _dispatch(words)
             sys.stdout.flush()  # an error of the output is found here, not when Python ends
         return code
@@ -68,12 +69,17 @@ def _dispatch(words: list[str]) -> int:
         raise UserError(f"unknown option {name!r}; only --help and --version may stand before a command")
     elif "=" in name:  # settings alone are a training: dlzoo model=resnet20
         name, rest = "train", words
+    with typed_parts(rest) as rest:
+        return _call(name, rest)
+
+
+def _call(name: str, words: list[str]) -> int:
     command = commands.find(name)
     parser = commands.parser_of(name, command)
-    if any(word in _HELP for word in rest):
+    if any(word in _HELP for word in words):
         print(parser.format_help(), end="")
         return 0
-    arguments = parser.parse(rest)
+    arguments = parser.parse(words)
     with searching(getattr(arguments, "config_dir", None)):
         return command.run(arguments) or 0
 
@@ -83,13 +89,6 @@ def _format_warning(message: Any, category: type[Warning], filename: str, lineno
     if issubclass(category, Note):
         return f"dlzoo: {' '.join(str(message).split())}\n"
     return _AS_USUAL(message, category, filename, lineno, line)
-
-
-def _look_at_folder() -> None:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise UserError("the folder that you are in does not exist any more") from None
 
 
 if __name__ == "__main__":

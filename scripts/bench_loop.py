@@ -20,6 +20,7 @@ from torch import nn
 from dlzoo.builder.model import build
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
+from dlzoo.core.errors import Interrupted
 from dlzoo.data.image_set import ImageSet
 from dlzoo.data.loader import EvalLoader
 from dlzoo.data.split import Split
@@ -27,6 +28,9 @@ from dlzoo.data.splits import Splits
 from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import Display
 from dlzoo.engine.ema import Ema
+from dlzoo.engine.hooks.build import build_hooks
+from dlzoo.engine.hooks.hook import Start
+from dlzoo.engine.hooks.running import RunHooks
 from dlzoo.optim.settings import Span
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir
@@ -63,14 +67,17 @@ def ours(overrides: list[str], data: Splits, epochs: int, callbacks: Sequence[pl
     config = compose([*overrides, f"trainer.clip_norm={CLIP}", f"trainer.ema={EMA}", f"trainer.max_epochs={epochs}"])
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config)
-        log = MetricLog(run, 0)
+        hooks = RunHooks(build_hooks(config, run.path).hooks)
+        hooks.fit_start(Start(run.path, config, 0))
+        log = MetricLog(run, 0, listener=hooks.log)
         assembled = Assembled(config, log.scalars, data=data, callbacks=callbacks)
         terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
-        own_callbacks = [Display(terminal), Checkpoints(run.last_checkpoint, run.best_checkpoint)]
+        own_callbacks = [Display(terminal), *hooks.callbacks(), Checkpoints(run.last_checkpoint, run.best_checkpoint)]
         began = time.perf_counter()
         assembled.fit(None, own_callbacks)
         seconds = time.perf_counter() - began
         log.close()
+        hooks.exception(Interrupted())
     return seconds
 
 

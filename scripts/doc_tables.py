@@ -48,6 +48,11 @@ def part_settings() -> str:
     return settings_table(kinds)
 
 
+def visible(choice: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, entry) of the entries of a choice that lists show, sorted."""
+    return [(name, index.entries(choice)[name]) for name in index.available(choice)]
+
+
 def losses() -> str:
     """Return the table of losses, with the targets that each takes."""
     rows = [
@@ -60,7 +65,7 @@ def losses() -> str:
 def data_sets() -> str:
     """Return the table of data sets, with the defaults that each changes."""
     rows = []
-    for name, entry in sorted(index.entries("data").items()):
+    for name, entry in visible("data"):
         meta = entry["meta"]
         defaults = " ".join(f"{choice}={meta[choice]}" for choice in ("model", "loss", "augment") if choice in meta)
         rows.append((f"`{name}`", f"`{defaults}`" if defaults else "", settings("data", entry), entry["source"]))
@@ -72,7 +77,7 @@ def settings_table(choices: Sequence[str]) -> str:
     rows = [
         (f"`{choice}={name}`", settings(choice, entry), entry["source"])
         for choice in choices
-        for name, entry in sorted(index.entries(choice).items())
+        for name, entry in visible(choice)
     ]
     return table(("entry", "settings", "source"), rows)
 
@@ -102,7 +107,7 @@ def detectors() -> str:
     choices = ("backbone", "neck", "loss", "box_loss", "nms")
     rows = [
         (f"`{name}`", *(_name(choice, entry["meta"][choice]) for choice in choices), entry["source"])
-        for name, entry in sorted(index.entries("model").items())
+        for name, entry in visible("model")
         if entry["meta"].get("backbone")
     ]
     return table(("model", *choices, "source"), rows)

@@ -32,12 +32,17 @@ BASE = [
     *("trainer.log_every=4", "trainer.checkpoint_every=3"),
 ]
 EPOCH, STEPS = 10, 100
-#: Norms with and without running statistics, dropout, augmentation, EMA, accumulation, clipping, SGD and Adam.
+#: Norms with and without running statistics, dropout, augmentation, EMA, accumulation, clipping, SGD and Adam;
+#: validations inside epochs, an end inside one, and copies of checkpoints.
 CONFIGS = {
     "bn adam ema": ["model=resnet20", "model.width=8", "optimizer=adam", "trainer.ema=0.99", "augment=flip_crop"],
     "gn sgd": ["model=resnet20", "model.width=8", "norm=gn", "augment=flip_crop"],
     "bn accumulate clip": [
         *("model=densenet_bc_40_12", "model.growth_rate=4", "trainer.accumulate=4", "trainer.clip_norm=1")
+    ],
+    "validations copies": [
+        *("model=mlp", "trainer.max_steps=97", "trainer.validate_every_steps=7", "trainer.monitor=loss"),
+        *("trainer.keep_every=2", "trainer.keep_best=3"),
     ],
     "dropout nesterov": [
         *(
@@ -53,12 +58,13 @@ CONFIGS = {
 
 
 def fingerprint(run: Path, *, board: bool = True) -> str:
-    """Hash the results of a run: weights (final, averaged, best), running statistics, the log and, with `board`, the
-    points and images of TensorBoard. Times are left out.
+    """Hash the results of a run: weights (final, averaged, best, kept), running statistics, the log and with `board`
+    the points and images of TensorBoard. Times are left out.
     """
     digest = hashlib.sha256()
-    for name in ("last.ckpt", "best.ckpt"):
-        for key, value in torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"].items():
+    for path in sorted((run / "checkpoints").iterdir()):
+        digest.update(path.name.encode())
+        for key, value in torch.load(path, weights_only=True)["state_dict"].items():
             digest.update(key.encode() + value.numpy().tobytes())
     for record in read_metrics(run / "metrics.jsonl"):
         kept = {key: value for key, value in record.items() if key not in ("time", "images_per_second")}

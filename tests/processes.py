@@ -156,10 +156,16 @@ def _outputs() -> str:
     return folder
 
 
+class _Forking:
+    """Whether this process forks its own processes; the start method alone says nothing, as any library may set it."""
+
+    here = False
+
+
 @cache
 def server() -> BaseContext:
     """Return the context in which processes are forked from one that has imported everything."""
-    if multiprocessing.get_start_method(allow_none=True) == "fork":
+    if _Forking.here:
         return multiprocessing.get_context("fork")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.imports"])
@@ -191,6 +197,7 @@ def _run(
     if fork:
         server.cache_clear()
         multiprocessing.set_start_method("fork", force=True)
+        _Forking.here = True
         fork_runs(pytest.MonkeyPatch())
     sys.argv = ["dlzoo" if code is None else "-c", *words]
     if code is not None:

@@ -1,12 +1,13 @@
 """Small runs, for the tests that carry one out."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import dlzoo
-from dlzoo.builder import execute as execution
+from dlzoo.config.overrides import key_of
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 
@@ -43,12 +44,17 @@ SMALL_PARTS = {
 }
 
 
-def train(*overrides: str) -> execution.Run:
-    return dlzoo.train(overrides, quiet=True)
+def train(*overrides: str) -> dlzoo.Run:
+    """Train; of settings of the same key the last one holds."""
+    return dlzoo.train(last_of_each(overrides), quiet=True)
 
 
-def weights(run: execution.Run | RunDir) -> dict[str, Tensor]:
-    path = (run.dir if isinstance(run, execution.Run) else run.path) / "checkpoints" / "last.ckpt"
+def last_of_each(overrides: Iterable[str]) -> list[str]:
+    return list({key_of(line): line for line in overrides}.values())
+
+
+def weights(run: dlzoo.Run | RunDir) -> dict[str, Tensor]:
+    path = (run.dir if isinstance(run, dlzoo.Run) else run.path) / "checkpoints" / "last.ckpt"
     return torch.load(path, weights_only=True)["state_dict"]
 
 

@@ -27,7 +27,7 @@ def test_an_installed_dlzoo_works_outside_a_checkout(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-        assert "dlzoo/conf/config.yaml" in archive.namelist()
+        assert {"dlzoo/conf/config.yaml", "dlzoo/py.typed"} <= set(archive.namelist())
     code = (
         "import dlzoo.config as c; print(c.__file__); print(c.compose(['trainer=debug'])['trainer']['limit_batches'])"
     )
@@ -37,7 +37,14 @@ def test_an_installed_dlzoo_works_outside_a_checkout(tmp_path: Path) -> None:
 
 
 def test_importing_dlzoo_imports_no_torch(tmp_path: Path) -> None:
-    code = "import sys, dlzoo; dlzoo.available('model'); print('torch' in sys.modules, 'hydra' in sys.modules)"
+    code = """
+import sys
+import dlzoo
+from dlzoo import MODELS, NORMS, Metric, Plots, Report, Run, RunTable, UserError, available
+from dlzoo import compare, load, report, runs, train
+available("model")
+print("torch" in sys.modules, "hydra" in sys.modules)
+"""
     index.load()  # made, if the sources are new
     folder = str(Path(user_cache_path("dlzoo")).parent)
     assert python(code, tmp_path, REPOSITORY, XDG_CACHE_HOME=folder).split() == ["False", "False"]

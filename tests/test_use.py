@@ -12,7 +12,7 @@ from dlzoo.builder import execute as execution
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.builder.predict import predict
 from dlzoo.cli import main
-from dlzoo.core.errors import UserError
+from dlzoo.core.errors import Note, UserError
 from dlzoo.runs.run_dir import RunDir
 from tests.small import SMALL, train, weights
 
@@ -81,7 +81,10 @@ def test_a_checkpoint_of_another_model_in_a_run_is_one_line() -> None:
         evaluate("first")
     run = RunDir.open("first")
     run.update(state="interrupted")
-    with pytest.raises(UserError, match=r"last\.ckpt: weights of another model"):
+    with (
+        pytest.warns(Note, match="records were changed"),
+        pytest.raises(UserError, match=r"last\.ckpt: weights of another model"),
+    ):
         execution.execute(run)
     run.last_checkpoint.write_bytes(b"half")
     with pytest.raises(UserError, match=r"last\.ckpt: damaged, or not a checkpoint of a run"):

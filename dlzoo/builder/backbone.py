@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from dlzoo.builder.parts import Part, as_section, label, make_parts
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import BACKBONES, INITS, PARTS
-from dlzoo.core.registry import Entry
 from dlzoo.layers.init import InitSettings, initialise
 from dlzoo.layers.parts import Parts
 from dlzoo.models.backbone import Backbone

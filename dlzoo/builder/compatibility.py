@@ -29,21 +29,34 @@ def check_compatible(config: Config, data: Splits, world: int) -> None:
     _check_loss(config, data, task)
     TASKS.build(data.task).check_config(config, data)
     _check_optimizer(config, world)
+    _check_validation(config, data)
     if config["trainer"]["checkpoint_activations"] and config["trainer"]["compile"]:
         raise UserError(
             "trainer.checkpoint_activations=true does not support torch.compile, which chooses itself what to compute"
             " again; set trainer.compile=false"
         )
-    if _marks("schedule", config).validation and data.val is None:
-        name = config["schedule"]["name"]
-        raise UserError(f"schedule={name} needs a validation split: data.val_fraction > 0")
-    if config["trainer"]["early_stopping"] and data.val is None:
-        raise UserError("trainer.early_stopping needs a validation split: data.val_fraction > 0")
 
 
 def needs_full_precision(config: Config) -> bool:
     """Return whether the optimizer needs losses in full float32 precision."""
     return _marks("optimizer", config).full_batch
+
+
+def _check_validation(config: Config, data: Splits) -> None:
+    """Refuse settings of the validation that contradict each other, or without a validation split."""
+    trainer, schedule = config["trainer"], config["schedule"]["name"]
+    epochs, steps = trainer["validate_every_epochs"], trainer["validate_every_steps"]
+    if epochs > 1 and steps:
+        raise UserError(
+            f"trainer.validate_every_epochs={epochs} and trainer.validate_every_steps={steps} are both set; keep one"
+        )
+    if data.val is not None:
+        return
+    needs = [f"schedule={schedule}"] if _marks("schedule", config).validation else []
+    needs += ["trainer.validate_every_epochs"] if epochs > 1 else []
+    needs += [f"trainer.{key}" for key in ("validate_every_steps", "early_stopping", "keep_best") if trainer[key]]
+    if needs:
+        raise UserError(f"{needs[0]} needs a validation split: data.val_fraction > 0")
 
 
 def allows_loss_scale(config: Config) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlzoo.builder.given import check_given
 from dlzoo.builder.resume import locate
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import without_weights
@@ -12,6 +13,7 @@ from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING
 from dlzoo.engine.signals import catch_signals
+from dlzoo.runs import own_parts
 from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Tested
@@ -32,6 +34,12 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
         UserError: if `path` is not a run, has no checkpoint, its data has changed, or a condition cannot be set.
     """
     run = RunDir.open(path)
+    with own_parts.using_kept(run.path, run.read()):
+        check_given(run.path, read(run.config_file), "evaluate")
+        return _evaluate(run, conditions)
+
+
+def _evaluate(run: RunDir, conditions: Sequence[str]) -> dict[str, float]:
     checkpoint = run.selected_checkpoint()
     config = locate(read(run.config_file), run.read(), [word for word in conditions if is_place(word)])
     config = without_weights(with_changes(config, _without_places(conditions), (*CONDITIONS, *MOVABLE)))
@@ -41,10 +49,12 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
     with catch_signals() as stop:
         assembled = Assembled(config)
         if run.read().get("data_fingerprint") != assembled.data.fingerprint:
-            raise UserError(f"{path}: the data has changed since the run was trained; restore it, or train again")
+            raise UserError(f"{run.path}: the data has changed since the run was trained; restore it, or train again")
         assembled.load(checkpoint)
         metrics = assembled.test([stop])
-    assembled.spec.write_evaluation(Tested(assembled.module, assembled.data), metrics, results_folder(path, conditions))
+    assembled.spec.write_evaluation(
+        Tested(assembled.module, assembled.data), metrics, results_folder(str(run.path), conditions)
+    )
     return metrics
 
 

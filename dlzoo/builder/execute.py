@@ -7,7 +7,6 @@ import shutil
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,10 @@ from rich.console import Console
 from dlzoo import config as configs
 from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
+from dlzoo.builder.given import trained_network
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.resume import NotResumedError, assemble, locate
-from dlzoo.builder.run_checks import check_ranks, check_unchanged, check_unchanged_since_the_end
+from dlzoo.builder.run_checks import callback_names, check_ranks, check_unchanged, check_unchanged_since_the_end
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
 from dlzoo.config import Config
@@ -28,11 +28,14 @@ from dlzoo.config.device import accelerator_and_precision, processes
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
-from dlzoo.engine.checkpoints import Checkpoints
-from dlzoo.engine.display import Display, PatientConsole
+from dlzoo.core.registries import HOOKS
+from dlzoo.engine.checkpoints import Checkpoints, kept_best
+from dlzoo.engine.display import PatientConsole
+from dlzoo.engine.hooks.build import DISPLAY, BuiltHooks, build_hooks
+from dlzoo.engine.hooks.hook import Start
+from dlzoo.engine.hooks.running import RunHooks
 from dlzoo.engine.signals import Stop, catch_signals
-from dlzoo.runs import checkout, environment
-from dlzoo.runs.differences import flatten
+from dlzoo.runs import checkout, environment, own_parts
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
@@ -45,40 +48,13 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its directory and its metrics, {"test/accuracy": ...}."""
-
-    dir: Path
-    metrics: dict[str, float]
-
-
-def train(overrides: Sequence[str] = (), *, quiet: bool = False, callbacks: Sequence[Callback] = ()) -> Run:
-    """Compose and check a config, write it to a new run directory and run it; ["resume=DIR"] resumes a run.
-
-    Args:
-        callbacks: your own Lightning callbacks. One that overrides a hook of batches, backward passes or optimizer
-            steps is called for each step (`batch` is then the range of that one step), which costs about half a
-            millisecond per step; optimizers that take a closure (sam, lbfgs, newton) step without
-            `on_before_optimizer_step`. Other callbacks cost a few milliseconds per epoch.
-
-    Raises:
-        UserError: for an error that the user can fix.
-        Interrupted: after Ctrl-C, once the checkpoint is written.
-    """
-    console = PatientConsole(quiet=quiet)
-    if len(overrides) == 1 and overrides[0].startswith("resume="):
-        return execute(RunDir.open(overrides[0].removeprefix("resume=")), console, callbacks)
-    return begin(configs.compose(overrides), console, callbacks)
-
-
-def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> Run:
-    """Create a run directory for a finalised config and run it, as `train` does."""
+def begin(config: Config, console: Console | None = None, callbacks: Sequence[Callback] = ()) -> RunDir:
+    """Create a run directory for a finalised config and run it; return it."""
     if distributed.current_rank().world_size > 1:
         raise UserError("torchrun can only run an existing run directory: torchrun ... -m dlzoo.cli run DIR; or start"
                         " the command without torchrun and set trainer.devices=2")  # fmt: skip
     words = [word.rpartition("=")[2] for word in summary.model_and_parts(config) if word != "act=relu"]
-    label = config["name"] or "_".join([*words, config["data"]["name"]])
+    label = config["name"] or "_".join([*words, summary.data_name(config)])
     path = Path(os.path.expanduser(config["run_dir"])) if config["run_dir"] else make_folder(label)
     run = RunDir.create(path, config)
     try:
@@ -92,8 +68,8 @@ def begin(config: Config, console: Console | None = None, callbacks: Sequence[Ca
 
 def execute(
     run: RunDir, console: Console | None = None, callbacks: Sequence[Callback] = (), places: Sequence[str] = ()
-) -> Run:
-    """Run or resume a run, from its last checkpoint if it has one. A finished run is not changed.
+) -> RunDir:
+    """Run or resume a run, from its last checkpoint if it has one, and return it. A finished run is not changed.
 
     A process that was started as a rank does that rank's part. Otherwise, with trainer.devices > 1, the ranks are
     started and waited for.
@@ -102,16 +78,23 @@ def execute(
         places: where the data is now, if it was moved: data.root=moved.
 
     Raises:
-        UserError, Interrupted: as `train`.
+        UserError, Interrupted: as `dlzoo.train`.
     """
-    console = console or PatientConsole()
+    with own_parts.using_kept(run.path, run.read()):
+        return _execute(run, console or PatientConsole(), callbacks, places)
+
+
+def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], places: Sequence[str]) -> RunDir:
     config, before = configs.read(run.config_file), run.read()
     finished = before["state"] == "finished"
     if finished and distributed.current_rank().world_size == 1:
         check_unchanged_since_the_end(run, config, before)
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
-        return Run(run.path, before["metrics"])
-    check_unchanged(run, config, before, callbacks)
+        return run
+    hooks = build_hooks(config, run.path)
+    check_unchanged(run, config, before, callbacks, hooks.callbacks)
+    if distributed.current_rank().leads:
+        own_parts.note_changes(run.path, before)
     config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
@@ -128,20 +111,21 @@ def execute(
     else:
         with distributed.process_group(accelerator_and_precision(settings)[0] if ranks > 1 else "cpu") as rank:
             if any(distributed.all_gather(finished)):  # another process finished it before one of the ranks read it
-                return Run(run.path, run.read()["metrics"])
+                return run
             check_ranks(run, config, ranks, before.get("ranks", rank.world_size), rank)
             if rank.leads:
-                _lead(run, config, before, console, callbacks)
+                _lead(run, config, before, console, callbacks, hooks)
             else:
-                _follow(run, config, before)
-    return Run(run.path, run.read()["metrics"])
+                _follow(run, config, before, hooks)
+    return run
 
 
 def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence[str], *, quiet: bool) -> None:
     """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
-        launch(run.path, ranks, places, quiet=quiet)
+        environment = own_parts.environment_for(run.path, run.read())
+        launch(run.path, ranks, places, environment, quiet=quiet)
     except BaseException as error:
         with suppress(UserError, OSError), run.lock():
             record = run.read()
@@ -153,7 +137,14 @@ def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence
         raise
 
 
-def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console, callbacks: Sequence[Callback]) -> None:
+def _lead(
+    run: RunDir,
+    config: Config,
+    before: dict[str, Any],
+    console: Console,
+    callbacks: Sequence[Callback],
+    hooks: BuiltHooks,
+) -> None:
     """Run the run and record its state: the part of a single process, or of rank 0 of several."""
     started = perf_counter()
 
@@ -166,7 +157,7 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
         try:
             run.update(state="running", error=None, versions=environment.versions(), git_commit=checkout.git_commit())
             with one_line_errors(run):
-                _run(run, config, before, console, stop, callbacks)
+                _run(run, config, before, console, stop, callbacks, hooks)
             run.update(state="finished", finished=now(), wall_seconds=wall_seconds())
             summary.print_result(console, run.path, run.read())
         except BaseException as error:
@@ -182,10 +173,10 @@ def _lead(run: RunDir, config: Config, before: dict[str, Any], console: Console,
             raise
 
 
-def _follow(run: RunDir, config: Config, before: dict[str, Any]) -> None:
+def _follow(run: RunDir, config: Config, before: dict[str, Any], hooks: BuiltHooks) -> None:
     """Run the part of a rank other than rank 0: the same training, without files or output."""
     with catch_signals() as stop, one_line_errors(run):
-        assembled = assemble(run, config, before)
+        assembled = assemble(run, config, before, callbacks=[*hooks.callbacks.values()])
         with stop.listening(lambda: setattr(assembled.module, "stop_requested", True)):
             assembled.fit(run.resume_checkpoint(), [stop, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
         distributed.all_gather(None)  # wait until rank 0 has written the checkpoint that is loaded next
@@ -202,41 +193,52 @@ def _run(
     console: Console,
     stop: Stop,
     callbacks: Sequence[Callback],
+    built: BuiltHooks,
 ) -> None:
     """Train, test, record the results and draw the plots."""
     if not distributed.is_distributed():
         copy_training(run)
         before = run.read()
-    checkpoint = run.resume_checkpoint()
+    checkpoint, hooks = run.resume_checkpoint(), RunHooks(built.hooks)
     state = load_checkpoint(checkpoint)["task"] if checkpoint else {"clock": 0}
     copied = "training_taken" in before  # without its validations
     logged = None if copied or "checksum" not in state else (state["records"], state["checksum"])
-    log = MetricLog(run, state["clock"], logged=logged, copied=copied)
+    log = MetricLog(run, state["clock"], logged=logged, listener=hooks.log)
     try:
-        assembled = assemble(run, config, before, log.scalars, callbacks)
+        assembled = assemble(run, config, before, log.scalars, [*callbacks, *built.callbacks.values()])
         stop.check()
-        module = assembled.module
+        hooks.fit_start(Start(run.path, config, state["clock"], log.records, copied))
         origin = {key: before.get(key) for key in ("init_from", "remarks") if checkpoint and key in before}
-        names = [type(callback).__name__ for callback in callbacks]
+        names = callback_names(callbacks, built.callbacks)
         run.update(**assembled.facts() | origin, callbacks=names, paths=absolute_paths(config))
         summary.print_settings(console, run.path, run.read())
         environment.reset_peak_memory(assembled.accelerator)
-        display = Display(console)
-        with stop.listening(lambda: setattr(module, "stop_requested", True)):
-            assembled.fit(checkpoint, [stop, display, Checkpoints(run.last_checkpoint, run.best_checkpoint)])
+        display = HOOKS.build(DISPLAY, wiring={"console": console})
+        with stop.listening(lambda: setattr(assembled.module, "stop_requested", True)):
+            events = [*hooks.callbacks(), Checkpoints(run.last_checkpoint, run.best_checkpoint)]
+            assembled.fit(checkpoint, [stop, display, *events], hooks.checkpoint)
         distributed.all_gather(None)  # the checkpoint is written: the other ranks may load it
         stop.check()
         selected = assembled.load(run.selected_checkpoint())
         metrics = assembled.test([stop, display])
         stop.check()
-        _record_results(run, assembled, log, selected, metrics)
-        log.hyperparameters(flatten(config), metrics)
+        _record_results(run, assembled, log, selected, metrics, hooks)
+        trained_network(assembled.module.network, assembled.module.eval_network)
+        hooks.fit_end(metrics)
+    except BaseException as error:
+        hooks.exception(error)
+        raise
     finally:
         log.close()
 
 
 def _record_results(
-    run: RunDir, assembled: Assembled, log: MetricLog, selected: dict[str, Any], metrics: dict[str, float]
+    run: RunDir,
+    assembled: Assembled,
+    log: MetricLog,
+    selected: dict[str, Any],
+    metrics: dict[str, float],
+    hooks: RunHooks,
 ) -> None:
     """Write metrics, predictions and plots of a tested run; `selected` is the training state of its checkpoint."""
     module, schedule = assembled.module, assembled.module.schedule
@@ -256,9 +258,11 @@ def _record_results(
         peak_memory_bytes=environment.peak_memory(assembled.accelerator),
         data_cache=module.loaders.train.images.place,
     )
+    if best := kept_best(module):
+        run.update(kept_best=best)
     plots = draw(assembled, Tested(module, assembled.data, read_metrics(run.metrics_file), run.path.name))
     for name, figure in plots.items():
-        log.plot(name, figure, clock)
+        hooks.plot(name, log.plot(name, figure), clock)
     run.update(pictures=list(plots))
 
 

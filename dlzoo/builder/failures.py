@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dlzoo.core import own_parts
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import refusal
 from dlzoo.runs.run_dir import RunDir
@@ -12,7 +13,15 @@ from dlzoo.runs.run_dir import RunDir
 
 @contextmanager
 def one_line_errors(run: RunDir) -> Iterator[None]:
-    """Turn errors of a full disk, exhausted memory, numbers that overflow or a missing compiler into a UserError."""
+    """Turn errors of a full disk, exhausted memory, numbers that overflow, a missing compiler or a parts file into a
+    UserError.
+    """
+    with own_parts.one_line_errors(), _errors_of_the_machine(run):
+        yield
+
+
+@contextmanager
+def _errors_of_the_machine(run: RunDir) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # a folder that cannot be written, a disk that is full

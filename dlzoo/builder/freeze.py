@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from dlzoo.core.errors import UserError
+from dlzoo.models.given import GivenNetwork
 from dlzoo.optim.settings import units
 from dlzoo.tasks.base import TaskSpec
 
@@ -17,6 +18,7 @@ def freeze_modules(network: nn.Module, what: str | int, spec: TaskSpec) -> list[
     """
     if what == "none":
         return []
+    network = network.given if isinstance(network, GivenNetwork) else network
     if isinstance(what, int):
         layers = units(network)
         if what >= len(layers):
@@ -26,6 +28,8 @@ def freeze_modules(network: nn.Module, what: str | int, spec: TaskSpec) -> list[
         frozen = layers[:what]
     else:
         frozen = spec.backbone_modules(network)
+        if len(frozen) == len(list(network.children())):  # the head of an object may have any name
+            raise UserError("freeze=backbone: the model has no child with the name head; set freeze=<number of layers>")
     if not frozen:
         raise UserError("freeze=backbone: the model has no layers before its head; set freeze=none")
     for child in frozen:

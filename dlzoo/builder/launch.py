@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -34,7 +34,9 @@ class RankError(RuntimeError):
         self.rank = rank
 
 
-def launch(run_dir: Path, ranks: int, places: Sequence[str] = (), *, quiet: bool = False) -> None:
+def launch(
+    run_dir: Path, ranks: int, places: Sequence[str] = (), environment: Mapping[str, str] = {}, *, quiet: bool = False
+) -> None:
     """Run `dlzoo run <run_dir> <places>` in `ranks` processes on this machine, and wait for them.
 
     Rank 0 prints to this process's output. Signals that stop a training are forwarded to every rank, each once.
@@ -46,27 +48,23 @@ def launch(run_dir: Path, ranks: int, places: Sequence[str] = (), *, quiet: bool
     # Imported here: a rank requests its parent-death signal before it imports torch.
     from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-    from dlzoo.core.distributed import available_cores
-
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # The store lives in this process: a port chosen in advance could be taken before the ranks use it.
+        # The store lives here: a port chosen in advance could be taken before the ranks use it.
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         processes = []
         for rank in range(ranks):
             errors = stack.enter_context(_stderr(folder, rank).open("wb"))
-            processes.append(
-                subprocess.Popen(
-                    command(run_dir, places),
-                    env=_environment(rank, ranks, store.port, folder)
-                    | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))},
-                    stdin=subprocess.DEVNULL,
-                    stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
-                    stderr=None if rank == 0 else errors,
-                    start_new_session=True,  # Ctrl-C reaches this process only, which forwards it
-                )
+            process = subprocess.Popen(
+                command(run_dir, places),
+                env=_environment(rank, ranks, store.port, folder) | dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=None if rank == 0 and not quiet else subprocess.DEVNULL,
+                stderr=None if rank == 0 else errors,
+                start_new_session=True,  # Ctrl-C reaches this process only, which forwards it
             )
-            stack.callback(_end, processes[-1])
+            processes.append(process)
+            stack.callback(_end, process)
         with _forward_signals(processes) as forwarded:
             failed = _wait(processes)
         if failed is not None:
@@ -110,6 +108,8 @@ def _watch(parent: int, number: int) -> None:
 
 def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]:
     """Return torchrun's environment variables, and those of our own ranks."""
+    from dlzoo.core.distributed import available_cores  # imports torch
+
     return {
         **os.environ,
         "RANK": str(rank),
@@ -121,6 +121,7 @@ def _environment(rank: int, ranks: int, port: int, folder: Path) -> dict[str, st
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         **parent_death_env(signal.SIGKILL),
         ERROR_FILE: str(folder / f"{rank}.error"),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks))),
     }
 
 

@@ -66,7 +66,8 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     }  # the test sets the rate itself
     data = replace(Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks), val=None)
     epochs = -(-steps // max(1, len(data.train) // data.batch_size))
-    limits = {"max_epochs": epochs, "limit_batches": None, "early_stopping": None, "log_every": 10**9}
+    limits = {"max_epochs": epochs, "log_every": 10**9, "validate_every_epochs": 1}
+    limits |= dict.fromkeys(("max_steps", "limit_batches", "early_stopping", "validate_every_steps"))
     curve = LossCurve(steps, _WORST)
     trainer = config["trainer"] | limits | {"devices": 1, "nodes": 1}
     assembled = Assembled(config | {"trainer": trainer}, data=data, callbacks=[curve])

@@ -11,10 +11,10 @@ from torch import nn
 from dlzoo.builder.backbone import load_or_initialise, make_backbone
 from dlzoo.builder.parts import Part, check_part, label, make_parts
 from dlzoo.config import Config
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.protocols import notes_of
 from dlzoo.core.registries import LOSSES, MODELS, PARTS, REGISTRIES, TASKS
-from dlzoo.core.registry import Entry
 
 
 def build(choice: str, name: str, **settings: Any) -> Any:

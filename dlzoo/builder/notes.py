@@ -22,6 +22,7 @@ def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule)
         *_on_schedule(config["schedule"], schedule),
         *_on_average(config["trainer"]["ema"], schedule.steps),
         *_on_frozen(config),
+        *data.source.notes(),
         *spec.notes(data),
     ]
 
@@ -69,8 +70,14 @@ def _on_learning(config: Config) -> list[str]:
 def _on_schedule(section: Config, schedule: TrainSchedule) -> list[str]:
     """Return a note for each time in the schedule that lies beyond the run."""
     span, epochs = Span(schedule.steps, schedule.steps_per_epoch), schedule.epochs
-    run = f"the run ({epochs} epoch{'s' if epochs > 1 else ''})"
+    whole = schedule.steps % schedule.steps_per_epoch == 0
+    run = f"the run ({epochs} epoch{'s' if epochs > 1 else ''})" if whole else f"the run ({schedule.steps:,} steps)"
     sentences = []
+    if schedule.max_steps is not None and schedule.max_steps > schedule.steps:
+        sentences.append(
+            f"trainer.max_steps={schedule.max_steps} is not reached: trainer.max_epochs={schedule.max_epochs} ends the"
+            f" run after {schedule.steps:,} steps; set trainer.max_epochs={schedule.epochs_begun(schedule.max_steps)}"
+        )
     if span.at(section["warmup"]) > schedule.steps:
         sentences.append(f"schedule.warmup={section['warmup']:g} is longer than {run}: optimizer.lr is never reached")
     late = [f"{time:g}" for time in section.get("milestones", ()) if span.at(time) >= schedule.steps]

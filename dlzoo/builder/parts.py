@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS
-from dlzoo.core.registry import Entry, Registry
+from dlzoo.core.registry import Registry
 from dlzoo.core.schema import settings_of, unwrap, wiring_of
 from dlzoo.layers.parts import Maker, Parts
 

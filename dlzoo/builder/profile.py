@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
@@ -12,10 +12,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from dlzoo.builder.given import check_outputs
 from dlzoo.builder.model import build_checked
 from dlzoo.config import Config
+from dlzoo.core import own_parts
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.given import OBJECT, given
 from dlzoo.core.registries import PARTS
+from dlzoo.core.rng import keeping_generators
 from dlzoo.models.recompute import stage_blocks
 
 #: Copies of the parameters in a training: themselves, their gradients, and two moments of an optimizer.
@@ -52,6 +56,8 @@ def profile_training(config: Config, wiring: dict[str, Any], batch_size: int) ->
         UserError: if the network does not accept images of this size, or this batch size.
     """
     about = {section: config[section] for section in ("model", *PARTS, "init", "backbone")}
+    if config["model"]["name"] == OBJECT:  # which may change: not cached
+        return _profile_object(config, wiring, batch_size)
     return _profile_training(json.dumps(about), tuple(wiring.items()), batch_size)
 
 
@@ -71,7 +77,7 @@ class _CountOutputs(TorchDispatchMode):
 
 
 class _CountInside:
-    """Follow the bytes that `outputs` counts inside the blocks of the stages of a network.
+    """Context that follows the bytes that `outputs` counts inside the blocks of the stages of a network.
 
     Attributes:
         inside: bytes of each block.
@@ -79,11 +85,18 @@ class _CountInside:
     """
 
     def __init__(self, network: nn.Module, outputs: _CountOutputs) -> None:
-        self._outputs, self._starts = outputs, list[int]()
+        self._network, self._outputs, self._starts = network, outputs, list[int]()
         self.inside, self.kept = list[int](), 0
-        for block in stage_blocks(network):
-            block.register_forward_pre_hook(self._begin)
-            block.register_forward_hook(self._end)
+
+    def __enter__(self) -> _CountInside:
+        found = list(stage_blocks(self._network))
+        self._hooks = [block.register_forward_pre_hook(self._begin) for block in found]
+        self._hooks += [block.register_forward_hook(self._end) for block in found]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
     def _begin(self, *_: Any) -> None:
         self._starts.append(self._outputs.bytes)
@@ -115,25 +128,48 @@ class _SkipNorms(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@lru_cache  # a sweep has many runs with few networks
+@own_parts.cached  # a sweep has many runs with few networks
 def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> Profile:
     config, wiring = json.loads(about), dict(wired)
-    counter, outputs = FlopCounterMode(display=False), _CountOutputs()
-    name = config["model"]["name"]
-    where = f"model={name} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     with torch.device("meta"):
-        network = build_checked(config, wiring).train()
-        blocks = _CountInside(network, outputs)
+        return _profile(build_checked(config, wiring).train(), config, wiring, batch_size)
+
+
+def _profile_object(config: Config, wiring: dict[str, Any], batch_size: int) -> Profile:
+    """Return the size and cost of a given network: on the CPU, if it does not work on the meta device."""
+    with keeping_generators():
         try:
-            images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
-            with counter, _SkipNorms(), outputs, torch.no_grad():
-                network(images)
-        except (RuntimeError, ValueError) as error:  # ValueError: torch's batch norm for one value per channel
-            raise UserError(f"{where}: {first_line(error)}") from error
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-    fixed = _COPIES * sum(parameter.nbytes for parameter in network.parameters())
-    params = sum(parameter.numel() for parameter in network.parameters())
+            with torch.device("meta"):
+                network = build_checked(config, wiring).train()
+                return _profile(network, config, wiring, batch_size)
+        except Exception:  # of a user's code
+            network = deepcopy(build_checked(config, wiring)).cpu().train()
+            return _profile(network, config, wiring, batch_size)
+
+
+def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_size: int) -> Profile:
+    """Measure a forward pass of a network, on the default device.
+
+    Raises:
+        UserError: if it fails.
+    """
+    counter, outputs = FlopCounterMode(display=False), _CountOutputs()
+    name, failures = config["model"]["name"], (RuntimeError, ValueError)  # ValueError: batch norm of one value
+    model, owner = f"model={name}", network
+    if name == OBJECT and (found := given().model) is not None:
+        model, failures, owner = f"model: {type(found).__name__}", (Exception,), found
+    where = f"{model} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
+    try:
+        images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
+        with counter, _SkipNorms(), outputs, _CountInside(network, outputs) as blocks, torch.no_grad():
+            output = network(images)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except failures as error:
+        raise UserError(f"{where}: {own_parts.describe_error(error) or first_line(error)}") from error
+    check_outputs(network, output, batch_size, wiring["num_classes"])
+    fixed = _COPIES * sum(parameter.nbytes for parameter in owner.parameters())
+    params = sum(parameter.numel() for parameter in owner.parameters())
     # torch counts two floating-point operations for a multiply-accumulate.
     macs = counter.get_total_flops() // 2 // batch_size
     return Profile(params, macs, fixed, outputs.bytes, blocks.checkpointed())

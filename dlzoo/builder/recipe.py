@@ -10,10 +10,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dlzoo.builder.compatibility import check_compatible
+from dlzoo.builder.given import check_float_images
 from dlzoo.builder.profile import profile_training
 from dlzoo.config import Config
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import index
+from dlzoo.core.entries import Metric
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, OPTIMIZERS, SCHEDULES, TASKS
 from dlzoo.data.splits import Splits
@@ -38,6 +40,7 @@ class RunRecipe:
 
     Attributes:
         wiring: the arguments that are injected into the model; plain values.
+        monitor: the metric of trainer.monitor; None for the task's own.
         params, macs: the network's parameters, and its multiply-accumulates for one image.
 
     Raises:
@@ -48,8 +51,10 @@ class RunRecipe:
         self.config, self.settings = config, TrainerSettings(**config["trainer"])
         self.micro_batch = _micro_batch(data.batch_size, self.settings.accumulate, world)
         check_compatible(config, data, world)
+        check_float_images(config, data)
         self.spec: TaskSpec = TASKS.build(data.task)
         self.augment_settings, self.augment = AUGMENTS.from_section(config["augment"])
+        self.monitor = _monitored(config, data, self.spec)
         self.loss = self.spec.loss(config, data)
         self.wiring: dict[str, Any] = {
             "num_classes": len(data.classes),
@@ -69,6 +74,10 @@ class RunRecipe:
             self.settings.log_every,
             self.settings.checkpoint_every,
             longest,
+            self.settings.max_steps,
+            self.settings.validate_every_epochs,
+            self.settings.validate_every_steps,
+            self.settings.keep_every,
         )
         self.optimizer_settings, _ = OPTIMIZERS.from_section(config["optimizer"])
         self.effective_lr = self.optimizer_settings.effective_lr(config["optimizer"]["lr"], data.batch_size)
@@ -92,6 +101,8 @@ class RunRecipe:
             clip_norm=settings.clip_norm if marks.clips else None,
             self_adversarial=settings.self_adversarial,
             ema=settings.ema,
+            monitor=self.monitor,
+            keep_best=settings.keep_best,
             patience=settings.early_stopping,
             frozen=tuple(frozen),
             compiled=settings.compile,
@@ -117,6 +128,26 @@ def _no_stages(config: Config) -> UserError:
         f"trainer.checkpoint_activations=true needs a network with stages, and {kind}={config[kind]['name']} has none;"
         f" choose a {kind} of {', '.join(families_with_stages())}"
     )
+
+
+def _monitored(config: Config, data: Splits, spec: TaskSpec) -> Metric | None:
+    """Return the metric that trainer.monitor names; f1 is enough for f1_macro, if no other begins with f1_.
+
+    Raises:
+        UserError: if it is not measured in the validation of this data.
+    """
+    typed, marks = config["trainer"]["monitor"], index.marks("task", data.task)
+    if typed is None:
+        return None
+    undefined, name = spec.undefined_metrics(data), typed.removeprefix("val/")
+    known = {metric.name: metric for metric in marks.metrics if metric.name not in undefined}
+    candidates = [name] if name in known else [each for each in known if each.startswith(f"{name}_")]
+    if len(candidates) != 1:
+        raise UserError(
+            f"trainer.monitor={typed} is not a metric of the validation of data={config['data']['name']}, which has"
+            f" {marks.targets_are}; choose {' or '.join(known)}"
+        )
+    return known[candidates[0]]
 
 
 def _lr_factor(section: Config, schedule: TrainSchedule) -> Callable[[int], float]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytorch_lightning import Callback
 
+from dlzoo.builder.given import check_given
 from dlzoo.config import Config
 from dlzoo.core import distributed
 from dlzoo.core.distributed import Rank
 from dlzoo.core.errors import UserError
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.run_dir import RunDir
+
+#: Prefix of a hook's name among the callbacks in run.json.
+_HOOK = "hook "
 
 
 def check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Rank) -> None:
@@ -35,14 +39,33 @@ def check_ranks(run: RunDir, config: Config, expected: int, begun: int, rank: Ra
         raise UserError(f"{run.config_file} differs between ranks; put {run.path} on storage that all ranks share")
 
 
-def check_unchanged(run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback]) -> None:
-    """Check that a run resumes with the config and callbacks that it started with.
+def callback_names(callbacks: Sequence[Callback], hooks: Iterable[str]) -> list[str]:
+    """Return the names of a run's Lightning callbacks: those passed to `train`, and those among its hooks."""
+    return [*(type(callback).__name__ for callback in callbacks), *(f"{_HOOK}{name}" for name in hooks)]
+
+
+def check_unchanged(
+    run: RunDir, config: Config, before: dict[str, Any], callbacks: Sequence[Callback], hooks: Iterable[str] = ()
+) -> None:
+    """Check that a run resumes with the config, the objects and the callbacks that it started with.
+
+    Args:
+        callbacks: those passed to `train`.
+        hooks: names of the hooks that are Lightning callbacks; other hooks may change.
 
     Raises:
-        UserError: if its config was edited, or the callbacks differ.
+        UserError: if its config was edited, or the callbacks or the classes of objects differ.
     """
-    names = [type(callback).__name__ for callback in callbacks]
-    if before.get("callbacks", names) != names:
+    check_given(run.path, config)
+    names = callback_names(callbacks, hooks)
+    then = before.get("callbacks", names)
+    theirs, ours = ([name.removeprefix(_HOOK) for name in each if name.startswith(_HOOK)] for each in (then, names))
+    if theirs != ours:
+        raise UserError(
+            f"{run.config_file}: the hooks that are Lightning callbacks were {theirs or 'none'} when the run started,"
+            f" and are {ours or 'none'} now; undo the change of hooks"
+        )
+    if then != names:
         raise UserError(
             f"{run.path} was started with callbacks={before['callbacks']}, not {names}; resume it with"
             f" dlzoo.train(['resume={run.path}'], callbacks=[...])"

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from dlzoo.core.given import classes_in
 from dlzoo.core.registries import PARTS, TASKS
 
 Record = dict[str, Any]
@@ -17,11 +18,20 @@ _HARDER = {"imbalance": 1.0, "label_noise": 0.0, "sampler": "uniform", "test_shi
 
 
 def model_and_parts(config: Record) -> list[str]:
-    """Return the model and the parts that differ from its defaults: ["timm", "convnext_tiny", "norm=gn"]."""
+    """Return the model and the parts that differ from its defaults: ["timm", "convnext_tiny", "norm=gn"].
+
+    A network that was given as an object is named by its class.
+    """
     neutral = {kind: registry.neutral for kind, registry in PARTS.items()} | {"backbone": None}
     named = {kind: config.get(kind, {"name": "default"})["name"] for kind in neutral}
     parts = [f"{kind}={name}" for kind, name in named.items() if name not in ("default", neutral[kind])]
-    return [config["model"]["name"], *([config["model"]["arch"]] if "arch" in config["model"] else []), *parts]
+    arch = [config["model"]["arch"]] if "arch" in config["model"] else []
+    return [classes_in(config).get("model") or config["model"]["name"], *arch, *parts]
+
+
+def data_name(config: Record) -> str:
+    """Return the name of the data, or the class of given data sets."""
+    return classes_in(config).get("data") or config["data"]["name"]
 
 
 def print_settings(console: Console, path: Path, record: Record) -> None:
@@ -38,7 +48,7 @@ def print_settings(console: Console, path: Path, record: Record) -> None:
         ("size", f"{record['params']:,} parameters, {record['macs'] / 1e6:,.1f} M multiply-accumulates per sample"),
         (
             "data",
-            f"{config['data']['name']}, {_shape(record)}, {TASKS.build(record['task']).describe(record)}: "
+            f"{data_name(config)}, {_shape(record)}, {TASKS.build(record['task']).describe(record)}: "
             + ", ".join(f"{count:,} {name}" for name, count in sizes.items())
             + limit
             + (f", {record['skipped']:,} unreadable images skipped" if record.get("skipped") else "")
@@ -48,7 +58,7 @@ def print_settings(console: Console, path: Path, record: Record) -> None:
             "training",
             f"{_losses(config)}, augment={config['augment']['name']}, {config['optimizer']['name']} {rate},"
             f" {config['schedule']['name']}, batch {record['batch_size']},"
-            f" {_count(config['trainer']['max_epochs'], 'epoch')} of {_count(record['steps_per_epoch'], 'step')},"
+            f" {_length(config['trainer'], record['steps_per_epoch'])},"
             f" seed {config['seed']}",
         ),
         *([("trainable", f"{learn:,} of {record['params']:,} parameters")] if learn < record["params"] else []),
@@ -62,20 +72,28 @@ def print_settings(console: Console, path: Path, record: Record) -> None:
 def print_result(console: Console, path: Path, record: Record) -> None:
     """Print the result, time, plots, and suggested next commands."""
     monitor, zeros = record["monitor"], record["zero_weights"]
+    value = record["metrics"].get(f"test/{monitor}")
     _print_rows(
         console,
         (
             f"test {monitor}",
-            f"{record['metrics'][f'test/{monitor}']:.4f} on {record['tested']:,} samples,"
+            f"{'not defined' if value is None else f'{value:.4f}'} on {record['tested']:,} samples,"
             f" with the weights of epoch {record['selected_epoch']:g}",
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),
         *([("zeros", f"{_count(zeros, 'weight')} exactly 0, of {record['params']:,} parameters")] if zeros else []),
         ("plots", f"{path}/pictures: {', '.join(record['pictures'])}"),
-        ("next", f"dlzoo eval run={path}"),
-        *([("", f"dlzoo predict run={path} <images>")] if record["kind"] != "table" else []),
-        ("", f"tensorboard --logdir {path.parent}"),
+        *_next_commands(path, record),
     )
+
+
+def _next_commands(path: Path, record: Record) -> list[tuple[str, str]]:
+    """Return rows with commands for a finished run; those that need its objects work in Python only."""
+    commands = [] if classes_in(record["config"]) else [f"dlzoo eval run={path}"]
+    if record["kind"] != "table" and "model" not in classes_in(record["config"]) and not record.get("float_images"):
+        commands.append(f"dlzoo predict run={path} <images>")
+    commands.append(f"tensorboard --logdir {path.parent}")
+    return [("next" if place == 0 else "", command) for place, command in enumerate(commands)]
 
 
 def print_metrics(console: Console, metrics: dict[str, float]) -> None:
@@ -93,6 +111,14 @@ def _losses(config: Record) -> str:
     """Return the name of the loss; for a detector, of the classification and the box loss."""
     names = [config[key]["name"] for key in ("loss", "box_loss") if key in config]
     return " + ".join(name for name in names if name != "default")
+
+
+def _length(trainer: Record, steps_per_epoch: int) -> str:
+    """Describe the length of a run: "20 epochs of 22 steps", or "100 steps, 4.55 epochs of 22"."""
+    epochs, steps = trainer["max_epochs"], trainer.get("max_steps")
+    if steps is not None and steps < epochs * steps_per_epoch:
+        return f"{_count(steps, 'step')}, {steps / steps_per_epoch:.3g} epochs of {steps_per_epoch:,}"
+    return f"{_count(epochs, 'epoch')} of {_count(steps_per_epoch, 'step')}"
 
 
 def _count(number: int, thing: str) -> str:

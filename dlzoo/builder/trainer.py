@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from dlzoo.builder.freeze import freeze_modules
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
 from dlzoo.builder.recipe import RunRecipe
-from dlzoo.builder.weights import child_state, load_checkpoint, load_initial_weights, transfer
+from dlzoo.builder.weights import check_training_state, child_state, load_checkpoint, load_initial_weights, transfer
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision
 from dlzoo.core import distributed, index
@@ -82,12 +84,14 @@ class Assembled:
         with self.streams.scope("init"):
             self.network = network_from_config(config, self.run_recipe.wiring | self.spec.learnt_arguments(self.data))
         # Pretrained weights expect their own normalisation of the images.
-        known = normalisation_of(self.network)
+        known = None if self.data.is_float else normalisation_of(self.network)
         self.normalise = Normalise(*(map(torch.tensor, known) if known else self.data.statistics()))
         self.weights_origin = None
         if config["init_from"]:
+            # Float images are used as they are.
+            normalise = deepcopy(self.normalise) if self.data.is_float else self.normalise
             self.weights_origin = load_initial_weights(
-                config["init_from"], self.network, self.normalise, self.spec, self.data.classes
+                config["init_from"], self.network, normalise, self.spec, self.data.classes
             )
         # The memory format of the loaders' batches.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -147,30 +151,32 @@ class Assembled:
         }
 
     def _notes(self) -> list[str]:
-        recipe, available = self.run_recipe, environment.memory(self.accelerator)
+        recipe = self.run_recipe
+        sizes = recipe.micro_batch, self.data.batch_size, environment.memory(self.accelerator)
         return [
             *notes(self.config, self.data, self.spec, recipe.schedule),
-            *memory_notes(
-                recipe.profile,
-                recipe.micro_batch,
-                self.data.batch_size,
-                available,
-                checkpoint=self.settings.checkpoint_activations,
-            ),
+            *memory_notes(recipe.profile, *sizes, checkpoint=self.settings.checkpoint_activations),
         ]
 
-    def fit(self, checkpoint: Path | None, callbacks: Sequence[pl.Callback]) -> None:
-        """Train to the end, from `checkpoint` if there is one.
+    def fit(
+        self,
+        checkpoint: Path | None,
+        callbacks: Sequence[pl.Callback],
+        written: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        """Train to the end, from `checkpoint` if there is one; `written` is called with each new checkpoint.
 
-        `load` has checked it before: errors of Lightning are tracebacks.
+        A UserError if `checkpoint` is damaged, or of another model.
         """
-        if self.settings.checkpoint_activations:
-            recompute_stages(self.network)
-        files = AtomicCheckpointIO()
+        if checkpoint is not None:
+            check_training_state(checkpoint, self.module, self.module.recipe.make_optimizer(self.module.network))
+        files = AtomicCheckpointIO(written)
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")
+        recomputing = recompute_stages(self.network) if self.settings.checkpoint_activations else nullcontext()
         try:
-            trainer.fit(self.module, *loaders, ckpt_path=checkpoint, weights_only=True)
+            with recomputing:
+                trainer.fit(self.module, *loaders, ckpt_path=checkpoint, weights_only=True)
         finally:
             self.module.loaders.close()
             files.close()
@@ -211,7 +217,7 @@ class Assembled:
             accelerator=self.accelerator,
             **self._precision_arguments(*plugins),
             benchmark=True,
-            max_epochs=self.settings.max_epochs,
+            max_epochs=self.run_recipe.schedule.epochs,
             callbacks=list(callbacks),
             logger=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # a user's own

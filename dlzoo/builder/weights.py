@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from dlzoo.config import Config
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import reason, refusal
 from dlzoo.engine.checkpoint_file import check_checkpoint, is_state, load_intact
+from dlzoo.engine.optimizer_state import check_optimizer_state
 from dlzoo.layers.head import is_head_key
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
@@ -45,6 +47,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_training_state(path: Path, module: nn.Module, optimizer: Optimizer) -> None:
+    """Check that a checkpoint to resume from has the weights of `module` and the state of `optimizer`, a new one.
+
+    Raises:
+        UserError: if it has not, or is damaged.
+    """
+    content = load_checkpoint(path)
+    check_alike(content["state_dict"], module.state_dict(), str(path))
+    try:
+        # In fp16, steps are skipped while gradients overflow: there may have been none yet.
+        steps = 0 if "loss_scale" in content["task"] else content["task"]["clock"]
+        check_optimizer_state(content["optimizer_states"][0], optimizer, steps)
+    except ValueError as error:
+        raise UserError(f"{path}: damaged, or not a checkpoint of this run ({error}){_remedy(path)}") from error
+
+
 def _remedy(path: Path) -> str:
     """Return what to do about a damaged checkpoint to resume from; nothing for another one."""
     if path.name != "last.ckpt":
@@ -64,7 +82,16 @@ def load_weights(origin: Path) -> tuple[State, State]:
     Raises:
         UserError: if the file does not exist, or does not contain weights.
     """
-    path = RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin
+    state = load_state(RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin)
+    return trained_state(state), child_state(state, "normalise")
+
+
+def load_state(path: Path) -> State:
+    """Load the state dict of a checkpoint, or of a file that is a state dict.
+
+    Raises:
+        UserError: if the file does not exist, or does not contain weights.
+    """
     try:
         content = load_intact(path)
     except Exception as error:
@@ -75,8 +102,12 @@ def load_weights(origin: Path) -> tuple[State, State]:
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if state is None or not is_state(state):
         raise UserError(f"{path}: contains no weights; name a checkpoint or a state dict of tensors")
-    network = child_state(state, "ema") or child_state(state, "network") or state
-    return network, child_state(state, "normalise")
+    return dict(state)
+
+
+def trained_state(state: State) -> State:
+    """Return the network's weights of a state dict: the averaged ones, if it has them."""
+    return child_state(state, "ema") or child_state(state, "network") or state
 
 
 def child_state(state: State, name: str) -> State:
@@ -96,6 +127,16 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
     for one, other in ((expected, loaded), (loaded, expected)):
         for key in [key for key in one if key.startswith("aux") and key not in other]:
             del one[key]
+    check_alike(loaded, expected, origin)
+    module.load_state_dict(loaded, strict=False)
+
+
+def check_alike(loaded: State, expected: State, origin: str) -> None:
+    """Check that two state dicts have the same names, shapes and kinds of numbers.
+
+    Raises:
+        UserError: if they have not.
+    """
     wrong = [key for key in expected if key not in loaded or not _is_alike(loaded[key], expected[key])]
     wrong += [key for key in loaded if key not in expected]
     if wrong:
@@ -105,7 +146,6 @@ def transfer(state: State, module: nn.Module, origin: str, new_head: bool = Fals
             f"{origin}: weights of another model: {len(wrong)} tensors do not match, such as {key}"
             f" ({sizes[0]} in the file, {sizes[1]} in the model)"
         )
-    module.load_state_dict(loaded, strict=False)
 
 
 def _is_alike(one: Tensor, other: Tensor) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
+from dlzoo.config.overrides import refuse_twice
 from dlzoo.core.errors import UserError
 
 #: Columns of a help text.
@@ -19,6 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         takes_settings: whether the words that are not options are settings (key=value).
+        compares: whether these may be arms, which set a key once each; otherwise no key is set twice.
         undashed: options that may be written without dashes, too: "baseline", for baseline=norm=bn.
         details: returns what `--help` prints at the end. It is called for `--help` only, and so may be slow.
     """
@@ -28,19 +30,24 @@ class Parser(argparse.ArgumentParser):
         self.color = False  # Python 3.14: a usage line is part of our errors
         self.register("action", None, _StoreOnce)
         self.register("action", "store", _StoreOnce)
-        self.takes_settings = False
+        self.takes_settings = self.compares = False
         self.undashed: Collection[str] = ()
         self.details: Callable[[], str] | None = None
 
-    def add_settings(self, about: str) -> None:
-        """Add the argument `settings`: a list of key=value words."""
-        self.takes_settings = True
+    def add_settings(self, about: str, *, compares: bool = False) -> None:
+        """Add the argument `settings`: a list of key=value words, of which some may be arms if it `compares`."""
+        self.takes_settings, self.compares = True, compares
         self.add_argument("settings", nargs="*", default=[], metavar="key=value", help=about)
 
     def add_config_dir(self) -> None:
         """Add the option --config-dir, a folder that is searched like conf/ (dlzoo/config/defaults.py)."""
         about = "a folder of your own with experiment/, trainer/ or executor/, which is searched like conf/"
         self.add_argument("--config-dir", metavar="DIR", help=about)
+
+    def add_trust(self) -> None:
+        """Add the option --trust."""
+        self.add_argument("--trust", action="store_true", help="import the parts files in the run directory, although"
+                          " you have not used them before")  # fmt: skip
 
     def add_json(self) -> None:
         """Add the option --json."""
@@ -50,7 +57,8 @@ class Parser(argparse.ArgumentParser):
         """Parse `words` into the arguments of the command.
 
         Raises:
-            UserError: for an unknown option, with the closest one; for words that are missing or too many, or no text.
+            UserError: for an unknown option, with the closest one; for words that are missing or too many, or no text;
+                for a key that is set twice.
         """
         for word in words:
             is_setting = "=" in word and not word.startswith("run=")
@@ -59,7 +67,10 @@ class Parser(argparse.ArgumentParser):
         spelled = [f"--{word}" if "=" in word and word.partition("=")[0] in self.undashed else word for word in words]
         spelled = [f"./{word}" if self._is_dashed_file(word) else word for word in spelled]
         self._refuse_unknown(spelled)
-        return self.parse_intermixed_args(spelled)
+        arguments = self.parse_intermixed_args(spelled)
+        if self.takes_settings and not self.compares:
+            refuse_twice(arguments.settings)
+        return arguments
 
     def error(self, message: str) -> NoReturn:
         """Raise a UserError with the message and the usage."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dlzoo.core.errors import UserError
+from dlzoo.runs import own_parts
+from dlzoo.runs.run_dir import RunDir
 
 
 def split_run(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -18,3 +20,9 @@ def split_run(words: Sequence[str]) -> tuple[str, list[str]]:
     if not path:
         raise UserError("name one run: run=DIR")
     return path, [word for word in words if word is not named[0]]
+
+
+def trust_parts(path: str) -> None:
+    """Record that the parts files in a run directory may be imported."""
+    run = RunDir.open(path)
+    own_parts.trust_kept(run.path, run.read())

@@ -26,7 +26,7 @@ HELP = "run a sweep and report on it: dlzoo compare norm=bn,gn base='data.batch_
 def arguments(parser: Parser) -> None:
     """Add the settings."""
     parser.add_config_dir()
-    parser.add_settings("settings, of which some have several values, and the words above")
+    parser.add_settings("settings, of which some have several values, and the words above", compares=True)
 
 
 def run(arguments: Namespace) -> int:
@@ -45,7 +45,7 @@ def compare(words: Sequence[str]) -> int:
 
     swept = sweep(parse_comparison(words))
     if not swept.dry and any(row.state == "finished" for row in swept.rows):
-        from dlzoo.report.report import write
+        from dlzoo.report.report import summary, write
 
-        print(write(swept.folder))
+        print(summary(*write(swept.folder)))
     return 0 if swept.ok else 1

@@ -6,6 +6,7 @@ For zsh, first: autoload -U bashcompinit && bashcompinit
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import ExitStack, suppress
 
 from dlzoo.commands._parser import Parser
 
@@ -20,9 +21,17 @@ def arguments(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     """Print the lines for the shell, or the completions of a command line."""
     from dlzoo import commands
+    from dlzoo.core.errors import UserError
+    from dlzoo.core.index import available
+    from dlzoo.core.own_parts import typed_parts
     from dlzoo.show import listing
 
     if arguments.line is None:
         print(listing.COMPLETION)
-    else:
-        print("\n".join(listing.candidates(arguments.line, commands.names())))
+        return
+    *words, last = arguments.line.split(" ")
+    with ExitStack() as stack:
+        with suppress(UserError):  # of a file that is not there, or whose name is not yet complete
+            words = stack.enter_context(typed_parts(words))
+            available("norm")  # imports the files
+        print("\n".join(listing.candidates(" ".join([*words, last]), commands.names())))

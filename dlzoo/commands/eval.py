@@ -15,7 +15,7 @@ import json
 from argparse import Namespace
 
 from dlzoo.commands._parser import Parser
-from dlzoo.commands._run_word import split_run
+from dlzoo.commands._run_word import split_run, trust_parts
 
 HELP = "measure a run's test metrics again, also on corrupted images: dlzoo eval run=DIR data.test_shift=noise"
 
@@ -25,14 +25,18 @@ def arguments(parser: Parser) -> None:
     parser.usage = "%(prog)s [-h] [--json] run=DIR [key=value ...]"
     parser.add_settings("run=DIR, the run directory, and the settings above")
     parser.add_json()
+    parser.add_trust()
 
 
 def run(arguments: Namespace) -> None:
     """Measure and print the metrics."""
     path, conditions = split_run(arguments.settings)
+    if arguments.trust:
+        trust_parts(path)
     from dlzoo.builder.evaluate import evaluate, results_folder
     from dlzoo.builder.summary import print_metrics
     from dlzoo.core.console import Console
+    from dlzoo.core.terminal import in_one_line
 
     metrics = evaluate(path, conditions)
     if arguments.json:
@@ -40,4 +44,4 @@ def run(arguments: Namespace) -> None:
         return
     print_metrics(Console(), metrics)
     if (written := results_folder(path, conditions)).is_dir():
-        print(f"files             {written}")
+        print(f"files             {in_one_line(str(written))}")

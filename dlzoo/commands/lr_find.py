@@ -24,10 +24,8 @@ def arguments(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     """Run the test."""
     from dlzoo.config import compose
-    from dlzoo.config.overrides import refuse_twice
 
     words: list[str] = arguments.settings
-    refuse_twice(words)
     # A typo is answered before torch is imported.
     compose([word for word in words if word.partition("=")[0] not in _OF_THE_TEST])
     from dlzoo.builder.lr_find import lr_find

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.commands._parser import Parser
-from dlzoo.commands._run_word import split_run
+from dlzoo.commands._run_word import split_run, trust_parts
 from dlzoo.config.overrides import key_of, parse, refuse_twice
 from dlzoo.config.settings import PredictSettings
 from dlzoo.core.errors import UserError
@@ -39,11 +39,14 @@ def arguments(parser: Parser) -> None:
         "--out", metavar="FOLDER", help="where to write the images with boxes (default: DIR/predictions)"
     )
     parser.add_json()
+    parser.add_trust()
 
 
 def run(arguments: Namespace) -> None:
     """Predict and print the predictions."""
     path, rest = split_run(arguments.words)
+    if arguments.trust:
+        trust_parts(path)
     words = {word: word.partition("=")[0] for word in rest if "=" in word and not Path(word).exists()}
     conditions = [word for word in words if _is_condition(word)]
     known = settings_of(PredictSettings)

@@ -38,7 +38,7 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Write the report and print its answer."""
-    from dlzoo.report.report import write
+    from dlzoo.report.report import summary, write
 
     options = {name: getattr(arguments, name) for name in ("baseline", "metric", "margin", "out")}
-    print(write(arguments.folder, **options))
+    print(summary(*write(arguments.folder, **options)))

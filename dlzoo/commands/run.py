@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from dlzoo.commands._parser import Parser
+from dlzoo.commands._run_word import trust_parts
 
 HELP = "run or resume a run directory: dlzoo run outputs/RUN"
 
@@ -20,10 +21,13 @@ def arguments(parser: Parser) -> None:
     parser.usage = "%(prog)s [-h] DIR [data.root=FOLDER ...]"
     parser.add_argument("dir", metavar="DIR", help="the run directory")
     parser.add_settings("where the data is, if it was moved")
+    parser.add_trust()
 
 
 def run(arguments: Namespace) -> None:
     """Run or resume the directory."""
+    if arguments.trust:
+        trust_parts(arguments.dir)
     resume(arguments.dir, arguments.settings)
 
 

@@ -2,6 +2,7 @@
 
 A setting is a key=value word; what is not set has its default. The run is written to a new folder
 in outputs/, or to run_dir=DIR. resume=DIR resumes a run that was stopped, with its own settings.
+parts=FILE adds entries of your own, from a Python file or a folder of them.
 
 With -m a setting may have several values, and each combination of them is a run. Repeat the command
 to run what is missing. experiment=NAME, if the experiment compares settings, does what
@@ -25,7 +26,7 @@ def arguments(parser: Parser) -> None:
         "-m", "--multirun", action="store_true", help="run each combination of the values: norm=bn,gn 'seed=range(8)'"
     )
     parser.add_config_dir()
-    parser.add_settings("settings, which are listed below")
+    parser.add_settings("settings, which are listed below", compares=True)
     parser.details = _settings
 
 

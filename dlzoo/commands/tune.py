@@ -30,8 +30,6 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Search and return the exit code; 1 if no trial finished."""
-    from dlzoo.config.overrides import refuse_twice
     from dlzoo.sweep.tune import tune
 
-    refuse_twice(arguments.settings)
     return 0 if tune(arguments.settings) else 1

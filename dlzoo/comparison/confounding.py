@@ -16,7 +16,7 @@ Values = dict[Any, list[Any]]
 
 #: Settings that determine the number of steps, or of training samples.
 _BUDGET = (
-    *("trainer.max_epochs", "trainer.limit_batches", "trainer.early_stopping"),
+    *("trainer.max_epochs", "trainer.max_steps", "trainer.limit_batches", "trainer.early_stopping"),
     *("data.batch_size", "data.limit", "data.imbalance", "data.val_fraction"),
 )
 _PRETRAINED = ("model.pretrained", "init_from")
@@ -38,7 +38,8 @@ def confounding(configs: Sequence[Config], design: Design) -> list[Finding]:
         if factor.key == "optimizer":
             findings += _check_optimizers(factor, of_factor, typical, design)
         if factor.key == "data.batch_size" and of_factor:
-            findings.append(_steps(differences.get("trainer.max_epochs", {})))
+            limited = all(config["trainer"].get("max_steps") is not None for config in typical.values())
+            findings.append(_steps(differences.get("trainer.max_epochs", {}), limited=limited))
     return findings
 
 
@@ -132,8 +133,10 @@ def _have_equal_steps(factor: Factor, key: str, values: Values) -> bool:
     return len({epochs / size for size, each in values.items() for epochs in each}) == 1
 
 
-def _steps(epochs: Values) -> Finding:
-    if epochs:
+def _steps(epochs: Values, *, limited: bool) -> Finding:
+    if limited:
+        text = "with equal steps (trainer.max_steps), a small batch size sees fewer samples than a large one"
+    elif epochs:
         text = "the compared batch sizes are trained for different numbers of epochs, so of samples"
     else:
         text = "with equal epochs, a small batch size takes more steps than a large one"

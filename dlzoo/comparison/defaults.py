@@ -8,7 +8,7 @@ from typing import Any
 
 from dlzoo.config import DEFAULTS_FROM, default_choices, default_entry, resolved_name
 from dlzoo.config.settings import RunSettings, TrainerSettings
-from dlzoo.core import index
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import settings_of
@@ -54,7 +54,7 @@ def shared_defaults() -> Mapping[str, Any]:
     return of_run | of_trainer | of_choices
 
 
-@cache
+@own_parts.cached
 def own_settings(choice: str, name: str) -> Set[str]:
     """Return the settings of an entry alone; an empty set for one that is no longer installed."""
     try:

@@ -21,8 +21,8 @@ from dlzoo.config.defaults import (
     default_entry,
     default_settings,
     file_of,
+    is_option,
     is_path,
-    options,
     resolved_name,
     unknown_name,
 )
@@ -32,6 +32,7 @@ from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.with_hydra import compose_files
 from dlzoo.config.yaml_file import read_yaml
+from dlzoo.core import own_parts
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import settings_of
@@ -39,7 +40,7 @@ from dlzoo.core.schema import settings_of
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-#: Paths and times of the files that a config is composed of.
+#: Paths and times of the files that a config is composed of, and hashes of the parts files in use.
 ConfState = tuple[tuple[str, int], ...]
 
 
@@ -85,7 +86,8 @@ def compose(
     _restore_model_defaults(raw)
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
-    return finalise(_resolve(raw), Sources(lines, written, partial(_paths, files)))
+    sources = Sources(lines, written, partial(_paths, files))
+    return finalise(_resolve(raw, sources), sources)
 
 
 def _paths(files: Sequence[str]) -> list[Path]:
@@ -141,7 +143,7 @@ def _parse(line: str) -> Override:
     if isinstance(value, str) and is_path(key, value):
         if not os.path.isfile(file_of(key, value)):
             raise UserError(f"{line}: there is no such file")
-    elif not isinstance(value, str) or value not in options(key):
+    elif not isinstance(value, str) or not is_option(key, value):
         raise unknown_name(key, value)
     return override
 
@@ -172,11 +174,13 @@ def with_changes(config: Config, overrides: Iterable[str], allowed: Iterable[str
 
 
 def conf_state() -> ConfState:
-    """Return the paths and times of the files under conf/ and the folders beside it, which identify their state."""
+    """Return what identifies the state of the files under conf/ and the folders beside it, and of the user's parts."""
     own, *added = conf_dirs()
     folders = [own, *(folder / choice for folder in added for choice in FILE_CHOICES)]
     paths = (path for folder in folders for path in folder.rglob("*.yaml") if os.path.isfile(path))
-    return tuple(sorted((str(path), os.stat(path).st_mtime_ns) for path in paths))
+    files = tuple(sorted((str(path), os.stat(path).st_mtime_ns) for path in paths))
+    parts, registered = own_parts.state()
+    return *files, *((file, registered) for file in (*parts, ""))
 
 
 def _states_of_paths(files: Sequence[str]) -> ConfState:
@@ -209,8 +213,12 @@ def _set_value(raw: Config, key: str, value: Any) -> None:
     raw[name] = deepcopy(value)  # the parsed setting is shared
 
 
-def _resolve(raw: Config) -> Config:
-    """Return `raw` with its interpolations (${seed}) resolved."""
+def _resolve(raw: Config, sources: Sources) -> Config:
+    """Return `raw` with its interpolations (${seed}) resolved.
+
+    Raises:
+        UserError: for one that cannot be resolved, with its key, and the file if it was not typed.
+    """
     if not any(mark in str(raw) for mark in ("${", "???")):
         return raw
     from omegaconf import OmegaConf
@@ -219,6 +227,7 @@ def _resolve(raw: Config) -> Config:
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(first_line(error)) from error
+        key = str(error.full_key or "")
+        raise UserError(f"{sources.prefix(key)}{key}{': ' if key else ''}{first_line(error)}") from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}

@@ -15,7 +15,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.config.yaml_file import read_text, read_yaml
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registries import PARTS, REGISTRIES
+from dlzoo.core.registries import LISTED, PARTS, REGISTRIES
 from dlzoo.core.schema import settings_of
 
 Config = dict[str, Any]
@@ -60,11 +60,14 @@ def searching(folder: str | None) -> Iterator[None]:
     """Search a folder like conf/ inside the context: its subfolders experiment/, trainer/ and executor/.
 
     Raises:
-        UserError: if it has none of them, or a file of the same name as one of conf/.
+        UserError: if it is no folder, has none of them, or a file of the same name as one of conf/.
     """
     added = [] if folder is None else [Path(os.path.expanduser(folder)).absolute()]
     for path in added:
         own = [name for name in FILE_CHOICES if os.path.isdir(path / name)]
+        if not os.path.isdir(path):
+            what = "it is not a folder" if os.path.exists(path) else "there is no such folder"
+            raise UserError(f"--config-dir {folder}: {what}")
         if not own:
             raise UserError(f"--config-dir {path}: it has no folder experiment, trainer or executor")
         both = [each for name in own for each in (path / name).glob("*.yaml") if each.stem in options(name)]
@@ -91,10 +94,15 @@ def is_path(choice: str, name: str) -> bool:
 
 
 def options(choice: str) -> list[str]:
-    """Return every valid name of a choice."""
-    if choice in REGISTRIES:
+    """Return every valid name of a choice, without hidden entries."""
+    if choice in LISTED:
         return sorted(index.available(choice) + (["default"] if choice in DEFAULTS_FROM else []))
     return sorted({path.stem for folder in conf_dirs() for path in (folder / choice).glob("*.yaml") if path.is_file()})
+
+
+def is_option(choice: str, name: object) -> bool:
+    """Return whether a choice has an entry or a file of this name; hidden entries count."""
+    return name in options(choice) or (choice in REGISTRIES and name in index.entries(choice))
 
 
 def default_choices() -> dict[str, str]:

@@ -14,17 +14,23 @@ from dlzoo.config.defaults import (
     choices,
     default_entry,
     default_settings,
+    is_option,
     options,
     settings_for,
 )
+from dlzoo.config.hooks import NAMES as HOOKS
+from dlzoo.config.hooks import SECTION as HOOK
+from dlzoo.config.hooks import check_hooks
 from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.yaml_file import read_yaml
-from dlzoo.core import index
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import check, settings_of
 
+#: What other programs call hooks.
+_OTHER_WORDS = ("logger", "loggers", "callback", "callbacks")
 #: Of settings that a program made.
 NOT_TYPED = Sources()
 
@@ -48,7 +54,9 @@ def finalise(raw: Mapping[str, Any], sources: Sources = NOT_TYPED) -> Config:
     """
     run_settings = settings_of(RunSettings)
     for key in raw:
-        if key not in run_settings and key not in SECTIONS:
+        if key == own_parts.KEY:
+            raise UserError(f"{sources.prefix(key)}parts names code, which only a command may: type parts=./mine.py")
+        if key not in run_settings and key not in (*SECTIONS, HOOK):
             raise UserError(f"{sources.prefix(_leaf(key, raw[key]))}unknown key {key!r}; {_suggest(key, raw)}")
     final: Config = {key: _check_value(key, schema, raw, sources) for key, schema in run_settings.items()}
     for section in _ORDER:
@@ -60,7 +68,7 @@ def finalise(raw: Mapping[str, Any], sources: Sources = NOT_TYPED) -> Config:
             final[section] = check_section(section, "trainer", settings, sources)
         else:
             final[section] = _entry(section, dict(settings), final, sources)
-    return final
+    return final | check_hooks(final[HOOKS], raw.get(HOOK), sources, _check_value)
 
 
 def _leaf(key: str, value: Any) -> str:
@@ -74,7 +82,7 @@ def _leaf(key: str, value: Any) -> str:
 def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Config:
     """Return the section of a choice, with `default` replaced by the entry that it resolves to."""
     name = settings.pop("name", None)
-    if name not in options(choice):
+    if not is_option(choice, name):
         raise UserError(
             f"{sources.prefix(choice)}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}"
         )
@@ -145,8 +153,14 @@ def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any
             value = check(schema, sources.text(key))  # name=2024
         except (KeyError, ValueError):
             hint = "" if key in sources.lines else _in_quotes(schema, settings[name])
+            hint += f"; type '{key}=[{settings[name]}]'" if _is_word_of_list(schema, settings[name]) else ""
             raise UserError(f"{sources.prefix(key)}{key} {error}{hint}") from None
     return list(value) if isinstance(value, tuple) else value
+
+
+def _is_word_of_list(schema: Mapping[str, Any], value: Any) -> bool:
+    """Return whether a value is a single word where a list is needed: hooks=csv."""
+    return schema.get("type") == "array" and isinstance(value, str) and not {*value} & {*"[]"}
 
 
 def _in_quotes(schema: Mapping[str, Any], value: Any) -> str:
@@ -174,6 +188,8 @@ def _suggest(key: str, raw: Mapping[str, Any]) -> str:
             homes |= {setting: f"{section}.{setting}" for setting in settings_for(section, chosen)}
     if key in homes:
         return f"did you mean {homes[key]}?"
+    if key in _OTHER_WORDS:
+        return f"loggers and callbacks are hooks: {HOOKS}=[tensorboard,csv]"
     first = [*choices(), *settings_of(RunSettings)]
     return did_you_mean(key, first if get_close_matches(key, first) else [*first, *homes])
 
@@ -187,4 +203,5 @@ def read(path: Path) -> Config:
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(f"{path}: not a config")
+    raw.setdefault(HOOKS, settings_of(RunSettings)[HOOKS]["default"])  # of a run from before there were hooks
     return finalise(raw, Sources(where=f"{path}: "))

@@ -10,13 +10,14 @@ from dlzoo.core.schema import BelowOne, Fraction, Positive, PositiveInt, Process
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Top-level settings of a config."""
+    """Top-level settings of a config. `hooks`: what happens beside the training, such as loggers."""
 
     seed: Seed = 0
     name: str | None = None
     run_dir: str | None = None
     init_from: str | None = None
     freeze: Literal["none", "backbone"] | PositiveInt = "none"
+    hooks: tuple[str, ...] = ("tensorboard",)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class SweepSettings:
 class TrainerSettings:
     """Training of a run.
 
-    `max_epochs`: number of epochs.
+    `max_epochs`, `max_steps`: number of epochs and, if given, of optimizer steps; the first to be reached ends the run,
+    also inside an epoch.
     `accelerator`: "auto" is the GPU if torch sees one, otherwise the CPU.
     `precision`: "auto" is bf16 on a GPU that supports it, fp16 on an older GPU with tensor cores (T4, V100), otherwise
     fp32. fp16 scales the loss as torch.amp.GradScaler does, and skips a step whose gradients are not finite.
@@ -49,13 +51,19 @@ class TrainerSettings:
     `compile`: train with torch.compile; the first steps are slow, later ones faster.
     `clip_norm`: largest norm of the gradient; 1 by default, because without it some pairs of model and norm diverge at
     the default rate. `ema`: decay of the averaged weights, which are then evaluated.
-    `early_stopping`: epochs without a better validation score. `select`: which weights are tested.
+    `validate_every_epochs`, or `validate_every_steps` (optimizer steps, also inside an epoch): how often the network is
+    validated, beside the end of the run. `monitor`: the validation metric that `select`, `early_stopping` and
+    schedule=plateau follow (val/f1_macro, or f1_macro); null: the first one of the task. `early_stopping`: validations
+    without a better value. `select`: which weights are tested.
     `self_adversarial`: largest adversarial change of a pixel before each training step, as a fraction of the pixels'
     range (SAT, arXiv:2004.10934, section 3.4).
-    `log_every`, `checkpoint_every`: optimizer steps. `limit_batches`: maximal number of batches per epoch and split.
+    `log_every`, `checkpoint_every`: optimizer steps. `keep_every`: epochs after which a copy of the checkpoint is kept,
+    as checkpoints/epoch_0010.ckpt. `keep_best`: number of best validations of which the checkpoints are kept, as
+    checkpoints/best_epoch_0007.ckpt. `limit_batches`: maximal number of batches per epoch and split.
     """
 
     max_epochs: PositiveInt = 20
+    max_steps: PositiveInt | None = None
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     devices: Processes | Literal["all"] = 1
@@ -67,10 +75,15 @@ class TrainerSettings:
     clip_norm: Positive | None = 1.0
     self_adversarial: Fraction = 0.0
     ema: BelowOne | None = None
+    validate_every_epochs: PositiveInt = 1
+    validate_every_steps: PositiveInt | None = None
+    monitor: str | None = None
     early_stopping: PositiveInt | None = None
     select: Literal["best", "last"] = "best"
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt | None = None
+    keep_every: PositiveInt | None = None
+    keep_best: PositiveInt | None = None
     limit_batches: PositiveInt | None = None
 
 

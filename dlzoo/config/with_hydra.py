@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache, lru_cache
+from functools import lru_cache
 from threading import Lock
 
 from dlzoo.config.conf_files import experiment_files
 from dlzoo.config.defaults import Config, conf_dir, conf_dirs, default_settings, is_path, options
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import REGISTRIES
 
@@ -45,7 +46,8 @@ def compose_files(chosen: tuple[str, ...], state: tuple[tuple[str, int], ...]) -
                 composed = hydra_compose("config", overrides=words)
         raw = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_in_files(first_line(error), chosen)) from error
+        reason = first_line(error) if str(error) else f"{' '.join(chosen)}: {first_line(error.__cause__ or error)}"
+        raise UserError(_in_files(reason, chosen)) from error
     except (OSError, ValueError, TypeError, RecursionError, YAMLError) as error:  # a file that is no config
         reason = str(error) if isinstance(error, YAMLError) else first_line(error)  # YAML's has the file and the line
         raise UserError(f"{' '.join(chosen) or 'conf/config.yaml'} cannot be composed: {reason}") from error
@@ -78,13 +80,13 @@ def _stored_name(path: str) -> str:
     return f"file_{hashlib.sha1(path.encode()).hexdigest()[:12]}"
 
 
-@cache
+@own_parts.cached
 def _fill_store() -> None:
     """Store the entries of the registries and the trainer's defaults in Hydra's ConfigStore."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
     for choice in REGISTRIES:
-        for name in options(choice):
+        for name in {*options(choice), *index.entries(choice)}:
             store.store(group=choice, name=name, node={"name": name} | default_settings(choice, name))
     store.store(group="trainer", name="base", node=default_settings("trainer"))

@@ -16,7 +16,12 @@ Choice = str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Marks:
-    """No metadata beside the source: for registries without a class of their own, such as heads."""
+    """Metadata of every registration: for registries without a class of their own, such as heads, there is no other.
+
+    `hidden`: whether the entry is left out of lists: it stands for an object that a Python program has (core/given.py).
+    """
+
+    hidden: bool = False
 
     def non_defaults(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""
@@ -136,6 +141,13 @@ class ScheduleMarks(Marks):
     """A schedule. `validation`: whether it depends on the score of the validation split."""
 
     validation: bool = False
+
+
+@dataclass(frozen=True)
+class HookMarks(Marks):
+    """A hook. `package`: the package that it needs, which is also the name of dlzoo's extra that installs it."""
+
+    package: str = ""
 
 
 @dataclass(frozen=True)

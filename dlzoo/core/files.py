@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from dlzoo.core.errors import UserError
 
@@ -22,6 +25,8 @@ _TRANSIENT = {
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR),
     *(errno.ESTALE, errno.ETIMEDOUT),
 }
+#: Seconds after which a new file is locked, or was given up.
+_NEW = 60
 #: Characters of a path in a message.
 _LONGEST = 160
 _NO_FILES = {
@@ -102,11 +107,45 @@ def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
 
     Content may come in parts, which are written one after the other.
     """
-    with replacing(path) as aside, aside.open("xb") as file:
+    with writing(path) as file:
         for part in [content] if isinstance(content, (str, bytes)) else content:
             file.write(part.encode() if isinstance(part, str) else part)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file beside `path` to write to; afterwards it is synced and renamed, or removed after an error.
+
+    It is locked meanwhile, so that `remove_abandoned` knows the files of processes that were killed.
+    """
+    with replacing(path) as aside, aside.open("xb") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+def check_folder() -> None:
+    """Check that the current folder exists.
+
+    Raises:
+        UserError: if it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the folder that you are in does not exist any more") from None
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what `writing` left in a folder where processes were killed; files that are being written stay."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError), path.open("rb") as file:  # removed, or still written to
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state = os.fstat(file.fileno())
+            if state.st_size or time.time() - state.st_mtime > _NEW:  # an empty new file may not be locked yet
+                path.unlink()
 
 
 @contextmanager

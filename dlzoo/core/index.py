@@ -11,25 +11,26 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
+from dlzoo.core import own_parts, plug_ins
 from dlzoo.core.entries import Marks, Metric, TaskMarks
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.files import replacing
-from dlzoo.core.registries import REGISTRIES, TASKS
-from dlzoo.core.registry import Entry, Registry, load_plugins
+from dlzoo.core.parts_file import PartsFile
+from dlzoo.core.registries import LISTED, TASKS
+from dlzoo.core.registry import Registry, load_parts_file
 from dlzoo.core.schema import settings_of
+from dlzoo.core.stamp import PACKAGE, stamp_of_sources
 
-_PACKAGE = Path(__file__).parent.parent
+_REGISTRIES = LISTED | {"task": TASKS}
 
 Index = dict[str, dict[str, Any]]
 
@@ -40,17 +41,19 @@ def available(choice: str) -> list[str]:
     Raises:
         UserError: if there is no such registry.
     """
-    return sorted(entries(choice))
+    return sorted(name for name, entry in entries(choice).items() if not entry["meta"].get("hidden"))
 
 
 def entries(choice: str) -> dict[str, dict[str, Any]]:
     """Return name -> {"doc", "source", "settings", "meta"} of a registry; "meta" holds the marks that are not defaults.
 
+    Hidden entries are included.
+
     Raises:
         UserError: if there is no such registry.
     """
-    if choice not in REGISTRIES:
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), REGISTRIES)}")
+    if choice not in LISTED:
+        raise UserError(f"unknown choice {choice!r}; {did_you_mean(str(choice), LISTED)}")
     return load()[choice]["entries"]
 
 
@@ -59,13 +62,13 @@ def settings(choice: str, name: str) -> dict[str, dict[str, Any]]:
     return load()[choice]["common"] | entries(choice)[name]["settings"]
 
 
-@cache
+@own_parts.cached
 def marks(choice: str, name: str) -> Any:
     """Return the metadata of an entry, as its registry's dataclass (core/entries.py)."""
     if choice == "task":
         meta = load()["task"]["entries"][name]["meta"]
         return TaskMarks(**meta | {"metrics": tuple(Metric(**each) for each in meta.get("metrics", ()))})
-    return REGISTRIES[choice].marks(**entries(choice)[name]["meta"])
+    return LISTED[choice].marks(**entries(choice)[name]["meta"])
 
 
 def _task_names() -> list[str]:
@@ -92,37 +95,107 @@ def task_of(model: str | None, data: str) -> str:
     return default if model is None else choose_task(data, default, marks("model", model).tasks)
 
 
-@cache
+@own_parts.cached
 def metrics() -> dict[str, Metric]:
     """Return name -> metric of all tasks, in the order of their registration."""
     return {metric.name: metric for task in _task_names() for metric in marks("task", task).metrics}
 
 
-@cache
 def load() -> Index:
-    """Return choice -> {"common": schemas, "about_common": text, "entries": ...}, from the cache if it is current.
+    """Return choice -> {"common": schemas, "about_common": text, "entries": ...} of all entries.
 
-    An index is not cached if a plug-in could not be imported: the next command tries again.
+    Those of packages come from the cache if it is current. Beside them there are those of the parts files in use and
+    of this process.
+
+    Raises:
+        UserError: if a parts file fails, registers nothing, or registers an entry that cannot be described.
     """
-    key = _key()
-    # Python drops docstrings at level 2: such an index is cached apart.
-    place = f"{_PACKAGE} {sys.flags.optimize >= 2}"
-    path = user_cache_path("dlzoo") / f"index-{hashlib.sha1(place.encode()).hexdigest()[:12]}.json"
+    return _with_own()
+
+
+@own_parts.cached
+def _with_own() -> Index:
+    packages, files = of_packages(), own_parts.in_use()
+    if own_parts.state() == ((), 0):
+        return packages
+    index = {choice: content | {"entries": dict(content["entries"])} for choice, content in packages.items()}
+    for choice, registry in _REGISTRIES.items():
+        index[choice]["entries"] |= {name: _describe_own(entry) for name, entry in registry.own("").items()}
+    for number, file in enumerate(files):
+        for choice, entries in _described(file).items():
+            others = {name: other for other in files[:number] for name in _described(other).get(choice, {})}
+            if both := sorted(others.keys() & entries):
+                raise UserError(f"{choice}={both[0]} is registered by {others[both[0]].path} and {file.path};"
+                                " rename one of them")  # fmt: skip
+            index[choice]["entries"] |= entries
+    return index
+
+
+@cache
+def _described(file: PartsFile) -> dict[str, dict[str, Any]]:
+    """Return choice -> name -> description of the entries of a parts file, from the cache if it has them.
+
+    Raises:
+        UserError: if the file fails, registers nothing, or registers an entry that cannot be described.
+    """
+    path, key = (
+        user_cache_path("dlzoo") / f"parts-{file.sha256[:16]}-{sys.flags.optimize}.json",
+        stamp_of_sources(_REGISTRIES),
+    )
+    if (cached := _stored(path, key)) is not None:
+        return cached["entries"]
+    load_parts_file(file)
     try:
-        cached = json.loads(path.read_text())
-        if cached["key"] == key:
-            _print_left_out(cached["left_out"])
-            return cached["index"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+        entries = {
+            choice: {name: _describe_own(entry) for name, entry in own.items()}
+            for choice, registry in _REGISTRIES.items()
+            if (own := registry.own(file.sha256))
+        }
+    except UserError as error:
+        raise UserError(f"{file.path}: {error}") from error
+    if not entries:
+        raise UserError(f"{file.path} registers nothing; register an entry, as in @dlzoo.NORMS.register('mine')")
+    _store(path, {"key": key, "entries": entries})
+    return entries
+
+
+def _describe_own(entry: Entry) -> dict[str, Any]:
+    try:
+        return _describe_entry(entry)
+    except Exception as error:  # a parameter without annotation, or of a type that no setting has
+        raise UserError(f"{entry.choice}={entry.name}: {first_line(error)}") from error
+
+
+@cache
+def of_packages() -> Index:
+    """Return the part of the index about dlzoo and its plug-ins, from the cache if it is current.
+
+    It is not cached if a plug-in could not be imported: the next command tries again.
+    """
+    key = stamp_of_sources(_REGISTRIES)
+    # Python drops docstrings at level 2: such an index is cached apart.
+    place = f"{PACKAGE} {sys.flags.optimize >= 2}"
+    path = user_cache_path("dlzoo") / f"index-{hashlib.sha1(place.encode()).hexdigest()[:12]}.json"
+    if (cached := _stored(path, key)) is not None:
+        _print_left_out(cached["left_out"])
+        return cached["index"]
     if sys.stderr.isatty():
         print("dlzoo: building the index (once after a change) ...", file=sys.stderr)
     left_out: list[str] = []
-    index = {choice: _describe(registry, left_out) for choice, registry in (REGISTRIES | {"task": TASKS}).items()}
+    index = {choice: _describe(registry, left_out) for choice, registry in _REGISTRIES.items()}
     _print_left_out(left_out)
-    if all(load_plugins(choice) for choice in index):
+    if all(plug_ins.load(choice) for choice in index):
         _store(path, {"key": key, "left_out": left_out, "index": index})
     return index
+
+
+def _stored(path: Path, key: str) -> dict[str, Any] | None:
+    """Return the content of a file of the cache; None if it has another key."""
+    try:
+        content = json.loads(path.read_text())
+        return content if content["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _print_left_out(lines: Sequence[str]) -> None:
@@ -134,11 +207,11 @@ def _describe(registry: Registry, left_out: list[str]) -> dict[str, Any]:
     """Return the part of the index about a registry; add a line to `left_out` for an entry that cannot be described."""
     common = registry.common_settings()
     entries = {}
-    for name in registry.names():
+    for name, entry in registry.of_packages().items():
         try:
-            entries[name] = _describe_entry(registry[name])
+            entries[name] = _describe_entry(entry)
         except Exception as error:  # of a plug-in: a parameter of a type that no setting has
-            left_out.append(f"{registry.choice}={name} of {registry[name].module} is left out: {first_line(error)}")
+            left_out.append(f"{registry.choice}={name} of {entry.module} is left out: {first_line(error)}")
     return {
         "common": settings_of(common) if common else {},
         "about_common": (inspect.getdoc(common) or "") if common else "",
@@ -175,39 +248,3 @@ def _store(path: Path, content: dict[str, Any]) -> None:
             aside.write_text(json.dumps(content))
     except OSError:
         pass
-
-
-def _key() -> str:
-    stamp = hashlib.sha1()
-    _add_sources(stamp, _PACKAGE)
-    for choice in (*REGISTRIES, "task"):
-        for point in entry_points(group=f"dlzoo.{choice}"):
-            stamp.update(f"{choice} {point.value} {point.dist.version if point.dist else ''}\n".encode())
-            for source in _plug_in_sources(point):
-                _add_sources(stamp, source)
-    return stamp.hexdigest()
-
-
-def _plug_in_sources(point: EntryPoint) -> list[Path]:
-    """Return the folders of the package of a plug-in, or its file if it is a single one; nothing if it is absent."""
-    try:
-        spec = find_spec(point.module.partition(".")[0])
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
-        return []
-    return [Path(path) for path in spec.submodule_search_locations or [spec.origin] if path]
-
-
-def _add_sources(stamp: hashlib._Hash, source: Path) -> None:
-    """Update a hash with the paths, sizes and times of a file, or of the Python files in a folder."""
-    for path in _sources(source) if source.is_dir() else [str(source)]:
-        with suppress(OSError):  # a built-in module has no file
-            status = os.stat(path)
-            stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-
-
-def _sources(folder: Path) -> Iterator[str]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        yield from (os.path.join(root, name) for name in sorted(files) if name.endswith(".py"))

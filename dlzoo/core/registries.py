@@ -5,6 +5,7 @@ from __future__ import annotations
 from dlzoo.core.entries import (
     AugmentMarks,
     DatasetMarks,
+    HookMarks,
     LossMarks,
     ModelMarks,
     OptimizerMarks,
@@ -154,6 +155,13 @@ AUGMENTS = Registry(
 
 TASKS = Registry("task", "dlzoo.tasks", "a tasks.base.TaskSpec", marks=TaskMarks)
 
+HOOKS = Registry(
+    "hook",
+    "dlzoo.engine.hooks",
+    "an engine.hooks.hook.Hook, or a Lightning callback; it is built before each training and does nothing until then",
+    marks=HookMarks,
+)
+
 REGISTRIES = {
     registry.choice: registry
     for registry in (
@@ -161,6 +169,9 @@ REGISTRIES = {
         *(LOSSES, BOX_LOSSES, NMS, OPTIMIZERS, SCHEDULES, DATASETS, AUGMENTS),
     )
 }
+
+#: All registries whose entries are listed and shown: hooks are no choice of one name, but a list of names.
+LISTED = REGISTRIES | {HOOKS.choice: HOOKS}
 
 #: The choices that affect only the post-processing of outputs, so that a trained run can be tested with others.
 AFTER_TRAINING = tuple(choice for choice, registry in REGISTRIES.items() if registry.after_training)

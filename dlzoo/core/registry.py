@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-import pkgutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
-from importlib.metadata import entry_points
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from dlzoo.core import own_parts, plug_ins
 from dlzoo.core.entries import Marks
-from dlzoo.core.errors import UserError, did_you_mean, first_line
-from dlzoo.core.schema import check, settings_of, unwrap, wiring_of
+from dlzoo.core.entry import Entry, check_setting
+from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.parts_file import PartsFile, importing
+from dlzoo.core.schema import settings_of
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A technique: its builder, its source, and the metadata of its registration (norm="bn" of a model)."""
-
-    choice: str
-    name: str
-    builder: Callable[..., Any]
-    source: str
-    marks: Any
-
-    @cached_property
-    def settings(self) -> dict[str, dict[str, Any]]:
-        return settings_of(self.builder)
-
-    @property
-    def doc(self) -> str:
-        """The docstring of the builder, or of the function that a partial wraps."""
-        return inspect.getdoc(unwrap(self.builder)) or ""
-
-    @property
-    def module(self) -> str:
-        """The module of the builder."""
-        return unwrap(self.builder).__module__
-
-    @cached_property
-    def wiring(self) -> list[str]:
-        return wiring_of(self.builder)
-
-    def build(self, /, *, wiring: dict[str, Any] | None = None, **settings: Any) -> Any:
-        """Call the builder with `settings`, and with the arguments in `wiring` that it takes.
-
-        If injected arguments are missing, return a partial of the builder that takes them: a norm still needs its
-        channels, an optimizer its parameters.
-
-        Raises:
-            UserError: for a setting that the entry does not have, or a value of the wrong type or range.
-        """
-        where = f"{self.choice}={self.name}"
-        arguments = {name: value for name, value in (wiring or {}).items() if name in self.wiring}
-        for name, value in settings.items():
-            if name in self.wiring:
-                arguments[name] = value
-            elif name not in self.settings:
-                raise UserError(f"{where} has no setting {name!r}; {did_you_mean(name, self.settings)}")
-            else:
-                arguments[name] = _check_setting(where, name, self.settings[name], value)
-        bound = partial(self.builder, **arguments)
-        return bound() if set(self.wiring) <= set(arguments) else bound
 
 
 class Registry:
@@ -99,29 +48,68 @@ class Registry:
         self.fallback, self.neutral = fallback, neutral
         self.marks, self.after_training = marks, after_training
         self._entries: dict[str, Entry] = {}
-        self._loaded = False
+        # Entries of no package: hash of the parts file, or "" for this process -> name -> entry.
+        self._own: dict[str, dict[str, Entry]] = {}
+        self._loaded = self._loading = False
+        _registries.append(self)
 
-    def register(self, name: str, *, source: str, **marks: Any) -> Callable[[Builder], Builder]:
-        """Return a decorator that adds a builder under `name`. `source` is the paper and its section or equation.
+    def register(self, name: str, *, source: str = "", **marks: Any) -> Callable[[Builder], Builder]:
+        """Return a decorator that adds a builder under `name`.
+
+        An entry of your own is available in this process, or, if a parts file registers it, wherever that file is used.
+        In a notebook, a cell that registers it once more replaces it.
+
+        Args:
+            source: the paper and its section or equation; entries of dlzoo need one.
+            marks: metadata: the fields of the registry's dataclass in core/entries.py.
 
         Raises:
-            TypeError: for an unknown mark.
+            TypeError: for an unknown mark, or if the source of an entry of dlzoo is missing.
             ValueError: if the name is taken.
         """
         metadata = self.marks(**marks)
+        of_package = _is_of_package(sys._getframe(1).f_globals.get("__name__", ""))
+        if of_package and not source:
+            raise TypeError(f"{self.choice}={name} needs a source")
 
         def add(builder: Builder) -> Builder:
-            if name in self._entries:
-                taken = self._entries[name].builder
-                raise ValueError(f"{self.choice}={name} is already registered by {taken.__module__}")
-            self._entries[name] = Entry(self.choice, name, builder, source, metadata)
+            entry = Entry(self.choice, name, builder, source, metadata)
+            if of_package:
+                self._refuse_taken(name, self._entries)
+                self._entries[name] = entry
+            else:
+                self._add_own(entry)
             return builder
 
         return add
 
-    def names(self) -> list[str]:
+    def _add_own(self, entry: Entry) -> None:
+        file = importing()
+        own = self._own.setdefault(file.sha256 if file else "", {})
         self._load()
-        return sorted(self._entries)
+        self._refuse_taken(entry.name, self._entries)
+        if file or not _is_interactive():
+            self._refuse_taken(entry.name, own)
+        own[entry.name] = entry
+        if file is None:
+            own_parts.count_registration()
+
+    def _refuse_taken(self, name: str, entries: Mapping[str, Entry]) -> None:
+        if name in entries:
+            raise ValueError(f"{self.choice}={name} is already registered by {entries[name].module}")
+
+    def own(self, origin: str) -> Mapping[str, Entry]:
+        """Return the entries that a parts file registered, given its hash, or that this process did, for ""."""
+        return self._own.get(origin, {})
+
+    def of_packages(self) -> Mapping[str, Entry]:
+        """Return the entries of dlzoo and its plug-ins, by name in alphabetical order."""
+        self._load()
+        return dict(sorted(self._entries.items()))
+
+    def names(self) -> list[str]:
+        """Return the sorted names, without hidden entries."""
+        return sorted(name for name, entry in self._visible().items() if not entry.marks.hidden)
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry `name`.
@@ -129,10 +117,21 @@ class Registry:
         Raises:
             UserError: for an unknown name, with the closest ones.
         """
+        entries = self._visible()
+        if name not in entries:
+            raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(str(name), entries)}")
+        return entries[name]
+
+    def _visible(self) -> Mapping[str, Entry]:
+        """Return the entries of packages, of this process, and of the parts files in use, which take precedence."""
         self._load()
-        if name not in self._entries:
-            raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(str(name), self._entries)}")
-        return self._entries[name]
+        files, entries = own_parts.in_use(), self._entries
+        for file in files:
+            load_parts_file(file)
+        for origin in ("", *(file.sha256 for file in files)):
+            if added := self.own(origin):
+                entries = {**entries, **added}
+        return entries
 
     def build(self, name: str, *, wiring: dict[str, Any] | None = None, **settings: Any) -> Any:
         """Return `registry[name].build(...)`."""
@@ -151,7 +150,7 @@ class Registry:
             for name, schema in settings_of(common).items():
                 if name in settings:
                     where = f"{self.choice}={section['name']}"
-                    values[name] = _check_setting(where, name, schema, settings.pop(name))
+                    values[name] = check_setting(where, name, schema, settings.pop(name))
             shared = common(**values)
         return shared, entry.build(wiring=wiring, **settings)
 
@@ -163,47 +162,46 @@ class Registry:
         return getattr(importlib.import_module(module), name)
 
     def _load(self) -> None:
-        if self._loaded:
+        if self._loaded or self._loading:
             return
-        import_modules(self.package)
-        load_plugins(self.choice)
-        # The folder of a task also registers its own models, losses and data sets.
-        import_modules("dlzoo.tasks")
-        load_plugins("task")
-        self._loaded = True
+        self._loading = True
+        try:
+            plug_ins.import_modules(self.package)
+            plug_ins.load(self.choice)
+            # The folder of a task also registers its own models, losses and data sets.
+            plug_ins.import_modules("dlzoo.tasks")
+            plug_ins.load("task")
+            self._loaded = True
+        finally:
+            self._loading = False
 
 
-def _check_setting(where: str, name: str, schema: dict[str, Any], value: Any) -> Any:
-    """Return the value of a setting, checked against its schema.
+def _is_of_package(module: str) -> bool:
+    """Return whether a module belongs to dlzoo, or is imported as a plug-in of it."""
+    return module.partition(".")[0] == "dlzoo" or plug_ins.are_loading()
+
+
+def _is_interactive() -> bool:
+    """Return whether code is typed into a notebook or an interpreter, rather than read from a file."""
+    return hasattr(sys.modules["__main__"], "In") or hasattr(sys, "ps1")
+
+
+#: Every registry.
+_registries: list[Registry] = []
+
+
+def load_parts_file(file: PartsFile) -> None:
+    """Import a parts file, once in a process; if it fails, nothing of it is registered.
 
     Raises:
-        UserError: if it is of the wrong type or range; `where` is the entry, such as "norm=gn".
+        UserError: if it fails, with the file and the line.
     """
     try:
-        return check(schema, value)
-    except ValueError as error:
-        raise UserError(f"{where}: {name} {error}") from None
-
-
-def import_modules(package: str) -> None:
-    """Import all modules and packages in `package`."""
-    root = importlib.import_module(package)
-    for module in pkgutil.iter_modules(root.__path__, f"{package}."):
-        importlib.import_module(module.name)
-
-
-@cache
-def load_plugins(choice: str) -> bool:
-    """Import the entry points of the group `dlzoo.<choice>` from other packages, once; return whether all succeeded."""
-    succeeded = True
-    for point in entry_points(group=f"dlzoo.{choice}"):
-        try:
-            point.load()
-        except Exception as error:
-            # A broken plug-in must not make dlzoo unusable.
-            print(f"dlzoo: plug-in {point.value} is left out: {first_line(error)}", file=sys.stderr)
-            succeeded = False
-    return succeeded
+        file.load()
+    except BaseException:
+        for registry in _registries:
+            registry._own.pop(file.sha256, None)
+        raise
 
 
 class Selection(Registry):
@@ -226,10 +224,15 @@ class Selection(Registry):
         super().__init__(choice, of.package, contract, marks=of.marks, common=common)
         self._of, self._admits = of, admits
 
+    def own(self, origin: str) -> Mapping[str, Entry]:
+        return self._select(self._of.own(origin))
+
     def _load(self) -> None:
         if not self._loaded:
-            entries = (self._of[name] for name in self._of.names())
-            self._entries = {
-                entry.name: replace(entry, choice=self.choice) for entry in entries if self._admits(entry.marks)
-            }
-            self._loaded = True
+            self._of._load()
+            self._entries, self._loaded = self._select(self._of._entries), True
+
+    def _select(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        return {
+            name: replace(entry, choice=self.choice) for name, entry in entries.items() if self._admits(entry.marks)
+        }

@@ -3,18 +3,21 @@
 Every random number of a run is a function of (seed, stream name, counters), and never of how many numbers were drawn
 before: the same seed gives every model the same batches, and a resumed run draws the same numbers as an uninterrupted
 one. The streams are "init", "bootstrap", "order" and "balanced" (both by epoch), "augment" (by epoch and position in
-it) and "dropout" (by step). Those of the data ("split", "noisy labels", "outliers", "sine", "shapes", "box pairs",
-"shift") and of learnt anchors ("anchors") do not depend on the run's seed.
+it; also seeds Python's, NumPy's and torch's generators before an item of a given data set is read) and "dropout" (by
+step). Those of the data ("split", "noisy labels", "outliers", "sine", "shapes", "box pairs",
+"shift", "items") and of learnt anchors ("anchors") do not depend on the run's seed.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,6 +80,10 @@ class Draw:
         """Return an independent draw for the same samples, so that names in it cannot clash with those of this one."""
         return Draw(key(self.key, "part", name), self.samples)
 
+    def seeds(self, name: str) -> list[int]:
+        """Return a 63-bit number for each sample, to seed generators of other programs."""
+        return (splitmix64(self.samples + key(self.key, name)) & _LARGEST).tolist()
+
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Return uniform numbers in [0, 1): (N, *shape) float32, on the device of the samples."""
         bits = splitmix64(self.samples + key(self.key, name))
@@ -95,6 +102,25 @@ class Draw:
         radius = (-2 * (1 - self.uniform(f"{name} radius", *shape).double()).log()).sqrt()
         angle = 2 * math.pi * self.uniform(f"{name} angle", *shape).double()
         return (radius * angle.cos()).float()
+
+
+@contextmanager
+def keeping_generators() -> Iterator[None]:
+    """Restore the states of Python's, NumPy's and torch's (CPU) global generators at the end of the context."""
+    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])
+
+
+def seed_generators(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's (CPU) global generators with a number of at most 63 bits."""
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)  # it takes 32 bits
+    torch.default_generator.manual_seed(seed)
 
 
 def splitmix64(x: Tensor) -> Tensor:

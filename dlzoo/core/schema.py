@@ -26,6 +26,7 @@ class Bounds:
     maximum: float | None = None
     exclusiveMinimum: float | None = None  # noqa: N815 - JSON Schema's spelling
     exclusiveMaximum: float | None = None  # noqa: N815
+    minItems: int | None = None  # noqa: N815
     maxItems: int | None = None  # noqa: N815
 
 
@@ -92,13 +93,19 @@ def schema_of(annotation: Any) -> Schema:
 
 @cache  # a sweep asks for the same ones for each of its runs
 def settings_of(function: Callable[..., object]) -> dict[str, Schema]:
-    """Return the settings of a signature: name -> schema with its "default". The result is shared: do not change it."""
+    """Return the settings of a signature: name -> schema with its "default". The result is shared: do not change it.
+
+    Raises:
+        TypeError: for a parameter without annotation, or of a type that a config cannot hold.
+    """
     signed = unwrap(function)
     hints = get_type_hints(signed.__init__ if inspect.isclass(signed) else signed, include_extras=True)
     settings = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             default = parameter.default
+            if name not in hints:
+                raise TypeError(f"the parameter {name!r} has no annotation; write its type, as in {name}: float = ...")
             settings[name] = schema_of(hints[name]) | {
                 "default": list(default) if isinstance(default, tuple) else default
             }
@@ -126,6 +133,8 @@ def describe(schema: Mapping[str, Any], *, limits: bool = False) -> str:
         return " or ".join(describe(part, limits=limits) for part in schema["anyOf"])
     if schema["type"] == "array":
         most = f" of at most {schema['maxItems']:,}" if limits else ""
+        if schema.get("minItems") == schema["maxItems"]:
+            most = f" of {schema['maxItems']:,}"
         return f"a list{most}, each {describe(schema['items'], limits=limits)}"
     words = _WORDS[schema["type"]]
     limited = "maximum" in schema and (limits or schema["maximum"] < LARGEST)
@@ -192,7 +201,7 @@ def _check(schema: Mapping[str, Any], value: Any) -> Any:
     if type(value) is int and abs(value) > _FITS:
         raise ValueError
     if kind == "array":
-        if isinstance(value, (list, tuple)) and len(value) <= schema["maxItems"]:
+        if isinstance(value, (list, tuple)) and schema.get("minItems", 0) <= len(value) <= schema["maxItems"]:
             return tuple(_check(schema["items"], item) for item in value)
         raise ValueError
     if kind == "number" and type(value) is int:

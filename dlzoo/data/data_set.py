@@ -33,6 +33,7 @@ class DataSet(ABC):
         task: the name of the task that its labels are for.
         kind: the kind of its samples in run.json: "images", "table" or "boxes" (images with boxes).
         classes: names of the classes, or of the numbers to predict.
+        is_float: whether images are float and used as they are, without normalisation; others are uint8.
     """
 
     kind: ClassVar[str] = "images"
@@ -41,6 +42,10 @@ class DataSet(ABC):
     test: Split
     val: Split | None
     classes: tuple[str, ...]
+
+    @property
+    def is_float(self) -> bool:
+        return False
 
     def fit_preparation(self, train: Split) -> Callable[[Split], Split]:
         """Return a function that prepares any split, fitted on `train` only. Images are not changed."""
@@ -62,3 +67,7 @@ class DataSet(ABC):
     def facts(self) -> dict[str, Any]:
         """Return additional fields of run.json, besides sizes and classes."""
         return {}
+
+    def notes(self) -> list[str]:
+        """Return notes on the data for the user."""
+        return []

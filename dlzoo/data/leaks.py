@@ -27,26 +27,34 @@ def handle_leaks(
     leaks: Leaks,
     *,
     root: Path,
+    class_of: Callable[[Sample], str] | None = None,
     others: Sequence[str] = (),
 ) -> dict[str, list[Sample]]:
     """Compare the image files of all parts by content, report copies in one line, and return the samples to use.
 
-    With drop these are without copies: of a file in two parts, test keeps it, then val; in one part, the first place.
+    With drop these are without copies: of a file in two parts, test keeps it, then val; in one part, the first place,
+    or none of them if they are in two classes.
 
     Args:
         parts: samples by part; without test, val is the test split.
+        class_of: returns the class of a sample, if it has one.
         others: phrases for copies of another kind, to be reported with these.
 
     Raises:
         UserError: if there are copies, with leaks=error; with drop, if a part has no other samples.
     """
-    kept, found = _compare({part: [path_of(one) for one in samples] for part, samples in parts.items()}, root)
+    paths = {part: [path_of(one) for one in samples] for part, samples in parts.items()}
+    numbers = iter(number_contents([path for files in paths.values() for path in files]))
+    contents = {part: [next(numbers) for _ in files] for part, files in paths.items()}
+    classes = {part: list(map(class_of, samples)) for part, samples in parts.items()} if class_of else {}
+    unclear = {part: _in_two_classes(contents[part], names) for part, names in classes.items()}
+    kept, found = _compare(paths, contents, unclear, root)
     _report([*found, *others], leaks)
     if leaks != "drop":
         return {part: list(samples) for part, samples in parts.items()}
     for part, indices in kept.items():
         if not indices:
-            raise UserError(f"data.leaks=drop leaves no image in {part}: all of them are in another part")
+            raise UserError(f"data.leaks=drop leaves no image in {part}: all of them are elsewhere too")
     return {part: [samples[index] for index in kept[part]] for part, samples in parts.items()}
 
 
@@ -57,10 +65,29 @@ def count_with_examples(count: int, examples: Sequence[str], thing: str, things:
     return f"{count:,} {things} (such as {examples[0]} and {examples[1]}) are"
 
 
-def _compare(parts: Mapping[str, Sequence[Path]], root: Path) -> tuple[dict[str, list[int]], list[str]]:
-    """Return the indices of the files of each part without copies, and a phrase for each kind of copies."""
-    numbers = iter(number_contents([path for files in parts.values() for path in files]))
-    contents = {part: [next(numbers) for _ in files] for part, files in parts.items()}
+def _in_two_classes(contents: Sequence[int], classes: Sequence[str]) -> dict[int, tuple[int, int]]:
+    """Return content -> the indices of two files that have it, for contents that are in two classes."""
+    first: dict[int, int] = {}
+    found: dict[int, tuple[int, int]] = {}
+    for index, (number, name) in enumerate(zip(contents, classes, strict=True)):
+        other = first.setdefault(number, index)
+        if classes[other] != name:
+            found.setdefault(number, (other, index))
+    return found
+
+
+def _compare(
+    parts: Mapping[str, Sequence[Path]],
+    contents: Mapping[str, Sequence[int]],
+    unclear: Mapping[str, Mapping[int, tuple[int, int]]],
+    root: Path,
+) -> tuple[dict[str, list[int]], list[str]]:
+    """Return the indices of the files of each part without copies, and a phrase for each kind of copies.
+
+    Args:
+        parts, contents: the files and their contents.
+        unclear: by part, the contents in two classes, with the indices of two files.
+    """
     roles = {"test" if part == "val" and "test" not in parts else part: part for part in parts}
     kept: dict[str, list[int]] = {}
     seen: dict[int, str] = {}
@@ -68,16 +95,29 @@ def _compare(parts: Mapping[str, Sequence[Path]], root: Path) -> tuple[dict[str,
     for role, part in ((role, roles[role]) for role in _ORDER if role in roles):
         kept[part] = []
         for index, number in enumerate(contents[part]):
+            if seen.get(number) == role and number in unclear.get(part, ()):
+                continue  # reported as a contradiction
             if number in seen:
                 copies[role, seen[number]][number] = name_below(parts[part][index], root)
             else:
                 seen[number] = role
                 kept[part].append(index)
-    return kept, [
+    for part, pairs in unclear.items():
+        kept[part] = [index for index in kept[part] if contents[part][index] not in pairs]
+    return kept, [*(_contradiction(parts[part], pairs, root) for part, pairs in unclear.items() if pairs)] + [
         count_with_examples(len(names), list(names.values()), "file", "files")
         + (f" more than once in {one}" if one == other else f" in {one} and in {other}")
         for (one, other), names in copies.items()
     ]
+
+
+def _contradiction(files: Sequence[Path], pairs: Mapping[int, tuple[int, int]], root: Path) -> str:
+    """Return a phrase for the files of a part that are in two classes."""
+    one, other = (name_below(files[index], root) for index in next(iter(pairs.values())))
+    if len(pairs) == 1:
+        return f"1 image has contradictory labels ({one} and {other} are the same file): remove the wrong one"
+    return (f"{len(pairs):,} images have contradictory labels (such as {one} and {other}, which are the same file):"
+            " remove the wrong ones")  # fmt: skip
 
 
 def _report(phrases: Sequence[str], leaks: Leaks) -> None:

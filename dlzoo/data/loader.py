@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlzoo.core.distributed import SINGLE_PROCESS, Rank
-from dlzoo.core.rng import Streams
+from dlzoo.core.rng import Draw, Streams
 from dlzoo.data.batch_labels import BatchLabels
 from dlzoo.data.sampler import Sampler, draw_samples
 from dlzoo.data.split import Split
@@ -71,7 +71,7 @@ class TrainLoader:
 
     def to(self, device: torch.device) -> None:
         """Make batches on `device` from now on."""
-        self.images = place_images(self.split.images, self.cache, device, lambda step: self._samples(step))
+        self.images = place_images(self.split.images, self.cache, device, self._samples, self._seeds)
         self._labels.to(device)
         self._device, self._epoch = device, -1
 
@@ -81,8 +81,7 @@ class TrainLoader:
         if epoch != self._epoch:
             self._epoch, self._here = epoch, copy_to_device(self._order(epoch), self._device)
         places, samples = self._part(self._here, index)
-        # By position in the epoch, not by sample: a sample that is drawn twice is augmented in two ways.
-        draw = self.streams.draw(places, "augment", epoch)
+        draw = self._draw(places, epoch)
         images = self.images.batch(step, samples).permute(0, 3, 1, 2)
         labels = self._labels.take(samples, lambda: self._samples(step))
         images, labels = self.transform(images, labels, draw, step)
@@ -101,6 +100,15 @@ class TrainLoader:
     def _samples(self, step: int) -> Tensor:
         epoch, index = divmod(step, self.steps_per_epoch)
         return self._part(self._order(epoch), index)[1]
+
+    def _seeds(self, step: int) -> list[int]:
+        """Return a seed for each sample of a step, for transforms of a given data set."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return self._draw(self._part(self._order(epoch), index)[0], epoch).seeds("item")
+
+    def _draw(self, places: Tensor, epoch: int) -> Draw:
+        """Return random numbers by position in the epoch: a sample that is drawn twice is augmented in two ways."""
+        return self.streams.draw(places, "augment", epoch)
 
     def _part(self, order: Tensor, index: int) -> Tensor:
         """Return this rank's positions and samples of a step, (2, n), one micro-batch after the other."""

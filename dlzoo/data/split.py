@@ -10,10 +10,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from dlzoo.data.storage.given_images import GivenImages
 from dlzoo.data.storage.lazy_images import LazyImages
 from dlzoo.data.storage.remember import digest, remember
 
 T = TypeVar("T")
+
+Images = Tensor | LazyImages | GivenImages
 
 #: Values that are processed at a time.
 _PART = 4_000_000
@@ -25,12 +28,14 @@ _MOST = 200_000_000
 class Split:
     """A split: images (N, H, W, C) uint8, or rows of a table (N, 1, 1, C); labels (N,) int64 or (N, D) float64.
 
+    Images of given data sets may be float32.
+
     For images with objects the labels are (N, M, 6) float32 (boxes.objects), in pixels of these images, and `sizes`
     (N, 2) int64 are the original width and height of the images. `rows` (N,) int64 are the places of the images in the
     data set's list of files, where it has one.
     """
 
-    images: Tensor | LazyImages
+    images: Images
     labels: Tensor
     sizes: Tensor | None = None
     rows: Tensor | None = None
@@ -45,29 +50,30 @@ class Split:
         return Split(images, self.labels[indices], sizes, rows)
 
     def in_memory(self) -> Split:
-        """Return the split with its images read into memory."""
-        return replace(self, images=self.images[:])
+        """Return the split with its images read into memory, if they can be kept there."""
+        return replace(self, images=self.images[:] if isinstance(self.images, Tensor) else self.images.in_memory())
 
 
 def fingerprint(*splits: Split | None) -> str:
     """Return a hash of all labels and pixels, in order: equal on two machines that train on the same data.
 
     In a split of more than 200 million values only every k-th image is read: reading all of them would take minutes at
-    each start. The result for images in files is cached.
+    each start. Of given data sets some images are read. The result for images in files is cached.
     """
     used = [split for split in splits if split is not None]
 
     def compute() -> str:
         hashed = hashlib.blake2b(digest_size=8)
         for split in used:
-            hashed.update(_subsample(split.images).contiguous().numpy().data)
+            pixels = split.images.sample() if isinstance(split.images, GivenImages) else _subsample(split.images)
+            hashed.update(pixels.contiguous().numpy().data)
             hashed.update(split.labels.contiguous().numpy().data)
         return hashed.hexdigest()
 
     return _remember("fingerprints", [split.images for split in used], [split.labels for split in used], compute)
 
 
-def _remember(what: str, images: Sequence[Tensor | LazyImages], labels: Sequence[Tensor], find: Callable[[], T]) -> T:
+def _remember(what: str, images: Sequence[Images], labels: Sequence[Tensor], find: Callable[[], T]) -> T:
     """Return what `find` computes from images, kept in the cache folder if all of them are read from files."""
     stamps, hashed = [], hashlib.blake2b(digest_size=8)
     for each in images:
@@ -81,13 +87,13 @@ def _remember(what: str, images: Sequence[Tensor | LazyImages], labels: Sequence
     return remember(what, hashed.hexdigest(), digest(stamps), find)
 
 
-def _subsample(images: Tensor | LazyImages) -> Tensor:
+def _subsample(images: Images) -> Tensor:
     """Return all images, or every k-th of a large set."""
     step = -(-images.shape.numel() // _MOST)
     return images[:] if step == 1 else images[::step]
 
 
-def channel_statistics(images: Tensor | LazyImages) -> tuple[Tensor, Tensor]:
+def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel of uint8 images (N, H, W, C), scaled to 0 to 1: (C,), (C,).
 
     Computed from integer sums; a constant channel has the standard deviation 1.

@@ -82,6 +82,11 @@ class Splits:
     def in_channels(self) -> int:
         return self.train.images.shape[3]
 
+    @property
+    def is_float(self) -> bool:
+        """Whether images are float and used as they are; others are uint8."""
+        return self.source.is_float
+
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of each channel, (C,), (C,), for values scaled to 0 to 1."""
         return self.source.statistics(self.train)

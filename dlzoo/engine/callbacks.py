@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytorch_lightning as pl
+from pytorch_lightning import Callback
 
 from dlzoo.core.errors import UserError
 from dlzoo.engine.recipe import Observed
@@ -20,7 +20,7 @@ _OF_STEPS = (
 )
 
 
-def observed_by(callbacks: Sequence[pl.Callback]) -> Observed | None:
+def observed_by(callbacks: Sequence[Callback]) -> Observed | None:
     """Return "steps" if a callback overrides a hook of steps, "epochs" if there are other callbacks, else None.
 
     With a hook that Lightning calls for each step, training runs in ranges of one step and through Lightning's
@@ -31,13 +31,13 @@ def observed_by(callbacks: Sequence[pl.Callback]) -> Observed | None:
         UserError: for an object that is not a Lightning callback.
     """
     for callback in callbacks:
-        if not isinstance(callback, pl.Callback):
+        if not isinstance(callback, Callback):
             raise UserError(f"callbacks must be Lightning callbacks, not {callback!r}")
     if any(_has(callback, hook) for callback in callbacks for hook in _OF_STEPS):
         return "steps"
     return "epochs" if callbacks else None
 
 
-def _has(callback: pl.Callback, hook: str) -> bool:
+def _has(callback: Callback, hook: str) -> bool:
     """Return whether a callback overrides a hook, in its class or, like LambdaCallback, on the instance."""
-    return getattr(getattr(callback, hook), "__func__", None) is not getattr(pl.Callback, hook)
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)

@@ -47,6 +47,8 @@ def check_checkpoint(content: Any) -> None:
     for name in ("records", "checksum"):
         if not _is_count(content["task"].get(name, 0)):
             raise ValueError(f"{name} of task is not an integer >= 0")
+    if not _are_kept(content["task"].get("kept", [])):
+        raise ValueError("kept of task is not a list of a score and a step each")
 
 
 def is_state(value: Any) -> bool:
@@ -86,6 +88,13 @@ def _are_numbers(value: Any) -> bool:
 
 def _is_best(value: Any) -> bool:
     return value is None or (isinstance(value, (tuple, list)) and len(value) == 3 and all(map(_is_number, value)))
+
+
+def _are_kept(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, (tuple, list)) and len(each) == 2 and _is_number(each[0]) and _is_count(each[1])
+        for each in value
+    )
 
 
 def _are_windows(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from threading import Event, Thread
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,9 +16,13 @@ from rich.text import Text
 from dlzoo.core import console
 from dlzoo.core.errors import Note
 from dlzoo.core.files import reason
+from dlzoo.core.notebook import NotebookBar, in_notebook
 from dlzoo.core.protocols import HasNotes
 from dlzoo.core.terminal import discard_output
 from dlzoo.engine.task_module import TaskModule
+
+#: Seconds between two updates in a notebook, and the most lines of epochs there, which stay in its file.
+_NOTEBOOK_LOOK, _NOTEBOOK_LINES = 0.5, 100
 
 
 class PatientConsole(console.Console):
@@ -41,7 +46,7 @@ class PatientConsole(console.Console):
 
 
 class Display(pl.Callback):
-    """Print one line per epoch and, on a terminal, a live progress bar below them.
+    """Print one line per epoch and a live progress bar: on a terminal below the lines, in a notebook above them.
 
     The bar reads plain numbers four times a second in its own thread and prints the waiting lines with each refresh,
     so it adds no time to a step, and short epochs cause no extra redrawing.
@@ -51,6 +56,7 @@ class Display(pl.Callback):
         self.console = console
         self._progress: Progress | None = None
         self._lines = _Lines()
+        self._notebook = NotebookProgress() if in_notebook() and not console.quiet else None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TaskModule)
@@ -63,7 +69,9 @@ class Display(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TaskModule)
-        lines = [Text(describe(pl_module))]
+        epoch, epochs = trainer.current_epoch + 1, pl_module.schedule.epochs
+        thinned = self._notebook is not None and epoch % -(-epochs // _NOTEBOOK_LINES) != 0 and epoch != epochs
+        lines = [] if thinned else [Text(describe(pl_module))]
         if isinstance(transform := pl_module.loaders.train.transform, HasNotes):
             lines += [Text(f"note: {remark}") for remark in transform.new_notes()]
         if self._progress is None:
@@ -83,6 +91,8 @@ class Display(pl.Callback):
 
     def _start(self, module: pl.LightningModule) -> None:
         assert isinstance(module, TaskModule)
+        if self._notebook is not None:
+            self._notebook.start(module)
         if self.console.is_terminal and not self.console.is_dumb_terminal:
             columns: list[Any] = [BarColumn(16), TaskProgressColumn(), TimeRemainingColumn(), facts := _Facts(module)]
             self._progress = facts.progress = Progress(
@@ -93,10 +103,41 @@ class Display(pl.Callback):
             self._progress.start()
 
     def _stop(self) -> None:
+        if self._notebook is not None:
+            self._notebook.stop()
         if self._progress is not None:
             self._progress.stop()
             self.console.pop_render_hook()
             self._progress = None
+
+
+class NotebookProgress:
+    """The bar of a run in a notebook, updated by a thread: one output for training and test."""
+
+    def __init__(self) -> None:
+        self._bar, self._ended, self._thread = NotebookBar(), Event(), None
+
+    def start(self, module: TaskModule) -> None:
+        """Show the progress of a module until `stop`."""
+        self._ended.clear()
+        self._thread = Thread(target=self._follow, args=(module,), daemon=True)
+        self._show(module)  # here, so that the output belongs to the cell
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Show the last state, and end the thread."""
+        if self._thread is not None:
+            self._ended.set()
+            self._thread.join()
+            self._thread = None
+
+    def _follow(self, module: TaskModule) -> None:
+        while not self._ended.wait(_NOTEBOOK_LOOK):
+            self._show(module)
+        self._show(module)
+
+    def _show(self, module: TaskModule) -> None:
+        self._bar.update(module.state.clock / max(module.schedule.steps, 1), describe(module))
 
 
 class _Lines(RenderHook):
@@ -128,17 +169,16 @@ class _Facts(ProgressColumn):
 
 def describe(module: TaskModule) -> str:
     """Return the latest values in one line."""
-    epoch = min(-(-max(module.state.clock, 1) // module.schedule.steps_per_epoch), module.schedule.epochs)
-    words = (
-        ("train/loss", "loss {:.3f}"),
-        (f"train/{module.monitor}", f"{module.monitor} {{:.3f}}"),
-        (
-            f"val/{module.monitor}",
-            "val {:.3f}" if module.monitor in module.logged_names else f"val {module.monitor} {{:.3f}}",
-        ),
-        ("lr", "lr {:.2g}"),
-        ("images_per_second", "{:,.0f} img/s"),
-    )
+    epoch = min(module.schedule.epochs_begun(max(module.state.clock, 1)), module.schedule.epochs)
+    words = {
+        "train/loss": "loss {:.3f}",
+        f"train/{module.monitor}": f"{module.monitor} {{:.3f}}",
+        f"val/{module.monitor}": "val {:.3f}"
+        if module.monitor in module.logged_names
+        else f"val {module.monitor} {{:.3f}}",
+        "lr": "lr {:.2g}",
+        "images_per_second": "{:,.0f} img/s",
+    }
     latest = dict(module.state.latest)
-    shown = [text.format(latest[name]) for name, text in words if name in latest]
+    shown = [text.format(latest[name]) for name, text in words.items() if name in latest]
     return "  ".join([f"epoch {epoch}/{module.schedule.epochs}", *shown, *([module.status] if module.status else [])])

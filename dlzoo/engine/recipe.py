@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dlzoo.core.distributed import SINGLE_PROCESS, Rank
+from dlzoo.core.entries import Metric
+from dlzoo.core.errors import UserError
 from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.loss_scale import LossScale
 from dlzoo.optim.regularise import Regulariser
@@ -33,7 +35,9 @@ class Recipe:
         clip_norm: maximum norm of the gradient.
         self_adversarial: size of the adversarial perturbation of the images, as a fraction of the pixel range.
         ema: decay of the averaged weights, which are then the ones evaluated.
-        patience: epochs without a better validation score after which training stops.
+        monitor: the metric that decides which validation is better; None for the task's own, of which larger is better.
+        keep_best: the number of best validations of which the checkpoints are kept.
+        patience: validations without a better score after which training stops.
         frozen: children of the network that are not trained; their running statistics do not change either.
         compiled: whether the forward and backward passes of training are compiled.
         loss_scale: the scale of the loss, for fp16.
@@ -47,10 +51,25 @@ class Recipe:
     clip_norm: float | None = None
     self_adversarial: float = 0.0
     ema: float | None = None
+    monitor: Metric | None = None
+    keep_best: int | None = None
     patience: int | None = None
     frozen: tuple[nn.Module, ...] = ()
     compiled: bool = False
     loss_scale: LossScale | None = None
+
+    def score(self, values: Mapping[str, float], name: str) -> float:
+        """Return the value of the monitored metric `name` in the results of a validation, negated if less is better.
+
+        Raises:
+            UserError: if it was not measured.
+        """
+        value = values.get(f"val/{name}")
+        if value is None:
+            raise UserError(
+                f"trainer.monitor={name}: nothing in the validation split defines it; choose another metric"
+            )
+        return value if self.monitor is None or self.monitor.higher_is_better else -value
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite, isnan
 from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
 from dlzoo.core.checksum import add_record
+from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.loss_scale import LossScale
+
+#: Batches between two validations, for Lightning, where there is to be none.
+_NEVER = 2**62
 
 
 class Best(NamedTuple):
@@ -26,6 +31,7 @@ class Best(NamedTuple):
     @classmethod
     def after(cls, best: Best | None, score: float, clock: int) -> Best:
         """Return the best after one more validation."""
+        score = -inf if isnan(score) else score
         if best is None or score > best.score:
             return cls(score, clock, clock)
         return best._replace(clock=clock) if score == best.score else best
@@ -41,6 +47,7 @@ class TrainState:
         records, checksum: number of records logged, and their checksum (core/checksum.py).
         latest: the last value of everything that was logged, and for the display the means of the unlogged window.
         best: the best validation so far.
+        kept: (score, step) of the best validations, of which the checkpoints are kept, the best first.
         train_seconds, window_seconds: time spent in all steps, and in those since the last log.
         loss_scale: the scale of the loss, for fp16.
     """
@@ -53,7 +60,14 @@ class TrainState:
         self.records = self.checksum = 0
         self.latest: dict[str, float] = {}
         self.best: Best | None = None
+        self.kept: list[tuple[float, int]] = []
         self.train_seconds = self.window_seconds = 0.0
+
+    def add_validation(self, score: float, *, defined: bool, keep: int | None) -> None:
+        """Rank one more validation, and keep the `keep` best; without a defined score the latest is the best."""
+        self.best = Best.after(self.best if defined else None, score, self.clock)
+        score = 0.0 if not defined else -inf if isnan(score) else score
+        self.kept = sorted([*self.kept, (score, self.clock)], reverse=True)[: keep or 0]
 
     def window_means(self) -> Tensor:
         """Return the mean of each logged name over the window, on this rank.
@@ -101,6 +115,7 @@ class TrainState:
             "best": None if self.best is None else tuple(self.best),
             "train_seconds": self.train_seconds,
             "window_seconds": self.window_seconds,
+            **({"kept": self.kept} if self.kept else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], rank: int) -> None:
@@ -110,9 +125,16 @@ class TrainState:
         self.records, self.checksum = state.get("records", 0), state.get("checksum", 0)
         self.window = list(zip(*(column.unbind() for column in state["window"][rank]), strict=True))
         self.latest, self.best = dict(state["latest"]), None if state["best"] is None else Best(*state["best"])
+        self.kept = [(score, step) for score, step in state.get("kept", ())]
         self.train_seconds, self.window_seconds = state["train_seconds"], state["window_seconds"]
         if self.loss_scale is not None and "loss_scale" in state:  # the run may have started in another precision
             self.loss_scale.load_state_dict(state["loss_scale"])
+
+
+def set_progress(trainer: pl.Trainer, schedule: TrainSchedule, clock: int) -> None:
+    """Set Lightning's step to the clock, as it only counts steps of its own wrapper, and whether it validates now."""
+    trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total.completed = clock
+    trainer.val_check_batch = 1 if schedule.validates(clock) else _NEVER
 
 
 def at_epoch_start(epoch: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dlzoo.engine.adversarial import LossFunction, SelfAdversarial
 from dlzoo.engine.clock import Indices, Ranges
 from dlzoo.engine.ema import Ema
 from dlzoo.engine.recipe import Context, Recipe
-from dlzoo.engine.state import Best, TrainState, at_epoch_start
+from dlzoo.engine.state import TrainState, at_epoch_start, set_progress
 from dlzoo.engine.steps import Steps
 from dlzoo.metrics.evaluation import Evaluation
 from dlzoo.optim.settings import Observer
@@ -47,7 +47,7 @@ class TaskModule(pl.LightningModule, ABC):
 
     #: Names of what `loss` returns, the loss first; the mean over all batches since the last log is logged.
     logged_names: tuple[str, ...]
-    #: The metric, larger is better, that selects the checkpoint on validation and is reported first.
+    #: The metric that selects the checkpoint on validation and is reported first. Of a task's own, larger is better.
     monitor: str
 
     def __init__(self, network: nn.Module, *, loaders: Loaders, recipe: Recipe, context: Context) -> None:
@@ -56,6 +56,7 @@ class TaskModule(pl.LightningModule, ABC):
         self.network, self.normalise = network, loaders.normalise
         self.ema = None if recipe.ema is None else deepcopy(network).requires_grad_(False)
         self.loaders, self.recipe, self.context, self.schedule = loaders, recipe, context, recipe.schedule
+        self.monitor = type(self).monitor if recipe.monitor is None else recipe.monitor.name
         self.state = TrainState(recipe.loss_scale)
         self.stop_requested = False
         self.status = ""
@@ -114,7 +115,7 @@ class TaskModule(pl.LightningModule, ABC):
         self._stop_if_patience_is_over()  # early stopping may have ended the run before it was resumed
         self._steps = self._make_steps()
         self.state.window = [tuple(value.to(self.device) for value in values) for values in self.state.window]
-        self._set_global_step()
+        set_progress(self.trainer, self.schedule, self.state.clock)
         if self.recipe.compiled:
             self.network.compile(dynamic=False)  # in place: the keys of the state dict do not change
         self._peeked = perf_counter()
@@ -163,7 +164,7 @@ class TaskModule(pl.LightningModule, ABC):
         logs = self.schedule.logs(state.clock)
         means = self.training_means() if logs else {}  # the host waits for the device here
         state.window_seconds += perf_counter() - started
-        self._set_global_step()
+        set_progress(self.trainer, self.schedule, self.state.clock)
         outputs = {"loss": state.window[-1][0]} if self.context.observed == "steps" else None
         if logs:
             self._log_training(means)
@@ -184,11 +185,6 @@ class TaskModule(pl.LightningModule, ABC):
         if last and self.context.rank.world_size > 1:
             self.trainer.strategy.pre_backward(loss)
         loss.backward()
-
-    def _set_global_step(self) -> None:
-        """Set trainer.global_step to the clock: Lightning only counts steps of its own optimizer wrapper."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.completed = self.state.clock
 
     def stops(self) -> bool:
         """Return whether any rank was asked to stop. Every rank must call this at the same steps."""
@@ -295,8 +291,9 @@ class TaskModule(pl.LightningModule, ABC):
         if self.context.observed:
             self.log_dict(values)
         self._publish(values)
-        score, defined = values[f"val/{self.monitor}"], self._evaluation.is_score_defined()
-        self.state.best = Best.after(self.state.best if defined else None, score, self.state.clock)
+        score = self.recipe.score(values, self.monitor)
+        defined = self.monitor != type(self).monitor or self._evaluation.is_score_defined()
+        self.state.add_validation(score, defined=defined, keep=self.recipe.keep_best)
         if defined and isinstance(self.recipe.lr_factor, Observer):
             self.recipe.lr_factor.observe(score)
         self._stop_if_patience_is_over()
@@ -307,13 +304,13 @@ class TaskModule(pl.LightningModule, ABC):
     def _stop_if_patience_is_over(self) -> None:
         best, patience = self.state.best, self.recipe.patience
         if best is not None and patience is not None:
-            waited = (self.state.clock - best.reached) // self.schedule.steps_per_epoch
+            waited = self.schedule.validations(self.state.clock) - self.schedule.validations(best.reached)
             self.trainer.should_stop = self.trainer.should_stop or waited >= patience
 
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        epoch = self.state.clock // self.schedule.steps_per_epoch
+        epoch = self.schedule.epochs_done(self.state.clock)
         checkpoint["epoch"], checkpoint["global_step"] = epoch, self.state.clock
         checkpoint["loops"] = at_epoch_start(epoch)
         factor = self.recipe.lr_factor

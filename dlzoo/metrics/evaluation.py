@@ -31,7 +31,7 @@ class Evaluation(ABC):
         """Return name -> value of every metric. Call it after the last batch and after `merge_ranks`."""
 
     def is_score_defined(self) -> bool:
-        """Return whether the metric that selects the weights can change with them, for this split."""
+        """Return whether the metric that selects the weights by default can change with them, for this split."""
         return True
 
     def by_class(self) -> Mapping[str, Sequence[float | None]]:

@@ -41,7 +41,10 @@ def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accurac
 
 
 def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int) -> Figure:
-    """Draw images, each (H, W, C) uint8, row by row with names of up to two lines above them."""
+    """Draw images, each (H, W, C) uint8, row by row with names of up to two lines above them.
+
+    Values of float images are scaled to the range that each has.
+    """
     rows = max(1, -(-len(names) // columns))
     figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.5), layout="constrained")
     axes = figure.subplots()  # one for all: axes for each image would take most of the time of a short run
@@ -49,6 +52,9 @@ def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: s
     axes.axis("off")
     for place, (pixels, name) in enumerate(zip(images, names, strict=True)):
         x, y = 1.1 * (place % columns), 1.35 * (place // columns)
+        if pixels.is_floating_point():
+            low, high = pixels.min(), pixels.max()
+            pixels = ((pixels - low) / (high - low).clamp(min=1e-12) * 255).byte()
         shown = pixels.numpy() if pixels.shape[2] == 3 else pixels[:, :, 0].numpy()
         axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="auto")
         axes.text(x + 0.5, y - 0.03, name, fontsize=8, ha="center", va="bottom")
@@ -73,13 +79,15 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     return figure
 
 
-def trials(values: Sequence[float | None], settings: Mapping[str, Sequence[Any]], title: str) -> Figure:
+def trials(
+    values: Sequence[float | None], settings: Mapping[str, Sequence[Any]], title: str, *, maximise: bool = True
+) -> Figure:
     """Draw the result of each trial of a search (None: failed or stopped), in order and against each setting."""
     columns = 1 + len(settings)
     figure = Figure(figsize=(3.8 * columns, 3.6), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     known = [(number, value) for number, value in enumerate(values) if value is not None]
-    best = np.maximum.accumulate([value for _, value in known])
+    best = (np.maximum if maximise else np.minimum).accumulate([value for _, value in known])
     axes[0].plot(*zip(*known, strict=True), "o", color=TRAIN, markersize=4, label="trial")
     axes[0].step([number for number, _ in known], best, where="post", color=VAL, label="best so far")
     axes[0].set(xlabel="trial", ylabel="validation", xlim=(-1, len(values)))

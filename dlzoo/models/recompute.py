@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,20 +16,30 @@ from dlzoo.core.registries import BACKBONES
 from dlzoo.models.feature_maps import FeatureNetwork, blocks
 
 
-def recompute_stages(network: nn.Module) -> None:
+@contextmanager
+def recompute_stages(network: nn.Module) -> Iterator[None]:
     """Keep only the inputs of the blocks of a network's stages for the backward pass (arXiv:1604.06174).
 
     The rest is computed again, one block at a time, with equal random numbers and without a second change of running
-    statistics: results do not change. The forward pass of each block is replaced, in place; the keys of the state dict
-    stay as they are, and without gradients nothing is recomputed.
+    statistics: results do not change. Within the context the forward pass of each block is another; the keys of the
+    state dict stay as they are, and without gradients nothing is recomputed.
 
     Args:
         network: has stages, in itself or in a module of it such as a backbone (models.feature_maps.FeatureNetwork).
     """
-    for block in stage_blocks(network):
+    own = {block: vars(block).get("forward") for block in stage_blocks(network)}
+    for block in own:
         modules = [module for module in block.modules() if next(module.buffers(recurse=False), None) is not None]
         stepwise: list[nn.Module] = [module for module in block.modules() if isinstance(module, Stepwise)]
         block.forward = partial(_forward, block.forward, modules, stepwise)
+    try:
+        yield
+    finally:
+        for block, forward in own.items():
+            if forward is None:
+                del block.forward  # that of the class again
+            else:
+                block.forward = forward
 
 
 def stage_blocks(network: nn.Module) -> Iterator[nn.Module]:

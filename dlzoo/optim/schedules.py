@@ -132,5 +132,5 @@ def plateau(
     threshold: NonNegative = 1e-4,
     least: Fraction = 0.0,
 ) -> Observer:
-    """max(least, gamma^k), k the number of plateaus: more than `patience` epochs without a gain of `threshold`"""
+    """max(least, gamma^k), k the number of plateaus: more than `patience` validations without a gain of `threshold`"""
     return Plateau(gamma, patience, threshold, least)

@@ -60,6 +60,17 @@ def page(content: Content, plots: Mapping[str, Plot]) -> str:
     )
 
 
+def fragment(content: Content) -> str:
+    """Return the answer, the cautions and the tables of results as a part of a page, for notebooks."""
+    parts = (
+        _paragraphs(content.answer),
+        _list(f"{_kind(each.kind)}: {_text(each.text)}" for each in content.findings) if content.findings else "",
+        _table(tables.means(content)),
+        _table(tables.effects(content)),
+    )
+    return "\n".join(("<div>", *(part for part in parts if part), "</div>"))
+
+
 def _header(content: Content) -> str:
     expected = f'<p class="quiet">Expected: {_text(content.expected)}</p>' if content.expected else ""
     states = f'<p class="quiet">{_text(details.states(content))}</p>'

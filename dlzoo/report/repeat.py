@@ -10,6 +10,7 @@ from typing import Any
 
 from dlzoo.comparison.design import Design
 from dlzoo.config.settings import RunSettings, TrainerSettings
+from dlzoo.core.given import CLASS, classes_in
 from dlzoo.core.schema import settings_of
 from dlzoo.runs.differences import chosen_settings, format_value
 
@@ -44,15 +45,24 @@ def commands(
 
 
 def _arm(configs: Sequence[Mapping[str, Any]], seeds: Mapping[int, Sequence[int]], folder: Path) -> str:
-    """Return `python train.py -m ...` for one arm, with every choice named and without settings that are defaults."""
+    """Return `python train.py -m ...` for one arm, with every choice named and without settings that are defaults.
+
+    An arm whose network or data was given as an object is a comment with the call in Python.
+    """
     config = configs[next(iter(seeds.values()))[0]]
+    objects = classes_in(config)
     defaults = {f"trainer.{key}": schema["default"] for key, schema in settings_of(TrainerSettings).items()}
     defaults |= {key: schema["default"] for key, schema in settings_of(RunSettings).items()}
     words = [
         f"{key}={format_value(value)}"
         for key, value in chosen_settings(config).items()
-        if key != "seed" and value != "default" and (key not in defaults or defaults[key] != value)
+        if key not in ("seed", *objects, *(f"{choice}.{CLASS}" for choice in objects))
+        and value != "default"
+        and (key not in defaults or defaults[key] != value)
     ]
+    if objects:
+        given = ", ".join(f"{choice}=<{name}>" for choice, name in objects.items())
+        return f"# in Python, for seeds {', '.join(map(str, sorted(seeds)))}: dlzoo.train({words}, {given})"
     words += [f"sweep.dir={folder}", f"seed={','.join(map(str, sorted(seeds)))}"]
     return shlex.join(["python", "train.py", "-m", *words])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import reason, write_atomically
 from dlzoo.core.schema import NonNegative, check, schema_of
+from dlzoo.core.terminal import in_one_line
 from dlzoo.report import html, latex, markdown, plots
 from dlzoo.report.analysis import analyse
 from dlzoo.report.content import Content
@@ -26,8 +27,8 @@ def write(
     metric: str | None = None,
     margin: str | None = None,
     out: str | Path | None = None,
-) -> str:
-    """Write report.html, .md, .tex, .json and the plots, and return a summary to print.
+) -> tuple[Content, Path]:
+    """Write report.html, .md, .tex, .json and the plots; return the content and the path of report.html.
 
     Args:
         folder: holds run directories, at any depth.
@@ -48,8 +49,14 @@ def write(
         _files(content, plots.draw(content), target)
     except OSError as error:
         raise UserError(f"cannot write the report to {target}: {reason(error)}") from error
+    return content, target / "report.html"
+
+
+def summary(content: Content, page: Path) -> str:
+    """Return the answer, the first findings and the path of the page, to be printed."""
     notes = [f"note        {one_line(finding.text)}" for finding in content.findings[:_NOTES]]
-    return "\n".join([*content.answer, "", *notes, f"report      {target / 'report.html'} (and .md, .tex, .json)"])
+    lines = [*content.answer, "", *notes, f"report      {page} (and .md, .tex, .json)"]
+    return "\n".join(map(in_one_line, lines))
 
 
 def _files(content: Content, drawn: dict[str, Plot], target: Path) -> None:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from dlzoo.core import index
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError
 
 Config = Mapping[str, Any]
 
 #: Names and places of runs, which do not count as differences.
 NAMES = ("name", "run_dir")
+#: Settings that do not change a result: those, and what happens beside the training.
+NOT_COMPARED = (*NAMES, "hooks", "hook")
 
 
 def flatten(config: Config) -> dict[str, Any]:
     """Flatten a config to {"model": "resnet20", "model.width": 16, ..., "seed": 0}: a choice is its name."""
     settings = {}
     for key, value in config.items():
+        if key in NOT_COMPARED:
+            continue
         if isinstance(value, Mapping):
             settings |= {(key if name == "name" else f"{key}.{name}"): item for name, item in value.items()}
-        elif key not in NAMES:
+        else:
             settings[key] = value
     return settings
 
@@ -37,7 +40,7 @@ def chosen_settings(config: Config) -> dict[str, Any]:
     return settings
 
 
-@cache
+@own_parts.cached
 def defaults_of(choice: str, name: str) -> dict[str, Any]:
     """Return the defaults of an entry's settings; an empty dict for one that is no longer installed."""
     try:

@@ -9,6 +9,8 @@ from typing import Any
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import regular
 
+#: Fields of a record that are not metrics.
+NO_METRICS = ("step", "epoch", "time")
 #: Types of the values of a record.
 _NUMBERS = (int, float, type(None))
 

@@ -73,6 +73,13 @@ def _is_value_range(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1] < 2**16
 
 
+def _are_parts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(about, Mapping) and "/" not in name and _is_text(about.get("sha256")) and _is_text(about.get("path"))
+        for name, about in value.items()
+    )
+
+
 def _is_setting(value: Any) -> bool:
     if type(value) is list:
         return all(map(_is_setting, value))
@@ -83,7 +90,11 @@ def _is_config(value: Any) -> bool:
     """Return whether a value is a config: settings, and sections of settings; the sections of choices have a name."""
     if not isinstance(value, Mapping) or not isinstance(value.get("trainer", {}), Mapping):
         return False
-    sections = [section for section in value.values() if isinstance(section, Mapping)]
+    hooks = value.get("hook", {})
+    if not isinstance(hooks, Mapping) or not all(isinstance(section, Mapping) for section in hooks.values()):
+        return False
+    own = [section for key, section in value.items() if isinstance(section, Mapping) and key != "hook"]
+    sections = [*own, *hooks.values()]
     return (
         all(
             isinstance(value[choice], Mapping) and _is_text(value[choice].get("name"))
@@ -103,12 +114,14 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config": (_is_config, "the settings of the run by section"),
     "paths": (_mapping_of(_is_text), "paths by setting"),
     "metrics": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
+    "kept_best": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
     "data_sizes": (_mapping_of(_is_count), "sizes by split"),
     **dict.fromkeys(("versions", "by_class"), _MAPPING),
+    "parts": (_are_parts, "a hash and a path by file name"),
     **dict.fromkeys(("created", "finished"), (_is_time, "a time with its zone")),
     **dict.fromkeys(("monitor", "task", "kind", "device", "precision", "data_fingerprint"), _TEXT),
     **dict.fromkeys(("error", "git_commit", "init_from", "trained_by"), _TEXT),
-    **dict.fromkeys(("classes", "pictures", "remarks", "callbacks"), _TEXTS),
+    **dict.fromkeys(("classes", "pictures", "remarks", "callbacks", "not_kept"), _TEXTS),
     **dict.fromkeys(("ranks", "threads"), (_is_small_count, "an integer from 1 to 65536")),
     **dict.fromkeys(("steps_per_epoch", "steps", "tested", "batch_size", "params", "macs", "trainable"), _COUNT),
     **dict.fromkeys(("in_channels", "image_size", "skipped"), _COUNT),

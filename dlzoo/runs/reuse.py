@@ -2,7 +2,7 @@
 
 The others, its dependent runs, copy its log and checkpoints, and continue as from their own checkpoint. A run trains
 itself if its source run has not finished or has other settings; so does every run in which validation, which uses those
-settings, decides anything: which weights are tested, when training ends, or the learning rate.
+settings, decides anything: which weights are tested or kept, when training ends, or the learning rate.
 """
 
 from __future__ import annotations
@@ -66,12 +66,11 @@ def copy_training(run: RunDir) -> None:
         if same and source.last_checkpoint.exists():
             run.update(**{key: trained[key] for key in _COPIED if key in trained}, training_taken=True)
             write_atomically(run.metrics_file, "".join(_training_records(read_metrics(source.metrics_file))))
-            copies = {source.best_checkpoint: run.best_checkpoint, source.last_checkpoint: run.last_checkpoint}
-            for original, target in copies.items():
-                if original.exists():
-                    part = target.with_name(f"{target.name}.part")
-                    shutil.copy2(original, part)
-                    part.replace(target)
+            for original in [*source.other_checkpoints(), source.last_checkpoint]:
+                target = run.last_checkpoint.with_name(original.name)
+                part = target.with_name(f"{target.name}.part")
+                shutil.copy2(original, part)
+                part.replace(target)
 
 
 def _training_records(records: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -85,7 +84,8 @@ def _training_records(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 def _validation_decides(config: Config) -> bool:
     trainer, schedule = config["trainer"], config["schedule"]["name"]
     follows = index.marks("schedule", schedule).validation
-    return trainer["select"] != "last" or trainer["early_stopping"] is not None or follows
+    set_ones = [key for key in ("early_stopping", "keep_best") if trainer.get(key) is not None]
+    return trainer["select"] != "last" or bool(set_ones) or follows
 
 
 def _training_key(config: Config) -> str:

@@ -21,6 +21,7 @@ import yaml
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import reason, regular, shorten, unreadable, write_atomically
+from dlzoo.runs import own_parts
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.lock import Lock, is_locked
 from dlzoo.runs.record import check_record
@@ -74,7 +75,8 @@ class RunDir:
         try:
             (self.path / "checkpoints").mkdir()
             write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False))
-            self.update(state="created", created=now(), config=config, paths=absolute_paths(config))
+            parts = own_parts.keep(self.path, config)
+            self.update(state="created", created=now(), config=config, paths=absolute_paths(config), **parts)
         except OSError:
             shutil.rmtree(self.path, ignore_errors=True)  # the folder was empty before
             raise
@@ -134,6 +136,11 @@ class RunDir:
     def resume_checkpoint(self) -> Path | None:
         """Return the checkpoint to resume from: the last one, or the best one if the last is missing."""
         return next((path for path in (self.last_checkpoint, self.best_checkpoint) if path.exists()), None)
+
+    def other_checkpoints(self) -> list[Path]:
+        """Return the checkpoints beside the last one: the best one, and those that were kept."""
+        files = sorted(self.last_checkpoint.parent.glob("*.ckpt"))
+        return [path for path in files if path != self.last_checkpoint and not path.name.startswith(".")]
 
     def selected_checkpoint(self) -> Path:
         """Return the checkpoint that the run reports: of the best epoch, or the last with trainer.select=last.

@@ -60,7 +60,9 @@ class Row:
     @property
     def steps(self) -> tuple[int, int]:
         """(completed, total); total is 0 until it is known."""
-        total = self.record.get("steps_per_epoch", 0) * self.record["config"].get("trainer", {}).get("max_epochs", 0)
+        trainer = self.record["config"].get("trainer", {})
+        total = self.record.get("steps_per_epoch", 0) * trainer.get("max_epochs", 0)
+        total = min(total, trainer.get("max_steps") or total)
         return (total if self.state == "finished" else int(self.logged.get("step", 0))), total
 
     @property
@@ -122,17 +124,22 @@ def rows(paths: Sequence[Path]) -> list[Row]:
     return [Row.of(path) for path in paths]
 
 
-def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
-    """Return the lines of the table, at most `width` wide: state, progress, result, age, and settings that differ."""
+def cells(rows: Sequence[Row], base: Path) -> list[list[str]]:
+    """Return the header and the cells of each row: state, progress, result, age, settings that differ, and the run."""
     keys = differing_keys([row.record["config"] for row in rows if row.state != "damaged"])
     # The name of a sweep's run repeats its settings, which are columns already.
     named = len({row.path.parent for row in rows}) > 1 or not all("=" in row.path.name for row in rows)
     header = ["state", "done", "result", "age", *keys, *(["run"] if named else [])]
-    cells = [header, *(_cells(row, keys) + ([_name(row.path, base)] if named else []) for row in rows)]
-    cells = [[in_one_line(cell) for cell in line] for line in cells]  # here, so that columns are as wide as printed
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    table = [header, *(_cells(row, keys) + ([_name(row.path, base)] if named else []) for row in rows)]
+    return [[in_one_line(cell) for cell in line] for line in table]
+
+
+def lines(rows: Sequence[Row], base: Path, width: int | None) -> list[Text]:
+    """Return the lines of the table, at most `width` wide: those of `cells`, and the errors of runs."""
     table = []
-    for number, line in enumerate(cells):
+    text_of = cells(rows, base)  # in one line each, so that columns are as wide as printed
+    widths = [max(map(len, column)) for column in zip(*text_of, strict=True)]
+    for number, line in enumerate(text_of):
         text = Text("  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip())
         if number == 0:
             text.stylize("bold")

@@ -14,7 +14,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registries import REGISTRIES
+from dlzoo.core.registries import HOOKS, LISTED, REGISTRIES
 from dlzoo.core.schema import describe, settings_of
 from dlzoo.show.listing import choices
 
@@ -29,7 +29,7 @@ def entry(choice: str, name: str) -> dict[str, Any]:
         raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
     if name not in config.options(choice) or name == "default":
         raise config.unknown_name(choice, name)
-    if choice not in REGISTRIES:
+    if choice not in LISTED:
         return _from_file(choice, name)
     description = {
         "choice": choice,
@@ -77,15 +77,18 @@ def _meaning(choice: str, part: str | dict[str, Any]) -> str:
 def text(description: dict[str, Any]) -> str:
     """Format the result of `entry` for a terminal, without the errors raised."""
     doc = description["doc"].partition("\n\nRaises:")[0].rstrip()
-    lines = [" ".join([f"{description['choice']}={description['name']}", *description.get("typed", [])]), "", doc, ""]
+    choice, name = description["choice"], description["name"]
+    is_hook = choice == HOOKS.choice
+    title, prefix = (f"hooks=[{name}]", f"{choice}.{name}") if is_hook else (f"{choice}={name}", choice)
+    lines = [" ".join([title, *description.get("typed", [])]), "", doc, ""]
     if description["source"]:
         lines += [f"source   {description['source']}"]
     lines += [f"{f'{kind}=default':<17} means {_meaning(kind, part)}" for kind, part in _defaults(description["meta"])]
     if description["settings"]:
         lines += ["", "settings"]
     shown = {
-        f"{description['choice']}.{name}={json.dumps(schema['default']).strip(chr(34))}": describe(schema)
-        for name, schema in description["settings"].items()
+        f"{prefix}.{key}={json.dumps(schema['default']).strip(chr(34))}": describe(schema)
+        for key, schema in description["settings"].items()
     }
     width = max(map(len, shown), default=0)
     about = description.get("about_common") if description["settings"] else ""

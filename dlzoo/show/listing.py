@@ -12,7 +12,7 @@ from dlzoo.config import executor as executors
 from dlzoo.config.settings import RunSettings, SweepSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registries import REGISTRIES
+from dlzoo.core.registries import HOOKS, LISTED
 from dlzoo.core.schema import settings_of
 
 #: Choices whose entries `dlzoo show` plots (show/plot.py).
@@ -20,8 +20,8 @@ DRAWN = ("loss", "act", "schedule", "augment")
 
 
 def choices() -> list[str]:
-    """Return the choices of `dlzoo list` and `dlzoo show`: those of a run, and the executor of a sweep."""
-    return [*config.choices(), "executor"]
+    """Return what `dlzoo list` and `dlzoo show` know: the choices of a run, the executor of a sweep, and hooks."""
+    return [*config.choices(), "executor", HOOKS.choice]
 
 
 def names(choice: str) -> dict[str, str]:
@@ -49,7 +49,7 @@ def lines(choice: str) -> list[str]:
 
 
 def _first_line(choice: str, name: str) -> str:
-    if choice in REGISTRIES:
+    if choice in LISTED:
         return index.entries(choice)[name]["doc"].partition("\n")[0].rstrip(".")
     return next(iter(config.head_comment(choice, name)), "").rstrip(".")
 
@@ -71,7 +71,7 @@ def choices_text() -> str:
 def settings_text() -> str:
     """Return the help text of a training: choices, settings with their defaults, examples."""
     lines = ["Choices of train (choice=name; `dlzoo list <choice>` for all)"]
-    for choice in choices():
+    for choice in (choice for choice in choices() if choice != HOOKS.choice):
         options = [name for name in config.options(choice) if name != "default"]
         some = ", ".join(options[:8]) + (f", ... ({len(options)})" if len(options) > 8 else "")
         lines.append(f"  {choice:<11} {some or '(none yet)'}")
@@ -79,7 +79,9 @@ def settings_text() -> str:
     settings = dict(settings_of(RunSettings))
     for section in config.SECTIONS:
         settings |= {f"{section}.{name}": schema for name, schema in config.settings_for(section).items()}
-    lines += _settings(settings)
+    lines += _settings(settings | _hook_settings(config.options(HOOKS.choice)))
+    lines += ["", f"Hooks (hooks=[name,...]; `dlzoo list {HOOKS.choice}`)"]
+    lines += wrap(", ".join(config.options(HOOKS.choice)), 100, initial_indent="  ", subsequent_indent="  ")
     lines += ["", "Settings of several runs (train -m; `dlzoo show executor <name>` for those of an executor)"]
     lines += _settings({f"sweep.{name}": schema for name, schema in settings_of(SweepSettings).items()})
     lines += [
@@ -91,6 +93,14 @@ def settings_text() -> str:
         "  python train.py experiment=bn_vs_gn scale=tiny",
     ]
     return "\n".join(lines)
+
+
+def _hook_settings(names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Return "hook.csv.path" -> schema for the settings of hooks."""
+    entries = index.entries(HOOKS.choice)
+    return {
+        f"{HOOKS.choice}.{name}.{key}": schema for name in names for key, schema in entries[name]["settings"].items()
+    }
 
 
 def _settings(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -117,7 +127,16 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
     key, equals, value = word.partition("=")
     if not equals:
         return _filter_by_prefix(word, [f"{name}=" for name in keys])
+    if key == "hooks":
+        return _filter_by_prefix(value, _longer_lists(value))
     return _filter_by_prefix(value, config.options(key) if key in choices() else _values(keys.get(key, {})))
+
+
+def _longer_lists(value: str) -> list[str]:
+    """Return lists of hooks that begin with what was typed and have one more name: "[csv,ml" -> "[csv,mlflow"."""
+    names = value.removeprefix("[").split(",")[:-1]
+    others = (name for name in config.options(HOOKS.choice) if name not in names)
+    return ["[" + ",".join([*names, name]) for name in others]
 
 
 def _values(schema: Mapping[str, Any]) -> list[str]:
@@ -133,6 +152,8 @@ def _keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return what may precede "=": choices, and settings with their schemas."""
     keys: dict[str, Mapping[str, Any]] = {choice: {} for choice in config.choices()}
     keys |= settings_of(RunSettings)
+    listed = chosen.get("hooks", "").strip("[]").split(",")
+    keys |= _hook_settings(name for name in listed if name in config.options(HOOKS.choice))
     for section in config.SECTIONS:
         name = chosen.get(section, "default")
         if name == "default" and chosen["data"] in config.options("data"):

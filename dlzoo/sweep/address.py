@@ -9,7 +9,7 @@ from typing import Any
 
 from dlzoo.config import Config
 from dlzoo.config.overrides import parse
-from dlzoo.runs.differences import NAMES, flatten, format_value
+from dlzoo.runs.differences import NOT_COMPARED, flatten, format_value
 
 #: File systems allow 255 bytes; suffixes (.partial, a number) must fit as well.
 _LONGEST = 160
@@ -26,7 +26,7 @@ def address(overrides: Sequence[str], config: Config) -> str:
     for line in overrides:
         override = parse(line)
         key, value = override.key_or_group, override.value()
-        if key not in NAMES:
+        if key.partition(".")[0] not in NOT_COMPARED:
             # Choices without a registry (trainer, experiment) are not in the composed config.
             words[key] = _plain_text(settings.get(key, value))
     exact = ",".join(f"{key}={word}" for key, word in sorted(words.items()))

@@ -9,6 +9,7 @@ from dlzoo.config import Config
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import reason
 from dlzoo.runs.differences import flatten, format_value
+from dlzoo.runs.own_parts import refuse_others
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.plan import PlannedRun
 
@@ -30,6 +31,7 @@ def existing_states(runs: Sequence[PlannedRun]) -> dict[str, str]:
             if run.path.exists():
                 record = RunDir.open(run.path).read()
                 _refuse_another(run, flatten(record["config"]), flatten(run.config))
+                refuse_others(run.path, record, run.config)
                 states[run.path.name] = record["state"]
     except OSError as error:
         raise UserError(f"{folder}: {reason(error)}") from error

@@ -75,7 +75,8 @@ def estimate(
 def _seconds(config: Config, data: Splits) -> float | None:
     """Estimate the seconds of a run from a few of its steps in this process; None if it diverges in them."""
     schedule = run_recipe(config, data).schedule
-    short = {"max_epochs": 1 if schedule.steps_per_epoch > 1 else 2, "limit_batches": _STEPS, "early_stopping": None}
+    short = {"max_epochs": 1 if schedule.steps_per_epoch > 1 else 2, "limit_batches": _STEPS}
+    short |= dict.fromkeys(("max_steps", "early_stopping", "validate_every_steps"))
     single = to_one_cpu(config) if world_size(config) > 1 else config
     timer = Timer()
     try:
@@ -91,7 +92,7 @@ def _seconds(config: Config, data: Splits) -> float | None:
     val = assembled.module.loaders.val
     # The measured validation had a few batches, too.
     validation = 0.0 if val is None else timer.validation * len(assembled.data.val or ()) / val.samples
-    return _AROUND + schedule.steps * step + schedule.epochs * validation
+    return _AROUND + schedule.steps * step + schedule.validations(schedule.steps) * validation
 
 
 def time_in_words(seconds: float) -> str:

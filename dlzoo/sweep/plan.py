@@ -15,6 +15,7 @@ from dlzoo.config.settings import SweepSettings
 from dlzoo.config.sources import Sources
 from dlzoo.core.errors import UserError
 from dlzoo.core.schema import settings_of
+from dlzoo.runs.differences import NAMES, NOT_COMPARED
 from dlzoo.sweep.address import address
 from dlzoo.sweep.request import SweepRequest
 
@@ -65,9 +66,7 @@ def plan(request: SweepRequest) -> SweepPlan:
     combinations, varying = expand(run_words, configs.options)
     combinations = [[*arm, *lines] for arm in request.arms or [[]] for lines in combinations]
     varying = [*_differing_keys(request.arms), *varying]
-    for key in ("name", "run_dir"):
-        if key in varying:
-            raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
+    _refuse_several(varying)
     state, several = configs.conf_state(), len(combinations) > 1
     composed = [_compose([*request.common, *lines], request.written, state, several) for lines in combinations]
     _refuse_single_arm(request, varying)
@@ -93,6 +92,14 @@ def plan(request: SweepRequest) -> SweepPlan:
     ordered = sorted(runs.values(), key=lambda run: run.config["seed"])
     named = set_name is not None or request.name is not None
     return SweepPlan(name, named, folder, varying, ordered, kind, executor, settings)
+
+
+def _refuse_several(varying: Sequence[str]) -> None:
+    for key in (key for key in varying if key.partition(".")[0] in NOT_COMPARED):
+        if key in NAMES:
+            raise UserError(f"{key} has several values, but a sweep has one name and one folder (sweep.dir=PATH)")
+        raise UserError(f"{key} has several values, but does not change a result: all runs of a sweep have the same"
+                        " hooks; for a list, type hooks=[tensorboard,csv]")  # fmt: skip
 
 
 def _refuse_single_arm(request: SweepRequest, varying: Sequence[str]) -> None:

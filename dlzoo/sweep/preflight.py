@@ -12,6 +12,7 @@ from dlzoo.config import Config
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
+from dlzoo.engine.hooks.build import check_installed
 from dlzoo.runs.differences import NAMES
 from dlzoo.sweep.plan import PlannedRun
 
@@ -25,6 +26,7 @@ def refuse_infeasible(runs: Sequence[PlannedRun]) -> None:
     for same, data in runs_by_kind(runs):
         config = same[0].config
         try:
+            check_installed(config)
             run_recipe(config, data)
             if config["init_from"] or config["freeze"] != "none":
                 # Whether weights fit is known only when they are loaded.

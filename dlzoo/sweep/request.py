@@ -10,7 +10,7 @@ from typing import Any
 
 from dlzoo.config import COMPARE_ONLY, choices, conf_dirs, is_path
 from dlzoo.config.overrides import parse, refuse_twice
-from dlzoo.core import index
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.schema import NonNegative, PositiveInt, check, schema_of
 from dlzoo.runs.differences import format_value
@@ -49,7 +49,7 @@ class SweepRequest:
 
 def parse_sweep(words: Sequence[str]) -> SweepRequest:
     """Parse the words of `python train.py -m`; an experiment that is a comparison adds its varying settings."""
-    typed = ["python", "train.py", "-m", *_config_dirs(), *words]
+    typed = ["python", "train.py", "-m", *_beside_settings(), *words]
     if named_comparison(words) is None:
         refuse_twice(words)
         return SweepRequest(list(words), typed)
@@ -90,7 +90,7 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
         arms, from_file = written.arms, from_file | _keys(written.arms)
     return SweepRequest(
         words=[*vary, *_add_seeds(rest, options["seeds"], written.seeds)],
-        typed=list(typed or ["dlzoo", "compare", *_config_dirs(), *words]),
+        typed=list(typed or ["dlzoo", "compare", *_beside_settings(), *words]),
         common=_drop_keys(typed_keys, [*at, *base]),
         arms=arms,
         written=from_file - typed_keys,
@@ -103,9 +103,10 @@ def parse_comparison(words: Sequence[str], typed: Sequence[str] = ()) -> SweepRe
     )
 
 
-def _config_dirs() -> list[str]:
-    """Return the option --config-dir of this command, to repeat it."""
-    return [word for folder in conf_dirs()[1:] for word in ("--config-dir", str(folder))]
+def _beside_settings() -> list[str]:
+    """Return the words of this command that are not settings, to repeat it: --config-dir and parts=."""
+    folders = [word for folder in conf_dirs()[1:] for word in ("--config-dir", str(folder))]
+    return [*folders, *(f"parts={file.origin}" for file in own_parts.in_use())]
 
 
 def _stem(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dlzoo.core.errors import UserError
 from dlzoo.runs.lock import Lock
+from dlzoo.runs.own_parts import check_sources
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
 from dlzoo.sweep.display import SweepDisplay
@@ -226,6 +227,7 @@ def create(runs: Iterable[PlannedRun]) -> None:
     """
     for run in runs:
         if not run.path.exists():
+            check_sources(run.config)
             try:
                 RunDir.create(run.path, run.config)
             except UserError:

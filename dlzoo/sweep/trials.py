@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from dlzoo.core.errors import UserError
@@ -28,7 +29,7 @@ class Search:
 
     Args:
         example: a config of this search, to ask the scheduler for room.
-        stride: epochs between two reports.
+        stride: validations between two reports.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Search:
         #: Run -> its trials; trials with equal settings share a run.
         self._trials: dict[Path, list[Trial]] = {}
         self._reported: dict[Path, int] = {}
+        self._best = max if study.direction == StudyDirection.MAXIMIZE else min
 
     def run(self, trials: int) -> None:
         """Run until this number of trials has ended, including those of earlier starts."""
@@ -91,12 +93,14 @@ class Search:
         key = f"val/{Row.of(path).record.get('monitor')}"
         results = [line[key] for line in read_metrics(RunDir(path).metrics_file) if line.get(key) is not None]
         trial = self._trials[path][0]
-        news = [epoch for epoch in range(self._stride, len(results) + 1, self._stride) if epoch > self._reported[path]]
-        for epoch in news:
-            trial.report(max(results[:epoch]), epoch)
-            self._reported[path] = epoch
+        news = [count for count in range(self._stride, len(results) + 1, self._stride) if count > self._reported[path]]
+        for count in news:
+            trial.report(self._best(results[:count]), count)
+            self._reported[path] = count
         if news and trial.should_prune():
-            self._scheduler.give_up(path, f"{_GIVEN_UP} {len(results)} epochs: worse than the median of the others")
+            self._scheduler.give_up(
+                path, f"{_GIVEN_UP} {len(results)} validations: worse than the median of the others"
+            )
 
     def _tell(self, trial: Trial, row: Row) -> None:
         """Tell Optuna how a run has ended: finished with a result, pruned, or failed."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -23,9 +24,13 @@ from dlzoo.sweep.plan import SweepPlan
 from dlzoo.sweep.scheduler import Scheduler
 from dlzoo.sweep.sweep import stop_on_sigterm
 
+if TYPE_CHECKING:
+    from dlzoo.builder.recipe import RunRecipe
+
 try:
     import optuna
     from optuna.distributions import CategoricalDistribution
+    from optuna.study import StudyDirection
     from optuna.trial import FrozenTrial, TrialState
 
     from dlzoo.sweep.search_space import Space, example_of, settings_of_trial, split
@@ -67,15 +72,14 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
     console = console or Console()
     trials, typed = _trials(words)
     fixed, space = split(typed)
-    first, epochs = _check_search(fixed, space)
+    first, recipe = _check_search(fixed, space)
     runner = make_executor(first.kind, first.executor, first.folder, [first.runs[0].config] * trials)
     runner.check(first.runs[0].config)
     first.folder.mkdir(parents=True, exist_ok=True)
-    lock = Lock.on(first.folder / ".lock", tries=3)
-    if lock is None:
+    if (lock := Lock.on(first.folder / ".lock", tries=3)) is None:
         raise UserError(f"{first.folder}: another process runs this search")
     try:
-        study = _study(first.folder, first.runs[0].config["seed"], epochs // 5)
+        study = _study(first.folder, first.runs[0].config["seed"], recipe)
         _refuse_another(study, fixed, space, first)
         console.print(Text(f"search      {first.folder}: {trials} trials over {', '.join(space)}"), soft_wrap=True)
         console.print(Text(f"executor    {runner.describe()}"), soft_wrap=True)
@@ -84,7 +88,7 @@ def tune(words: Sequence[str], console: Console | None = None) -> SearchResult |
             Scheduler(runner, display) as scheduler,
             stop_on_sigterm(),
         ):
-            named, stride = [*fixed, f"name={first.name}"], max(1, epochs // _REPORTS)
+            named, stride = [*fixed, f"name={first.name}"], max(1, _validations(recipe) // _REPORTS)
             search = Search(study, named, space, first.runs[0].config, stride, scheduler, display)
             try:
                 search.run(trials)
@@ -105,14 +109,16 @@ def _trials(words: Sequence[str]) -> tuple[int, list[str]]:
     return int(values[0]) if values else 20, [word for word in words if not word.startswith("trials=")]
 
 
-def _check_search(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
-    """Check everything that does not depend on the trials; return an example run of the search, and its epochs.
+def _check_search(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, RunRecipe]:
+    """Check everything that does not depend on the trials; return an example run of the search, and its recipe.
 
     Raises:
         UserError: for an unknown value of a choice, incompatible settings, or a search without validation.
     """
     if "seed" in space:
         raise UserError("seed cannot be searched: the search would select the luckiest one")
+    if "trainer.monitor" in space:
+        raise UserError("trainer.monitor cannot be searched: it is what the trials are compared by")
     example = {key: example_of(kind) for key, kind in space.items()}
     for key, kind in space.items():
         for value in kind.choices if isinstance(kind, CategoricalDistribution) else ():
@@ -126,7 +132,7 @@ def _check_search(fixed: Sequence[str], space: Space) -> tuple[SweepPlan, int]:
     ((_, data),) = runs_by_kind(first.runs)
     if data.val is None:
         raise UserError("tune needs a validation split; set data.val_fraction > 0")
-    return first, run_recipe(first.runs[0].config, data).schedule.epochs
+    return first, run_recipe(first.runs[0].config, data)
 
 
 def _refuse_another(study: optuna.Study, fixed: Sequence[str], space: Space, first: SweepPlan) -> None:
@@ -158,7 +164,12 @@ def storage_in(file: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
 
 
-def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
+def _validations(recipe: RunRecipe) -> int:
+    return recipe.schedule.validations(recipe.schedule.steps)
+
+
+def _study(folder: Path, seed: int, recipe: RunRecipe) -> optuna.Study:
+    maximise = recipe.monitor is None or recipe.monitor.higher_is_better
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -166,8 +177,8 @@ def _study(folder: Path, seed: int, warm_up: int) -> optuna.Study:
             storage=storage_in(folder / "study.db"),
             study_name="dlzoo",
             load_if_exists=True,
-            direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM, n_warmup_steps=warm_up),
+            direction="maximize" if maximise else "minimize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM, n_warmup_steps=_validations(recipe) // 5),
         )
         # A sampler starts again with each process: the same seed would suggest the same trials.
         begun = len(study.get_trials(deepcopy=False))
@@ -189,7 +200,8 @@ def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: li
     console.print(Text(f"{len(states)} trials: {counted}"), soft_wrap=True)
     if not done:
         return None
-    best = sorted(done, key=_value, reverse=True)
+    maximise = study.direction == StudyDirection.MAXIMIZE
+    best = sorted(done, key=_value, reverse=maximise)
     for trial in best[:10]:
         console.print(Text(f"  val {_value(trial):.4f}  {' '.join(settings_of_trial(trial.params))}"), soft_wrap=True)
     run = plan_trial([*fixed, f"name={first.name}"], best[0].params).runs[0].path
@@ -197,7 +209,7 @@ def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: li
     everything = study.get_trials(deepcopy=False)
     values = [trial.value if trial.state == TrialState.COMPLETE else None for trial in everything]
     settings = {key: [_place(trial, key) for trial in everything] for key in best[0].params}
-    write_png(plots.trials(values, settings, first.name), first.folder / "tune.png")
+    write_png(plots.trials(values, settings, first.name, maximise=maximise), first.folder / "tune.png")
     console.print(Text(f"best        {run}: {tested}"), soft_wrap=True)
     console.print(Text(f"plot        {first.folder / 'tune.png'}"), soft_wrap=True)
     again = [word for word in fixed if word.partition(".")[0].partition("=")[0] not in ("executor", "sweep", "name")]

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dlzoo.data.loader import Loaders
+    from dlzoo.data.storage.image_source import ImageSource
     from dlzoo.engine.recipe import Context, Recipe
     from dlzoo.engine.task_module import TaskModule
-    from dlzoo.tasks.prediction import Prediction
+    from dlzoo.tasks.prediction import FileRequest, Prediction, Trained
 
 Record = dict[str, Any]
 Answer = dict[str, Any]
@@ -98,6 +99,10 @@ class TaskSpec(ABC):
     def notes(self, data: Splits) -> list[str]:
         """Return notes on the data, such as metrics that are not defined for it."""
         return []
+
+    def undefined_metrics(self, data: Splits) -> set[str]:
+        """Return the metrics of the task that are not defined for the validation or the test split of this data."""
+        return set()
 
     @abstractmethod
     def loss(self, config: Config, data: Splits) -> nn.Module:
@@ -189,16 +194,34 @@ class TaskSpec(ABC):
         """
         raise UserError(f"{path}: dlzoo predict does not support task={self.name}")
 
-    def predict(self, request: Prediction) -> list[Answer]:
-        """Return {"file": ..., ...} for each image file.
+    def image_reader(self, config: Config, record: Record) -> Callable[[ImageSource], Tensor]:
+        """Return a function: one image -> the pixels that the network sees, uint8 (C, H, W), before normalisation."""
+        from dlzoo.tasks.prediction import SquareReader, conversion_of
+
+        return SquareReader(record["image_size"], record["in_channels"], conversion_of(config, record))
+
+    def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> Sequence[Prediction]:
+        """Return the predictions of a network, one for each image.
+
+        Args:
+            most: the largest number of results for an image, such as classes.
+
+        Raises:
+            UserError: if a file is not an image.
+        """
+        raise NotImplementedError
+
+    def predict_files(self, request: FileRequest, trained: Trained) -> list[Answer]:
+        """Return {"file": ..., ...} for each image file, for `dlzoo predict`; a task that draws images writes them.
 
         Raises:
             UserError: if a file is not an image, or something cannot be written.
         """
-        raise NotImplementedError
+        results = self.predict([Path(file) for file in request.files], trained, request.most)
+        return [{"file": file} | result.as_dict() for file, result in zip(request.files, results, strict=True)]
 
     def format_prediction(self, prediction: Answer) -> str:
-        """Format one result of `predict` as a line."""
+        """Format one result of `predict_files` as a line."""
         raise NotImplementedError
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 
 import pytest
@@ -24,6 +25,7 @@ from dlzoo.engine.display import PatientConsole
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
+from dlzoo.runs.table import Row
 from tests.small import CONV, SMALL, same, train, weights
 
 
@@ -183,6 +185,18 @@ def test_early_stopping_stops_and_the_best_epoch_is_tested() -> None:
     assert RunDir.open(train(*SMALL, "trainer.select=last").dir).read()["selected_epoch"] == 3
 
 
+def test_a_run_may_end_inside_an_epoch_and_its_schedule_ends_with_it() -> None:
+    run = train(*SMALL, "trainer.max_steps=8", "trainer.log_every=1", "schedule=cosine", "schedule.warmup=0.25")
+    record, log = RunDir.open(run.dir).read(), read_metrics(run.dir / "metrics.jsonl")
+    assert (record["steps"], record["steps_per_epoch"]) == (8, 5)
+    assert [line["step"] for line in log if "val/accuracy" in line] == [5, 8]
+    rates = [line["lr"] for line in log if "lr" in line]
+    expected = [0.1 * min(1, (step + 1) / 2) * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
+    assert rates == pytest.approx(expected)
+    assert torch.load(run.dir / "checkpoints" / "last.ckpt", weights_only=True)["task"]["clock"] == 8
+    assert Row.of(run.dir).steps == (8, 8)
+
+
 def test_debug_is_one_batch_of_everything() -> None:
     record = RunDir.open(train("trainer=debug").dir).read()
     assert (record["steps"], record["steps_per_epoch"]) == (1, 1)
@@ -202,12 +216,18 @@ def test_every_norm_learns_with_the_defaults(norm: str) -> None:
     assert train(f"norm={norm}", "trainer.max_epochs=5", "model.width=8").metrics["test/accuracy"] > 0.6
 
 
-def test_ranges_never_cross_an_epoch_a_log_step_a_checkpoint_or_the_end() -> None:
-    plan = TrainSchedule(epochs=3, steps_per_epoch=17, log_every=5, checkpoint_every=7)
+@pytest.mark.parametrize(
+    ("max_steps", "end", "epochs"), [(None, 51, 3), (40, 40, 3), (34, 34, 2), (3, 3, 1), (99, 51, 3)]
+)
+def test_ranges_never_cross_an_epoch_a_log_step_a_checkpoint_or_the_end(
+    max_steps: int | None, end: int, epochs: int
+) -> None:
+    plan = TrainSchedule(max_epochs=3, steps_per_epoch=17, log_every=5, checkpoint_every=7, max_steps=max_steps)
+    assert (plan.steps, plan.epochs, plan.epochs_done(end)) == (end, epochs, epochs)
     for start in range(plan.steps):
         ranges = list(plan.ranges(start))
         steps = [step for steps in ranges for step in steps]
-        assert steps == list(range(start, (start // 17 + 1) * 17))
+        assert steps == list(range(start, min((start // 17 + 1) * 17, end)))
         for steps in ranges:
             for step in steps[:-1]:
                 assert (step + 1) % 5

@@ -154,7 +154,7 @@ def test_a_stopped_run_of_two_ranks_goes_on_to_the_same_end() -> None:
     resumed = execution.execute(run)
     whole = train(*CONV[1:], *TWO, *settings)
     assert same(weights(resumed), weights(whole))
-    assert logged(resumed.dir) == logged(whole.dir)
+    assert logged(resumed.path) == logged(whole.dir)
 
 
 def alive(pid: int) -> bool:
@@ -277,7 +277,7 @@ def test_a_run_that_another_process_finished_is_left_alone_by_all_ranks(monkeypa
     run = RunDir.create(Path("run"), compose([*CONV]))
     run.update(metrics={"test/accuracy": 0.5})
     monkeypatch.setattr(distributed, "all_gather", lambda value: [value, True])
-    assert execution.execute(run).metrics == {"test/accuracy": 0.5}
+    assert execution.execute(run).read()["metrics"] == {"test/accuracy": 0.5}
     assert run.read()["state"] == "created"
 
 

@@ -51,6 +51,11 @@ def notes_on(*words: str, pretrained: bool = False) -> list[str]:
             "freeze=backbone freezes random weights: start from trained ones",
         ),
         (["freeze=1"], "freeze=1 freezes random weights"),
+        (
+            ["trainer.max_steps=23"],
+            "trainer.max_epochs=3 ends the run after 21 steps; set trainer.max_epochs=4",
+        ),
+        (["trainer.max_steps=9", "schedule.warmup=2"], "schedule.warmup=2 is longer than the run (9 steps)"),
     ],
     ids=str,
 )
@@ -69,6 +74,7 @@ def test_what_hardly_does_what_it_is_for_is_a_note(words: list[str], says: str) 
         ["schedule=step"],
         ["schedule=step", "schedule.every=2"],
         ["trainer.ema=0.9"],
+        ["trainer.max_steps=21", "schedule.warmup=3"],
         ["trainer.ema=0"],
         ["freeze=backbone", "init_from=somewhere"],
     ],

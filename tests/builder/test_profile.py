@@ -42,8 +42,7 @@ def test_checkpointed_activations_are_the_inputs_of_blocks_and_the_largest_block
     """Against a count of what is kept: the estimate also contains the inside of one block."""
     profile = profile_training(compose([f"model={name}"]), {"num_classes": 9, "in_channels": 3, "image_size": 64}, 2)
     network = build_model(name, num_classes=9, image_size=64).train()
-    recompute_stages(network)
-    with count_kept(network) as kept:
+    with recompute_stages(network), count_kept(network) as kept:
         network(torch.rand(2, 3, 64, 64))
     assert profile.checkpointed is not None
     assert kept[0] < profile.checkpointed < 0.9 * profile.activations

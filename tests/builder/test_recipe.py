@@ -23,7 +23,7 @@ from dlzoo.data.transforms.test_time import COUNTS
 from dlzoo.engine.adversarial import SelfAdversarial
 from dlzoo.engine.closure import Closure
 from dlzoo.runs.run_dir import RunDir
-from tests.small import CONV, SMALL, same, train, weights
+from tests.small import CONV, SMALL, last_of_each, same, train, weights
 
 #: Digits by a small perceptron: eight epochs of 20 steps.
 QUICK = ["trainer=cpu", "model=mlp", "model.hidden=[64]", "trainer.max_epochs=8", "augment=none"]
@@ -198,7 +198,7 @@ def test_a_stopped_run_goes_on_to_the_bit(words: list[str]) -> None:
     settings = [*SMALL, *words]
     whole = train(*settings, "run_dir=whole")
     with pytest.raises(Interrupted):
-        dlzoo.train([*settings, "run_dir=cut"], quiet=True, callbacks=[Stop()])
+        dlzoo.train(last_of_each([*settings, "run_dir=cut"]), quiet=True, callbacks=[Stop()])
     RunDir.open("cut").update(callbacks=[])
     cut = train("resume=cut")
     assert same(weights(whole), weights(cut))

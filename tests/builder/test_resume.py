@@ -150,6 +150,7 @@ CHANGES: dict[str, Change] = {
         for name in ["epoch", "state_dict", "loops"]
     },
     **{f"{name} of": lambda content, name=name: content["task"].update({name: "x"}) for name in TASK},
+    "kept of": lambda content: content["task"].update(kept=[(0.5, "x")]),
     "state_dict is not": lambda content: content.update(state_dict=None),
     "state_dict is not tensors": lambda content: content.update(state_dict={}),
     "state_dict is not tensors by": lambda content: content.update(state_dict={1: torch.zeros(1)}),

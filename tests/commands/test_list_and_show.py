@@ -64,7 +64,7 @@ def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixtu
         ("dlzoo train norm=g", ["gn"]),
         ("dlzoo model=resnet1", ["resnet18", "resnet101", "resnet152", "resnet110"]),
         ("train.py norm=gn norm.num", ["norm.num_groups="]),
-        ("dlzoo train trainer.max", ["trainer.max_epochs="]),
+        ("dlzoo train trainer.max", ["trainer.max_epochs=", "trainer.max_steps="]),
         ("dlzoo show no", ["norm"]),
         ("dlzoo show norm g", ["gn"]),
         ("dlzoo show model resnet20 norm=g", ["gn"]),

@@ -123,5 +123,6 @@ def test_options_stand_anywhere_among_the_words() -> None:
         "words": ["a.png", "run=x", "-"],
         "out": "x",
         "json": False,
+        "trust": False,
     }
     assert parsed("runs") == {"folder": "outputs", "json": False}

@@ -106,6 +106,7 @@ def test_an_entry_as_it_comes_is_a_fair_opponent(choice: str) -> None:
         (["norm=bn", "norm=gn data.limit=100"], "budget", ["data.limit is null with norm=bn, 100 with norm=gn"]),
         (["norm=bn", "norm=gn data.imbalance=10"], "budget", ["data.imbalance"]),
         (["norm=bn", "norm=gn trainer.limit_batches=3"], "budget", ["trainer.limit_batches"]),
+        (["norm=bn", "norm=gn trainer.max_steps=30"], "budget", ["null with norm=bn, 30 with norm=gn"]),
         (["norm=bn", "norm=gn trainer.early_stopping=3"], "budget", ["trainer.early_stopping"]),
         (
             ["norm=bn optimizer.lr=0.1,0.2,0.3,0.4,0.5", "norm=gn optimizer.lr=0.1,0.2"],

@@ -10,9 +10,10 @@ import yaml
 
 from dlzoo import config
 from dlzoo.config import compose, finalise, read
-from dlzoo.core import index
+from dlzoo.core import index, stamp
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS, REGISTRIES
+from dlzoo.core.stamp import stamp_of_sources
 
 
 def test_a_config_is_complete_and_its_defaults_are_filled_in() -> None:
@@ -161,12 +162,12 @@ def test_a_damaged_config_file_is_one_line_with_its_path(tmp_path: Path) -> None
 
 
 def test_the_index_notices_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = index._key()
-    monkeypatch.setattr(index, "_PACKAGE", tmp_path)
+    first = stamp_of_sources(REGISTRIES)
+    monkeypatch.setattr(stamp, "PACKAGE", tmp_path)
     (tmp_path / "a.py").write_text("x = 1")
-    second = index._key()
+    second = stamp_of_sources(REGISTRIES)
     (tmp_path / "a.py").write_text("x = 12")
-    assert len({first, second, index._key()}) == 3
+    assert len({first, second, stamp_of_sources(REGISTRIES)}) == 3
 
 
 def test_the_index_is_what_the_registries_say() -> None:

@@ -22,6 +22,25 @@ from dlzoo.runs.run_dir import RunDir
         (["model=resnet18", "norm=in"], "cannot train on .*one pixel.* norm=gn"),
         (["model=resnet18", "data.batch_size=1"], "cannot train on 1 image.* larger data.batch_size,.* norm=gn"),
         (["trainer.early_stopping=2", "data.val_fraction=0"], "needs a validation split"),
+        (["trainer.validate_every_epochs=2", "data.val_fraction=0"], "validate_every_epochs needs a validation split"),
+        (["trainer.keep_best=2", "data.val_fraction=0"], "keep_best needs a validation split"),
+        (["trainer.validate_every_steps=2", "data.val_fraction=0"], "validate_every_steps needs a validation split"),
+        *(
+            (
+                [f"trainer.monitor={name}"],
+                rf"trainer\.monitor={name} is not a metric of .* data=digits, which has classes;"
+                " choose loss or accuracy or accuracy_top5 or f1_macro or calibration_error$",
+            )
+            for name in ("nonsense", "r2", "val/map_coco", "test/accuracy", "train/loss", "val/")
+        ),
+        (
+            ["data=wine", "model=mlp", "trainer.monitor=accuracy_top5"],
+            "data=wine, which has classes; choose loss or acc",
+        ),
+        (
+            ["trainer.validate_every_epochs=2", "trainer.validate_every_steps=9"],
+            "validate_every_epochs=2 and trainer.validate_every_steps=9 are both set; keep one",
+        ),
         (["data.val_fraction=1"], "leaves 0 for training"),
         (["model=linear", "freeze=backbone"], "the model has no layers before its head"),
         (["init.zero_last_norm=true", "norm=none"], "needs a norm with a scale"),

@@ -109,7 +109,14 @@ def test_a_list_without_end_is_one_short_line(words: list[str], count: int, caps
 
 
 def test_what_someone_may_want_is_taken() -> None:
-    config = {"seed": 20_261_129_123_456, "name": None, "run_dir": None, "init_from": None, "freeze": 10_000}
+    config = {
+        "seed": 20_261_129_123_456,
+        "name": None,
+        "run_dir": None,
+        "init_from": None,
+        "freeze": 10_000,
+        "hooks": ("csv",),
+    }
     for name, schema in settings_of(RunSettings).items():
         assert check(schema, config[name]) == config[name]
     trainer = settings_of(TrainerSettings)

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
+from dlzoo.builder.predict import format_predictions
+from dlzoo.builder.summary import print_result
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.core.console import Console
@@ -47,6 +50,27 @@ def test_a_name_is_printed_without_a_meaning(name: str, shown: str) -> None:
 def test_a_name_in_a_table_takes_one_line() -> None:
     assert in_one_line("a\nb\tc\x1b") == r"a\nb\tc\x1b"
     assert printable("a\nb\tc") == "a\nb\tc"
+
+
+@pytest.mark.parametrize("line", ["run  a\nb\tc", Text("run  ", style="bold") + Text("a\nb\tc")])
+def test_a_line_has_no_line_break(line: str | Text) -> None:
+    file = io.StringIO()
+    PatientConsole(file=file, force_terminal=True, width=9).print(line, soft_wrap=True)
+    assert re.sub(r"\x1b\[\d*m", "", file.getvalue()) == r"run  a\nb\tc" + "\n"
+
+
+def test_a_line_break_in_the_name_of_a_run_an_image_or_a_class_is_escaped() -> None:
+    path, file = Path("a\nb"), io.StringIO()
+    run = write_run(path, compose(["model=mlp"]), 0.5)
+    record = run.read() | {"zero_weights": 0, "pictures": ["curves"], "tested": 300, "selected_epoch": 1.0}
+    print_result(Console(file=file), path, record)
+    assert len(file.getvalue().splitlines()) == 6
+    assert r"plots          a\nb/pictures: curves" in file.getvalue()
+    answer = {"file": "i\n.png", "classes": [{"name": "c\td", "probability": 1.0}]}
+    assert format_predictions(str(path), [answer]) == [r"i\n.png: c\td 100.0%"]
+    write_run(Path("boxes"), compose(["data=shapes"]), 0.5, task="detect")
+    answer = {"file": "i.png", "objects": [], "picture": "o\n/i-found.png"}
+    assert format_predictions("boxes", [answer]) == [r"i.png: no objects; drawn in o\n/i-found.png"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])

@@ -208,6 +208,11 @@ KINDS: dict[str, list[Case]] = {
             lambda content: content["task"].update(clock=-5),
             lambda content: content["state_dict"].update(extra=torch.zeros(2)),
             lambda content: content.update(epoch="x"),
+            lambda content: content["state_dict"].update({min(content["state_dict"]): torch.zeros(7)}),
+            lambda content: content["optimizer_states"][0]["state"].clear(),
+            lambda content: content["optimizer_states"][0]["state"][0].update(momentum_buffer=torch.zeros(7)),
+            lambda content: content["optimizer_states"][0]["state"].update({1: {"exp_avg": torch.zeros(7)}}),
+            lambda content: content["optimizer_states"][0]["param_groups"][0].pop("lr"),
         )
     ],
     "logs that were damaged": [

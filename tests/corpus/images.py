@@ -90,6 +90,20 @@ KINDS: dict[str, list[Case]] = {
         for name, data in BROKEN.items()
         if name != "float"
     ][:8],
+    "colours and ranges, before anything is listed": [
+        Case(
+            f"train data={data} data.root=d '{words}'",
+            says,
+            lambda folder, base: (folder / "d" / "a").mkdir(parents=True),
+        )
+        for data in ("image_folder", "coco_json", "yolo_txt", "voc_xml")
+        for words, says in (
+            ("data.background=nope", "data.background=nope is not a colour"),
+            ("data.range=[1,2,3]", "data.range must be auto or a list of 2, each an integer from 0 to 65,535, not"),
+            ("data.range=[9,2]", "data.range=[9, 2] must be auto, or two values of 0 to 65535"),
+            ("data.range=[7]", "data.range must be auto or a list of 2, each"),
+        )
+    ],
     "folders without classes": [
         Case("train data=image_folder", "data.root"),
         Case("train data=image_folder data.root=d", "d"),

@@ -124,6 +124,18 @@ KINDS: dict[str, list[Case]] = {
         "a.csv",
         *_spelled(lambda i: f"${i}.50", lambda i: f"{i * 1.5}%", lambda i: f"\u20ac {i * 3}"),
     ),
+    "units and brackets": _tables(
+        "a.csv",
+        *_spelled(lambda i: f"{i * 3} EUR", lambda i: f"{i + 1}kg", lambda i: f"({i}.5)" if i % 2 else f"{i}.5"),
+    ),
+    "numbers and booleans in two notations": _tables(
+        "a.csv",
+        *_spelled(
+            lambda i: f"{i},5" if i % 2 else f"{i}.5",
+            lambda i: ("yes", "true", "no", "false")[i % 4],
+            lambda i: ("1", "0", "True")[i % 3],
+        ),
+    ),
     "test tables": [
         Case(f"{_LINE} data.test_path=b.csv", "b.csv", lambda folder, base, c=content: _both(folder, c))
         for content in (

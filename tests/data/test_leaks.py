@@ -181,15 +181,54 @@ def test_nothing_left_in_a_part_is_one_line(name: str, tmp_path: Path, sources: 
         load(name, settings | {"leaks": "drop"})
 
 
+def pets(root: Path, files: dict[str, int]) -> dict[str, Any]:
+    """Images of one colour each: path -> its number."""
+    for name, number in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12, 12), (10 * number, 0, 0)).save(root / name)
+    return {"root": str(root), "image_size": 12}
+
+
+PETS = {f"{part}/{name}/{number}.png": 6 * place + number + 12 * (part == "test")
+        for part in ("train", "test") for place, name in enumerate(("cat", "dog")) for number in range(6)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "says", "without"),
+    [
+        (
+            {"train/dog/0.png": 1},
+            r"^1 image has contradictory labels \(train/cat/1\.png and train/dog/0\.png are the same file\): remove",
+            (10, 0, 12),
+        ),
+        (
+            {"test/dog/0.png": 12, "test/dog/1.png": 13, "test/dog/2.png": 13},
+            r"^2 images have contradictory labels \(such as test/cat/0\.png and test/dog/0\.png, which are the",
+            (12, 0, 7),
+        ),
+        (
+            {"train/dog/0.png": 1, "train/dog/1.png": 2, "test/cat/0.png": 1, "train/dog/4.png": 11},
+            r"^2 images have contra.* 1 file \(\S+\) is in train and in test; 1 file .* is more than once in train",
+            (7, 0, 12),
+        ),
+    ],
+)
+def test_an_image_in_two_classes_is_a_contradiction(changed: dict, says: str, without: tuple, tmp_path: Path) -> None:
+    settings = pets(tmp_path / "d", PETS | changed)
+    with pytest.warns(Note, match=says) as noted:
+        assert sum(sizes(load("image_folder", settings))) == 24
+    assert len(noted) == 1 and (len(changed) > 3 or "more than once" not in str(noted[0].message))
+    with pytest.raises(UserError, match=says.replace("^", "^data.leaks=error: ")):
+        load("image_folder", settings | {"leaks": "error"})
+    with pytest.warns(Note, match=says):  # which of them is right is unknown
+        assert sizes(load("image_folder", settings | {"leaks": "drop"})) == without
+
+
 def test_a_class_without_training_images_is_refused(tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        folder = tmp_path / "d" / name
-        folder.mkdir(parents=True)
-        for number in range(8):
-            Image.new("RGB", (12, 12), (30 * number, 0, 0)).save(folder / f"{number}.png")
-    settings = {"name": "image_folder", "root": str(tmp_path / "d"), "image_size": 12, "leaks": "drop"}
+    settings = {"name": "image_folder", "leaks": "drop"}
+    settings |= pets(tmp_path / "d", PETS | {f"train/dog/{number}.png": 18 + number for number in range(6)})
     with (
-        pytest.warns(Note, match="more than once in train"),
+        pytest.warns(Note, match="in train and in test"),
         pytest.raises(UserError, match="leaves no training image of dog"),
     ):
         Splits.load(settings | vars(DataSettings(batch_size=4)))

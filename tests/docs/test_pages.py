@@ -16,6 +16,7 @@ from dlzoo.config import executor as executors
 from dlzoo.config.overrides import expand, parse
 from dlzoo.config.settings import RunSettings, SweepSettings, TrainerSettings
 from dlzoo.core import index
+from dlzoo.core.errors import UserError
 from dlzoo.core.schema import check, settings_of
 from tests.docs.pages import PAGES, REPOSITORY, Page
 
@@ -44,7 +45,7 @@ follows validation, and there is none · there is bn, cmbn · say -m before it �
 #: Words before "=" that a command takes and no run has.
 OF_COMMANDS = (
     *("run", "resume", "trials", "count", "low", "high", "steps", "image_size", "num_classes", "in_channels"),
-    *("on_bad", "full_size"),
+    *("on_bad", "full_size", "parts"),
 )
 #: Keyword arguments of Python, and words that stand for any setting.
 NOT_SETTINGS = ("callbacks", "soft", "decoupled", "closure", "weights_only", "beta", "key")
@@ -121,7 +122,7 @@ def _values(word: str) -> list[str]:
     """The settings that one stands for: of norm=bn,gn two."""
     try:
         return [line for (line,) in expand([word], configs.options)[0]]
-    except configs.UserError:  # a range without an end, for a search
+    except UserError:  # a range without an end, for a search
         return []
 
 

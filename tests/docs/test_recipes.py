@@ -14,7 +14,7 @@ from dlzoo.runs.run_dir import RunDir
 from tests.docs.pages import PAGES, REPOSITORY, python_blocks
 from tests.docs.test_commands import is_recipe
 from tests.processes import Command
-from tests.small import SMALL
+from tests.small import SMALL, last_of_each
 
 (PAGE,) = [page for page in PAGES if page.name == "docs/extending.md"]
 #: What the file that a recipe is added to has imported already.
@@ -58,7 +58,7 @@ for words in json.loads(sys.argv[2]):
 
 def package(site: Path) -> None:
     """The Python recipes as the modules of an installed package, with the entry points of the page."""
-    model, norm, loss, optimizer, data, *_ = python_blocks("extending")
+    _, model, norm, loss, optimizer, data, *_ = python_blocks("extending")
     (site / "my_package").mkdir(parents=True)
     (site / "my_package" / "__init__.py").touch()
     modules = {"models": model, "norms": HEAD + norm, "losses": loss, "optimizers": optimizer, "sets": data}
@@ -86,7 +86,9 @@ def commands() -> list[list[str]]:
         elif command.text.startswith("python train.py"):
             words = command.words[2:]
             added = [*shlex.split(QUICK), f"run_dir=outputs/{number}"]
-            if "scale=tiny" in words:
+            if "-m" in words:
+                added = [*shlex.split(QUICK), "model.width=4", "seed=0"]
+            elif "scale=tiny" in words:
                 added = [*shlex.split(QUICK.replace("trainer=cpu ", "")), "model.width=4", "seeds=1"]
             keys = {word.partition("=")[0] for word in added}
             found.append(["train", *(word for word in words if word.partition("=")[0] not in keys), *added])
@@ -108,9 +110,11 @@ def conf(tmp_path: Path) -> Path:
 
 def test_the_recipes_work_as_they_are_written(tmp_path: Path, conf: Path) -> None:
     package(tmp_path / "site")
+    Path("mine.py").write_text(python_blocks("extending")[0])
     environment = {"PYTHONPATH": str(tmp_path / "site"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment["XDG_DATA_HOME"] = str(tmp_path / "data")
     lines = commands()
-    assert len(lines) == 8
+    assert len(lines) == 13
     command = Command(str(conf), json.dumps(lines), environment=environment, code=SCRIPT, one_process=True)
     output, errors = command.communicate()
     assert command.returncode == 0, errors
@@ -122,25 +126,33 @@ def test_the_recipes_work_as_they_are_written(tmp_path: Path, conf: Path) -> Non
     assert "my_net" in named["model"] and "rms" in named["norm"] and "confidence_penalty" in named["loss"]
     assert {"signum"} < {record["config"]["optimizer"]["name"] for record in records}
     assert {"stripes"} < {record["config"]["data"]["name"] for record in records}
-    assert {"relu", "mish"} <= {record["config"]["act"]["name"] for record in records}
+    assert {"relu", "mish", "squared_relu"} <= {record["config"]["act"]["name"] for record in records}
     assert Path("outputs/my_question_tiny/report/report.md").is_file()
 
 
 def test_the_callback_of_the_page_sees_the_loss() -> None:
-    code = python_blocks("extending")[5]
+    code = python_blocks("extending")[7]
     scope: dict[str, object] = {}
     exec(code, scope)
     assert len(scope["run"].metrics) > 5  # pyright: ignore
     callback = scope["LogLoss"]()  # pyright: ignore
-    dlzoo.train([*SMALL, "trainer.max_epochs=2"], quiet=True, callbacks=[callback])
+    dlzoo.train(last_of_each([*SMALL, "trainer.max_epochs=2"]), quiet=True, callbacks=[callback])
     assert len(callback.losses) == 2 and all(float(loss) > 0 for loss in callback.losses)
+
+
+def test_the_objects_of_the_page_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = dlzoo.train
+    monkeypatch.setattr(dlzoo, "train", lambda *a, **kw: train(*a, quiet=True, **kw), raising=False)
+    scope: dict[str, object] = {}
+    exec(python_blocks("extending")[8], scope)
+    assert scope["run"].metrics["test/accuracy"] > 0.9  # pyright: ignore
 
 
 def test_the_notebook_lines_of_getting_started(monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = python_blocks("getting_started")
     small = ["model.growth_rate=4", *shlex.split(QUICK)]
     train = dlzoo.train
-    monkeypatch.setattr(dlzoo, "train", lambda words: train([*words, *small], quiet=True), raising=False)
+    monkeypatch.setattr(dlzoo, "train", lambda words: train(last_of_each([*words, *small]), quiet=True), raising=False)
     scope: dict[str, object] = {}
     exec(code, scope)
     assert 0 <= scope["run"].metrics["test/accuracy"] <= 1  # pyright: ignore

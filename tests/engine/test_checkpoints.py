@@ -64,10 +64,10 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(
     assert torch.load(run.last_checkpoint, weights_only=True)["task"]["clock"] == stop_at
     resumed = execution.execute(run)
     assert same(weights(resumed), weights(whole))
-    assert resumed.metrics == whole.metrics
+    assert resumed.read()["metrics"] == whole.metrics
 
-    assert logged(resumed.dir) == logged(whole.dir)
-    assert execution.execute(run).metrics == whole.metrics  # finished: nothing is done again
+    assert logged(resumed.path) == logged(whole.dir)
+    assert execution.execute(run).read()["metrics"] == whole.metrics  # finished: nothing is done again
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

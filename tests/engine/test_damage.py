@@ -71,6 +71,17 @@ def test_a_damaged_last_checkpoint_says_what_there_is(
 
 
 @pytest.mark.parametrize(
+    "settings", [["freeze=1", "init_from=first"], ["trainer.ema=0.9", "optimizer.l1=0.01"], ["optimizer=adagrad"]]
+)
+def test_an_intact_checkpoint_is_not_taken_for_a_damaged_one(
+    settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(*SMALL, "trainer.max_epochs=1", "run_dir=first")
+    stopped(monkeypatch, "on_validation_epoch_end", *settings)
+    assert same(weights(train("resume=run")), weights(train(*SMALL, *settings)))
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         *("{", '{"step": "x"}', "\x00\x00", "[]", "[" * 5000, '{"step": 1, "val/accuracy": "bad"}', '{"step": true}'),
@@ -104,7 +115,7 @@ def test_missing_records_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_changed_record_is_said(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     run = stopped(monkeypatch, "on_validation_epoch_end")
     record = json.loads((lines := run.metrics_file.read_text().splitlines())[0])
-    name = sorted(record.keys() - {"step", "epoch", "time"})[seed]
+    name = sorted(record.keys() - {"step", "epoch", "time", "images_per_second"})[seed]
     record[name] += 1e-9
     run.metrics_file.write_text("\n".join([json.dumps(record), *lines[1:], ""]))
     with pytest.warns(Note, match=r"metrics\.jsonl: records were changed .* up to step 5"):

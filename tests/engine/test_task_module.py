@@ -19,7 +19,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
-from tests.small import CONV, SMALL, SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
+from tests.small import CONV, SMALL, SMALL_BACKBONE, SMALL_PARTS, TINY, last_of_each, logged, same, train, weights
 
 
 def by_hand(overrides: list[str], *, bf16: bool = False) -> dict[str, torch.Tensor]:
@@ -200,10 +200,17 @@ def test_what_is_no_callback_is_one_line() -> None:
         dlzoo.train(SMALL, quiet=True, callbacks=[3])  # type: ignore[list-item]
 
 
+def test_a_key_that_is_set_twice_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^the list sets seed twice: seed=1 and seed=2; keep one"):
+        dlzoo.train(["model=mlp", "seed=1", "seed=2"])
+    with pytest.raises(UserError, match="must be a list of strings"):
+        dlzoo.train("model=mlp")
+
+
 def test_callbacks_of_lightning_find_what_they_monitor() -> None:
     best = ModelCheckpoint("models", monitor="val/accuracy", mode="max")
     patience = EarlyStopping("val/loss", patience=1, min_delta=100)
-    run = dlzoo.train([*SMALL, "trainer.max_epochs=9"], quiet=True, callbacks=[best, patience])
+    run = dlzoo.train(last_of_each([*SMALL, "trainer.max_epochs=9"]), quiet=True, callbacks=[best, patience])
     assert RunDir.open(run.dir).read()["steps"] == 10  # the second epoch brought no 100 less
     assert best.best_model_score is not None
     assert best.best_model_score.item() == pytest.approx(run.metrics["val/accuracy"])

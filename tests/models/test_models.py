@@ -327,7 +327,7 @@ def test_an_unused_part_is_refused_even_if_the_registration_promises_it() -> Non
         with pytest.raises(UserError, match="model=forgetful with these settings does not support norm=gn"):
             build_model("forgetful", num_classes=2, norm="gn")
     finally:
-        del MODELS._entries["forgetful"]
+        del MODELS._own[""]["forgetful"]
 
 
 def test_stem_follows_the_image_size_and_can_be_said() -> None:

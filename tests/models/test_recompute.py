@@ -60,11 +60,11 @@ def gradients_and_state(network: nn.Module, *, half: bool = False) -> tuple[dict
 
 
 def assert_learns_the_same_and_keeps_less(network: nn.Module, *, half: bool = False) -> None:
-    recomputing = deepcopy(network)
-    recompute_stages(recomputing)
-    recomputing = deepcopy(recomputing)  # as averaged weights are made
+    recomputing, unchanged = deepcopy(network), [vars(module).keys() for module in network.modules()]
     expected, whole = gradients_and_state(network, half=half)
-    found, kept = gradients_and_state(recomputing, half=half)
+    with recompute_stages(recomputing):
+        found, kept = gradients_and_state(deepcopy(recomputing), half=half)
+    assert [vars(module).keys() for module in recomputing.modules()] == unchanged
     assert found.keys() == expected.keys()
     assert [key for key in found if not torch.equal(found[key], expected[key])] == []
     assert kept < 0.6 * whole
@@ -121,7 +121,8 @@ def test_without_gradients_nothing_is_kept_and_the_state_has_the_same_keys() -> 
     images, keys = torch.rand(2, 3, 64, 64), list(network.state_dict())
     with torch.no_grad():
         expected = network(images)
-        recompute_stages(network)
-        assert torch.equal(network(images), expected)
-    assert list(network.state_dict()) == keys
+        with recompute_stages(network), count_kept(network) as kept:
+            assert torch.equal(network(images), expected)
+            assert list(network.state_dict()) == keys
+    assert kept == [0]
     assert list(stage_blocks(nn.Linear(3, 3))) == []

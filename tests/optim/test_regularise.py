@@ -10,9 +10,9 @@ from torch import nn
 
 from dlzoo.builder.model import build
 from dlzoo.core.entries import OptimizerMarks
+from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import OPTIMIZERS
-from dlzoo.core.registry import Entry
 from dlzoo.optim.settings import OptimizerSettings
 from tests.optim.test_optimizers import FIRST_ORDER, Problem
 

@@ -10,6 +10,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlzoo.core.errors import UserError
+from dlzoo.engine.hooks.hook import Start
+from dlzoo.engine.hooks.tensorboard import TensorBoard
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.run_dir import RunDir, make_folder, write_atomically
@@ -116,21 +118,30 @@ def test_fresh_folders_never_meet(tmp_path: Path) -> None:
         make_folder("x", tmp_path / "file")
 
 
+def _start_logs(run: RunDir, step: int) -> tuple[MetricLog, TensorBoard]:
+    board = TensorBoard()
+    log = MetricLog(run, step, listener=board.log)
+    board.fit_start(Start(run.path, {}, step, log.records))
+    return log, board
+
+
 def test_logs_hold_the_same_numbers_and_go_on_without_doubled_steps(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run", {})
-    log = MetricLog(run, 0)
+    log, board = _start_logs(run, 0)
     for step in (10, 20, 30):
         log.scalars(step, step / 10, {"train/loss": 1 / step, "bad": float("nan")})
     log.close()
+    board.exception(KeyboardInterrupt())
     with run.metrics_file.open("a") as file:
         file.write('{"step": 40, "tr')  # a kill in the middle of a line
-    log = MetricLog(run, 20)
+    log, board = _start_logs(run, 20)
     log.scalars(30, 3.0, {"train/loss": 5.0})
     log.close()
+    board.fit_end({})
     records = read_metrics(run.metrics_file)
     assert [(r["step"], r["train/loss"]) for r in records] == [(10, 0.1), (20, 0.05), (30, 5.0)]
     assert records[0]["bad"] is None
     assert all(json.loads(line) for line in run.metrics_file.read_text().splitlines())
-    board = EventAccumulator(str(run.path), size_guidance={"scalars": 0})
-    board.Reload()
-    assert [(e.step, round(e.value, 6)) for e in board.Scalars("train/loss")] == [(10, 0.1), (20, 0.05), (30, 5.0)]
+    events = EventAccumulator(str(run.path), size_guidance={"scalars": 0})
+    events.Reload()
+    assert [(e.step, round(e.value, 6)) for e in events.Scalars("train/loss")] == [(10, 0.1), (20, 0.05), (30, 5.0)]

@@ -110,7 +110,7 @@ def check_that_it_trains(found: SweepPlan, metric: str | None) -> None:
     here = [] if run.config["data"]["name"] in EMBEDDED else ["data=digits"]  # nothing is downloaded
     here += ["data.train=40", "data.test=10"] if run.config["data"]["name"] == "shapes" else []
     config = compose([*run.overrides, *here, *short], in_sweep=True)
-    value = begin(config, Console(quiet=True)).metrics[metric or "test/accuracy"]
+    value = begin(config, Console(quiet=True)).read()["metrics"][metric or "test/accuracy"]
     assert 0 <= value <= (100 if metric == "test/mae" else 1)
 
 

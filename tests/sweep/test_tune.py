@@ -60,6 +60,7 @@ def test_ranges_and_choices_are_read() -> None:
         ("optimizer.lr=log(1,inf)", "is not a valid logarithmic range"),
         ("optimizer.lr=loguniform(0.1,1)", "unknown 'loguniform'; available: log, uniform"),
         ("optimizer.lr=log(0.1,1) seed=range(3)", "would select the luckiest"),
+        ("trainer.monitor=choice(loss,f1)", "is what the trials are compared by"),
         ("optimizer.lr=log(0.1,1) sweep.dir=a,b", "it applies to all runs and has one value"),
         ("optimizer.lr=log(0.1,1) name=a,b", "name has several values"),
         ("optimizer.lr=log(0.1,1) sweep.dry_run=true", "sweep.dry_run is for sweeps"),
@@ -91,6 +92,19 @@ def tried_first(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(tuning, "_study", study_of_these)
 
     return say
+
+
+def test_a_search_follows_the_monitored_metric_in_its_direction(tried_first: Callable[..., None]) -> None:
+    tried_first("1e-6", "0.2")
+    words = ["optimizer.lr=choice(0.2,1e-6)", "trainer.monitor=val/loss", "name=low", "trials=2"]
+    found = tune([*TINY, *words], Console(quiet=True))
+    assert found is not None
+    assert found.settings == ["optimizer.lr=0.2"]
+    losses = {row.path: row.record["metrics"]["val/loss"] for row in rows(find(Path("outputs/low")))}
+    assert found.value == losses[found.run] == min(losses.values()) < max(losses.values())
+    study = optuna.load_study(study_name="dlzoo", storage="sqlite:///outputs/low/study.db")
+    first = study.trials[1].intermediate_values
+    assert list(first.values()) == sorted(first.values(), reverse=True)
 
 
 def test_a_search_finds_the_best_by_validation_and_nan_is_a_failed_trial(

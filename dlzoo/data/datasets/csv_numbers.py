@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from dlzoo.core.errors import UserError
+from dlzoo.data.datasets.csv_signs import Bare, bare_numbers
 
 Decimal = Literal["point", "comma"]
 Thousands = Literal["none", "comma", "point", "space", "apostrophe"]
@@ -70,7 +70,7 @@ _SPELLINGS = (
 
 
 def other_spelling(cells: Sequence[str], used: Spelling) -> tuple[int, str] | None:
-    """Find out whether nearly all cells would be numbers in another spelling, or without a sign.
+    """Find out whether nearly all cells would be numbers in another spelling, or without a sign or a unit.
 
     Args:
         cells: a column, "" for missing values.
@@ -80,38 +80,43 @@ def other_spelling(cells: Sequence[str], used: Spelling) -> tuple[int, str] | No
         The row of an example, and what it is and what to do about it; None for words.
     """
     counts = Counter(filter(None, cells))
-    bare = {cell: _without_sign(cell) for cell in counts}
-    fitting = [spelling for spelling in _SPELLINGS if _are_numbers(counts, bare, spelling)]
-    if not fitting:
-        return None
-    best = used if used in fitting else fitting[0]
-    found = (cell for cell in counts if used.number(cell) is None and best.number(bare[cell]) is not None)
-    if (example := next(found, None)) is None:
-        return None
+    bare = bare_numbers(list(counts))
+    fitting = [spelling for spelling in (used, *_SPELLINGS) if _are_numbers(counts, bare, [spelling])]
+    # The first of those that read most cells: a spelling that is set is preferred, then the more usual one.
+    best = max(fitting, key=lambda one: sum(one.number(bare[cell].text) is not None for cell in counts), default=used)
+    found = (cell for cell in counts if used.number(cell) is None and best.number(bare[cell].text) is not None)
+    if not fitting or (example := next(found, None)) is None:
+        return _mixed_spellings(cells, counts, bare, used)
     keys = [key for key in ("decimal", "thousands") if getattr(best, key) != getattr(used, key)]
     setting = " ".join(f"data.{key}={getattr(best, key)}" for key in keys)
-    if best == Spelling(thousands="comma") and Spelling("comma") in fitting:
-        setting += f" (or data.decimal=comma, if it is {Spelling('comma').number(bare[example]):g})"
-    return cells.index(example), _advice(example, bare[example], setting)
+    if best == Spelling(thousands="comma") and _are_numbers(counts, bare, [Spelling("comma")]):
+        setting += f" (or data.decimal=comma, if it is {Spelling('comma').number(bare[example].text):g})"
+    if not bare[example].what:
+        return cells.index(example), f"which looks like a number; set {setting}"
+    return cells.index(example), bare[example].advice + (f", and set {setting}" if setting else "")
 
 
-def _are_numbers(counts: Counter[str], bare: dict[str, str], spelling: Spelling) -> bool:
-    """Return whether nearly all cells, or nearly all different ones, are numbers."""
-    words = [cell for cell in counts if spelling.number(bare[cell]) is None]
+def _mixed_spellings(
+    cells: Sequence[str], counts: Counter[str], bare: dict[str, Bare], used: Spelling
+) -> tuple[int, str] | None:
+    """Return the row of a number that is not in the spelling `used`, and advice, if nearly all cells are numbers."""
+    if not _are_numbers(counts, bare, _SPELLINGS):
+        return None
+    numbers = [cell for cell in counts if any(one.number(bare[cell].text) is not None for one in _SPELLINGS)]
+    example = next((cell for cell in numbers if used.number(cell) is None), None)
+    if example is None:
+        return None
+    fits = [one for one in _SPELLINGS if one.number(bare[example].text) is not None]
+    other = next(cell for cell in numbers if all(one.number(bare[cell].text) is None for one in fits))
+    return cells.index(example), (
+        f"which looks like a number, but {other!r} in the same column is written in another way; write all numbers of"
+        " the column in one way"
+    )
+
+
+def _are_numbers(counts: Counter[str], bare: dict[str, Bare], spellings: Sequence[Spelling]) -> bool:
+    """Return whether nearly all cells, or nearly all different ones, are numbers in one of some spellings."""
+    words = [cell for cell in counts if all(one.number(bare[cell].text) is None for one in spellings)]
     numbers = len(counts) - len(words)
     few = sum(counts[cell] for cell in words) <= _FEW * counts.total() or len(words) < _FEW * numbers
     return numbers > 0 and few
-
-
-def _advice(cell: str, bare: str, setting: str) -> str:
-    if cell == bare:
-        return f"which looks like a number; set {setting}"
-    what = "percent" if "%" in cell or "\u2030" in cell else "currency"
-    return f"a number with a {what} sign; remove the sign from the column" + (f", and set {setting}" if setting else "")
-
-
-def _without_sign(cell: str) -> str:
-    """Return a cell without the sign of a currency or percent."""
-    if cell.isascii() and "$" not in cell and "%" not in cell:
-        return cell
-    return "".join(mark for mark in cell if mark not in "%\u2030" and unicodedata.category(mark) != "Sc").strip()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
-from itertools import product
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dlzoo.core.errors import Note, UserError, did_you_mean
+from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import DATASETS, TASKS
+from dlzoo.data.datasets.csv_checks import check_tables
 from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, Missing, join_booleans, read_csv
 from dlzoo.data.datasets.csv_numbers import PLAIN, Decimal, Spelling, Thousands, other_spelling
 from dlzoo.data.settings import cut
@@ -25,10 +24,6 @@ _NAMES = 20
 _STRAY = 0.1
 #: The largest float32.
 _LARGEST = torch.finfo(torch.float32).max
-#: Rows of a test table that may be in the training table by chance.
-_FEW = 9
-#: Maximum number of lines that an error lists.
-_SHOWN = 5
 
 
 @DATASETS.register("csv", source="RFC 4180, with a header", table=True, tasks=("classify", "regress"), model="mlp")
@@ -51,8 +46,8 @@ def csv_table(
     """Your own table in `path`, UTF-8 with a header: rows x columns -> the column `target`, classes or numbers.
 
     A column whose values are all numbers, with the marks `decimal` and `thousands`, is numeric, any other is
-    categorical. Empty cells and what is in `missing`, words in any case and numbers, are missing values. `drop` leaves
-    columns out. `delimiter` auto is the most frequent one in the header.
+    categorical; numbers with signs or units are refused. Empty cells and what is in `missing`, words in any case and
+    numbers, are missing values. `drop` leaves columns out. `delimiter` auto is the most frequent one in the header.
 
     `task` auto is regress for several targets, and for a numeric target with fractions or more than 20 distinct values;
     classify otherwise. `test_path` is the test split; without it a fixed fifth of the rows is used, class by class.
@@ -64,34 +59,17 @@ def csv_table(
     join_booleans(tables)
     train, test = tables[0], tables[1] if len(tables) > 1 else None
     targets = (target,) if isinstance(target, str) else tuple(dict.fromkeys(target))
-    columns = tuple(_column(name, train, test) for name in _inputs(train, test, targets, drop))
-    _check_rows(tables, targets)
+    inputs = _inputs(train, test, targets, drop)
+    check_tables(tables, inputs, targets)
+    columns = tuple(_column(name, train, test) for name in inputs)
     settled = _task(task, train, targets)
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
     splits = [Split(_encode_columns(table, columns), label) for table, label in zip(tables, labels, strict=True)]
-    if test is None:
-        splits = cut(splits[0], 0.2, seed=0, by_class=by_class)
-    if not len(splits[1]):
+    known, tested = splits if test else cut(splits[0], 0.2, seed=0, by_class=by_class)
+    if not len(tested):
         raise UserError(f"{path}: {len(train.lines)} rows are too few to split off a test set; set data.test_path")
-    return TableSet(
-        splits[0], splits[1], columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree
-    )
-
-
-def _check_rows(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
-    """Check that no target is missing; report a test table of which most rows are in the training table too."""
-    _refuse_missing(tables, targets)
-    if len(tables) == 1:
-        return
-    train, test = tables
-    names = [name for name in train.cells if name in test.cells]
-    seen = set(zip(*(train.cells[name] for name in names), strict=True))
-    rows = enumerate(zip(*(test.cells[name] for name in names), strict=True))
-    shared = [row for row, cells in rows if cells in seen]
-    if len(shared) > max(_FEW, len(test.lines) / 2):
-        warnings.warn(f"{len(shared):,} of the {len(test.lines):,} rows of {test.path} are also in {train.path}, such"
-                      f" as line {test.lines[shared[0]]}: test on other rows", Note, stacklevel=2)  # fmt: skip
+    return TableSet(known, tested, columns, classes, settled, impute=impute, scale=scale, encode=encode, degree=degree)
 
 
 def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop: tuple[str, ...]) -> list[str]:
@@ -125,19 +103,6 @@ def _task(task: str, train: CsvFile, targets: tuple[str, ...]) -> str:
 
 def _is_of_classes(task: str) -> bool:
     return TASKS.build(task).target.single_class
-
-
-def _refuse_missing(tables: list[CsvFile], targets: tuple[str, ...]) -> None:
-    for table, name in product(tables, targets):
-        lines = [str(line) for line, cell in zip(table.lines, table.cells[name], strict=True) if not cell]
-        if lines:
-            shown = ", ".join(lines[:_SHOWN]) + (", ..." if len(lines) > _SHOWN else "")
-            words = " or ".join(map(repr, table.missing[name]))
-            hint = f"; if {words} is meant as a class, set data.missing=[]" if words else ""
-            raise UserError(
-                f"{table.path}: the target {name!r} is missing in {len(lines)} of {len(table.lines)} rows;"
-                f" fill in or remove line {shown}{hint}"
-            )
 
 
 def _targets(names: tuple[str, ...], tables: list[CsvFile]) -> list[Tensor]:

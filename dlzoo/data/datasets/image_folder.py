@@ -25,7 +25,7 @@ from dlzoo.data.split import Split
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import decode_images, find_unreadable
 from dlzoo.data.storage.image_file import read_image
-from dlzoo.data.storage.value_range import ValueRange, conversion_for
+from dlzoo.data.storage.value_range import ValueRange, check_conversion, conversion_for
 
 Files = list[tuple[Path, str]]
 ImageSize = Annotated[int, Bounds(minimum=1, maximum=4096)]
@@ -55,24 +55,21 @@ def image_folder(
     """
     if not root:
         raise UserError("data=image_folder needs data.root=<folder with one folder per class>")
+    check_conversion(background, range)
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder {root!r} does not exist")
     seen: dict[str, str] = {}
     parts = {part: _scan(path, seen) for part, path in (_part_folders(folder) or {"train": folder}).items()}
     skipped = _leave_out_bad(parts, folder) if on_bad == "skip" else 0
-    classes = sorted({name for _, name in parts["train"]})
-    if len(classes) < 2:
-        count = "one class folder" if classes else "no class folder"
-        raise UserError(f"data.root: {root!r} has {count} with images; two or more are needed")
-    _check_parts(folder, parts, classes)
+    classes = _classes(parts, folder)
     parts = _without_copies(parts, leaks, folder, classes)
     paths = [path for files in parts.values() for path, _ in files]
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number[name] for files in parts.values() for _, name in files])
     rows = rows_of_parts({part: len(files) for part, files in parts.items()}, labels, folder, by_class=True)
     train = [paths[row] for row in rows["train"].tolist()]
-    conversion = conversion_for(folder, train, background=background, value_range=range)
+    conversion = conversion_for(folder, train, paths, background=background, value_range=range)
     read = partial(read_image, conversion=conversion)
     everything = Split(decode_images(folder, paths, image_size, cache, read=read, key=[str(conversion)]), labels)
     splits = {part: everything.take(chosen) for part, chosen in rows.items()}
@@ -85,7 +82,7 @@ def _without_copies(parts: dict[str, Files], leaks: Leaks, folder: Path, classes
     Raises:
         UserError: if a class has no training images then.
     """
-    kept = handle_leaks(parts, itemgetter(0), leaks, root=folder)
+    kept = handle_leaks(parts, itemgetter(0), leaks, root=folder, class_of=itemgetter(1))
     if gone := sorted(set(classes) - {name for _, name in kept["train"]}):
         raise UserError(f"data.leaks=drop leaves no training image of {', '.join(gone)}: each is elsewhere too")
     return kept
@@ -151,15 +148,19 @@ def _refuse_masks(folder: Path) -> None:
         )
 
 
-def _check_parts(folder: Path, parts: dict[str, Files], classes: list[str]) -> None:
-    """Check that each split has images, and only classes of train."""
-    known = set(classes)
+def _classes(parts: dict[str, Files], folder: Path) -> list[str]:
+    """Return the classes of train, after checking that each split has images, and only these classes."""
+    known = {name for _, name in parts["train"]}
+    if len(known) < 2:
+        count = "one class folder" if known else "no class folder"
+        raise UserError(f"data.root: {str(folder)!r} has {count} with images; two or more are needed")
     for part, files in parts.items():
         if not files:
             raise UserError(f"data.root: no images in {str(folder / part)!r}")
         for path, name in files:
             if name not in known:
                 raise UserError(f"{path}: class {name!r} of {part}/ is not in train/; add it there or remove it")
+    return sorted(known)
 
 
 def _leave_out_bad(parts: dict[str, Files], folder: Path) -> int:

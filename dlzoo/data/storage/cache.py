@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dlzoo.core import distributed
+from dlzoo.data.storage.given_images import GivenBatches, GivenImages
 from dlzoo.data.storage.lazy_images import LazyImages, PrefetchedImages, ResidentImages
 
 #: Each place is faster than those after it; "auto" is the first with enough room.
@@ -37,9 +38,21 @@ def fits_memory(cache: Cache, size: int) -> bool:
 
 
 def place_images(
-    images: Tensor | LazyImages, cache: Cache, device: torch.device, batches: Callable[[int], Tensor | None]
-) -> ResidentImages | PrefetchedImages:
-    """Return the source of batches on `device`; `batches` maps the number of a batch to the indices of its samples."""
+    images: Tensor | LazyImages | GivenImages,
+    cache: Cache,
+    device: torch.device,
+    batches: Callable[[int], Tensor | None],
+    seeds: Callable[[int], list[int]] | None = None,
+) -> ResidentImages | PrefetchedImages | GivenBatches:
+    """Return the source of batches on `device`.
+
+    Args:
+        batches: the number of a batch -> the indices of its samples.
+        seeds: the number of a training batch -> a seed for each of its samples, if they are of a given data set.
+    """
+    if isinstance(images, GivenImages):
+        size = images.shape.numel() * images.layout.dtype.itemsize
+        return GivenBatches(images, batches, device, seeds, keep=fits_memory(cache, size))
     if isinstance(images, LazyImages):
         return PrefetchedImages(images, batches, device)
     fits = cache == "device" or (cache == "auto" and images.numel() <= _OF_DEVICE * _free_bytes(device))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from rich.progress import track
 from dlzoo.core import distributed
 from dlzoo.core.console import Console
 from dlzoo.core.errors import Note, UserError
-from dlzoo.core.files import is_transient, reason, replacing, write_atomically
+from dlzoo.core.files import is_transient, reason, remove_abandoned, write_atomically, writing
 from dlzoo.data.storage.cache import Cache, uses_disk
 from dlzoo.data.storage.image_file import DEFAULT_CONVERSION, open_image, read_image, stored_size, to_eight_bits
 from dlzoo.data.storage.lazy_images import LazyImages
@@ -119,6 +118,7 @@ def _write_once(prefix: str, path: Path, cache: Cache, write: Callable[[], None]
     try:
         _folder().mkdir(parents=True, exist_ok=True)
         with file_lock(_folder() / f"{prefix}.lock"):
+            remove_abandoned(_folder())
             if not _is_intact(path):
                 write()
             for old in _folder().glob(f"{prefix}-*"):
@@ -156,13 +156,11 @@ def map_with_progress(work: Callable[[Item], T], items: Sequence[Item], verb: st
 
 def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> None:
     """Write a temporary file and rename it; not a memory map, where a full disk kills the process."""
-    with replacing(path) as aside, aside.open("xb") as file:
+    with writing(path) as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
         for array in arrays:
             file.write(array.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
     write_atomically(path.with_suffix(".json"), json.dumps(_seal(path)))
 
 

@@ -71,17 +71,19 @@ class Conversion:
 DEFAULT_CONVERSION = Conversion()
 
 
-def read_image(path: Path, size: int, mode: str = "RGB", *, conversion: Conversion = DEFAULT_CONVERSION) -> np.ndarray:
+def read_image(
+    image: Path | Image.Image, size: int, mode: str = "RGB", *, conversion: Conversion = DEFAULT_CONVERSION
+) -> np.ndarray:
     """Read an image as (size, size, channels) uint8: upright by EXIF, shorter side resized to `size`, centre-cropped.
 
     Raises:
         UserError: if the file is not a complete image.
     """
-    with open_image(path) as image:
-        image = to_eight_bits(upright(image), conversion).convert(mode)
-        if image.size != (size, size):
-            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(size, size, -1)
+    with open_image(image) as opened:
+        eight_bits = to_eight_bits(upright(opened), conversion).convert(mode)
+        if eight_bits.size != (size, size):
+            eight_bits = ImageOps.fit(eight_bits, (size, size), Image.Resampling.BILINEAR)
+        return np.asarray(eight_bits).reshape(size, size, -1)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -106,18 +108,24 @@ def orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
+def open_image(image: Path | Image.Image) -> Iterator[Image.Image]:
     """Open an image, of which only the header is read; errors within the context become a UserError for the file.
+
+    An image that is open already stays open.
 
     Raises:
         UserError: if the file is not a complete image.
     """
     try:
-        with Image.open(regular(path)) as image:
+        if isinstance(image, Image.Image):
             yield image
+        else:
+            with Image.open(regular(image)) as opened:
+                yield opened
     except UserError:
         raise
     except Exception as error:  # Pillow raises errors of any type for damaged files
+        path = Path(getattr(image, "filename", "") or "an image") if isinstance(image, Image.Image) else image
         raise _image_error(path, error) from error
 
 

@@ -43,6 +43,10 @@ class LazyImages:
         _, height, width, channels = self.shape
         return LazyImages(self._read, (height, width, channels), self.rows[indices], self.place, self.stamp)
 
+    def in_memory(self) -> Tensor:
+        """Read all images."""
+        return self[:]
+
     def __getitem__(self, indices: Tensor | slice) -> Tensor:
         """Read the images at `indices`: (n, H, W, C).
 

@@ -15,7 +15,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from dlzoo.core.errors import UserError
-from dlzoo.core.files import unreadable, write_atomically
+from dlzoo.core.files import remove_abandoned, unreadable, write_atomically
 
 
 def remember(what: str, name: str, stamp: str, find: Callable[[], Any]) -> Any:
@@ -43,6 +43,7 @@ def remember(what: str, name: str, stamp: str, find: Callable[[], Any]) -> Any:
                 return known["answer"]
         answer = find()
         with suppress(OSError):
+            remove_abandoned(path.parent)
             write_atomically(path, json.dumps({"stamp": stamp, "answer": answer}))
         return answer
 

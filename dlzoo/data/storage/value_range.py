@@ -19,7 +19,8 @@ from dlzoo.data.storage.remember import digest, remember, stamp_of
 
 #: The setting data.range: "auto", or the values (low, high) of 16-bit images that become 0 and 255.
 ValueRange = (
-    Literal["auto"] | Annotated[tuple[Annotated[int, Bounds(minimum=0, maximum=65535)], ...], Bounds(maxItems=2)]
+    Literal["auto"]
+    | Annotated[tuple[Annotated[int, Bounds(minimum=0, maximum=65535)], ...], Bounds(minItems=2, maxItems=2)]
 )
 
 #: Formats without 16-bit images, whose files need not be opened.
@@ -30,26 +31,66 @@ _PNG, _DEPTH = b"\x89PNG\r\n\x1a\n", 24
 _FILLED = 0.9
 
 
-def conversion_for(root: Path, train: Iterable[Path], *, background: str, value_range: ValueRange) -> Conversion:
-    """Return how the pixels of a set of images become 8-bit ones, from its settings data.background and data.range.
-
-    An automatic range is measured on `train`, the paths of the training images, and reported by a note.
+def check_conversion(background: str, value_range: ValueRange) -> None:
+    """Check the settings data.background and data.range, before any file is looked at.
 
     Raises:
         UserError: if the background is not a colour, or the range not two values of 16 bits.
     """
-    Conversion(background)  # checks the colour before anything is read
+    Conversion(background)
+    if value_range != "auto":
+        _check_range(value_range)
+
+
+def conversion_for(
+    root: Path, train: Sequence[Path], paths: Iterable[Path] = (), *, background: str, value_range: ValueRange
+) -> Conversion:
+    """Return how the pixels of a set of images become 8-bit ones, from its settings data.background and data.range.
+
+    An automatic range is measured on `train`, the paths of the training images, and reported by a note. If these have 8
+    bits, which give no range, a note reports the 16-bit images of val and test: those of `paths`, all images.
+
+    Raises:
+        UserError: if the background is not a colour, or the range not two values of 16 bits.
+    """
+    check_conversion(background, value_range)
     if value_range != "auto":
         return Conversion(background, _check_range(value_range))
-    deep = [path for path in train if path.suffix.lower() not in _EIGHT_BITS]
+    deep = _may_be_deep(train)
     measured = _remembered(root, deep) if deep else None
     if measured is None:
+        if others := _may_be_deep(paths):
+            trained = set(train)
+            _note_deep(root, [path for path in others if path not in trained])
         return Conversion(background)
     low, high = round_range(*measured)
     bits = f"{high.bit_length()} bits, " if _is_filled(low, high) else ""
     warnings.warn(f"16-bit images are read as {bits}{low} to {high}, the values of the training images;"
                   " set data.range=[low,high] for others", Note, stacklevel=2)  # fmt: skip
     return Conversion(background, (low, high))
+
+
+def _may_be_deep(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.suffix.lower() not in _EIGHT_BITS]
+
+
+def _note_deep(root: Path, paths: Sequence[Path]) -> None:
+    """Report the 16-bit images among `paths`, those of val and test."""
+    if not paths:
+        return
+    name = digest([str(root.resolve()), "others"])
+    found = remember("ranges", name, stamp_of(root, paths), lambda: find_deep(paths))
+    if found:
+        low, high = FULL_RANGE
+        warnings.warn(f"{len(found)} image(s) of val or test, such as {paths[found[0]]}, have 16 bits per channel, but"
+                      f" the training images have 8; they are read with the range {low} to {high}; set data.range="
+                      "[low,high] for another, or convert them", Note, stacklevel=3)  # fmt: skip
+
+
+def find_deep(paths: Sequence[Path]) -> list[int]:
+    """Return the indices of the 16-bit images among `paths`."""
+    limits = map_with_progress(_limits, paths, "measuring")
+    return [index for index, found in enumerate(limits) if found]
 
 
 def _remembered(root: Path, paths: Sequence[Path]) -> tuple[int, int] | None:

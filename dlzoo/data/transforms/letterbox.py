@@ -50,14 +50,16 @@ def from_canvas(boxes: Tensor, sizes: Tensor, side: int, fit: Fit) -> Tensor:
     return ((boxes - shift) / scale).clamp(min=torch.zeros_like(limits), max=limits)
 
 
-def load_image(path: Path, *, as_stored: bool = False, conversion: Conversion = DEFAULT_CONVERSION) -> Image.Image:
+def load_image(
+    image: Path | Image.Image, *, as_stored: bool = False, conversion: Conversion = DEFAULT_CONVERSION
+) -> Image.Image:
     """Read an image in RGB, rotated by its EXIF orientation unless `as_stored`.
 
     Raises:
         UserError: if the file is not a complete image.
     """
-    with open_image(path) as image:
-        return to_eight_bits(image if as_stored else upright(image), conversion).convert("RGB")
+    with open_image(image) as opened:
+        return to_eight_bits(opened if as_stored else upright(opened), conversion).convert("RGB")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from dlzoo.config.executor import LocalSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError
+from dlzoo.runs.own_parts import environment_for
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of
 
@@ -103,7 +104,7 @@ class _LocalJob(Job):
         with run.output_file.open("ab") as output:
             self._process = subprocess.Popen(
                 command(run.path),
-                env=os.environ | environment | parent_death_env(signal.SIGTERM),
+                env=os.environ | environment | environment_for(run.path, run.read()) | parent_death_env(signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

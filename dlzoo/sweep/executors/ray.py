@@ -15,6 +15,7 @@ from dlzoo.config.executor import RaySettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import write_atomically
+from dlzoo.runs.own_parts import environment_for
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 
@@ -51,7 +52,8 @@ class RayExecutor(Executor):
         trainer = TrainerSettings(**config["trainer"])
         assert trainer.devices != "all"
         threads, output = trainer.threads or self.threads, str(run.output_file.absolute())
-        words = ["env", f"OMP_NUM_THREADS={threads}", *command(run.path.absolute())]
+        variables = {"OMP_NUM_THREADS": str(threads)} | environment_for(run.path, run.read())
+        words = ["env", *(f"{key}={value}" for key, value in variables.items()), *command(run.path.absolute())]
         name = f"dlzoo-{hashlib.sha1(output.encode()).hexdigest()[:10]}-{time.time_ns()}"
         # cd: a config may have relative paths. exec: a signal reaches the run itself.
         line = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)} >> {shlex.quote(output)} 2>&1"

@@ -18,6 +18,7 @@ from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import write_atomically
 from dlzoo.core.terminal import in_one_line
+from dlzoo.runs.own_parts import environment_for
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 
@@ -88,7 +89,9 @@ class SlurmExecutor(Executor):
             **{key: value for key, value in options.items() if value is not None},
         )
         try:
-            submitted = executor.submit(RunTask(str(run.path.absolute()), threads, spread))
+            submitted = executor.submit(
+                RunTask(str(run.path.absolute()), threads, spread, environment_for(run.path, run.read()))
+            )
         except Exception as error:  # of sbatch: an unknown partition, an account without hours
             raise UserError(f"Slurm refused {run.path.name}: {first_line(error)}") from error
         write_atomically(run.job_file, json.dumps({"executor": self._cluster, "id": submitted.job_id}) + "\n")
@@ -128,12 +131,12 @@ class _SlurmJob(Job):
 class RunTask:
     """The function of a job: execute a run, and return to the queue after a time limit or a preemption."""
 
-    def __init__(self, path: str, threads: int, spread: bool) -> None:
-        self.path, self.threads, self.spread = path, threads, spread
+    def __init__(self, path: str, threads: int, spread: bool, environment: dict[str, str]) -> None:
+        self.path, self.threads, self.spread, self.environment = path, threads, spread, environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> str | None:
-        run, environment = RunDir(Path(self.path)), {"OMP_NUM_THREADS": str(self.threads)}
+        run, environment = RunDir(Path(self.path)), {"OMP_NUM_THREADS": str(self.threads)} | self.environment
         leads = True
         if self.spread:
             from submitit.helpers import TorchDistributedEnvironment
@@ -162,4 +165,4 @@ class RunTask:
             deadline = time.monotonic() + _SAVING
             while self._process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
-        return DelayedSubmission(RunTask(self.path, self.threads, self.spread))
+        return DelayedSubmission(RunTask(self.path, self.threads, self.spread, self.environment))

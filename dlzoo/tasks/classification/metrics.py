@@ -19,6 +19,11 @@ _MISTAKES = 24
 CONFUSION_CLASSES = 1000
 
 
+def has_top(num_classes: int) -> bool:
+    """Return whether accuracy_top5 is measured with this number of classes."""
+    return num_classes > _TOP
+
+
 class ClassificationEvaluation(Evaluation):
     """Loss, accuracy, accuracy_top5 (where K > 5), f1_macro and calibration_error of logits (N, K), labels (N,).
 
@@ -45,7 +50,7 @@ class ClassificationEvaluation(Evaluation):
         each = (labels[labels == predicted], labels, predicted)
         self.counts.update(torch.stack([numbers.bincount(minlength=self.classes) for numbers in each]))
         self.bins.update(_calibration(confidence, predicted == labels))
-        if self.classes > _TOP:
+        if has_top(self.classes):
             self.top.update((logits.topk(_TOP).indices == labels[:, None]).sum())
         if self.details and self.classes <= CONFUSION_CLASSES:
             cells = (labels * self.classes + predicted).bincount(minlength=self.classes**2)
@@ -63,7 +68,7 @@ class ClassificationEvaluation(Evaluation):
             "loss": loss_of_split(self.losses, self.loss_fn, self.count),
             "accuracy": float(hits.sum() / self.count),
         }
-        if self.classes > _TOP:
+        if has_top(self.classes):
             metrics["accuracy_top5"] = float(self.top.total().float() / self.count)
         present = labels + predicted > 0  # a class without samples and predictions does not count
         metrics["f1_macro"] = float((2 * hits / (labels + predicted))[present].mean())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -13,19 +12,20 @@ from torch import Tensor, nn
 from dlzoo.core import index
 from dlzoo.core.entries import Metric
 from dlzoo.core.errors import Note, UserError
-from dlzoo.core.registries import AUGMENTS, LOSSES, TASKS
+from dlzoo.core.registries import LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.data.storage.image_file import read_image
-from dlzoo.data.transforms.test_time import make_views
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
-from dlzoo.tasks.prediction import Prediction
+from dlzoo.tasks.prediction import refuse_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dlzoo.data.storage.image_source import ImageSource
     from dlzoo.tasks.classification.metrics import ClassificationEvaluation
     from dlzoo.tasks.classification.module import ClassificationModule
+    from dlzoo.tasks.classification.prediction import ClassPrediction
+    from dlzoo.tasks.prediction import Trained
 
 #: Maximum number of classes that a note names.
 _SHOWN = 5
@@ -69,6 +69,11 @@ class ClassificationSpec(TaskSpec):
             return []
         shown = ", ".join(untested[:_SHOWN]) + (", ..." if len(untested) > _SHOWN else "")
         return [f"{len(untested):,} of {len(data.classes):,} classes have no test sample: {shown}"]
+
+    def undefined_metrics(self, data: Splits) -> set[str]:
+        from dlzoo.tasks.classification.metrics import has_top
+
+        return set() if has_top(len(data.classes)) else {"accuracy_top5"}
 
     def loss(self, config: Config, data: Splits) -> nn.Module:
         _, loss = LOSSES.from_section(config["loss"])
@@ -117,32 +122,12 @@ class ClassificationSpec(TaskSpec):
         return drawn
 
     def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
-        if conditions:
-            raise UserError(f"{conditions[0]}: {path} is a classifier, which does not use non-maximum suppression")
-        if record.get("kind", "images") == "table":
-            raise UserError(f"{path} was trained on a table, but dlzoo predict takes images")
-        if out is not None:
-            raise UserError(
-                f"--out: {path} is a classifier, which draws nothing; use --json to get its classes as JSON"
-            )
+        refuse_options(record, path, conditions, out)
 
-    def predict(self, request: Prediction) -> list[Answer]:
-        """Return {"file", "classes": [{"name", "probability"}, ...]} of each file, the most probable class first."""
-        record, classes = request.record, request.record["classes"]
-        settings, augment = AUGMENTS.from_section(request.config["augment"])
-        mode = "RGB" if record["in_channels"] == 3 else "L"
-        answers = []
-        for file in request.files:
-            pixels = torch.from_numpy(
-                read_image(Path(file), record["image_size"], mode, conversion=request.conversion).copy()
-            )
-            seen = torch.cat(make_views(settings.test, augment)(pixels.permute(2, 0, 1)[None]))
-            logits = request.network(request.normalise(seen)).mean(0)
-            top = logits.softmax(0).topk(min(request.most, len(classes)))
-            pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
-            predictions = [{"name": classes[number], "probability": probability} for probability, number in pairs]
-            answers.append({"file": file, "classes": predictions})
-        return answers
+    def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[ClassPrediction]:
+        from dlzoo.tasks.classification.prediction import predict_classes
+
+        return predict_classes(images, trained, most)
 
     def format_prediction(self, prediction: Answer) -> str:
         return ", ".join(f"{each['name']} {each['probability']:.1%}" for each in prediction["classes"][:3])

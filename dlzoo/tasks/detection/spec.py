@@ -28,18 +28,21 @@ from dlzoo.data.transforms.letterbox import to_canvas
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
+from dlzoo.tasks.detection.metrics.coco import undefined_metrics
 from dlzoo.tasks.detection.models.detector import Detector
-from dlzoo.tasks.detection.postprocess import select_detections
+from dlzoo.tasks.detection.postprocess import select_detections, to_original
 from dlzoo.tasks.detection.results import write_results
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
-from dlzoo.tasks.prediction import Prediction
+from dlzoo.tasks.prediction import FileRequest, Trained, conversion_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dlzoo.data.storage.image_source import ImageSource
     from dlzoo.tasks.detection.metrics.evaluation import DetectionEvaluation
     from dlzoo.tasks.detection.module import DetectionModule
+    from dlzoo.tasks.detection.prediction import CanvasReader, ObjectPrediction
 
 #: Kinds of errors (metrics/error_types.py).
 _ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
@@ -79,6 +82,14 @@ class DetectionSpec(TaskSpec):
                     f"none of the {len(part)} images of {name} has an object that is not difficult or a crowd, so there"
                     f" is nothing to {use}: choose other data (data.val_fraction, data.limit)"
                 )
+
+    def undefined_metrics(self, data: Splits) -> set[str]:
+        """Return the metrics of COCO's sizes of which a split has no object."""
+        side, fit, undefined = data.image_size, data.source.facts()["fit"], set()
+        for part in filter(None, (data.val, data.test)):
+            assert part.sizes is not None
+            undefined |= undefined_metrics(to_original(part.labels, part.sizes, side, fit))
+        return undefined
 
     def loss(self, config: Config, data: Splits) -> DetectionLoss:
         """Return the loss of boxes, classes and objectness, after calling its class loss on one row of scores."""
@@ -178,10 +189,20 @@ class DetectionSpec(TaskSpec):
     def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         """Accept all options: detectors support other suppression settings, and draw boxes."""
 
-    def predict(self, request: Prediction) -> list[Answer]:
+    def image_reader(self, config: Config, record: Record) -> CanvasReader:
+        from dlzoo.tasks.detection.prediction import CanvasReader
+
+        return CanvasReader(record["image_size"], record["fit"], conversion_of(config, record))
+
+    def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[ObjectPrediction]:
         from dlzoo.tasks.detection.prediction import predict_objects
 
-        return predict_objects(request)
+        return predict_objects(images, trained)
+
+    def predict_files(self, request: FileRequest, trained: Trained) -> list[Answer]:
+        from dlzoo.tasks.detection.prediction import draw_objects
+
+        return draw_objects(request, trained)
 
     def format_prediction(self, prediction: Answer) -> str:
         names = ", ".join(f"{one['name']} {one['score']:.0%}" for one in prediction["objects"]) or "no objects"

@@ -14,13 +14,17 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.tasks.base import Config, Pieces, TaskSpec, Tested, check_loss
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.prediction import refuse_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dlzoo.data.storage.image_source import ImageSource
+    from dlzoo.tasks.prediction import Trained
     from dlzoo.tasks.regression.metrics import RegressionEvaluation
     from dlzoo.tasks.regression.module import RegressionModule
+    from dlzoo.tasks.regression.prediction import NumberPrediction
 
 
 @TASKS.register(
@@ -91,6 +95,17 @@ class RegressionSpec(TaskSpec):
             features = data.test.images[shown["id"]]  # the first feature of a polynomial is the input itself
             drawn["fit"] = fitted_curve(features[..., 0].flatten(), shown["prediction"], shown["label"])
         return drawn
+
+    def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
+        refuse_options(record, path, conditions, out)
+
+    def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[NumberPrediction]:
+        from dlzoo.tasks.regression.prediction import predict_numbers
+
+        return predict_numbers(images, trained)
+
+    def format_prediction(self, prediction: Answer) -> str:
+        return ", ".join(f"{name} {value:.4g}" for name, value in prediction["values"].items())
 
 
 def _note_on_r2(part: str, labels: Tensor, names: Sequence[str]) -> str | None:

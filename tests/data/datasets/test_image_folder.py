@@ -283,7 +283,7 @@ def test_a_cache_folder_that_cannot_be_written(
         shutil.rmtree(cache_home)
         cache_home.write_text("")
     elif how == "a full disk":
-        monkeypatch.setattr(decode.os, "fsync", raiser(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        monkeypatch.setattr(os, "fsync", raiser(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
     else:
         monkeypatch.setattr(decode, "file_lock", raiser(PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
 

@@ -461,6 +461,19 @@ def test_numbers_in_another_spelling_are_one_line_that_says_what_to_type(tmp_pat
         (["$1,500.00", "$12,000.50"], "currency sign; remove the sign from the column, and set data.thousands=comma"),
         (["5%", "10%", "7.5 %"], "a number with a percent sign; remove the sign from the column"),
         (["5,5 %", "10,5 %"], "percent sign; remove the sign from the column, and set data.decimal=comma"),
+        (["5 EUR", "7.50 EUR"], "a number with the unit EUR; remove the unit from the column"),
+        (
+            ["EUR 5,50", "EUR 7"],
+            "a number with the unit EUR; remove the unit from the column, and set data.decimal=comma",
+        ),
+        (["3kg", "4 kg", "500 g"], "a number with the unit kg; remove the unit from the column"),
+        (["10 cm", "20 cm"], "a number with the unit cm; remove the unit from the column"),
+        (["21 \u00b0C", f"{MINUS}3.5 \u00b0C"], "a number with the unit \u00b0C; remove the unit from the column"),
+        ([f"{i}qm" for i in range(25)], "a number with the unit qm; remove the unit from the column"),
+        (["(1.5)", "2.5", "3"], "which may be a negative number; write -1.5, or 1.5 if it is not negative"),
+        (["(1,234.5)", "2,500"], "write -1,234.5, or 1,234.5 if it is not negative, and set data.thousands=comma"),
+        (["$(7)", "($8)", "$9"], "which may be a negative number; write -7, or 7 if it is not negative"),
+        (["5-", "6"], "which may be a negative number; write -5, or 5 if it is not negative"),
     ],
 )
 def test_signs_are_to_be_removed(tmp_path: Path, cells: list[str], says: str) -> None:
@@ -493,6 +506,25 @@ def test_a_wrong_setting_is_not_guessed_around(tmp_path: Path, decimal: str, tho
         build("data", "csv", path=spelled(tmp_path, cells), target="y", decimal=decimal, thousands=thousands)
 
 
+@pytest.mark.parametrize(
+    ("cells", "first", "other"),
+    [
+        (["1,5", "1.5", "2.5"], "1,5", "1.5"),
+        (["1", "2", "3", "0.5", "0,25"], "0,25", "0.5"),
+        (["1.234,5", "7.5", "0,5"], "1.234,5", "7.5"),
+        ([*(f"{i}.5" for i in range(19)), "1,5"], "1,5", "0.5"),
+    ],
+)
+def test_numbers_in_two_spellings_are_one_line(tmp_path: Path, cells: list[str], first: str, other: str) -> None:
+    for target in ("y", "v"):
+        with pytest.raises(UserError) as error:
+            build("data", "csv", path=spelled(tmp_path, cells), target=target)
+        says = (
+            f"'v' is {first!r}, which looks like a number, but {other!r} in the same column is written in another way"
+        )
+        assert says in str(error.value)
+
+
 def test_one_mark_cannot_be_both(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.decimal and data\.thousands are both comma"):
         build("data", "csv", path=spelled(tmp_path, ["1"]), target="y", decimal="comma", thousands="comma")
@@ -504,7 +536,7 @@ def test_a_minus_of_a_word_processor_is_a_minus(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cells", [["a,5", "b,5"], ["1-2", "3-4"], ["1.2.3", "1.2.4"], ["10 cm", "20 cm"], ["v1", "v2"]]
+    "cells", [["a,5", "b,5"], ["1-2", "3-4"], ["1.2.3", "1.2.4"], ["2D", "3D"], ["v1", "v2"], ["1st", "2nd"]]
 )
 def test_words_with_digits_remain_categories(tmp_path: Path, cells: list[str]) -> None:
     assert build("data", "csv", path=spelled(tmp_path, cells), target="y").columns == (Column("v", tuple(cells)),)
@@ -524,6 +556,36 @@ def test_booleans_in_any_case_are_one_category(tmp_path: Path, cells: list[str],
     assert build("data", "csv", path=path, target="y").columns == (Column("v", names),)
     if "" not in cells:
         assert build("data", "csv", path=path, target="v").classes == names
+
+
+@pytest.mark.parametrize(
+    ("cells", "first", "other"),
+    [
+        (["yes", "true", "no", "false"], "yes", "true"),
+        (["True", "False", "1", "TRUE"], "True", "1"),
+        (["0", "1", "no", "YES"], "0", "no"),
+        (["Y", "n", "yes"], "Y", "yes"),
+    ],
+)
+def test_booleans_in_two_notations_are_one_line(tmp_path: Path, cells: list[str], first: str, other: str) -> None:
+    for rest in ({"target": "y"}, {"target": "v"}, {"target": "v", "task": "classify"}):
+        with pytest.raises(UserError, match=rf"my\.csv:\d: 'v' is '{other}', but '{first}' in other rows; write true"):
+            build("data", "csv", path=spelled(tmp_path, cells), **rest)
+    path = spelled(tmp_path, [*cells, "unknown"])  # words that are no booleans, then
+    assert "unknown" in build("data", "csv", path=path, target="y").columns[0].categories
+
+
+def test_a_column_without_a_value_is_a_note_and_such_a_target_an_error(tmp_path: Path) -> None:
+    text = "x,e,f,y\n" + "".join(f"{i},,NA,{'ab'[i % 2]}\n" for i in range(30))
+    path = written(tmp_path, text)
+    with pytest.warns(Note, match=r"my\.csv: the columns are missing in every row: 'e', 'f'; .*data\.drop=\[e,f\]"):
+        build("data", "csv", path=path, target="y")
+    tests = written(tmp_path, "x,y\n,a\n,b\n", "test.csv")
+    with pytest.warns(Note, match=r"test\.csv: the column is missing in every row: 'x'"):
+        build("data", "csv", path=path, target="y", test_path=tests, drop=("e", "f"))
+    for target in ("e", "f"):
+        with pytest.raises(UserError, match=rf"the target '{target}' is missing in every row; choose another"):
+            build("data", "csv", path=path, target=target)
 
 
 def test_booleans_of_a_test_file_are_those_of_train(tmp_path: Path) -> None:

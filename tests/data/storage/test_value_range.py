@@ -104,3 +104,23 @@ def test_the_range_of_the_training_images_is_the_runs(tmp_path: Path, monkeypatc
     assert first == same
     assert last == beyond
     assert first != middle != last
+
+
+def test_deep_images_of_a_run_with_eight_bits_are_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, grey in (("a", 10), ("b", 200)):
+        for number in range(4):
+            (tmp_path / "set" / "train" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (12, 12), grey + number).save(tmp_path / "set" / "train" / name / f"{number}.png")
+            save(tmp_path / "set" / "test" / name / f"{number}.png", grey * 256 + number)
+    words = ["data=image_folder", "data.root=set", "data.batch_size=2", "data.val_fraction=0", "model=linear"]
+    says = r"8 image\(s\) of val or test, such as set/test/a/0\.png, have 16 bits.*range 0 to 65535; set data\.range="
+    with pytest.warns(Note, match=says):
+        dlzoo.train([*words, "trainer=cpu", "trainer.max_epochs=1", "run_dir=r"], quiet=True)
+    files = ["set/train/a/0.png", "set/test/b/1.png", "set/test/b/2.png"]
+    with pytest.warns(Note, match=r"^2 of 3 image\(s\), such as set/test/b/1\.png, have 16 bits.* range 0 to 65535"):
+        predict("r", files)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*16 bits")
+        predict("r", files[:1])
+        conversion_for(tmp_path, [], map(Path, files), background="white", value_range=(0, 99))

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlzoo.builder.execute import train
+from dlzoo import train
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import compose
 from dlzoo.data.loader import Batch
 from dlzoo.runs.logged import read_metrics
 from tests.processes import fork_runs
+from tests.small import last_of_each
 
 #: Without dropout and batch statistics; ssd300, which samples nothing at random, with every negative box.
 DETECTORS = {
@@ -72,7 +73,7 @@ def test_the_first_stage_of_faster_rcnn_counts_the_samples_of_the_whole_step() -
 
 
 def first_loss(*overrides: str) -> float:
-    run = train([*SMALL, "model=retinanet", *DETECTORS["retinanet"], *overrides], quiet=True)
+    run = train(last_of_each([*SMALL, "model=retinanet", *DETECTORS["retinanet"], *overrides]), quiet=True)
     return next(
         record["train/loss"] for record in read_metrics(Path(run.dir, "metrics.jsonl")) if "train/loss" in record
     )

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dlzoo.builder.weights import load_weights
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.core import index
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import BOX_LOSSES, NMS
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.logged import read_metrics
@@ -134,6 +136,18 @@ def test_predict_says_where_objects_are_in_pixels_of_the_picture(capsys: pytest.
     assert main(["predict", f"run={run.dir}", "a-found.png", "a.png", "--out", "."]) == 2
     assert Path("a-found.png").read_bytes() == Path("a.png").read_bytes()
     assert predict(str(run.dir), ["a.png", "a.png"])[1]["picture"].endswith("a-found-2.png")
+    long = [f"{letter * (251 // len(letter.encode()))}{end}.png" for letter in "aé長" for end in ("", "b")]
+    long = [name for name in long if len(name.encode()) <= 255]
+    for name in long:
+        shutil.copy("a.png", name)
+    pictures = [Path(each["picture"]) for each in predict(str(run.dir), [*long, *long[:1]])]
+    assert len({*pictures}) == len(pictures) == len(long) + 1 > 3 and all(path.is_file() for path in pictures)
+    assert all(path.name.startswith(name[:70]) for path, name in zip(pictures[:-1], long, strict=True))
+    Path("file").touch()
+    with pytest.raises(
+        UserError, match=r"^file/a-found\.png: cannot be written \(.*\); name another folder with --out$"
+    ):
+        predict(str(run.dir), ["a.png"], out="file")
 
 
 def test_a_classifier_becomes_a_backbone() -> None:
@@ -171,6 +185,10 @@ def test_a_classifier_becomes_a_backbone() -> None:
         ("data=shapes augment.test=flip", "augment.test=flip is for images of one class"),
         ("data=shapes loss=mse", "loss=mse is for classes and numbers, but data=shapes has objects; choose loss=bce"),
         ("data=shapes data.imbalance=2", "data.imbalance is for classes, but this data has objects in its images"),
+        (
+            "data=shapes data.image_size=64 trainer.monitor=map_large_coco",
+            "map_coco or map50_coco or map75_coco or map_s",
+        ),
         ("data=digits augment.mosaic=1", "augment.mosaic is for images with objects"),
         ("data=digits loss=ciou", "loss=ciou is for boxes, but data=digits has classes"),
         ("data=digits box_loss=ciou", "model=resnet20 does not support box_loss=ciou"),

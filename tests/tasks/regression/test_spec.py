@@ -15,7 +15,7 @@ from dlzoo.core.errors import Interrupted
 from dlzoo.core.registries import DATASETS, LOSSES
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.regression.module import Standardise
-from tests.small import logged, same, train, weights
+from tests.small import last_of_each, logged, same, train, weights
 
 QUICK = ["trainer=cpu", "trainer.max_epochs=30", "optimizer=adam", "optimizer.lr=0.01", "data.batch_size=32"]
 #: csv is a file of one's own, and box_pairs a simulation: an experiment trains it.
@@ -57,7 +57,7 @@ def test_a_stopped_regression_goes_on_to_the_bit() -> None:
                 pl_module.stop_requested = True
 
     with pytest.raises(Interrupted):
-        dlzoo.train([*settings, "run_dir=cut"], quiet=True, callbacks=[After()])
+        dlzoo.train(last_of_each([*settings, "run_dir=cut"]), quiet=True, callbacks=[After()])
     RunDir.open("cut").update(callbacks=[])
     cut = train("resume=cut")
     assert same(weights(whole), weights(cut))

@@ -68,15 +68,15 @@ def box_set(
     everything = [sample for good in samples.values() for sample in good]
     sizes = {part: len(good) for part, good in samples.items()}
     rows = rows_of_parts(sizes, torch.zeros(len(everything)), root, by_class=False)
-    train = [everything[row].path for row in rows["train"].tolist()]
-    conversion = conversion_for(root, train, background=background, value_range=value_range)
+    paths = [sample.path for sample in everything]
+    train = [paths[row] for row in rows["train"].tolist()]
+    conversion = conversion_for(root, train, paths, background=background, value_range=value_range)
     whole = _split(everything, root, key, image_size, fit, cache, conversion)
     splits = {part: whole.take(chosen) for part, chosen in rows.items()}
     made = BoxSet(splits["train"], splits["test"], tuple(classes), splits.get("val"), fit, len(problems))
     sources = [Source(name_below(sample.path, root), sample.number) for sample in everything]
-    return replace(
-        made, value_range=conversion.known_range, difficult=difficult, sources=sources, categories=categories
-    )
+    return replace(made, value_range=conversion.known_range, difficult=difficult, sources=sources,
+                   categories=categories)  # fmt: skip
 
 
 def _good_samples(
@@ -103,6 +103,10 @@ def _notes(samples: Mapping[str, Sequence[Sample]], problems: Sequence[str]) -> 
         yield f"{len(problems)} bad image(s) left out, the first: {problems[0]}"
     if boxes:
         yield f"{len(boxes)} bad box(es) clipped or left out, the first: {boxes[0]}"
+    remarks = [sample.remark for good in samples.values() for sample in good if sample.remark]
+    if remarks:
+        yield (f"{len(remarks)} annotation(s) name another image than the one of their own name, which is used, the"
+               f" first: {remarks[0]}")  # fmt: skip
     if polygons:
         yield f"{polygons} polygon(s) or rotated box(es) are read as the upright boxes around them"
 

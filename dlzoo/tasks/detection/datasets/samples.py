@@ -38,6 +38,7 @@ class Annotation(NamedTuple):
         relative: whether boxes are relative to the width and height instead of in pixels.
         polygons: the number of objects that are polygons or rotated boxes in the file.
         number: its id in the data set, if that has one.
+        remark: where the annotation names another image, and which one; "" if it does not.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Annotation(NamedTuple):
     relative: bool = False
     polygons: int = 0
     number: int | None = None
+    remark: str = ""
 
 
 #: Reads the annotation of one image; raises a UserError if it is invalid.
@@ -65,6 +67,7 @@ class Sample(NamedTuple):
         polygons: the number of objects that are polygons or rotated boxes in the file.
         repeated: the places in the file of objects that are there once more.
         number: its id in the data set, if that has one.
+        remark: that of the annotation.
     """
 
     path: Path
@@ -75,6 +78,7 @@ class Sample(NamedTuple):
     polygons: int
     repeated: Sequence[Callable[[], str]]
     number: int | None
+    remark: str = ""
 
 
 def known_size(width: float | None, height: float | None) -> tuple[int, int] | None:
@@ -107,8 +111,8 @@ def check_sample(annotate: Annotate, *, clip: bool, once: bool = False) -> Sampl
         if row and known.setdefault(tuple(row), thing.where) is not thing.where
     ]
     labels = torch.tensor(list(known) if once else rows).view(-1, 6)
-    polygons, number = annotation.polygons, annotation.number
-    return Sample(annotation.path, size, as_stored, labels, problems, polygons, repeated, number)
+    polygons, number, remark = annotation.polygons, annotation.number, annotation.remark
+    return Sample(annotation.path, size, as_stored, labels, problems, polygons, repeated, number, remark)
 
 
 def _size(annotation: Annotation) -> tuple[tuple[int, int], bool]:

@@ -19,7 +19,7 @@ from dlzoo.data.leaks import Leaks
 from dlzoo.data.part_names import PART_WORDS, part_of
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.decode import map_with_progress
-from dlzoo.data.storage.value_range import ValueRange
+from dlzoo.data.storage.value_range import ValueRange, check_conversion
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotation
@@ -58,13 +58,15 @@ def voc_xml(
 ) -> BoxSet:
     """Images in `root`, each with an XML file in PASCAL VOC's format, as LabelImg writes them, with your own classes.
 
-    An XML file is beside its image, or in Annotations with the image in JPEGImages or images. Folders train, val and
-    test, or lists of names in ImageSets/Main, are the splits; without test, val is the test split; without both, a
-    fixed fifth of train. The classes are named in root/classes.txt, one per line; otherwise they are those of train, by
-    name. Images without an XML file are left out. `difficult` trains on objects marked difficult.
+    An XML file has the name of its image, whatever <filename> says: a note reports those that name another image. It is
+    beside the image, or in Annotations with the image in JPEGImages or images. Folders train, val and test, or lists of
+    names in ImageSets/Main, are the splits; without test, val is the test split; without both, a fixed fifth of train.
+    The classes are named in root/classes.txt, one per line; otherwise they are those of train, by name. Images without
+    an XML file are left out. `difficult` trains on objects marked difficult.
     """
     if not root:
         raise UserError("data=voc_xml needs data.root=<folder with images and XML files>")
+    check_conversion(background, range)
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")

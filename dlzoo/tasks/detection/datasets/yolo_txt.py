@@ -17,7 +17,7 @@ from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.value_range import ValueRange
+from dlzoo.data.storage.value_range import ValueRange, check_conversion
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation, Object
@@ -55,6 +55,7 @@ def yolo_txt(
     """
     if not root:
         raise UserError("data=yolo_txt needs data.root=<folder with images/ and labels/>")
+    check_conversion(background, range)
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")

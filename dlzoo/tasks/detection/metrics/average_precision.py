@@ -53,9 +53,9 @@ class Curve(NamedTuple):
 
 def curves(matching: Matching, num_classes: int) -> list[Curve | None]:
     """Return the curve of each class; None for one without objects, difficult ones aside."""
-    objects = np.bincount(matching.objects.classes[~matching.difficult], minlength=num_classes)
+    objects = np.bincount(matching.object_classes[~matching.difficult], minlength=num_classes)
     per_class: list[Curve | None] = []
     for number, count in enumerate(objects.tolist()):
-        counted = (matching.detections.classes == number) & ~matching.ignored
+        counted = (matching.classes == number) & ~matching.ignored
         per_class.append(Curve(matching.hits[counted].cumsum(), count) if count else None)
     return per_class

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlzoo.tasks.detection.metrics.matching import MATCH_IOU, Matching
 
@@ -27,21 +28,22 @@ def error_types(matching: Matching) -> dict[str, float]:
     An object is missed if no detection matches it and no error of localisation or classification belongs to it.
     Difficult objects do not count, and detections that match them are not errors.
     """
-    detections, objects, pairs = matching.detections, matching.objects, matching.pairs
-    pairs = pairs.where(~matching.difficult[pairs.objects])
-    same = detections.classes[pairs.detections] == objects.classes[pairs.objects]
-    same_class, same_overlap = pairs.where(same).nearest(len(matching.scores))
-    other, other_overlap = pairs.where(~same).nearest(len(matching.scores))
+    same, other = matching.same.overlaps, matching.other.overlaps
     counted = matching.scores >= np.float32(MIN_SCORE)
-    kinds = np.select(
-        [(same_overlap >= BACKGROUND_IOU) & (same_overlap < MATCH_IOU), other_overlap >= MATCH_IOU,
-         same_overlap >= MATCH_IOU, other_overlap <= BACKGROUND_IOU],
-        ["localisation", "classification", "duplicate", "background"], "both",
-    )  # fmt: skip
-    kinds[~counted | matching.hits | matching.ignored] = ""
+    left = counted & ~matching.hits & ~matching.ignored
+    kinds: dict[str, NDArray[np.bool_]] = {}
+    for kind, applies in (
+        ("localisation", (same >= BACKGROUND_IOU) & (same < MATCH_IOU)),
+        ("classification", other >= MATCH_IOU),
+        ("duplicate", same >= MATCH_IOU),
+        ("background", other <= BACKGROUND_IOU),
+        ("both", np.ones_like(left)),
+    ):
+        kinds[kind] = left & applies
+        left &= ~applies
     explained = matching.difficult.copy()
-    explained[matching.nearest[matching.hits & counted]] = True
-    explained[same_class[kinds == "localisation"]] = True
-    explained[other[kinds == "classification"]] = True
-    counts = {kind: np.count_nonzero(kinds == kind) for kind in KINDS} | {"missed": np.count_nonzero(~explained)}
-    return {kind: count / matching.num_images for kind, count in counts.items()}
+    explained[matching.nearest.objects[matching.hits & counted]] = True
+    explained[matching.same.objects[kinds["localisation"]]] = True
+    explained[matching.other.objects[kinds["classification"]]] = True
+    kinds["missed"] = ~explained
+    return {kind: np.count_nonzero(kinds[kind]) / matching.num_images for kind in KINDS}

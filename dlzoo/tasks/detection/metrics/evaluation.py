@@ -10,9 +10,8 @@ from torch import Tensor
 from dlzoo.core.errors import UserError
 from dlzoo.metrics.accumulators import Table
 from dlzoo.metrics.evaluation import Evaluation
-from dlzoo.tasks.detection.metrics.average_precision import Curve, curves
-from dlzoo.tasks.detection.metrics.matching import Matching, match_detections
-from dlzoo.tasks.detection.metrics.summary import by_class, metrics_of
+from dlzoo.tasks.detection.metrics.average_precision import Curve
+from dlzoo.tasks.detection.metrics.summary import by_class, metrics_and_curves
 
 
 class DetectionEvaluation(Evaluation):
@@ -21,7 +20,7 @@ class DetectionEvaluation(Evaluation):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes, self.table = num_classes, Table()
-        self._matched: Matching | None = None
+        self._curves: list[Curve | None] | None = None
 
     def update(self, detections: Tensor, labels: Tensor, indices: range) -> None:
         """Add detections (n, D, 6) and labels (n, M, 6) of the samples `indices`."""
@@ -35,8 +34,7 @@ class DetectionEvaluation(Evaluation):
 
     def compute(self) -> dict[str, float]:
         detections, labels = self.rows
-        self._matched = match_detections(detections, labels)
-        metrics = metrics_of(self._matched, detections, labels, self.num_classes)
+        metrics, self._curves = metrics_and_curves(detections, labels, self.num_classes)
         if "map50_voc10" not in metrics:
             raise UserError(
                 f"none of the {len(labels)} evaluated images has an object that is not difficult: choose other data"
@@ -46,8 +44,8 @@ class DetectionEvaluation(Evaluation):
 
     def curves(self) -> list[Curve | None]:
         """Return recall and precision of each class; None for one without objects. Call `compute` first."""
-        assert self._matched is not None
-        return curves(self._matched, self.num_classes)
+        assert self._curves is not None
+        return self._curves
 
     def by_class(self) -> dict[str, list[float | None]]:
         return by_class(self.curves())

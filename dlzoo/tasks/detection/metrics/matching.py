@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dlzoo.boxes.iou import iou
 from dlzoo.boxes.objects import objects
+from dlzoo.tasks.detection.metrics.pairs import expand, split_rows
 
 #: The smallest IoU of a match: VOC's minoverlap, and t_f of arXiv:2008.08115.
 MATCH_IOU = 0.5
@@ -19,57 +20,61 @@ _PART = 1_000_000
 
 
 class Rows(NamedTuple):
-    """Boxes (R, 4) of all images of a split, float64, with the index of the image (R,) and the class (R,) of each."""
+    """Boxes (R, 4) of all images of a split, with the index of the image (R,) and the class (R,) of each."""
 
     boxes: Tensor
     images: NDArray[np.int64]
     classes: NDArray[np.int64]
 
 
-class Pairs(NamedTuple):
-    """Pairs of a detection and an object of one image that overlap: indices (P,), (P,) and their IoU (P,)."""
+class Nearest(NamedTuple):
+    """The object that each detection overlaps most (D,), -1 if it overlaps none, and their IoU (D,), or 0."""
 
-    detections: NDArray[np.int64]
-    objects: NDArray[np.int64]
+    objects: NDArray[np.int32]
     overlaps: NDArray[np.float64]
 
-    def where(self, kept: NDArray[np.bool_]) -> Pairs:
-        """Return the pairs at which the mask (P,) is true."""
-        return Pairs(self.detections[kept], self.objects[kept], self.overlaps[kept])
+    @classmethod
+    def none(cls, count: int) -> Nearest:
+        """Return `count` detections that overlap nothing."""
+        return cls(np.full(count, -1, np.int32), np.zeros(count))
 
-    def nearest(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the object that each of `count` detections overlaps most (-1: none) and their IoU: (D,), (D,).
+    def update(self, detections: NDArray[np.int64], objects: NDArray[np.int64], overlaps: NDArray[np.float64]) -> None:
+        """Add all pairs of some detections: indices (P,), (P,), both sorted, and IoU (P,).
 
-        Of objects that it overlaps equally, the first.
+        Of objects that a detection overlaps equally, the first is taken.
         """
-        order = np.lexsort((self.objects, -self.overlaps, self.detections))
-        rows, first = np.unique(self.detections[order], return_index=True)
-        nearest, overlaps = np.full(count, -1), np.zeros(count)
-        nearest[rows], overlaps[rows] = self.objects[order][first], self.overlaps[order][first]
-        return nearest, overlaps
+        rows, starts, places = np.unique(detections, return_index=True, return_inverse=True)
+        if not len(rows):
+            return
+        self.overlaps[rows] = np.maximum.reduceat(overlaps, starts)
+        greatest = np.flatnonzero(overlaps == self.overlaps[rows][places])
+        rows, first = np.unique(detections[greatest], return_index=True)
+        self.objects[rows] = objects[greatest[first]]
 
 
 class Matching(NamedTuple):
     """Matches of D detections, in descending order of score, with M objects.
 
     Attributes:
+        classes: (D,) classes of the detections.
         scores: (D,) scores of the detections.
+        object_classes: (M,) classes of the objects.
         difficult: (M,) bool, difficult objects.
-        pairs: pairs of a detection and an object that overlap.
-        nearest: (D,) the object of its class that a detection overlaps most, -1 where there is none.
-        overlaps: (D,) their IoU, 0 where there is none.
+        nearest: the object of its class that a detection overlaps most.
+        same: the same, without difficult objects.
+        other: the object of another class that it overlaps most, without difficult ones.
         hits: (D,) bool: true positives, the detections of highest score that match their object.
         ignored: (D,) bool: detections that match a difficult object, which count as neither right nor wrong.
         num_images: number of images of the split.
     """
 
-    detections: Rows
+    classes: NDArray[np.int64]
     scores: NDArray[np.float32]
-    objects: Rows
+    object_classes: NDArray[np.int64]
     difficult: NDArray[np.bool_]
-    pairs: Pairs
-    nearest: NDArray[np.int64]
-    overlaps: NDArray[np.float64]
+    nearest: Nearest
+    same: Nearest
+    other: Nearest
     hits: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
     num_images: int
@@ -83,42 +88,44 @@ def match_detections(detections: Tensor, labels: Tensor) -> Matching:
     already. Of equal scores the first comes first.
     """
     (detected, scores), (labelled, difficult) = _detection_rows(detections), _object_rows(labels)
-    pairs = _overlapping_pairs(detected, labelled)
-    same = detected.classes[pairs.detections] == labelled.classes[pairs.objects]
-    nearest, overlaps = pairs.where(same).nearest(len(scores))
-    near = overlaps >= MATCH_IOU
+    nearest, same, other = _nearest_objects(detected, labelled, difficult)
+    near = nearest.overlaps >= MATCH_IOU
     ignored = near.copy()
-    ignored[near] = difficult[nearest[near]]
+    ignored[near] = difficult[nearest.objects[near]]
     claims = np.flatnonzero(near & ~ignored)
     hits = np.zeros(len(scores), bool)
-    hits[claims[np.unique(nearest[claims], return_index=True)[1]]] = True
-    return Matching(detected, scores, labelled, difficult, pairs, nearest, overlaps, hits, ignored, len(labels))
+    hits[claims[np.unique(nearest.objects[claims], return_index=True)[1]]] = True
+    return Matching(
+        detected.classes, scores, labelled.classes, difficult, nearest, same, other, hits, ignored, len(labels)
+    )
 
 
 def _detection_rows(detections: Tensor) -> tuple[Rows, NDArray[np.float32]]:
     images, places = (detections[..., 4] > 0).nonzero(as_tuple=True)
     scores, order = torch.sort(detections[images, places, 4], descending=True, stable=True)
-    rows, images = detections[images, places][order], images[order]
-    return Rows(rows[:, :4].double(), images.numpy(), rows[:, 5].long().numpy()), scores.numpy()
+    images, places = images[order], places[order]
+    classes = detections[images, places, 5].long()
+    return Rows(detections[..., :4][images, places], images.numpy(), classes.numpy()), scores.numpy()
 
 
 def _object_rows(labels: Tensor) -> tuple[Rows, NDArray[np.bool_]]:
     target = objects(labels)
     which = target.there.nonzero(as_tuple=True)
-    rows = Rows(target.boxes[which].double(), which[0].numpy(), target.classes[which].numpy())
+    rows = Rows(target.boxes[which], which[0].numpy(), target.classes[which].numpy())
     return rows, target.difficult[which].numpy()
 
 
-def _overlapping_pairs(detected: Rows, labelled: Rows) -> Pairs:
-    """Return the pairs whose IoU is above 0; `labelled` is sorted by image."""
+def _nearest_objects(detected: Rows, labelled: Rows, difficult: NDArray[np.bool_]) -> tuple[Nearest, Nearest, Nearest]:
+    """Return `nearest`, `same` and `other` of Matching; `labelled` is sorted by image."""
+    nearest, same, other = (Nearest.none(len(detected.images)) for _ in range(3))
     first, last = (np.searchsorted(labelled.images, detected.images, side) for side in ("left", "right"))
-    counts = last - first
-    parts = np.searchsorted(counts.cumsum(), np.arange(_PART, counts.sum(), _PART))
-    kept: list[Pairs] = []
-    for rows in np.split(np.arange(len(counts)), parts):
-        mine = np.repeat(rows, counts[rows])
-        starts = counts[rows].cumsum() - counts[rows]
-        theirs = np.arange(len(mine)) - np.repeat(starts - first[rows], counts[rows])
-        overlaps = iou(detected.boxes[mine], labelled.boxes[theirs]).numpy()
-        kept.append(Pairs(mine, theirs, overlaps).where(overlaps > 0))
-    return Pairs(*(np.concatenate(values) for values in zip(*kept, strict=True)))
+    for part in split_rows(last - first, _PART):
+        rows, theirs = expand(first[part], (last - first)[part])
+        mine = rows + part.start
+        overlaps = iou(detected.boxes[mine].double(), labelled.boxes[theirs].double()).numpy()
+        near = overlaps > 0
+        equal = detected.classes[mine] == labelled.classes[theirs]
+        counted = near & ~difficult[theirs]
+        for found, kept in ((nearest, near & equal), (same, counted & equal), (other, counted & ~equal)):
+            found.update(mine[kept], theirs[kept], overlaps[kept])
+    return nearest, same, other

@@ -14,7 +14,7 @@ from torch import Tensor
 from dlzoo.tasks.detection.metrics.average_precision import Curve, curves
 from dlzoo.tasks.detection.metrics.coco import coco_metrics
 from dlzoo.tasks.detection.metrics.error_types import error_types
-from dlzoo.tasks.detection.metrics.matching import Matching, match_detections
+from dlzoo.tasks.detection.metrics.matching import match_detections
 
 
 def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
@@ -22,18 +22,23 @@ def detection_metrics(detections: Tensor, labels: Tensor, num_classes: int) -> d
 
     A metric without objects is left out.
     """
-    return metrics_of(match_detections(detections, labels), detections, labels, num_classes)
+    return metrics_and_curves(detections, labels, num_classes)[0]
 
 
-def metrics_of(matched: Matching, detections: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
-    """Return `detection_metrics` of detections that are already matched."""
-    known = [curve for curve in curves(matched, num_classes) if curve is not None]
+def metrics_and_curves(
+    detections: Tensor, labels: Tensor, num_classes: int
+) -> tuple[dict[str, float], list[Curve | None]]:
+    """Return `detection_metrics` and `precision_recall` of the same detections."""
+    matched = match_detections(detections, labels)
+    per_class = curves(matched, num_classes)
+    errors = {f"errors_{kind}": count for kind, count in error_types(matched).items()}
+    del matched  # hundreds of megabytes for a large split
+    known = [curve for curve in per_class if curve is not None]
     metrics: dict[str, float] = {}
     if known:
         metrics["map50_voc10"] = float(np.mean([curve.all_points() for curve in known]))
         metrics["map50_voc07"] = float(np.mean([curve.eleven_points() for curve in known]))
-    metrics |= coco_metrics(detections, labels, num_classes)
-    return metrics | {f"errors_{kind}": count for kind, count in error_types(matched).items()}
+    return metrics | coco_metrics(detections, labels, num_classes) | errors, per_class
 
 
 def by_class(per_class: Sequence[Curve | None]) -> dict[str, list[float | None]]:

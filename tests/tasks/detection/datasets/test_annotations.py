@@ -94,7 +94,7 @@ def test_pictures_and_boxes_go_where_torchvision_brings_them(width: int, height:
 # VOC
 
 
-def thing(name: str = "cat", box: tuple = (1, 1, 10, 10), difficult: int | None = 0) -> str:
+def thing(name: str = "cat", box: tuple = (1, 1, 10, 10), difficult: int | str | None = 0) -> str:
     mark = "" if difficult is None else f"<difficult>{difficult}</difficult>\n"
     tags = "".join(f"<{tag}>{v}</{tag}>\n" for tag, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
     return f"<object>\n<name>{name}</name>\n{mark}<bndbox>\n{tags}</bndbox>\n</object>\n"

@@ -155,3 +155,40 @@ def test_a_list_that_names_what_is_not_there(mine: Path) -> None:
         path.write_text(f"{name}\n")
     with pytest.raises(UserError, match=r"test\.txt, line 1: no XML file of the name 'test/z'"):
         load("voc_xml", mine)
+
+
+@pytest.mark.parametrize("mark", ["", " ", "0", "0.0", "1", "1.0"])
+def test_difficult_may_be_empty(mark: str, mine: Path) -> None:
+    picture(mine / "test" / "a.png", mine / "test" / "a.xml", thing("ape", difficult=mark))
+    ((row,),) = in_pictures(load("voc_xml", mine).test)
+    assert row[5] == (mark.strip()[:1] == "1")
+
+
+@pytest.mark.parametrize("mark", ["yes", "2", "-1", "0.5", "Unspecified", "nan", "\u0661"])
+def test_a_difficult_that_is_neither_0_nor_1_is_one_line(mark: str, mine: Path) -> None:
+    picture(mine / "train" / "b.png", mine / "train" / "b.xml", thing("ape", difficult=mark))
+    says = rf"b\.xml, line 13: <difficult> must be 0, 1 or empty, not '{mark}'"
+    with pytest.raises(UserError, match=says):
+        load("voc_xml", mine)
+    with pytest.warns(Note, match=says):
+        assert len(load("voc_xml", mine, on_bad="skip").train) == 1
+
+
+@pytest.mark.parametrize("name", ["b.png", r"C:\me\b.png", "/home/me/b.png", "  b.png\n"])
+def test_an_image_is_that_of_the_xml_files_name_whatever_filename_says(name: str, mine: Path) -> None:
+    usual, xml = load("voc_xml", mine), mine / "train" / "a.xml"
+    xml.write_text(xml.read_text().replace("<filename>a.png<", f"<filename>{name}<"))
+    with pytest.warns(
+        Note, match=r"^1 annotation\(s\) name another image .*used, the first: .*a\.xml, line 3: b\.png$"
+    ):
+        data = load("voc_xml", mine)
+    assert in_pictures(data.train) == in_pictures(usual.train)
+    assert (data.train.images[:] == usual.train.images[:]).all()
+
+
+@pytest.mark.filterwarnings("error:.*name another image")
+@pytest.mark.parametrize("name", ["", "a.jpg", "gone.png", "..", "a" * 300 + ".png", "A\u0301.png"])
+def test_a_filename_of_no_other_image_is_nothing_to_report(name: str, mine: Path) -> None:
+    xml = mine / "train" / "a.xml"
+    xml.write_text(xml.read_text().replace("<filename>a.png<", f"<filename>{name}<"))
+    assert len(load("voc_xml", mine).train) == 2

@@ -1,22 +1,30 @@
-"""Average precision against pycocotools and loops over what the VOC devkit describes; kinds of errors by hand."""
+"""Average precision against COCO's tools and loops over what the VOC devkit describes; kinds of errors by hand."""
 
 import contextlib
 import io
 import json
 import logging
 import math
+import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
+import faster_coco_eval
+import numpy as np
+import pycocotools.coco
+import pycocotools.cocoeval
 import pytest
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from dlzoo.boxes.objects import pad_labels
 from dlzoo.core import index
-from dlzoo.tasks.detection.metrics import coco, matching
+from dlzoo.tasks.detection.metrics import coco_matching, matching
+from dlzoo.tasks.detection.metrics.coco import coco_metrics, undefined_metrics
 from dlzoo.tasks.detection.metrics.error_types import KINDS
+from dlzoo.tasks.detection.metrics.evaluation import DetectionEvaluation
+from dlzoo.tasks.detection.metrics.pairs import expand, split_rows
 from dlzoo.tasks.detection.metrics.summary import by_class, detection_metrics, precision_recall
 
 CLASSES = 3
@@ -142,26 +150,34 @@ def test_the_random_scenes_have_what_they_should() -> None:
     ignored = hits = duplicates = half = 0
     for seed in range(50):
         matched = matching.match_detections(*scene(seed))
-        near = matched.overlaps >= 0.5
+        near = matched.nearest.overlaps >= 0.5
         ignored, hits = ignored + matched.ignored.sum(), hits + matched.hits.sum()
         duplicates += (near & ~matched.hits & ~matched.ignored).sum()
-        half += (matched.overlaps == 0.5).sum()
+        half += (matched.nearest.overlaps == 0.5).sum()
     assert min(ignored, hits, duplicates) > 100
     assert half > 10
 
 
-def reference(detections: Tensor, labels: Tensor) -> dict[str, float]:
-    """COCO's numbers by pycocotools."""
+#: Libraries that compute COCO's numbers: the class of a data set, and that of an evaluation.
+PYCOCOTOOLS = (pycocotools.coco.COCO, pycocotools.cocoeval.COCOeval)
+FASTER = (faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster)
+
+
+def reference(
+    detections: Tensor, labels: Tensor, classes: int = CLASSES, library: tuple[Any, Any] = PYCOCOTOOLS
+) -> dict[str, float]:
+    """COCO's numbers by a library."""
+    dataset, evaluation_of = library
 
     def annotation(picture: int, row: list[float], class_: float) -> dict:
         box = [row[0], row[1], row[2] - row[0], row[3] - row[1]]
         return {"image_id": picture, "category_id": int(class_), "bbox": box, "area": box[2] * box[3]}
 
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
+        truth = dataset()
         truth.dataset = {
             "images": [{"id": number} for number in range(len(labels))],
-            "categories": [{"id": number} for number in range(CLASSES)],
+            "categories": [{"id": number} for number in range(classes)],
             "annotations": [
                 annotation(picture, row, row[4]) | {"id": number, "iscrowd": int(row[5])}
                 for number, (picture, row) in enumerate(rows_of(labels, 4, 0), 1)
@@ -169,7 +185,7 @@ def reference(detections: Tensor, labels: Tensor) -> dict[str, float]:
         }
         truth.createIndex()
         found = [annotation(p, row, row[5]) | {"score": row[4]} for p, row in rows_of(detections, 4, 1e-9)]
-        evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
+        evaluation = evaluation_of(truth, truth.loadRes(found), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -184,40 +200,90 @@ def test_coco_ap_equals_pycocotools(side: int) -> None:
         expected = reference(detections, labels)
         found = measured(detections, labels)
         assert {name: found[name] for name in COCO_NAMES if name in found} == pytest.approx(expected, abs=1e-6)
+        assert undefined_metrics(labels) == set(SIZES) - set(expected)
         sizes |= set(SIZES) & set(expected)
     assert len(sizes) == {24: 1, 100: 2, 250: 3}[side]
 
 
-@pytest.mark.parametrize("most", [1, 8, 10])
-def test_coco_in_groups_of_classes_has_the_same_numbers(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    scenes = [scene(seed, pictures=6, side=100, scores=1000) for seed in range(6)]
-    whole = [coco.coco_metrics(*each, CLASSES) for each in scenes]
-    dataset, sizes = coco._dataset, []
-    monkeypatch.setattr(coco, "_MOST", most)
-    monkeypatch.setattr(coco, "_dataset", lambda *words: sizes.append(len(words[2])) or dataset(*words))
-    assert [coco.coco_metrics(*each, CLASSES) for each in scenes] == whole
-    assert len(sizes) > 2 * len(scenes)
-    assert sum(sizes) == 2 * CLASSES * len(scenes)
+def crowded(seed: int, pictures: int, classes: int) -> tuple[Tensor, Tensor]:
+    """150 detections a picture, of sides that are no round numbers, half of them near one of 9 objects."""
+    draw = torch.Generator().manual_seed(seed)
+    corner = 300 * torch.rand(pictures, 9, 2, generator=draw)
+    boxes = torch.cat([corner, corner + 4 + 200 * torch.rand(pictures, 9, 2, generator=draw) ** 2], -1)
+    kinds = torch.randint(-1, classes, (pictures, 9, 1), generator=draw)
+    labels = torch.cat([boxes, kinds, torch.rand(pictures, 9, 1, generator=draw) < 0.2], -1)
+    detections = labels[:, torch.arange(150) % 9]
+    jitter = torch.randn(pictures, 150, 4, generator=draw) * 10 ** torch.randint(0, 3, (1, 150, 1), generator=draw)
+    detections[..., :4] += jitter
+    detections[..., 5] = labels[:, torch.arange(150) % 9, 4].clamp_min(0)
+    detections[..., 4] = torch.rand(pictures, 150, generator=draw)
+    return detections, labels
 
 
-@pytest.mark.parametrize(
-    ("counts", "groups"),
-    [
-        ([0], [1]),
-        ([3, 3, 3, 3], [3, 1]),
-        ([20, 1, 20], [1, 1, 1]),
-        ([0, 0, 20, 0], [3, 1]),
-        ([10, 0, 0], [3]),
-        ([5, 5, 5, 5, 5], [2, 2, 1]),
-    ],
-)
-def test_classes_are_grouped_by_their_detections(
-    counts: list[int], groups: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coco, "_MOST", 10)
-    found = coco._groups(counts)
-    assert [number for group in found for number in group] == list(range(len(counts)))
-    assert [len(group) for group in found] == groups
+SCENES: list[tuple[Callable[[int], tuple[Tensor, Tensor]], int]] = [
+    (lambda seed: scene(seed), CLASSES),  # few scores and exact overlaps: ties
+    (lambda seed: scene(seed, pictures=8, side=24, most=40, scores=9), CLASSES),
+    (lambda seed: scene(seed, pictures=6, side=250, scores=1000), CLASSES),
+    (lambda seed: crowded(seed, 4, 1), 1),  # more than 100 detections of a class
+    (lambda seed: crowded(seed, 4, 20), 20),
+]
+
+
+@pytest.mark.parametrize("part", [1, 50, 200_000])
+@pytest.mark.parametrize("kind", range(len(SCENES)))
+def test_coco_equals_faster_coco_eval_to_the_bit(kind: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coco_matching, "_PART", part)
+    make, classes = SCENES[kind]
+    for seed in range(8):
+        detections, labels = make(100 * kind + seed)
+        found = coco_metrics(detections, labels, classes)
+        assert len(found) >= 4
+        assert found == reference(detections, labels, classes, FASTER), seed
+
+
+def test_boxes_that_are_none_match_nothing_as_in_faster_coco_eval() -> None:
+    odd = torch.tensor([math.nan, math.inf, -math.inf, 3e38])
+    for seed in range(8):
+        detections, labels = crowded(seed, 4, 3)
+        draw = torch.Generator().manual_seed(seed)
+        detections[:, ::4, :4] = odd[torch.randint(0, 4, (4, 38, 4), generator=draw)]
+        detections[:, 1::4, :4] = detections[:, 1::4, [2, 1, 0, 3]]
+        detections[:, 2::8, 2] = detections[:, 2::8, 0]
+        found = coco_metrics(detections, labels, 3)
+        assert found == reference(detections, labels, 3, FASTER)
+        assert found["map_coco"] > 0
+
+
+def test_rows_are_split_by_their_pairs() -> None:
+    draw = np.random.default_rng(0)
+    for most in (1, 5, 20, 1000):
+        pairs = draw.integers(0, 9, 50)
+        parts = list(split_rows(pairs, most))
+        assert [row for part in parts for row in range(50)[part]] == list(range(50))
+        sizes = [pairs[part].sum() for part in parts]
+        assert all(size <= most or part.stop - part.start == 1 for size, part in zip(sizes, parts, strict=True))
+        assert all(size + pairs[part.stop] > most for size, part in zip(sizes[:-1], parts[:-1], strict=True))
+    assert list(split_rows(np.zeros(0, np.int64), 5)) == []
+    rows, others = expand(np.array([7, 0, 3]), np.array([2, 0, 3]))
+    assert (rows.tolist(), others.tolist()) == ([0, 0, 2, 2, 2], [7, 8, 3, 4, 5])
+
+
+def test_memory_of_an_evaluation_is_that_of_its_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy reports its memory, torch does not; Python objects for each box would take more than a kilobyte."""
+    for module in (matching, coco_matching):
+        monkeypatch.setattr(module, "_PART", 5_000)
+
+    def peak(pictures: int) -> int:
+        evaluation = DetectionEvaluation(2)
+        evaluation.update(*crowded(0, pictures, 2), range(pictures))
+        tracemalloc.start()
+        evaluation.compute()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(2)
+    assert (peak(200) - peak(50)) / (150 * 150) < 200
 
 
 def test_coco_counts_the_hundred_surest_of_a_class_in_a_picture() -> None:
