@@ -30,6 +30,11 @@ def check_compatible(config: Config, data: Splits, world: int) -> None:
     TASKS.build(data.task).check_config(config, data)
     _check_optimizer(config, world)
     _check_validation(config, data)
+    if config["trainer"]["checkpoint_activations"] and config["trainer"]["compile"]:
+        raise UserError(
+            "trainer.checkpoint_activations=true does not support torch.compile, which chooses itself what to compute"
+            " again; set trainer.compile=false"
+        )
 
 
 def needs_full_precision(config: Config) -> bool:

@@ -27,23 +27,30 @@ def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule)
     ]
 
 
-def memory_notes(profile: Profile, micro_batch: int, batch_size: int, available: int) -> list[str]:
+def memory_notes(
+    profile: Profile, micro_batch: int, batch_size: int, available: int, *, checkpoint: bool = False
+) -> list[str]:
     """Return a note if a training needs more than the `available` bytes of memory.
 
     Args:
         profile: of a training step of `micro_batch` images.
         micro_batch, batch_size: images in a forward pass, and in a step.
         available: bytes of memory for this process.
+        checkpoint: whether activations are computed again, and not kept.
     """
-    needed = profile.fixed + profile.activations
+    few = profile.checkpointed
+    activations = few if checkpoint and few is not None else profile.activations
+    needed = profile.fixed + activations
     if needed <= available:
         return []
-    fitting = int((available - profile.fixed) / profile.activations * micro_batch)
+    fitting = int((available - profile.fixed) / activations * micro_batch)
+    would_fit = not checkpoint and few is not None and profile.fixed + few <= available
+    less = ", or trainer.checkpoint_activations=true" if would_fit else ""
     says = f"a step needs about {needed / 1e9:,.0f} GB of memory, more than the {available / 1e9:,.0f} GB here"
     if fitting < 1:
-        return [f"{says}; choose a smaller model, or smaller images"]
+        return [f"{says}; choose a smaller model, or smaller images{less}"]
     fits = (1 << (fitting.bit_length() - 1)) * (batch_size // micro_batch)
-    return [f"{says}; data.batch_size={fits} fits, or a larger trainer.accumulate"]
+    return [f"{says}; data.batch_size={fits} fits, or a larger trainer.accumulate{less}"]
 
 
 def _on_learning(config: Config) -> list[str]:

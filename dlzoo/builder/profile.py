@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlzoo.builder.given import check_outputs
@@ -19,6 +20,7 @@ from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.given import OBJECT, given
 from dlzoo.core.registries import PARTS
 from dlzoo.core.rng import keeping_generators
+from dlzoo.models.recompute import stage_blocks
 
 #: Copies of the parameters in a training: themselves, their gradients, and two moments of an optimizer.
 _COPIES = 4
@@ -31,12 +33,15 @@ class Profile(NamedTuple):
         params: number of parameters.
         macs: multiply-accumulates of one image.
         fixed, activations: bytes of the parameters with what an optimizer keeps, and of the activations of a batch.
+        checkpointed: bytes of the activations with trainer.checkpoint_activations: all but those inside the blocks of
+            the stages, and those of one such block; None if the network has no stages.
     """
 
     params: int
     macs: int
     fixed: int
     activations: int
+    checkpointed: int | None = None
 
 
 def count_params_and_macs(config: Config, wiring: dict[str, Any], batch_size: int) -> tuple[int, int]:
@@ -69,6 +74,40 @@ class _CountOutputs(TorchDispatchMode):
             outputs = output if isinstance(output, (tuple, list)) else [output]
             self.bytes += sum(each.nbytes for each in outputs if isinstance(each, torch.Tensor))
         return output
+
+
+class _CountInside:
+    """Context that follows the bytes that `outputs` counts inside the blocks of the stages of a network.
+
+    Attributes:
+        inside: bytes of each block.
+        kept: bytes of the outputs of all blocks.
+    """
+
+    def __init__(self, network: nn.Module, outputs: _CountOutputs) -> None:
+        self._network, self._outputs, self._starts = network, outputs, list[int]()
+        self.inside, self.kept = list[int](), 0
+
+    def __enter__(self) -> _CountInside:
+        found = list(stage_blocks(self._network))
+        self._hooks = [block.register_forward_pre_hook(self._begin) for block in found]
+        self._hooks += [block.register_forward_hook(self._end) for block in found]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _begin(self, *_: Any) -> None:
+        self._starts.append(self._outputs.bytes)
+
+    def _end(self, _block: nn.Module, _inputs: Any, result: Any) -> None:
+        self.inside.append(self._outputs.bytes - self._starts.pop())
+        self.kept += sum(each.nbytes for each in tree_leaves(result) if isinstance(each, torch.Tensor))
+
+    def checkpointed(self) -> int | None:
+        """Return `Profile.checkpointed`."""
+        return self._outputs.bytes - sum(self.inside) + self.kept + max(self.inside) if self.inside else None
 
 
 class _SkipNorms(TorchDispatchMode):
@@ -122,7 +161,7 @@ def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_s
     where = f"{model} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     try:
         images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
-        with counter, _SkipNorms(), outputs, torch.no_grad():
+        with counter, _SkipNorms(), outputs, _CountInside(network, outputs) as blocks, torch.no_grad():
             output = network(images)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
@@ -132,4 +171,5 @@ def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_s
     fixed = _COPIES * sum(parameter.nbytes for parameter in owner.parameters())
     params = sum(parameter.numel() for parameter in owner.parameters())
     # torch counts two floating-point operations for a multiply-accumulate.
-    return Profile(params, counter.get_total_flops() // 2 // batch_size, fixed, outputs.bytes)
+    macs = counter.get_total_flops() // 2 // batch_size
+    return Profile(params, macs, fixed, outputs.bytes, blocks.checkpointed())

@@ -24,6 +24,7 @@ from dlzoo.data.transforms.batch import Normalise
 from dlzoo.engine.clock import TrainSchedule
 from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Recipe
+from dlzoo.models.recompute import families_with_stages
 from dlzoo.optim.settings import Span
 from dlzoo.tasks.base import TaskSpec
 
@@ -65,6 +66,8 @@ class RunRecipe:
         # Called for its errors only: augmentation settings that the task does not support.
         self.spec.transform(self.augment_settings, self.augment, Normalise(nothing, nothing + 1), data)
         self.profile = profile_training(config, self.wiring, self.micro_batch)
+        if self.settings.checkpoint_activations and self.profile.checkpointed is None:
+            raise _no_stages(config)
         self.schedule = TrainSchedule(
             self.settings.max_epochs,
             min(len(data.train) // data.batch_size, self.settings.limit_batches or len(data.train)),
@@ -117,6 +120,14 @@ def _micro_batch(batch_size: int, accumulate: int, world: int) -> int:
             parts = f"{world} equal parts, one per device{suffix}"
         raise UserError(f"data.batch_size={batch_size} does not divide into {parts}")
     return micro_batch
+
+
+def _no_stages(config: Config) -> UserError:
+    kind = "model" if config["backbone"]["name"] == "default" else "backbone"
+    return UserError(
+        f"trainer.checkpoint_activations=true needs a network with stages, and {kind}={config[kind]['name']} has none;"
+        f" choose a {kind} of {', '.join(families_with_stages())}"
+    )
 
 
 def _monitored(config: Config, data: Splits, spec: TaskSpec) -> Metric | None:

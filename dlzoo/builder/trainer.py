@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from dlzoo.engine.checkpoints import AtomicCheckpointIO
 from dlzoo.engine.loss_scale import LossScale
 from dlzoo.engine.recipe import Context, Observed, Recorder
 from dlzoo.engine.task_module import TaskModule
+from dlzoo.models.recompute import recompute_stages
 from dlzoo.runs import environment
 from dlzoo.tasks.base import Pieces
 
@@ -149,10 +151,11 @@ class Assembled:
         }
 
     def _notes(self) -> list[str]:
-        recipe, available = self.run_recipe, environment.memory(self.accelerator)
+        recipe = self.run_recipe
+        sizes = recipe.micro_batch, self.data.batch_size, environment.memory(self.accelerator)
         return [
             *notes(self.config, self.data, self.spec, recipe.schedule),
-            *memory_notes(recipe.profile, recipe.micro_batch, self.data.batch_size, available),
+            *memory_notes(recipe.profile, *sizes, checkpoint=self.settings.checkpoint_activations),
         ]
 
     def fit(
@@ -170,8 +173,10 @@ class Assembled:
         files = AtomicCheckpointIO(written)
         trainer = self._make_trainer([*self._callbacks, *callbacks], files)
         loaders = self.module.train_batches(), self.module.eval_batches("val")
+        recomputing = recompute_stages(self.network) if self.settings.checkpoint_activations else nullcontext()
         try:
-            trainer.fit(self.module, *loaders, ckpt_path=checkpoint, weights_only=True)
+            with recomputing:
+                trainer.fit(self.module, *loaders, ckpt_path=checkpoint, weights_only=True)
         finally:
             self.module.loaders.close()
             files.close()

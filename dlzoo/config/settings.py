@@ -43,6 +43,9 @@ class TrainerSettings:
     `threads`: CPU threads of torch; null: torch's default.
     `accumulate`: number of micro-batches per optimizer step; the batch stays data.batch_size (batch norm sees the
     micro-batch).
+    `checkpoint_activations`: keep only the inputs of the blocks of a model for the backward pass, and compute the rest
+    again: less memory, the same results, about a third more time. For models with stages (resnet18, densenet121, ...),
+    and detectors with such a backbone.
     `devices`: number of processes per machine that share each batch, one per GPU, or on the CPU; "all" is every GPU of
     this machine. `nodes`: number of machines; for more than one, start the processes by torchrun or executor=slurm.
     `compile`: train with torch.compile; the first steps are slow, later ones faster.
@@ -68,6 +71,7 @@ class TrainerSettings:
     compile: bool = False
     threads: Processes | None = None
     accumulate: PositiveInt = 1
+    checkpoint_activations: bool = False
     clip_norm: Positive | None = 1.0
     self_adversarial: Fraction = 0.0
     ema: BelowOne | None = None

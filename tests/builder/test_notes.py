@@ -150,3 +150,13 @@ def test_a_class_without_a_test_sample_is_named() -> None:
 def test_more_memory_than_there_is_is_a_note(available: int, says: str | None) -> None:
     notes = memory_notes(Profile(0, 0, fixed=1_000, activations=9_000), 64, 128, available)
     assert (says is None and notes == []) or (len(notes) == 1 and re.search(says or "", notes[0]))
+
+
+def test_checkpointing_activations_is_advised_where_it_fits() -> None:
+    profile = Profile(0, 0, fixed=1_000, activations=9_000, checkpointed=3_000)
+    for available, says in ((5_000, ", or trainer.checkpoint_activations=true"), (3_999, "trainer.accumulate")):
+        (note,) = memory_notes(profile, 64, 128, available)
+        assert note.endswith(says)
+    assert memory_notes(profile, 64, 128, 4_000, checkpoint=True) == []
+    (note,) = memory_notes(profile, 64, 128, 2_500, checkpoint=True)
+    assert note.endswith("data.batch_size=64 fits, or a larger trainer.accumulate")

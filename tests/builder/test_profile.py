@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 from dlzoo.builder.model import build_model
 from dlzoo.builder.profile import count_params_and_macs as size_of
+from dlzoo.builder.profile import profile_training
 from dlzoo.cli import main
 from dlzoo.config import compose
+from dlzoo.models.recompute import recompute_stages
 from dlzoo.show.field import AxisField, ReceptiveFieldTracker
 from dlzoo.show.model import layers_of, profile, units
 from tests.models.test_models import REDUCED
+from tests.models.test_recompute import count_kept
 
 
 def overrides_of(name: str) -> list[str]:
@@ -32,6 +35,17 @@ def test_layers_add_up_to_the_network(name: str) -> None:
     # What a network multiplies outside of its layers is attention of the whole network's.
     assert sum(layer.macs for layer in layers) == pytest.approx(macs, rel=1e-6)
     assert layers[-1].output == [5]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "vgg11"])
+def test_checkpointed_activations_are_the_inputs_of_blocks_and_the_largest_block(name: str) -> None:
+    """Against a count of what is kept: the estimate also contains the inside of one block."""
+    profile = profile_training(compose([f"model={name}"]), {"num_classes": 9, "in_channels": 3, "image_size": 64}, 2)
+    network = build_model(name, num_classes=9, image_size=64).train()
+    with recompute_stages(network), count_kept(network) as kept:
+        network(torch.rand(2, 3, 64, 64))
+    assert profile.checkpointed is not None
+    assert kept[0] < profile.checkpointed < 0.9 * profile.activations
 
 
 def test_entries_without_blocks_of_ours_are_shown_too(capsys: pytest.CaptureFixture) -> None:

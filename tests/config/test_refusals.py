@@ -45,6 +45,12 @@ from dlzoo.runs.run_dir import RunDir
         (["model=linear", "freeze=backbone"], "the model has no layers before its head"),
         (["init.zero_last_norm=true", "norm=none"], "needs a norm with a scale"),
         (["loss.class_weights=[1,2]"], "class_weights"),
+        (
+            ["trainer.precision=fp16", "model=mlp", "optimizer=sam"],
+            "more than once per step, .*precision=fp32",
+        ),
+        (["trainer.checkpoint_activations=true", "model=mlp"], "model=mlp has none; choose a model of alexnet, .*vgg"),
+        (["trainer.checkpoint_activations=true", "trainer.compile=true"], "set trainer.compile=false"),
     ]
     + ([] if torch.cuda.is_available() else [(["trainer=gpu"], "torch sees no GPU here")]),
 )

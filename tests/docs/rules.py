@@ -67,6 +67,7 @@ TRAININGS = {
     ),
     "python train.py data.test_shift=noise data.test_severity=5": Rule(NARROW),
     "python train.py data.batch_size=128 trainer.accumulate=4 trainer.checkpoint_every=10": Rule(NARROW),
+    "python train.py model=resnet50 data.batch_size=256 trainer.checkpoint_activations=true": Rule(NARROW),
     "python train.py trainer.max_steps=300 trainer.validate_every_steps=50 trainer.early_stopping=3"
     " trainer.monitor=val/loss": Rule(NARROW),
     "python train.py trainer.keep_every=10 trainer.keep_best=3": Rule(NARROW),

@@ -35,6 +35,8 @@ from tests.small import CONV, SMALL, logged, same, train, weights
         (7, signal.SIGUSR1, []),
         (4, signal.SIGTERM, ["trainer.precision=fp16"]),
         (7, signal.SIGTERM, ["trainer.precision=fp16", "trainer.accumulate=2"]),
+        (4, signal.SIGTERM, ["trainer.checkpoint_activations=true", "drop=dropout"]),
+        (7, signal.SIGTERM, ["trainer.checkpoint_activations=true", "trainer.precision=fp16", "norm=cmbn"]),
     ],
 )
 def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(

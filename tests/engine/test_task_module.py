@@ -19,7 +19,7 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
-from tests.small import CONV, SMALL, last_of_each, logged, same, train, weights
+from tests.small import CONV, SMALL, SMALL_BACKBONE, SMALL_PARTS, TINY, last_of_each, logged, same, train, weights
 
 
 def by_hand(overrides: list[str], *, bf16: bool = False) -> dict[str, torch.Tensor]:
@@ -48,6 +48,20 @@ def of_network(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def test_the_loop_is_the_loop_that_one_would_write() -> None:
     assert same(by_hand(CONV), of_network(weights(train(*CONV))))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [*CONV, "drop=dropout", "trainer.accumulate=2", "trainer.ema=0.9", "trainer.self_adversarial=0.02"],
+        [*CONV, "optimizer=sam", "norm=cmbn", "freeze=2"],
+        [*TINY, "model=retinanet", *SMALL_BACKBONE, *SMALL_PARTS["retinanet"]],
+    ],
+)
+def test_checkpointing_activations_changes_no_bit(overrides: list[str]) -> None:
+    less, more = train(*overrides, "trainer.checkpoint_activations=true"), train(*overrides)
+    assert same(weights(less), weights(more))
+    assert logged(less.dir) == logged(more.dir)
 
 
 def test_autocast_sees_the_weights_of_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
