@@ -19,6 +19,7 @@ from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
 from dlzoo.builder.given import trained_network
 from dlzoo.builder.launch import RankError, launch
+from dlzoo.builder.result_notes import result_notes, selecting_step
 from dlzoo.builder.resume import NotResumedError, assemble, locate
 from dlzoo.builder.run_checks import callback_names, check_ranks, check_unchanged, check_unchanged_since_the_end
 from dlzoo.builder.trainer import Assembled
@@ -258,9 +259,12 @@ def _record_results(
         peak_memory_bytes=environment.peak_memory(assembled.accelerator),
         data_cache=module.loaders.train.images.place,
     )
+    records = read_metrics(run.metrics_file)
+    if assembled.settings.limit_batches is None:  # a part of each split shows nothing
+        run.update(result_notes=result_notes(module, records, selecting_step(run, selected)))
     if best := kept_best(module):
         run.update(kept_best=best)
-    plots = draw(assembled, Tested(module, assembled.data, read_metrics(run.metrics_file), run.path.name))
+    plots = draw(assembled, Tested(module, assembled.data, records, run.path.name))
     for name, figure in plots.items():
         hooks.plot(name, log.plot(name, figure), clock)
     run.update(pictures=list(plots))

@@ -13,6 +13,8 @@ from dlzoo.tasks.base import TaskSpec
 
 #: With a larger weight of the first step in the average than this, the averaged weights have hardly moved.
 _STILL = 0.5
+#: Validation results of fewer samples are noisy: a share of one half has a standard error of 0.07 or more.
+_FEW = 50
 
 
 def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule) -> list[str]:
@@ -22,6 +24,7 @@ def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule)
         *_on_schedule(config["schedule"], schedule),
         *_on_average(config["trainer"]["ema"], schedule.steps),
         *_on_frozen(config),
+        *_on_validation(data),
         *data.source.notes(),
         *spec.notes(data),
     ]
@@ -51,6 +54,23 @@ def memory_notes(
         return [f"{says}; choose a smaller model, or smaller images{less}"]
     fits = (1 << (fitting.bit_length() - 1)) * (batch_size // micro_batch)
     return [f"{says}; data.batch_size={fits} fits, or a larger trainer.accumulate{less}"]
+
+
+def _on_validation(data: Splits) -> list[str]:
+    """Return a note on a validation split that is too small to select weights or settings by."""
+    if data.val is None or len(data.val) >= _FEW:
+        return []
+    count, settings = len(data.val), data.settings
+    if settings.limit is not None and settings.limit < _FEW:
+        advice = "set a larger data.limit"
+    elif data.source.val is not None:
+        advice = "add samples to it"
+    elif len(data.train) + count >= 2 * _FEW:
+        advice = "set a larger data.val_fraction"
+    else:
+        advice = "compare runs with several data.split_seed"
+    samples = "1 sample" if count == 1 else f"{count} samples"
+    return [f"the validation split has {samples}, so each is worth {1 / count:.1%} of a validation result: {advice}"]
 
 
 def _on_learning(config: Config) -> list[str]:

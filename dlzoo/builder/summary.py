@@ -82,6 +82,7 @@ def print_result(console: Console, path: Path, record: Record) -> None:
         ),
         ("time", f"{record['wall_seconds']:.1f} s; {record['images_per_second']:,.0f} samples/s in training"),
         *([("zeros", f"{_count(zeros, 'weight')} exactly 0, of {record['params']:,} parameters")] if zeros else []),
+        *[("note", note) for note in record.get("result_notes", {}).values()],
         ("plots", f"{path}/pictures: {', '.join(record['pictures'])}"),
         *_next_commands(path, record),
     )

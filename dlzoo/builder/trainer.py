@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ class Assembled:
         return self.data.facts() | {
             "seed": self.config["seed"],
             "monitor": self.module.monitor,
+            **({} if self.module.loaders.val is None else {"validated": self.module.loaders.val.samples}),
             "params": self.run_recipe.profile.params,
             "trainable": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
             "macs": self.run_recipe.profile.macs,

@@ -170,12 +170,11 @@ class _Facts(ProgressColumn):
 def describe(module: TaskModule) -> str:
     """Return the latest values in one line."""
     epoch = min(module.schedule.epochs_begun(max(module.state.clock, 1)), module.schedule.epochs)
+    val, named = module.loaders.val, "" if module.monitor in module.logged_names else f"{module.monitor} "
     words = {
         "train/loss": "loss {:.3f}",
         f"train/{module.monitor}": f"{module.monitor} {{:.3f}}",
-        f"val/{module.monitor}": "val {:.3f}"
-        if module.monitor in module.logged_names
-        else f"val {module.monitor} {{:.3f}}",
+        f"val/{module.monitor}": f"val {named}{{:.3f}} (n={0 if val is None else val.samples})",
         "lr": "lr {:.2g}",
         "images_per_second": "{:,.0f} img/s",
     }

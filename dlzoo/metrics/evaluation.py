@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import Any
 
 from numpy.typing import NDArray
@@ -34,6 +35,17 @@ class Evaluation(ABC):
         """Return whether the metric that selects the weights by default can change with them, for this split."""
         return True
 
+    def learned_nothing(self) -> str | None:
+        """Return why the split's predictions are no better than chance, in one sentence, after `compute`.
+
+        None if they are better, if the split is too small to tell, or if the task does not define it.
+        """
+        return None
+
+    def standard_error(self, metric: str, value: float, samples: int) -> float | None:
+        """Return the standard error of a metric of that value, measured on that many samples; None if not known."""
+        return None
+
     def by_class(self) -> Mapping[str, Sequence[float | None]]:
         """Return metric -> value of each class; None for a class that is not in the split."""
         return {}
@@ -51,6 +63,15 @@ class Evaluation(ABC):
             for name, part in parts.items():
                 merged[name].merge(part)
         vars(self).update(merged)
+
+
+def standard_error_of_share(value: float, samples: int) -> float:
+    """Return the standard error of a share, or of a mean of values between 0 and 1, whose variance is not larger.
+
+    Two samples of each kind are added (Agresti and Coull 1998), so that it is not 0 for a value of 0 or 1.
+    """
+    share = (value * samples + 2) / (samples + 4)
+    return sqrt(share * (1 - share) / (samples + 4))
 
 
 def add_loss(sums: Sum, loss_fn: nn.Module, input: Tensor, target: Tensor) -> None:

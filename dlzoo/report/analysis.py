@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo.comparison import fairness
+from dlzoo.comparison.chance import learned_nothing
 from dlzoo.comparison.design import Arm, Design, Pair
 from dlzoo.comparison.design import Factor as Varying
 from dlzoo.comparison.factors import make_design
@@ -77,7 +78,9 @@ def analyse(
         joint={key: _format_values(_by_label(design, values)) for key, values in design.joint.items()},
     )
     checks = _findings(content, design, planned, readable, included)
-    return replace(content, answer=words.answer(content), findings=checks)
+    grouped = _group_by_label(design, runs)
+    nothing = learned_nothing({label: [row.record for row in of_arm] for label, of_arm in grouped.items()})
+    return replace(content, answer=[*nothing, *words.answer(content)], findings=checks)
 
 
 def _by_label(design: Design, values: Mapping[Arm, Any]) -> dict[str, Any]:

@@ -114,6 +114,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config": (_is_config, "the settings of the run by section"),
     "paths": (_mapping_of(_is_text), "paths by setting"),
     "metrics": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
+    "result_notes": (_mapping_of(_is_text), "texts by kind"),
     "kept_best": (_mapping_of(lambda value: value is None or _is_number(value)), "numbers by name"),
     "data_sizes": (_mapping_of(_is_count), "sizes by split"),
     **dict.fromkeys(("versions", "by_class"), _MAPPING),
@@ -124,7 +125,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("classes", "pictures", "remarks", "callbacks", "not_kept"), _TEXTS),
     **dict.fromkeys(("ranks", "threads"), (_is_small_count, "an integer from 1 to 65536")),
     **dict.fromkeys(("steps_per_epoch", "steps", "tested", "batch_size", "params", "macs", "trainable"), _COUNT),
-    **dict.fromkeys(("in_channels", "image_size", "skipped"), _COUNT),
+    **dict.fromkeys(("in_channels", "image_size", "skipped", "validated"), _COUNT),
     "value_range": (_is_value_range, "two integers from 0 to 65535"),
     **dict.fromkeys(("wall_seconds", "images_per_second", "effective_lr", "selected_epoch"), _NUMBER),
 }

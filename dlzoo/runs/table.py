@@ -77,7 +77,13 @@ class Row:
         """The validation result of the selected weights, or before the end the latest."""
         key = f"val/{self.record.get('monitor')}"
         measured = (self.record.get("metrics") or {}).get(key, self.logged.get(key))
-        return "" if measured is None else f"val {measured:.4f}"
+        return "" if measured is None else f"val {measured:.4f}{self.samples}"
+
+    @property
+    def samples(self) -> str:
+        """The number of validation samples, " (n=144)"; empty if it is not recorded."""
+        count = self.record.get("validated", self.record.get("data_sizes", {}).get("val"))
+        return "" if count is None else f" (n={count})"
 
     @property
     def age(self) -> str:

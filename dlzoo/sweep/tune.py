@@ -202,15 +202,17 @@ def _conclude(console: Console, first: SweepPlan, study: optuna.Study, fixed: li
         return None
     maximise = study.direction == StudyDirection.MAXIMIZE
     best = sorted(done, key=_value, reverse=maximise)
-    for trial in best[:10]:
-        console.print(Text(f"  val {_value(trial):.4f}  {' '.join(settings_of_trial(trial.params))}"), soft_wrap=True)
     run = plan_trial([*fixed, f"name={first.name}"], best[0].params).runs[0].path
-    tested = Row.of(run).metric
+    row = Row.of(run)
+    for trial in best[:10]:
+        console.print(
+            Text(f"  val {_value(trial):.4f}{row.samples}  {' '.join(settings_of_trial(trial.params))}"), soft_wrap=True
+        )
     everything = study.get_trials(deepcopy=False)
     values = [trial.value if trial.state == TrialState.COMPLETE else None for trial in everything]
     settings = {key: [_place(trial, key) for trial in everything] for key in best[0].params}
     write_png(plots.trials(values, settings, first.name, maximise=maximise), first.folder / "tune.png")
-    console.print(Text(f"best        {run}: {tested}"), soft_wrap=True)
+    console.print(Text(f"best        {run}: {row.metric}"), soft_wrap=True)
     console.print(Text(f"plot        {first.folder / 'tune.png'}"), soft_wrap=True)
     again = [word for word in fixed if word.partition(".")[0].partition("=")[0] not in ("executor", "sweep", "name")]
     console.print(

@@ -26,7 +26,8 @@ def notes_on(*words: str, pretrained: bool = False) -> list[str]:
     data = Splits.load(config["data"])
     recipe = RunRecipe(config, data)
     config["model"]["pretrained"] = pretrained  # afterwards: there are no weights of a perceptron
-    return notes(config, data, recipe.spec, recipe.schedule)
+    found = notes(config, data, recipe.spec, recipe.schedule)
+    return [note for note in found if not note.startswith("the validation split has")]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,29 @@ def test_what_hardly_does_what_it_is_for_is_a_note(words: list[str], says: str) 
 )
 def test_what_is_usual_has_no_note(words: list[str]) -> None:
     assert notes_on(*words) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data=wine"], "has 15 samples, so each is worth 6.7% of a validation result: set a larger data.val_fraction"),
+        (["data=wine", "data.val_fraction=0.4"], None),
+        (["data=wine", "data.val_fraction=0"], None),
+        (["data=wine", "data.val_fraction=0.4", "data.limit=40"], "has 40 samples, .*: set a larger data.limit"),
+        (
+            ["data=csv", "data.path=t.csv", "data.target=y", "data.task=regress", "loss=mse"],
+            "1 sample, .*100.0%.* data.split_seed",
+        ),
+    ],
+)
+def test_a_small_validation_split_is_a_note(words: list[str], says: str | None) -> None:
+    Path("t.csv").write_text("x,y\n" + "".join(f"{i},{i * 1.5 + 0.25}\n" for i in range(16)))
+    config = compose([*WINE[1:], "data.batch_size=4", *words])
+    data = Splits.load(config["data"])
+    recipe = RunRecipe(config, data)
+    found = [each for each in notes(config, data, recipe.spec, recipe.schedule) if "validation split" in each]
+    assert len(found) == (says is not None), found
+    assert says is None or re.search(says, found[0]), found
 
 
 def test_pretrained_weights_may_be_frozen() -> None:

@@ -46,6 +46,19 @@ def test_one_factor_over_seeds(tmp_path):
     assert [each.name for each in found.per_class] == CLASSES
 
 
+def test_networks_that_learned_nothing_are_named_first(tmp_path):
+    nothing = {"learned_nothing": "the network learned nothing: it predicts one class for all 300 test samples"}
+    write_sweep(tmp_path, NORMS[:1], SEEDS, accuracy)
+    usual = analyse(tmp_path).answer
+    write_sweep(tmp_path, NORMS[1:], SEEDS[:3], accuracy, result_notes={"lonely_best": "a lonely peak"})
+    assert not analyse(tmp_path).answer[0].startswith("These networks")
+    for run in write_sweep(tmp_path, NORMS[1:], SEEDS[3:5], accuracy):
+        run.update(result_notes=nothing)
+    first, *others = analyse(tmp_path).answer
+    assert first == "These networks learned nothing (no better than chance on the test split): norm=gn (2 of 5 runs)."
+    assert others and others != usual
+
+
 def test_a_lower_loss_is_better(tmp_path):
     write_sweep(tmp_path, NORMS, SEEDS, accuracy)
     content = analyse(tmp_path, metric="loss", margin=0)

@@ -29,6 +29,8 @@ CHANGES: list[dict[str, Any]] = [
     *({"error": value} for value in (3, ["x"], {})),
     *({"pictures": value} for value in ("curves", [1])),
     *({"remarks": value} for value in (None, 3)),
+    *({"result_notes": value} for value in (None, ["learned_nothing"], {"learned_nothing": True})),
+    *({"validated": value} for value in (-1, "144")),
     *({"ranks": value} for value in (0, "two", 10**6)),
     *({"wall_seconds": value} for value in ("long", [])),
     *({"task": value} for value in (3, None)),

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlzoo.metrics.accumulators import Largest, Sum, Table, smallest_int
-from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
+from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split, standard_error_of_share
+from dlzoo.tasks.classification import chance
 
 #: Bins of the calibration error, and k of accuracy_top5.
 _BINS, _TOP = 15, 5
+#: Metrics that are means of values between 0 and 1 (the macro F1 approximately).
+_SHARES = ("accuracy", "accuracy_top5", "f1_macro")
 #: Number of mistakes to keep.
 _MISTAKES = 24
 #: With more classes than this, no confusion matrix is kept: its size is their square.
@@ -75,6 +78,13 @@ class ClassificationEvaluation(Evaluation):
         count, confidence, correct = self.bins.total()
         metrics["calibration_error"] = float((correct - confidence).abs().sum() / count.sum())
         return metrics
+
+    def learned_nothing(self) -> str | None:
+        return chance.verdict(*self.counts.total().tolist())
+
+    def standard_error(self, metric: str, value: float, samples: int) -> float | None:
+        """Return that of a mean of values between 0 and 1; None for the loss and the calibration error."""
+        return standard_error_of_share(value, samples) if metric in _SHARES else None
 
     def by_class(self) -> dict[str, list[float | None]]:
         """Return the recall of each class; None for one without samples."""

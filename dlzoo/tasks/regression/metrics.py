@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import pi, sqrt
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split
 
 #: Samples that plots show; kept in double precision.
 _SHOWN = 5_000
+#: Fewest samples by which a standard error of r2 is estimated.
+_FEWEST = 20
+#: Standard errors above 0 that r2 of a prediction without skill exceeds in 2.5 % of cases.
+_LIMIT = 1.96
 
 
 class RegressionEvaluation(Evaluation):
@@ -57,6 +62,30 @@ class RegressionEvaluation(Evaluation):
         """Return whether a target varies: r2 of a constant one is 0 or 1, whatever the error."""
         return not torch.equal(self.targets.low, self.targets.high)
 
+    def learned_nothing(self) -> str | None:
+        """Return why no target is predicted better than by its mean, one-sided at 2.5 %; see `_noise_of_r2`."""
+        columns = self.table.columns()
+        if self.count < _FEWEST or not columns or not self.is_score_defined():
+            return None
+        r2 = _r2(self.squares.total(), self.targets.cpu())
+        targets = columns["label"].double()
+        varies = self.targets.cpu().low != self.targets.cpu().high
+        noise = _noise_of_r2(targets - columns["prediction"].double(), targets)
+        could_tell = varies & (_LIMIT * _noise_of_r2(torch.zeros_like(targets), targets) < 1)
+        if not could_tell.any() or (could_tell & ~(r2 <= _LIMIT * noise)).any():
+            return None
+        return (
+            f"on {self.count:,} test samples it is not better than the mean of the targets: r2 is"
+            f" {float(r2[varies].mean()):.3f}, with a standard error of {float(noise[varies].mean()):.2g}"
+        )
+
+    def standard_error(self, metric: str, value: float, samples: int) -> float | None:
+        """Return that of r2 (Olkin and Finn 1995), and of rmse and mae for normal errors; None for the loss."""
+        if metric == "r2":
+            return 2 * sqrt(max(value, 0.0)) * (1 - value) / sqrt(samples)
+        relative = {"rmse": sqrt(1 / 2), "mae": sqrt(pi / 2 - 1)}.get(metric)
+        return None if relative is None else relative * value / sqrt(samples)
+
     def predictions(self) -> dict[str, NDArray[Any]]:
         return self.table.arrays()
 
@@ -67,6 +96,16 @@ def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]
     evaluation.update(predictions, targets)
     evaluation.count = len(targets)
     return evaluation.compute()
+
+
+def _noise_of_r2(errors: Tensor, targets: Tensor) -> Tensor:
+    """Return the standard error of r2 (D,) from errors (N, D) and targets (N, D): NaN for a constant target.
+
+    r2 is the mean over the samples of (squared distance from the mean - squared error) / variance, and its standard
+    error that of this mean.
+    """
+    squares = (targets - targets.mean(0)).square()
+    return ((squares - errors.square()) / squares.mean(0)).std(0) / sqrt(len(targets))
 
 
 def _r2(unexplained: Tensor, targets: Moments) -> Tensor:

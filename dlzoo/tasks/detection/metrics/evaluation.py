@@ -9,9 +9,12 @@ from torch import Tensor
 
 from dlzoo.core.errors import UserError
 from dlzoo.metrics.accumulators import Table
-from dlzoo.metrics.evaluation import Evaluation
+from dlzoo.metrics.evaluation import Evaluation, standard_error_of_share
 from dlzoo.tasks.detection.metrics.average_precision import Curve
 from dlzoo.tasks.detection.metrics.summary import by_class, metrics_and_curves
+
+#: An average precision (IoU 0.5) below one point is taken as none.
+_NEAR_ZERO = 0.01
 
 
 class DetectionEvaluation(Evaluation):
@@ -49,6 +52,21 @@ class DetectionEvaluation(Evaluation):
 
     def by_class(self) -> dict[str, list[float | None]]:
         return by_class(self.curves())
+
+    def learned_nothing(self) -> str | None:
+        """Return that nothing is detected, or that the average precision is below `_NEAR_ZERO`."""
+        detections, labels = self.rows
+        if not bool((detections[..., 4] > 0).any()):
+            return f"it detects nothing in {len(labels):,} test images"
+        known = [curve.all_points() for curve in self.curves() if curve is not None]
+        precision = sum(known) / len(known)
+        if precision >= _NEAR_ZERO:
+            return None
+        return f"its AP50 on {len(labels):,} test images is {precision:.4f}, which is close to 0"
+
+    def standard_error(self, metric: str, value: float, samples: int) -> float | None:
+        """Return that of a mean over images of values between 0 and 1, which the AP roughly is; None for errors."""
+        return standard_error_of_share(value, samples) if metric.startswith("map") else None
 
     def predictions(self) -> dict[str, NDArray[Any]]:
         return self.table.arrays()
