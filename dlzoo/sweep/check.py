@@ -17,8 +17,11 @@ from dlzoo.sweep.plan import PlannedRun
 _FEW = 6
 
 
-def existing_states(runs: Sequence[PlannedRun]) -> dict[str, str]:
+def existing_states(runs: Sequence[PlannedRun], free: str = "another name= or sweep.dir=") -> dict[str, str]:
     """Return address -> state of the runs that exist already.
+
+    Args:
+        free: what to set for another folder, for the message.
 
     Raises:
         UserError: if something else is at an address, or a run with other settings.
@@ -30,7 +33,8 @@ def existing_states(runs: Sequence[PlannedRun]) -> dict[str, str]:
         for run in runs:
             if run.path.exists():
                 record = RunDir.open(run.path).read()
-                _refuse_another(run, flatten(record["config"]), flatten(run.config))
+                if other := describe_differences(flatten(record["config"]), flatten(run.config)):
+                    raise UserError(f"{run.path} holds a run with other settings ({other}); set {free}")
                 refuse_others(run.path, record, run.config)
                 states[run.path.name] = record["state"]
     except OSError as error:
@@ -38,12 +42,8 @@ def existing_states(runs: Sequence[PlannedRun]) -> dict[str, str]:
     return states
 
 
-def _refuse_another(run: PlannedRun, existing: Config, planned: Config) -> None:
-    other = [key for key in {**existing, **planned} if existing.get(key) != planned.get(key)]
-    if other:
-        some = [
-            f"{key}={format_value(existing.get(key))} there, {format_value(planned.get(key))} here"
-            for key in other[:_FEW]
-        ]
-        differences = ", ".join([*some, *([f"{len(other) - _FEW} more"] if len(other) > _FEW else [])])
-        raise UserError(f"{run.path} holds a run with other settings ({differences}); set another name= or sweep.dir=")
+def describe_differences(there: Config, here: Config) -> str:
+    """Return "data.batch_size=8 there, 64 here", the first few differences of settings; an empty string without any."""
+    other = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    some = [f"{key}={format_value(there.get(key))} there, {format_value(here.get(key))} here" for key in other[:_FEW]]
+    return ", ".join([*some, *([f"{len(other) - _FEW} more"] if len(other) > _FEW else [])])

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlzoo import config as configs
 from dlzoo.config import Config
 from dlzoo.config import executor as executors
-from dlzoo.config.overrides import expand, parse
+from dlzoo.config.overrides import expand, key_of, parse
 from dlzoo.config.settings import SweepSettings
 from dlzoo.config.sources import Sources
 from dlzoo.core.errors import UserError
 from dlzoo.core.schema import settings_of
-from dlzoo.runs.differences import NAMES, NOT_COMPARED
-from dlzoo.sweep.address import address
+from dlzoo.runs import sweep_file
+from dlzoo.runs.differences import NAMES, NOT_COMPARED, flatten
+from dlzoo.sweep.address import address, earlier_address, order_factors, words_of
+from dlzoo.sweep.existing import find_by_settings, settings_key
 from dlzoo.sweep.request import SweepRequest
 
 #: Most letters of a sweep's name; file systems allow 255 bytes.
@@ -39,6 +41,7 @@ class SweepPlan:
     Args:
         name: the sweep's name; `named` is whether the user set it.
         varying: the keys with several values.
+        common: the settings that all runs have in common, as typed; a seed is none, as it only repeats a run.
     """
 
     name: str
@@ -49,6 +52,7 @@ class SweepPlan:
     kind: str
     executor: executors.Settings
     settings: SweepSettings
+    common: list[str]
 
 
 def plan(request: SweepRequest) -> SweepPlan:
@@ -83,15 +87,45 @@ def plan(request: SweepRequest) -> SweepPlan:
     if Path(name).is_absolute() or not parts or ".." in parts or max(map(len, parts)) > _LONGEST:
         raise UserError(f"name={name} cannot be a folder in outputs/; set sweep.dir=PATH for a folder elsewhere")
     folder = Path(os.path.expanduser(settings.dir)) if settings.dir else Path("outputs") / name
-    runs: dict[str, PlannedRun] = {}
-    for lines, config in zip(combinations, composed, strict=True):
-        where = address(lines, config)
-        run = runs.setdefault(where, PlannedRun([*request.common, *lines], config | {"name": name}, folder / where))
-        assert run.config == config | {"name": name}, f"two runs at {where}"
+    composed = [config | {"name": name} for config in composed]
+    runs = _placed_runs(request, folder, combinations, composed, varying)
     # Every arm gets its first seed before any gets its second, so that early results can be compared.
-    ordered = sorted(runs.values(), key=lambda run: run.config["seed"])
+    ordered = sorted(runs, key=lambda run: run.config["seed"])
     named = set_name is not None or request.name is not None
-    return SweepPlan(name, named, folder, varying, ordered, kind, executor, settings)
+    common = _common([run.overrides for run in ordered])
+    return SweepPlan(name, named, folder, varying, ordered, kind, executor, settings, common)
+
+
+def _placed_runs(
+    request: SweepRequest, folder: Path, combinations: list[list[str]], composed: list[Config], varying: Sequence[str]
+) -> list[PlannedRun]:
+    """Return the different runs, each with its directory: the one that it has already, or a new one."""
+    words = [words_of(lines, config) for lines, config in zip(combinations, composed, strict=True)]
+    settings = [flatten(config) for config in composed]
+    factors = [*sweep_file.read(folder).order, *request.factors, *varying]
+    ordered = order_factors(factors, {key: [each.get(key) for each in settings] for key in factors})
+    runs: dict[str, PlannedRun] = {}
+    for lines, config, own in zip(combinations, composed, words, strict=True):
+        run = PlannedRun([*request.common, *lines], config, folder / address(own, ordered))
+        other = runs.setdefault(run.path.name, run)
+        assert other.config == config, f"two runs at {run.path}"
+    if not folder.is_dir() or all(run.path.exists() for run in runs.values()):
+        return list(runs.values())
+    # Trials of a search are looked for one by one: reading all other trials for each would take quadratic time.
+    there = {} if request.factors else find_by_settings(folder)
+    earlier = {address(own, ordered): folder / earlier_address(own) for own in words}
+    for name, run in runs.items():
+        path = there.get(settings_key(run.config), earlier[name])
+        if not run.path.exists() and path.exists():
+            runs[name] = replace(run, path=path)
+    return list(runs.values())
+
+
+def _common(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Return the settings that all runs have, as typed, without the seed and what does not change a result."""
+    others = [set(lines) for lines in overrides[1:]]
+    common = [line for line in overrides[0] if all(line in lines for lines in others)]
+    return [line for line in common if key_of(line).partition(".")[0] not in (*NOT_COMPARED, "seed")]
 
 
 def _refuse_several(varying: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ class SweepRequest:
         common: settings of every run that are not part of its address.
         arms: settings that vary together, one list per arm; empty if only `words` vary.
         written: keys that the experiment's file sets in these words, rather than the command.
+        factors: settings that vary over several requests, such as those of a search.
         name: the default name.
         kind: the prefix of a generated name.
         baseline, metric, margin: options of the report.
@@ -38,6 +39,7 @@ class SweepRequest:
     common: list[str] = field(default_factory=list)
     arms: list[list[str]] = field(default_factory=list)
     written: Collection[str] = ()
+    factors: Sequence[str] = ()
     name: str | None = None
     kind: str = "sweep"
     baseline: list[str] = field(default_factory=list)

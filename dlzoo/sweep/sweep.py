@@ -16,11 +16,14 @@ from dlzoo.comparison.factors import make_design
 from dlzoo.comparison.fairness import MILD, findings
 from dlzoo.core.console import Console
 from dlzoo.core.errors import Interrupted, UserError
+from dlzoo.core.files import reason, shorten
 from dlzoo.runs import reuse, sweep_file, table
 from dlzoo.runs.differences import differing_keys, flatten, format_value
 from dlzoo.runs.sweep_file import SweepFile
 from dlzoo.sweep import check
+from dlzoo.sweep.common import refuse_other_common
 from dlzoo.sweep.display import SweepDisplay
+from dlzoo.sweep.existing import free_name
 from dlzoo.sweep.plan import PlannedRun, SweepPlan, plan
 from dlzoo.sweep.request import SweepRequest
 from dlzoo.sweep.scheduler import create, execute_runs
@@ -60,7 +63,8 @@ def sweep(request: SweepRequest, console: Console | None = None) -> SweepResult:
     """
     console = console or Console()
     planned = plan(request)
-    states = check.existing_states(planned.runs)
+    refuse_other_common(request, planned)
+    states = check.existing_states(planned.runs, free_name(planned.folder, in_outputs=not planned.settings.dir))
     missing = [run for run in planned.runs if states.get(run.path.name) != "finished"]
     labels = _labels(planned)
     _announce(console, planned, states)
@@ -72,8 +76,8 @@ def sweep(request: SweepRequest, console: Console | None = None) -> SweepResult:
         estimate(console, planned.runs, states, labels, runner)
         there = [run.path for run in planned.runs if run.path.exists()]
         return SweepResult(planned.folder, table.rows(there), ok=True, dry=True)
+    write_request(request, planned)
     create(missing)
-    sweep_file.write(planned.folder, _sweep_file(request, planned))
     if runner:
         with SweepDisplay(console, len(missing)) as display, stop_on_sigterm():
             try:
@@ -142,9 +146,15 @@ def _prepare_executor(console: Console, planned: SweepPlan, missing: Sequence[Pl
     return runner
 
 
-def _sweep_file(request: SweepRequest, planned: SweepPlan) -> SweepFile:
-    return SweepFile(
+def write_request(request: SweepRequest, planned: SweepPlan) -> None:
+    """Write sweep.json before the first run, or add to sweep_log.jsonl what an earlier sweep of this name lacks.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    asked = SweepFile(
         lines=[shlex.join(request.typed)] if request.typed else [],
+        common=planned.common,
         order=_order(planned),
         baseline=request.baseline,
         metric=request.metric,
@@ -152,6 +162,10 @@ def _sweep_file(request: SweepRequest, planned: SweepPlan) -> SweepFile:
         question=request.question,
         expected=request.expected,
     )
+    try:
+        sweep_file.write(planned.folder, asked)
+    except OSError as error:
+        raise UserError(f"cannot write the sweep to {shorten(planned.folder)}: {reason(error)}") from error
 
 
 def _order(planned: SweepPlan) -> dict[str, list[str]]:

@@ -126,4 +126,4 @@ def plan_trial(fixed: Sequence[str], values: dict[str, Any]) -> SweepPlan:
     """Plan the run of a trial, as a sweep of one run."""
     named = any(line.startswith("name=") for line in fixed)
     name = [] if named else ["name=" + "-".join(["tune", *sorted(key.rpartition(".")[2] for key in values)])]
-    return plan(SweepRequest([*fixed, *name, *settings_of_trial(values)]))
+    return plan(SweepRequest([*fixed, *name, *settings_of_trial(values)], factors=tuple(values)))

@@ -133,7 +133,7 @@ SWEEPS = {
         f"model.width=4 data.limit=60 {QUICK}",
         swap={"data.batch_size=2,8,32": "data.batch_size=10,20", "seed=range(8)": "seed=0"},
         prints=("4 of norm x data.batch_size: ", "4 runs: 4 finished"),
-        leaves=("outputs/norms/data.batch_size=20,*,norm=bn,*/run.json", "outputs/norms/sweep.json"),
+        leaves=("outputs/norms/norm=bn,batch_size=20,*/run.json", "outputs/norms/sweep.json"),
     ),
     f"{_NORMS} sweep.dry_run=true": Rule(
         f"{NARROW} {QUICK}",
@@ -209,8 +209,8 @@ OTHERS = {
     "dlzoo diff outputs/<run> outputs/<other>": Rule(
         needs=_NORMS,
         swap={
-            "outputs/<run>": "outputs/norms/data.batch_size=20,*,norm=bn,*",
-            "outputs/<other>": "outputs/norms/data.batch_size=20,*,norm=gn,*",
+            "outputs/<run>": "outputs/norms/norm=bn,batch_size=20,*",
+            "outputs/<other>": "outputs/norms/norm=gn,batch_size=20,*",
         },
         prints=("these runs differ in exactly one setting: norm\n",),
     ),

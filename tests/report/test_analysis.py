@@ -283,7 +283,8 @@ def test_the_same_run_twice_counts_once(tmp_path):
 
 def test_the_sweep_says_how_to_look_at_its_runs(tmp_path):
     write_sweep(tmp_path, NORMS, SEEDS, accuracy)
-    asked = SweepFile(["dlzoo compare norm=gn,bn"], {"norm": ["gn", "bn"]}, ["norm=gn"], None, 0.2, "Is it so?", "No.")
+    order, lines = {"norm": ["gn", "bn"]}, ["dlzoo compare norm=gn,bn"]
+    asked = SweepFile(lines, [], order, ["norm=gn"], None, 0.2, "Is it so?", "No.")
     sweep_file.write(tmp_path, asked)
     content = analyse(tmp_path)
     assert content.factors[0].levels == ("gn", "bn")
@@ -297,9 +298,9 @@ def test_the_sweep_says_how_to_look_at_its_runs(tmp_path):
 
 
 def test_a_later_sweep_of_the_folder_adds_to_what_was_asked(tmp_path):
-    first = SweepFile(["one"], {"norm": ["gn", "bn"]}, ["norm=gn"], None, 0.2, "Is it so?", None)
+    first = SweepFile(["one"], [], {"norm": ["gn", "bn"]}, ["norm=gn"], None, 0.2, "Is it so?", None)
     sweep_file.write(tmp_path, first)
-    sweep_file.write(tmp_path, SweepFile(["two"], {"norm": ["in"], "act": ["relu"]}))
+    sweep_file.write(tmp_path, SweepFile(["two"], [], {"norm": ["in"], "act": ["relu"]}))
     found = sweep_file.read(tmp_path)
     assert found.lines == ["one", "two"]
     assert found.order == {"norm": ["gn", "bn", "in"], "act": ["relu"]}

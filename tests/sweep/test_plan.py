@@ -1,6 +1,8 @@
 """From a line with several values to checked runs and their addresses; tables and differences of runs."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,16 @@ from dlzoo.core.errors import UserError
 from dlzoo.runs import table
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.show.diff import diff, text
-from dlzoo.sweep.address import address
+from dlzoo.sweep.address import address, earlier_address, words_of
 from dlzoo.sweep.check import existing_states
+from dlzoo.sweep.common import refuse_other_common
 from dlzoo.sweep.executors.local import LocalExecutor
-from dlzoo.sweep.plan import plan
+from dlzoo.sweep.plan import PlannedRun, plan
 from dlzoo.sweep.preflight import refuse_infeasible
 from dlzoo.sweep.request import SweepRequest
-from dlzoo.sweep.sweep import sweep
-from tests.small import SMALL, train
+from dlzoo.sweep.scheduler import create
+from dlzoo.sweep.sweep import sweep, write_request
+from tests.small import SMALL, last_of_each, train
 
 
 def addresses(*words: str) -> list[str]:
@@ -34,10 +38,18 @@ def addresses(*words: str) -> list[str]:
         (["seed=range(3)"], ["seed=0", "seed=1", "seed=2"]),
         (["norm=choice(bn,gn)", "seed=7"], ["norm=bn,seed=7", "norm=gn,seed=7"]),
         (["model=glob(resnet1*)"], ["model=resnet101", "model=resnet110", "model=resnet152", "model=resnet18"]),
-        (["optimizer.lr=0.10,1e-1,0.2"], ["optimizer.lr=0.1", "optimizer.lr=0.2"]),
-        (["model=mlp", "model.hidden=[16],[16,32]"], ["model=mlp,model.hidden=16", "model=mlp,model.hidden=16+32"]),
+        (["optimizer.lr=0.10,1e-1,0.2"], ["lr=0.1", "lr=0.2"]),
+        (["model=mlp", "model.hidden=[16],[16,32]"], ["hidden=16", "hidden=16+32"]),
         (["trainer=cpu,ddp_cpu"], ["trainer=cpu", "trainer=ddp_cpu"]),
-        (["trainer.ema=null,0.9"], ["trainer.ema=null", "trainer.ema=0.9"]),
+        (["trainer.ema=null,0.9"], ["ema=null", "ema=0.9"]),
+        (
+            ["data.batch_size=8,16", "seed=1", "norm=gn,ln"],
+            [f"norm={norm},batch_size={size},seed=1" for size in (8, 16) for norm in ("gn", "ln")],
+        ),
+        (["model=resnet20", "model.width=8,16"], ["width=8", "width=16"]),
+        (["data.split_seed=0,1", "seed=3"], ["split_seed=0,seed=3", "split_seed=1,seed=3"]),
+        (["norm=gn", "model=resnet20"], ["norm=gn,model=resnet20"]),
+        (["norm=gn", "model=resnet20", "seed=4"], ["seed=4"]),
         ([], ["defaults"]),
     ],
 )
@@ -47,9 +59,12 @@ def test_a_line_stands_for_its_runs(words: list[str], expected: list[str]) -> No
 
 def test_an_address_does_not_depend_on_order_or_spelling_and_is_safe() -> None:
     def of(*words: str) -> str:
-        return address(words, compose(words))
+        return address(words_of(words, compose(words)), ["norm", "optimizer.lr", "data.root"])
 
     assert of("norm=gn", "seed=3", "optimizer.lr=1e-1") == of("optimizer.lr=0.1", "seed=3", "norm=gn", "name=x")
+    assert address({"a.width": "1", "b.width": "2", "c.norm": "3", "d": "4"}, ["a.width", "b.width", "c.norm"]) == (
+        "a.width=1,b.width=2,c.norm=3"
+    )
     odd = [of("data=image_folder", f"data.root={root}") for root in ("/a/b c", "/a/b-c", "~/é" + 300 * "x")]
     assert len(set(odd)) == 3
     assert all(len(name) < 200 and "/" not in name and name.isascii() for name in odd)
@@ -136,6 +151,84 @@ def test_an_address_with_other_settings_is_refused_with_the_difference() -> None
     (folder / "seed=1" / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="seed=1 is not a run directory"):
         existing_states(plan(SweepRequest(["name=mine", "seed=1,2"])).runs)
+
+
+def old_runs(folder: Path, *words: str) -> list[Path]:
+    """Runs with the names that version 0.1 gave."""
+    paths = []
+    for run in plan(SweepRequest([*words, f"sweep.dir={folder}"])).runs:
+        path = folder / earlier_address(words_of(run.overrides, run.config))
+        paths.append(RunDir.create(path, run.config).path)
+    return paths
+
+
+def test_runs_of_an_older_naming_are_found() -> None:
+    words = [*SMALL, "norm=bn,ln", "name=x"]
+    old = old_runs(Path("there"), *words, "seed=0,1")
+    assert old[0].name.startswith("data.batch_size=40,data.limit=200,model=mlp,")
+    found = plan(SweepRequest([*words, "seed=range(3)", "sweep.dir=there"])).runs
+    assert [run.path for run in found[:4]] == old
+    assert [run.path.name for run in found[4:]] == ["norm=bn,seed=2", "norm=ln,seed=2"]
+    assert len(existing_states(found)) == 4
+    (again,) = plan(SweepRequest([*words[:-2], "norm=ln", "name=x", "seed=1", "sweep.dir=there"])).runs
+    assert again.path == old[-1]  # whatever varies
+    with pytest.raises(UserError, match=r"other settings \(trainer.max_epochs=3 there, 4 here\)"):
+        RunDir(old[0]).state_file.write_text("{")  # damaged: found by its name only
+        config = compose([*last_of_each([*words[:-2], "norm=ln", "seed=1"])])
+        existing_states([PlannedRun([], config | {"trainer": config["trainer"] | {"max_epochs": 4}}, old[-1])])
+
+
+def ask(*words: str, common: list[str] | None = None) -> None:
+    """What a sweep does before its first run, and its first run."""
+    request = SweepRequest(list(words), ["python", "train.py", "-m", *words], common=common or [])
+    planned = plan(request)
+    refuse_other_common(request, planned)
+    write_request(request, planned)
+    create(planned.runs[:1])
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        ["data.limit=50", "norm=bn,gn", "seed=range(4)"],
+        ["data.limit=50", "norm=ln", "seed=7"],
+        ["data.limit=50", "data.batch_size=64", "seed=7"],  # the default, said
+        ["data.limit=50", "seed=7", "trainer=auto"],
+        ["data.limit=50,60", "norm=bn"],  # it varies now, with the old value
+        ["norm=bn", "data.limit=50", "hooks=[csv]"],
+    ],
+)
+def test_a_sweep_may_get_more_values_and_seeds(later: list[str]) -> None:
+    ask("name=x", "data.limit=50", "norm=bn,gn", "seed=0")
+    before = Path("outputs/x/sweep.json").read_text()
+    assert json.loads(before)["common"] == ["data.limit=50"]
+    assert not Path("outputs/x/sweep_log.jsonl").exists()
+    ask("name=x", *later)
+    assert Path("outputs/x/sweep.json").read_text() == before
+    (line,) = Path("outputs/x/sweep_log.jsonl").read_text().splitlines()
+    assert json.loads(line)["lines"] == [f"python train.py -m name=x {shlex.join(later)}"]
+    ask("name=x", *later)
+    assert len(Path("outputs/x/sweep_log.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("later", "says"),
+    [
+        (["data.limit=60"], "(data.limit=50 there, 60 here); set name=x_3"),
+        (["norm=bn"], "(data.limit=50 there, null here)"),
+        (["data.limit=50", "optimizer.lr=0.3"], "(optimizer.lr=0.1 there, 0.3 here)"),
+        (["data.limit=60,70"], "(data.limit=50 there, not here)"),
+        (["data.limit=50", "model=linear"], "(model=resnet20 there, linear here"),
+        (["data=wine", "data.limit=50"], "(data=digits there, wine here"),
+    ],
+)
+def test_a_sweep_of_that_name_with_other_common_settings_is_refused(later: list[str], says: str) -> None:
+    Path("outputs/x_2").mkdir(parents=True)
+    ask("name=x", "data.limit=50", "norm=bn,gn", "seed=0")
+    before = {path: path.read_text() for path in Path("outputs/x").iterdir() if path.is_file()}
+    with pytest.raises(UserError, match=re.escape(says)):
+        ask("name=x", *later)
+    assert {path: path.read_text() for path in Path("outputs/x").iterdir() if path.is_file()} == before
 
 
 def test_checking_a_wide_sweep_looks_at_each_kind_of_run_once(monkeypatch: pytest.MonkeyPatch) -> None:

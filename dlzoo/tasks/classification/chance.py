@@ -29,7 +29,7 @@ def verdict(hits: Sequence[int], labels: Sequence[int], predicted: Sequence[int]
     correct = sum(hits)
     if _exceeds_chance(correct, labels, predicted):
         return None
-    mean, deviation = _random_hits(labels, predicted)
+    mean, deviation = random_hits(labels, predicted)
     return (
         f"its accuracy on {samples:,} test samples, {correct / samples:.3f}, is not better than chance"
         f" ({mean / samples:.3f}; below {(mean + _LIMIT * deviation) / samples:.3f} in 97.5 % of cases)"
@@ -37,11 +37,11 @@ def verdict(hits: Sequence[int], labels: Sequence[int], predicted: Sequence[int]
 
 
 def _exceeds_chance(correct: int, labels: Sequence[int], predicted: Sequence[int]) -> bool:
-    mean, deviation = _random_hits(labels, predicted)
+    mean, deviation = random_hits(labels, predicted)
     return correct - 0.5 - mean > _LIMIT * deviation
 
 
-def _random_hits(labels: Sequence[int], predicted: Sequence[int]) -> tuple[float, float]:
+def random_hits(labels: Sequence[int], predicted: Sequence[int]) -> tuple[float, float]:
     """Return mean and standard deviation of the number of hits of predictions that are assigned at random.
 
     The hits of a class are hypergeometric: their variance is l p (n - l) (n - p) / (n^2 (n - 1)), of l of n samples

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from dlzoo.tasks.classification.chance import _random_hits, verdict
+from dlzoo.tasks.classification.chance import random_hits, verdict
 
 
 def judge(labels: np.ndarray, predicted: np.ndarray, classes: int) -> str | None:
@@ -15,11 +15,11 @@ def judge(labels: np.ndarray, predicted: np.ndarray, classes: int) -> str | None
     return verdict(*(np.bincount(each, minlength=classes).tolist() for each in counted))
 
 
-def test_mean_and_variance_of_random_hits_are_those_of_all_assignments() -> None:
+def test_mean_and_variance_ofrandom_hits_are_those_of_all_assignments() -> None:
     labels, predicted = np.array([0, 0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 1, 2, 2, 0])
     hits = [np.sum(labels == np.array(each)) for each in permutations(predicted)]
     counts = [np.bincount(each, minlength=4).tolist() for each in (labels, predicted)]
-    assert _random_hits(*counts) == pytest.approx((np.mean(hits), np.std(hits)))
+    assert random_hits(*counts) == pytest.approx((np.mean(hits), np.std(hits)))
 
 
 @pytest.mark.parametrize(
