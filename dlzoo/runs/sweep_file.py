@@ -124,8 +124,8 @@ def _merged(first: SweepFile, later: SweepFile) -> SweepFile:
     """Return both requests as one: lines and values are added, and the later options count."""
     order = {key: _merge(first.order.get(key, []), later.order.get(key, [])) for key in first.order | later.order}
     current = {key: value for key, value in asdict(later).items() if value not in (None, [])}
-    both = asdict(first) | current | {"lines": _merge(first.lines, later.lines), "order": order}
-    return SweepFile(**(both | {"common": first.common}))
+    both: dict[str, Any] = asdict(first) | current
+    return SweepFile(**(both | {"lines": _merge(first.lines, later.lines), "order": order, "common": first.common}))
 
 
 def _is_valid(content: Any) -> bool:
