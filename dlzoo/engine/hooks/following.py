@@ -30,7 +30,6 @@ _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from dlzoo.engine.hooks
 #: The folder in the run directory with the state and the output of each logger.
 FOLDER = "hooks"
 
-
 #: Followers that are still sending for a run that was stopped: kept, so that they can be reaped when they end.
 _outliving: list[subprocess.Popen[bytes]] = []
 
@@ -50,7 +49,7 @@ class Following(Hook):
         self._job = {"name": name, "sender": sender, "settings": settings, "limit": limit}
 
     def fit_start(self, start: HookStart) -> None:
-        """HookStart the process. Its working folder is that of this process, which relative paths refer to."""
+        """Start the process. Its working folder is that of this process, which relative paths refer to."""
         _outliving[:] = [process for process in _outliving if process.poll() is None]
         folder = start.run_dir / FOLDER
         folder.mkdir(exist_ok=True)
