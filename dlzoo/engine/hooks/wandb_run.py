@@ -18,7 +18,7 @@ from dlzoo.core.registries import HOOKS
 from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
 from dlzoo.engine.hooks.following import Following
 from dlzoo.engine.hooks.hook import Hook
-from dlzoo.runs.logged import NO_METRICS
+from dlzoo.runs.logged import metrics_of
 
 #: Seconds to find out whether the server can be reached.
 _PATIENCE = 3.0
@@ -61,9 +61,7 @@ class WandbSender(Sender):
 
     def send(self, records: Sequence[Record]) -> None:
         for record in records:
-            values = {
-                name: math.nan if value is None else value for name, value in record.items() if name not in NO_METRICS
-            }
+            values = {name: math.nan if value is None else value for name, value in metrics_of(record).items()}
             self._run.log(values | {"epoch": record["epoch"], "_timestamp": record["time"]}, step=record["step"])
 
     def close(self, state: str, metrics: Mapping[str, float]) -> None:
