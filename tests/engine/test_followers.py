@@ -15,11 +15,12 @@ import pytest
 
 from dlzoo.core.errors import Note, UserError
 from dlzoo.engine.hooks.csv_file import CsvSender
-from dlzoo.engine.hooks.follower import FollowedRun, Follower, Record, Sender, State, place_of
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import HookStart, overrides
+from dlzoo.engine.hooks.follower import Follower, State, place_of
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import HookStart, Record, overrides
 from dlzoo.engine.hooks.mlflow_tracking import resolve
 from dlzoo.engine.hooks.running import RunHooks
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.engine.hooks.tensorboard import TensorBoard
 from dlzoo.runs.lock import is_locked
 from dlzoo.runs.logged import read_metrics
@@ -84,7 +85,7 @@ def test_what_is_new_is_sent_once(tmp_path: Path, over: bool) -> None:
     assert followed.attempt() and store == RECORDS[:2]
     write(tmp_path, RECORDS)
     # A kill, and another process: the run has logged the same steps again, at other times.
-    again = [record | {"time": record["time"] + 100} for record in RECORDS]
+    again = [{**record, "time": record["time"] + 100} for record in RECORDS]
     write(tmp_path, again)
     assert follower(tmp_path, Memory(store, over=over)).attempt()
     assert store == (again if over else RECORDS[:2] + again[2:])
@@ -185,9 +186,9 @@ def test_a_logger_that_is_lost_is_one_note(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     Path("lost.py").write_text(
-        "import dlzoo\nfrom dlzoo.engine.hooks.following import Following\n"
+        "import dlzoo\nfrom dlzoo.engine.hooks.follower_hook import FollowerHook\n"
         '@dlzoo.HOOKS.register("lost")\ndef lost(*, hangs: bool = False):\n    """Lost."""\n'
-        '    return Following("lost", "tests.engine.lost_sender:LostSender", {"hangs": hangs}, limit=2)\n'
+        '    return FollowerHook("lost", "tests.engine.lost_sender:LostSender", {"hangs": hangs}, limit=2)\n'
     )
     words = [*(word for word in SMALL if "epochs" not in word), "trainer.max_epochs=4", "trainer.log_every=2"]
     with pytest.warns(Note, match=note + "; metrics.jsonl has every record"):
@@ -196,7 +197,7 @@ def test_a_logger_that_is_lost_is_one_note(
 
 
 def test_a_follower_that_has_ended_stops_no_training(tmp_path: Path) -> None:
-    hook = Following("gone", "no.such.module:Sender", {}, limit=2)
+    hook = FollowerHook("gone", "no.such.module:Sender", {}, limit=2)
     (tmp_path / "run.json").write_text('{"config": {}}')
     hook.fit_start(HookStart(tmp_path, {}, 0))
     time.sleep(0.5)
@@ -207,7 +208,7 @@ def test_a_follower_that_has_ended_stops_no_training(tmp_path: Path) -> None:
 
 
 def test_the_loop_calls_nothing_for_a_logger_but_at_the_ends_of_epochs() -> None:
-    hook = Following("any", "no.such.module:Sender", {})
+    hook = FollowerHook("any", "no.such.module:Sender", {})
     assert [event for event in ("log", "checkpoint", "epoch_end") if overrides(hook, event)] == ["epoch_end"]
     assert len(RunHooks({"any": hook}).callbacks()) == 1
     assert RunHooks({}).callbacks() == RunHooks({"board": TensorBoard()}).callbacks() == []

@@ -10,9 +10,9 @@ from typing import Any
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import replacing
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import Hook
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import Hook, Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 
 #: Names in the run directory that are not a table's.
 _TAKEN = ("config.yaml", "run.json", "metrics.jsonl", "output.txt", "job.json", "test_predictions.npz")
@@ -70,4 +70,4 @@ def csv_table(*, path: str = "metrics.csv") -> Hook:
     parts = Path(path).parts
     if len(parts) != 1 or ".." in parts or path in _TAKEN or path.startswith("."):
         raise UserError(f"hook.csv.path={path}: it must be a new file in the run directory, such as metrics.csv")
-    return Following("csv", f"{__name__}:CsvSender", {"path": path})
+    return FollowerHook("csv", f"{__name__}:CsvSender", {"path": path})

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import Any
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import write_atomically
+from dlzoo.engine.hooks.hook import Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.lock import Lock
 from dlzoo.runs.logged import parse_record
@@ -34,48 +36,6 @@ _CHUNK = 400
 _PAUSE, _FIRST_RETRY, _LAST_RETRY = 2.0, 5.0, 60.0
 #: After the training, seconds between attempts, and in which there may be failed ones.
 _FINAL_RETRY, _FINAL = 2.0, 8.0
-
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class FollowedRun:
-    """What a sender knows of a run: its directory, and its settings, flat as in "norm.num_groups"."""
-
-    dir: Path
-    name: str
-    settings: Mapping[str, Any]
-
-    @property
-    def label(self) -> str:
-        """The name of the run, with that of its sweep: "norms/norm=bn,seed=0"."""
-        return f"{self.name}/{self.dir.name}" if self.name and self.dir.parent.name == self.name else self.dir.name
-
-
-class Sender:
-    """Sends records to one place. A subclass takes its settings as arguments. Any method may raise any exception.
-
-    `memory` is kept in the run directory: what a method stores in it is there when the run resumes.
-    """
-
-    def starts_over(self, memory: dict[str, Any]) -> bool:
-        """Return whether all records are sent again when a run resumes, to a place that `open` makes empty."""
-        return False
-
-    def open(self, run: FollowedRun, memory: dict[str, Any]) -> None:
-        """Begin, or continue what was begun before."""
-        raise NotImplementedError
-
-    def has(self, record: Record) -> bool:
-        """Return whether a record was sent before a kill that left no trace of it."""
-        return False
-
-    def send(self, records: Sequence[Record]) -> None:
-        """Send some records. It is repeated after an error."""
-        raise NotImplementedError
-
-    def close(self, state: str, metrics: Mapping[str, float]) -> None:
-        """Mark the run as finished, failed, interrupted or killed; the final metrics are known if it is finished."""
 
 
 def place_of(record: Mapping[str, Any]) -> list[int]:
@@ -207,8 +167,8 @@ def _describe(error: Exception) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
-class Signals:
-    """What the process that trains says, line by line."""
+class Messages:
+    """The words of the process that trains, line by line."""
 
     def __init__(self) -> None:
         self._parent, self._rest = os.getppid(), b""
@@ -241,14 +201,14 @@ class Signals:
         return next((word.decode() for word in words if word), "")  # several epochs count as one
 
 
-def follow(follower: Follower, signals: Signals, limit: float) -> None:
+def follow(follower: Follower, messages: Messages, limit: float) -> None:
     """Send at the ends of epochs, and the rest at the end of the training."""
     allowed, retry = 0.0, _FIRST_RETRY
     follower.attempt()  # opens: an import or a connection takes seconds
     pending = False
     while True:
         wait = max(0.01, allowed - time.monotonic()) if pending else None
-        word = signals.wait(wait)
+        word = messages.wait(wait)
         if word:
             break
         pending = True
@@ -269,8 +229,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # they are meant for the training; this process ends after it
     with suppress(OSError):
         os.nice(10)
-    signals = Signals()
-    job = json.loads(signals.first())
+    messages = Messages()
+    job = json.loads(messages.first())
     run_dir = Path(job["run_dir"])
     folder = run_dir / "hooks"
     # The follower of a training that was killed may still be sending.
@@ -281,4 +241,4 @@ def main() -> None:
     module, _, name = job["sender"].partition(":")
     sender = getattr(importlib.import_module(module), name)(**job["settings"])
     run = FollowedRun(run_dir, config.get("name") or "", flatten(config))
-    follow(Follower(run, sender, State.read(folder / f"{job['name']}.json")), signals, job["limit"])
+    follow(Follower(run, sender, State.read(folder / f"{job['name']}.json")), messages, job["limit"])

@@ -13,9 +13,9 @@ from typing import Any
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import Hook
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import Hook, Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.runs.lock import Lock
 from dlzoo.runs.logged import metrics_of
 
@@ -161,4 +161,4 @@ def mlflow(*, tracking_uri: str | None = None, experiment: str = "dlzoo") -> Hoo
     """
     typed = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     settings = {"uri": resolve(typed or "sqlite:///mlflow.db"), "typed": typed, "experiment": experiment}
-    return Following("mlflow", f"{__name__}:MlflowSender", settings)
+    return FollowerHook("mlflow", f"{__name__}:MlflowSender", settings)

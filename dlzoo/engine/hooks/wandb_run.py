@@ -15,9 +15,9 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import Hook
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import Hook, Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.runs.logged import metrics_of
 
 #: Seconds to find out whether the server can be reached.
@@ -110,4 +110,4 @@ def wandb(
     `mode`: "auto" is online with an API key and a network, otherwise offline: `wandb sync <run>/hooks/wandb/offline-*`
     uploads the run later.
     """
-    return Following("wandb", f"{__name__}:WandbSender", {"project": project, "entity": entity, "mode": mode})
+    return FollowerHook("wandb", f"{__name__}:WandbSender", {"project": project, "entity": entity, "mode": mode})

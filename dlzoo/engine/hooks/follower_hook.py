@@ -34,12 +34,12 @@ FOLDER = "hooks"
 _outliving: list[subprocess.Popen[bytes]] = []
 
 
-class Following(Hook):
+class FollowerHook(Hook):
     """A logger whose process sends the records of metrics.jsonl at the ends of epochs.
 
     Args:
         name: name of the hook; hooks/<name>.json in the run directory has what was sent.
-        sender: "module:class" of a `follower.Sender`; the module must not import torch.
+        sender: "module:class" of a `sender.Sender`; the module must not import torch.
         settings: arguments of the sender, as JSON values.
         limit: seconds in which the rest may be sent after the training.
     """
