@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dlzoo.core.errors import Note, UserError
+from dlzoo.core.errors import Interrupted, Note, UserError
 from dlzoo.engine.hooks.csv_file import CsvSender
 from dlzoo.engine.hooks.follower import Follower, State, place_of
 from dlzoo.engine.hooks.follower_hook import FollowerHook
@@ -178,7 +178,7 @@ def wait_for_end(run: RunDir, name: str = "csv") -> None:
     ("hangs", "note"),
     [
         (False, r"hook lost: 17 of 17 records could not be sent \(ConnectionRefusedError: no route to host\)"),
-        (True, r"hook lost: .* could not be sent \(it took too long\)"),
+        (True, r"hook lost: 17 of 17 records could not be sent \(it took too long\)"),
     ],
 )
 def test_a_logger_that_is_lost_is_one_note(
@@ -196,15 +196,23 @@ def test_a_logger_that_is_lost_is_one_note(
     assert RunDir(run.dir).read()["state"] == "finished"
 
 
-def test_a_follower_that_has_ended_stops_no_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [0, 3])
+def test_a_follower_that_has_ended_stops_no_training(tmp_path: Path, sent: int) -> None:
+    write(tmp_path, RECORDS)
+    if sent:  # by a process of the run before it was interrupted
+        (tmp_path / "hooks").mkdir()
+        State(tmp_path / "hooks" / "gone.json", sent=sent, unsent=0, ended="interrupted").write()
     hook = FollowerHook("gone", "no.such.module:Sender", {}, limit=2)
     (tmp_path / "run.json").write_text('{"config": {}}')
     hook.fit_start(HookStart(tmp_path, {}, 0))
     time.sleep(0.5)
     for _ in range(100_000 // 4):  # more than a pipe holds
         hook.epoch_end(1)
-    with pytest.warns(Note, match=r"hook gone: nothing was sent \(its process ended\)"):
+    with pytest.warns(Note, match=rf"hook gone: {4 - sent} of 4 records could not be sent \(its process ended\)"):
         hook.fit_end({})
+    with (tmp_path / "other").open("wb"):  # it may have the descriptor that the pipe had
+        hook.exception(Interrupted())
+    assert (tmp_path / "other").read_bytes() == b""
 
 
 def test_the_loop_calls_nothing_for_a_logger_but_at_the_ends_of_epochs() -> None:

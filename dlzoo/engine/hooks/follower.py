@@ -49,20 +49,30 @@ def place_of(record: Mapping[str, Any]) -> list[int]:
 
 @dataclass
 class State:
-    """hooks/<name>.json: what was sent, and why the rest was not."""
+    """hooks/<name>.json: what was sent, and why the rest was not.
+
+    Attributes:
+        sent: number of records that were sent, in all processes of this run.
+        last: `place_of` the last of them; [] if there is none.
+        unsent: number of records that wait; None before the first attempt of a process.
+        ended: the word with which the training ended, once the sender is closed.
+        error: the last error, if the last attempt failed.
+        memory: what the sender stored.
+    """
 
     path: Path
     sent: int = 0
     last: list[int] = field(default_factory=list)
-    unsent: int = 0
+    unsent: int | None = None
     ended: str | None = None
     error: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> State:
+        """Return the state that an earlier process of this hook left; a new one if there is none, or it is damaged."""
         try:
-            return cls(path, **json.loads(path.read_text()) | {"ended": None, "error": None})
+            return cls(path, **json.loads(path.read_text()) | {"unsent": None, "ended": None, "error": None})
         except (OSError, ValueError, TypeError):
             return cls(path)
 
@@ -237,8 +247,10 @@ def main() -> None:
     lock = Lock.on(folder / f".{job['name']}.lock", tries=int(100 * job["limit"]))
     if lock is None:
         raise UserError(f"another process still sends for the hook {job['name']} of {run_dir}")
+    state = State.read(folder / f"{job['name']}.json")
+    state.write()  # so that an error before the first attempt does not leave the end of an earlier process
     config = json.loads((run_dir / "run.json").read_text())["config"]
     module, _, name = job["sender"].partition(":")
     sender = getattr(importlib.import_module(module), name)(**job["settings"])
     run = FollowedRun(run_dir, config.get("name") or "", flatten(config))
-    follow(Follower(run, sender, State.read(folder / f"{job['name']}.json")), messages, job["limit"])
+    follow(Follower(run, sender, state), messages, job["limit"])
