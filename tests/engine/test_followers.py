@@ -22,6 +22,7 @@ from dlzoo.engine.hooks.mlflow_tracking import resolve
 from dlzoo.engine.hooks.running import RunHooks
 from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.engine.hooks.tensorboard import TensorBoard
+from dlzoo.engine.hooks.wandb_run import WandbSender
 from dlzoo.runs.lock import is_locked
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
@@ -253,3 +254,27 @@ def test_a_tracking_uri_that_cannot_be_is_one_line(uri: str, reason: str) -> Non
 def test_a_sqlite_file_is_found_from_another_folder() -> None:
     assert resolve("sqlite:///my.db") == f"sqlite:///{Path('my.db').absolute()}"
     assert resolve("http://host:5000") == "http://host:5000"
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting", "expected"),
+    [
+        (None, "auto", "offline"),
+        ("online", "auto", "online"),
+        ("disabled", "auto", "disabled"),
+        ("disabled", "offline", "offline"),
+    ],
+)
+def test_wandb_follows_the_variable_of_its_users(
+    variable: str | None, setting: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    memory: dict[str, Any] = {}
+    assert WandbSender("dlzoo", None, setting).starts_over(memory) == (expected == "offline")
+    assert memory["mode"] == expected
+    monkeypatch.setenv("WANDB_MODE", "online" if expected != "online" else "offline")
+    assert WandbSender("dlzoo", None, "auto").starts_over(memory) == (expected == "offline")  # it stays one run

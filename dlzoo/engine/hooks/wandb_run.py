@@ -35,7 +35,8 @@ class WandbSender(Sender):
         self._project, self._entity, self._mode = project, entity, mode
 
     def starts_over(self, memory: dict[str, Any]) -> bool:
-        memory.setdefault("mode", self._choose_mode())  # as when the run began, so that it stays one run
+        if "mode" not in memory:  # otherwise as when the run began, so that it stays one run
+            memory["mode"] = self._choose_mode()
         return memory["mode"] == "offline"
 
     def open(self, run: FollowedRun, memory: dict[str, Any]) -> None:
@@ -69,8 +70,9 @@ class WandbSender(Sender):
         self._run.finish(exit_code=0 if state == "finished" else 1)
 
     def _choose_mode(self) -> str:
+        """Return "online", "offline" or "disabled"; the last if the variable WANDB_MODE says so."""
         mode = os.environ.get("WANDB_MODE", "auto") if self._mode == "auto" else self._mode
-        if mode in ("online", "offline"):
+        if mode in ("online", "offline", "disabled"):
             return mode
         return "online" if _has_key() and _is_reachable() else "offline"
 
@@ -80,7 +82,7 @@ def _server() -> SplitResult:
 
 
 def _has_key() -> bool:
-    """Return whether there is an API key: in the environment, or as `wandb login` stores it."""
+    """Return whether there is an API key: in the environment, or where `wandb login` stores it."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
@@ -107,7 +109,7 @@ def wandb(
     """Metrics, settings and the state of the run in Weights & Biases.
 
     `project`, `entity`: where the run goes; `entity` null is your own.
-    `mode`: "auto" is online with an API key and a network, otherwise offline: `wandb sync <run>/hooks/wandb/offline-*`
-    uploads the run later.
+    `mode`: "auto" is the variable WANDB_MODE, if it is set; otherwise online with an API key and a network, else
+    offline: `wandb sync <run>/hooks/wandb/offline-*` uploads the run later.
     """
     return FollowerHook("wandb", f"{__name__}:WandbSender", {"project": project, "entity": entity, "mode": mode})
