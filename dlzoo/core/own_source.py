@@ -69,7 +69,8 @@ def _registration(entry: Entry, statements: Sequence[ast.stmt]) -> ast.stmt:
     Raises:
         UserError: if there is none.
     """
-    names = vars(sys.modules[entry.module])
+    module = sys.modules.get(entry.module)
+    names = {} if module is None else vars(module)
     for statement in reversed(statements):
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Expr, ast.Assign)) and any(
             _registers(node, entry, names) for node in _outer(statement)
