@@ -126,7 +126,7 @@ def conversion_of(config: Config, record: Mapping[str, Any]) -> Conversion:
 
 
 def refuse_options(record: Mapping[str, Any], path: str, conditions: Sequence[str], out: str | None) -> None:
-    """Refuse options of `dlzoo predict` that only detectors have, and runs that were trained on a table.
+    """Refuse the options of `dlzoo predict` that only detectors have, and tables.
 
     Raises:
         UserError: for such an option, or for a run that was trained on a table.
