@@ -170,7 +170,7 @@ class _Facts(ProgressColumn):
 def describe(module: TaskModule) -> str:
     """Return the latest values in one line."""
     epoch = min(module.schedule.epochs_begun(max(module.state.clock, 1)), module.schedule.epochs)
-    words = {  # name -> its text, once if the loss is monitored
+    words = {
         "train/loss": "loss {:.3f}",
         f"train/{module.monitor}": f"{module.monitor} {{:.3f}}",
         f"val/{module.monitor}": "val {:.3f}"
