@@ -121,7 +121,7 @@ def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], place
 
 
 def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence[str], *, quiet: bool) -> None:
-    """HookStart the ranks and wait; record what ended them, which rank 0 does not always know."""
+    """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
         environment = own_parts.environment_for(run.path, run.read())
