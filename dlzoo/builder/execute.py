@@ -19,7 +19,8 @@ from dlzoo.builder import summary
 from dlzoo.builder.failures import one_line_errors
 from dlzoo.builder.given import trained_network
 from dlzoo.builder.launch import RankError, launch
-from dlzoo.builder.resume import NotResumedError, assemble, locate
+from dlzoo.builder.locate import locate
+from dlzoo.builder.resume import NotResumedError, assemble
 from dlzoo.builder.run_checks import callback_names, check_ranks, check_unchanged, check_unchanged_since_the_end
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
