@@ -167,7 +167,8 @@ class Assembled:
     ) -> None:
         """Train to the end, from `checkpoint` if there is one; `written` is called with each new checkpoint.
 
-        A UserError if `checkpoint` is damaged, or of another model.
+        Raises:
+            UserError: if `checkpoint` is damaged, or of another model.
         """
         if checkpoint is not None:
             check_training_state(checkpoint, self.module, self.module.recipe.make_optimizer(self.module.network))
