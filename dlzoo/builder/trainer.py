@@ -135,7 +135,6 @@ class Assembled:
         return self.data.facts() | {
             "seed": self.config["seed"],
             "monitor": self.module.monitor,
-            **({} if self.module.loaders.val is None else {"validated": self.module.loaders.val.samples}),
             "params": self.run_recipe.profile.params,
             "trainable": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
             "macs": self.run_recipe.profile.macs,

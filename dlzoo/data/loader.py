@@ -193,6 +193,10 @@ class Loaders:
         """The evaluation loaders by split name."""
         return {"test": self.test} | ({} if self.val is None else {"val": self.val})
 
+    def facts(self) -> dict[str, int]:
+        """Return the field of run.json with the number of samples that a validation evaluates, if there is one."""
+        return {} if self.val is None else {"validated": self.val.samples}
+
     def close(self) -> None:
         """Stop prefetching."""
         for loader in (self.train, *self.evaluated.values()):
