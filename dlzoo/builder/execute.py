@@ -212,11 +212,8 @@ def _run(
         hooks.fit_start(HookStart(run.path, config, state["clock"], log.records, copied))
         origin = {key: before.get(key) for key in ("init_from", "remarks") if checkpoint and key in before}
         names = callback_names(callbacks, built.callbacks)
-        run.update(
-            **assembled.facts() | assembled.module.loaders.facts() | origin,
-            callbacks=names,
-            paths=absolute_paths(config),
-        )
+        facts = assembled.facts() | assembled.module.loaders.facts() | origin
+        run.update(**facts, callbacks=names, paths=absolute_paths(config))
         summary.print_settings(console, run.path, run.read())
         environment.reset_peak_memory(assembled.accelerator)
         display = HOOKS.build(DISPLAY, wiring={"console": console})
