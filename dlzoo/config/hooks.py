@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dlzoo.config.defaults import unknown_name
 from dlzoo.config.sources import Sources
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.nearest import suggest_key
 
 Config = dict[str, Any]
 #: (key, schema, settings, sources) -> the checked value of a setting.
@@ -33,7 +35,7 @@ def check_hooks(names: Sequence[str], raw: Any, sources: Sources, check: Check) 
     known = index.entries(SECTION)
     for place, name in enumerate(names):
         if name not in known:
-            raise UserError(f"{sources.prefix(NAMES)}unknown hook {name!r}; {did_you_mean(name, known)}")
+            raise UserError(f"{sources.prefix(NAMES)}{unknown_name(SECTION, name)}")
         if name in names[:place]:
             raise UserError(f"{sources.prefix(NAMES)}{NAMES} lists {name} twice")
     raw = {} if raw is None else raw
@@ -74,7 +76,7 @@ def _check_section(name: str, settings: Any, names: Sequence[str], sources: Sour
     for word in settings:
         if word not in schemas:
             raise UserError(f"{sources.prefix(f'{key}.{word}')}unknown key '{key}.{word}': the hook {name} has no such"
-                            f" setting; {did_you_mean(str(word), schemas)}")  # fmt: skip
+                            f" setting; {suggest_key(key, str(word), settings[word], schemas)}")  # fmt: skip
 
 
 def _unknown_hook(name: str) -> str:

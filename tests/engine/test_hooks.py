@@ -223,7 +223,7 @@ def test_the_frozen_config_has_the_settings_of_the_chosen_hooks() -> None:
     ("words", "line"),
     [
         ("hooks=csv", "hooks must be a list, each a word, not 'csv'; type 'hooks=[csv]'"),
-        ("hooks=[csvv]", "unknown hook 'csvv'; did you mean 'csv'?"),
+        ("hooks=[csvv]", "unknown hook 'csvv'; did you mean hooks=[csv]?"),
         ("hooks=[csv,csv]", "hooks lists csv twice"),
         ("hook.csv.path=x.csv", "hook.csv.path is set, but hooks=[tensorboard] does not choose csv; set "
          "hooks=[tensorboard,csv]"),
