@@ -5,6 +5,8 @@ Each is composed before it is printed, together with the choices that the user t
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -30,6 +32,9 @@ from dlzoo.core.schema import check, describe, settings_of
 
 #: Values that switch something off.
 _OFF = ("false", "no", "off", "none", "null", "0")
+
+#: Characters that a shell changes.
+_SPECIAL = re.compile(r"[\s'\"$`&;|<>()*?#~!\\]")
 
 #: Whether suggestions are being tried: an error of a trial needs none.
 _trying: ContextVar[bool] = ContextVar("trying", default=False)
@@ -135,7 +140,7 @@ def _try(words: Sequence[str], value: str | None, context: Sequence[str]) -> str
     for chosen in (shorter, words) if 0 < len(shorter) < len(words) else (words,):
         filled = _fill(chosen, key, value, context)
         if filled and _composes([*context, *filled]):
-            return f"did you mean {' '.join(filled)}?"
+            return f"did you mean {' '.join(map(_quoted, filled))}?"
     return ""
 
 
@@ -163,6 +168,11 @@ def _with_default(words: Sequence[str], key: str, context: Sequence[str]) -> str
         if _composes([*context, *filled]):
             return f"the setting is {key}, {describe(known[name])}, as in {' '.join(filled)}"
     return ""
+
+
+def _quoted(word: str) -> str:
+    """Return a setting in quotes, if a shell would not take it as it is."""
+    return shlex.quote(word) if _SPECIAL.search(word) else word
 
 
 def _as_typed(value: Any) -> str:

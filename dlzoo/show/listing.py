@@ -179,7 +179,7 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
     if command == "show" and len(words) > 2 and words[1] in ("model", *DRAWN):
         words = [f"{words[1]}={words[2]}", *words[3:]]
     elif command in ("list", "show"):
-        return _filter_by_prefix(word, choices() if len(words) == 1 else _names_or_none(words[1]))
+        return _filter_by_prefix(word, _listed(command) if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "runs", "report", "diff", "completion", "version"):
         return _filter_by_prefix(word, ["run="]) if command in ("eval", "predict") else []
     chosen = config.default_choices() | dict(item.split("=", 1) for item in words if "=" in item)
@@ -231,6 +231,10 @@ def _sweep_keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     known = executors.settings_for(name) if name in config.options("executor") else {}
     sweep = {f"sweep.{setting}": schema for setting, schema in settings_of(SweepSettings).items()}
     return {**sweep, "executor": {}, **{f"executor.{setting}": schema for setting, schema in known.items()}}
+
+
+def _listed(command: str) -> list[str]:
+    return [*choices(), "topics"] if command == "list" else choices()
 
 
 def _names_or_none(choice: str) -> list[str]:

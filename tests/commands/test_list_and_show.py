@@ -115,6 +115,7 @@ def test_show_finds_a_unique_name_and_lists_a_choice(capsys: pytest.CaptureFixtu
         ("train.py norm=gn norm.num", ["norm.num_groups="]),
         ("dlzoo train trainer.max", ["trainer.max_epochs=", "trainer.max_steps="]),
         ("dlzoo show no", ["norm"]),
+        ("dlzoo list to", ["topics"]),
         ("dlzoo show norm g", ["gn"]),
         ("dlzoo show model resnet20 norm=g", ["gn"]),
         ("dlzoo show model resnet20 model.w", ["model.width="]),

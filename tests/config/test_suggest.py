@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,7 @@ def suggested(message: str) -> Iterator[list[str]]:
     """The settings that a message suggests to type."""
     for found in re.findall(r"did you mean ([^?]+)\?|as in (.+)$|`dlzoo (?:train|compare) (\w[^`]+)`", message):
         for words in "".join(found).split(" or "):
-            yield [word for word in words.split() if not word.startswith("scale=")]
+            yield [word for word in shlex.split(words) if not word.startswith("scale=")]
 
 
 def error(*words: str) -> str:
@@ -85,6 +86,7 @@ FIRST = {
     "norm=gn norm.groups=8": "norm.num_groups=8",
     "gamma=2": "loss=focal loss.gamma=2",
     "sead=1": "seed=1",
+    "dataroot=/my~images": "data=image_folder 'data.root=/my~images'",
     "trainervalidate_every_epochs=2": "trainer.validate_every_epochs=2",
     "freeze=encoder": "freeze=backbone",
     "trainer.compile=yes": "trainer.compile=true",
