@@ -2,8 +2,8 @@
 
 A run that was stopped or killed is resumed from its last checkpoint; a finished one is not changed.
 data.root=FOLDER, data.path=FILE and data.test_path=FILE say where its data is, if that was moved;
-data.cache=PLACE keeps its images elsewhere. All other settings stay as they were; for others, such as
-more epochs, start a new run from its weights with init_from=DIR.
+data.cache=PLACE keeps its images elsewhere. Other settings stay as they were: to train for longer,
+start a new run from its weights with init_from=DIR.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _check_section(name: str, settings: Any, names: Sequence[str], sources: Sour
     key = f"{SECTION}.{name}"
     setting = f"{key}.{next(iter(settings))}" if isinstance(settings, Mapping) and settings else key
     if name not in known:
-        raise UserError(f"{sources.prefix(setting)}unknown key {setting!r}: {_unknown_hook(name)}")
+        raise UserError(f"{sources.prefix(setting)}unknown key {setting!r}: {_unknown_hook(name, settings, names)}")
     if name not in names:
         raise UserError(f"{sources.prefix(setting)}{setting} is set, but {NAMES}=[{','.join(names)}] does not choose"
                         f" {name}; set {NAMES}=[{','.join([*names, name])}]")  # fmt: skip
@@ -79,10 +79,11 @@ def _check_section(name: str, settings: Any, names: Sequence[str], sources: Sour
                             f" setting; {suggest_key(key, str(word), settings[word], schemas)}")  # fmt: skip
 
 
-def _unknown_hook(name: str) -> str:
+def _unknown_hook(name: str, value: Any, names: Sequence[str]) -> str:
     """Return a hint for a word after `hook.`, which may be a setting whose hook was left out."""
     known = index.entries(SECTION)
     having = [each for each in known if name in known[each]["settings"]]
     if having:
-        return f"did you mean {SECTION}.{having[0]}.{name}?"
+        chosen = "" if having[0] in names else f"{NAMES}=[{','.join([*names, having[0]])}] "
+        return f"did you mean {chosen}{SECTION}.{having[0]}.{name}={value}?"
     return f"there is no hook {name!r}; {did_you_mean(name, known)}"

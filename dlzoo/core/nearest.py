@@ -12,6 +12,7 @@ _MOST, _FEW, _SOME = 3, 12, 6
 #: Length of a word -> largest number of edits: in a short word, one letter makes another word.
 _EDITS = ((2, 0), (4, 1), (8, 2))
 _MANY_EDITS = 3
+_PAIR = 2
 #: Shortest word of which longer ones may be the complete spelling: "yolo" of "yolov3".
 _SHORTEST_PART = 3
 
@@ -28,7 +29,10 @@ def nearest(word: str, words: Iterable[str]) -> list[str]:
     or two neighbours exchanged), then those that `word` is a part of ("cifar" of "cifar10", "rcnn" of "faster_rcnn"),
     then those of fewest edits. The number of edits is limited by the length of the word.
     """
-    typed, names = simplify(word), sorted({*words})
+    names = sorted({*words})
+    if not any("/" in name for name in names):
+        word = word.rpartition("/")[2]  # test/accuracy
+    typed = simplify(word)
     if not typed:
         return []
     simple = {name: simplify(name) for name in names}
@@ -36,6 +40,8 @@ def nearest(word: str, words: Iterable[str]) -> list[str]:
         return same[:_MOST]
     most = next((edits for length, edits in _EDITS if len(typed) <= length), _MANY_EDITS)
     close = [name for name in names if abs(len(simple[name]) - len(typed)) <= most]
+    if len(typed) == _PAIR:  # only a letter may be missing
+        most, close = 1, [name for name in names if len(simple[name]) == _PAIR + 1]
     distances = {name: edit_distance(typed, simple[name]) for name in close}
     close = [name for name in names if distances.get(name, most + 1) <= most]
     least = min((distances[name] for name in close), default=0)

@@ -12,7 +12,7 @@ from dlzoo.cli import main
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS, NORMS, REGISTRIES
 from dlzoo.show import parts
-from dlzoo.show.kinds import ABOUT, choice_of
+from dlzoo.show.kinds import ABOUT, SELECTIONS, choice_of
 from dlzoo.show.listing import COMPLETION, candidates, choices
 
 
@@ -100,7 +100,7 @@ def test_show_finds_a_unique_name_and_lists_a_choice(capsys: pytest.CaptureFixtu
             try:
                 assert name in config.names_of(choice_of(name))
             except UserError as error:
-                assert f"`dlzoo show {choice} {name}`" in str(error)
+                assert f"`dlzoo show {SELECTIONS.get(choice, choice)} {name}`" in str(error)
 
 
 @pytest.mark.parametrize(
