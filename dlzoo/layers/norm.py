@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NORMS
-from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt, Size
+from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt, Size, settings_of
 
 
 class AffineNorm:
@@ -109,7 +109,7 @@ def group_notes(section: Mapping[str, Any], network: nn.Module) -> list[str]:
     if NORMS[section["name"]].builder is not GroupNorm:
         return []
     layers = sorted({(each.num_channels, each.num_groups) for each in network.modules() if isinstance(each, GroupNorm)})
-    sentences, default = [], GroupNorm.__init__.__kwdefaults__["num_groups"]
+    sentences, default = [], settings_of(GroupNorm)["num_groups"]["default"]
     asked, per_group = section["num_groups"], section["channels_per_group"]
     other = [f"{groups} for {channels} channels" for channels, groups in layers if groups != asked]
     if per_group is None and asked != default and other:
