@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zlib
 from pathlib import Path
 
@@ -11,6 +12,12 @@ import torch
 from PIL import Image
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude what was imported from garbage collection, which would pass over a million objects again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -19,15 +20,39 @@ from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
 from tests.own_parts import MINE, WORDS
 from tests.processes import dlzoo as dlzoo_in_process
-from tests.small import logged, same, weights
+from tests.small import last_of_each, logged, same, weights
+
+#: The words of a run of one epoch.
+SHORT = last_of_each([*WORDS, "trainer.max_epochs=1"])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of these tests, so that the index of entries is made once."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def mine(tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def mine(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """parts=./mine.py"""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     Path("mine.py").write_text(MINE)
     return "parts=./mine.py"
+
+
+@pytest.fixture(scope="module")
+def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with all the parts, and its data folder beside it: `used`, where the file counts as used before."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "mine.py").write_text(MINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("dlzoo.builder.execute.draw", lambda *made: {})
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        patch.setenv("XDG_DATA_HOME", str(folder / "used"))
+        run("train", "parts=./mine.py", *WORDS, "run_dir=whole")
+    return folder / "whole"
 
 
 def run(*words: str) -> str:
@@ -49,9 +74,9 @@ def test_a_file_is_short_enough_to_be_read() -> None:
 
 
 def test_trained_killed_resumed_evaluated_predicted_and_reported(
-    mine: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mine: str, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("train", mine, *WORDS, "run_dir=whole")
+    shutil.copytree(whole, "whole")
     on_end = TaskModule.on_validation_epoch_end
 
     def stop(self: TaskModule) -> None:
@@ -82,17 +107,16 @@ def test_trained_killed_resumed_evaluated_predicted_and_reported(
 
 
 def test_in_a_sweep_with_processes_of_its_own(mine: str) -> None:
-    words = [word for word in WORDS if not word.startswith("norm=")]
-    dlzoo_in_process("train", "-m", mine, "name=norms", "norm=bn,rms", "seed=0", *words, fork=True)
+    words = [word for word in SHORT if not word.startswith("norm=")]
+    dlzoo_in_process("train", "-m", mine, "name=norms", "norm=bn,gn,rms", "seed=0", *words, fork=True)
     runs = [RunDir(path.parent) for path in Path("outputs/norms").glob("*/run.json")]
-    assert sorted(each.read()["config"]["norm"]["name"] for each in runs) == ["bn", "rms"]
+    assert sorted(each.read()["config"]["norm"]["name"] for each in runs) == ["bn", "gn", "rms"]
     assert all((each.path / "parts" / "mine.py").read_text() == MINE for each in runs)
     assert "parts=" in Path("outputs/norms/sweep.json").read_text()
 
 
 def test_a_sweep_does_not_mix_versions(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["-m", "name=s", *WORDS, "trainer.max_epochs=1", "seed=0"]
-    words.remove("trainer.max_epochs=3")
+    words = ["-m", "name=s", *SHORT, "seed=0"]
     from dlzoo.sweep.plan import plan
     from dlzoo.sweep.request import parse_sweep
     from dlzoo.sweep.scheduler import create
@@ -160,11 +184,9 @@ def test_a_detector_with_an_own_backbone(mine: str) -> None:
 
 
 def test_a_run_of_somebody_else_needs_trust(
-    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mine: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*WORDS, "trainer.max_epochs=1"]
-    words.remove("trainer.max_epochs=3")
-    dlzoo.train([mine, *words, "run_dir=theirs"], quiet=True)
+    shutil.copytree(whole, "theirs")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another"))
     for command in (["eval", "run=theirs"], ["run", "theirs"], ["predict", "run=theirs", "a.png"]):
         says = error(capsys, *command)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dlzoo.builder.predict import Network
     from dlzoo.core.given import MapDataset
     from dlzoo.data.storage.image_source import Images
+    from dlzoo.data.table_rows import Rows
     from dlzoo.engine.callbacks import Callback
     from dlzoo.tasks.prediction import Prediction, Trained
 
@@ -128,27 +129,30 @@ class Run:
             return with_preprocess(load_trained(RunDir.open(self.dir)))
 
     def predict(
-        self, images: Images, *, most: int = 5, overrides: Sequence[str] = (), model: nn.Module | None = None
+        self, images: Images | Rows, *, most: int = 5, overrides: Sequence[str] = (), model: nn.Module | None = None
     ) -> Sequence[Prediction]:
         """Return a prediction for each image: a ClassPrediction, a NumberPrediction or an ObjectPrediction, by task.
 
         Args:
-            images: paths, PIL images, arrays (H, W, C) or tensors (C, H, W) of uint8; one or several.
-            most: the largest number of classes for an image.
+            images: paths, PIL images, arrays (H, W, C) or tensors (C, H, W) of uint8; one or several. For a run that
+                was trained on a table, its rows: an array (N, columns) in the order of the table without its targets,
+                a data frame, or a list of dictionaries, of which other columns are not used. They are prepared as in
+                the training, whose data is read again.
+            most: the largest number of classes for an image or row.
             overrides: settings that apply after training, such as ["nms.iou=0.6"].
             model: the network that was given to `dlzoo.train`, if one was; it gets the weights.
 
         Raises:
-            UserError: for something that is not an image, or if the run has no checkpoint yet.
+            UserError: for something that is not an image, for rows that lack a column or have a wrong value, or if the
+                run has no checkpoint yet.
         """
         from dlzoo.builder.given import check_objects
-        from dlzoo.builder.predict import check_predicts, predict_images
+        from dlzoo.builder.predict import check_predicts, predict_inputs
         from dlzoo.core.given import giving
-        from dlzoo.data.storage.image_source import image_sources
 
         with self._parts(), giving(check_objects(model, None)):
             check_predicts(RunDir.open(self.dir), overrides)
-            return predict_images(self._trained(overrides, model), image_sources(images), most)
+            return predict_inputs(self._trained(overrides, model), images, most)
 
     def evaluate(
         self,

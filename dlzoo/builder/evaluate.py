@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlzoo.builder.given import check_given
-from dlzoo.builder.resume import locate
+from dlzoo.builder.locate import locate
 from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import without_weights
 from dlzoo.config import read, with_changes

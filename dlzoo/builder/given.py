@@ -15,6 +15,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.given import CLASS, OBJECT, Given, MapDataset, classes_in, given, missing
 from dlzoo.core.rng import keeping_generators
 from dlzoo.data.splits import Splits
+from dlzoo.data.storage.item_objects import ItemObjects
 from dlzoo.data.storage.items import Items
 from dlzoo.models.given import GivenNetwork
 
@@ -83,7 +84,9 @@ def _entry_for(dataset: MapDataset) -> str:
     if not len(items):
         raise UserError(f"the {items.name} is empty")
     with keeping_generators():
-        _, target = items.read(0, items.fixed_seeds(torch.tensor([0]))[0])
+        _, target = items.read_original(0, items.fixed_seeds(torch.tensor([0]))[0])
+    if isinstance(target, ItemObjects):
+        return f"{OBJECT}_objects"
     return OBJECT if isinstance(target, int) else f"{OBJECT}_numbers"
 
 

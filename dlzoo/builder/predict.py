@@ -1,17 +1,18 @@
-"""`dlzoo predict`: predictions of a run's network for image files."""
+"""Predictions of a run's network: for image files, as `dlzoo predict` prints them, for images, and for rows."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlzoo.builder.given import check_given_for_files
 from dlzoo.builder.model import network_from_config
+from dlzoo.builder.predict_rows import RunRowPreprocess
 from dlzoo.builder.weights import child_state, load_state, trained_state, transfer, without_weights
 from dlzoo.config import read, with_changes
 from dlzoo.config.settings import PredictSettings
@@ -20,7 +21,7 @@ from dlzoo.core.registries import AFTER_TRAINING, AUGMENTS, TASKS
 from dlzoo.core.terminal import in_one_line
 from dlzoo.data.storage.decode import check_images
 from dlzoo.data.storage.image_file import FULL_RANGE
-from dlzoo.data.storage.image_source import ImageSource
+from dlzoo.data.storage.image_source import image_sources
 from dlzoo.data.storage.value_range import find_deep
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
@@ -59,6 +60,9 @@ def predict(
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
     with own_parts.using_kept(run.path, run.read()):
         check_predicts(run, conditions, out)
+        if _is_of_rows(run.read()):
+            raise UserError(f"{run.path} was trained on a table, but `dlzoo predict` takes images; in Python,"
+                            f" dlzoo.load('{run.path}').predict(rows) takes rows of a table")  # fmt: skip
         if settings.on_bad == "skip":
             files = _leave_out_bad(files)
         if run.read().get("value_range") is None:
@@ -68,16 +72,24 @@ def predict(
             return spec_of(trained.record).predict_files(FileRequest(files, most, out, settings.full_size), trained)
 
 
-def predict_images(trained: Trained, images: Sequence[ImageSource], most: int = 5) -> Sequence[Prediction]:
-    """Return the prediction for each image.
+def predict_inputs(trained: Trained, inputs: Any, most: int = 5) -> Sequence[Prediction]:
+    """Return the prediction for each image, or for each row of a table, in any of the forms that `Run.predict` takes.
 
     Raises:
-        UserError: if a file is not an image.
+        UserError: for something that is not an image, or no row of the table that the run was trained on.
     """
     if type(most) is not int or most < 1:
         raise UserError(f"most must be an integer >= 1, not {most!r}")
+    spec = spec_of(trained.record)
     with torch.inference_mode():
-        return spec_of(trained.record).predict(images, trained, most)
+        if _is_of_rows(trained.record):
+            return spec.predict_rows(trained.preprocess(inputs), trained, most)
+        return spec.predict(image_sources(inputs), trained, most)
+
+
+def _is_of_rows(record: Mapping[str, Any]) -> bool:
+    """Return whether a run was trained on a table, from its run.json."""
+    return record.get("kind", "images") == "table"
 
 
 def check_predicts(run: RunDir, conditions: Sequence[str] = (), out: str | None = None) -> None:
@@ -96,10 +108,10 @@ class Network(nn.Module):
     """The type of what `with_preprocess` returns, for type checkers: a network of any class with one attribute more.
 
     Attributes:
-        preprocess: images -> its input (N, C, H, W) float32 on the CPU.
+        preprocess: images, or rows of a table -> its input (N, C, H, W) float32 on the CPU.
     """
 
-    preprocess: Preprocess
+    preprocess: Callable[[Any], Tensor]
 
 
 def with_preprocess(trained: Trained) -> Network:
@@ -134,7 +146,10 @@ def load_trained(run: RunDir, conditions: Sequence[str] = ()) -> Trained:
     normalise = Normalise(torch.zeros(channels), torch.ones(channels))
     transfer(trained_state(state), network, str(run.path))
     transfer(child_state(state, "normalise"), normalise, str(run.path))
-    preprocess = Preprocess(spec.image_reader(config, record), config["augment"], normalise)
+    if _is_of_rows(record):
+        preprocess = RunRowPreprocess(run.path, [word for word in conditions if is_place(word)], normalise)
+    else:
+        preprocess = Preprocess(spec.image_reader(config, record), config["augment"], normalise)
     return Trained(run.path, config, record, network.eval(), preprocess, state)
 
 

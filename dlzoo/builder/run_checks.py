@@ -58,14 +58,16 @@ def check_unchanged(
     """
     check_given(run.path, config)
     names = callback_names(callbacks, hooks)
-    then = before.get("callbacks", names)
-    theirs, ours = ([name.removeprefix(_HOOK) for name in each if name.startswith(_HOOK)] for each in (then, names))
-    if theirs != ours:
+    names_before = before.get("callbacks", names)
+    hooks_before, hooks_now = (
+        [name.removeprefix(_HOOK) for name in each if name.startswith(_HOOK)] for each in (names_before, names)
+    )
+    if hooks_before != hooks_now:
         raise UserError(
-            f"{run.config_file}: the hooks that are Lightning callbacks were {theirs or 'none'} when the run started,"
-            f" and are {ours or 'none'} now; undo the change of hooks"
+            f"{run.config_file}: the hooks that are Lightning callbacks were {hooks_before or 'none'} when the run"
+            f" started, and are {hooks_now or 'none'} now; undo the change of hooks"
         )
-    if then != names:
+    if names_before != names:
         raise UserError(
             f"{run.path} was started with callbacks={before['callbacks']}, not {names}; resume it with"
             f" dlzoo.train(['resume={run.path}'], callbacks=[...])"

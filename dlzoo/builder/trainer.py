@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,8 @@ class Assembled:
     ) -> None:
         """Train to the end, from `checkpoint` if there is one; `written` is called with each new checkpoint.
 
-        A UserError if `checkpoint` is damaged, or of another model.
+        Raises:
+            UserError: if `checkpoint` is damaged, or of another model.
         """
         if checkpoint is not None:
             check_training_state(checkpoint, self.module, self.module.recipe.make_optimizer(self.module.network))

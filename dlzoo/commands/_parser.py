@@ -76,6 +76,7 @@ class Parser(argparse.ArgumentParser):
         spelled = [f"./{word}" if self._is_dashed_file(word) else word for word in spelled]
         self.refuse_unknown(spelled)
         arguments = self.parse_intermixed_args(spelled)
+        suggest.keep_typed(arguments.settings if self.takes_settings else ())
         if self.takes_settings and not self.compares:
             refuse_twice(arguments.settings)
         return arguments

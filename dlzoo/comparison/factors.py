@@ -25,10 +25,10 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.registries import PARTS, REGISTRIES
 from dlzoo.runs.differences import Config, chosen_settings, differing_keys, flatten
 
-#: Settings that change the duration of a run or the places of files, but not its metrics.
+#: Settings that change the duration of a run, or which files it has and where, but not its metrics.
 _IRRELEVANT = (
     *("trainer.threads", "trainer.log_every", "trainer.checkpoint_every", "trainer.checkpoint_activations"),
-    *("data.cache", "data.download"),
+    *("trainer.keep_every", "trainer.keep_best", "data.cache", "data.download"),
 )
 #: A grid of more arms than this is not meant to be complete.
 _LARGEST_GRID = 100_000

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 from dlzoo.config.defaults import (
@@ -38,6 +39,8 @@ _SPECIAL = re.compile(r"[\s'\"$`&;|<>()*?#~!\\]")
 
 #: Whether suggestions are being tried: an error of a trial needs none.
 _trying: ContextVar[bool] = ContextVar("trying", default=False)
+#: Key -> value of the words that were typed.
+_typed: ContextVar[Mapping[str, str]] = ContextVar("typed", default=MappingProxyType({}))
 
 
 def for_key(key: str, value: str | None, lines: Mapping[str, str]) -> str:
@@ -56,12 +59,26 @@ def for_key(key: str, value: str | None, lines: Mapping[str, str]) -> str:
         return hint
     context = [line for known, line in lines.items() if known in choices() and known != "experiment"]
     if hint := _first(templates(section, name), value, context):
-        return hint
+        return _with_all_values(hint, key, value)
     if section:
         known = [*_schemas(section, _chosen(section, lines.values()))]
         listed = ", ".join(known) or "none"
         return f"its settings: {listed}; `dlzoo find {name}` searches those of others"
     return f"`dlzoo find {name}` searches the settings, and `dlzoo train --help` lists them"
+
+
+def keep_typed(words: Iterable[str]) -> None:
+    """Note the words of a command, whose settings may have several values: suggestions have all of them."""
+    _typed.set({key_of(word): word.partition("=")[2] for word in words if "=" in word})
+
+
+def _with_all_values(hint: str, key: str, value: str | None) -> str:
+    """Return a hint with all values that were typed, epochs=5,10, for one of them."""
+    found = re.search(rf"(\S+=){re.escape(value or '')}\?$", hint)
+    typed = _typed.get().get(key, value)
+    if not found or not typed or typed == value:
+        return hint
+    return f"{hint[: found.start()]}{_quoted(found[1] + typed)}?"
 
 
 def for_word(word: str) -> str:

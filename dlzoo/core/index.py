@@ -138,10 +138,8 @@ def _described(file: PartsFile) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: if the file fails, registers nothing, or registers an entry that cannot be described.
     """
-    path, key = (
-        user_cache_path("dlzoo") / f"parts-{file.sha256[:16]}-{sys.flags.optimize}.json",
-        stamp_of_sources(_REGISTRIES),
-    )
+    path = user_cache_path("dlzoo") / f"parts-{file.sha256[:16]}-{sys.flags.optimize}.json"
+    key = stamp_of_sources(_REGISTRIES)
     if (cached := _stored(path, key)) is not None:
         return cached["entries"]
     load_parts_file(file)

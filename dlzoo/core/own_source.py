@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError
+from dlzoo.core.registry import Registry
 from dlzoo.core.schema import unwrap
 
 
@@ -68,12 +69,14 @@ def _registration(entry: Entry, statements: Sequence[ast.stmt]) -> ast.stmt:
     Raises:
         UserError: if there is none.
     """
-    name = getattr(unwrap(entry.builder), "__name__", None)
+    module = sys.modules.get(entry.module)
+    names = {} if module is None else vars(module)
     for statement in reversed(statements):
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Expr, ast.Assign)) and any(
-            _registers(node, entry.name) for node in _outer(statement)
+            _registers(node, entry, names) for node in _outer(statement)
         ):
             return statement
+    name = getattr(unwrap(entry.builder), "__name__", None)
     raise UserError(
         f"{entry.choice}={entry.name} ({name}) was registered in this process, and its source cannot be found; put it"
         " into a file and name the file: parts=./mine.py"
@@ -87,15 +90,32 @@ def _outer(statement: ast.stmt) -> list[ast.AST]:
     return list(ast.walk(statement))
 
 
-def _registers(node: ast.AST, name: str) -> bool:
+def _registers(node: ast.AST, entry: Entry, names: Mapping[str, Any]) -> bool:
+    """Return whether a node registers an entry; `names` are those of its module."""
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "register"
         and bool(node.args)
         and isinstance(node.args[0], ast.Constant)
-        and node.args[0].value == name
+        and node.args[0].value == entry.name
+        and _may_have(_value_of(node.func.value, names), entry)
     )
+
+
+def _may_have(registry: object, entry: Entry) -> bool:
+    """Return whether a registry has an entry, and not another one of this name; True if it is no known registry."""
+    if not isinstance(registry, Registry):
+        return True
+    registered = registry.own("").get(entry.name)
+    return registered is not None and registered.builder is entry.builder
+
+
+def _value_of(node: ast.expr, names: Mapping[str, Any]) -> object:
+    """Return the value of a dotted name, such as dlzoo.NORMS; None for another expression."""
+    if isinstance(node, ast.Attribute):
+        return getattr(_value_of(node.value, names), node.attr, None)
+    return names.get(node.id) if isinstance(node, ast.Name) else None
 
 
 def _bound(statement: ast.stmt) -> set[str]:

@@ -105,7 +105,7 @@ class PartsFile:
 
     def _contains(self, path: str) -> bool:
         """Return whether a source is the file, or in the folder, at its place or at that of the user's own."""
-        return any(place in (Path(path), *Path(path).parents) for place in (self.path, self.origin))
+        return any(Path(path).is_relative_to(place) for place in (self.path, self.origin))
 
     def _import(self) -> None:
         if not self.path.is_dir():

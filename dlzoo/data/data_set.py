@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
 from dlzoo.data.split import Split, channel_statistics
+
+if TYPE_CHECKING:
+    from dlzoo.data.table_set import Column
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class DataSet(ABC):
 
     def feature_names(self, prepare: Any) -> tuple[str, ...]:
         """Return the names of the features that `prepare` makes; images have none."""
+        return ()
+
+    def table_columns(self) -> Sequence[Column]:
+        """Return the columns of the rows of a table, before they are prepared; images have none."""
         return ()
 
     @property

@@ -8,25 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlzoo.data.box_set import BoxSet
 from dlzoo.data.data_set import DataSet
 from dlzoo.data.split import Split, channel_statistics
 from dlzoo.data.storage.given_images import GivenImages
 
 
-@dataclass(frozen=True)
-class GivenSet(DataSet):
-    """Images with classes or numbers, from data sets that were given as objects.
+class _OfItems(DataSet):
+    """What data sets with images of given items have in common; float images are used as they are."""
 
-    Args:
-        remarks: notes for the user.
-    """
-
-    train: Split
-    test: Split
-    classes: tuple[str, ...]
-    val: Split | None = None
-    task: str = "classify"
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
 
     @property
     def is_float(self) -> bool:
@@ -44,3 +35,33 @@ class GivenSet(DataSet):
 
     def notes(self) -> list[str]:
         return list(self.remarks)
+
+
+@dataclass(frozen=True)
+class GivenSet(_OfItems):
+    """Images with classes or numbers, from data sets that were given as objects.
+
+    Args:
+        remarks: notes for the user.
+    """
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    val: Split | None = None
+    task: str = "classify"
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GivenBoxSet(_OfItems, BoxSet):
+    """Images with objects, from data sets that were given as objects.
+
+    Args:
+        remarks: notes for the user.
+    """
+
+    remarks: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        return BoxSet.facts(self) | super().facts()

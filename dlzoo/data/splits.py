@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +27,8 @@ class Splits:
         source: the data set that they come from.
         batch_size: samples per optimizer step.
         settings: the settings that all data sets share.
+        feature_names: names of the features of a table.
+        prepare: the preparation of the splits, fitted on train, for other rows of a table; None if it is not known.
     """
 
     train: Split
@@ -36,6 +38,7 @@ class Splits:
     batch_size: int
     settings: DataSettings = field(default_factory=DataSettings)
     feature_names: tuple[str, ...] = ()
+    prepare: Callable[[Split], Split] | None = None
 
     @classmethod
     def load(cls, section: Mapping[str, Any], tasks: Sequence[str] = ()) -> Splits:
@@ -58,7 +61,8 @@ class Splits:
             train, val, test = (part and part.in_memory() for part in parts)
         else:
             train, val, test = parts
-        return cls(train, val, test, data_set, settings.global_batch(train), settings, data_set.feature_names(prepare))
+        names = data_set.feature_names(prepare)
+        return cls(train, val, test, data_set, settings.global_batch(train), settings, names, prepare)
 
     @property
     def task(self) -> str:

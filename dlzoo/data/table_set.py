@@ -96,6 +96,9 @@ class TableSet(DataSet):
 
     kind: ClassVar[str] = "table"
 
+    def table_columns(self) -> tuple[Column, ...]:
+        return self.columns
+
     @property
     def one_input(self) -> bool:
         return len(self.columns) == 1

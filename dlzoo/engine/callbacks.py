@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pytorch_lightning import Callback
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.overriding import overrides
 from dlzoo.engine.recipe import Observed
 
 #: The hooks that Lightning calls for each batch, backward pass or optimizer step.
@@ -33,11 +34,6 @@ def observed_by(callbacks: Sequence[Callback]) -> Observed | None:
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise UserError(f"callbacks must be Lightning callbacks, not {callback!r}")
-    if any(_has(callback, hook) for callback in callbacks for hook in _OF_STEPS):
+    if any(overrides(callback, Callback, hook) for callback in callbacks for hook in _OF_STEPS):
         return "steps"
     return "epochs" if callbacks else None
-
-
-def _has(callback: Callback, hook: str) -> bool:
-    """Return whether a callback overrides a hook, in its class or, like LambdaCallback, on the instance."""
-    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dlzoo.runs.logged import PLACE, metrics_of
+
 if TYPE_CHECKING:
     import numpy as np
-
-#: Columns that every record has.
-_PLACE = ("step", "epoch", "time")
 
 
 def as_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -21,11 +20,11 @@ def as_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
     rows: list[dict[str, Any]] = []
     for record in records:
-        if rows and rows[-1]["step"] == record["step"] and not rows[-1].keys() & record.keys() - {*_PLACE}:
+        if rows and rows[-1]["step"] == record["step"] and not metrics_of(rows[-1]).keys() & metrics_of(record).keys():
             rows[-1] |= record
         else:
             rows.append(dict(record))
-    names = dict.fromkeys((*_PLACE, *(name for row in rows for name in row)))
+    names = dict.fromkeys((*PLACE, *(name for row in rows for name in row)))
     columns = {name: [row.get(name) for row in rows] for name in names}
     return {
         name: np.array(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import regular
 
-#: Fields of a record that are not metrics.
-NO_METRICS = ("step", "epoch", "time")
+#: Fields of every record, which are not metrics: time is in seconds since 1970.
+PLACE = ("step", "epoch", "time")
 #: Types of the values of a record.
 _NUMBERS = (int, float, type(None))
 
@@ -60,3 +61,8 @@ def parse_record(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if _is_record(value) else None
+
+
+def metrics_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record has beside its step, epoch and time: metric -> value, None if it was not finite."""
+    return {name: value for name, value in record.items() if name not in PLACE}

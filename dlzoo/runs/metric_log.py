@@ -13,15 +13,11 @@ from dlzoo.core.checksum import add_record
 from dlzoo.core.errors import Note
 from dlzoo.core.files import write_atomically
 from dlzoo.runs.figures import write_png
-from dlzoo.runs.logged import read_metrics
+from dlzoo.runs.logged import metrics_of, read_metrics
 from dlzoo.runs.run_dir import RunDir, replace_non_finite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-#: Fields of a record that are not metrics.
-_NO_VALUES = ("step", "epoch", "time")
 
 
 class MetricLog:
@@ -77,6 +73,5 @@ def _describe_change(records: Sequence[dict[str, Any]], logged: int, checksum: i
         return f"{logged - len(records)} of the {logged} records are missing, so that the curves have gaps,"
     found = 0
     for record in records:
-        values = {name: value for name, value in record.items() if name not in _NO_VALUES}
-        found = add_record(found, record["step"], values)
+        found = add_record(found, record["step"], metrics_of(record))
     return "" if found == checksum else "records were changed after they were logged, so that the curves are others,"

@@ -32,9 +32,9 @@ def keep(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     for file in own_parts.in_use():
         file.copy_to(folder / FOLDER)
         kept[file.name] = {"sha256": file.sha256, "path": str(file.origin)}
-    for name, entries in groupby(sorted(_registered(config), key=module_file), module_file):
+    for name, entries in _registered_by_file(config).items():
         try:
-            kept[name] = _write_source(folder / FOLDER / name, list(entries))
+            kept[name] = _write_source(folder / FOLDER / name, entries)
         except UserError as error:
             missing.append(str(error))
     return {key: value for key, value in (("parts", kept), ("not_kept", missing)) if value}
@@ -54,6 +54,12 @@ def _registered(config: Mapping[str, Any]) -> list[Entry]:
     chosen = [(REGISTRIES[choice], section["name"]) for choice, section in config.items() if choice in REGISTRIES]
     chosen += [(HOOKS, name) for name in config.get("hooks", ())]
     return [entry for registry, name in chosen if (entry := registry.own("").get(name))]
+
+
+def _registered_by_file(config: Mapping[str, Any]) -> dict[str, list[Entry]]:
+    """Return name of a file for their source -> entries of this process that a config names."""
+    entries = sorted(_registered(config), key=module_file)
+    return {name: list(group) for name, group in groupby(entries, module_file)}
 
 
 @contextmanager
@@ -84,13 +90,13 @@ def using_kept(path: Path, record: Mapping[str, Any]) -> Iterator[None]:
         if not own_parts.is_trusted(file):
             raise UserError(f"{file.path} is code that you have not used before, and this run imports it; read it, and"
                             " type --trust to use it")  # fmt: skip
-    mine = _own_hashes(record["config"])
-    with own_parts.using([file for file in files if file.sha256 not in mine], only=True):
+    registered = _own_hashes(record["config"])
+    with own_parts.using([file for file in files if file.sha256 not in registered], only=True):
         yield
 
 
 def note_changes(path: Path, record: Mapping[str, Any]) -> None:
-    """Say which parts files have changed since a run made its copies."""
+    """Note which parts files have changed since a run made its copies."""
     for name, about in record.get("parts", {}).items():
         if about["path"] and Path(about["path"]).exists():
             try:
@@ -132,8 +138,8 @@ def refuse_others(path: Path, record: Mapping[str, Any], config: Mapping[str, An
     """
     now = {file.name: file.sha256 for file in own_parts.in_use()}
     there = {name: about["sha256"] for name, about in record.get("parts", {}).items() if about["path"]}
-    sliced = {about["sha256"] for about in record.get("parts", {}).values() if not about["path"]}
-    if now != there or sliced != _own_hashes(config):
+    of_processes = {about["sha256"] for about in record.get("parts", {}).values() if not about["path"]}
+    if now != there or of_processes != _own_hashes(config):
         other = sorted(name for name in now.keys() | there if now.get(name) != there.get(name))
         raise UserError(f"{path} was created with other parts ({', '.join(other) or 'registered in this process'}); set"
                         " another name= or sweep.dir=")  # fmt: skip
@@ -145,8 +151,8 @@ def check_sources(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: if the source of an entry cannot be found.
     """
-    for _, entries in groupby(sorted(_registered(config), key=module_file), module_file):
-        source_of(list(entries))
+    for entries in _registered_by_file(config).values():
+        source_of(entries)
 
 
 def _kept_files(path: Path, record: Mapping[str, Any]) -> Iterator[PartsFile]:
@@ -161,9 +167,9 @@ def _kept_files(path: Path, record: Mapping[str, Any]) -> Iterator[PartsFile]:
 def _own_hashes(config: Mapping[str, Any]) -> set[str]:
     """Return the hashes of the sources of what a config names and this process has registered."""
     hashes = set()
-    for _, entries in groupby(sorted(_registered(config), key=module_file), module_file):
+    for entries in _registered_by_file(config).values():
         try:
-            hashes.add(hash_of(source_of(list(entries))))
+            hashes.add(hash_of(source_of(entries)))
         except UserError:
             continue
     return hashes

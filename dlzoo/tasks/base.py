@@ -203,12 +203,15 @@ class TaskSpec(ABC):
     def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> Sequence[Prediction]:
         """Return the predictions of a network, one for each image.
 
-        Args:
-            most: the largest number of results for an image, such as classes.
+        `most` is the largest number of results for an image, such as classes.
 
         Raises:
             UserError: if a file is not an image.
         """
+        raise NotImplementedError
+
+    def predict_rows(self, rows: Tensor, trained: Trained, most: int) -> Sequence[Prediction]:
+        """Return, as `predict`, the predictions for the input (N, F, 1, 1) of a network that was trained on a table."""
         raise NotImplementedError
 
     def predict_files(self, request: FileRequest, trained: Trained) -> list[Answer]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from dlzoo.data.transforms.test_time import make_views
 
 
 class Prediction(ABC):
-    """What a network predicts for one image. Each task has a class of its own."""
+    """What a network predicts for one image, or one row of a table. Each task has a class of its own."""
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
@@ -75,6 +75,18 @@ class Preprocess:
             return self.normalise(transform_for_test(augment, pixels))
 
 
+class RowPreprocess(Protocol):
+    """Rows of a table -> the input of a run's network, (N, F, 1, 1) float32 on the CPU."""
+
+    def __call__(self, rows: Any, /) -> Tensor:
+        """Return the network's input for an array (N, columns), a data frame, or a list of dictionaries.
+
+        Raises:
+            UserError: if they are not rows of the table that the run was trained on.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Trained:
     """The network of a run, and what its task needs to predict with it.
@@ -83,7 +95,7 @@ class Trained:
         path: the run directory.
         config, record: its config and the content of its run.json.
         network: the trained network in evaluation mode, on the CPU.
-        preprocess: images -> the network's input.
+        preprocess: images, or rows of a table -> the network's input.
         state: the state dict of the checkpoint: of the network ("network.") and of other modules of the task.
     """
 
@@ -91,14 +103,17 @@ class Trained:
     config: Config
     record: dict[str, Any]
     network: nn.Module
-    preprocess: Preprocess
+    preprocess: Preprocess | RowPreprocess
     state: Mapping[str, Tensor]
 
-    def outputs(self, image: ImageSource) -> Tensor:
-        """Return the outputs (K,) of the network for one image, averaged over the views of the run's augment.test."""
+    def outputs(self, images: Sequence[ImageSource]) -> Iterator[Tensor]:
+        """Yield the outputs (K,) of the network for each image, averaged over the views of the run's augment.test."""
+        assert isinstance(self.preprocess, Preprocess)
         settings, augment = AUGMENTS.from_section(self.config["augment"])
-        views = torch.cat(make_views(settings.test, augment)(self.preprocess.read(image)[None]))
-        return self.network(self.preprocess.normalise(views)).mean(0)
+        views = make_views(settings.test, augment)
+        for image in images:
+            seen = torch.cat(views(self.preprocess.read(image)[None]))
+            yield self.network(self.preprocess.normalise(seen)).mean(0)
 
 
 @dataclass(frozen=True)
@@ -125,15 +140,13 @@ def conversion_of(config: Config, record: Mapping[str, Any]) -> Conversion:
     return Conversion(background, (low, high))
 
 
-def refuse_options(record: Mapping[str, Any], path: str, conditions: Sequence[str], out: str | None) -> None:
-    """Refuse the options of `dlzoo predict` that only detectors have, and tables.
+def refuse_options(path: str, conditions: Sequence[str], out: str | None) -> None:
+    """Refuse the options of `dlzoo predict` that only detectors have.
 
     Raises:
-        UserError: for such an option, or for a run that was trained on a table.
+        UserError: for such an option.
     """
     if conditions:
         raise UserError(f"{conditions[0]}: {path} is not a detector, so it does not use non-maximum suppression")
-    if record.get("kind", "images") == "table":
-        raise UserError(f"{path} was trained on a table, but predictions are made for images")
     if out is not None:
         raise UserError(f"--out: {path} is not a detector, so it draws nothing; use --json to get its results as JSON")

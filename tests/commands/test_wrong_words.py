@@ -90,6 +90,8 @@ def test_an_unknown_option_of_any_command_gets_the_closest_one(name: str, capsys
         (["train", "model", "=", "resnet20"], "'model' and its value are separated by spaces; type model=resnet20"),
         (["train", "model=", "resnet20"], "type model=resnet20"),
         (["train", "model", "=resnet20"], "type model=resnet20"),
+        (["train", "-m", "norm=bn,gn", "epochs=5,10"], "did you mean trainer.max_epochs=5,10? (in the run"),
+        (["tune", "lr=log(0.1,1)"], "did you mean 'optimizer.lr=log(0.1,1)'?"),
         (["train", "resume="], "resume= names no run"),
         (["resume", "x"], "unknown command 'resume'; did you mean `dlzoo run`?"),
         (["help", "trian"], "unknown command 'trian'; did you mean 'train'?"),

@@ -153,17 +153,15 @@ def test_batch_sizes_with_a_seed_each_are_no_repetition() -> None:
     assert keys(found) == ["data.batch_size"]
 
 
-def test_what_changes_no_number_is_no_factor_unless_somebody_means_it() -> None:
-    words = ["trainer.threads=1,2", "norm=bn,gn"]
+@pytest.mark.parametrize("key", ["trainer.threads", "trainer.keep_every", "trainer.keep_best"])
+def test_what_changes_no_number_is_no_factor_unless_somebody_means_it(key: str) -> None:
+    words = [f"{key}=1,2", "norm=bn,gn"]
     made = sweep(RESNET, *words, seeds="range(2)")
     found = make_design(made)
     assert keys(found) == ["norm"]
     assert {len(places) for runs in found.arms.values() for places in runs.values()} == {2}
-    assert keys(make_design(made, order={"trainer.threads": ["1", "2"], "norm": ["bn", "gn"]})) == [
-        "trainer.threads",
-        "norm",
-    ]
-    assert make_design(made, ["trainer.threads=1"]).compared == ("trainer.threads",)
+    assert keys(make_design(made, order={key: ["1", "2"], "norm": ["bn", "gn"]})) == [key, "norm"]
+    assert make_design(made, [f"{key}=1"]).compared == (key,)
 
 
 def test_the_same_run_twice_is_two_runs_of_a_cell() -> None:

@@ -13,7 +13,7 @@ import dlzoo
 from dlzoo.core import own_parts, own_source
 from dlzoo.core.errors import UserError
 from dlzoo.core.parts_file import PartsFile
-from dlzoo.core.registries import NORMS
+from dlzoo.core.registries import NORMS, REGISTRIES
 from dlzoo.core.registry import load_parts_file
 
 SCRIPT = """\
@@ -67,6 +67,29 @@ def test_only_what_an_entry_needs_is_taken(script: ModuleType, tmp_path: Path) -
 def test_an_entry_of_this_process_is_available_at_once(script: ModuleType) -> None:
     assert {"script_norm", "script_identity"} < {*dlzoo.available("norm")}
     assert type(dlzoo.build("norm", "script_norm", channels=3)) is script.Mine
+
+
+def test_entries_of_one_name_in_two_registries_are_told_apart(script: ModuleType) -> None:
+    more = """
+registry = dlzoo.ACTS
+@dlzoo.NORMS.register("script_both")
+def both(*, channels: int) -> nn.Module: return nn.Identity(1)
+@registry.register("script_both")
+def both() -> nn.Module: return nn.Identity(2)
+"""
+    assert script.__file__ is not None
+    Path(script.__file__).write_text(SCRIPT + more)
+    exec(more, vars(script))
+    try:
+        sources = {choice: own_source.source_of([REGISTRIES[choice]["script_both"]]) for choice in ("norm", "act")}
+        assert "Identity(1)" in sources["norm"] and "Identity(2)" not in sources["norm"]
+        assert "Identity(2)" in sources["act"] and "Identity(1)" not in sources["act"]
+        together = own_source.source_of([REGISTRIES[choice]["script_both"] for choice in ("norm", "act")])
+        assert "Identity(1)" in together and "Identity(2)" in together
+    finally:
+        for choice in ("norm", "act"):
+            del REGISTRIES[choice]._own[""]["script_both"]
+        own_parts.count_registration()
 
 
 def test_what_no_statement_registers_is_refused(script: ModuleType) -> None:

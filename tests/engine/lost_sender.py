@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
+from dlzoo.engine.hooks.hook import Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 
 
 class LostSender(Sender):

@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 
-from dlzoo.core.errors import Note, UserError
+from dlzoo.core.errors import Interrupted, Note, UserError
+from dlzoo.core.overriding import overrides
 from dlzoo.engine.hooks.csv_file import CsvSender
-from dlzoo.engine.hooks.follower import FollowedRun, Follower, Record, Sender, State, place_of
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import HookStart, overrides
+from dlzoo.engine.hooks.follower import Follower, State, place_of
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import Hook, HookStart, Record
 from dlzoo.engine.hooks.mlflow_tracking import resolve
 from dlzoo.engine.hooks.running import RunHooks
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.engine.hooks.tensorboard import TensorBoard
+from dlzoo.engine.hooks.wandb_run import WandbSender
 from dlzoo.runs.lock import is_locked
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
@@ -84,7 +87,7 @@ def test_what_is_new_is_sent_once(tmp_path: Path, over: bool) -> None:
     assert followed.attempt() and store == RECORDS[:2]
     write(tmp_path, RECORDS)
     # A kill, and another process: the run has logged the same steps again, at other times.
-    again = [record | {"time": record["time"] + 100} for record in RECORDS]
+    again = [{**record, "time": record["time"] + 100} for record in RECORDS]
     write(tmp_path, again)
     assert follower(tmp_path, Memory(store, over=over)).attempt()
     assert store == (again if over else RECORDS[:2] + again[2:])
@@ -177,7 +180,7 @@ def wait_for_end(run: RunDir, name: str = "csv") -> None:
     ("hangs", "note"),
     [
         (False, r"hook lost: 17 of 17 records could not be sent \(ConnectionRefusedError: no route to host\)"),
-        (True, r"hook lost: .* could not be sent \(it took too long\)"),
+        (True, r"hook lost: 17 of 17 records could not be sent \(it took too long\)"),
     ],
 )
 def test_a_logger_that_is_lost_is_one_note(
@@ -185,9 +188,9 @@ def test_a_logger_that_is_lost_is_one_note(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     Path("lost.py").write_text(
-        "import dlzoo\nfrom dlzoo.engine.hooks.following import Following\n"
+        "import dlzoo\nfrom dlzoo.engine.hooks.follower_hook import FollowerHook\n"
         '@dlzoo.HOOKS.register("lost")\ndef lost(*, hangs: bool = False):\n    """Lost."""\n'
-        '    return Following("lost", "tests.engine.lost_sender:LostSender", {"hangs": hangs}, limit=2)\n'
+        '    return FollowerHook("lost", "tests.engine.lost_sender:LostSender", {"hangs": hangs}, limit=2)\n'
     )
     words = [*(word for word in SMALL if "epochs" not in word), "trainer.max_epochs=4", "trainer.log_every=2"]
     with pytest.warns(Note, match=note + "; metrics.jsonl has every record"):
@@ -195,20 +198,28 @@ def test_a_logger_that_is_lost_is_one_note(
     assert RunDir(run.dir).read()["state"] == "finished"
 
 
-def test_a_follower_that_has_ended_stops_no_training(tmp_path: Path) -> None:
-    hook = Following("gone", "no.such.module:Sender", {}, limit=2)
+@pytest.mark.parametrize("sent", [0, 3])
+def test_a_follower_that_has_ended_stops_no_training(tmp_path: Path, sent: int) -> None:
+    write(tmp_path, RECORDS)
+    if sent:  # by a process of the run before it was interrupted
+        (tmp_path / "hooks").mkdir()
+        State(tmp_path / "hooks" / "gone.json", sent=sent, unsent=0, ended="interrupted").write()
+    hook = FollowerHook("gone", "no.such.module:Sender", {}, limit=2)
     (tmp_path / "run.json").write_text('{"config": {}}')
     hook.fit_start(HookStart(tmp_path, {}, 0))
     time.sleep(0.5)
     for _ in range(100_000 // 4):  # more than a pipe holds
         hook.epoch_end(1)
-    with pytest.warns(Note, match=r"hook gone: nothing was sent \(its process ended\)"):
+    with pytest.warns(Note, match=rf"hook gone: {4 - sent} of 4 records could not be sent \(its process ended\)"):
         hook.fit_end({})
+    with (tmp_path / "other").open("wb"):  # it may have the descriptor that the pipe had
+        hook.exception(Interrupted())
+    assert (tmp_path / "other").read_bytes() == b""
 
 
 def test_the_loop_calls_nothing_for_a_logger_but_at_the_ends_of_epochs() -> None:
-    hook = Following("any", "no.such.module:Sender", {})
-    assert [event for event in ("log", "checkpoint", "epoch_end") if overrides(hook, event)] == ["epoch_end"]
+    hook = FollowerHook("any", "no.such.module:Sender", {})
+    assert [event for event in ("log", "checkpoint", "epoch_end") if overrides(hook, Hook, event)] == ["epoch_end"]
     assert len(RunHooks({"any": hook}).callbacks()) == 1
     assert RunHooks({}).callbacks() == RunHooks({"board": TensorBoard()}).callbacks() == []
 
@@ -244,3 +255,27 @@ def test_a_tracking_uri_that_cannot_be_is_one_line(uri: str, reason: str) -> Non
 def test_a_sqlite_file_is_found_from_another_folder() -> None:
     assert resolve("sqlite:///my.db") == f"sqlite:///{Path('my.db').absolute()}"
     assert resolve("http://host:5000") == "http://host:5000"
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting", "expected"),
+    [
+        (None, "auto", "offline"),
+        ("online", "auto", "online"),
+        ("disabled", "auto", "disabled"),
+        ("disabled", "offline", "offline"),
+    ],
+)
+def test_wandb_follows_the_variable_of_its_users(
+    variable: str | None, setting: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    memory: dict[str, Any] = {}
+    assert WandbSender("dlzoo", None, setting).starts_over(memory) == (expected == "offline")
+    assert memory["mode"] == expected
+    monkeypatch.setenv("WANDB_MODE", "online" if expected != "online" else "offline")
+    assert WandbSender("dlzoo", None, "auto").starts_over(memory) == (expected == "offline")  # it stays one run

@@ -229,9 +229,10 @@ def test_the_frozen_config_has_the_settings_of_the_chosen_hooks() -> None:
          "hooks=[tensorboard,csv]"),
         ("hooks=[csv] hook.csv.pth=x", "unknown key 'hook.csv.pth': the hook csv has no such setting; did you mean"
          " hook.csv.path=x?"),
-        ("hooks=[csv] hook.csv.path=run.json", "hook.csv.path=run.json: it must be a new file in the run directory"),
-        ("hooks=[csv] hook.csv.path=../x.csv", "hook.csv.path=../x.csv: it must be a new file"),
-        ("hooks=[csv] hook.csv.path=/tmp/x.csv", "hook.csv.path=/tmp/x.csv: it must be a new file"),
+        ("hooks=[csv] hook.csv.path=run.json", "hook.csv.path=run.json: it must be the name of a file in the run"
+         " directory that ends with .csv, such as metrics.csv"),
+        ("hooks=[csv] hook.csv.path=../x.csv", "hook.csv.path=../x.csv: it must be the name of a file"),
+        ("hooks=[csv] hook.csv.path=hooks", "hook.csv.path=hooks: it must be the name of a file"),
         ("hooks=[csv] hook.csv=x", "hook.csv is 'x', but must have settings, such as hook.csv.path=..."),
         ("hook.path=x", "unknown key 'hook.path': did you mean hooks=[tensorboard,csv] hook.csv.path=x?"),
         ("hook=csv", "hook is 'csv', but takes settings as in hook.csv.path=metrics.csv; did you mean hooks=[csv]?"),

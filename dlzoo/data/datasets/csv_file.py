@@ -17,7 +17,8 @@ from dlzoo.data.datasets.csv_numbers import PLAIN, Spelling
 Delimiter = Literal["auto", "comma", "semicolon", "tab", "bar"]
 Missing = tuple[str | float, ...]
 
-_BOOLEANS = ({"true", "false"}, {"yes", "no"})
+#: Words of columns of booleans.
+BOOLEANS = ({"true", "false"}, {"yes", "no"})
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 
 
@@ -90,7 +91,7 @@ def join_booleans(tables: list[CsvFile]) -> None:
     for name in tables[0].cells:
         cells = {cell for table in tables for cell in table.cells.get(name, ()) if cell}
         lower = {cell.lower() for cell in cells}
-        if len(lower) < len(cells) and any(lower <= pair for pair in _BOOLEANS):
+        if len(lower) < len(cells) and any(lower <= pair for pair in BOOLEANS):
             for table in tables:
                 table.cells[name] = [cell.lower() for cell in table.cells.get(name, ())]
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import keeping_generators
-from dlzoo.data.storage.items import Items, Layout, Target
+from dlzoo.data.storage.items import Items, Layout, Target, resizing
 
 #: Items whose pixels are part of a fingerprint.
 _SAMPLE = 64
@@ -71,7 +71,7 @@ class GivenImages:
         found = Layout((image.shape[0], image.shape[1], image.shape[2]), image.dtype)
         if found != self.layout:
             raise UserError(f"{self.items.where(row)} is {found}, but others are {self.layout} (channels x height x"
-                            " width); all images must have one size and type")  # fmt: skip
+                            f" width); all images must have one size and type{resizing(target)}")  # fmt: skip
         if target != self.targets[row]:
             raise UserError(f"{self.items.where(row)}: its target is {target}, but was {self.targets[row]} when it was"
                             " read before; targets must not change")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -16,12 +16,15 @@ from torch import Tensor
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.given import MapDataset
 from dlzoo.core.rng import Streams, keeping_generators, seed_generators
+from dlzoo.data.storage.item_objects import ItemObjects, to_objects
+from dlzoo.data.transforms.letterbox import Fit, fit_to_square
 
-#: A target: a class, or numbers.
-Target = int | tuple[float, ...]
+#: A target: a class, numbers, or objects.
+Target = int | tuple[float, ...] | ItemObjects
 
 _IMAGES = "a PIL image, a uint8 array (H, W, C), or a uint8 or float tensor (C, H, W)"
-_TARGETS = "an integer (a class), or a float or a float tensor (D,) (numbers to predict)"
+_TARGETS = ("an integer (a class), a float or a float tensor (D,) (numbers to predict), or a dictionary with boxes and"
+            " labels (objects)")  # fmt: skip
 _NAMES = {"train": "training data", "val": "validation data", "test": "test data"}
 
 
@@ -46,11 +49,13 @@ class Items:
     Args:
         part: "train", "val" or "test".
         workers: processes that read ahead; 0 for none.
+        canvas: the side of the square that uint8 images are resized to, and how; None for square images.
     """
 
     dataset: MapDataset
     part: str
     workers: int = 0
+    canvas: tuple[int, Fit] | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -65,6 +70,22 @@ class Items:
         return f"item {index} of the {self.name}"
 
     def read(self, index: int, seed: int) -> tuple[Tensor, Target]:
+        """Return an item as `read_original`, its image resized to the canvas, or square already: (S, S, C)."""
+        image, target = self.read_original(index, seed)
+        height, width, channels = image.shape
+        if self.canvas is not None:
+            if image.dtype != torch.uint8:
+                raise UserError(f"{self.where(index)} is a float tensor, but data.image_size={self.canvas[0]} resizes"
+                                " uint8 images; leave it out, and resize the images in the data set")  # fmt: skip
+            pixels = Image.fromarray(image.numpy() if channels == 3 else image[..., 0].numpy())
+            return torch.from_numpy(fit_to_square(pixels, *self.canvas)), target
+        if height != width:
+            raise UserError(f"{self.where(index)}: the image is {channels} x {height} x {width} (channels x height x"
+                            " width), which is not square; images must be square and of one size"
+                            f"{resizing(target)}")  # fmt: skip
+        return image, target
+
+    def read_original(self, index: int, seed: int) -> tuple[Tensor, Target]:
         """Seed the generators and return an item: the image (H, W, C), uint8 or float32, and its target.
 
         The caller restores the states of the generators.
@@ -81,7 +102,10 @@ class Items:
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             count = f" of {len(item)}" if isinstance(item, (tuple, list)) else ""
             raise UserError(f"{self.where(index)} is a {type(item).__name__}{count}, not a pair (image, target)")
-        return to_image(item[0], self.where(index)), to_target(item[1], self.where(index))
+        image = to_image(item[0], self.where(index))
+        if isinstance(item[1], Mapping):
+            return image, to_objects(item[1], (image.shape[1], image.shape[0]), self.where(index))
+        return image, to_target(item[1], self.where(index))
 
     def fixed_seeds(self, rows: Tensor) -> list[int]:
         """Return a seed for each of the items, which depends on its index only: in evaluation, nothing changes."""
@@ -95,6 +119,11 @@ class Items:
         seeds = self.fixed_seeds(torch.arange(len(self)))
         with keeping_generators():
             return [self.read(index, seed)[1] for index, seed in enumerate(seeds)]
+
+
+def resizing(target: Target) -> str:
+    """Return the end of a message about the size of an image: what resizes images with such a target."""
+    return "; set data.image_size=416 to resize them" if isinstance(target, ItemObjects) else ""
 
 
 def _listed_targets(dataset: Any) -> Sequence[Any] | None:
@@ -113,7 +142,7 @@ def to_image(image: Any, where: str) -> Tensor:
     """Return an image as (H, W, C), uint8 or float32.
 
     Raises:
-        UserError: if it is of another type, or not square; `where` names the item.
+        UserError: if it is of another type, or has no pixels; `where` names the item.
     """
     if isinstance(image, Image.Image):
         if image.mode not in ("L", "RGB"):
@@ -125,10 +154,9 @@ def to_image(image: Any, where: str) -> Tensor:
         pixels = image.detach().as_subclass(Tensor).cpu().permute(1, 2, 0)
     else:
         raise UserError(f"{where}: the image is {_describe(image)}; it must be {_IMAGES}")
-    height, width, channels = pixels.shape
-    if height != width or not pixels.numel():
-        raise UserError(f"{where}: the image is {_describe(image)}, which is not square; it must be {_IMAGES},"
-                        " of one size and square")  # fmt: skip
+    channels = pixels.shape[2]
+    if not pixels.numel():
+        raise UserError(f"{where}: the image is {_describe(image)}, which has no pixels")
     if pixels.dtype != torch.uint8:
         return pixels.float()
     if channels not in (1, 3):

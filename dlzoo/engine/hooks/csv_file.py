@@ -10,12 +10,9 @@ from typing import Any
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import replacing
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import Hook
-
-#: Names in the run directory that are not a table's.
-_TAKEN = ("config.yaml", "run.json", "metrics.jsonl", "output.txt", "job.json", "test_predictions.npz")
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import Hook, Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 
 
 class CsvSender(Sender):
@@ -61,13 +58,13 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -
 def csv_table(*, path: str = "metrics.csv") -> Hook:
     """A table of the logged numbers, a row for each record and a column for each metric.
 
-    `path`: the file, in the run directory. It has what metrics.jsonl has: a number that was not finite is nan, one that
-    was not measured is left out.
+    `path`: the name of the file, in the run directory. It has what metrics.jsonl has: a number that was not finite is
+    nan, one that was not measured is left out.
 
     Raises:
-        UserError: if `path` is not the name of a file in the run directory.
+        UserError: if `path` is not the name of a .csv file.
     """
-    parts = Path(path).parts
-    if len(parts) != 1 or ".." in parts or path in _TAKEN or path.startswith("."):
-        raise UserError(f"hook.csv.path={path}: it must be a new file in the run directory, such as metrics.csv")
-    return Following("csv", f"{__name__}:CsvSender", {"path": path})
+    if Path(path).name != path or not path.endswith(".csv"):  # no other file of a run directory is called so
+        raise UserError(f"hook.csv.path={path}: it must be the name of a file in the run directory that ends with .csv,"
+                        " such as metrics.csv")  # fmt: skip
+    return FollowerHook("csv", f"{__name__}:CsvSender", {"path": path})

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import Any
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import write_atomically
+from dlzoo.engine.hooks.hook import Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.lock import Lock
 from dlzoo.runs.logged import parse_record
@@ -35,48 +37,6 @@ _PAUSE, _FIRST_RETRY, _LAST_RETRY = 2.0, 5.0, 60.0
 #: After the training, seconds between attempts, and in which there may be failed ones.
 _FINAL_RETRY, _FINAL = 2.0, 8.0
 
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class FollowedRun:
-    """What a sender knows of a run: its directory, and its settings, flat as in "norm.num_groups"."""
-
-    dir: Path
-    name: str
-    settings: Mapping[str, Any]
-
-    @property
-    def label(self) -> str:
-        """The name of the run, with that of its sweep: "norms/norm=bn,seed=0"."""
-        return f"{self.name}/{self.dir.name}" if self.name and self.dir.parent.name == self.name else self.dir.name
-
-
-class Sender:
-    """Sends records to one place. A subclass takes its settings as arguments. Any method may raise any exception.
-
-    `memory` is kept in the run directory: what a method stores in it is there when the run resumes.
-    """
-
-    def starts_over(self, memory: dict[str, Any]) -> bool:
-        """Return whether all records are sent again when a run resumes, to a place that `open` makes empty."""
-        return False
-
-    def open(self, run: FollowedRun, memory: dict[str, Any]) -> None:
-        """Begin, or continue what was begun before."""
-        raise NotImplementedError
-
-    def has(self, record: Record) -> bool:
-        """Return whether a record was sent before a kill that left no trace of it."""
-        return False
-
-    def send(self, records: Sequence[Record]) -> None:
-        """Send some records. It is repeated after an error."""
-        raise NotImplementedError
-
-    def close(self, state: str, metrics: Mapping[str, float]) -> None:
-        """Mark the run as finished, failed, interrupted or killed; the final metrics are known if it is finished."""
-
 
 def place_of(record: Mapping[str, Any]) -> list[int]:
     """Return what identifies a record, and increases: its step, and whether it is of training, validation or test.
@@ -89,20 +49,30 @@ def place_of(record: Mapping[str, Any]) -> list[int]:
 
 @dataclass
 class State:
-    """hooks/<name>.json: what was sent, and why the rest was not."""
+    """hooks/<name>.json: what was sent, and why the rest was not.
+
+    Attributes:
+        sent: number of records that were sent, in all processes of this run.
+        last: `place_of` the last of them; [] if there is none.
+        unsent: number of records that wait; None before the first attempt of a process.
+        ended: the word with which the training ended, once the sender is closed.
+        error: the last error, if the last attempt failed.
+        memory: what the sender stored.
+    """
 
     path: Path
     sent: int = 0
     last: list[int] = field(default_factory=list)
-    unsent: int = 0
+    unsent: int | None = None
     ended: str | None = None
     error: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> State:
+        """Return the state that an earlier process of this hook left; a new one if there is none, or it is damaged."""
         try:
-            return cls(path, **json.loads(path.read_text()) | {"ended": None, "error": None})
+            return cls(path, **json.loads(path.read_text()) | {"unsent": None, "ended": None, "error": None})
         except (OSError, ValueError, TypeError):
             return cls(path)
 
@@ -207,8 +177,8 @@ def _describe(error: Exception) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
-class Signals:
-    """What the process that trains says, line by line."""
+class Messages:
+    """The words of the process that trains, line by line."""
 
     def __init__(self) -> None:
         self._parent, self._rest = os.getppid(), b""
@@ -241,14 +211,14 @@ class Signals:
         return next((word.decode() for word in words if word), "")  # several epochs count as one
 
 
-def follow(follower: Follower, signals: Signals, limit: float) -> None:
+def follow(follower: Follower, messages: Messages, limit: float) -> None:
     """Send at the ends of epochs, and the rest at the end of the training."""
     allowed, retry = 0.0, _FIRST_RETRY
     follower.attempt()  # opens: an import or a connection takes seconds
     pending = False
     while True:
         wait = max(0.01, allowed - time.monotonic()) if pending else None
-        word = signals.wait(wait)
+        word = messages.wait(wait)
         if word:
             break
         pending = True
@@ -269,16 +239,18 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # they are meant for the training; this process ends after it
     with suppress(OSError):
         os.nice(10)
-    signals = Signals()
-    job = json.loads(signals.first())
+    messages = Messages()
+    job = json.loads(messages.first())
     run_dir = Path(job["run_dir"])
     folder = run_dir / "hooks"
     # The follower of a training that was killed may still be sending.
     lock = Lock.on(folder / f".{job['name']}.lock", tries=int(100 * job["limit"]))
     if lock is None:
         raise UserError(f"another process still sends for the hook {job['name']} of {run_dir}")
+    state = State.read(folder / f"{job['name']}.json")
+    state.write()  # so that an error before the first attempt does not leave the end of an earlier process
     config = json.loads((run_dir / "run.json").read_text())["config"]
     module, _, name = job["sender"].partition(":")
     sender = getattr(importlib.import_module(module), name)(**job["settings"])
     run = FollowedRun(run_dir, config.get("name") or "", flatten(config))
-    follow(Follower(run, sender, State.read(folder / f"{job['name']}.json")), signals, job["limit"])
+    follow(Follower(run, sender, state), messages, job["limit"])

@@ -57,8 +57,3 @@ class Hook:
 
     def exception(self, error: BaseException) -> None:
         """Called instead of `fit_end` if the run fails, or is stopped (dlzoo.core.errors.Interrupted)."""
-
-
-def overrides(hook: Hook, event: str) -> bool:
-    """Return whether a hook does something at an event: the name of a method of Hook."""
-    return getattr(getattr(hook, event), "__func__", None) is not getattr(Hook, event)

@@ -13,11 +13,11 @@ from typing import Any
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import Hook
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import Hook, Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
 from dlzoo.runs.lock import Lock
-from dlzoo.runs.logged import NO_METRICS
+from dlzoo.runs.logged import metrics_of
 
 #: Limits of MLflow's REST API: metrics and parameters of a batch, characters of a parameter.
 _METRICS, _PARAMS, _LONGEST = 1000, 100, 6000
@@ -55,13 +55,13 @@ class MlflowSender(Sender):
             self._client.log_batch(self._id, params=params[first : first + _PARAMS])
 
     def has(self, record: Record) -> bool:
-        name = _spell(next(name for name in record if name not in NO_METRICS))
+        name = _spell(next(iter(metrics_of(record))))
         return any(point.step == record["step"] for point in self._client.get_metric_history(self._id, name))
 
     def send(self, records: Sequence[Record]) -> None:
         batch: list[Any] = []
         for record in records:
-            metrics = self._metrics(record, record)
+            metrics = self._metrics(metrics_of(record), record)
             if len(batch) + len(metrics) > _METRICS:
                 self._client.log_batch(self._id, metrics=batch)
                 batch = []
@@ -81,7 +81,6 @@ class MlflowSender(Sender):
         return [
             make(_spell(name), math.nan if value is None else value, milliseconds, at["step"])
             for name, value in values.items()
-            if name not in NO_METRICS
         ]
 
     def _experiment_id(self) -> str:
@@ -162,4 +161,4 @@ def mlflow(*, tracking_uri: str | None = None, experiment: str = "dlzoo") -> Hoo
     """
     typed = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     settings = {"uri": resolve(typed or "sqlite:///mlflow.db"), "typed": typed, "experiment": experiment}
-    return Following("mlflow", f"{__name__}:MlflowSender", settings)
+    return FollowerHook("mlflow", f"{__name__}:MlflowSender", settings)

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 
 from dlzoo.core import entry
 from dlzoo.core.errors import Note, first_line
-from dlzoo.engine.hooks.hook import Hook, HookStart, Record, overrides
+from dlzoo.core.overriding import overrides
+from dlzoo.engine.hooks.hook import Hook, HookStart, Record
 from dlzoo.engine.task_module import TaskModule
 
 #: Files that call hooks or their builders.
@@ -26,7 +27,7 @@ class RunHooks:
     def __init__(self, hooks: Mapping[str, Hook]) -> None:
         self._started = False
         self._called: dict[str, list[tuple[str, Hook]]] = {
-            event: [(name, hook) for name, hook in hooks.items() if overrides(hook, event)] for event in _EVENTS
+            event: [(name, hook) for name, hook in hooks.items() if overrides(hook, Hook, event)] for event in _EVENTS
         }
 
     def fit_start(self, start: HookStart) -> None:

@@ -14,7 +14,7 @@ from torch.utils.tensorboard.summary import hparams
 from dlzoo.core.registries import HOOKS
 from dlzoo.engine.hooks.hook import Hook, HookStart, Record
 from dlzoo.runs.differences import flatten
-from dlzoo.runs.logged import NO_METRICS
+from dlzoo.runs.logged import metrics_of
 
 
 class TensorBoard(Hook):
@@ -30,8 +30,8 @@ class TensorBoard(Hook):
 
     def log(self, record: Record) -> None:
         # One event for all scalars; add_scalar would write one for each.
-        values = {name: value for name, value in record.items() if name not in NO_METRICS and value is not None}
-        self._write([Summary.Value(tag=name, simple_value=value) for name, value in values.items()], record["step"])
+        values = [(name, value) for name, value in metrics_of(record).items() if value is not None]
+        self._write([Summary.Value(tag=name, simple_value=value) for name, value in values], record["step"])
 
     def plot(self, name: str, path: Path, step: int) -> None:
         # The bytes of the file: add_figure would draw the figure again.

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.hooks.follower import FollowedRun, Record, Sender
-from dlzoo.engine.hooks.following import Following
-from dlzoo.engine.hooks.hook import Hook
-from dlzoo.runs.logged import NO_METRICS
+from dlzoo.engine.hooks.follower_hook import FollowerHook
+from dlzoo.engine.hooks.hook import Hook, Record
+from dlzoo.engine.hooks.sender import FollowedRun, Sender
+from dlzoo.runs.logged import metrics_of
 
 #: Seconds to find out whether the server can be reached.
 _PATIENCE = 3.0
@@ -35,7 +35,8 @@ class WandbSender(Sender):
         self._project, self._entity, self._mode = project, entity, mode
 
     def starts_over(self, memory: dict[str, Any]) -> bool:
-        memory.setdefault("mode", self._choose_mode())  # as when the run began, so that it stays one run
+        if "mode" not in memory:  # otherwise as when the run began, so that it stays one run
+            memory["mode"] = self._choose_mode()
         return memory["mode"] == "offline"
 
     def open(self, run: FollowedRun, memory: dict[str, Any]) -> None:
@@ -61,9 +62,7 @@ class WandbSender(Sender):
 
     def send(self, records: Sequence[Record]) -> None:
         for record in records:
-            values = {
-                name: math.nan if value is None else value for name, value in record.items() if name not in NO_METRICS
-            }
+            values = {name: math.nan if value is None else value for name, value in metrics_of(record).items()}
             self._run.log(values | {"epoch": record["epoch"], "_timestamp": record["time"]}, step=record["step"])
 
     def close(self, state: str, metrics: Mapping[str, float]) -> None:
@@ -71,8 +70,9 @@ class WandbSender(Sender):
         self._run.finish(exit_code=0 if state == "finished" else 1)
 
     def _choose_mode(self) -> str:
+        """Return "online", "offline" or "disabled"; the last if the variable WANDB_MODE says so."""
         mode = os.environ.get("WANDB_MODE", "auto") if self._mode == "auto" else self._mode
-        if mode in ("online", "offline"):
+        if mode in ("online", "offline", "disabled"):
             return mode
         return "online" if _has_key() and _is_reachable() else "offline"
 
@@ -82,7 +82,7 @@ def _server() -> SplitResult:
 
 
 def _has_key() -> bool:
-    """Return whether there is an API key: in the environment, or as `wandb login` stores it."""
+    """Return whether there is an API key: in the environment, or where `wandb login` stores it."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
@@ -109,7 +109,7 @@ def wandb(
     """Metrics, settings and the state of the run in Weights & Biases.
 
     `project`, `entity`: where the run goes; `entity` null is your own.
-    `mode`: "auto" is online with an API key and a network, otherwise offline: `wandb sync <run>/hooks/wandb/offline-*`
-    uploads the run later.
+    `mode`: "auto" is the variable WANDB_MODE, if it is set; otherwise online with an API key and a network, else
+    offline: `wandb sync <run>/hooks/wandb/offline-*` uploads the run later.
     """
-    return Following("wandb", f"{__name__}:WandbSender", {"project": project, "entity": entity, "mode": mode})
+    return FollowerHook("wandb", f"{__name__}:WandbSender", {"project": project, "entity": entity, "mode": mode})

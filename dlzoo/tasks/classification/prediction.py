@@ -1,12 +1,13 @@
-"""Classification of images by the network of a run."""
+"""Classification of images and rows by the network of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dlzoo.data.storage.image_source import ImageSource
+from torch import Tensor
+
 from dlzoo.tasks.prediction import Prediction, Trained
 
 
@@ -20,7 +21,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class ClassPrediction(Prediction):
-    """The classes of one image.
+    """The classes of one image, or one row of a table.
 
     Args:
         classes: the most probable classes, the best first.
@@ -42,15 +43,11 @@ class ClassPrediction(Prediction):
         return {"classes": [asdict(each) for each in self.classes]}
 
 
-def predict_classes(images: Sequence[ImageSource], trained: Trained, most: int) -> list[ClassPrediction]:
-    """Return the `most` probable classes of each image, the best first.
-
-    Raises:
-        UserError: if a file is not an image.
-    """
+def predict_classes(outputs: Iterable[Tensor], trained: Trained, most: int) -> list[ClassPrediction]:
+    """Return the `most` probable classes of each output (K,) of the network, the best first."""
     names, predictions = trained.record["classes"], []
-    for image in images:
-        top = trained.outputs(image).softmax(0).topk(min(most, len(names)))
+    for logits in outputs:
+        top = logits.softmax(0).topk(min(most, len(names)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         predictions.append(ClassPrediction(tuple(ClassScore(names[index], value) for index, value in pairs)))
     return predictions

@@ -122,12 +122,17 @@ class ClassificationSpec(TaskSpec):
         return drawn
 
     def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
-        refuse_options(record, path, conditions, out)
+        refuse_options(path, conditions, out)
 
     def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[ClassPrediction]:
         from dlzoo.tasks.classification.prediction import predict_classes
 
-        return predict_classes(images, trained, most)
+        return predict_classes(trained.outputs(images), trained, most)
+
+    def predict_rows(self, rows: Tensor, trained: Trained, most: int) -> list[ClassPrediction]:
+        from dlzoo.tasks.classification.prediction import predict_classes
+
+        return predict_classes(trained.network(rows), trained, most)
 
     def format_prediction(self, prediction: Answer) -> str:
         return ", ".join(f"{each['name']} {each['probability']:.1%}" for each in prediction["classes"][:3])

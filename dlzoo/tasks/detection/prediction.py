@@ -26,7 +26,7 @@ from dlzoo.tasks.detection.drawing import draw_detections
 from dlzoo.tasks.detection.metrics.error_types import MIN_SCORE
 from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import describe_detections, select_detections, to_original
-from dlzoo.tasks.prediction import FileRequest, Prediction, Trained, conversion_of
+from dlzoo.tasks.prediction import FileRequest, Prediction, Preprocess, Trained, conversion_of
 
 #: Bytes of a name that a drawn copy takes from its image: a name may have 255, and "-found-123456.png" is added.
 _LONGEST = 230
@@ -36,24 +36,27 @@ _ALL = "predictions.json"
 
 @dataclass(frozen=True)
 class CanvasReader:
-    """Reads an image as a detector sees it: uint8 (3, S, S), letterboxed or stretched as the run's data.
+    """Reads an image as a detector sees it: uint8 (C, S, S), letterboxed or stretched as the run's data.
 
     Args:
         side: the side of the canvas in pixels.
         fit: how an image is placed on it.
         conversion: how transparent and 16-bit images are read.
+        channels: 3, or 1 for grey images.
     """
 
     side: int
     fit: Fit
     conversion: Conversion
+    channels: int = 3
 
     def __call__(self, image: ImageSource) -> Tensor:
         return self.place(load_image(image, conversion=self.conversion))
 
     def place(self, image: Image.Image) -> Tensor:
         """Return an image that was read, on its canvas."""
-        return torch.from_numpy(fit_to_square(image, self.side, self.fit).copy()).permute(2, 0, 1)
+        seen = image.convert("L") if self.channels == 1 else image
+        return torch.from_numpy(fit_to_square(seen, self.side, self.fit).copy()).permute(2, 0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,7 @@ def predict_objects(images: Sequence[ImageSource], trained: Trained) -> list[Obj
     Raises:
         UserError: if a file is not an image.
     """
+    assert isinstance(trained.preprocess, Preprocess)
     reader, classes, detector = trained.preprocess.read, trained.record["classes"], trained.network
     assert isinstance(detector, Detector)
     assert isinstance(reader, CanvasReader)

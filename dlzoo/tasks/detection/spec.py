@@ -192,7 +192,8 @@ class DetectionSpec(TaskSpec):
     def image_reader(self, config: Config, record: Record) -> CanvasReader:
         from dlzoo.tasks.detection.prediction import CanvasReader
 
-        return CanvasReader(record["image_size"], record["fit"], conversion_of(config, record))
+        conversion = conversion_of(config, record)
+        return CanvasReader(record["image_size"], record["fit"], conversion, record["in_channels"])
 
     def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[ObjectPrediction]:
         from dlzoo.tasks.detection.prediction import predict_objects

@@ -1,18 +1,19 @@
-"""Prediction of numbers for images by the network of a run."""
+"""Prediction of numbers for images and rows by the network of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dlzoo.data.storage.image_source import ImageSource
+from torch import Tensor
+
 from dlzoo.tasks.prediction import Prediction, Trained
 
 
 @dataclass(frozen=True)
 class NumberPrediction(Prediction):
-    """The numbers of one image.
+    """The numbers of one image, or one row of a table.
 
     Args:
         values: name of a target -> its number, in the target's unit.
@@ -29,15 +30,11 @@ class NumberPrediction(Prediction):
         return {"values": self.values}
 
 
-def predict_numbers(images: Sequence[ImageSource], trained: Trained) -> list[NumberPrediction]:
-    """Return the numbers of each image.
-
-    Raises:
-        UserError: if a file is not an image.
-    """
+def predict_numbers(outputs: Iterable[Tensor], trained: Trained) -> list[NumberPrediction]:
+    """Return the numbers of each output (D,) of the network."""
     names, predictions = trained.record["classes"], []
     mean, deviation = (trained.state[f"standardise.{name}"] for name in ("mean", "deviation"))
-    for image in images:
-        numbers = trained.outputs(image).double() * deviation + mean
+    for output in outputs:
+        numbers = output.double() * deviation + mean
         predictions.append(NumberPrediction(dict(zip(names, numbers.tolist(), strict=True))))
     return predictions

@@ -97,12 +97,17 @@ class RegressionSpec(TaskSpec):
         return drawn
 
     def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
-        refuse_options(record, path, conditions, out)
+        refuse_options(path, conditions, out)
 
     def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[NumberPrediction]:
         from dlzoo.tasks.regression.prediction import predict_numbers
 
-        return predict_numbers(images, trained)
+        return predict_numbers(trained.outputs(images), trained)
+
+    def predict_rows(self, rows: Tensor, trained: Trained, most: int) -> list[NumberPrediction]:
+        from dlzoo.tasks.regression.prediction import predict_numbers
+
+        return predict_numbers(trained.network(rows), trained)
 
     def format_prediction(self, prediction: Answer) -> str:
         return ", ".join(f"{name} {value:.4g}" for name, value in prediction["values"].items())

@@ -19,6 +19,7 @@ from typing import Any
 
 from dlzoo.core.errors import Interrupted, Note
 from dlzoo.engine.hooks.hook import Hook, HookStart
+from dlzoo.runs.logged import read_metrics
 
 #: Seconds after the end of a training in which a logger may send the rest.
 LIMIT = 60.0
@@ -30,17 +31,16 @@ _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from dlzoo.engine.hooks
 #: The folder in the run directory with the state and the output of each logger.
 FOLDER = "hooks"
 
-
 #: Followers that are still sending for a run that was stopped: kept, so that they can be reaped when they end.
 _outliving: list[subprocess.Popen[bytes]] = []
 
 
-class Following(Hook):
+class FollowerHook(Hook):
     """A logger whose process sends the records of metrics.jsonl at the ends of epochs.
 
     Args:
         name: name of the hook; hooks/<name>.json in the run directory has what was sent.
-        sender: "module:class" of a `follower.Sender`; the module must not import torch.
+        sender: "module:class" of a `sender.Sender`; the module must not import torch.
         settings: arguments of the sender, as JSON values.
         limit: seconds in which the rest may be sent after the training.
     """
@@ -50,11 +50,11 @@ class Following(Hook):
         self._job = {"name": name, "sender": sender, "settings": settings, "limit": limit}
 
     def fit_start(self, start: HookStart) -> None:
-        """HookStart the process. Its working folder is that of this process, which relative paths refer to."""
+        """Start the process. Its working folder is that of this process, which relative paths refer to."""
         _outliving[:] = [process for process in _outliving if process.poll() is None]
         folder = start.run_dir / FOLDER
         folder.mkdir(exist_ok=True)
-        self._state = folder / f"{self.name}.json"
+        self._log, self._state = start.run_dir / "metrics.jsonl", folder / f"{self.name}.json"
         with (folder / f"{self.name}.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[3])],
@@ -64,9 +64,10 @@ class Following(Hook):
                 start_new_session=True,  # Ctrl-C ends the training, and then the follower after it
             )
         assert self._process.stdin is not None
-        self._pipe = self._process.stdin.fileno()
-        os.write(self._pipe, (json.dumps(self._job | {"run_dir": str(start.run_dir.absolute())}) + "\n").encode())
-        os.set_blocking(self._pipe, False)  # a follower that hangs must not stop the training
+        self._pipe = self._process.stdin
+        job = self._job | {"run_dir": str(start.run_dir.absolute())}
+        os.write(self._pipe.fileno(), f"{json.dumps(job)}\n".encode())
+        os.set_blocking(self._pipe.fileno(), False)  # a follower that hangs must not stop the training
 
     def epoch_end(self, step: int) -> None:
         self._tell("")
@@ -81,13 +82,16 @@ class Following(Hook):
     def _tell(self, word: str) -> None:
         # Full, if the follower hangs; closed, if it has ended. What was not sent is counted at the end.
         with suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._pipe, f"{word}\n".encode())
+            os.write(self._pipe.fileno(), f"{word}\n".encode())
 
     def _end(self, state: str, seconds: float) -> None:
-        """Wait until the rest is sent, for some seconds; then say what was not."""
-        self._tell(state)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        """Wait until the rest is sent, for some seconds; then report what was not. It may be called again."""
+        if not self._pipe.closed:
+            self._tell(state)
+            self._pipe.close()
+            self._told = state
+        elif self._process.poll() is not None:
+            return  # an interruption after the end
         deadline = time.monotonic() + seconds
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
@@ -106,10 +110,10 @@ class Following(Hook):
             state = json.loads(self._state.read_text())
         except (OSError, ValueError):
             state = {}
-        reason = state.get("error") or ("it took too long" if late else "its process ended")
-        if state.get("ended") and not state.get("error"):
+        if state.get("ended") == self._told and not state.get("error"):
             return ""
-        unsent, sent = state.get("unsent"), state.get("sent", 0)
-        what = "the end of the run" if unsent == 0 else f"{unsent} of {sent + unsent} records" if unsent else "nothing"
-        was = "was" if what == "nothing" else "could not be"
-        return f"hook {self.name}: {what} {was} sent ({reason}); metrics.jsonl has every record"
+        reason = state.get("error") or ("it took too long" if late else "its process ended")
+        total = len(read_metrics(self._log))
+        unsent = total - state.get("sent", 0)
+        what = f"{unsent} of {total} records" if unsent > 0 else "the end of the run"
+        return f"hook {self.name}: {what} could not be sent ({reason}); metrics.jsonl has every record"
