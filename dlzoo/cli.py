@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlzoo import commands
+from dlzoo.commands._parser import Parser
 from dlzoo.config import searching
 from dlzoo.core.errors import ERROR_FILE, Interrupted, Note, UserError
 from dlzoo.core.files import check_folder, one_line_refusals
@@ -57,6 +58,8 @@ def _answer(words: list[str]) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:  # `dlzoo help train` is `dlzoo train --help`
+        words = [*words[1:2], "--help"]
     if not words or words[0] in _HELP:
         from dlzoo.show import listing
 
@@ -69,13 +72,14 @@ def _dispatch(words: list[str]) -> int:
         raise UserError(f"unknown option {name!r}; only --help and --version may stand before a command")
     elif "=" in name:  # settings alone are a training: dlzoo model=resnet20
         name, rest = "train", words
-    with typed_parts(rest) as rest:
-        return _call(name, rest)
-
-
-def _call(name: str, words: list[str]) -> int:
-    command = commands.find(name)
+    command = commands.load(name)
     parser = commands.parser_of(name, command)
+    parser.refuse_unknown(rest)  # before the parts files are read
+    with typed_parts(rest) as rest:
+        return _call(command, parser, rest)
+
+
+def _call(command: commands.Command, parser: Parser, words: list[str]) -> int:
     if any(word in _HELP for word in words):
         print(parser.format_help(), end="")
         return 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from dlzoo.builder.compatibility import needs_full_precision
 from dlzoo.builder.profile import Profile
 from dlzoo.config import Config
 from dlzoo.core import index
 from dlzoo.data.splits import Splits
 from dlzoo.engine.clock import TrainSchedule
+from dlzoo.layers.norm import group_notes
 from dlzoo.optim.settings import Span
 from dlzoo.tasks.base import TaskSpec
 
@@ -17,9 +20,12 @@ _STILL = 0.5
 _FEW = 50
 
 
-def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule) -> list[str]:
-    """Return notes on the choices of a config, for this data and length of the run."""
+def notes(
+    config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule, network: nn.Module | None = None
+) -> list[str]:
+    """Return notes on the choices of a config, for this data, length of the run and network."""
     return [
+        *(group_notes(config["norm"], network) if network is not None else ()),
         *_on_learning(config),
         *_on_schedule(config["schedule"], schedule),
         *_on_average(config["trainer"]["ema"], schedule.steps),

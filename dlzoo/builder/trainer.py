@@ -154,7 +154,7 @@ class Assembled:
         recipe = self.run_recipe
         sizes = recipe.micro_batch, self.data.batch_size, environment.memory(self.accelerator)
         return [
-            *notes(self.config, self.data, self.spec, recipe.schedule),
+            *notes(self.config, self.data, self.spec, recipe.schedule, self.network),
             *memory_notes(recipe.profile, *sizes, checkpoint=self.settings.checkpoint_activations),
         ]
 

@@ -21,6 +21,8 @@ from typing import Protocol, runtime_checkable
 
 from dlzoo.commands._parser import Parser
 from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.nearest import simplify
+from dlzoo.core.other_words import COMMANDS
 
 #: The entry points with which other packages add commands.
 GROUP = "dlzoo.command"
@@ -51,7 +53,7 @@ def names() -> tuple[str, ...]:
     return *(name for name in _FIRST if name in commands), *sorted(commands - {*_FIRST})
 
 
-def find(name: str) -> Command:
+def load(name: str) -> Command:
     """Return the command `name`.
 
     Raises:
@@ -60,7 +62,7 @@ def find(name: str) -> Command:
     if name in _modules():
         return _check_command(import_module(_modules()[name]))
     if name not in _plug_ins():
-        raise UserError(f"unknown command {name!r}; {did_you_mean(name, names())}")
+        raise UserError(f"unknown command {name!r}; {_instead(name)}")
     point = _plug_ins()[name]
     try:
         return _check_command(point.load())
@@ -68,12 +70,18 @@ def find(name: str) -> Command:
         raise UserError(f"the command {name} of the plug-in {point.value} failed: {first_line(error)}") from error
 
 
+def _instead(name: str) -> str:
+    """Suggest what to type instead of an unknown command."""
+    other = COMMANDS.get(simplify(name))
+    return f"did you mean `dlzoo {other}`?" if other else did_you_mean(name, names())
+
+
 def summaries() -> dict[str, str]:
     """Return command -> its line of help. A plug-in that cannot be imported is left out, with a line on stderr."""
     help_lines: dict[str, str] = {}
     for name in names():
         try:
-            help_lines[name] = find(name).HELP
+            help_lines[name] = load(name).HELP
         except UserError as error:
             print(f"dlzoo: {error}; it is left out", file=sys.stderr)
     for point in entry_points(group=GROUP):

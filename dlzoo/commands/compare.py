@@ -19,12 +19,14 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from dlzoo.commands._parser import Parser
+from dlzoo.config import COMPARE_ONLY
 
 HELP = "run a sweep and report on it: dlzoo compare norm=bn,gn base='data.batch_size=4' seeds=8"
 
 
 def arguments(parser: Parser) -> None:
     """Add the settings."""
+    parser.own_words = COMPARE_ONLY
     parser.add_config_dir()
     parser.add_settings("settings, of which some have several values, and the words above", compares=True)
 

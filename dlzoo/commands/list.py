@@ -1,6 +1,7 @@
-"""List the names of a choice, one a line; or which model takes which parts.
+"""List the choices; the names of a choice, one a line; the topics; or which model takes which parts.
 
-Losses are listed with the kinds of targets that they take. --json adds the descriptions.
+Losses are listed with the kinds of targets that they take. --json adds the descriptions. Topics are
+words of textbooks, such as "receptive field", which `dlzoo find` looks up.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ from argparse import Namespace
 from dlzoo.commands._parser import Parser
 from dlzoo.core.errors import UserError
 
-HELP = "list the names of a choice: dlzoo list model; or the parts of each model: dlzoo list --parts"
+HELP = "list the choices, the names of one (dlzoo list model), the topics, or the parts of each model (--parts)"
 
 
 def arguments(parser: Parser) -> None:
     """Add the choice, --parts and --json."""
-    parser.add_argument("choice", nargs="?", metavar="CHOICE", help="model, norm, ...: one of those listed below")
+    parser.add_argument(
+        "choice",
+        nargs="?",
+        metavar="CHOICE",
+        help="model, norm, ...: one of those listed below, or topics; without it, the choices are listed",
+    )
     parser.add_argument("--parts", action="store_true", help="which parts each model takes, as a table")
     parser.add_config_dir()
     parser.add_json()
@@ -30,11 +36,13 @@ def run(arguments: Namespace) -> None:
             raise UserError(f"--parts is about models, not {arguments.choice!r}; usage: dlzoo list --parts [--json]")
         _print_parts(arguments.json)
         return
-    from dlzoo.show import listing
+    from dlzoo.show import kinds, listing, topics
 
     if arguments.choice is None:
-        raise UserError(f"no choice is given; usage: dlzoo list CHOICE, one of {', '.join(listing.choices())}")
-    if arguments.json:
+        print(json.dumps(kinds.kinds(), indent=1) if arguments.json else "\n".join(kinds.lines()))
+    elif arguments.choice == "topics":
+        print(json.dumps(topics.TOPICS, indent=1) if arguments.json else "\n".join(topics.lines()))
+    elif arguments.json:
         print(json.dumps(listing.names(arguments.choice), indent=1))
     else:
         print("\n".join(listing.lines(arguments.choice)))

@@ -17,6 +17,7 @@ _OF_THE_TEST = ("low", "high", "steps")
 
 def arguments(parser: Parser) -> None:
     """Add the settings."""
+    parser.own_words = _OF_THE_TEST
     parser.add_config_dir()
     parser.add_settings("settings of the training, and low=, high= and steps= of the test")
 

@@ -2,16 +2,20 @@
 
 A run that was stopped or killed is resumed from its last checkpoint; a finished one is not changed.
 data.root=FOLDER, data.path=FILE and data.test_path=FILE say where its data is, if that was moved;
-data.cache=PLACE keeps its images elsewhere.
+data.cache=PLACE keeps its images elsewhere. Other settings stay as they were: to train for longer,
+start a new run from its weights with init_from=DIR.
 """
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Sequence
 
 from dlzoo.commands._parser import Parser
 from dlzoo.commands._run_word import trust_parts
+from dlzoo.core.errors import UserError
+from dlzoo.runs.locations import is_place
 
 HELP = "run or resume a run directory: dlzoo run outputs/RUN"
 
@@ -26,9 +30,34 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run or resume the directory."""
+    refuse_changes(arguments.dir, arguments.settings)
     if arguments.trust:
         trust_parts(arguments.dir)
     resume(arguments.dir, arguments.settings)
+
+
+def refuse_changes(path: str, settings: Sequence[str]) -> None:
+    """Refuse settings that are not places of data, with the commands for what is possible instead.
+
+    Raises:
+        UserError: for the first such setting; if the directory is no run.
+    """
+    changes = [word for word in settings if not is_place(word)]
+    if not changes:
+        return
+    from dlzoo.runs.run_dir import RunDir
+    from dlzoo.runs.typed import words_of
+
+    config = RunDir.open(path).read()["config"]
+    keys = {word.partition("=")[0] for word in changes}
+    words = [word for word in words_of(config) or ["..."] if word.partition("=")[0] not in keys]
+    typed = " ".join(
+        [*words, *(f"{key}={shlex.quote(value)}" for key, _, value in (c.partition("=") for c in changes))]
+    )
+    raise UserError(
+        f"{changes[0]}: a run keeps the settings that it was started with. A new run from its weights: `dlzoo train"
+        f" {typed} init_from={shlex.quote(path)}`; a new run from the start: `dlzoo train {typed}`"
+    )
 
 
 def resume(path: str, places: Sequence[str] = ()) -> None:

@@ -5,6 +5,9 @@ those of the model and its parts, such as norm=gn.
 
 A loss, an activation (act), a schedule or an augmentation (augment) is plotted too, with the given
 settings: dlzoo show loss focal loss.gamma=5. The plot is written to outputs/show.
+
+The choice may be left out if no other has the name: dlzoo show resnet20. A choice alone lists its
+names with a line each: dlzoo show loss.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ HELP = "describe an entry and its settings; a model layer by layer, a loss with 
 
 def arguments(parser: Parser) -> None:
     """Add the choice, the name, the settings and --json."""
-    parser.add_argument("choice", metavar="CHOICE", help="model, norm, ...: one of those listed below")
-    parser.add_argument("name", metavar="NAME", help="one of the names that `dlzoo list CHOICE` prints")
+    parser.usage = "%(prog)s [-h] [--config-dir DIR] [--json] [CHOICE] NAME [key=value ...]"
+    parser.add_argument("choice", metavar="CHOICE", help="model, norm, ...: one of those listed below; it may be left"
+                        " out if no other choice has the name, and alone it lists its names")  # fmt: skip
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one of the names that `dlzoo list CHOICE` prints")
     parser.add_settings("settings of a model, or of what is plotted")
     parser.add_config_dir()
     parser.add_json()
@@ -32,12 +37,19 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Print the description of the entry, with the table of a model or the path of a plot."""
-    from dlzoo.show import entry, listing
+    from dlzoo.show import entry, kinds, listing
 
+    if arguments.name is None or "=" in arguments.name:
+        if arguments.choice in listing.choices() and not arguments.name:
+            _list(arguments.choice, arguments.json)
+            return
+        if arguments.name:  # dlzoo show resnet20 norm=gn
+            arguments.settings.insert(0, arguments.name)
+        arguments.choice, arguments.name = kinds.choice_of(arguments.choice), arguments.choice
     description = entry.entry(arguments.choice, arguments.name)
     if arguments.choice == "model":
         _show_model(description, arguments.settings, arguments.json)
-    elif arguments.choice in listing.DRAWN:
+    elif arguments.choice in (*listing.DRAWN, *listing.DRAWN_AS):
         _show_plot(description, arguments.settings, arguments.json)
     elif arguments.settings:
         raise UserError(
@@ -46,6 +58,15 @@ def run(arguments: Namespace) -> None:
         )
     else:
         print(json.dumps(description, indent=1) if arguments.json else entry.text(description))
+
+
+def _list(choice: str, as_json: bool) -> None:
+    from dlzoo.show import listing
+
+    if as_json:
+        print(json.dumps(listing.names(choice), indent=1))
+    else:
+        print("\n".join(listing.described_lines(choice)))
 
 
 def _show_model(description: Mapping[str, Any], settings: list[str], as_json: bool) -> None:

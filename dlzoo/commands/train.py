@@ -26,7 +26,7 @@ def arguments(parser: Parser) -> None:
         "-m", "--multirun", action="store_true", help="run each combination of the values: norm=bn,gn 'seed=range(8)'"
     )
     parser.add_config_dir()
-    parser.add_settings("settings, which are listed below", compares=True)
+    parser.add_settings("settings; the usual ones are listed below", compares=True)
     parser.details = _settings
 
 
@@ -59,14 +59,18 @@ def run(arguments: Namespace) -> int | None:
 
 
 def _resume(settings: Sequence[str]) -> None:
+    path = next(word for word in settings if word.startswith("resume=")).removeprefix("resume=")
+    if not path:
+        raise UserError("resume= names no run; type resume=outputs/RUN (`dlzoo runs` lists them)")
+    from dlzoo.commands.run import refuse_changes, resume
+
+    refuse_changes(path, [word for word in settings if not word.startswith("resume=")])
     if len(settings) > 1:
         raise UserError("resume=DIR resumes a run with its own settings; it takes no other setting")
-    from dlzoo.commands.run import resume
-
-    resume(settings[0].removeprefix("resume="))
+    resume(path)
 
 
 def _settings() -> str:
-    from dlzoo.show.listing import settings_text
+    from dlzoo.show.listing import common_text
 
-    return settings_text()
+    return common_text()

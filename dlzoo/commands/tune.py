@@ -24,6 +24,7 @@ HELP = "search for settings: dlzoo tune model=mlp 'optimizer.lr=log(0.001,1)' tr
 
 def arguments(parser: Parser) -> None:
     """Add the settings."""
+    parser.own_words = ("trials", "metric")
     parser.add_config_dir()
     parser.add_settings("settings, some of them to be searched, and trials=20")
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlzoo.config import suggest
 from dlzoo.config.conf_files import experiment_files, sections_in_files
 from dlzoo.config.defaults import (
     DEFAULTS_FROM,
@@ -26,16 +27,15 @@ from dlzoo.config.defaults import (
     resolved_name,
     unknown_name,
 )
+from dlzoo.config.file_defaults import with_defaults_of_files
 from dlzoo.config.finalise import finalise
 from dlzoo.config.overrides import parse, refuse_twice
-from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.with_hydra import compose_files
 from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core import own_parts
-from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.registries import REGISTRIES
-from dlzoo.core.schema import settings_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -87,7 +87,7 @@ def compose(
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
     sources = Sources(lines, written, partial(_paths, files))
-    return finalise(_resolve(raw, sources), sources)
+    return finalise(with_defaults_of_files(_resolve(raw, sources)), sources)
 
 
 def _paths(files: Sequence[str]) -> list[Path]:
@@ -124,8 +124,7 @@ def _parse(line: str) -> Override:
     if line.startswith("~"):
         raise UserError(f"{line!r}: a setting cannot be removed; set another value instead")
     if not key or not equals:
-        words = [f"{word}=..." for word in (*choices(), *settings_of(RunSettings))]
-        hint = "type key=value" if f"{line}=..." in words else did_you_mean(line, words)
+        hint = suggest.for_word(line) if key else "type key=value, such as model=resnet20"
         raise UserError(f"{line!r} is not a setting (key=value); {hint}")
     override = parse(line)
     if override.is_sweep_override():

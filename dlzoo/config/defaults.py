@@ -14,8 +14,10 @@ from typing import Any
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.config.yaml_file import read_text, read_yaml
 from dlzoo.core import index
-from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registries import LISTED, PARTS, REGISTRIES
+from dlzoo.core.errors import UserError
+from dlzoo.core.nearest import HIDDEN, list_some, nearest, simplify
+from dlzoo.core.other_words import NAMES, NO_NAMES, NUMBERS
+from dlzoo.core.registries import HOOKS, LISTED, PARTS, REGISTRIES
 from dlzoo.core.schema import settings_of
 
 Config = dict[str, Any]
@@ -100,6 +102,11 @@ def options(choice: str) -> list[str]:
     return sorted({path.stem for folder in conf_dirs() for path in (folder / choice).glob("*.yaml") if path.is_file()})
 
 
+def names_of(choice: str) -> list[str]:
+    """Return the names of a choice that are listed and suggested: every valid name but `default`."""
+    return [name for name in options(choice) if name != HIDDEN]
+
+
 def is_option(choice: str, name: object) -> bool:
     """Return whether a choice has an entry or a file of this name; hidden entries count."""
     return name in options(choice) or (choice in REGISTRIES and name in index.entries(choice))
@@ -165,7 +172,20 @@ def default_settings(section: str, name: str = "default") -> Config:
 
 
 def unknown_name(choice: str, name: object) -> UserError:
-    """Return the error for an unknown name of a choice."""
-    if choice in REGISTRIES and str(name) in index.load()[choice]["common"]:
-        return UserError(f"unknown {choice} {name!r}; it is a setting of every {choice}: type {choice}.{name}=...")
-    return UserError(f"unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}")
+    """Return the error for an unknown name of a choice, with the settings to type for the nearest ones."""
+    said, names = str(name), names_of(choice)
+    wrong = f"unknown {choice} {name!r}; "
+    if choice in REGISTRIES and said in index.load()[choice]["common"]:
+        return UserError(f"{wrong}it is a setting of every {choice}: type {choice}.{said}=...")
+    if choice in NUMBERS and isinstance(name, int | float):
+        return UserError(f"{wrong}did you mean {NUMBERS[choice].format(name)}?")
+    other = NAMES.get(choice, {}).get(simplify(said))
+    exact = [each for each in names if simplify(each) == simplify(said)]
+    near = exact or ([other] if other in names else nearest(said, names))
+    absent = NO_NAMES.get(choice, {}).get(simplify(said))
+    if absent and not exact:
+        return UserError(f"{wrong}{absent}; `dlzoo list {choice}` lists all names")
+    if near:
+        form = "hooks=[{}]" if choice == HOOKS.choice else f"{choice}={{}}"
+        return UserError(f"{wrong}did you mean {' or '.join(map(form.format, near))}?")
+    return UserError(f"{wrong}{list_some(said, names, f'dlzoo list {choice}')}")

@@ -11,7 +11,7 @@ from dlzoo import config
 from dlzoo.config.overrides import parse
 from dlzoo.config.sources import Sources
 from dlzoo.config.yaml_file import read_yaml
-from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.errors import UserError
 from dlzoo.core.schema import Bounds, Positive, PositiveInt, Processes, settings_of
 
 
@@ -100,7 +100,7 @@ def parse_executor(lines: Iterable[str]) -> tuple[str, Settings]:
         else:
             name = str(override.value())
     if name not in config.options("executor"):
-        raise UserError(f"unknown executor {name!r}; {did_you_mean(name, config.options('executor'))}")
+        raise config.unknown_name("executor", name)
     kind, written = _read_file(name)
     known = settings_of(KINDS[kind])
     defaults = {key: schema["default"] for key, schema in known.items()}

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlzoo.config import suggest
 from dlzoo.config.defaults import (
     DEFAULTS_FROM,
     SECTIONS,
     Config,
-    choices,
     default_entry,
     default_settings,
     is_option,
-    options,
     settings_for,
+    unknown_name,
 )
 from dlzoo.config.hooks import NAMES as HOOKS
 from dlzoo.config.hooks import SECTION as HOOK
@@ -24,13 +23,11 @@ from dlzoo.config.hooks import check_hooks
 from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.yaml_file import read_yaml
-from dlzoo.core import index, own_parts
-from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.registries import REGISTRIES
+from dlzoo.core import own_parts
+from dlzoo.core.errors import UserError
+from dlzoo.core.nearest import suggest_key
 from dlzoo.core.schema import check, settings_of
 
-#: What other programs call hooks.
-_OTHER_WORDS = ("logger", "loggers", "callback", "callbacks")
 #: Of settings that a program made.
 NOT_TYPED = Sources()
 
@@ -57,7 +54,8 @@ def finalise(raw: Mapping[str, Any], sources: Sources = NOT_TYPED) -> Config:
         if key == own_parts.KEY:
             raise UserError(f"{sources.prefix(key)}parts names code, which only a command may: type parts=./mine.py")
         if key not in run_settings and key not in (*SECTIONS, HOOK):
-            raise UserError(f"{sources.prefix(_leaf(key, raw[key]))}unknown key {key!r}; {_suggest(key, raw)}")
+            leaf, value = _leaf(key, raw[key])
+            raise UserError(f"{sources.prefix(leaf)}unknown key {leaf!r}; {_hint(leaf, value, sources)}")
     final: Config = {key: _check_value(key, schema, raw, sources) for key, schema in run_settings.items()}
     for section in _ORDER:
         settings = raw.get(section)
@@ -71,21 +69,19 @@ def finalise(raw: Mapping[str, Any], sources: Sources = NOT_TYPED) -> Config:
     return final | check_hooks(final[HOOKS], raw.get(HOOK), sources, _check_value)
 
 
-def _leaf(key: str, value: Any) -> str:
-    """Return the key of the first setting in a section that may be nested: "a.b.c" for {"b": {"c": 1}}."""
+def _leaf(key: str, value: Any) -> tuple[str, Any]:
+    """Return the first setting in a section that may be nested: ("a.b.c", 1) for {"b": {"c": 1}}."""
     while isinstance(value, Mapping) and value:
         name, value = next(iter(value.items()))
         key = f"{key}.{name}"
-    return key
+    return key, value
 
 
 def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Config:
     """Return the section of a choice, with `default` replaced by the entry that it resolves to."""
     name = settings.pop("name", None)
     if not is_option(choice, name):
-        raise UserError(
-            f"{sources.prefix(choice)}unknown {choice} {name!r}; {did_you_mean(str(name), options(choice))}"
-        )
+        raise UserError(f"{sources.prefix(choice)}{unknown_name(choice, name)}")
     if choice in DEFAULTS_FROM:
         origin = DEFAULTS_FROM[choice][0]
         known = default_entry(choice, {each: final[each]["name"] for each in DEFAULTS_FROM[choice]})
@@ -128,18 +124,17 @@ def check_section(
     known = settings_for(section) if known is None else known
     for key in settings:
         if key not in known:
-            raise UserError(
-                f"{sources.prefix(f'{section}.{key}')}unknown key '{section}.{key}': {owner} has no such setting;"
-                f" {_suggest_entry(section, key, known)}"
-            )
+            full, value = f"{section}.{key}", settings[key]
+            of_run = section in SECTIONS  # not of an executor
+            hint = _hint(full, value, sources) if of_run else suggest_key(section, key, value, known)
+            raise UserError(f"{sources.prefix(full)}unknown key {full!r}: {owner} has no such setting; {hint}")
     return {key: _check_value(f"{section}.{key}", schema, settings, sources) for key, schema in known.items()}
 
 
-def _suggest_entry(section: str, key: str, known: Iterable[str]) -> str:
-    """Return a hint: another entry of the section that has the key, or the closest key."""
-    names = index.available(section) if section in REGISTRIES else []
-    having = [name for name in names if key in index.entries(section)[name]["settings"]]
-    return f"{section}={having[0]} has it" if having else did_you_mean(key, known)
+def _hint(key: str, value: Any, sources: Sources) -> str:
+    """Return a hint for an unknown key of a config."""
+    typed = sources.lines.get(key)
+    return suggest.for_key(key, str(value) if typed is None else typed.partition("=")[2], sources.lines)
 
 
 def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any], sources: Sources) -> Any:
@@ -153,6 +148,7 @@ def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any
             value = check(schema, sources.text(key))  # name=2024
         except (KeyError, ValueError):
             hint = "" if key in sources.lines else _in_quotes(schema, settings[name])
+            hint += suggest.for_value(key, schema, settings[name])
             hint += f"; type '{key}=[{settings[name]}]'" if _is_word_of_list(schema, settings[name]) else ""
             raise UserError(f"{sources.prefix(key)}{key} {error}{hint}") from None
     return list(value) if isinstance(value, tuple) else value
@@ -171,27 +167,6 @@ def _in_quotes(schema: Mapping[str, Any], value: Any) -> str:
         return f'; write it in quotes: "{check(schema, str(value))}"'
     except ValueError:
         return ""
-
-
-def _suggest(key: str, raw: Mapping[str, Any]) -> str:
-    """Return a hint for an unknown key: the closest word; a setting of a section is named with the section."""
-    homes: dict[str, str] = {}
-    for choice in REGISTRIES:  # settings of all entries; those of the chosen entries, below, take precedence
-        for name in index.available(choice):
-            homes |= {
-                setting: f"{choice}.{setting} (of {choice}={name})"
-                for setting in index.entries(choice)[name]["settings"]
-            }
-    for section in SECTIONS:
-        chosen = raw.get(section, {}).get("name", "default") if isinstance(raw.get(section), Mapping) else "default"
-        if section == "trainer" or chosen in index.available(section) or chosen == "default":
-            homes |= {setting: f"{section}.{setting}" for setting in settings_for(section, chosen)}
-    if key in homes:
-        return f"did you mean {homes[key]}?"
-    if key in _OTHER_WORDS:
-        return f"loggers and callbacks are hooks: {HOOKS}=[tensorboard,csv]"
-    first = [*choices(), *settings_of(RunSettings)]
-    return did_you_mean(key, first if get_close_matches(key, first) else [*first, *homes])
 
 
 def read(path: Path) -> Config:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dlzoo.config.defaults import unknown_name
 from dlzoo.config.sources import Sources
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.nearest import suggest_key
 
 Config = dict[str, Any]
 #: (key, schema, settings, sources) -> the checked value of a setting.
@@ -33,7 +35,7 @@ def check_hooks(names: Sequence[str], raw: Any, sources: Sources, check: Check) 
     known = index.entries(SECTION)
     for place, name in enumerate(names):
         if name not in known:
-            raise UserError(f"{sources.prefix(NAMES)}unknown hook {name!r}; {did_you_mean(name, known)}")
+            raise UserError(f"{sources.prefix(NAMES)}{unknown_name(SECTION, name)}")
         if name in names[:place]:
             raise UserError(f"{sources.prefix(NAMES)}{NAMES} lists {name} twice")
     raw = {} if raw is None else raw
@@ -63,7 +65,7 @@ def _check_section(name: str, settings: Any, names: Sequence[str], sources: Sour
     key = f"{SECTION}.{name}"
     setting = f"{key}.{next(iter(settings))}" if isinstance(settings, Mapping) and settings else key
     if name not in known:
-        raise UserError(f"{sources.prefix(setting)}unknown key {setting!r}: {_unknown_hook(name)}")
+        raise UserError(f"{sources.prefix(setting)}unknown key {setting!r}: {_unknown_hook(name, settings, names)}")
     if name not in names:
         raise UserError(f"{sources.prefix(setting)}{setting} is set, but {NAMES}=[{','.join(names)}] does not choose"
                         f" {name}; set {NAMES}=[{','.join([*names, name])}]")  # fmt: skip
@@ -74,13 +76,14 @@ def _check_section(name: str, settings: Any, names: Sequence[str], sources: Sour
     for word in settings:
         if word not in schemas:
             raise UserError(f"{sources.prefix(f'{key}.{word}')}unknown key '{key}.{word}': the hook {name} has no such"
-                            f" setting; {did_you_mean(str(word), schemas)}")  # fmt: skip
+                            f" setting; {suggest_key(key, str(word), settings[word], schemas)}")  # fmt: skip
 
 
-def _unknown_hook(name: str) -> str:
+def _unknown_hook(name: str, value: Any, names: Sequence[str]) -> str:
     """Return a hint for a word after `hook.`, which may be a setting whose hook was left out."""
     known = index.entries(SECTION)
     having = [each for each in known if name in known[each]["settings"]]
     if having:
-        return f"did you mean {SECTION}.{having[0]}.{name}?"
+        chosen = "" if having[0] in names else f"{NAMES}=[{','.join([*names, having[0]])}] "
+        return f"did you mean {chosen}{SECTION}.{having[0]}.{name}={value}?"
     return f"there is no hook {name!r}; {did_you_mean(name, known)}"

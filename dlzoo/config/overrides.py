@@ -39,6 +39,8 @@ def parse(line: str) -> Override:
 
     key, _, value = line.partition("=")
     _refuse_huge(line, key, value)
+    if key.rstrip() != key and key.strip().replace(".", "").isidentifier():
+        raise UserError(f"{line!r} has a space before the equals sign; type {key.strip()}={value.strip()}")
     try:
         override = grammar.read(line)
     except ValueError as error:

@@ -105,10 +105,13 @@ class DatasetMarks(Marks):
     `tasks`: names of the tasks that it can be used for, the default first.
     `table`: whether its samples are rows of a table.
     `targets`: what a loss may take them for (LossMarks.targets), where that is more than its task says.
+    `finds_task`: "module:function" of a function that imports no torch: the settings of the data set -> the task that
+    its files show, or None. "" if the registration is enough.
     `model`, `augment`, `loss`: defaults of these choices.
     """
 
     tasks: tuple[str, ...] = ("classify",)
+    finds_task: str = ""
     table: bool = False
     targets: tuple[str, ...] = ()
     model: Choice | None = None

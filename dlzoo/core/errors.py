@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from dlzoo.core.nearest import HIDDEN, list_some, nearest
 
 #: Environment variable: the file to which a child process writes its error, instead of printing it.
 ERROR_FILE = "DLZOO_ERROR_FILE"
@@ -38,13 +39,13 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return the end of an error about an unknown `word`: the closest of `words`, or all of them if they are few."""
-    known = sorted(words)
-    by_case = {name.lower(): name for name in known}
-    close = [by_case[name] for name in get_close_matches(word.lower(), by_case, n=3, cutoff=0.6)]
-    if close:
-        return f"did you mean {' or '.join(repr(name) for name in close)}?"
-    if len(known) > 12:
-        return f"{len(known)} are available, such as {', '.join(known[:6])}"
-    return f"available: {', '.join(known) or 'none'}"
+def did_you_mean(word: str, words: Iterable[str], all_of_them: str = "") -> str:
+    """Return the end of an error about an unknown `word`: the nearest of `words`, or all of them if they are few.
+
+    Args:
+        all_of_them: the command that lists all words.
+    """
+    known = sorted({*words} - {HIDDEN})
+    if near := nearest(word, known):
+        return f"did you mean {' or '.join(repr(name) for name in near)}?"
+    return list_some(word, known, all_of_them)

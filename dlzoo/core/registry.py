@@ -12,6 +12,8 @@ from dlzoo.core import own_parts, plug_ins
 from dlzoo.core.entries import Marks
 from dlzoo.core.entry import Entry, check_setting
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.nearest import simplify
+from dlzoo.core.other_words import NAMES
 from dlzoo.core.parts_file import PartsFile, importing
 from dlzoo.core.schema import settings_of
 
@@ -119,7 +121,8 @@ class Registry:
         """
         entries = self._visible()
         if name not in entries:
-            raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(str(name), entries)}")
+            other = NAMES.get(self.choice, {}).get(simplify(str(name)), str(name))
+            raise UserError(f"unknown {self.choice} {name!r}; {did_you_mean(other, entries)}")
         return entries[name]
 
     def _visible(self) -> Mapping[str, Entry]:

@@ -6,6 +6,7 @@ initialise a residual branch to zero), so that no other code needs to check its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import NORMS
-from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt, Size
+from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt, Size, settings_of
 
 
 class AffineNorm:
@@ -97,6 +98,36 @@ def divisor(channels: int, num_groups: int, min_channels: int) -> int:
         g for g in range(1, min(num_groups, channels) + 1) if channels % g == 0 and channels // g >= min_channels
     ]
     return max(fitting, default=1)
+
+
+def group_notes(section: Mapping[str, Any], network: nn.Module) -> list[str]:
+    """Return notes on group norms that have another number of groups than was set, or are another norm.
+
+    Args:
+        section: the norm's section of the config.
+    """
+    if NORMS[section["name"]].builder is not GroupNorm:
+        return []
+    layers = sorted({(each.num_channels, each.num_groups) for each in network.modules() if isinstance(each, GroupNorm)})
+    sentences, default = [], settings_of(GroupNorm)["num_groups"]["default"]
+    asked, per_group = section["num_groups"], section["channels_per_group"]
+    other = [f"{groups} for {channels} channels" for channels, groups in layers if groups != asked]
+    if per_group is None and asked != default and other:
+        least = section["min_channels"]
+        sentences.append(
+            f"norm.num_groups={asked}: the number of groups is {', '.join(other)}; it must divide the channels, and"
+            f" leave norm.min_channels={least} in each group"
+        )
+    single = [str(channels) for channels, groups in layers if groups == 1 < channels]
+    if single:
+        sentences.append(f"norm=gn has one group in layers of {' and '.join(single)} channels, where it equals norm=ln")
+    alone = [str(channels) for channels, groups in layers if groups == channels]
+    if alone:
+        sentences.append(
+            f"norm=gn has one channel in each group in layers of {' and '.join(alone)} channels, where it equals"
+            " norm=in"
+        )
+    return sentences
 
 
 @NORMS.register("ln", source="arXiv:1607.06450; over (C, H, W) as in arXiv:1803.08494, section 3.1")

@@ -13,10 +13,9 @@ from dlzoo.config import executor as executors
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core import index
-from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import HOOKS, LISTED, REGISTRIES
 from dlzoo.core.schema import describe, settings_of
-from dlzoo.show.listing import choices
+from dlzoo.show.listing import choices, unknown_choice
 
 
 def entry(choice: str, name: str) -> dict[str, Any]:
@@ -26,8 +25,8 @@ def entry(choice: str, name: str) -> dict[str, Any]:
         UserError: for an unknown choice or name.
     """
     if choice not in choices():
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
-    if name not in config.options(choice) or name == "default":
+        raise unknown_choice(choice)
+    if name not in config.names_of(choice):
         raise config.unknown_name(choice, name)
     if choice not in LISTED:
         return _from_file(choice, name)

@@ -9,14 +9,38 @@ from typing import Any
 
 from dlzoo import config
 from dlzoo.config import executor as executors
+from dlzoo.config.other_keys import KEYS
 from dlzoo.config.settings import RunSettings, SweepSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean
+from dlzoo.core.nearest import simplify
 from dlzoo.core.registries import HOOKS, LISTED
 from dlzoo.core.schema import settings_of
 
 #: Choices whose entries `dlzoo show` plots (show/plot.py).
 DRAWN = ("loss", "act", "schedule", "augment")
+#: Choices whose entries are plotted as those of another.
+DRAWN_AS = {"box_loss": "loss"}
+
+#: The settings that most trainings need, for `dlzoo train --help`.
+_COMMON = {
+    "data": "the data set: `dlzoo list data`; your own images: data=image_folder data.root=FOLDER",
+    "model": "the network: `dlzoo list model`",
+    "trainer.max_epochs": "epochs",
+    "data.batch_size": "samples per optimizer step",
+    "optimizer": "the optimizer: `dlzoo list optimizer`",
+    "optimizer.lr": "the learning rate; each optimizer has its own default",
+    "optimizer.weight_decay": "weight decay",
+    "schedule": "how the rate changes",
+    "loss": "the loss; depends on the data and the model",
+    "norm": "the normalisation; that of the model's paper",
+    "augment": "augmentation; depends on the data",
+    "trainer": "gpu, cpu, ddp, ...: where to train",
+    "trainer.precision": "fp32, bf16, fp16, or what suits the device",
+    "init_from": "a run or a file whose weights to start from",
+    "seed": "the seed",
+    "name": "a name for the run's folder",
+}
 
 
 def choices() -> list[str]:
@@ -31,8 +55,36 @@ def names(choice: str) -> dict[str, str]:
         UserError: for an unknown choice.
     """
     if choice not in choices():
-        raise UserError(f"unknown choice {choice!r}; {did_you_mean(choice, choices())}")
-    return {name: _first_line(choice, name) for name in config.options(choice) if name != "default"}
+        raise unknown_choice(choice)
+    return {name: _first_line(choice, name) for name in config.names_of(choice)}
+
+
+def unknown_choice(choice: str) -> UserError:
+    """Return the error for an unknown choice; "dataset" is known to mean data."""
+    other = KEYS.get(simplify(choice), "").removesuffix("={}")
+    hint = f"did you mean {other!r}?" if other in choices() else did_you_mean(choice, choices(), "dlzoo list")
+    return UserError(f"unknown choice {choice!r}; {hint}")
+
+
+def described_lines(choice: str) -> list[str]:
+    """Return the names of a choice, one per line, each with the first line of its description."""
+    described = names(choice)
+    width = max(map(len, described), default=0)
+    return [f"{name:<{width}}  {about}" for name, about in described.items()]
+
+
+def common_text() -> str:
+    """Return the help text of `dlzoo train`: the settings that most trainings need, the choices, and examples."""
+    lines = ["Settings that most trainings need, with their defaults"]
+    defaults = config.default_choices()
+    for key, about in _COMMON.items():
+        section, _, name = key.rpartition(".")
+        known = config.settings_for(section, defaults.get(section, "default")) if section in config.SECTIONS else {}
+        known = known if section else settings_of(RunSettings)
+        default = defaults[key] if key in defaults else json.dumps(known[name]["default"]).strip(chr(34))
+        lines.append(f"  {key:<22} {default:<9} {about}")
+    lines += ["", *_choices_with_names(), "", *_examples(), ""]
+    return "\n".join([*lines, "All settings with their defaults: `dlzoo --help`. A search: `dlzoo find WORD`."])
 
 
 def lines(choice: str) -> list[str]:
@@ -70,12 +122,11 @@ def choices_text() -> str:
 
 def settings_text() -> str:
     """Return the help text of a training: choices, settings with their defaults, examples."""
-    lines = ["Choices of train (choice=name; `dlzoo list <choice>` for all)"]
-    for choice in (choice for choice in choices() if choice != HOOKS.choice):
-        options = [name for name in config.options(choice) if name != "default"]
-        some = ", ".join(options[:8]) + (f", ... ({len(options)})" if len(options) > 8 else "")
-        lines.append(f"  {choice:<11} {some or '(none yet)'}")
-    lines += ["", "Settings of train (key=value; `dlzoo show <choice> <name>` for those of a choice)"]
+    lines = [
+        *_choices_with_names(),
+        "",
+        "Settings of train (key=value; `dlzoo show <choice> <name>` for those of a choice)",
+    ]
     settings = dict(settings_of(RunSettings))
     for section in config.SECTIONS:
         settings |= {f"{section}.{name}": schema for name, schema in config.settings_for(section).items()}
@@ -84,15 +135,26 @@ def settings_text() -> str:
     lines += wrap(", ".join(config.options(HOOKS.choice)), 100, initial_indent="  ", subsequent_indent="  ")
     lines += ["", "Settings of several runs (train -m; `dlzoo show executor <name>` for those of an executor)"]
     lines += _settings({f"sweep.{name}": schema for name, schema in settings_of(SweepSettings).items()})
-    lines += [
-        "",
+    return "\n".join([*lines, "", *_examples()])
+
+
+def _choices_with_names() -> list[str]:
+    lines = ["Choices of train (choice=name; `dlzoo list <choice>` for all)"]
+    for choice in (choice for choice in choices() if choice != HOOKS.choice):
+        options = config.names_of(choice)
+        some = ", ".join(options[:8]) + (f", ... ({len(options)})" if len(options) > 8 else "")
+        lines.append(f"  {choice:<11} {some or '(none yet)'}")
+    return lines
+
+
+def _examples() -> list[str]:
+    return [
         "Examples",
         "  python train.py model=densenet121 norm=gn",
         "  python train.py data=cifar10 data.download=true",
         "  python train.py -m name=norms norm=bn,gn data.batch_size=2,8,32 'seed=range(8)'",
         "  python train.py experiment=bn_vs_gn scale=tiny",
     ]
-    return "\n".join(lines)
 
 
 def _hook_settings(names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -117,7 +179,7 @@ def candidates(line: str, commands: Iterable[str]) -> list[str]:
     if command == "show" and len(words) > 2 and words[1] in ("model", *DRAWN):
         words = [f"{words[1]}={words[2]}", *words[3:]]
     elif command in ("list", "show"):
-        return _filter_by_prefix(word, choices() if len(words) == 1 else _names_or_none(words[1]))
+        return _filter_by_prefix(word, _listed(command) if len(words) == 1 else _names_or_none(words[1]))
     if command in ("eval", "predict", "run", "runs", "report", "diff", "completion", "version"):
         return _filter_by_prefix(word, ["run="]) if command in ("eval", "predict") else []
     chosen = config.default_choices() | dict(item.split("=", 1) for item in words if "=" in item)
@@ -169,6 +231,10 @@ def _sweep_keys(chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     known = executors.settings_for(name) if name in config.options("executor") else {}
     sweep = {f"sweep.{setting}": schema for setting, schema in settings_of(SweepSettings).items()}
     return {**sweep, "executor": {}, **{f"executor.{setting}": schema for setting, schema in known.items()}}
+
+
+def _listed(command: str) -> list[str]:
+    return [*choices(), "topics"] if command == "list" else choices()
 
 
 def _names_or_none(choice: str) -> list[str]:

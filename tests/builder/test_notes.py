@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
 from dlzoo.builder.profile import Profile
 from dlzoo.builder.recipe import RunRecipe
@@ -14,9 +16,10 @@ from dlzoo.config import compose
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 from dlzoo.engine.state import Best
+from dlzoo.layers.norm import group_notes
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
-from tests.small import train
+from tests.small import CONV, last_of_each, train
 
 WINE = ["data=wine", "model=mlp", "model.hidden=[4]", "data.batch_size=16", "trainer=cpu", "trainer.max_epochs=3"]
 
@@ -184,3 +187,34 @@ def test_checkpointing_activations_is_advised_where_it_fits() -> None:
     assert memory_notes(profile, 64, 128, 4_000, checkpoint=True) == []
     (note,) = memory_notes(profile, 64, 128, 2_500, checkpoint=True)
     assert note.endswith("data.batch_size=64 fits, or a larger trainer.accumulate")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], []),  # 32 groups were not asked for
+        (
+            ["norm.num_groups=5"],
+            ["norm.num_groups=5: the number of groups is 2 for 16 channels, 4 for 32 channels, 4 for 64 channels; it"
+             " must divide the channels, and leave norm.min_channels=8 in each group"],
+        ),
+        (["norm.num_groups=4", "norm.min_channels=1"], []),
+        (["norm.num_groups=1"], ["has one group in layers of 16 and 32 and 64 channels, where it equals norm=ln"]),
+        (["model.width=8"], ["norm=gn has one group in layers of 8 channels, where it equals norm=ln"]),
+        (["norm.channels_per_group=1"], ["in layers of 16 and 32 and 64 channels, where it equals norm=in"]),
+        (["norm=bn"], []),
+    ],
+)  # fmt: skip
+def test_groups_that_are_not_those_of_the_setting(words: list[str], says: list[str]) -> None:
+    config = compose(last_of_each(["model=resnet20", "norm=gn", *words]))
+    with torch.device("meta"):
+        network = network_from_config(config, {"num_classes": 10, "in_channels": 3, "image_size": 32})
+    found = group_notes(config["norm"], network)
+    assert len(found) == len(says)
+    assert all(said in note for said, note in zip(says, found, strict=True))
+
+
+def test_the_note_on_groups_is_recorded() -> None:
+    run = train(*CONV, "norm=gn", "norm.num_groups=3", "norm.min_channels=1", "trainer.max_epochs=1")
+    (note,) = (note for note in run.record["remarks"] if "num_groups" in note)
+    assert note.startswith("norm.num_groups=3: the number of groups is 2 for 4 channels, 2 for 8 channels, 2 for 16")

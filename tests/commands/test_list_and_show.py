@@ -9,9 +9,11 @@ from rich.console import Console
 
 from dlzoo import commands, config
 from dlzoo.cli import main
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS, NORMS, REGISTRIES
 from dlzoo.show import parts
-from dlzoo.show.listing import COMPLETION, candidates
+from dlzoo.show.kinds import ABOUT, SELECTIONS, choice_of
+from dlzoo.show.listing import COMPLETION, candidates, choices
 
 
 @pytest.mark.parametrize("choice", [*REGISTRIES, "trainer", "experiment"])
@@ -44,14 +46,61 @@ def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixtu
     for words, named in (
         ([], (*commands.names(), *of_train)),
         (["--help"], (*commands.names(), *of_train)),
-        (["train", "-h"], ("-m, --multirun", *of_train)),
-        (["model=resnet20", "--help"], ("-m, --multirun", *of_train)),
+        (["help"], (*commands.names(), *of_train)),
+        (["train", "-h"], ("-m, --multirun", *of_train[:-1])),
+        (["help", "train"], ("-m, --multirun", *of_train[:-1])),
+        (["model=resnet20", "--help"], ("-m, --multirun", *of_train[:-1])),
     ):
         assert main(words) == 0
         text = capsys.readouterr().out
         for word in named:
             assert f"  {word} " in text, word
         assert max(map(len, text.splitlines())) <= 170
+
+
+def test_help_on_train_has_the_settings_that_most_people_need(capsys: pytest.CaptureFixture) -> None:
+    assert main(["help", "train"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: dlzoo train ")
+    assert "\n  optimizer.lr           0.1       the learning rate" in text
+    assert "sweep.dry_run" not in text
+    assert "All settings with their defaults: `dlzoo --help`" in text
+    defaults = config.compose([])
+    for line in text.partition("defaults\n")[2].partition("\n\n")[0].splitlines():
+        key, default = line.split()[:2]
+        section, _, name = key.rpartition(".")
+        if key not in config.choices():
+            found = defaults[section][name] if section else defaults[name]
+            assert default == json.dumps(found).strip('"'), key
+
+
+def test_list_alone_lists_the_choices(capsys: pytest.CaptureFixture) -> None:
+    assert main(["list"]) == 0
+    rows = [line.split(None, 2) for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == choices()
+    assert all(int(count) == len(config.names_of(choice)) and about for choice, count, about in rows)
+    assert main(["list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["norm"] == {"count": len(NORMS.names()), "about": ABOUT["norm"]}
+
+
+def test_show_finds_a_unique_name_and_lists_a_choice(capsys: pytest.CaptureFixture) -> None:
+    def printed(*words: str) -> str:
+        assert main(["show", *words]) == 0
+        return capsys.readouterr().out
+
+    assert printed("gn") == printed("norm", "gn")
+    assert printed("linear", "num_classes=2") == printed("model", "linear", "num_classes=2")
+    assert printed("relu", "--json") == printed("act", "relu", "--json")
+    lines = printed("loss").splitlines()
+    assert [line.split()[0] for line in lines] == config.names_of("loss")
+    assert all(len(line.split()) > 2 for line in lines)
+    assert list(json.loads(printed("loss", "--json"))) == config.names_of("loss")
+    for choice in choices():  # every name is shown, or the commands for it are listed
+        for name in config.names_of(choice)[:2]:
+            try:
+                assert name in config.names_of(choice_of(name))
+            except UserError as error:
+                assert f"`dlzoo show {SELECTIONS.get(choice, choice)} {name}`" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +115,7 @@ def test_help_names_every_command_choice_and_setting(capsys: pytest.CaptureFixtu
         ("train.py norm=gn norm.num", ["norm.num_groups="]),
         ("dlzoo train trainer.max", ["trainer.max_epochs=", "trainer.max_steps="]),
         ("dlzoo show no", ["norm"]),
+        ("dlzoo list to", ["topics"]),
         ("dlzoo show norm g", ["gn"]),
         ("dlzoo show model resnet20 norm=g", ["gn"]),
         ("dlzoo show model resnet20 model.w", ["model.width="]),

@@ -54,6 +54,18 @@ def test_what_cannot_be_drawn_is_one_line(words: list[str], says: str, capsys: p
     assert says in line
 
 
+def test_a_loss_of_boxes_is_drawn_as_the_loss(capsys: pytest.CaptureFixture) -> None:
+    assert main(["show", "loss", "huber", "loss.delta=2", "--json"]) == 0
+    drawn = Path(json.loads(capsys.readouterr().out)["picture"])
+    first = drawn.read_bytes()
+    drawn.unlink()
+    assert main(["show", "box_loss", "huber", "box_loss.delta=2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["choice"] == "box_loss"
+    assert Path(found["picture"]) == drawn
+    assert drawn.read_bytes() == first
+
+
 def test_a_picture_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture) -> None:
     assert main(["show", "schedule", "cosine", "data.batch_size=full", "optimizer.lr_reference_batch=256"]) == 0
     Path("outputs/show/schedule_cosine.png").unlink()

@@ -12,9 +12,8 @@ from dlzoo.cli import main
 @pytest.mark.parametrize(
     "words",
     [
-        ["list"],
         ["list", "modle"],
-        ["show", "norm"],
+        ["show", "nrom"],
         ["show", "norm", "gm"],
         ["eval"],
         ["eval", "run="],
@@ -40,7 +39,7 @@ def test_wrong_words_are_one_line_and_exit_2(words: list[str], capsys: pytest.Ca
 
 def _options(name: str) -> list[str]:
     """The long options in the help of a command."""
-    text = commands.parser_of(name, commands.find(name)).format_help()
+    text = commands.parser_of(name, commands.load(name)).format_help()
     return re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, re.MULTILINE)
 
 
@@ -64,7 +63,7 @@ def test_an_unknown_option_of_any_command_gets_the_closest_one(name: str, capsys
         (["report", "--basline", "x"], "unknown option '--basline'; did you mean '--baseline'?"),
         (["report", "x", "--JSON"], "unknown option '--JSON'; available: --help, --baseline, --metric"),
         (["compare", "--baseline=norm=bn", "norm=bn,gn"], "settings have no dashes (baseline=norm=bn)"),
-        (["lr-find", "--steps", "50"], "settings have no dashes (steps=...), and `dlzoo lr-find --help`"),
+        (["lr-find", "--steps", "50"], "settings have no dashes (steps=50), and `dlzoo lr-find --help`"),
         (["train", "-x"], "unknown option '-x'"),
         (["--versoin"], "only --help and --version may stand before a command"),
         (["-m", "norm=bn,gn"], "only --help and --version may stand before a command"),
@@ -72,7 +71,30 @@ def test_an_unknown_option_of_any_command_gets_the_closest_one(name: str, capsys
         (["lr_find"], "unknown command 'lr_find'; did you mean 'lr-find'?"),
         (["_parser"], "unknown command '_parser'"),
         (["report"], "required: FOLDER; usage: dlzoo report [-h] [--baseline SETTINGS]"),
-        (["show", "norm"], "required: NAME; usage: dlzoo show"),
+        (["show"], "required: CHOICE; usage: dlzoo show [-h] [--config-dir DIR] [--json] [CHOICE] NAME"),
+        (["show", "gaussian"], "several entries: `dlzoo show drop gaussian` or `dlzoo show augment gaussian`"),
+        (["show", "batchnorm"], "there is no entry 'batchnorm'; did you mean `dlzoo show norm bn`?"),
+        (["show", "resnet20x"], "there is no entry 'resnet20x'; did you mean `dlzoo show model resnet20`?"),
+        (["show", "dataset"], "did you mean `dlzoo show data`?"),
+        (["show", "nothing"], "`dlzoo find nothing` searches everything"),
+        (["list", "dataset"], "unknown choice 'dataset'; did you mean 'data'?"),
+        (["train", "--epochs", "10"], "settings have no dashes: did you mean trainer.max_epochs=10?"),
+        (["train", "--lr=0.1"], "settings have no dashes: did you mean optimizer.lr=0.1?"),
+        (["train", "--lr"], "the setting is optimizer.lr, a number > 0, as in optimizer.lr=0.1"),
+        (["train", "--batch-size", "8"], "did you mean data.batch_size=8?"),
+        (["train", "--model", "resnet50"], "did you mean model=resnet50?"),
+        (["train", "--norm", "groupnorm"], "did you mean norm=gn?"),
+        (["train", "--trainer.max_epochs", "3"], "did you mean trainer.max_epochs=3?"),
+        (["train", "--zzz", "3"], "settings have no dashes (zzz=3), and `dlzoo train --help` lists the options"),
+        (["train", "parts=./nothing.py", "--epochs", "3"], "unknown option '--epochs'"),
+        (["train", "model", "=", "resnet20"], "'model' and its value are separated by spaces; type model=resnet20"),
+        (["train", "model=", "resnet20"], "type model=resnet20"),
+        (["train", "model", "=resnet20"], "type model=resnet20"),
+        (["train", "-m", "norm=bn,gn", "epochs=5,10"], "did you mean trainer.max_epochs=5,10? (in the run"),
+        (["tune", "lr=log(0.1,1)"], "did you mean 'optimizer.lr=log(0.1,1)'?"),
+        (["train", "resume="], "resume= names no run"),
+        (["resume", "x"], "unknown command 'resume'; did you mean `dlzoo run`?"),
+        (["help", "trian"], "unknown command 'trian'; did you mean 'train'?"),
         (["show", "norm", "gn", "norm.eps=1"], "norm=gn is shown without settings"),
         (["diff", "a"], "required: RUN; usage: dlzoo diff [-h] [--json] RUN RUN"),
         (["diff", "a", "b", "c"], "unrecognized arguments: c; usage: dlzoo diff [-h]"),
@@ -84,8 +106,7 @@ def test_an_unknown_option_of_any_command_gets_the_closest_one(name: str, capsys
         (["report", "a", "--margin", "-1"], "--margin -1: it must be a number >= 0"),
         (["predict", "run=nowhere", "--", "x.png"], "unknown option '--'; available: --help, --out, --json"),
         (["predict", "-x.png", "run=nowhere"], "unknown option '-x.png'"),
-        (["list"], "no choice is given; usage: dlzoo list CHOICE, one of model,"),
-        (["train", "resume=a", "seed=1"], "resume=DIR resumes a run with its own settings"),
+        (["train", "resume=a", "seed=1"], "a is not a run directory: folder not found"),
     ],
 )
 def test_an_error_says_what_to_type_instead(words: list[str], instead: str, capsys: pytest.CaptureFixture) -> None:
@@ -96,7 +117,7 @@ def test_an_error_says_what_to_type_instead(words: list[str], instead: str, caps
 
 def test_options_stand_anywhere_among_the_words() -> None:
     def parsed(name: str, *words: str) -> dict[str, object]:
-        return vars(commands.parser_of(name, commands.find(name)).parse(words))
+        return vars(commands.parser_of(name, commands.load(name)).parse(words))
 
     settings = ["norm=bn,gn", "seed=range(2)", "optimizer.lr=-1"]
     for place in range(len(settings) + 1):

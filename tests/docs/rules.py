@@ -97,7 +97,7 @@ TRAININGS = {
         f"{NARROW} trainer.devices=1", swap={"trainer=gpu": "trainer=cpu"}
     ),
     "python train.py data=diabetes optimizer=adam": Rule(DIGITS, metric=PREDICTED),
-    "python train.py data=csv data.path=houses.csv data.target=price loss=mse": Rule(DIGITS, metric=PREDICTED),
+    "python train.py data=csv data.path=houses.csv data.target=price": Rule(DIGITS, metric=PREDICTED),
     (
         "python train.py data=csv data.path=houses.csv data.target=kind data.impute=median data.scale=robust"
         " 'data.drop=[id]'"
@@ -185,6 +185,11 @@ OTHERS = {
     "dlzoo --help": Rule(prints=("  compare ", "  model ", "trainer.max_epochs")),
     "dlzoo --version": Rule(prints=("0.",)),
     "dlzoo tune --help": Rule(prints=("log(0.001,1)", "trials")),
+    "dlzoo train --help": Rule(prints=("trainer.max_epochs", "dlzoo --help")),
+    "dlzoo find vanishing gradient": Rule(prints=("  vanishing gradient  ", "experiment=plain_vs_residual")),
+    "dlzoo find batchnorm": Rule(prints=("  norm=bn  ",)),
+    "dlzoo list topics": Rule(prints=("receptive field ", "docs/techniques.md#losses")),
+    "dlzoo show gn": Rule(prints=("norm.num_groups=32", "arXiv:1803.08494")),
     "dlzoo list model": Rule(prints=("densenet121\n", "yolov4\n")),
     "dlzoo list experiment --config-dir DIR": Rule(swap={"DIR": "lab"}, prints=("activations", "of_the_lab")),
     "dlzoo list hook": Rule(prints=("csv\ndisplay\nmlflow\ntensorboard\nwandb\n",)),

@@ -223,18 +223,18 @@ def test_the_frozen_config_has_the_settings_of_the_chosen_hooks() -> None:
     ("words", "line"),
     [
         ("hooks=csv", "hooks must be a list, each a word, not 'csv'; type 'hooks=[csv]'"),
-        ("hooks=[csvv]", "unknown hook 'csvv'; did you mean 'csv'?"),
+        ("hooks=[csvv]", "unknown hook 'csvv'; did you mean hooks=[csv]?"),
         ("hooks=[csv,csv]", "hooks lists csv twice"),
         ("hook.csv.path=x.csv", "hook.csv.path is set, but hooks=[tensorboard] does not choose csv; set "
          "hooks=[tensorboard,csv]"),
         ("hooks=[csv] hook.csv.pth=x", "unknown key 'hook.csv.pth': the hook csv has no such setting; did you mean"
-         " 'path'?"),
+         " hook.csv.path=x?"),
         ("hooks=[csv] hook.csv.path=run.json", "hook.csv.path=run.json: it must be the name of a file in the run"
          " directory that ends with .csv, such as metrics.csv"),
         ("hooks=[csv] hook.csv.path=../x.csv", "hook.csv.path=../x.csv: it must be the name of a file"),
         ("hooks=[csv] hook.csv.path=hooks", "hook.csv.path=hooks: it must be the name of a file"),
         ("hooks=[csv] hook.csv=x", "hook.csv is 'x', but must have settings, such as hook.csv.path=..."),
-        ("hook.path=x", "unknown key 'hook.path': did you mean hook.csv.path?"),
+        ("hook.path=x", "unknown key 'hook.path': did you mean hooks=[tensorboard,csv] hook.csv.path=x?"),
         ("hook=csv", "hook is 'csv', but takes settings as in hook.csv.path=metrics.csv; did you mean hooks=[csv]?"),
         ("logger=csv", "unknown key 'logger'; loggers and callbacks are hooks: hooks=[tensorboard,csv]"),
         ("-m hooks=[csv],[]", "hooks has several values, but does not change a result"),

@@ -203,7 +203,7 @@ WRONG = {
     "experiment=bn_vs_gn scale=tony": "no scale=tony; did you mean 'tiny'",
     "norm=bn,gn scale=tiny": "needs an experiment that is a comparison",
     "experiment=resnet20_cifar10 scale=tiny": "needs an experiment that is a comparison",
-    "experiment=bn_vs_gm": "unknown experiment 'bn_vs_gm'; did you mean 'bn_vs_gn'",
+    "experiment=bn_vs_gm": "unknown experiment 'bn_vs_gm'; did you mean experiment=bn_vs_gn",
     "experiment=bn_vs_gn seeds=0": "seeds must be an integer >= 1, not 0",
     "experiment=bn_vs_gn seeds=2.5": "seeds must be an integer >= 1",
     "experiment=bn_vs_gn seeds=2 seeds=3": "seeds is set twice",

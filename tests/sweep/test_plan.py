@@ -96,7 +96,7 @@ def test_a_sweep_without_a_name_takes_one_and_lies_where_it_is_told() -> None:
         ("name=a,b", "name has several values"),
         ("run_dir=x norm=bn,gn", "set sweep.dir=PATH for a sweep"),
         ("sweep.dri=x", "unknown key 'sweep.dri'"),
-        ("executor=locl", "unknown executor 'locl'; did you mean 'local'"),
+        ("executor=locl", "unknown executor 'locl'; did you mean executor=local"),
         ("executor.partition=x", "executor=local has no such setting"),
         ("executor=local,ray", "a sweep has one executor"),
         ("seed=range(1,2,0)", "cannot list the values"),

@@ -13,20 +13,20 @@ from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import DATASETS, TASKS
 from dlzoo.data.datasets.csv_checks import check_tables
 from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, Missing, join_booleans, read_csv
-from dlzoo.data.datasets.csv_numbers import PLAIN, Decimal, Spelling, Thousands, other_spelling
+from dlzoo.data.datasets.csv_numbers import PLAIN, Decimal, Spelling, Thousands
+from dlzoo.data.datasets.csv_target import refuse_other_spelling, task_of, words_in
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Encode, Impute, Scale, TableSet
 
-#: A target of integers with more distinct values than this is a quantity; with fewer they are classes.
-_NAMES = 20
-#: Below this ratio of distinct words to distinct numbers, the words in a column are taken to be mistakes.
-_STRAY = 0.1
 #: The largest float32.
 _LARGEST = torch.finfo(torch.float32).max
 
 
-@DATASETS.register("csv", source="RFC 4180, with a header", table=True, tasks=("classify", "regress"), model="mlp")
+@DATASETS.register(
+    "csv", source="RFC 4180, with a header", table=True, tasks=("classify", "regress"), model="mlp",
+    finds_task="dlzoo.data.datasets.csv_target:task_in_file",
+)  # fmt: skip
 def csv_table(
     *,
     path: str | None = None,
@@ -50,7 +50,8 @@ def csv_table(
     numbers, are missing values. `drop` leaves columns out. `delimiter` auto is the most frequent one in the header.
 
     `task` auto is regress for several targets, and for a numeric target with fractions or more than 20 distinct values;
-    classify otherwise. `test_path` is the test split; without it a fixed fifth of the rows is used, class by class.
+    classify otherwise. The default loss follows it. `test_path` is the test split; without it a fixed fifth of the rows
+    is used, class by class.
     """
     if not path or not target:
         raise UserError("data=csv needs data.path=<file with a header> and data.target=<column to predict>")
@@ -62,7 +63,7 @@ def csv_table(
     inputs = _inputs(train, test, targets, drop)
     check_tables(tables, inputs, targets)
     columns = tuple(_column(name, train, test) for name in inputs)
-    settled = _task(task, train, targets)
+    settled = _settle_task(task, train, targets)
     by_class = _is_of_classes(settled)
     classes, labels = _classes(targets[0], tables) if by_class else (targets, _targets(targets, tables))
     splits = [Split(_encode_columns(table, columns), label) for table, label in zip(tables, labels, strict=True)]
@@ -89,16 +90,10 @@ def _inputs(train: CsvFile, test: CsvFile | None, targets: tuple[str, ...], drop
     return inputs
 
 
-def _task(task: str, train: CsvFile, targets: tuple[str, ...]) -> str:
-    name, *others = targets
-    if others and task != "auto" and _is_of_classes(task):
+def _settle_task(task: str, train: CsvFile, targets: tuple[str, ...]) -> str:
+    if len(targets) > 1 and task != "auto" and _is_of_classes(task):
         raise UserError(f"data.task=classify takes one data.target, not {len(targets)}")
-    if others or task != "auto":
-        return "regress" if others else task
-    if _words(train, name):
-        return "classify"
-    numbers = {number for cell in train.cells[name] if (number := train.spelling.number(cell)) is not None}
-    return "regress" if len(numbers) > _NAMES or not all(map(float.is_integer, numbers)) else "classify"
+    return task_of(task, train, targets)
 
 
 def _is_of_classes(task: str) -> bool:
@@ -145,39 +140,11 @@ def _column(name: str, train: CsvFile, test: CsvFile | None) -> Column:
     """Return a column, numeric or categorical by the training file; its categories are those of both files."""
     cells = train.cells[name]
     known = {cell for cell in cells if cell}
-    if not _words(train, name):
+    if not words_in(train, name):
         return Column(name)
     if len(known) == sum(map(bool, cells)) > 1:
         raise UserError(f"{train.path}: {name!r} has a different text in each row, like names; set data.drop=[{name}]")
     return Column(name, tuple(sorted(known.union(test.cells[name] if test else ()) - {""})))
-
-
-def _words(table: CsvFile, name: str) -> list[int]:
-    """Return the rows of a column in which there is text other than a number.
-
-    Raises:
-        UserError: for numbers in another spelling, and for a few words among many numbers: likely missing values that
-            data.missing does not name.
-    """
-    cells, number_in = table.cells[name], table.spelling.number
-    rows = [row for row, cell in enumerate(cells) if cell and number_in(cell) is None]
-    if rows:
-        _refuse_other_spelling(table, name)
-    words = {cells[row] for row in rows}
-    numbers = set(cells) - words - {""}
-    if words and len(numbers) > _NAMES and len(words) < _STRAY * len(numbers):
-        raise UserError(
-            f"{table.at(rows[0])}: {name!r} is {cells[rows[0]]!r}, among {len(numbers)} different numbers;"
-            f" correct it, add it to data.missing, or leave out the row or the column"
-        )
-    return rows
-
-
-def _refuse_other_spelling(table: CsvFile, name: str) -> None:
-    other = other_spelling(table.cells[name], table.spelling)
-    if other:
-        row, advice = other
-        raise UserError(f"{table.at(row)}: {name!r} is {table.cells[name][row]!r}, {advice}")
 
 
 def _encode_columns(table: CsvFile, columns: tuple[Column, ...]) -> Tensor:
@@ -198,6 +165,6 @@ def _numbers(table: CsvFile, name: str) -> Tensor:
     numbers = [number_in(cell) if cell else math.nan for cell in table.cells[name]]
     for row, (number, cell) in enumerate(zip(numbers, table.cells[name], strict=True)):
         if cell and (number is None or not abs(number) <= _LARGEST):
-            _refuse_other_spelling(table, name)
+            refuse_other_spelling(table, name)
             raise UserError(f"{table.at(row)}: {name!r} is {cell!r}, but must be a number of at most 3.4e38")
     return torch.tensor(numbers, dtype=torch.float64)

@@ -1,0 +1,44 @@
+"""Defaults that depend on the files of a data set: the loss for a table whose target is numbers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from dlzoo.config.defaults import DEFAULTS_FROM, Config, default_settings, is_option, resolved_name
+from dlzoo.core import index
+from dlzoo.core.errors import UserError
+
+
+def with_defaults_of_files(raw: Config) -> Config:
+    """Return `raw` with each `default` that depends on the task as it is for the task that the files of its data show.
+
+    It is called when a config is composed, and not when that of an existing run is read.
+    """
+    data = raw.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(name, str) or not is_option("data", name):
+        return raw
+    marks = index.marks("data", name)
+    if not marks.finds_task:
+        return raw
+    module, _, function = marks.finds_task.partition(":")
+    task = getattr(import_module(module), function)(default_settings("data", name) | data)
+    if task not in marks.tasks or task == marks.tasks[0]:
+        return raw
+    changed: Config = {}
+    for choice, entry in index.marks("task", task).defaults.items():
+        section = raw.get(choice)
+        if isinstance(section, dict) and section.get("name") == "default" and not _is_registered(choice, raw):
+            changed[choice] = {"name": entry} | default_settings(choice, entry) | {
+                key: value for key, value in section.items() if key != "name"
+            }  # fmt: skip
+    return raw | changed
+
+
+def _is_registered(choice: str, raw: Config) -> bool:
+    """Return whether the registration of the model or the data set names the default of a choice."""
+    try:
+        names = {origin: resolved_name(origin, raw) for origin in DEFAULTS_FROM[choice]}
+        return any(getattr(index.marks(origin, name), choice, None) is not None for origin, name in names.items())
+    except (UserError, KeyError):  # an unknown model, which is an error later
+        return True
