@@ -12,10 +12,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dlzoo.report.content import Cell, Content, Curve
 from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, space_evenly
-from dlzoo.report.numbers import one_line, shorten
+from dlzoo.report.numbers import one_line, wrap
 from dlzoo.report.plot import WIDTH, Plot, arm_style, count_omitted, legend
 
 _MOST_CONTEXTS, _MOST_ARMS = 6, 8
+#: Most arms of which single seeds are drawn: more lines could not be told apart.
+_MOST_WITH_SEEDS = 4
 #: A loss with a larger ratio of maximum to minimum has a logarithmic axis: one diverging arm would flatten the rest.
 _WIDE = 30
 
@@ -36,14 +38,16 @@ def curves(content: Content) -> Plot | None:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = figure.subplots(len(chosen), len(keys), squeeze=False, sharex=True, sharey="col")
     handles: dict[str, Artist] = {}
+    with_seeds = len(shown_arms) <= _MOST_WITH_SEEDS
     for row, context in enumerate(chosen):
         for axes, key in zip(panels[row], keys, strict=True):
             for cell in by_context[context]:
                 arm = arm_of(content, cell)
                 if arm in shown_arms and _is_drawable(cell, key):
-                    handles.setdefault(arm, _curve(axes, cell.curves[key], arm_style(places.index(arm))["color"]))
-            axes.set_ylabel(shorten(_name_of(key), 22), fontsize=10.5)
-        panels[row, 0].set_title(shorten(context, 60), fontsize=10.5, loc="left")
+                    colour = arm_style(places.index(arm))["color"]
+                    handles.setdefault(arm, _curve(axes, cell.curves[key], colour, with_seeds))
+            axes.set_ylabel(wrap(_name_of(key), 22 if len(chosen) == 1 else 14, 2), fontsize=10.5)
+        panels[row, 0].set_title(wrap(context, 52, 2), fontsize=10.5, loc="left")
     for column, key in enumerate(keys):
         _scale(panels[0, column], [cell.curves[key] for cell in cells if _is_drawable(cell, key)], key)
         panels[-1, column].set_xlabel("epoch")
@@ -52,8 +56,7 @@ def curves(content: Content) -> Plot | None:
         legend(figure, list(handles.values()), list(handles))
     caption = " ".join([
         f"Learning curves: {' and '.join(map(_name_of, keys))} by epoch, means over {count_of_seeds(content)}",
-        "with 95 % bands." if any(cell.curves[key].low for cell in cells for key in keys if key in cell.curves)
-        else "without bands, which need at least two seeds.",
+        _spread([cell.curves[key] for cell in cells for key in keys if key in cell.curves], with_seeds),
         *count_omitted(len(chosen), len(by_context), "settings"),
         *count_omitted(len(shown_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
     ])  # fmt: skip
@@ -78,10 +81,25 @@ def _name_of(key: str) -> str:
     return f"{ {'val': 'validation', 'train': 'training'}.get(part, part) } {one_line(name)}"
 
 
-def _curve(axes: Axes, curve: Curve, colour: str) -> Artist:
-    """Draw a curve with its band. Fewer than three points get markers, as a single one would draw no line."""
-    if curve.low:
-        axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
+def _spread(shown: Sequence[Curve], with_seeds: bool) -> str:
+    """Return the end of the caption: how the variation between seeds is shown."""
+    few, many = any(curve.seeds for curve in shown), any(curve.low and not curve.seeds for curve in shown)
+    thin = "faint lines for single seeds" if with_seeds else "without bands, which are too wide with so few seeds"
+    bands = ["95 % bands"] if many else []
+    if few:
+        return f"with {' and '.join([*bands, thin])}." if bands or with_seeds else f"{thin}."
+    return "with 95 % bands." if bands else "without bands, which need more than one seed."
+
+
+def _curve(axes: Axes, curve: Curve, colour: str, with_seeds: bool) -> Artist:
+    """Draw a curve with its band, or with its single seeds where the band of few seeds would cover everything.
+
+    Fewer than three points get markers, as a single one would draw no line.
+    """
+    if curve.low and not curve.seeds:
+        axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.2 if with_seeds else 0.12, lw=0)
+    for line in curve.seeds if with_seeds else []:
+        axes.plot(curve.epochs, line, color=colour, lw=0.7, alpha=0.4)
     marker = "o" if len(curve.epochs) < 3 else ""
     return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, marker=marker)[0]
 

@@ -84,7 +84,8 @@ def _answer(content: Content) -> str:
     if not content.answer:
         return ""
     brief = " brief" if len(content.answer[0]) <= _BRIEF else ""
-    return f'<section class="answer{brief}">\n<h2>Answer</h2>\n{_paragraphs(content.answer)}\n</section>'
+    numbers = _table(tables.answer(content))
+    return f'<section class="answer{brief}">\n<h2>Answer</h2>\n{_paragraphs(content.answer)}\n{numbers}</section>'
 
 
 def _findings(content: Content) -> str:
@@ -94,7 +95,8 @@ def _findings(content: Content) -> str:
     if not content.findings:
         return '<p class="quiet">The checks for a fair comparison found no problems.</p>'
     items = [f"<strong>{_kind(each.kind)}:</strong> {_text(each.text)}" for each in content.findings]
-    return f'<section class="notice">\n<h2>Cautions</h2>\n{_list(items)}\n</section>'
+    noise = _table(details.noise(content)) if any(each.kind == "noise" for each in content.findings) else ""
+    return f'<section class="notice">\n<h2>Cautions</h2>\n{_list(items)}\n{noise}</section>'
 
 
 def _kind(kind: str) -> str:
@@ -104,11 +106,12 @@ def _kind(kind: str) -> str:
 
 def _results(content: Content, plots: Mapping[str, Plot]) -> str:
     seeds = details.by_seed(content)
+    above = tables.answer(content)  # beside the answer
+    shown = [table for table in (tables.means(content), tables.effects(content)) if table != above]
     return _section(
         capitalise(content.metric.name),
         _figures(plots, "means", "effects"),
-        _table(tables.means(content)),
-        _table(tables.effects(content)),
+        *map(_table, shown),
         f"<h3>Statistical power</h3>\n{_paragraphs(content.power)}" if content.power else "",
         _fold("Every run", _rows(seeds)) if seeds else "",
     )
