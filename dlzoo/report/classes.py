@@ -54,7 +54,7 @@ def _panels(
 ) -> tuple[Figure, bool]:
     """Draw one panel per comparison; return the figure, and whether an interval is cut off."""
     titles = [title(content, comparison).split(": ", 1) for comparison in shown]
-    columns = min(3 if max(map(len, chain(*titles))) <= 15 else 2, len(shown))
+    columns = min(3 if max(map(len, chain(*titles))) <= 14 else 2, len(shown))
     lines = -(-len(shown) // columns)
     _, tall = row_labels(names, _LETTERS)
     figure = Figure(figsize=(WIDTH, 0.9 + lines * (0.45 + 0.2 * tall * max(len(names), 3))), layout="constrained")
@@ -65,7 +65,7 @@ def _panels(
         place = places.get(comparison.label, 0)
         rows = [Row(name, one.difference, one.interval, place) for name, one in zip(names, differences, strict=True)]
         forest(axes, rows, _LETTERS)
-        axes.set_title("\n".join(wrap(line, 48 // columns, 2) for line in above), fontsize=10.5)
+        axes.set_title("\n".join(wrap(line, 42 // columns, 2) for line in above), fontsize=10.5)
         axes.locator_params(axis="x", nbins=8 // columns)
         axes.tick_params(axis="x", labelsize=9.5 if columns == 3 else 11.5)
     for axes in panels[len(shown) :]:

@@ -13,11 +13,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from dlzoo.report.content import Cell, Content, Curve
 from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, space_evenly
 from dlzoo.report.numbers import one_line, wrap
-from dlzoo.report.plot import WIDTH, Plot, arm_style, count_omitted, legend
+from dlzoo.report.plot import COLOURS, WIDTH, Plot, arm_style, count_omitted, legend
 
 _MOST_CONTEXTS, _MOST_ARMS = 6, 8
 #: Most arms of which single seeds are drawn: more lines could not be told apart.
 _MOST_WITH_SEEDS = 4
+_DASHES = ("-", "--", ":", "-.")
 #: A loss with a larger ratio of maximum to minimum has a logarithmic axis: one diverging arm would flatten the rest.
 _WIDE = 30
 
@@ -44,8 +45,7 @@ def curves(content: Content) -> Plot | None:
             for cell in by_context[context]:
                 arm = arm_of(content, cell)
                 if arm in shown_arms and _is_drawable(cell, key):
-                    colour = arm_style(places.index(arm))["color"]
-                    handles.setdefault(arm, _curve(axes, cell.curves[key], colour, with_seeds))
+                    handles.setdefault(arm, _curve(axes, cell.curves[key], places.index(arm), with_seeds))
             axes.set_ylabel(wrap(_name_of(key), 22 if len(chosen) == 1 else 14, 2), fontsize=10.5)
         panels[row, 0].set_title(wrap(context, 52, 2), fontsize=10.5, loc="left")
     for column, key in enumerate(keys):
@@ -91,17 +91,18 @@ def _spread(shown: Sequence[Curve], with_seeds: bool) -> str:
     return "with 95 % bands." if bands else "without bands, which need more than one seed."
 
 
-def _curve(axes: Axes, curve: Curve, colour: str, with_seeds: bool) -> Artist:
-    """Draw a curve with its band, or with its single seeds where the band of few seeds would cover everything.
+def _curve(axes: Axes, curve: Curve, place: int, with_seeds: bool) -> Artist:
+    """Draw the curve of the arm at a place, with its band, or with single seeds where the band would cover everything.
 
-    Fewer than three points get markers, as a single one would draw no line.
+    Fewer than three points get markers, as a single one would draw no line. Arms that share a colour differ in dashes.
     """
+    colour, dashes = arm_style(place)["color"], _DASHES[place // len(COLOURS) % len(_DASHES)]
     if curve.low and not curve.seeds:
         axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.2 if with_seeds else 0.12, lw=0)
     for line in curve.seeds if with_seeds else []:
         axes.plot(curve.epochs, line, color=colour, lw=0.7, alpha=0.4)
     marker = "o" if len(curve.epochs) < 3 else ""
-    return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, marker=marker)[0]
+    return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, ls=dashes, marker=marker)[0]
 
 
 def _scale(axes: Axes, shown: Sequence[Curve], key: str) -> None:

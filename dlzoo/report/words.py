@@ -148,7 +148,7 @@ def _describe_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
     if len(comparisons) == 1:
         return _describe_single(content, first)
     digits, parts = difference_digits(content), []
-    for place, each in enumerate(comparisons[:FEW]):
+    for place, each in enumerate(comparisons):
         known = (
             "without an interval"
             if each.effect.interval is None
@@ -156,10 +156,11 @@ def _describe_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
         )
         difference = format_fixed(each.effect.difference, digits, signed=True)
         parts.append(f"{difference} {known} at {_where(each, place == 0)}")
-    return (
+    sentence = (
         f"{capitalise(content.metric.name)} of {_arm(first)} minus {one_line(first.factor)}="
-        f"{one_line(first.against)}, with 95 % intervals: {', '.join(parts)}{and_more(comparisons)}."
+        f"{one_line(first.against)}, with 95 % intervals: {', '.join(parts)}."
     )
+    return " ".join([sentence, *explain_undecided(comparisons)])
 
 
 def _describe_single(content: Content, comparison: Comparison) -> str:

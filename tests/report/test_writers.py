@@ -35,6 +35,7 @@ DRAWN = {
     "many_cells": {"means", "effects", "curves", "cost", "classes"},
     "many_classes": {"means", "effects", "curves", "classes"},
     "rates": {"means", "effects", "curves"},
+    "long_names": {"means", "effects", "curves", "cost", "classes"},
 }
 TABLES = (
     tables.means, tables.effects, tables.overview, tables.cost, details.by_seed, details.others, details.classes,
