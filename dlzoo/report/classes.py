@@ -19,6 +19,9 @@ _MOST_CLASSES = 30
 #: Letters of a line of a class's name.
 _LETTERS = 16
 
+#: Columns of panels -> letters of a line of a title.
+_TITLE = {1: 36, 2: 16, 3: 14}
+
 
 def classes(content: Content) -> Plot | None:
     """Plot the difference of each class, with one panel per comparison; None if there are no classes."""
@@ -65,8 +68,8 @@ def _panels(
         place = places.get(comparison.label, 0)
         rows = [Row(name, one.difference, one.interval, place) for name, one in zip(names, differences, strict=True)]
         forest(axes, rows, _LETTERS)
-        axes.set_title("\n".join(wrap(line, 42 // columns, 2) for line in above), fontsize=10.5)
-        axes.locator_params(axis="x", nbins=8 // columns)
+        axes.set_title("\n".join(wrap(line, _TITLE[columns], 2) for line in above), fontsize=10.5)
+        axes.locator_params(axis="x", nbins=min(4, 8 // columns))
         axes.tick_params(axis="x", labelsize=9.5 if columns == 3 else 11.5)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)

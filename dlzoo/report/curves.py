@@ -49,7 +49,7 @@ def curves(content: Content) -> Plot | None:
             axes.set_ylabel(wrap(_name_of(key), 22 if len(chosen) == 1 else 14, 2), fontsize=10.5)
         panels[row, 0].set_title(wrap(context, 52, 2), fontsize=10.5, loc="left")
     for column, key in enumerate(keys):
-        _scale(panels[0, column], [cell.curves[key] for cell in cells if _is_drawable(cell, key)], key)
+        _scale(panels[0, column], [cell.curves[key] for cell in cells if _is_drawable(cell, key)], key, with_seeds)
         panels[-1, column].set_xlabel("epoch")
         panels[-1, column].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     if len(handles) > 1:
@@ -105,8 +105,8 @@ def _curve(axes: Axes, curve: Curve, place: int, with_seeds: bool) -> Artist:
     return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, ls=dashes, marker=marker)[0]
 
 
-def _scale(axes: Axes, shown: Sequence[Curve], key: str) -> None:
-    """Set the limits of the y axis by the means, with a small margin: bands of two or three seeds may be huge."""
+def _scale(axes: Axes, shown: Sequence[Curve], key: str, with_seeds: bool) -> None:
+    """Set the limits of the y axis by the means, with room for single seeds: one that diverges must not flatten all."""
     numbers = [number for curve in shown for number in curve.mean if math.isfinite(number)]
     low, high = min(numbers), max(numbers)
     if "loss" in key and low > 0 and high > _WIDE * low:
@@ -115,8 +115,11 @@ def _scale(axes: Axes, shown: Sequence[Curve], key: str) -> None:
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
         axes.set_ylim(low / 1.5, high * 1.5)
     else:
-        room = 0.12 * (high - low) or abs(high) or 1.0
-        axes.set_ylim(low - room, high + room)
+        span = high - low
+        room = 0.12 * span or abs(high) or 1.0
+        single = [number for curve in shown if with_seeds for line in curve.seeds for number in line]
+        known = [number for number in single if low - span < number < high + span]
+        axes.set_ylim(min([low - room, *known]), max([high + room, *known]))
 
 
 def _alt(cells: Sequence[Cell], keys: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib import resources
@@ -84,8 +85,7 @@ def _answer(content: Content) -> str:
     if not content.answer:
         return ""
     brief = " brief" if len(content.answer[0]) <= _BRIEF else ""
-    numbers = _table(tables.answer(content))
-    return f'<section class="answer{brief}">\n<h2>Answer</h2>\n{_paragraphs(content.answer)}\n{numbers}</section>'
+    return f'<section class="answer{brief}">\n<h2>Answer</h2>\n{_paragraphs(content.answer)}\n</section>'
 
 
 def _findings(content: Content) -> str:
@@ -106,10 +106,11 @@ def _kind(kind: str) -> str:
 
 def _results(content: Content, plots: Mapping[str, Plot]) -> str:
     seeds = details.by_seed(content)
-    above = tables.answer(content)  # beside the answer
+    above = tables.answer(content)  # the numbers of the answer come first, after the cautions
     shown = [table for table in (tables.means(content), tables.effects(content)) if table != above]
     return _section(
         capitalise(content.metric.name),
+        _table(above),
         _figures(plots, "means", "effects"),
         *map(_table, shown),
         f"<h3>Statistical power</h3>\n{_paragraphs(content.power)}" if content.power else "",
@@ -214,4 +215,5 @@ def _items(items: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(one_line(text))
+    """Escape text; the name of an option is not broken after its hyphens."""
+    return re.sub(r"(?<!\S)--[a-z][a-z-]*", r'<span class="whole">\g<0></span>', escape(one_line(text)))

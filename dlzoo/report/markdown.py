@@ -35,9 +35,9 @@ def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") 
         _line(content.question or ""),
         f"Expected: {_inline(content.expected)}" if content.expected else "",
         _quote(content.answer),
-        _table(above),
         _findings(content),
         _table(noise),
+        _table(above),
         _section(
             capitalise(content.metric.name),
             *map(_table, results),

@@ -17,7 +17,7 @@ from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, count_omitted, legend
 _MOST_LINES, _MOST_ROWS = 8, 40
 
 #: Letters of a line of a label beside the axes.
-_LABEL = 26
+_LABEL = 28
 
 
 def means(content: Content) -> Plot | None:

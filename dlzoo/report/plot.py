@@ -142,7 +142,7 @@ def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> N
 
 def row_labels(names: Sequence[str], width: int) -> tuple[list[str], float]:
     """Return names that are wrapped to `width` letters, and the lines that a row of the tallest takes, at least 1."""
-    labels = [wrap(name, width) for name in names]
+    labels = [wrap(name, width, 4) for name in names]
     return labels, 1 + 0.62 * max((label.count("\n") for label in labels), default=0)
 
 

@@ -11,7 +11,6 @@ from dlzoo.report.numbers import (
     count_of,
     difference_digits,
     format_fixed,
-    format_interval,
     format_p,
     mean_digits,
     one_line,
@@ -32,9 +31,9 @@ _VERDICTS = {
 
 
 def answer(content: Content) -> list[str]:
-    """Return the answer: a sentence for each compared factor, then the numbers of up to six comparisons.
+    """Return the answer: a sentence for each compared factor, then one for each arm with its numbers.
 
-    The numbers of more stand in `tables.answer`.
+    More than six, or the numbers of several contexts, stand in `tables.answer` instead.
     """
     if not content.comparisons:
         return _means(content)
@@ -45,12 +44,13 @@ def answer(content: Content) -> list[str]:
     if len(content.comparisons) == 1:
         return [_describe_single(content, content.comparisons[0])]
     sentences = [_headline(content, list(question.values())) for question in questions.values()]
-    return sentences if is_tabled(content) else [*sentences, *(_describe_pair(content, pair) for pair in pairs)]
+    return sentences if is_tabled(content) else [*sentences, *(_describe_single(content, each) for (each,) in pairs)]
 
 
 def is_tabled(content: Content) -> bool:
     """Return whether the numbers of the answer are too many for sentences, and stand in a table."""
-    return len(content.comparisons or content.cells) > FEW
+    pairs = {(each.factor, each.level, each.against) for each in content.comparisons}
+    return len(content.comparisons or content.cells) > FEW or 1 <= len(pairs) < len(content.comparisons)
 
 
 def why_undecided(comparison: Comparison) -> str | None:
@@ -102,6 +102,8 @@ def _means(content: Content) -> list[str]:
 def _why_nothing_is_compared(content: Content) -> str:
     if not content.factors:
         return "There is nothing to compare: all runs have the same settings."
+    if len(content.cells) == 1:
+        return "There is nothing to compare it with: no run with other settings is finished."
     if any(factor.compared for factor in content.factors) and not any(cell.is_baseline for cell in content.cells):
         baselines = [
             f"{one_line(each.key)}={one_line(each.baseline or '')}" for each in content.factors if each.compared
@@ -140,27 +142,6 @@ def _headline(content: Content, pairs: Sequence[Sequence[Comparison]]) -> str:
     if len(pairs) == 1:
         return f"{start}, {_arm(first)}, compared with {than}, is {'; '.join(parts)}."
     return f"{start}, of {count_of(total, 'comparison')} with {than} {', '.join(parts)}."
-
-
-def _describe_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
-    """Describe one level against the baseline, in all contexts."""
-    first = comparisons[0]
-    if len(comparisons) == 1:
-        return _describe_single(content, first)
-    digits, parts = difference_digits(content), []
-    for place, each in enumerate(comparisons):
-        known = (
-            "without an interval"
-            if each.effect.interval is None
-            else format_interval(each.effect.interval, digits, True)
-        )
-        difference = format_fixed(each.effect.difference, digits, signed=True)
-        parts.append(f"{difference} {known} at {_where(each, place == 0)}")
-    sentence = (
-        f"{capitalise(content.metric.name)} of {_arm(first)} minus {one_line(first.factor)}="
-        f"{one_line(first.against)}, with 95 % intervals: {', '.join(parts)}."
-    )
-    return " ".join([sentence, *explain_undecided(comparisons)])
 
 
 def _describe_single(content: Content, comparison: Comparison) -> str:
