@@ -69,8 +69,8 @@ def _panels(
         rows = [Row(name, one.difference, one.interval, place) for name, one in zip(names, differences, strict=True)]
         forest(axes, rows, _LETTERS)
         axes.set_title("\n".join(wrap(line, _TITLE[columns], 2) for line in above), fontsize=10.5)
-        axes.locator_params(axis="x", nbins=min(4, 8 // columns))
-        axes.tick_params(axis="x", labelsize=9.5 if columns == 3 else 11.5)
+        axes.locator_params(axis="x", nbins=5 - columns)
+        axes.tick_params(axis="x", labelsize=11.5 if columns == 1 else 9.5)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes in panels[: len(shown)][-columns:]:  # the lowest panel of each column

@@ -116,7 +116,7 @@ def _scale(axes: Axes, shown: Sequence[Curve], key: str, with_seeds: bool) -> No
         axes.set_ylim(low / 1.5, high * 1.5)
     else:
         span = high - low
-        room = 0.12 * span or abs(high) or 1.0
+        room = 0.12 * span or abs(high) or 0.1
         single = [number for curve in shown if with_seeds for line in curve.seeds for number in line]
         known = [number for number in single if low - span < number < high + span]
         axes.set_ylim(min([low - room, *known]), max([high + room, *known]))

@@ -34,6 +34,8 @@ def decimals(scale: float, intervals: Iterable[Interval | None]) -> int:
     magnitude = math.floor(math.log10(abs(scale))) if scale and math.isfinite(scale) else -1
     least = 4 if -3 <= magnitude <= -1 or abs(scale) == 1 else max(0, 3 - magnitude)
     needed = 1 - math.floor(math.log10(min(halves))) if halves else least
+    if halves and abs(scale) < min(halves):  # numbers that may as well be 0 need no digits of their own
+        least = min(least, max(needed, 4))
     return min(max(needed, least), max(least, 5 - magnitude), _MOST_DECIMALS)
 
 

@@ -86,6 +86,7 @@ def values(text: str) -> list[float]:
         (3120.0, [120.0], 0),
         (3120.0, [0.5], 2),
         (1.3e-5, [2e-7], 8),
+        (0.0005, [0.0065], 4),  # an interval that is far wider than the number
         (0.0, [], 4),
     ],
 )
