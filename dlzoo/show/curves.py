@@ -145,7 +145,7 @@ def _broken(height_at: Callable[[float], float], xs: Tensor, heights: Tensor) ->
                 else:
                     left, under = middle, between
             if abs(over - under) > change / 2:
-                across += [left, middle, right]
+                across += [left, (left + right) / 2, right]
                 along += [under, nan, over]
         across.append(b)
         along.append(high)
