@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,23 +157,33 @@ def _unit(cost: _Cost, cells: Sequence[Cell]) -> tuple[float, str]:
 
 
 def _label(axes: Axes, content: Content, cost: _Cost, cells: Sequence[Cell]) -> None:
-    """Label the cells with their contexts, where the label covers neither another one nor a marker."""
+    """Label the cells with their contexts, where there is room for a label that is nearest to its own marker."""
     size, _ = _unit(cost, cells)
     points = [axes.transData.transform((_amount(cost, cell) / size, cell.mean)) for cell in cells]
     taken = [Bbox.from_bounds(x - _MARKER, y - _MARKER, 2 * _MARKER, 2 * _MARKER) for x, y in points]
-    for cell, (x, y) in zip(cells, points, strict=True):
-        text = shorten(values(content, cell, contexts(content)), 16)
-        width, height = 6.4 * len(text), 11.0
-        for right, up in ((1, 1), (-1, -1), (1, -1), (-1, 1)):
-            left, bottom = x + _MARKER if right > 0 else x - _MARKER - width, y + 1 if up > 0 else y - 1 - height
-            box = Bbox.from_bounds(left, bottom, width, height)
-            if not any(box.overlaps(other) for other in taken) and _is_inside(box, axes.bbox):
+    texts = [shorten(values(content, cell, contexts(content)), 16) for cell in cells]
+    for cell, text, (x, y) in zip(cells, texts, points, strict=True):
+        rest = [point for point, other in zip(points, texts, strict=True) if other != text]
+        for box in _places(x, y, 6.4 * len(text), 11.0):
+            centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+            near = min((math.dist(centre, point) for point in rest), default=math.inf)
+            free = not any(box.overlaps(other) for other in taken) and _is_inside(box, axes.bbox)
+            if free and math.dist(centre, (x, y)) < 0.8 * near:
                 taken.append(box)
                 axes.annotate(
-                    text, (_amount(cost, cell) / size, cell.mean), xytext=(left - x, bottom - y),
+                    text, (_amount(cost, cell) / size, cell.mean), xytext=(box.x0 - x, box.y0 - y),
                     textcoords="offset points", fontsize=10, ha="left", va="bottom",
                 )  # fmt: skip
                 break
+
+
+def _places(x: float, y: float, width: float, height: float) -> Iterator[Bbox]:
+    """Return the places of a label around a marker: right and left of it, a little higher or lower; above and below."""
+    for right, up in ((1, 1), (-1, -1), (1, -1), (-1, 1)):
+        left = x + _MARKER + 1 if right > 0 else x - _MARKER - 1 - width
+        yield Bbox.from_bounds(left, y + 1 if up > 0 else y - 1 - height, width, height)
+    for bottom in (y + _MARKER + 1, y - _MARKER - 1 - height):
+        yield Bbox.from_bounds(x - width / 2, bottom, width, height)
 
 
 def _is_inside(box: Bbox, outer: BboxBase) -> bool:

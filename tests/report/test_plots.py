@@ -158,5 +158,8 @@ def test_cost_is_counted_unless_the_times_are_of_a_machine_of_their_own() -> Non
     assert timed and plain
     assert [axes.get_xlabel() for axes in timed.figure.axes] == ["multiply-adds (millions)", "time of a run (min)"]
     assert [axes.get_xlabel() for axes in plain.figure.axes] == ["multiply-adds (millions)"]
+    for plot in (timed, plain):
+        labels = [text.get_text() for axes in plot.figure.axes for text in axes.texts]
+        assert set(labels) <= {"2", "4", "8", "16", "32"} and len(labels) >= 6 * len(plot.figure.axes)
     table = tables.cost(counted)
     assert table and "time" not in [column.head for column in table.columns] and "left out" in table.caption
