@@ -75,9 +75,10 @@ def hash_of(levels: tuple[str, ...]) -> int:
 
 def curve(epochs: np.ndarray, of: Callable[[np.ndarray], np.ndarray], seeds: int, draw: np.random.Generator) -> Curve:
     mean = of(epochs) + 0.01 * draw.normal(size=len(epochs))
-    half = 0.02 if seeds > 1 else None
+    half = {1: None, 2: 0.4, 3: 0.2}.get(seeds, 0.02)
     low, high = ([] if half is None else (mean + sign * half).tolist() for sign in (-1, 1))
-    return Curve(epochs.tolist(), mean.tolist(), low, high)
+    single = [(mean + 0.02 * draw.normal()).tolist() for _ in range(seeds)] if 1 < seeds < 6 else []
+    return Curve(epochs.tolist(), mean.tolist(), low, high, single)
 
 
 def comparisons(factors: list[Factor], cells: list[Cell]) -> list[Comparison]:
@@ -103,7 +104,7 @@ def comparison(factor: Factor, place: int, arm: Cell, baseline: Cell) -> Compari
     mean, interval, p = float(differences.mean()), t_interval(differences), sign_flip(differences)
     noise = None if arm.deviation is None else float(np.hypot(arm.deviation, baseline.deviation or 0) / np.sqrt(2))
     verdict = "undecided"
-    if interval is not None and interval.low * interval.high > 0:
+    if interval is not None and p is not None and interval.low * interval.high > 0 and p <= 0.05:
         verdict = "better" if mean > 0 else "worse"
     elif interval is not None and max(-interval.low, interval.high) < 0.01:
         verdict = "equivalent"
@@ -296,6 +297,25 @@ def many_classes() -> Content:
     return content("many_classes", [NORM], cells)
 
 
+def long_names() -> Content:
+    """Twelve arms of three seeds, with names that need several lines."""
+    names = [f"squeeze_and_excitation_reduction_{2**place}" for place in range(11)]
+    factor = Factor("attention", ("none", *names), numeric=False, compared=True, baseline="none", follows={})
+    other = Factor("optimizer.lr_reference_batch", ("64", "128"), True, False, None, {})
+    cells = [
+        cell(
+            (f"attention={name}", f"optimizer.lr_reference_batch={batch}"),
+            name == "none",
+            0.6 + place / 50,
+            3,
+            1 + place,
+        )
+        for place, name in enumerate(factor.levels)
+        for batch in other.levels
+    ]
+    return content("long_names", [factor, other], cells, findings=[Finding("noise", "some differences are small")])
+
+
 def rates() -> Content:
     """A compared number, an error that should be small, and an arm that broke."""
     levels = ("0.01", "0.1", "1")
@@ -311,6 +331,7 @@ def rates() -> Content:
 VARIANTS: dict[str, Callable[[], Content]] = {
     each.__name__: each
     for each in (
-        norms, activations, one_seed, alone, nothing_finished, running, hostile, many_cells, many_classes, rates
+        norms, activations, one_seed, alone, nothing_finished, running, hostile, many_cells, many_classes, rates,
+        long_names,
     )
 }  # fmt: skip

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +42,7 @@ from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.reuse import copy_training
 from dlzoo.runs.run_dir import RunDir, make_folder, now
+from dlzoo.runs.run_time import RunTime
 from dlzoo.tasks.base import Tested
 
 if TYPE_CHECKING:
@@ -148,11 +148,7 @@ def _lead(
     hooks: BuiltHooks,
 ) -> None:
     """Run the run and record its state: the part of a single process, or of rank 0 of several."""
-    started = perf_counter()
-
-    def wall_seconds() -> float:
-        return before.get("wall_seconds", 0.0) + perf_counter() - started
-
+    time = RunTime(before, distributed.current_rank().local_world_size)
     with one_line_errors(run), run.lock(), catch_signals() as stop, torch.random.fork_rng(devices=[]):
         if run.read()["state"] == "finished" and not distributed.is_distributed():
             return  # another process finished it before we held the lock
@@ -160,7 +156,7 @@ def _lead(
             run.update(state="running", error=None, versions=environment.versions(), git_commit=checkout.git_commit())
             with one_line_errors(run):
                 _run(run, config, before, console, stop, callbacks, hooks)
-            run.update(state="finished", finished=now(), wall_seconds=wall_seconds())
+            run.update(state="finished", finished=now(), **time.fields())
             summary.print_result(console, run.path, run.read())
         except BaseException as error:
             stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
@@ -169,7 +165,7 @@ def _lead(
             if isinstance(error, NotResumedError) and before["state"] == "interrupted":
                 state = "interrupted"  # it can still be resumed, once the cause is gone
             with suppress(OSError):  # if the disk is full, raise the error rather than fail to record it
-                run.update(state=state, error=text, wall_seconds=wall_seconds())
+                run.update(state=state, error=text, **time.fields())
             if stopped:
                 raise Interrupted(f"{str(error) or 'stopped'}; resume with: dlzoo run {run.path}") from None
             raise

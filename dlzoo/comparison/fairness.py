@@ -51,20 +51,27 @@ def noise_findings(effects: Iterable[tuple[str, Effect, str]]) -> list[Finding]:
     Args:
         effects: (label, effect, verdict) of each comparison.
     """
-    small = [
-        f"{label} (difference {abs(effect.difference):.2g}, noise {effect.noise:.2g}: one seed of each would show the"
-        f" opposite sign in {100 * _opposite_sign(effect, effect.noise):.0f} % of cases)"
-        for label, effect, verdict in effects
-        if verdict == "undecided" and effect.noise is not None and abs(effect.difference) < effect.noise
-    ]
+    effects = list(effects)
+    small = [label for label, effect, verdict in effects if is_within_noise(effect, verdict)]
     if not small:
         return []
-    text = f"the difference is smaller than the seed-to-seed variation: {join_items(small)}"
-    return [Finding("noise", text)]
+    which = join_items(small) if len(small) <= 2 else f"in {len(small)} of {len(effects)} comparisons"
+    return [Finding("noise", f"the difference is smaller than the seed-to-seed variation: {which}")]
 
 
-def _opposite_sign(effect: Effect, noise: float) -> float:
-    """Return the probability that one seed of each arm (the same if paired) shows a difference of the other sign."""
+def is_within_noise(effect: Effect, verdict: str) -> bool:
+    """Return whether a comparison is undecided with a difference smaller than the standard deviation over seeds."""
+    return verdict == "undecided" and effect.noise is not None and abs(effect.difference) < effect.noise
+
+
+def opposite_sign(effect: Effect) -> float | None:
+    """Return the probability that one seed of each arm (the same if paired) shows a difference of the other sign.
+
+    None if the seed-to-seed variation is unknown.
+    """
+    noise = effect.noise
+    if noise is None:
+        return None
     spread = sqrt(2) * noise if effect.deviation is None or not effect.paired else effect.deviation
     return NormalDist().cdf(-abs(effect.difference) / spread) if spread else 0.0
 

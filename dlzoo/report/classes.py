@@ -11,10 +11,16 @@ from matplotlib.figure import Figure
 from dlzoo.report.content import ClassDifference, Comparison, Content
 from dlzoo.report.effects_plot import Row, colours, forest, title
 from dlzoo.report.layout import count_of_seeds, space_evenly
-from dlzoo.report.numbers import format_fixed, one_line, shorten
-from dlzoo.report.plot import WIDTH, Plot, count_omitted, limit_axis
+from dlzoo.report.numbers import format_fixed, one_line, wrap
+from dlzoo.report.plot import WIDTH, Plot, count_omitted, limit_axis, row_labels
 
 _MOST_CLASSES = 30
+
+#: Letters of a line of a class's name.
+_LETTERS = 16
+
+#: Columns of panels -> letters of a line of a title.
+_TITLE = {1: 36, 2: 16, 3: 14}
 
 
 def classes(content: Content) -> Plot | None:
@@ -51,19 +57,20 @@ def _panels(
 ) -> tuple[Figure, bool]:
     """Draw one panel per comparison; return the figure, and whether an interval is cut off."""
     titles = [title(content, comparison).split(": ", 1) for comparison in shown]
-    columns = min(3 if max(map(len, chain(*titles))) <= 15 else 2, len(shown))
+    columns = min(3 if max(map(len, chain(*titles))) <= 14 else 2, len(shown))
     lines = -(-len(shown) // columns)
-    figure = Figure(figsize=(WIDTH, 0.9 + lines * (0.45 + 0.2 * max(len(names), 3))), layout="constrained")
+    _, tall = row_labels(names, _LETTERS)
+    figure = Figure(figsize=(WIDTH, 0.9 + lines * (0.45 + 0.2 * tall * max(len(names), 3))), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
     missing, places = ClassDifference("", math.nan, None), colours(content)
     for axes, comparison, per_class, above in zip(panels, shown, class_differences, titles, strict=False):
         differences = [per_class.get(name, missing) for name in names]
         place = places.get(comparison.label, 0)
         rows = [Row(name, one.difference, one.interval, place) for name, one in zip(names, differences, strict=True)]
-        forest(axes, rows, most=16)
-        axes.set_title("\n".join(shorten(line, 48 // columns) for line in above), fontsize=10.5)
-        axes.locator_params(axis="x", nbins=8 // columns)
-        axes.tick_params(axis="x", labelsize=9.5 if columns == 3 else 11.5)
+        forest(axes, rows, _LETTERS)
+        axes.set_title("\n".join(wrap(line, _TITLE[columns], 2) for line in above), fontsize=10.5)
+        axes.locator_params(axis="x", nbins=5 - columns)
+        axes.tick_params(axis="x", labelsize=11.5 if columns == 1 else 9.5)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes in panels[: len(shown)][-columns:]:  # the lowest panel of each column

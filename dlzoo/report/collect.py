@@ -24,6 +24,12 @@ _OF_CLASSES = {"recall": "recall", "ap50_voc10": "average precision"}
 #: Points of a curve; more could not be distinguished.
 _POINTS = 200
 
+#: Fewest seeds whose curves are drawn with a band: that of three is 2.5 standard deviations to each side.
+ENOUGH_FOR_BANDS = 6
+
+#: Largest share of the machine's processors that other processes may have used in a run whose time counts.
+_OTHERS = 0.05
+
 
 def metric_of(row: Row, key: str) -> float | None:
     """Return a metric of a finished run; None if it is missing or not a finite number."""
@@ -42,6 +48,7 @@ def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row],
     """Summarise the finished runs of an arm (seed -> run), each of which has the metric."""
     values = {seed: number for seed, row in sorted(runs.items()) if (number := metric_of(row, metric)) is not None}
     rows = list(runs.values())
+    alone = [row for row in rows if _had_the_machine(row.record)]
     logged = [f"val/{metric.partition('/')[2]}", f"val/{rows[0].record.get('monitor')}", "train/loss"]
     return Cell(
         levels=levels,
@@ -53,13 +60,19 @@ def cell(levels: Levels, label: str, is_baseline: bool, runs: Mapping[int, Row],
         interval=mean_interval(list(values.values())),
         params=_common_number(rows, "params"),
         macs=_common_number(rows, "macs"),
-        images_per_second=_mean(rows, "images_per_second"),
-        seconds=_mean(rows, "wall_seconds"),
+        images_per_second=_mean(alone, "images_per_second"),
+        seconds=_mean(alone, "wall_seconds"),
         memory=_mean(rows, "peak_memory_bytes"),
         curves=curves([row.path for row in rows], list(dict.fromkeys(logged))),
         per_class={name: mean(each) for name, each in by_class(rows).items()},
         bca=bca(list(values.values())),
     )
+
+
+def _had_the_machine(record: Mapping[str, Any]) -> bool:
+    """Return whether other processes hardly used the machine during a run; not known of runs of an older dlzoo."""
+    others = _number(record.get("others_busy"))
+    return others is not None and others <= _OTHERS
 
 
 def by_class(rows: Sequence[Row]) -> dict[str, list[float]]:
@@ -121,7 +134,8 @@ def curves(runs: Sequence[Path], keys: Sequence[str]) -> dict[str, Curve]:
         middle, low, high = (line[known].tolist() for line in bands(values))
         has_bands = not all(map(math.isnan, low))
         kept = [epoch for epoch, there in zip(epochs, known.tolist(), strict=True) if there]
-        by_key[key] = Curve(kept, middle, low if has_bands else [], high if has_bands else [])
+        single = values[:, known].tolist() if 1 < len(tables) < ENOUGH_FOR_BANDS else []
+        by_key[key] = Curve(kept, middle, low if has_bands else [], high if has_bands else [], single)
     return by_key
 
 

@@ -29,7 +29,8 @@ class Cell:
         values: seed -> the metric.
         mean: over seeds; `interval` is the 95 % t interval (None with one seed), `deviation` the standard deviation.
         params, macs: of the network, for one sample; None where they were not counted.
-        images_per_second, seconds, memory: means over seeds; memory is the peak in bytes.
+        images_per_second, seconds: means over the runs that had the machine to themselves; None if there are none.
+        memory: mean of the peak in bytes.
         curves: log key ("val/accuracy", "train/loss") -> its learning curve.
         per_class: class -> mean of Content.class_metric over seeds; empty where there are no classes.
         bca: the BCa bootstrap interval of the mean, from 20 seeds on (it is too narrow with fewer), as a check.
@@ -54,12 +55,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean of a logged number over the seeds of a cell, and its 95 % t interval (empty lists with one seed)."""
+    """The mean of a logged number over the seeds of a cell, and its 95 % t interval (empty lists with one seed).
+
+    `seeds` are the lines of the single seeds where these are few, as their intervals are wide; empty otherwise.
+    """
 
     epochs: list[float]
     mean: list[float]
     low: list[float]
     high: list[float]
+    seeds: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox, BboxBase
 
 from dlzoo.report.content import Cell, Content
 from dlzoo.report.layout import arm_of, arms, contexts, count_of_seeds, values
@@ -18,6 +19,9 @@ from dlzoo.report.numbers import capitalise, one_line, shorten
 from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, legend
 
 _MOST_NAMES = 24
+
+#: Half the width of a marker and its circle, in points.
+_MARKER = 5.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def cost(content: Content) -> Plot | None:
     if not plotted:
         return None
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    figure.set_dpi(72)  # so that pixels are points
     panels = figure.subplots(1, len(plotted), squeeze=False, sharey=True)[0]
     handles: dict[str, Artist] = {}
     best: dict[str, list[Cell]] = {}
@@ -67,7 +72,15 @@ def cost(content: Content) -> Plot | None:
     panels[0].set_ylabel(shorten(content.metric.name, 26))
     if len(handles) > 1:
         legend(figure, list(handles.values()), list(handles))
-    where = f" Labels: {', '.join(one_line(each.key) for each in contexts(content))}." if _has_labels(content) else ""
+    if _has_labels(content):
+        figure.draw_without_rendering()  # the places of labels depend on the layout
+        for axes, each in zip(panels, plotted, strict=True):
+            _label(axes, content, each, [cell for cell in cells if _is_known(each, cell)])
+    where = (
+        f" Labels, where there is room: {', '.join(one_line(each.key) for each in contexts(content))}."
+        if _has_labels(content)
+        else ""
+    )
     lines = "; vertical lines are 95 % intervals" if any(cell.interval for cell in cells) else ""
     caption = (
         f"{capitalise(content.metric.name)} against cost, means over {count_of_seeds(content)}{lines}.{where} "
@@ -116,20 +129,13 @@ def _panel(
     """Draw one cost; return arm -> handle for the legend."""
     places, handles = arms(content), {}
     largest = max(_amount(cost, cell) for cell in cells)
-    size, unit = next((each for each in reversed(cost.units) if each[0] <= largest / 2), cost.units[0])
+    size, unit = _unit(cost, cells)
     for cell in cells:
         arm, x = arm_of(content, cell), _amount(cost, cell) / size
         style: dict[str, Any] = arm_style(places.index(arm))
         if cell.interval:
             axes.plot([x, x], [cell.interval.low, cell.interval.high], color=style["color"], lw=1.4, alpha=0.7)
         handles[arm] = axes.plot([x], [cell.mean], ls="", markersize=6.5, **style)[0]
-        if _has_labels(content):
-            left = places.index(arm) % 2  # labels of neighbouring arms go to different sides
-            axes.annotate(
-                shorten(values(content, cell, contexts(content)), 12), (x, cell.mean),
-                xytext=(-5, -4) if left else (5, 4), textcoords="offset points", fontsize=10,
-                ha="right" if left else "left", va="top" if left else "bottom",
-            )  # fmt: skip
     xs, ys = [_amount(cost, cell) / size for cell in front], [cell.mean for cell in front]
     axes.plot(xs, ys, ls=(0, (4, 3)), color=INK, lw=1, marker="o", markersize=12, markerfacecolor="none", zorder=1.5)
     ratio = largest / min(_amount(cost, cell) for cell in cells)
@@ -143,3 +149,42 @@ def _panel(
     axes.margins(x=0.14)
     axes.set_xlabel(f"{cost.name} ({unit})" if unit else cost.name)
     return handles
+
+
+def _unit(cost: _Cost, cells: Sequence[Cell]) -> tuple[float, str]:
+    largest = max(_amount(cost, cell) for cell in cells)
+    return next((each for each in reversed(cost.units) if each[0] <= largest / 2), cost.units[0])
+
+
+def _label(axes: Axes, content: Content, cost: _Cost, cells: Sequence[Cell]) -> None:
+    """Label the cells with their contexts, where there is room for a label that is nearest to its own marker."""
+    size, _ = _unit(cost, cells)
+    points = [axes.transData.transform((_amount(cost, cell) / size, cell.mean)) for cell in cells]
+    taken = [Bbox.from_bounds(x - _MARKER, y - _MARKER, 2 * _MARKER, 2 * _MARKER) for x, y in points]
+    texts = [shorten(values(content, cell, contexts(content)), 16) for cell in cells]
+    for cell, text, (x, y) in zip(cells, texts, points, strict=True):
+        rest = [point for point, other in zip(points, texts, strict=True) if other != text]
+        for box in _places(x, y, 6.4 * len(text), 11.0):
+            centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+            near = min((math.dist(centre, point) for point in rest), default=math.inf)
+            free = not any(box.overlaps(other) for other in taken) and _is_inside(box, axes.bbox)
+            if free and math.dist(centre, (x, y)) < 0.8 * near:
+                taken.append(box)
+                axes.annotate(
+                    text, (_amount(cost, cell) / size, cell.mean), xytext=(box.x0 - x, box.y0 - y),
+                    textcoords="offset points", fontsize=10, ha="left", va="bottom",
+                )  # fmt: skip
+                break
+
+
+def _places(x: float, y: float, width: float, height: float) -> Iterator[Bbox]:
+    """Return the places of a label around a marker: right and left of it, a little higher or lower; above and below."""
+    for right, up in ((1, 1), (-1, -1), (1, -1), (-1, 1)):
+        left = x + _MARKER + 1 if right > 0 else x - _MARKER - 1 - width
+        yield Bbox.from_bounds(left, y + 1 if up > 0 else y - 1 - height, width, height)
+    for bottom in (y + _MARKER + 1, y - _MARKER - 1 - height):
+        yield Bbox.from_bounds(x - width / 2, bottom, width, height)
+
+
+def _is_inside(box: Bbox, outer: BboxBase) -> bool:
+    return outer.x0 <= box.x0 and box.x1 <= outer.x1 and outer.y0 <= box.y0 and box.y1 <= outer.y1

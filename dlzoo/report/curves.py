@@ -12,10 +12,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dlzoo.report.content import Cell, Content, Curve
 from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, space_evenly
-from dlzoo.report.numbers import one_line, shorten
-from dlzoo.report.plot import WIDTH, Plot, arm_style, count_omitted, legend
+from dlzoo.report.numbers import one_line, wrap
+from dlzoo.report.plot import COLOURS, WIDTH, Plot, arm_style, count_omitted, legend
 
 _MOST_CONTEXTS, _MOST_ARMS = 6, 8
+#: Most arms of which single seeds are drawn: more lines could not be told apart.
+_MOST_WITH_SEEDS = 4
+_DASHES = ("-", "--", ":", "-.")
 #: A loss with a larger ratio of maximum to minimum has a logarithmic axis: one diverging arm would flatten the rest.
 _WIDE = 30
 
@@ -36,24 +39,24 @@ def curves(content: Content) -> Plot | None:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = figure.subplots(len(chosen), len(keys), squeeze=False, sharex=True, sharey="col")
     handles: dict[str, Artist] = {}
+    with_seeds = len(shown_arms) <= _MOST_WITH_SEEDS
     for row, context in enumerate(chosen):
         for axes, key in zip(panels[row], keys, strict=True):
             for cell in by_context[context]:
                 arm = arm_of(content, cell)
                 if arm in shown_arms and _is_drawable(cell, key):
-                    handles.setdefault(arm, _curve(axes, cell.curves[key], arm_style(places.index(arm))["color"]))
-            axes.set_ylabel(shorten(_name_of(key), 22), fontsize=10.5)
-        panels[row, 0].set_title(shorten(context, 60), fontsize=10.5, loc="left")
+                    handles.setdefault(arm, _curve(axes, cell.curves[key], places.index(arm), with_seeds))
+            axes.set_ylabel(wrap(_name_of(key), 22 if len(chosen) == 1 else 14, 2), fontsize=10.5)
+        panels[row, 0].set_title(wrap(context, 52, 2), fontsize=10.5, loc="left")
     for column, key in enumerate(keys):
-        _scale(panels[0, column], [cell.curves[key] for cell in cells if _is_drawable(cell, key)], key)
+        _scale(panels[0, column], [cell.curves[key] for cell in cells if _is_drawable(cell, key)], key, with_seeds)
         panels[-1, column].set_xlabel("epoch")
         panels[-1, column].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     if len(handles) > 1:
         legend(figure, list(handles.values()), list(handles))
     caption = " ".join([
         f"Learning curves: {' and '.join(map(_name_of, keys))} by epoch, means over {count_of_seeds(content)}",
-        "with 95 % bands." if any(cell.curves[key].low for cell in cells for key in keys if key in cell.curves)
-        else "without bands, which need at least two seeds.",
+        _spread([cell.curves[key] for cell in cells for key in keys if key in cell.curves], with_seeds),
         *count_omitted(len(chosen), len(by_context), "settings"),
         *count_omitted(len(shown_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
     ])  # fmt: skip
@@ -78,16 +81,32 @@ def _name_of(key: str) -> str:
     return f"{ {'val': 'validation', 'train': 'training'}.get(part, part) } {one_line(name)}"
 
 
-def _curve(axes: Axes, curve: Curve, colour: str) -> Artist:
-    """Draw a curve with its band. Fewer than three points get markers, as a single one would draw no line."""
-    if curve.low:
-        axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
+def _spread(shown: Sequence[Curve], with_seeds: bool) -> str:
+    """Return the end of the caption: how the variation between seeds is shown."""
+    few, many = any(curve.seeds for curve in shown), any(curve.low and not curve.seeds for curve in shown)
+    thin = "faint lines for single seeds" if with_seeds else "without bands, which are too wide with so few seeds"
+    bands = ["95 % bands"] if many else []
+    if few:
+        return f"with {' and '.join([*bands, thin])}." if bands or with_seeds else f"{thin}."
+    return "with 95 % bands." if bands else "without bands, which need more than one seed."
+
+
+def _curve(axes: Axes, curve: Curve, place: int, with_seeds: bool) -> Artist:
+    """Draw the curve of the arm at a place, with its band, or with single seeds where the band would cover everything.
+
+    Fewer than three points get markers, as a single one would draw no line. Arms that share a colour differ in dashes.
+    """
+    colour, dashes = arm_style(place)["color"], _DASHES[place // len(COLOURS) % len(_DASHES)]
+    if curve.low and not curve.seeds:
+        axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.2 if with_seeds else 0.12, lw=0)
+    for line in curve.seeds if with_seeds else []:
+        axes.plot(curve.epochs, line, color=colour, lw=0.7, alpha=0.4)
     marker = "o" if len(curve.epochs) < 3 else ""
-    return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, marker=marker)[0]
+    return axes.plot(curve.epochs, curve.mean, color=colour, lw=1.6, ls=dashes, marker=marker)[0]
 
 
-def _scale(axes: Axes, shown: Sequence[Curve], key: str) -> None:
-    """Set the limits of the y axis by the means, with a small margin: bands of two or three seeds may be huge."""
+def _scale(axes: Axes, shown: Sequence[Curve], key: str, with_seeds: bool) -> None:
+    """Set the limits of the y axis by the means, with room for single seeds: one that diverges must not flatten all."""
     numbers = [number for curve in shown for number in curve.mean if math.isfinite(number)]
     low, high = min(numbers), max(numbers)
     if "loss" in key and low > 0 and high > _WIDE * low:
@@ -96,8 +115,11 @@ def _scale(axes: Axes, shown: Sequence[Curve], key: str) -> None:
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
         axes.set_ylim(low / 1.5, high * 1.5)
     else:
-        room = 0.12 * (high - low) or abs(high) or 1.0
-        axes.set_ylim(low - room, high + room)
+        span = high - low
+        room = 0.12 * span or abs(high) or 0.1
+        single = [number for curve in shown if with_seeds for line in curve.seeds for number in line]
+        known = [number for number in single if low - span < number < high + span]
+        axes.set_ylim(min([low - room, *known]), max([high + room, *known]))
 
 
 def _alt(cells: Sequence[Cell], keys: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dlzoo.comparison.fairness import is_within_noise, opposite_sign
 from dlzoo.comparison.statistics import Interval
 from dlzoo.report.content import Content
 from dlzoo.report.numbers import (
@@ -11,6 +12,7 @@ from dlzoo.report.numbers import (
     capitalise,
     count_of,
     decimals,
+    difference_digits,
     format_fixed,
     format_interval,
     format_mean,
@@ -18,6 +20,7 @@ from dlzoo.report.numbers import (
     one_line,
 )
 from dlzoo.report.table import Column, Row, Table, table
+from dlzoo.report.words import describe_comparison
 
 #: Digits of per-class results.
 _DIGITS = 4
@@ -59,6 +62,27 @@ def _digits(by_label: Mapping[str, tuple[float, Interval | None]]) -> int:
     return decimals(
         max((abs(mean) for mean, _ in by_label.values()), default=0.0), [interval for _, interval in by_label.values()]
     )
+
+
+def noise(content: Content) -> Table | None:
+    """Make the table of the undecided comparisons whose difference is smaller than the seed-to-seed variation."""
+    digits = difference_digits(content)
+    small = [each for each in content.comparisons if is_within_noise(each.effect, each.verdict)]
+    rows: list[Row] = [
+        (
+            describe_comparison(each),
+            format_fixed(each.effect.difference, digits, signed=True),
+            format_fixed(each.effect.noise, digits),
+            f"{100 * (opposite_sign(each.effect) or 0):.0f} %",
+        )
+        for each in small
+    ]
+    columns = [Column("comparison", "name"), Column("difference"), Column("SD over seeds"), Column("opposite sign")]
+    caption = (
+        "Differences smaller than the seed-to-seed variation. “Opposite sign”: how often one seed of each arm would "
+        "show a difference of the other sign."
+    )
+    return table("noise", caption, columns, rows)
 
 
 def classes(content: Content) -> Table | None:

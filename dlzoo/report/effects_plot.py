@@ -20,13 +20,14 @@ from dlzoo.report.layout import (
     level,
     space_evenly,
 )
-from dlzoo.report.numbers import MINUS, difference_digits, format_fixed, format_interval, one_line, shorten
-from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, count_omitted, limit_axis
+from dlzoo.report.numbers import MINUS, difference_digits, format_fixed, format_interval, one_line, shorten, wrap
+from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, count_omitted, limit_axis, row_labels
+from dlzoo.report.words import explain_undecided, why_undecided
 
 _MOST_ROWS = 40
 
-#: Letters that fit below the axes.
-_LETTERS = 36
+#: Letters that fit below the axes, and on a line of a label beside them.
+_LETTERS, _LABEL = 36, 28
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ def effects(content: Content) -> Plot | None:
     largest = sorted(compared, key=lambda each: -abs(each.effect.difference))[:_MOST_ROWS]
     shown = [each for each in compared if each in largest]
     rows, margin = _rows(content, shown), content.margin or 0
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.29 * max(len(rows), 2)), layout="constrained")
+    figure = Figure(layout="constrained")
     axes = figure.subplots()
-    forest(axes, rows)
+    lines = forest(axes, rows, _LABEL)
+    figure.set_size_inches(WIDTH, 0.9 + 0.29 * lines * max(len(rows), 2))
     if margin:
         axes.axvspan(-margin, margin, color=INK, alpha=0.12, lw=0)
     points = [each.effect.difference for each in shown]
@@ -58,7 +60,7 @@ def effects(content: Content) -> Plot | None:
     what = _difference(compared[0]) if len(set(map(pair, compared))) == 1 else "difference from baseline"
     better = "right" if content.metric.higher_is_better else "left"
     label = f"{one_line(content.metric.name)}: {what}"
-    axes.set_xlabel(f"{label if len(label) <= _LETTERS else shorten(what, _LETTERS)}\n({better} of the line is better)")
+    axes.set_xlabel(f"{label if len(label) <= _LETTERS else wrap(what, _LETTERS, 2)}\n({better} of the line is better)")
     if (grid := crossed_factors(content)) and len(grid[0].levels) == 2:
         axes.set_ylabel(shorten(one_line(grid[1].key).rpartition(".")[2], 14))
     paired = "Paired differences by seed" if all(each.effect.paired for each in shown) else "Differences"
@@ -67,13 +69,17 @@ def effects(content: Content) -> Plot | None:
         f"{paired} in {one_line(content.metric.name)} ({what}){intervals}, {count_of_seeds(content)} per cell.",
         *([f"Differences within the grey band, ±{margin:g}, are treated as equal."] if margin else []),
         *(["Intervals that exceed the axes are cut off."] if cut else []),
+        *explain_undecided(shown),
         *count_omitted(len(shown), len(compared), "comparisons", "those with the largest differences"),
     ])  # fmt: skip
     return Plot("effects", figure, caption, _alt(content, compared))
 
 
-def forest(axes: Axes, rows: Sequence[Row | str], most: int = 34) -> None:
-    """Draw rows from the top. A row that is a string is a heading; labels are shortened to `most` letters."""
+def forest(axes: Axes, rows: Sequence[Row | str], width: int) -> float:
+    """Draw rows from the top, with labels of `width` letters a line. A row that is a string is a heading.
+
+    Returns: the lines of text that a row needs in height.
+    """
     axes.axvline(0, color=INK, lw=1)
     for height, row in enumerate(rows):
         if isinstance(row, Row):
@@ -81,9 +87,11 @@ def forest(axes: Axes, rows: Sequence[Row | str], most: int = 34) -> None:
             if row.interval:
                 axes.plot([row.interval.low, row.interval.high], [height, height], color=style["color"], lw=2)
             axes.plot([row.difference], [height], ls="", markersize=6.5, **style)
-            axes.text(1.02, height, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
-    labels = [shorten(row.label if isinstance(row, Row) else row, most) for row in rows]
-    narrow = max(map(len, labels)) > 20
+            size = 9 if "\n" in row.note else 10.5
+            axes.text(1.02, height, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=size)
+    labels, lines = row_labels([row.label if isinstance(row, Row) else row for row in rows], width)
+    noted = any("\n" in row.note for row in rows if isinstance(row, Row))
+    narrow = max(len(line) for label in labels for line in label.split("\n")) > 20
     axes.set_yticks(range(len(rows)), labels, fontsize=10.5 if narrow else 11.5)
     axes.locator_params(axis="x", nbins=3 if narrow else 4)
     for height, row in enumerate(rows):
@@ -93,6 +101,7 @@ def forest(axes: Axes, rows: Sequence[Row | str], most: int = 34) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
+    return max(lines, 1.3) if noted else lines
 
 
 def title(content: Content, comparison: Comparison) -> str:
@@ -136,8 +145,16 @@ def _rows(content: Content, shown: Sequence[Comparison]) -> list[Row | str]:
         rows += [heading] if heading else []
         for label, each in members:
             place = places.get(each.label, 0)
-            rows.append(Row(label, each.effect.difference, each.effect.interval, place, each.verdict))
+            rows.append(Row(label, each.effect.difference, each.effect.interval, place, _note(each)))
     return rows
+
+
+def _note(comparison: Comparison) -> str:
+    """Return the verdict, with the reason where it is not that of the interval."""
+    if reason := why_undecided(comparison):
+        return f"{comparison.verdict}:\n{reason}"
+    single = max(comparison.effect.seeds, comparison.effect.baseline_seeds) == 1
+    return f"{comparison.verdict}\n(n = 1)" if single else comparison.verdict
 
 
 def _arm(content: Content, comparison: Comparison) -> str:

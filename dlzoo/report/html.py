@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib import resources
@@ -94,7 +95,8 @@ def _findings(content: Content) -> str:
     if not content.findings:
         return '<p class="quiet">The checks for a fair comparison found no problems.</p>'
     items = [f"<strong>{_kind(each.kind)}:</strong> {_text(each.text)}" for each in content.findings]
-    return f'<section class="notice">\n<h2>Cautions</h2>\n{_list(items)}\n</section>'
+    noise = _table(details.noise(content)) if any(each.kind == "noise" for each in content.findings) else ""
+    return f'<section class="notice">\n<h2>Cautions</h2>\n{_list(items)}\n{noise}</section>'
 
 
 def _kind(kind: str) -> str:
@@ -104,11 +106,13 @@ def _kind(kind: str) -> str:
 
 def _results(content: Content, plots: Mapping[str, Plot]) -> str:
     seeds = details.by_seed(content)
+    above = tables.answer(content)  # the numbers of the answer come first, after the cautions
+    shown = [table for table in (tables.means(content), tables.effects(content)) if table != above]
     return _section(
         capitalise(content.metric.name),
+        _table(above),
         _figures(plots, "means", "effects"),
-        _table(tables.means(content)),
-        _table(tables.effects(content)),
+        *map(_table, shown),
         f"<h3>Statistical power</h3>\n{_paragraphs(content.power)}" if content.power else "",
         _fold("Every run", _rows(seeds)) if seeds else "",
     )
@@ -211,4 +215,5 @@ def _items(items: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(one_line(text))
+    """Escape text; the name of an option is not broken after its hyphens."""
+    return re.sub(r"(?<!\S)--[a-z][a-z-]*", r'<span class="whole">\g<0></span>', escape(one_line(text)))

@@ -95,4 +95,6 @@ def space_evenly(items: Sequence[_Item], most: int) -> list[_Item]:
 def count_of_seeds(content: Content) -> str:
     """Return "8 seeds", or "5 to 8 seeds" if some are missing."""
     sizes = [len(cell.values) for cell in content.cells] or [0]
+    if max(sizes) == 1 == min(sizes):
+        return "one seed (n = 1)"
     return count_of(max(sizes), "seed") if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} seeds"

@@ -21,8 +21,13 @@ _PIXELS = 520
 
 def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") -> str:
     """Return the report; `folder` is the folder of the plots, relative to the report's file."""
-    together = tables.overview(content)
-    results = [_table(together)] if together else [means_table(content), effects_table(content)]
+    together, above = tables.overview(content), tables.answer(content)
+    results = (
+        [together]
+        if together
+        else [table for table in (tables.means(content), tables.effects(content)) if table != above]
+    )
+    noise = details.noise(content) if any(each.kind == "noise" for each in content.findings) else None
     unfinished = details.unfinished(content, _MOST_RUNS)
     excluded = f"{_line(details.states(content))}\n\n{_table(unfinished)}" if unfinished else ""
     parts = [
@@ -31,14 +36,16 @@ def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") 
         f"Expected: {_inline(content.expected)}" if content.expected else "",
         _quote(content.answer),
         _findings(content),
+        _table(noise),
+        _table(above),
         _section(
             capitalise(content.metric.name),
-            *results,
+            *map(_table, results),
             _plot(plots, "means", folder),
             _plot(plots, "effects", folder),
             *map(_line, content.power),
         ),
-        _section("Differences", effects_table(content)) if together else "",
+        _section("Differences", effects_table(content)) if together and not above else "",
         _section("Learning curves", _plot(plots, "curves", folder)),
         _section("Cost", _table(tables.cost(content)), _plot(plots, "cost", folder)),
         _section("By class", _plot(plots, "classes", folder)),

@@ -11,10 +11,13 @@ from matplotlib.figure import Figure
 
 from dlzoo.report.content import Cell, Content, Factor
 from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, level, space_evenly, values
-from dlzoo.report.numbers import capitalise, format_mean, mean_digits, one_line, shorten
-from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, count_omitted, legend, limit_axis
+from dlzoo.report.numbers import capitalise, format_mean, mean_digits, one_line, shorten, wrap
+from dlzoo.report.plot import INK, WIDTH, Plot, arm_style, count_omitted, legend, limit_axis, row_labels
 
 _MOST_LINES, _MOST_ROWS = 8, 40
+
+#: Letters of a line of a label beside the axes.
+_LABEL = 28
 
 
 def means(content: Content) -> Plot | None:
@@ -60,7 +63,7 @@ def _lines(content: Content, cells: Sequence[Cell], along: Factor) -> Plot:
     axes.set_xticks(
         list(labels), [shorten(each, 8) for each in labels.values()], rotation=0 if len(labels) <= 9 else 60
     )
-    axes.set(xlabel=shorten(along.key, 36), ylabel=shorten(content.metric.name, 30))
+    axes.set(xlabel=wrap(along.key, 40, 2), ylabel=wrap(_axis(content), 30, 2))
     if len(lines) > 1:
         legend(figure, handles, list(lines))
     caption = " ".join([
@@ -87,7 +90,8 @@ def _rows(content: Content, cells: Sequence[Cell]) -> Plot:
     shown = sorted(cells, key=lambda cell: cell.mean, reverse=content.metric.higher_is_better)[:_MOST_ROWS]
     shown = [cell for cell in cells if cell in shown]
     places = arms(content)
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.29 * max(len(shown), 2)), layout="constrained")
+    labels, tall = row_labels([_name(content, cell) for cell in shown], _LABEL)
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.29 * tall * max(len(shown), 2)), layout="constrained")
     axes = figure.subplots()
     for height, cell in enumerate(shown):
         style = arm_style(places.index(arm_of(content, cell)))
@@ -98,13 +102,13 @@ def _rows(content: Content, cells: Sequence[Cell]) -> Plot:
     baselines = [cell for cell in shown if cell.is_baseline]
     if len(baselines) == 1:
         axes.axvline(baselines[0].mean, color=INK, lw=1, ls=(0, (4, 3)))
-    axes.set_yticks(range(len(shown)), [shorten(_name(content, cell), 30) for cell in shown])
+    axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
     cut = _window_of(axes, "x", shown)
-    axes.set_xlabel(shorten(content.metric.name, 28))
+    axes.set_xlabel(wrap(_axis(content), 28, 2))
     caption = " ".join([
         f"{capitalise(content.metric.name)}: {_shown(content)}.",
         *(["The dashed line is the baseline."] if len(baselines) == 1 else []),
@@ -118,7 +122,13 @@ def _name(content: Content, cell: Cell) -> str:
     if not content.factors:
         return cell.label
     mark = " (baseline)" if cell.is_baseline else ""
-    return ", ".join(filter(None, [arm_of(content, cell) + mark, context_of(content, cell)]))
+    single = " (n = 1)" if len(cell.values) == 1 and len(content.seeds) > 1 else ""
+    return ", ".join(filter(None, [arm_of(content, cell) + mark, context_of(content, cell)])) + single
+
+
+def _axis(content: Content) -> str:
+    """Return the label of the metric's axis, which says where each mean is that of a single run."""
+    return one_line(content.metric.name) + (" (n = 1)" if len(content.seeds) == 1 else "")
 
 
 def _seeds(axes: Axes, xs: list[float], ys: list[float], colour: str) -> None:
@@ -128,7 +138,7 @@ def _seeds(axes: Axes, xs: list[float], ys: list[float], colour: str) -> None:
 
 def _shown(content: Content) -> str:
     if len(content.seeds) < 2:
-        return "one seed, without intervals"
+        return "one seed (n = 1), without intervals"
     return f"means with 95 % intervals over {count_of_seeds(content)}; faint dots are single seeds"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -33,6 +34,8 @@ def decimals(scale: float, intervals: Iterable[Interval | None]) -> int:
     magnitude = math.floor(math.log10(abs(scale))) if scale and math.isfinite(scale) else -1
     least = 4 if -3 <= magnitude <= -1 or abs(scale) == 1 else max(0, 3 - magnitude)
     needed = 1 - math.floor(math.log10(min(halves))) if halves else least
+    if halves and abs(scale) < min(halves):  # numbers that may as well be 0 need no digits of their own
+        least = min(least, max(needed, 4))
     return min(max(needed, least), max(least, 5 - magnitude), _MOST_DECIMALS)
 
 
@@ -144,3 +147,30 @@ def shorten(text: str, most: int = 24) -> str:
         return text
     end = (most - 1) // 2
     return f"{text[: most - 1 - end]}…{text[-end:]}"
+
+
+def wrap(text: str, width: int, lines: int = 3) -> str:
+    """Break text into at most `lines` lines of at most `width` letters, after a space or a sign if there is one.
+
+    Only text that still does not fit is shortened.
+    """
+    text = one_line(text)
+    for most in range(min(len(text), width * lines), 0, -1):
+        broken = _break(shorten(text, most), width)
+        if len(broken) <= lines:
+            return "\n".join(broken)
+    return text
+
+
+def _break(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in re.findall(r"\S+\s*", text):
+        fits = len(word.rstrip()) <= width
+        signs = (
+            [word] if fits else re.findall(r"[^,;=_./-]*[,;=_./-]*\s*", word)
+        )  # a word is only broken if it is too long
+        for piece in (sign[start : start + width] for sign in signs for start in range(0, len(sign.rstrip()), width)):
+            if len((lines[-1] + piece).rstrip()) > width:
+                lines.append("")
+            lines[-1] += piece
+    return [line.rstrip() for line in lines]

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from dlzoo.comparison.statistics import Interval
-from dlzoo.report.numbers import one_line, shorten
+from dlzoo.report.numbers import one_line, shorten, wrap
 
 #: Width in inches. On a phone, where a plot is 390 pixels wide, letters stay readable.
 WIDTH = 5.2
@@ -134,10 +134,16 @@ def arm_style(place: int) -> dict[str, Any]:
 
 def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
     """Add a legend above the axes, with as many columns as fit; the figure grows by its height."""
-    shown = [shorten(name, 32) for name in names]
+    shown = [shorten(name, 46) for name in names]
     columns = max(1, min(len(shown), 52 // (max(map(len, shown)) + 5)))
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(shown) // columns))
     figure.legend(handles, shown, loc="outside upper left", ncols=columns, borderaxespad=0.2)
+
+
+def row_labels(names: Sequence[str], width: int) -> tuple[list[str], float]:
+    """Return names that are wrapped to `width` letters, and the lines that a row of the tallest takes, at least 1."""
+    labels = [wrap(name, width, 4) for name in names]
+    return labels, 1 + 0.62 * max((label.count("\n") for label in labels), default=0)
 
 
 def limit_axis(axes: Axes, which: str, points: Sequence[float], intervals: Sequence[Interval | None]) -> bool:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dlzoo.comparison.finding import Finding
 from dlzoo.comparison.power import family, seeds_to_reach
 from dlzoo.report.content import Comparison
-from dlzoo.report.words import FEW, and_more, level_and_context, seeds_of
-
-_ALPHA = 0.05
+from dlzoo.report.numbers import format_p
+from dlzoo.report.words import ALPHA, FEW, and_more, level_and_context, seeds_of
 
 
 def power(comparisons: Sequence[Comparison]) -> list[str]:
@@ -24,15 +23,15 @@ def power(comparisons: Sequence[Comparison]) -> list[str]:
     if smallest is None:
         sentences = [f"With {seeds_of(*common)} seed-to-seed variation cannot be estimated: repeat with seeds=8."]
     else:
-        sentences = [f"With {seeds_of(*common)} the smallest possible p is {smallest:.2g}."]
-        if smallest > _ALPHA:
+        sentences = [f"With {seeds_of(*common)} the smallest possible p is {format_p(smallest)}."]
+        if smallest > ALPHA:
             sentences.append(_nothing_significant(common[0]))
         elif len(comparisons) > 1:
             sentences.append(_family(len(comparisons), smallest, common[0]))
     for kind, of_kind in others:
         names = "; ".join(map(level_and_context, of_kind[:FEW])) + and_more(of_kind)
         least = of_kind[0].effect.smallest_p
-        known = "no test" if least is None else f"the smallest possible p is {least:.2g}"
+        known = "no test" if least is None else f"the smallest possible p is {format_p(least)}"
         sentences.append(f"With {seeds_of(*kind)} ({names}): {known}.")
     unpaired = sorted({seed for each in comparisons for seed in each.effect.left_out})
     if unpaired:
@@ -43,7 +42,7 @@ def power(comparisons: Sequence[Comparison]) -> list[str]:
 
 def too_few(comparisons: Sequence[Comparison]) -> list[Finding]:
     """Report that there are too few seeds for any difference to be significant."""
-    known = [each.effect for each in comparisons if (each.effect.smallest_p or 1.0) <= _ALPHA]
+    known = [each.effect for each in comparisons if (each.effect.smallest_p or 1.0) <= ALPHA]
     if not comparisons or known:
         return []
     paired = all(each.effect.paired for each in comparisons)
@@ -52,8 +51,8 @@ def too_few(comparisons: Sequence[Comparison]) -> list[Finding]:
 
 def _nothing_significant(paired: bool) -> str:
     unit = "seeds" if paired else "seeds of each arm"
-    fewest = seeds_to_reach(_ALPHA, paired)
-    few = f"No difference can be significant at {_ALPHA} with so few seeds, however large it is"
+    fewest = seeds_to_reach(ALPHA, paired)
+    few = f"No difference can be significant at {ALPHA} with so few seeds, however large it is"
     return f"{few}: at least {fewest} {unit} are needed."
 
 

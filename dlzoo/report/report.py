@@ -9,7 +9,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.files import reason, write_atomically
 from dlzoo.core.schema import NonNegative, check, schema_of
 from dlzoo.core.terminal import in_one_line
-from dlzoo.report import html, latex, markdown, plots
+from dlzoo.report import html, latex, markdown, plots, tables
 from dlzoo.report.analysis import analyse
 from dlzoo.report.content import Content
 from dlzoo.report.json_file import as_json
@@ -18,6 +18,9 @@ from dlzoo.report.plot import Plot
 
 #: Most findings that are printed; the report has all of them.
 _NOTES = 5
+
+#: Most rows of the answer's table that are printed, and the columns of it that are not.
+_ROWS, _NOT_PRINTED = 12, {"p", "p, adjusted", "difference / SD", "seeds", "seeds needed", "deviation"}
 
 
 def write(
@@ -55,8 +58,20 @@ def write(
 def summary(content: Content, page: Path) -> str:
     """Return the answer, the first findings and the path of the page, to be printed."""
     notes = [f"note        {one_line(finding.text)}" for finding in content.findings[:_NOTES]]
-    lines = [*content.answer, "", *notes, f"report      {page} (and .md, .tex, .json)"]
+    lines = [*content.answer, *_numbers(content), "", *notes, f"report      {page} (and .md, .tex, .json)"]
     return "\n".join(map(in_one_line, lines))
+
+
+def _numbers(content: Content) -> list[str]:
+    """Return the first rows of the answer's table, aligned, with the columns that fit a terminal."""
+    table = tables.answer(content)
+    if table is None:
+        return []
+    kept = [place for place, column in enumerate(table.columns) if column.head not in _NOT_PRINTED]
+    rows = [[row[place] for place in kept] for row in ([each.head for each in table.columns], *table.rows[:_ROWS])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return [*lines, *([f"  ... {len(table.rows) - _ROWS} more in the report"] if len(table.rows) > _ROWS else [])]
 
 
 def _files(content: Content, drawn: dict[str, Plot], target: Path) -> None:

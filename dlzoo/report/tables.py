@@ -22,6 +22,7 @@ from dlzoo.report.numbers import (
     one_line,
 )
 from dlzoo.report.table import Column, Row, Table, table
+from dlzoo.report.words import explain_undecided, is_tabled
 
 #: Levels of the two factors of a grid -> the cell.
 Grid = dict[tuple[str, str], Cell]
@@ -73,7 +74,15 @@ def effects(content: Content) -> Table | None:
     caption = f"Differences in {one_line(content.metric.name)} ({better} is better), {pair or 'arm minus baseline'}."
     if any(each.effect.size is not None for each in content.comparisons):
         caption += " “Difference / SD”: the difference divided by the standard deviation over seeds."
+    caption = " ".join([caption, *explain_undecided(content.comparisons)])
     return table("effects", caption, columns, rows)
+
+
+def answer(content: Content) -> Table | None:
+    """Make the table that stands beside the answer where its numbers are too many for sentences; else None."""
+    if not is_tabled(content):
+        return None
+    return effects(content) if content.comparisons else means(content)
 
 
 def overview(content: Content) -> Table | None:
@@ -120,7 +129,12 @@ def cost(content: Content) -> Table | None:
     ]
     heads = ("parameters", "multiply-adds", "images/s", "time", "peak memory")
     columns = [*_name_columns(content), _metric_column(content), *map(Column, heads)]
-    caption = "Cost: parameters, multiply-adds per image; speed, time and memory of a run, means over seeds."
+    timed = any(cell.seconds is not None for cell in content.cells)
+    caption = "Cost: parameters, multiply-adds per image, peak memory. " + (
+        "Speed and time are means over the runs that had the machine to themselves."
+        if timed
+        else "Speed and time are left out: no run is known to have had the machine to itself."
+    )
     return table("cost", caption, columns, rows)
 
 

@@ -11,14 +11,15 @@ from dlzoo.report.numbers import (
     count_of,
     difference_digits,
     format_fixed,
-    format_interval,
     format_p,
     mean_digits,
     one_line,
 )
 
-#: Most comparisons that a sentence names; of the others it gives the number.
-FEW = 12
+#: Most comparisons that a sentence names, and most that are described in sentences.
+FEW = 6
+#: The level of significance of all verdicts.
+ALPHA = 0.05
 #: Larger numbers of seeds are given as "more than" this.
 _MANY = 1000
 _VERDICTS = {
@@ -30,18 +31,45 @@ _VERDICTS = {
 
 
 def answer(content: Content) -> list[str]:
-    """Return the first sentences of a report, the shortest first."""
+    """Return the answer: a sentence for each compared factor, then one for each arm with its numbers.
+
+    More than six, or the numbers of several contexts, stand in `tables.answer` instead.
+    """
     if not content.comparisons:
         return _means(content)
-    pairs: dict[tuple[str, str, str], list[Comparison]] = {}
+    questions: dict[str, dict[tuple[str, str], list[Comparison]]] = {}
     for each in content.comparisons:
-        pairs.setdefault((each.factor, each.level, each.against), []).append(each)
-    sentences = [_describe_pair(content, of_pair) for of_pair in pairs.values()]
-    if len(pairs) > 1:
-        more = [f"{len(sentences) - FEW} more are in the table."] if len(sentences) > FEW else []
-        return [_summary(content), *sentences[:FEW], *more]
-    (of_pair,) = pairs.values()
-    return [_headline(content, of_pair), *sentences] if len(of_pair) > 1 else sentences
+        questions.setdefault(each.factor, {}).setdefault((each.level, each.against), []).append(each)
+    pairs = [pair for question in questions.values() for pair in question.values()]
+    if len(content.comparisons) == 1:
+        return [_describe_single(content, content.comparisons[0])]
+    sentences = [_headline(content, list(question.values())) for question in questions.values()]
+    return sentences if is_tabled(content) else [*sentences, *(_describe_single(content, each) for (each,) in pairs)]
+
+
+def is_tabled(content: Content) -> bool:
+    """Return whether the numbers of the answer are too many for sentences, and stand in a table."""
+    pairs = {(each.factor, each.level, each.against) for each in content.comparisons}
+    return len(content.comparisons or content.cells) > FEW or 1 <= len(pairs) < len(content.comparisons)
+
+
+def why_undecided(comparison: Comparison) -> str | None:
+    """Return the reason for "undecided" where the interval excludes 0, in a few words; None for other comparisons."""
+    effect = comparison.effect
+    if comparison.verdict != "undecided" or effect.interval is None or effect.interval.low <= 0 <= effect.interval.high:
+        return None
+    if effect.smallest_p is None or effect.smallest_p > ALPHA:
+        return "too few seeds"
+    return f"p = {format_p(effect.p if effect.adjusted is None else effect.adjusted)}"
+
+
+def explain_undecided(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a sentence if one of the comparisons is undecided although its interval excludes 0."""
+    reasons = {reason for each in comparisons if (reason := why_undecided(each))}
+    if not reasons:
+        return []
+    few = ", which so few seeds cannot give" if reasons == {"too few seeds"} else ""
+    return [f"Some intervals exclude 0 and are undecided: a verdict also needs p at most {ALPHA:g}{few}."]
 
 
 def describe_comparison(comparison: Comparison) -> str:
@@ -60,20 +88,22 @@ def seeds_of(paired: bool, seeds: int, baseline_seeds: int) -> str:
 
 def _means(content: Content) -> list[str]:
     digits, sentences = mean_digits(content), []
-    for cell in content.cells[:FEW]:
+    if is_tabled(content):
+        return [f"The means of {len(content.cells)} settings are in the table.", _why_nothing_is_compared(content)]
+    for cell in content.cells:
         interval = f" (95 % interval {_range(cell.interval, digits)})" if cell.interval else ", without an interval"
         what, seeds = one_line(cell.label), count_of(len(cell.values), "seed")
         sentences.append(
             f"{capitalise(content.metric.name)} of {what}: {format_fixed(cell.mean, digits)}{interval}, {seeds}."
         )
-    if len(content.cells) > FEW:
-        sentences.append(f"{len(content.cells) - FEW} more are in the table.")
     return [*sentences, _why_nothing_is_compared(content)]
 
 
 def _why_nothing_is_compared(content: Content) -> str:
     if not content.factors:
         return "There is nothing to compare: all runs have the same settings."
+    if len(content.cells) == 1:
+        return "There is nothing to compare it with: no run with other settings is finished."
     if any(factor.compared for factor in content.factors) and not any(cell.is_baseline for cell in content.cells):
         baselines = [
             f"{one_line(each.key)}={one_line(each.baseline or '')}" for each in content.factors if each.compared
@@ -87,56 +117,31 @@ def _why_nothing_is_compared(content: Content) -> str:
     )
 
 
-def _summary(content: Content) -> str:
-    """Count the verdicts of the comparisons of several levels or factors."""
+def _headline(content: Content, pairs: Sequence[Sequence[Comparison]]) -> str:
+    """Return the verdicts on the levels of one factor, each in one or several contexts, without the numbers."""
+    first, comparisons = pairs[0][0], [each for pair in pairs for each in pair]
+    start, than = f"By {_metric(content)}", f"{one_line(first.factor)}={one_line(first.against)}"
+    total = len(comparisons)
+    if all(each.verdict == "undecided" for each in comparisons):
+        if len(pairs) == 1:
+            what, all_of = _arm(first), "both" if total == 2 else f"all {total}"
+            return f"{start}, {what} is not known to differ from {than}: {all_of} comparisons are undecided."
+        return (
+            f"{start}, no {one_line(first.factor)} is known to differ from {than}: {total} comparisons are undecided."
+        )
     parts = []
     for verdict, words in _VERDICTS.items():
-        matching = [each for each in content.comparisons if each.verdict == verdict]
-        if matching:
-            several_factors = len({each.factor for each in content.comparisons}) > 1
-            names = (
-                f" ({'; '.join(_arm_at(each) if several_factors else level_and_context(each) for each in matching)})"
-            )
-            names = names if len(matching) <= FEW else ""
-            parts.append(f"{len(matching)} {words}{names}")
-    baselines = dict.fromkeys(f"{one_line(each.factor)}={one_line(each.against)}" for each in content.comparisons)
-    comparisons = count_of(len(content.comparisons), "comparison")
-    return f"{capitalise(_metric(content))}, {comparisons} with {' or '.join(baselines)}: {', '.join(parts)}."
-
-
-def _headline(content: Content, comparisons: Sequence[Comparison]) -> str:
-    """Summarise one level against the baseline in several contexts, without the numbers."""
-    verdicts = {each.verdict for each in comparisons}
-    start = f"By {_metric(content)}, {_arm(comparisons[0])}"
-    than = f"{one_line(comparisons[0].factor)}={one_line(comparisons[0].against)}"
-    if verdicts == {"undecided"}:
-        return f"{start} is not known to differ from {than}: all {len(comparisons)} comparisons are undecided."
-    parts = []
-    for verdict, words in _VERDICTS.items():
-        if matching := [each for each in comparisons if each.verdict == verdict]:
+        if not (matching := [each for each in comparisons if each.verdict == verdict]):
+            continue
+        if len(pairs) == 1:
             where = ", ".join(_where(each, place == 0) for place, each in enumerate(matching[:FEW]))
             parts.append(f"{words} at {where}{and_more(matching)}")
-    return f"{start}, compared with {than}, is {'; '.join(parts)}."
-
-
-def _describe_pair(content: Content, comparisons: Sequence[Comparison]) -> str:
-    """Describe one level against the baseline, in all contexts."""
-    first = comparisons[0]
-    if len(comparisons) == 1:
-        return _describe_single(content, first)
-    digits, parts = difference_digits(content), []
-    for place, each in enumerate(comparisons[:FEW]):
-        known = (
-            "without an interval"
-            if each.effect.interval is None
-            else format_interval(each.effect.interval, digits, True)
-        )
-        difference = format_fixed(each.effect.difference, digits, signed=True)
-        parts.append(f"{difference} {known} at {_where(each, place == 0)}")
-    return (
-        f"{capitalise(content.metric.name)} of {_arm(first)} minus {one_line(first.factor)}="
-        f"{one_line(first.against)}, with 95 % intervals: {', '.join(parts)}{and_more(comparisons)}."
-    )
+        else:
+            names = f" ({'; '.join(map(level_and_context, matching))})" if len(matching) <= FEW else ""
+            parts.append(f"{len(matching)} {'is' if len(matching) == 1 else 'are'} {words}{names}")
+    if len(pairs) == 1:
+        return f"{start}, {_arm(first)}, compared with {than}, is {'; '.join(parts)}."
+    return f"{start}, of {count_of(total, 'comparison')} with {than} {', '.join(parts)}."
 
 
 def _describe_single(content: Content, comparison: Comparison) -> str:
@@ -154,12 +159,13 @@ def _describe_single(content: Content, comparison: Comparison) -> str:
         return f"{arm} is {comparison.verdict} than {other}{at}: {name} {facts}."
     if comparison.verdict == "equivalent":
         return f"{arm} is equivalent to {other}{at}, within the margin of {content.margin:g}: {name} {facts}."
-    needed = comparison.seeds_needed
+    needed, reason = comparison.seeds_needed, why_undecided(comparison)
     more = (
         f" Detecting a difference of this size would need {_about(needed)} seeds, as estimated from {effect.seeds}."
         if needed
         else ""
     )
+    more = f" Its interval excludes 0, but a verdict also needs p at most {ALPHA:g}.{more}" if reason else more
     return f"Whether {arm} is better or worse than {other}{at} is undecided: {name} {facts}.{more}"
 
 
@@ -190,10 +196,6 @@ def _range(interval: Interval, digits: int) -> str:
 def level_and_context(comparison: Comparison) -> str:
     """Return "gn at data.batch_size=4"."""
     return f"{one_line(comparison.level)}{f' at {one_line(comparison.context)}' if comparison.context else ''}"
-
-
-def _arm_at(comparison: Comparison) -> str:
-    return f"{one_line(comparison.factor)}={level_and_context(comparison)}"
 
 
 def _arm(comparison: Comparison) -> str:

@@ -127,11 +127,11 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("steps_per_epoch", "steps", "tested", "batch_size", "params", "macs", "trainable"), _COUNT),
     **dict.fromkeys(("in_channels", "image_size", "skipped", "validated"), _COUNT),
     "value_range": (_is_value_range, "two integers from 0 to 65535"),
-    **dict.fromkeys(("wall_seconds", "images_per_second", "effective_lr", "selected_epoch"), _NUMBER),
+    **dict.fromkeys(("wall_seconds", "images_per_second", "effective_lr", "selected_epoch", "others_busy"), _NUMBER),
 }
 #: Fields that may be null: what is unknown, and numbers that were not finite.
 _NULLABLE = {
     *("metrics", "error", "git_commit", "init_from", "trained_by", "data_fingerprint", "device", "precision", "params"),
     *("macs", "image_size", "value_range", "versions", "by_class"),
-    *("images_per_second", "effective_lr", "selected_epoch", "wall_seconds"),
+    *("images_per_second", "effective_lr", "selected_epoch", "wall_seconds", "others_busy"),
 }

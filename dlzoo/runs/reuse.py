@@ -27,7 +27,7 @@ Config = Mapping[str, Any]
 _AFTER_TRAINING = tuple(choice for choice, registry in REGISTRIES.items() if registry.after_training)
 
 #: Fields of a source run's run.json that dependent runs copy.
-_COPIED = ("data_fingerprint", "threads", "ranks", "wall_seconds", "init_from")
+_COPIED = ("data_fingerprint", "threads", "ranks", "wall_seconds", "others_busy", "init_from")
 
 
 def source_runs(runs: Iterable[tuple[Path, Config]]) -> dict[Path, Path]:

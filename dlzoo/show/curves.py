@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
+from math import nan
 from typing import Any
 
 import torch
@@ -18,7 +20,8 @@ from dlzoo.optim.settings import Observer, Span
 
 Function = Callable[[Tensor], Tensor]
 
-_POINTS = 401
+#: Points of a curve, and the halvings of an interval after which a change that is still there is a jump.
+_POINTS, _HALVINGS = 401, 24
 _STEPS_PER_EPOCH = 100
 _MOST_EPOCHS = 10_000
 #: Kind of targets -> the loss that others are compared with.
@@ -73,7 +76,7 @@ def plot_act(config: Config) -> Figure:
     drawn = {title("act", section): act.double().eval()}
     if section["name"] != "relu":
         drawn["relu"] = ACTS.build("relu")
-    return _value_and_derivative(drawn, -6.0, 6.0, "x", "activation")
+    return _value_and_derivative(drawn, -8.0, 8.0, "x", "activation")  # relu6 has a corner at 6
 
 
 def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, label: str, what: str) -> Figure:
@@ -84,8 +87,10 @@ def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, l
     curves = {name: _curve(function, xs) for name, function in drawn.items()}
     for place, (name, (values, slopes)) in reversed(list(enumerate(curves.items()))):
         style: dict[str, Any] = {"color": GREY, "lw": 1.2, "ls": "--"} if place else {"color": TRAIN, "lw": 2}
-        for axes, heights in zip(panels, (values, slopes), strict=True):
-            axes.plot(xs, heights, label=name, **style)
+        for at, (axes, heights) in enumerate(zip(panels, (values, slopes), strict=True)):
+            axes.plot(
+                *_broken(lambda x, at=at, name=name: _evaluate(drawn[name], x)[at], xs, heights), label=name, **style
+            )
     for axes, name in zip(panels, (what, "derivative"), strict=True):
         axes.set(title=name, xlabel=label)
         axes.axhline(0, color="black", lw=0.6)
@@ -103,16 +108,48 @@ def _value_and_derivative(drawn: dict[str, Function], low: float, high: float, l
 
 def _curve(function: Function, xs: Tensor) -> tuple[Tensor, Tensor]:
     """Return values and derivatives at each of `xs`, computed one at a time: a loss would average over a batch."""
-    values, slopes = [], []
-    for x in xs:
-        x = x.clone().requires_grad_()
-        y = function(x).squeeze()
-        if not y.isfinite():
-            raise ValueError(f"it is {y.item()} at {x.item():g}")
-        y.backward()
-        values.append(y.detach())
-        slopes.append(torch.zeros_like(x) if x.grad is None else x.grad)
-    return torch.stack(values), torch.stack(slopes)
+    values, slopes = zip(*(_evaluate(function, float(x)) for x in xs), strict=True)
+    return torch.tensor(values, dtype=torch.float64), torch.tensor(slopes, dtype=torch.float64)
+
+
+def _evaluate(function: Function, at: float) -> tuple[float, float]:
+    """Return the value and the derivative at a point.
+
+    Raises:
+        ValueError: if the value is not finite.
+    """
+    x = torch.tensor(at, dtype=torch.float64, requires_grad=True)
+    y = function(x).squeeze()
+    if not y.isfinite():
+        raise ValueError(f"it is {y.item()} at {at:g}")
+    y.backward()
+    return y.item(), 0.0 if x.grad is None else x.grad.item()
+
+
+def _broken(height_at: Callable[[float], float], xs: Tensor, heights: Tensor) -> tuple[list[float], list[float]]:
+    """Return the points of a line that is interrupted (NaN) where the function jumps, and does not cross the gap.
+
+    A change between two neighbouring points is a jump if it does not shrink as the interval is halved repeatedly.
+    """
+    places, ys = xs.tolist(), heights.tolist()
+    notable = 0.02 * (max(ys) - min(ys))
+    across, along = [places[0]], [ys[0]]
+    for (a, b), (low, high) in zip(pairwise(places), pairwise(ys), strict=True):
+        if (change := abs(high - low)) > notable:
+            left, right, under, over = a, b, low, high
+            for _ in range(_HALVINGS):
+                middle = (left + right) / 2
+                between = height_at(middle)
+                if abs(between - under) > abs(over - between):
+                    right, over = middle, between
+                else:
+                    left, under = middle, between
+            if abs(over - under) > change / 2:
+                across += [left, (left + right) / 2, right]
+                along += [under, nan, over]
+        across.append(b)
+        along.append(high)
+    return across, along
 
 
 def plot_schedule(config: Config) -> Figure:

@@ -1,14 +1,18 @@
 """`dlzoo show` of what is plotted: losses, activations, schedules, augmentations."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dlzoo.cli import main
+from dlzoo.config import Config, compose
 from dlzoo.core.registries import ACTS, AUGMENTS, LOSSES, SCHEDULES
-from dlzoo.show import listing, plot
+from dlzoo.show import curves, listing, plot
 
 
 @pytest.mark.parametrize(
@@ -75,3 +79,26 @@ def test_a_picture_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(["show", "loss", "focal"]) == 2
     assert "cannot write outputs/show/loss_focal.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("draw", "entry", "panel", "gaps"),
+    [
+        (curves.plot_act, "act=relu6", 1, [0.0, 6.0]),
+        (curves.plot_act, "act=hard_swish", 1, [-3.0, 3.0]),
+        (curves.plot_act, "act=hard_swish", 0, []),
+        (curves.plot_act, "act=gelu", 1, []),
+        (curves.plot_loss, "loss=hinge", 1, [1.0]),
+        (curves.plot_loss, "loss=l1", 1, [0.0]),
+        (curves.plot_loss, "loss=zero_one", 0, [-0.5, 0.5]),
+    ],
+)
+def test_a_line_is_interrupted_where_the_function_jumps(
+    draw: Callable[[Config], Figure], entry: str, panel: int, gaps: list[float]
+) -> None:
+    name = entry.partition("=")[2]
+    (line,) = (each for each in draw(compose([entry])).axes[panel].lines if each.get_label() == name)
+    xs, ys = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    assert sorted({round(float(x), 4) for x in xs[np.isnan(ys)]}) == pytest.approx(gaps, abs=1e-3)
+    known = ys[~np.isnan(ys)]
+    assert len(known) >= 401 and np.isfinite(known).all()

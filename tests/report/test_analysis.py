@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.report.analysis import analyse
 from dlzoo.report.html import page
 from dlzoo.report.json_file import as_json
-from dlzoo.report.report import write
+from dlzoo.report.report import summary, write
 from dlzoo.runs import sweep_file
 from dlzoo.runs.differences import flatten
 from dlzoo.runs.sweep_file import SweepFile
@@ -342,3 +343,38 @@ def test_numbers_of_a_report_are_those_of_the_runs_and_of_tensorboard(tmp_path):
 def test_an_unknown_folder_is_refused_by_the_library_too(tmp_path):
     with pytest.raises(UserError, match="folder not found"):
         write(Path(tmp_path / "nowhere"))
+
+
+def test_times_are_of_runs_that_had_the_machine_to_themselves(tmp_path):
+    runs = write_sweep(tmp_path, NORMS, range(3), accuracy)
+    assert [cell.seconds for cell in analyse(tmp_path).cells] == [None, None]  # of an older dlzoo: not known
+    for run, others, seconds in zip(runs, (0.0, 0.04, 0.4, 0.3, None, 1.0), range(10, 70, 10), strict=True):
+        run.update(others_busy=others, wall_seconds=float(seconds))
+    bn, gn = analyse(tmp_path).cells
+    assert (bn.seconds, gn.seconds) == (15.0, None)
+    assert (bn.images_per_second, gn.images_per_second) == (500.0, None)
+
+
+@pytest.mark.parametrize(("arms", "tabled"), [(7, False), (8, True)])
+def test_more_than_six_comparisons_are_a_table_instead_of_sentences(tmp_path, arms, tabled, capsys):
+    acts = ["relu", "elu", "gelu", "mish", "tanh", "sigmoid", "selu", "swish"][:arms]
+    write_sweep(tmp_path, [[f"act={act}"] for act in acts], range(2), lambda config, seed: 0.5 + seed / 50)
+    content, path = write(tmp_path)
+    assert len(content.answer) == (1 if tabled else 1 + 6)
+    assert content.answer[0].startswith("By test accuracy, ") and len(content.answer[0]) < 160
+    text = path.read_text().split("<body>")[1]
+    assert (text.index('id="table-effects"') < text.index("<figure")) == tabled
+    assert ("  swish against relu" in summary(content, path)) == tabled
+
+
+def test_small_differences_are_a_table_below_the_cautions(tmp_path):
+    def tiny(config, seed):
+        return 0.5 + seed / 10 + 1e-9 * seed * (config["norm"]["name"] != "bn")
+
+    write_sweep(tmp_path, [["norm=bn"], ["norm=gn"], ["norm=ln"], ["norm=in"]], range(3), tiny)
+    content, path = write(tmp_path, margin="0")
+    (noise,) = (finding for finding in content.findings if finding.kind == "noise")
+    assert noise.text.endswith("in 3 of 3 comparisons")
+    for text in (path.read_text(), path.with_suffix(".md").read_text()):
+        assert "opposite sign" in text and "norm=ln against norm=bn" in text
+        assert not re.search(r"\de-\d", re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))

@@ -35,6 +35,7 @@ DRAWN = {
     "many_cells": {"means", "effects", "curves", "cost", "classes"},
     "many_classes": {"means", "effects", "curves", "classes"},
     "rates": {"means", "effects", "curves"},
+    "long_names": {"means", "effects", "curves", "cost", "classes"},
 }
 TABLES = (
     tables.means, tables.effects, tables.overview, tables.cost, details.by_seed, details.others, details.classes,
@@ -85,6 +86,7 @@ def values(text: str) -> list[float]:
         (3120.0, [120.0], 0),
         (3120.0, [0.5], 2),
         (1.3e-5, [2e-7], 8),
+        (0.0005, [0.0065], 4),  # an interval that is far wider than the number
         (0.0, [], 4),
     ],
 )
