@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import AutoLocator, MaxNLocator
 from torch import Tensor
 
 from dlzoo.core import index
@@ -145,9 +145,10 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     axes = figure.subplots()
     axes.plot(rates, losses, color=TRAIN)
     axes.axvline(suggestion, color=VAL, linestyle="--")
+    at_left = suggestion**2 < rates[0] * rates[-1]  # there is more room at the other side
     axes.annotate(
         f"suggested: {suggestion:.2g}", (suggestion, 0.96), xycoords=("data", "axes fraction"), color=VAL,
-        xytext=(-6, 0), textcoords="offset points", ha="right", va="top",
+        xytext=(6 if at_left else -6, 0), textcoords="offset points", ha="left" if at_left else "right", va="top",
     )  # fmt: skip
     low, first = min(losses), losses[0]
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=title)
@@ -185,7 +186,7 @@ def trials(
 
 
 def shorten(name: str, most: int) -> str:
-    """Return a name in one line of at most `most` letters, without its middle, as names tend to differ at their ends."""
+    """Return a name in one line of at most `most` letters, without its middle, as names differ at their ends."""
     name = " ".join(name.split())
     if len(name) <= most:
         return name
@@ -194,6 +195,9 @@ def shorten(name: str, most: int) -> str:
 
 
 def style_axes(axes: Any) -> None:
-    """Draw a faint grid, and remove the top and right spines."""
+    """Draw a faint grid, and remove the top and right spines; labels of ticks are those that a layout made room for."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        if isinstance(axis.get_major_locator(), AutoLocator):  # its ticks would change with the size during a layout
+            axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))

@@ -33,7 +33,8 @@ def confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
     counts, total = matrix.cpu().numpy(), len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = 3.4 + 0.1 * min(total, 2 * _NAMED)  # of the matrix, in inches: counts and names are readable on a small copy
-    figure = Figure(figsize=(side + 1.8, side + 1.2), layout="constrained")
+    longest = _LETTER_WIDTH * 10 / 72 * min(_LETTERS, max(map(len, classes)))  # of the names, in inches
+    figure = Figure(figsize=(side + 1.6 + longest, side + 0.9 + longest * 0.7), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted class", ylabel="true class", title="confusion matrix of the test split")
@@ -57,7 +58,7 @@ def _name_classes(axes: Axes, classes: Sequence[str], side: float) -> None:
     step = -(-len(classes) // _NAMED)
     places = range(0, len(classes), step)
     names = [shorten(classes[place], _LETTERS) for place in places]
-    upright = 10 * _LETTER_WIDTH * (max(map(len, names)) + 1) < 72 * side / len(classes) * step
+    upright = 10 * _LETTER_WIDTH * (max(map(len, names)) + 0.5) < 72 * side / len(classes) * step
     axes.set_xticks(places, names, **{} if upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"})
     axes.set_yticks(places, names)
 

@@ -25,6 +25,8 @@ _READABLE = 20
 _LETTERS = 28
 #: Number of steps of a precision-recall curve.
 _POINTS = 500
+#: Size of the label of a box, in points.
+_LABEL = 8.0
 #: Dashes of the boxes of labelled objects: lengths in widths of the line.
 _DASHES = (0, (4, 4))
 #: Definition of each kind of error, shown below its name.
@@ -148,7 +150,7 @@ def predictions(
                 axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="black", linewidth=1.6))
                 axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor="white", linewidth=1, linestyle=_DASHES))
         shown = found[found[:, 4] >= MIN_SCORE]
-        _draw(axes, shown, classes, font_size=8)
+        _draw(axes, shown, classes, points=72 * min(3.1 / width, 3.1 * min(shape, 2) / height))
         if not len(shown):
             ground = {"facecolor": "black", "edgecolor": "none", "pad": 2}
             axes.text(0.5, 0.04, "nothing found", transform=axes.transAxes, color="white", fontsize=9, ha="center",
@@ -161,28 +163,48 @@ def predictions(
     return figure
 
 
-def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], font_size: float) -> None:
-    """Draw boxes with names and scores, the highest score on top; `font_size` is in points."""
+def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], points: float) -> None:
+    """Draw boxes with names and scores, the highest score on top.
+
+    Args:
+        points: points per pixel of the image, for the size of the labels.
+    """
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()  # low > high: rows are counted from the top
-    for x1, y1, x2, y2, score, number in sorted(detections.tolist(), key=lambda row: row[4]):
+    taken: list[tuple[float, float, float, float]] = []
+    tall = 1.5 * _LABEL / points
+    for x1, y1, x2, y2, score, number in sorted(detections.tolist(), key=lambda row: -row[4]):
         if score <= 0:
             continue
-        colour = class_colour(int(number))
-        axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=colour, linewidth=font_size / 5))
-        # Near the right edge, names end where boxes end; near the upper edge, they are below it.
-        at_right, at_top = x1 > 0.6 * right + 0.4 * left, y1 < 0.93 * high + 0.07 * low
+        colour, order = class_colour(int(number)), 3 - len(taken) / 1000
+        axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=colour, linewidth=_LABEL / 5, zorder=order - 1))
+        text = f"{shorten(classes[int(number)], _LETTERS)} {score:.2f}"
+        wide = 0.66 * _LABEL * len(text) / points
+        # Near the right edge, names end where boxes end.
+        at_right = x1 > 0.6 * right + 0.4 * left
+        start = max(left, min(x2, right) - wide if at_right else max(x1, left))
+        # Above the box, or below its upper edge, or at its lower edge: the first that covers no label of higher score.
+        tops = [top for top in (y1 - tall, max(y1, high), y2, y2 - tall) if high <= top <= low - tall]
+        places = [(start, top, start + wide, top + tall) for top in tops or [min(max(y1, high), low - tall)]]
+        place = next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
+        taken.append(place)
         axes.text(
-            min(x2, right) if at_right else max(x1, left),
-            max(y1, high),
-            f"{classes[int(number)]} {score:.2f}",
-            fontsize=font_size,
+            min(x2, right) if at_right and start > left else start,
+            place[1] + tall / 2,
+            text,
+            fontsize=_LABEL,
             color="white" if is_dark(colour) else "black",
-            ha="right" if at_right else "left",
-            va="top" if at_top else "bottom",
+            ha="right" if at_right and start > left else "left",
+            va="center",
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
             clip_on=True,
             parse_math=False,
+            zorder=order,
         )
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Return whether two boxes x1, y1, x2, y2 overlap."""
+    return max(one[0], other[0]) < min(one[2], other[2]) and max(one[1], other[1]) < min(one[3], other[3])
 
 
 def _bars_only(axes: Axes) -> None:

@@ -29,7 +29,7 @@ def predicted_and_true(predictions: Tensor, targets: Tensor, names: Sequence[str
         names: a name for each of the D targets; the first four have panels.
     """
     shown = names[:_MOST]
-    figure = Figure(figsize=(max(5.0, 3.8 * len(shown)), 7), layout="constrained")
+    figure = Figure(figsize=(max(5.4, 3.8 * len(shown)), 7), layout="constrained")
     panels = figure.subplots(2, len(shown), squeeze=False, height_ratios=(2, 1))
     dots = _dots(len(targets))
     for place, name in enumerate(shown):
@@ -37,8 +37,7 @@ def predicted_and_true(predictions: Tensor, targets: Tensor, names: Sequence[str
         predicted, true = (values[:, place].float().cpu().numpy() for values in (predictions, targets))
         above, below = panels[:, place]
         above.scatter(true, predicted, **dots)
-        above.axline((true[0], true[0]), slope=1, color=VAL, label="predicted = true")
-        above.legend(frameon=False, loc="upper left")
+        above.axline((true[0], true[0]), slope=1, color=VAL)
         below.scatter(true, predicted - true, **dots)
         below.axhline(0, color=VAL)
         above.set(title=_describe(metrics), ylabel="predicted")
@@ -48,7 +47,7 @@ def predicted_and_true(predictions: Tensor, targets: Tensor, names: Sequence[str
         above.set(xlim=limits, ylim=limits)
         below.xaxis.set_major_locator(MaxNLocator(4))  # prices have many digits
     rest = f", {len(shown)} of {len(names)} targets" if len(shown) < len(names) else ""
-    title = f"predicted and true on the test split{rest}"
+    title = f"predicted and true on the test split{rest}\nlines: predicted = true"
     if len(shown) == 1:  # one title, above its panel
         figure.axes[0].set_title(f"{title}\n{figure.axes[0].get_title()}")
     else:
