@@ -15,8 +15,10 @@ from dlzoo.metrics.plots import CAPTION, image_grid, shorten
 
 #: With more classes than this, numbers in a confusion matrix would be too small to read.
 _READABLE = 20
-#: The largest number of classes that have a name at an axis; of more, every second, third, ... has one.
-_NAMED = 25
+#: With more classes than can be read, every second, third, ... has a name at the axes, at most so many.
+_NAMED = 10
+#: Side of a matrix in inches, and what a class adds to it, up to so many classes.
+_SIDE, _PER_CLASS, _MOST = 3.4, 0.1, 35
 #: Letters of a class name at the axes, and in the list of mistakes.
 _LETTERS = 24
 #: Number of mistakes in the list below a matrix without numbers.
@@ -32,7 +34,7 @@ def confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
     """
     counts, total = matrix.cpu().numpy(), len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = 3.4 + 0.1 * min(total, 2 * _NAMED)  # of the matrix, in inches: counts and names are readable on a small copy
+    side = _SIDE + _PER_CLASS * min(total, _MOST)  # small, so that letters can be read on a small copy
     longest = _LETTER_WIDTH * 10 / 72 * min(_LETTERS, max(map(len, classes)))  # of the names, in inches
     figure = Figure(figsize=(side + 1.6 + longest, side + 0.9 + longest * 0.7), layout="constrained")
     axes = figure.subplots()
@@ -55,7 +57,7 @@ def confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
 
 def _name_classes(axes: Axes, classes: Sequence[str], side: float) -> None:
     """Name classes at both axes of a matrix `side` inches wide; below it upright, if they fit."""
-    step = -(-len(classes) // _NAMED)
+    step = 1 if len(classes) <= _READABLE else -(-len(classes) // _NAMED)
     places = range(0, len(classes), step)
     names = [shorten(classes[place], _LETTERS) for place in places]
     upright = 10 * _LETTER_WIDTH * (max(map(len, names)) + 0.5) < 72 * side / len(classes) * step

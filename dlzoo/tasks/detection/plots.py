@@ -155,12 +155,17 @@ def predictions(
             ground = {"facecolor": "black", "edgecolor": "none", "pad": 2}
             axes.text(0.5, 0.04, "nothing found", transform=axes.transAxes, color="white", fontsize=9, ha="center",
                       bbox=ground)  # fmt: skip
-    lines = [Line2D([], [], color=class_colour(0), linewidth=1.6, label="detection, with class and score")]
-    if labels is not None:
-        lines.append(Line2D([], [], color="black", linewidth=1.6, linestyle=_DASHES, label="labelled object"))
-    figure.legend(handles=lines, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    _explain_boxes(figure, labelled=labels is not None)
     figure.suptitle(f"detections with a score of {MIN_SCORE} or more, test split")
     return figure
+
+
+def _explain_boxes(figure: Figure, *, labelled: bool) -> None:
+    """Add a legend for the boxes of detections and, if they are drawn, those of labelled objects."""
+    lines = [Line2D([], [], color=class_colour(0), linewidth=1.6, label="detection, with class and score")]
+    if labelled:
+        lines.append(Line2D([], [], color="black", linewidth=1.6, linestyle=_DASHES, label="labelled object"))
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
 
 
 def _draw(axes: Axes, detections: Tensor, classes: Sequence[str], points: float) -> None:
