@@ -45,7 +45,7 @@ def _texts(figure: Figure) -> list[tuple[str, Bbox]]:
             continue
         box = text.get_window_extent()
         if text.get_rotation() % 90:
-            side = text.get_fontsize() * figure.dpi / 72
+            side = float(text.get_fontsize()) * figure.dpi / 72
             box = Bbox.from_extents(box.x1 - side, box.y1 - side, box.x1, box.y1)
         shown.append((text.get_text(), box))
     return shown
@@ -67,6 +67,7 @@ def _check_epochs(axes: Axes) -> None:
     """Labels are whole epochs, and the last epoch of the lines, or the end of its part, has one."""
     labels = [label.get_text().replace("\N{MINUS SIGN}", "-") for label in axes.get_xticklabels()]
     numbers = [int(label) for label in labels]  # raises for a part of an epoch
-    last = max((max(line.get_xdata()) for line in axes.lines if len(line.get_xdata())), default=numbers[-1])
+    ends = [np.max(line.get_xdata()) for line in axes.lines if np.size(line.get_xdata())]
+    last = max(ends, default=numbers[-1])
     assert numbers[-1] == np.ceil(last), f"the last epoch {last} is not labelled: {numbers}"
     assert numbers == sorted(set(numbers))

@@ -69,7 +69,7 @@ def _most_frequent(counts: NDArray[np.int64], classes: Sequence[str]) -> list[st
     """Return lines with the most frequent mistakes, as counts and as shares of the true class."""
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     most = np.argsort(-wrong, axis=None, kind="stable")[:_LISTED]
-    pairs = [divmod(place, len(counts)) for place in most.tolist() if wrong.flat[place]]
+    pairs = [divmod(int(place), len(counts)) for place in most if wrong.flat[place]]
     lines = [
         f"{shorten(classes[true], _LETTERS)}, predicted {shorten(classes[said], _LETTERS)}:"
         f" {counts[true, said]:,} of {counts[true].sum():,}"

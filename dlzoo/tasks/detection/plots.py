@@ -53,7 +53,7 @@ def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[st
         mean = np.mean([ap for ap, _, _ in known])
         line = np.mean([curve.precision_at(_POINTS) for _, _, curve in known], 0)
         # A wide line below those of the classes, or a line over many faint ones: neither hides the other.
-        style = {"linewidth": 1.5} if many else {"linewidth": 6, "alpha": 0.2, "zorder": 1}
+        style: dict[str, Any] = {"linewidth": 1.5} if many else {"linewidth": 6, "alpha": 0.2, "zorder": 1}
         axes.plot(np.linspace(0, 1, _POINTS + 1), line, drawstyle="steps-pre", color="black",
                   label=f"{mean:.3f}  mean", **style)  # fmt: skip
     for ap, place, curve in sorted(known, key=lambda item: -item[0]):

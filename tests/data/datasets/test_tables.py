@@ -672,7 +672,7 @@ def test_a_fitted_curve_goes_from_left_to_right() -> None:
     assert drawn(figure)[0][1:] == ["input of the network", "target"]
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, 1], [2, 4], [3, 9]]
     assert figure.axes[0].collections[0].get_offsets().tolist() == [[1, 2], [2, 3], [3, 4]]
-    assert "rmse" in figure.get_suptitle()
+    assert "RMSE" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("value", [NAN, float("inf"), 1e38])
