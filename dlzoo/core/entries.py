@@ -155,11 +155,20 @@ class HookMarks(Marks):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of a task: its name, its direction, and its unit ("" for a fraction or a count)."""
+    """A metric of a task: its name, its direction, its unit ("" for none), and its plain name for plots.
+
+    Without a label, the plain name is the name with spaces (`plain_name`).
+    """
 
     name: str
     higher_is_better: bool = True
     unit: str = ""
+    label: str = ""
+
+    @property
+    def plain_name(self) -> str:
+        """The name for titles of plots, with the unit: "mean absolute error (unit of the target)"."""
+        return (self.label or self.name.replace("_", " ")) + (f" ({self.unit})" if self.unit else "")
 
 
 @dataclass(frozen=True)

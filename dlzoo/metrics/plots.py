@@ -2,53 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
+from math import ceil, inf
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import AutoLocator, MaxNLocator
 from torch import Tensor
+
+from dlzoo.core import index
+from dlzoo.runs.figures import epoch_ticks
 
 #: Two colours for all kinds of colour vision (Okabe and Ito), and a grey for the background.
 TRAIN, VAL, GREY = "#0072B2", "#D55E00", "#767676"
+#: Fewer validations than this have markers.
+_MARKED = 26
+#: Width in inches of the narrowest grid of images, and of a letter of a title.
+_NARROWEST, _TITLE_LETTER = 4.2, 0.115
+#: Letters of a caption that fit above an image of a grid.
+CAPTION = 23
 
 
-def curves(records: Sequence[dict[str, Any]], title: str, metric: str = "accuracy") -> Figure:
-    """Draw loss and a metric of train and validation, and the learning rate, against epochs."""
+def curves(
+    records: Sequence[dict[str, Any]], title: str, metric: str = "accuracy", *, validation: Sized | None = None
+) -> Figure:
+    """Draw loss and a metric of training and validation, and the learning rate, against epochs.
+
+    Args:
+        records: the logged scalars, a dict for each line of metrics.jsonl.
+        title: title of the run.
+        metric: name of the metric.
+        validation: the validation split, whose number of samples is stated.
+    """
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     loss, second, rate = figure.subplots(1, 3)
+    count = "" if validation is None else f" (n = {len(validation):,})"
     for axes, name in ((loss, "loss"), (second, metric)):
-        for part, colour in (("train", TRAIN), ("val", VAL)):
-            points = [(r["epoch"], r[f"{part}/{name}"]) for r in records if r.get(f"{part}/{name}") is not None]
+        parts = {
+            "training": (TRAIN, "", train_curve(records, f"train/{name}")),
+            f"validation{count}": (VAL, "o", _points(records, f"val/{name}")),
+        }
+        for label, (colour, marker, points) in parts.items():
             if points:
-                axes.plot(*zip(*points, strict=True), color=colour, label=part, marker="o" if len(points) < 3 else "")
-        axes.set(title=name, xlabel="epoch")
-        largest = max((r["train/loss"] for r in records if r.get("train/loss") is not None), default=0)
-        if name == "loss" and largest > 0:  # a huge validation loss of the first epochs must not flatten the rest
-            axes.set_ylim(0, min(axes.get_ylim()[1], 1.5 * largest))
+                few = len(points) < (_MARKED if marker else 3)  # validations are apart, and one point is no line
+                axes.plot(*zip(*points, strict=True), color=colour, label=label, marker="o" if few else "", ms=3.5)
+        known = index.metrics().get(name)
+        axes.set(title=name.replace("_", " ") if known is None else known.plain_name)
         if axes.lines:
             axes.legend(frameon=False)
-    points = [(r["epoch"], r["lr"]) for r in records if r.get("lr") is not None]
-    if points:
-        rate.plot(*zip(*points, strict=True), color=GREY)
-    rate.set(title="learning rate", xlabel="epoch", ylim=(0, None))
+    _limit_loss(loss)
+    rates = _points(records, "lr")
+    if rates:
+        rate.plot(*zip(*rates, strict=True), color=GREY, marker="o" if len(rates) < 3 else "", ms=3.5)
+    rate.set(title="learning rate", ylim=(0, None))
     for axes in (loss, second, rate):
         style_axes(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        mark_epochs(axes, max((record["epoch"] for record in records), default=1))
     figure.suptitle(title)
     return figure
+
+
+def train_curve(records: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
+    """Return (epoch, mean of a training metric) of each logging window, at the window's end.
+
+    A window that is cut short by the end of an epoch has few steps, whose mean is noisy. Windows of less than half the
+    longest are merged with those beside them in the same epoch; each counts as often as it has steps.
+    """
+    windows: list[tuple[int, float, float]] = []  # steps, epoch, value
+    before = 0
+    for record in records:
+        if record.get(key) is not None:
+            windows.append((record["step"] - before, record["epoch"], record[key]))
+            before = record["step"]
+    half = max((steps for steps, *_ in windows), default=0) / 2
+    merged: list[tuple[int, float, float]] = []
+    for steps, epoch, value in windows:
+        if merged and min(steps, merged[-1][0]) < half and ceil(epoch) == ceil(merged[-1][1]):
+            others, _, mean = merged.pop()
+            value = (mean * others + value * steps) / max(others + steps, 1)
+            steps += others
+        merged.append((steps, epoch, value))
+    return [(epoch, value) for _, epoch, value in merged]
+
+
+def mark_epochs(axes: Any, last: float) -> None:
+    """Label whole epochs on the x axis, from 0 to the last."""
+    ticks = epoch_ticks(last)
+    axes.set(xlabel="epoch", xlim=(-0.02 * ticks[-1], 1.02 * ticks[-1]))
+    axes.set_xticks(ticks)
+
+
+def _points(records: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
+    return [(record["epoch"], record[key]) for record in records if record.get(key) is not None]
+
+
+def _limit_loss(axes: Any) -> None:
+    """Limit the axis by the training loss: a huge validation loss of the first epochs must not flatten the rest."""
+    largest = max((max(line.get_ydata()) for line in axes.lines if line.get_label() == "training"), default=0)
+    if not 0 < largest < inf:
+        return
+    top = max(max(line.get_ydata()) for line in axes.lines)
+    axes.set_ylim(0, min(axes.get_ylim()[1], 1.5 * largest))
+    if top > 1.5 * largest:
+        axes.set_title(f"loss (validation up to {top:.3g})")
 
 
 def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int) -> Figure:
     """Draw images, each (H, W, C) uint8, row by row with names of up to two lines above them.
 
-    Values of float images are scaled to the range that each has.
+    Values of float images are scaled to the range that each has. Names and lines of the title are cut to fit.
+
+    Args:
+        columns: the largest number of columns; fewer are used where rows would be uneven.
     """
     rows = max(1, -(-len(names) // columns))
-    figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.5), layout="constrained")
+    columns = max(1, min(columns, -(-len(names) // rows)))
+    width = max(1.7 * columns, _NARROWEST)
+    lines = [line for text in title.split("\n") for line in wrap(text, int(width / _TITLE_LETTER)) or [""]]
+    figure = Figure(figsize=(width, 2.0 * rows + 0.3 + 0.2 * len(lines)), layout="constrained")
     axes = figure.subplots()  # one for all: axes for each image would take most of the time of a short run
-    axes.set(title=title)
+    axes.set_title("\n".join(lines))
     axes.axis("off")
     for place, (pixels, name) in enumerate(zip(images, names, strict=True)):
         x, y = 1.1 * (place % columns), 1.35 * (place // columns)
@@ -57,8 +132,10 @@ def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: s
             pixels = ((pixels - low) / (high - low).clamp(min=1e-12) * 255).byte()
         shown = pixels.numpy() if pixels.shape[2] == 3 else pixels[:, :, 0].numpy()
         axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="auto")
-        axes.text(x + 0.5, y - 0.03, name, fontsize=8, ha="center", va="bottom")
-    axes.set(xlim=(0, columns * 1.1), ylim=(rows * 1.35 - 0.35, -0.35))
+        fitting = "\n".join(shorten(line, CAPTION) for line in name.split("\n"))
+        axes.text(x + 0.5, y - 0.03, fitting, fontsize=8, ha="center", va="bottom")
+    middle, across = 0.55 * columns - 0.05, 1.1 * width / 1.7
+    axes.set(xlim=(middle - across / 2, middle + across / 2), ylim=(rows * 1.35 - 0.35, -0.35))
     return figure
 
 
@@ -68,9 +145,10 @@ def lr_range(rates: Sequence[float], losses: Sequence[float], suggestion: float,
     axes = figure.subplots()
     axes.plot(rates, losses, color=TRAIN)
     axes.axvline(suggestion, color=VAL, linestyle="--")
+    at_left = suggestion**2 < rates[0] * rates[-1]  # there is more room at the other side
     axes.annotate(
         f"suggested: {suggestion:.2g}", (suggestion, 0.96), xycoords=("data", "axes fraction"), color=VAL,
-        xytext=(-6, 0), textcoords="offset points", ha="right", va="top",
+        xytext=(6 if at_left else -6, 0), textcoords="offset points", ha="left" if at_left else "right", va="top",
     )  # fmt: skip
     low, first = min(losses), losses[0]
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=title)
@@ -107,7 +185,19 @@ def trials(
     return figure
 
 
+def shorten(name: str, most: int) -> str:
+    """Return a name in one line of at most `most` letters, without its middle, as names differ at their ends."""
+    name = " ".join(name.split())
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[len(name) - end :]}"
+
+
 def style_axes(axes: Any) -> None:
-    """Draw a faint grid, and remove the top and right spines."""
+    """Draw a faint grid, and remove the top and right spines; labels of ticks are those that a layout made room for."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        if isinstance(axis.get_major_locator(), AutoLocator):  # its ticks would change with the size during a layout
+            axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))

@@ -41,9 +41,9 @@ _CHECKED = 1000
     defaults={"model": "resnet20", "loss": "cross_entropy"},
     metrics=(
         Metric("loss", higher_is_better=False),
-        Metric("accuracy"),
-        Metric("accuracy_top5"),
-        Metric("f1_macro"),
+        Metric("accuracy", unit="fraction of samples"),
+        Metric("accuracy_top5", unit="fraction of samples", label="top-5 accuracy"),
+        Metric("f1_macro", label="macro-averaged F1"),
         Metric("calibration_error", higher_is_better=False),
     ),
 )
@@ -106,7 +106,9 @@ class ClassificationSpec(TaskSpec):
 
         module, data = tested.module, tested.data
         evaluation = cast("ClassificationEvaluation", module.tested)
-        drawn = {"curves": plots.curves(tested.records, tested.title, module.logged_names[1])}
+        drawn = {
+            "curves": plots.curves(tested.records, tested.title, module.logged_names[1], validation=tested.data.val)
+        }
         if len(data.classes) <= CONFUSION_CLASSES:
             drawn["confusion"] = confusion(evaluation.confusion.total(), data.classes)
         else:

@@ -24,7 +24,7 @@ from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import Normalise
-from dlzoo.data.transforms.letterbox import to_canvas
+from dlzoo.data.transforms.letterbox import occupied_box
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
@@ -46,6 +46,17 @@ if TYPE_CHECKING:
 
 #: Kinds of errors (metrics/error_types.py).
 _ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
+#: Mean average precision (mAP): name -> plain name.
+_PRECISIONS = {
+    "map50_voc10": "mAP at IoU 0.5, VOC 2010",
+    "map50_voc07": "mAP at IoU 0.5, VOC 2007",
+    "map_coco": "mAP at IoU 0.5 to 0.95, COCO",
+    "map50_coco": "mAP at IoU 0.5, COCO",
+    "map75_coco": "mAP at IoU 0.75, COCO",
+    "map_small_coco": "mAP of small objects, COCO",
+    "map_medium_coco": "mAP of medium objects, COCO",
+    "map_large_coco": "mAP of large objects, COCO",
+}
 #: Images of the test split that are drawn with their detections.
 _SHOWN = 12
 
@@ -58,9 +69,8 @@ _SHOWN = 12
     moves=("boxes",),
     example=(416, 20),  # as VOC is read
     metrics=(
-        *map(Metric, ("map50_voc10", "map50_voc07", "map_coco", "map50_coco", "map75_coco")),
-        *map(Metric, ("map_small_coco", "map_medium_coco", "map_large_coco")),
-        *(Metric(f"errors_{kind}", higher_is_better=False, unit="an image") for kind in _ERRORS),
+        *(Metric(name, label=label) for name, label in _PRECISIONS.items()),
+        *(Metric(f"errors_{kind}", higher_is_better=False, unit="per image") for kind in _ERRORS),
     ),
 )
 class DetectionSpec(TaskSpec):
@@ -169,7 +179,7 @@ class DetectionSpec(TaskSpec):
     def plots(self, tested: Tested) -> dict[str, Figure]:
         from dlzoo.metrics import plots
 
-        curves = plots.curves(tested.records, tested.title, tested.module.monitor)
+        curves = plots.curves(tested.records, tested.title, tested.module.monitor, validation=tested.data.val)
         return {"curves": curves} | _plots_of_objects(tested)
 
     def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:
@@ -219,18 +229,17 @@ def _plots_of_objects(tested: Tested) -> dict[str, Figure]:
     from dlzoo.tasks.detection import plots
 
     data, evaluation = tested.data, _evaluation(tested)
-    rows, classes = evaluation.rows, data.classes
-    few = list(range(min(_SHOWN, len(rows[0]))))
-    images = data.test.images[torch.tensor(few)]
+    few, classes = slice(_SHOWN), data.classes
+    detections, labels = (list(rows[few]) for rows in evaluation.rows)  # boxes in pixels of the original images
+    images = data.test.images[torch.arange(len(labels))]
     assert data.test.sizes is not None
-    sizes, side, fit = data.test.sizes[few], data.image_size, data.source.facts()["fit"]
-    seen, labels = (
-        list(torch.cat([to_canvas(each[few, :, :4], sizes, side, fit), each[few, :, 4:]], -1)) for each in rows
-    )
+    sizes = data.test.sizes[: len(labels)]
+    occupied = occupied_box(sizes, data.image_size, data.source.facts()["fit"]).tolist()
+    cut = [image[y1:y2, x1:x2].numpy() for image, (x1, y1, x2, y2) in zip(images, occupied, strict=True)]
     curves, measured = evaluation.curves(), evaluation.by_class()
     errors = {name.removeprefix("test/"): value for name, value in tested.module.test_metrics.items()}
     return {
-        "predictions": plots.predictions([image.numpy() for image in images], seen, labels, classes),
+        "predictions": plots.predictions(cut, detections, labels, classes, sizes.tolist()),
         "precision_recall": plots.precision_recall_curves(curves, classes),
         "classes": plots.class_precisions(measured["ap50_voc10"], measured["objects"], classes),
         "errors": plots.error_types(errors),

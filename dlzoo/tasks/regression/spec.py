@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     defaults={"loss": "mse"},
     metrics=(
         Metric("loss", higher_is_better=False),
-        Metric("rmse", higher_is_better=False, unit="the target's"),
-        Metric("mae", higher_is_better=False, unit="the target's"),
-        Metric("r2"),
+        Metric("rmse", higher_is_better=False, unit="unit of the target", label="RMSE"),
+        Metric("mae", higher_is_better=False, unit="unit of the target", label="mean absolute error"),
+        Metric("r2", label="R²"),
     ),
 )
 class RegressionSpec(TaskSpec):
@@ -88,7 +88,9 @@ class RegressionSpec(TaskSpec):
         from dlzoo.tasks.regression.plots import fitted_curve, predicted_and_true
 
         module, data = tested.module, tested.data
-        drawn = {"curves": plots.curves(tested.records, tested.title, module.logged_names[1])}
+        drawn = {
+            "curves": plots.curves(tested.records, tested.title, module.logged_names[1], validation=tested.data.val)
+        }
         shown = cast("RegressionEvaluation", module.tested).shown.columns()
         drawn["predictions"] = predicted_and_true(shown["prediction"], shown["label"], data.classes)
         if data.source.one_input:

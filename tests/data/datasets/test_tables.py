@@ -658,9 +658,9 @@ def test_predictions_are_drawn_against_the_truth_with_a_panel_for_each_of_four_t
     figure = predicted_and_true(said, true, ["height", *"bcdef"])
     panels = drawn(figure)
     assert len(panels) == 8
-    assert panels[0] == ["r2 1.000, rmse 0", "", "predicted"]
+    assert panels[0] == ["R² 1.000, RMSE 0", "", "predicted"]
     assert panels[4] == ["", "true height", "predicted - true"]
-    assert panels[1][0].endswith("rmse 3")
+    assert panels[1][0].endswith("RMSE 3")
     assert "4 of 6 targets" in figure.get_suptitle()
     assert np.array_equal(figure.axes[1].collections[0].get_offsets(), np.column_stack([true[:, 1], said[:, 1]]))
     assert np.array_equal(figure.axes[5].collections[0].get_offsets(), np.column_stack([true[:, 1], [3] * 10]))
@@ -669,10 +669,10 @@ def test_predictions_are_drawn_against_the_truth_with_a_panel_for_each_of_four_t
 def test_a_fitted_curve_goes_from_left_to_right() -> None:
     x = torch.tensor([3.0, 1.0, 2.0])
     figure = fitted_curve(x.view(3, 1), x.view(3, 1) ** 2, x.view(3, 1) + 1)
-    assert drawn(figure)[0][1:] == ["input", "target"]
+    assert drawn(figure)[0][1:] == ["input of the network", "target"]
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, 1], [2, 4], [3, 9]]
     assert figure.axes[0].collections[0].get_offsets().tolist() == [[1, 2], [2, 3], [3, 4]]
-    assert "rmse" in figure.get_suptitle()
+    assert "RMSE" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("value", [NAN, float("inf"), 1e38])
