@@ -15,18 +15,28 @@ from dlzoo.data.splits import Splits
 _WORDS = {"classification": "classes", "regression": "numbers", "boxes": "boxes"}
 
 
+def check_before_loading(config: Config) -> None:
+    """Check the choices of a config against the task of its data set, as far as registrations declare them.
+
+    Reading or drawing the data may take minutes. A data set that finds its task in its file is checked only by
+    `check_compatible`.
+
+    Raises:
+        UserError: as `check_compatible`.
+    """
+    data = config["data"]["name"]
+    marks = index.marks("data", data)
+    if not marks.finds_task:
+        _check_registrations(config, index.task_of(config["model"]["name"], data), is_table=marks.table)
+
+
 def check_compatible(config: Config, data: Splits, world: int) -> None:
     """Check that the choices of a config are compatible with each other, the data and `world` processes.
 
     Raises:
         UserError: for choices that are not, with compatible alternatives.
     """
-    task = index.marks("task", data.task)
-    _check_model(config, data, task)
-    _check_augment(config, data, task)
-    if data.is_table:
-        _check_pixels(config)
-    _check_loss(config, data, task)
+    _check_registrations(config, data.task, is_table=data.is_table)
     TASKS.build(data.task).check_config(config, data)
     _check_optimizer(config, world)
     _check_validation(config, data)
@@ -64,16 +74,26 @@ def allows_loss_scale(config: Config) -> bool:
     return not _marks("optimizer", config).uses_closure
 
 
-def _check_model(config: Config, data: Splits, task: TaskMarks) -> None:
+def _check_registrations(config: Config, name: str, *, is_table: bool) -> None:
+    """Check the model, the augmentation and the loss against the task `name`."""
+    task = index.marks("task", name)
+    _check_model(config, name, is_table=is_table)
+    _check_augment(config, task)
+    if is_table:
+        _check_pixels(config)
+    _check_loss(config, task)
+
+
+def _check_model(config: Config, task: str, *, is_table: bool) -> None:
     name, marks, data_name = config["model"]["name"], _marks("model", config), config["data"]["name"]
-    if data.task not in marks.tasks:
-        models = _list_entries("model", lambda other: data.task in other.tasks and (other.tables or not data.is_table))
+    if task not in marks.tasks:
+        models = _list_entries("model", lambda other: task in other.tasks and (other.tables or not is_table))
         sets = _list_entries("data", lambda other: {*marks.tasks} & {*other.tasks} and marks.tables >= other.table)
         raise UserError(
-            f"model={name} is for {_targets_of(marks.tasks)}, but data={data_name} has {task.targets_are};"
-            f" choose {models}, or {sets}"
+            f"model={name} is for {_targets_of(marks.tasks)}, but data={data_name} has"
+            f" {index.marks('task', task).targets_are}; choose {models}, or {sets}"
         )
-    if data.is_table and not marks.tables:
+    if is_table and not marks.tables:
         tables = _list_entries("model", lambda other: other.tables)
         raise UserError(f"model={name} is for images, but data={data_name} is a table; choose {tables}")
 
@@ -89,7 +109,7 @@ def _list_entries(choice: str, admits: Any) -> str:
     return " or ".join(f"{choice}={name}" for name in (names[:6] if more else names)) + more
 
 
-def _check_augment(config: Config, data: Splits, task: TaskMarks) -> None:
+def _check_augment(config: Config, task: TaskMarks) -> None:
     """Refuse an augmentation that moves pixels but not the targets that must move with them."""
     augment, data_name = config["augment"], config["data"]["name"]
     steps = augment.get("steps", ()) if augment["name"] == "several" else ()
@@ -114,7 +134,7 @@ def _check_pixels(config: Config) -> None:
         raise UserError(f"{used[0]} is for images, but data={data_name} is a table")
 
 
-def _check_loss(config: Config, data: Splits, task: TaskMarks) -> None:
+def _check_loss(config: Config, task: TaskMarks) -> None:
     name, marks = config["loss"]["name"], _marks("loss", config)
     kinds = _marks("data", config).targets or (task.target,)
     if not set(kinds) & set(marks.targets):

@@ -20,7 +20,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from dlzoo.builder.compatibility import allows_loss_scale, needs_full_precision
+from dlzoo.builder.compatibility import allows_loss_scale, check_before_loading, needs_full_precision
 from dlzoo.builder.freeze import freeze_modules
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
@@ -69,6 +69,7 @@ class Assembled:
         self.config, self._record, self._callbacks = config, record, list(callbacks)
         self.rank = distributed.current_rank()
         self._observed: Observed | None = observed_by(self._callbacks)
+        check_before_loading(config)
         self.data = data or Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
         longest = 1 if self._observed == "steps" else None
         self.run_recipe = RunRecipe(config, self.data, self.rank.world_size, longest)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from dlzoo.builder.compatibility import check_before_loading
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import Config
@@ -44,6 +45,7 @@ def runs_by_kind(runs: Sequence[PlannedRun]) -> Iterator[tuple[list[PlannedRun],
     for _, sharing in groupby(sorted(runs, key=_data), key=_data):
         sharing = list(sharing)
         try:
+            check_before_loading(sharing[0].config)
             data = Splits.load(*_data_and_tasks(sharing[0]))
         except UserError as error:
             raise name_run(sharing[0], error) from None
