@@ -5,6 +5,7 @@ from __future__ import annotations
 from dlzoo.builder.compatibility import needs_full_precision
 from dlzoo.builder.profile import Profile
 from dlzoo.config import Config
+from dlzoo.config.data_defaults import data_defaults_in_use
 from dlzoo.core import index
 from dlzoo.data.splits import Splits
 from dlzoo.engine.clock import TrainSchedule
@@ -18,6 +19,7 @@ _STILL = 0.5
 def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule) -> list[str]:
     """Return notes on the choices of a config, for this data and length of the run."""
     return [
+        *_on_data_defaults(config),
         *_on_learning(config),
         *_on_schedule(config["schedule"], schedule),
         *_on_average(config["trainer"]["ema"], schedule.steps),
@@ -51,6 +53,11 @@ def memory_notes(
         return [f"{says}; choose a smaller model, or smaller images{less}"]
     fits = (1 << (fitting.bit_length() - 1)) * (batch_size // micro_batch)
     return [f"{says}; data.batch_size={fits} fits, or a larger trainer.accumulate{less}"]
+
+
+def _on_data_defaults(config: Config) -> list[str]:
+    used = data_defaults_in_use(config)
+    return [f"defaults for this number of images: {' '.join(used)}"] if used else []
 
 
 def _on_learning(config: Config) -> list[str]:

@@ -106,6 +106,8 @@ class DatasetMarks(Marks):
     `table`: whether its samples are rows of a table.
     `targets`: what a loss may take them for (LossMarks.targets), where that is more than its task says.
     `model`, `augment`, `loss`: defaults of these choices.
+    `defaults`: "module:function" of a function (config, keys that were chosen) -> settings (key=value) that are the
+    defaults for the data that the config names, such as those for few images; "" for none.
     """
 
     tasks: tuple[str, ...] = ("classify",)
@@ -114,6 +116,7 @@ class DatasetMarks(Marks):
     model: Choice | None = None
     augment: Choice | None = None
     loss: Choice | None = None
+    defaults: str = ""
 
 
 @dataclass(frozen=True)

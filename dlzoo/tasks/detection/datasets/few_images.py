@@ -1,0 +1,91 @@
+"""The default settings of a detector on few images of your own."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from collections.abc import Mapping, Set
+from typing import Any
+
+from dlzoo.core.errors import UserError
+from dlzoo.data.settings import TEST_FRACTION
+
+#: With fewer training images than this, the defaults are those below.
+FEW = 1000
+#: Number of optimizer steps, images of a step, the largest number of epochs, and how many of them are validated.
+STEPS, BATCH, MOST_EPOCHS, VALIDATIONS = 1200, 8, 1000, 20
+#: Settings (key=value) for few images.
+SETTINGS = ("data.image_size=160", "schedule.warmup=0.05", "trainer.ema=0.98", "trainer.select=last")
+#: The default detector, and the settings of it.
+MODEL = ("model=yolo_tiny", "model.levels=[3,4,5]")
+#: The default optimizer, and its rate for each detector; the last one for others.
+OPTIMIZER = "optimizer=adam"
+RATES = {"yolo_tiny": 0.004, "yolov3": 0.001, "yolov4": 0.001}
+OTHER_RATE = 0.0003
+
+#: Data set -> the module whose `count_images` returns the number of images of each split.
+_MODULES = {name: f"dlzoo.tasks.detection.datasets.{name}" for name in ("yolo_txt", "voc_xml", "coco_json")}
+
+
+def defaults(config: Mapping[str, Any], chosen: Set[str]) -> list[str]:
+    """Return the default settings (key=value) for the images that a config names; none for many images.
+
+    A folder that cannot be read has none either: the error is raised when the data is loaded.
+
+    Args:
+        config: the config without them.
+        chosen: keys that are chosen otherwise.
+    """
+    section = config["data"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes are given when the data is loaded
+            counts = importlib.import_module(_MODULES[section["name"]]).count_images(section)
+    except (UserError, OSError):
+        return []
+    images = training_images(counts, section)
+    if not 0 < images < FEW:
+        return []
+    batch = batch_size(images)
+    used = section["batch_size"] if "data.batch_size" in chosen else batch
+    steps = max(1, images // (images if used == "full" else used))
+    epochs = min(MOST_EPOCHS, math.ceil(STEPS / steps))
+    length = config["trainer"]["max_epochs"] if "trainer.max_epochs" in chosen else epochs
+    words = [*MODEL, *SETTINGS, *_optimizer(config, chosen), f"data.batch_size={batch}", f"trainer.max_epochs={epochs}"]
+    if not _validated(counts, section):
+        return [*words, "data.val_fraction=0"]
+    if length > VALIDATIONS and "trainer.validate_every_steps" not in chosen:
+        words.append(f"trainer.validate_every_epochs={length // VALIDATIONS}")
+    return words
+
+
+def _optimizer(config: Mapping[str, Any], chosen: Set[str]) -> list[str]:
+    """Return the optimizer and its rate; nothing where a setting of it was chosen: a rate is of the usual optimizer."""
+    if any(key.partition(".")[0] == "optimizer" for key in chosen):
+        return []
+    name = config["model"]["name"] if "model" in chosen else MODEL[0].partition("=")[2]
+    return [OPTIMIZER, f"optimizer.lr={RATES.get(name, OTHER_RATE)}"]
+
+
+def training_images(counts: Mapping[str, int], section: Mapping[str, Any]) -> int:
+    """Return how many images are trained on, given those of each split: without test or val they are cut from train."""
+    images = _outside_test(counts)
+    if not {"val", "test"} <= set(counts):
+        images -= round(section["val_fraction"] * images)
+    return min(images, section["limit"] or images)
+
+
+def _outside_test(counts: Mapping[str, int]) -> int:
+    images = counts.get("train", 0)
+    return images - round(TEST_FRACTION * images) if set(counts) == {"train"} else images
+
+
+def _validated(counts: Mapping[str, int], section: Mapping[str, Any]) -> bool:
+    """Return whether there are images to validate on: of very few, none are cut from train."""
+    return {"val", "test"} <= set(counts) or round(section["val_fraction"] * _outside_test(counts)) > 0
+
+
+def batch_size(images: int) -> int:
+    """Return the default batch: BATCH, for very few images the largest power of two of at most a quarter of them."""
+    return min(BATCH, 1 << max(0, (images // 4).bit_length() - 1))
