@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+from plain_detection import STEPS, train_and_test
 
 #: Classes, number of images to train on and to test on, and the limits of an image's longer side in pixels.
 CLASSES, TRAIN, TEST, SIDES = ("person", "car"), 60, 150, (160, 320)
@@ -90,7 +91,10 @@ def main() -> None:
         command = commands.add_parser(name)
         command.add_argument("root", type=Path)
         command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-        command.add_argument("settings", nargs="*", default=[], help="of the defaults: data.image_size=224")
+        if name == "plain":
+            command.add_argument("--steps", type=int, default=STEPS)
+        else:
+            command.add_argument("--settings", nargs="*", default=[], help="other settings: data.image_size=224")
     arguments = parser.parse_args()
     if arguments.command == "data":
         write_data(arguments.voc, arguments.folder)
@@ -101,9 +105,7 @@ def main() -> None:
         if arguments.command == "defaults":
             found.append(run_defaults(arguments.root, seed, arguments.settings))
         else:
-            from scripts.plain_detection import train_and_test
-
-            found.append(train_and_test(arguments.root, seed))
+            found.append(train_and_test(arguments.root, seed, arguments.steps))
         print(f"seed {seed}: AP50 {found[-1]:.4f}, {cpu_seconds() - began:.0f} CPU s", flush=True)
     print(f"median of {len(found)}: {statistics.median(found):.4f}")
 

@@ -24,7 +24,7 @@ from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.metrics.summary import metrics_and_curves
 from dlzoo.tasks.detection.postprocess import select_detections
 
-SIDE, BATCH, STEPS, RATE, WARM_UP, AVERAGE = 160, 8, 1200, 2e-3, 30, 0.98
+SIDE, BATCH, STEPS, RATE, WARM_UP, AVERAGE = 160, 8, 2400, 2e-3, 30, 0.98
 ZOOM, SHIFT, COLOUR = 0.5, 0.2, 0.4
 Sample = tuple[Tensor, Tensor]
 
@@ -81,7 +81,7 @@ def collate(samples: list[Sample]) -> Sample:
     return images.contiguous(memory_format=torch.channels_last), labels
 
 
-def train_and_test(root: Path, seed: int) -> float:
+def train_and_test(root: Path, seed: int, steps: int = STEPS) -> float:
     """Train on root/images/train and return AP50 (VOC 2010's) on root/images/test."""
     torch.set_num_threads(1)
     random.seed(seed)
@@ -93,7 +93,7 @@ def train_and_test(root: Path, seed: int) -> float:
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     average, loss_fn = deepcopy(network).eval(), _loss()
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0)
-    factors = [min(1, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * step / STEPS)) / 2 for step in range(STEPS)]
+    factors = [min(1, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)]
     order: list[int] = []
     for step, factor in enumerate(factors):
         optimizer.param_groups[0]["lr"] = RATE * factor

@@ -56,6 +56,7 @@ def coco_json(
     both, a fixed fifth of train. Images are beside their file, or in `images`, images/ or `root`; first in a folder
     there that is named like the file (train2017 for instances_train2017.json) or the split. Crowds (iscrowd) are
     neither trained on nor evaluated.
+    Fewer than 1,000 training images have defaults of their own (docs/detection.md).
     """
     if not root:
         raise UserError("data=coco_json needs data.root=<folder with annotations/ and images>")

@@ -14,14 +14,14 @@ from dlzoo.data.settings import TEST_FRACTION
 #: With fewer training images than this, the defaults are those below.
 FEW = 1000
 #: Number of optimizer steps, images of a step, the largest number of epochs, and how many of them are validated.
-STEPS, BATCH, MOST_EPOCHS, VALIDATIONS = 1200, 8, 1000, 20
+STEPS, BATCH, MOST_EPOCHS, VALIDATIONS = 2400, 8, 1000, 20
 #: Settings (key=value) for few images.
 SETTINGS = ("data.image_size=160", "schedule.warmup=0.05", "trainer.ema=0.98", "trainer.select=last")
-#: The default detector, and the settings of it.
-MODEL = ("model=yolo_tiny", "model.levels=[3,4,5]")
+#: The default detector.
+MODEL = "yolo_tiny"
 #: The default optimizer, and its rate for each detector; the last one for others.
 OPTIMIZER = "optimizer=adam"
-RATES = {"yolo_tiny": 0.004, "yolov3": 0.001, "yolov4": 0.001}
+RATES = {"yolo_tiny": 0.002, "yolov3": 0.001, "yolov4": 0.001}
 OTHER_RATE = 0.0003
 
 #: Data set -> the module whose `count_images` returns the number of images of each split.
@@ -52,7 +52,8 @@ def defaults(config: Mapping[str, Any], chosen: Set[str]) -> list[str]:
     steps = max(1, images // (images if used == "full" else used))
     epochs = min(MOST_EPOCHS, math.ceil(STEPS / steps))
     length = config["trainer"]["max_epochs"] if "trainer.max_epochs" in chosen else epochs
-    words = [*MODEL, *SETTINGS, *_optimizer(config, chosen), f"data.batch_size={batch}", f"trainer.max_epochs={epochs}"]
+    words = [f"model={MODEL}", *SETTINGS, *_optimizer(config, chosen)]
+    words += [f"data.batch_size={batch}", f"trainer.max_epochs={epochs}"]
     if not _validated(counts, section):
         return [*words, "data.val_fraction=0"]
     if length > VALIDATIONS and "trainer.validate_every_steps" not in chosen:
@@ -64,7 +65,7 @@ def _optimizer(config: Mapping[str, Any], chosen: Set[str]) -> list[str]:
     """Return the optimizer and its rate; nothing where a setting of it was chosen: a rate is of the usual optimizer."""
     if any(key.partition(".")[0] == "optimizer" for key in chosen):
         return []
-    name = config["model"]["name"] if "model" in chosen else MODEL[0].partition("=")[2]
+    name = config["model"]["name"] if "model" in chosen else MODEL
     return [OPTIMIZER, f"optimizer.lr={RATES.get(name, OTHER_RATE)}"]
 
 

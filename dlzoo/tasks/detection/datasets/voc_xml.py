@@ -63,6 +63,7 @@ def voc_xml(
     names in ImageSets/Main, are the splits; without test, val is the test split; without both, a fixed fifth of train.
     The classes are named in root/classes.txt, one per line; otherwise they are those of train, by name. Images without
     an XML file are left out. `difficult` trains on objects marked difficult.
+    Fewer than 1,000 training images have defaults of their own (docs/detection.md).
     """
     if not root:
         raise UserError("data=voc_xml needs data.root=<folder with images and XML files>")

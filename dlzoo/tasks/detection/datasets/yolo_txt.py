@@ -53,6 +53,7 @@ def yolo_txt(
     a folder, a text file with paths, or a list of these. The classes are named in root/classes.txt, one per line, or
     under names in root/data.yaml; otherwise by their numbers. Without test, val is the test split; without both, or
     with all images directly in root/images, a fixed fifth of train.
+    Fewer than 1,000 training images have defaults of their own (docs/detection.md).
     """
     if not root:
         raise UserError("data=yolo_txt needs data.root=<folder with images/ and labels/>")
