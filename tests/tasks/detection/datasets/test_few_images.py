@@ -75,7 +75,7 @@ def test_few_images_have_their_own_defaults_and_many_the_usual_ones(
         section, _, name = key.partition(".")
         assert str(few[section][name]) in (value, f"{value}.0")
     assert (few["model"]["name"], few["data"]["batch_size"]) == ("yolo_tiny", BATCH)
-    assert few["trainer"]["max_epochs"] * (43 // BATCH) >= STEPS
+    assert few["trainer"]["max_epochs"] * (48 // BATCH) >= STEPS
     usual = compose([f"data={many['data']['name']}"])
     assert many == usual | {"data": many["data"]} and many["data"] == usual["data"] | {"root": many["data"]["root"]}
     assert usual["model"]["name"] == "yolov3"
@@ -96,12 +96,32 @@ def test_what_was_chosen_stays_and_a_chosen_entry_has_its_own_defaults(tmp_path:
         0.5,
     )  # the rate of the usual optimizer
     assert (typed["data"]["batch_size"], typed["trainer"]["ema"]) == (10, None)
-    assert typed["trainer"]["max_epochs"] * (43 // 10) >= STEPS
+    assert typed["trainer"]["max_epochs"] * (48 // 10) >= STEPS
     file = tmp_path / "mine.yaml"
     file.write_text("# @package _global_\ndefaults:\n  - override /optimizer: rmsprop\ntrainer:\n  max_epochs: 3\n")
     of_file = compose([*words, f"experiment={file}"])
     assert (of_file["optimizer"]["lr"], of_file["trainer"]["max_epochs"]) == (0.001, 3)
     assert of_file["data"]["batch_size"] == BATCH
+
+
+@pytest.mark.parametrize(
+    ("settings", "fraction", "every"),
+    [
+        ([], 0, 1),
+        (["trainer.early_stopping=3"], 0.1, 24),
+        (["schedule=plateau"], 0.1, 24),
+        (["schedule=step"], 0, 1),
+        (["trainer.select=best", "trainer.max_epochs=10"], 0.1, 1),
+        (["data.val_fraction=0.2", "trainer.validate_every_steps=50"], 0.2, 1),
+    ],
+)
+def test_few_images_are_validated_only_where_something_needs_it(
+    settings: list[str], fraction: float, every: int, tmp_path: Path
+) -> None:
+    config = compose([*empty_yolo(tmp_path / "mine", train=60), *settings])
+    assert (config["data"]["val_fraction"], config["trainer"]["validate_every_epochs"]) == (fraction, every)
+    large = compose([*empty_yolo(tmp_path / "large", train=700), *settings])
+    assert large["data"]["val_fraction"] == max(fraction, 0.1)
 
 
 def test_defaults_differ_by_detector(tmp_path: Path) -> None:
@@ -120,7 +140,7 @@ def test_the_default_batch_is_never_larger_than_the_data(
     assert 1 <= config["data"]["batch_size"] <= max(1, training_images(parts, config["data"]))
 
 
-@pytest.mark.parametrize(("count", "settings"), [(3, []), (17, []), (30, []), (30, ["data.val_fraction=0"]),
+@pytest.mark.parametrize(("count", "settings"), [(3, []), (17, []), (30, []), (30, ["data.val_fraction=0.1"]),
                                                  (38, ["data.val_fraction=0.25"]), (30, ["data.limit=5"])])  # fmt: skip
 def test_the_images_that_are_trained_on_are_counted_as_they_are_split(
     count: int, settings: list[str], tmp_path: Path
