@@ -10,6 +10,7 @@ import math
 import random
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,8 +90,8 @@ def train_and_test(root: Path, seed: int, steps: int = STEPS) -> float:
     samples = read(root, "train")
     corners = torch.cat([labels[:, :4] for _, labels in samples])
     sizes = corners[:, 2:] - corners[:, :2]
-    network = dlzoo.build_model("yolo_tiny", num_classes=2, image_size=SIDE, softmax_classes=False, sizes=sizes)
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network: Any = dlzoo.build_model("yolo_tiny", num_classes=2, image_size=SIDE, softmax_classes=False, sizes=sizes)
+    network.to(memory_format=torch.channels_last)
     average, loss_fn = deepcopy(network).eval(), _loss()
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0)
     factors = [min(1, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)]
@@ -122,10 +123,11 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def _test(network: nn.Module, samples: list[Sample]) -> float:
+def _test(network: Any, samples: list[Sample]) -> float:
     settings, nms = NMS.from_section(as_section(NMS, {"name": "nms"}))
     found, labels = [], collate(samples)[1]
     for start in range(0, len(samples), 25):
         images, _ = collate(samples[start : start + 25])
-        found.append(select_detections(*network.candidates(network(images)), nms, settings))  # pyright: ignore
+        boxes, scores = network.candidates(network(images))
+        found.append(select_detections(boxes, scores, nms, settings))
     return metrics_and_curves(torch.cat(found), labels, len(("person", "car")))[0]["map50_voc10"]
