@@ -118,6 +118,9 @@ TRAININGS = {
         "python train.py data=shapes model=yolov3 backbone=resnet18 backbone.width=16 norm=gn loss=focal"
         " optimizer.lr=0.01"
     ): Rule(f"{SHAPES} neck.depth=1", metric=DETECTED),
+    "python train.py data=yolo_txt data.root=mine": Rule(
+        "data.batch_size=2 data.image_size=64 trainer.max_epochs=1 trainer.clip_norm=1", metric=DETECTED
+    ),
     (
         "python train.py data=yolo_txt data.root=mine model=retinanet optimizer.lr=0.01 augment.mosaic=0.5"
         " 'augment.multi_scale=[320,416]'"
