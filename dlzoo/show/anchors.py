@@ -13,7 +13,7 @@ from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 
-#: The model that takes the anchors, with a rate at which it does not diverge.
+#: The model that takes the anchors, and a rate for it: the usual one, 0.1, is meant for smaller detectors.
 _MODEL = "model=yolov3 optimizer.lr=0.01"
 
 
