@@ -7,6 +7,7 @@ from torch import nn
 from dlzoo.builder.compatibility import needs_full_precision
 from dlzoo.builder.profile import Profile
 from dlzoo.config import Config
+from dlzoo.config.data_defaults import data_defaults_in_use
 from dlzoo.core import index
 from dlzoo.data.splits import Splits
 from dlzoo.engine.clock import TrainSchedule
@@ -26,6 +27,7 @@ def notes(
     """Return notes on the choices of a config, for this data, length of the run and network."""
     return [
         *(group_notes(config["norm"], network) if network is not None else ()),
+        *_on_data_defaults(config),
         *_on_learning(config),
         *_on_schedule(config["schedule"], schedule),
         *_on_average(config["trainer"]["ema"], schedule.steps),
@@ -77,6 +79,11 @@ def _on_validation(data: Splits) -> list[str]:
         advice = "compare runs with several data.split_seed"
     samples = "1 sample" if count == 1 else f"{count} samples"
     return [f"the validation split has {samples}, so each is worth {1 / count:.1%} of a validation result: {advice}"]
+
+
+def _on_data_defaults(config: Config) -> list[str]:
+    used = data_defaults_in_use(config)
+    return [f"defaults for this number of images: {' '.join(used)}"] if used else []
 
 
 def _on_learning(config: Config) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlzoo.config import suggest
 from dlzoo.config.conf_files import experiment_files, sections_in_files
+from dlzoo.config.data_defaults import defaults_for_data
 from dlzoo.config.defaults import (
     DEFAULTS_FROM,
     FILE_CHOICES,
@@ -64,6 +65,17 @@ def compose(
     if isinstance(overrides, str):
         raise UserError(f"settings must be a list of strings, such as [{overrides!r}], not a string")
     overrides = list(overrides)
+    state = state or conf_state()
+    config, files = _compose(overrides, in_sweep, written, state)
+    if added := defaults_for_data(config, overrides, files):
+        config, _ = _compose([*added, *overrides], in_sweep, written, state)
+    return config
+
+
+def _compose(
+    overrides: Sequence[str], in_sweep: bool, written: Collection[str], state: ConfState
+) -> tuple[Config, tuple[str, ...]]:
+    """Return the config of `overrides`, and the files that it was composed of."""
     chosen: dict[str, str] = {}
     values, lines = [], {}
     for line in overrides:
@@ -78,7 +90,7 @@ def compose(
             name = str(value)
             chosen[key] = f"{key}={file_of(key, name) if is_path(key, name) else name}"
     files = tuple(word for key, word in chosen.items() if key not in REGISTRIES)
-    raw = deepcopy(_compose_choices(tuple(chosen.values()), files, (state or conf_state()) + _states_of_paths(files)))
+    raw = deepcopy(_compose_choices(tuple(chosen.values()), files, state + _states_of_paths(files)))
     if raw.pop("comparison", None) and not in_sweep:
         experiment = lines["experiment"].lstrip("+")
         raise UserError(f"{experiment} compares several runs; type dlzoo compare {experiment}")
@@ -87,7 +99,7 @@ def compose(
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
     sources = Sources(lines, written, partial(_paths, files))
-    return finalise(with_defaults_of_files(_resolve(raw, sources)), sources)
+    return finalise(with_defaults_of_files(_resolve(raw, sources)), sources), files
 
 
 def _paths(files: Sequence[str]) -> list[Path]:

@@ -108,6 +108,8 @@ class DatasetMarks(Marks):
     `finds_task`: "module:function" of a function that imports no torch: the settings of the data set -> the task that
     its files show, or None. "" if the registration is enough.
     `model`, `augment`, `loss`: defaults of these choices.
+    `defaults`: "module:function" of a function (config, keys that were chosen) -> settings (key=value) that are the
+    defaults for the data that the config names, such as those for few images; "" for none.
     """
 
     tasks: tuple[str, ...] = ("classify",)
@@ -117,6 +119,7 @@ class DatasetMarks(Marks):
     model: Choice | None = None
     augment: Choice | None = None
     loss: Choice | None = None
+    defaults: str = ""
 
 
 @dataclass(frozen=True)

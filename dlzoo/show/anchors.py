@@ -13,6 +13,9 @@ from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.data.splits import Splits
 
+#: The model that takes the anchors, and a rate for it: the usual one, 0.1, is meant for smaller detectors.
+_MODEL = "model=yolov3 optimizer.lr=0.01"
+
 
 def anchors(words: Sequence[str]) -> dict[str, Any]:
     """Fit anchors to the training objects: {"anchors": [[w, h], ...], "mean_iou", "objects", "image_size", "settings"}.
@@ -54,5 +57,5 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join([
         f"{shapes}   (pixels, for images of {result['image_size']} px)",
         f"mean IoU of the {result['objects']:,} training boxes with their best anchor: {result['mean_iou']:.3f}",
-        f"next     python train.py {shlex.join(result['settings'])} model=yolov3 'model.anchors=[{numbers}]'",
+        f"next     python train.py {shlex.join(result['settings'])} {_MODEL} 'model.anchors=[{numbers}]'",
     ])  # fmt: skip

@@ -114,8 +114,12 @@ TRAININGS = {
     _CIFAR: Rule("data.batch_size=10 model.width=4 trainer.max_epochs=1", swap={"data.root=cifar10": "data.root=pets"}),
     _SHAPES: Rule(SHAPES, metric=DETECTED),
     "python train.py data=shapes data.batch_size=16 box_loss=giou neck=pan": Rule(SHAPES, metric=DETECTED),
-    "python train.py data=shapes model=yolov3 backbone=resnet18 backbone.width=16 norm=gn loss=focal": Rule(
-        f"{SHAPES} neck.depth=1", metric=DETECTED
+    (
+        "python train.py data=shapes model=yolov3 backbone=resnet18 backbone.width=16 norm=gn loss=focal"
+        " optimizer.lr=0.01"
+    ): Rule(f"{SHAPES} neck.depth=1", metric=DETECTED),
+    "python train.py data=yolo_txt data.root=mine": Rule(
+        "data.batch_size=2 data.image_size=64 trainer.max_epochs=1 trainer.clip_norm=1", metric=DETECTED
     ),
     (
         "python train.py data=yolo_txt data.root=mine model=retinanet optimizer.lr=0.01 augment.mosaic=0.5"

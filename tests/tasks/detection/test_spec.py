@@ -252,6 +252,7 @@ def test_anchors_are_a_line_to_paste(capsys: pytest.CaptureFixture) -> None:
     anchors = line.split("'")[1].removeprefix("model.anchors=[").rstrip("]").split(",")
     assert list(map(float, anchors)) == [side for anchor in found["anchors"] for side in anchor]
     typed = shlex.split(line)[2:]
+    assert compose(typed[1:])["optimizer"]["lr"] == 0.01  # the default, 0.1, is too high for yolov3
     assert typed[:2] == ["train.py", "data=shapes"] and "count=6" not in typed
     assert len(compose(typed[1:])["model"]["anchors"]) == 12
     for wrong in (["data=digits"], ["count=0"], ["model=yolov3"]):

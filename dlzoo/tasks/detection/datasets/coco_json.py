@@ -26,11 +26,13 @@ from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation, Object,
 
 #: Limit of coordinates: excludes NaN, infinity and integers too large for a float.
 _FAR = 1e9
+#: Bytes of a file that has more than a few images, and is not read only to count them.
+_LARGE = 20_000_000
 
 
 @DATASETS.register(
     "coco_json", source="Lin et al., arXiv:1405.0312; cocodataset.org, data format", model="yolov3", augment="yolo",
-    tasks=("detect",),
+    tasks=("detect",), defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
 )  # fmt: skip
 def coco_json(
     *,
@@ -54,6 +56,7 @@ def coco_json(
     both, a fixed fifth of train. Images are beside their file, or in `images`, images/ or `root`; first in a folder
     there that is named like the file (train2017 for instances_train2017.json) or the split. Crowds (iscrowd) are
     neither trained on nor evaluated.
+    Fewer than 1,000 training images have defaults of their own (docs/detection.md).
     """
     if not root:
         raise UserError("data=coco_json needs data.root=<folder with annotations/ and images>")
@@ -61,8 +64,7 @@ def coco_json(
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")
-    named = {part: find_file(folder, part, name) for part, name in (("train", train), ("val", val), ("test", test))}
-    paths = {part: path for part, path in named.items() if path is not None}
+    paths = _paths(folder, {"train": train, "val": val, "test": test})
     if "train" not in paths:
         places = ", ".join(place.format("train") for place in PLACES)
         raise UserError(f"data.root: none of {places} in {root!r}; set data.train to the file")
@@ -77,6 +79,25 @@ def coco_json(
         readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
         cache=cache, background=background, value_range=range, categories=tuple(categories["train"]),
     )  # fmt: skip
+
+
+def count_images(section: Mapping[str, Any]) -> dict[str, int]:
+    """Return split -> number of its images, for the settings of the data; {} if the files are large.
+
+    Raises:
+        UserError: if a file is missing, or no JSON.
+    """
+    folder = Path(os.path.expanduser(section["root"] or ""))
+    paths = _paths(folder, {part: section[part] for part in ("train", "val", "test")}) if section["root"] else {}
+    if any(path.stat().st_size > _LARGE for path in paths.values()):
+        return {}
+    return {part: len(JsonFile(path).rows("images")) for part, path in paths.items()}
+
+
+def _paths(folder: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
+    """Return part -> its file, of those that there are."""
+    found = {part: find_file(folder, part, name) for part, name in names.items()}
+    return {part: path for part, path in found.items() if path is not None}
 
 
 def _categories(file: JsonFile) -> dict[int, str]:

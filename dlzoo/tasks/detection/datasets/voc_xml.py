@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
 
 @DATASETS.register(
     "voc_xml", source="Everingham et al., IJCV 2010; github.com/HumanSignal/labelImg", model="yolov3", augment="yolo",
-    tasks=("detect",),
+    tasks=("detect",), defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
 )  # fmt: skip
 def voc_xml(
     *,
@@ -63,6 +63,7 @@ def voc_xml(
     names in ImageSets/Main, are the splits; without test, val is the test split; without both, a fixed fifth of train.
     The classes are named in root/classes.txt, one per line; otherwise they are those of train, by name. Images without
     an XML file are left out. `difficult` trains on objects marked difficult.
+    Fewer than 1,000 training images have defaults of their own (docs/detection.md).
     """
     if not root:
         raise UserError("data=voc_xml needs data.root=<folder with images and XML files>")
@@ -70,9 +71,7 @@ def voc_xml(
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")
-    files = list_images(str(folder))
-    pairs = _pairs(folder, files)
-    parts = _listed_parts(folder, files) or _part_folders(folder, pairs)
+    pairs, parts = _pairs_and_parts(folder)
     if "train" not in parts:
         raise UserError(f"data.root: {root!r} has {' and '.join(parts)}, but not train")
     names = _class_names(folder, [pairs[key].xml for key in parts["train"] if key in pairs])
@@ -85,6 +84,24 @@ def voc_xml(
         readers, names, root=folder, key=["voc_xml"], image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
         cache=cache, background=background, value_range=range, difficult=difficult,
     )  # fmt: skip
+
+
+def count_images(section: Mapping[str, Any]) -> dict[str, int]:
+    """Return split -> number of its images, for the settings of the data.
+
+    Raises:
+        UserError: if the folder is missing, or its layout is not known.
+    """
+    folder = Path(os.path.expanduser(section["root"] or ""))
+    parts = _pairs_and_parts(folder)[1] if section["root"] and folder.is_dir() else {}
+    return {part: len(keys) for part, keys in parts.items()}
+
+
+def _pairs_and_parts(folder: Path) -> tuple[dict[Key, Pair], dict[str, dict[Key, str]]]:
+    """Return the XML files with their images by key, and part -> its keys and their places in a list."""
+    files = list_images(str(folder))
+    pairs = _pairs(folder, files)
+    return pairs, _listed_parts(folder, files) or _part_folders(folder, pairs)
 
 
 def _pairs(folder: Path, files: Sequence[Path]) -> dict[Key, Pair]:

@@ -31,8 +31,9 @@ _BOX, _TRIANGLE = 5, 7
 
 
 @DATASETS.register(
-    "yolo_txt", source="docs.ultralytics.com, detection data sets", model="yolov3", augment="yolo", tasks=("detect",)
-)
+    "yolo_txt", source="docs.ultralytics.com, detection data sets", model="yolov3", augment="yolo", tasks=("detect",),
+    defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
+)  # fmt: skip
 def yolo_txt(
     *,
     cache: Cache,
@@ -52,6 +53,7 @@ def yolo_txt(
     a folder, a text file with paths, or a list of these. The classes are named in root/classes.txt, one per line, or
     under names in root/data.yaml; otherwise by their numbers. Without test, val is the test split; without both, or
     with all images directly in root/images, a fixed fifth of train.
+    Fewer than 1,000 training images have defaults of their own (docs/detection.md).
     """
     if not root:
         raise UserError("data=yolo_txt needs data.root=<folder with images/ and labels/>")
@@ -68,6 +70,17 @@ def yolo_txt(
         readers, names, root=folder, key=["yolo_txt"], image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
         cache=cache, background=background, value_range=range,
     )  # fmt: skip
+
+
+def count_images(section: Mapping[str, Any]) -> dict[str, int]:
+    """Return split -> number of its images, for the settings of the data.
+
+    Raises:
+        UserError: if the folder is missing, or its layout is not known.
+    """
+    folder = Path(os.path.expanduser(section["root"] or ""))
+    parts = find_parts(folder, _data_yaml(folder)) if section["root"] else {}
+    return {name: len(part.texts) for name, part in parts.items()}
 
 
 def _names(folder: Path, listed: Mapping[str, Any]) -> list[str]:
