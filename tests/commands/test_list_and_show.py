@@ -17,7 +17,10 @@ from dlzoo.show.listing import COMPLETION, candidates, choices
 
 
 @pytest.mark.parametrize("choice", [*REGISTRIES, "trainer", "experiment"])
-def test_list_and_show_know_every_entry(choice: str, capsys: pytest.CaptureFixture) -> None:
+def test_list_and_show_know_every_entry(
+    choice: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlzoo.show.plot.draw", lambda *words: Path("plot.png"))  # test_show_plots.py draws them all
     assert main(["list", choice]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert names == [name for name in config.options(choice) if name != "default"]
