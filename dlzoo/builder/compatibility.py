@@ -15,19 +15,20 @@ from dlzoo.data.splits import Splits
 _WORDS = {"classification": "classes", "regression": "numbers", "boxes": "boxes"}
 
 
-def check_before_loading(config: Config) -> None:
-    """Check the choices of a config against the task of its data set, as far as registrations declare them.
+def load_data(config: Config) -> Splits:
+    """Load the data of a config for its model.
 
-    Reading or drawing the data may take minutes. A data set that finds its task in its file is checked only by
-    `check_compatible`.
+    What registrations declare of the model, the loss and the augmentation is checked before, as reading or drawing the
+    data may take minutes; only a data set that finds its task in its file is checked afterwards, by `check_compatible`.
 
     Raises:
-        UserError: as `check_compatible`.
+        UserError: as `Splits.load` and `check_compatible`.
     """
-    data = config["data"]["name"]
+    data, model = config["data"]["name"], config["model"]["name"]
     marks = index.marks("data", data)
     if not marks.finds_task:
-        _check_registrations(config, index.task_of(config["model"]["name"], data), is_table=marks.table)
+        _check_registrations(config, index.task_of(model, data), is_table=marks.table)
+    return Splits.load(config["data"], index.marks("model", model).tasks)
 
 
 def check_compatible(config: Config, data: Splits, world: int) -> None:

@@ -13,12 +13,11 @@ import torch
 from rich.text import Text
 
 from dlzoo import config as configs
+from dlzoo.builder.compatibility import load_data
 from dlzoo.builder.trainer import Assembled
-from dlzoo.core import index
 from dlzoo.core.console import Console
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import write_atomically
-from dlzoo.data.splits import Splits
 from dlzoo.engine.timing import LossCurve
 from dlzoo.metrics.plots import lr_range
 from dlzoo.runs.figures import write_png
@@ -64,7 +63,7 @@ def lr_find(words: Sequence[str], console: Console | None = None) -> RangeTest:
     config = configs.compose(overrides) | {
         "schedule": {"name": "constant", "warmup": 0.0}
     }  # the test sets the rate itself
-    data = replace(Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks), val=None)
+    data = replace(load_data(config), val=None)
     epochs = -(-steps // max(1, len(data.train) // data.batch_size))
     limits = {"max_epochs": epochs, "log_every": 10**9, "validate_every_epochs": 1}
     limits |= dict.fromkeys(("max_steps", "limit_batches", "early_stopping", "validate_every_steps"))

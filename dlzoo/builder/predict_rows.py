@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dlzoo.builder.compatibility import load_data
 from dlzoo.builder.locate import locate
 from dlzoo.config import read
-from dlzoo.core import index
 from dlzoo.core.errors import Note, UserError
 from dlzoo.data.split import Split
 from dlzoo.data.splits import Splits
@@ -60,7 +60,7 @@ class RunRowPreprocess:
         with own_parts.using_kept(run.path, record), warnings.catch_warnings():
             warnings.simplefilter("ignore", Note)  # notes on the data were given when the run was trained
             config = locate(read(run.config_file), record, self.places)
-            data = Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
+            data = load_data(config)
         if record.get("data_fingerprint") != data.fingerprint:
             raise UserError(f"{run.path}: the data has changed since the run was trained, and rows are prepared as its"
                             " training data; restore it, or train again")  # fmt: skip

@@ -20,7 +20,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from dlzoo.builder.compatibility import allows_loss_scale, check_before_loading, needs_full_precision
+from dlzoo.builder.compatibility import allows_loss_scale, load_data, needs_full_precision
 from dlzoo.builder.freeze import freeze_modules
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
@@ -28,7 +28,7 @@ from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.weights import check_training_state, child_state, load_checkpoint, load_initial_weights, transfer
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision
-from dlzoo.core import distributed, index
+from dlzoo.core import distributed
 from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.core.rng import Streams
 from dlzoo.data.loader import EvalLoader, Loaders, TrainLoader
@@ -69,8 +69,7 @@ class Assembled:
         self.config, self._record, self._callbacks = config, record, list(callbacks)
         self.rank = distributed.current_rank()
         self._observed: Observed | None = observed_by(self._callbacks)
-        check_before_loading(config)
-        self.data = data or Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
+        self.data = data or load_data(config)
         longest = 1 if self._observed == "steps" else None
         self.run_recipe = RunRecipe(config, self.data, self.rank.world_size, longest)
         self.settings, self.spec = self.run_recipe.settings, self.run_recipe.spec

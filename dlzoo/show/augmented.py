@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from matplotlib.figure import Figure
 
-from dlzoo.builder.compatibility import check_compatible
+from dlzoo.builder.compatibility import check_compatible, load_data
 from dlzoo.config import Config
-from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AUGMENTS, TASKS
 from dlzoo.core.rng import Streams
@@ -27,7 +26,7 @@ def plot_augment(config: Config) -> Figure:
     Raises:
         UserError: if the data is missing, or has no images.
     """
-    data = Splits.load(config["data"], index.marks("model", config["model"]["name"]).tasks)
+    data = load_data(config)
     if data.is_table:
         raise UserError(f"data={config['data']['name']} is a table: show augment is for images")
     check_compatible(config, data, 1)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from dlzoo.builder.compatibility import check_before_loading
+from dlzoo.builder.compatibility import load_data
 from dlzoo.builder.recipe import RunRecipe
 from dlzoo.builder.trainer import Assembled
 from dlzoo.config import Config
@@ -45,8 +45,7 @@ def runs_by_kind(runs: Sequence[PlannedRun]) -> Iterator[tuple[list[PlannedRun],
     for _, sharing in groupby(sorted(runs, key=_data), key=_data):
         sharing = list(sharing)
         try:
-            check_before_loading(sharing[0].config)
-            data = Splits.load(*_data_and_tasks(sharing[0]))
+            data = load_data(sharing[0].config)
         except UserError as error:
             raise name_run(sharing[0], error) from None
         for _, same in groupby(sorted(sharing, key=_settings), key=_settings):
@@ -75,13 +74,10 @@ def name_run(run: PlannedRun, error: UserError) -> UserError:
     return UserError(f"{error} (in the run {' '.join(run.overrides)})" if run.overrides else str(error))
 
 
-def _data_and_tasks(run: PlannedRun) -> tuple[Config, list[str]]:
-    """Return the data section of a run and the tasks of its model, which determine the loaded data."""
-    return run.config["data"], list(index.marks("model", run.config["model"]["name"]).tasks)
-
-
 def _data(run: PlannedRun) -> str:
-    return json.dumps(_data_and_tasks(run), sort_keys=True)
+    """Return what determines the loaded data: the data section of a run, and the tasks of its model."""
+    tasks = index.marks("model", run.config["model"]["name"]).tasks
+    return json.dumps([run.config["data"], tasks], sort_keys=True)
 
 
 def _settings(run: PlannedRun) -> str:
