@@ -44,6 +44,7 @@ _CIFAR = (
 _SHAPES = "python train.py data=shapes data.batch_size=16"
 _NORMS = "python train.py -m name=norms norm=bn,gn data.batch_size=2,8,32 'seed=range(8)'"
 _SMALL_BATCH = "dlzoo compare norm=bn,gn base='model=resnet20 data.batch_size=4' seeds=8 name=small_batch"
+_OWN_NORM = "python train.py -m parts=./rms.py norm=bn,gn,rms 'seed=range(6)' trainer.max_epochs=5 name=own_norm"
 _FINE_TUNED = "python train.py data=image_folder data.root=pets model=resnet18 init_from=outputs/<run> freeze=backbone"
 
 #: One run each. A training that is not here is composed, if one of these has all of its keys.
@@ -93,6 +94,7 @@ TRAININGS = {
     "python train.py parts=./copies.py 'hooks=[tensorboard,copies]' hook.copies.to=/tmp/copies": Rule(
         NARROW, swap={"hook.copies.to=/tmp/copies": "hook.copies.to=copied"}, leaves=("copied/*/last.ckpt",)
     ),
+    "python train.py parts=./rms.py norm=rms trainer.max_epochs=5": Rule(NARROW),
     "python train.py trainer=gpu trainer.devices=4": Rule(
         f"{NARROW} trainer.devices=1", swap={"trainer=gpu": "trainer=cpu"}
     ),
@@ -171,6 +173,41 @@ SWEEPS = {
         },
         prints=("2 of model.width: ", "estimate    2 to run"),
     ),
+    _OWN_NORM: Rule(
+        f"{NARROW} {QUICK}",
+        swap={"seed=range(6)": "seed=0", "trainer.max_epochs=5": "trainer.max_epochs=1"},
+        prints=("3 of norm: ", "3 runs: 3 finished"),
+        leaves=("outputs/own_norm/norm=rms*/parts/rms.py",),
+    ),
+    (
+        "dlzoo compare act=sigmoid,relu base='model=mlp model.hidden=[64,64,64,64,64,64] trainer.max_epochs=10' seeds=6"
+        " name=sigmoid"
+    ): Rule(
+        f"{DIGITS} {QUICK}",
+        swap={
+            "base=model=mlp model.hidden=[64,64,64,64,64,64] trainer.max_epochs=10": (
+                "'base=model=mlp model.hidden=[8,8]'"
+            ),
+            "seeds=6": "seeds=1",
+        },
+        prints=("2 of act: ", "report.html"),
+    ),
+    (
+        "dlzoo compare drop.place=after_norm,before_norm base='drop=dropout drop.rate=0.5 data.limit=300"
+        " data.batch_size=32 trainer.max_epochs=30' seeds=6 name=dropout"
+    ): Rule(
+        f"{NARROW} {QUICK} sweep.dry_run=true",
+        swap={
+            "base=drop=dropout drop.rate=0.5 data.limit=300 data.batch_size=32 trainer.max_epochs=30": (
+                "'base=drop=dropout drop.rate=0.5'"
+            )
+        },
+        prints=("12 of drop.place x seed: ",),
+    ),
+    "python train.py experiment=box_simulation scale=tiny": Rule(
+        "seeds=1 model.pairs=343 data.points=1 loss=iou,diou trainer.max_epochs=2 trainer.accelerator=cpu",
+        prints=("report.html",),
+    ),
     "python train.py experiment=activations scale=tiny": Rule(
         f"act=relu,mish seeds=1 {NARROW} {QUICK}",
         prints=("2 of act: ", "report.html"),
@@ -204,6 +241,14 @@ OTHERS = {
     "dlzoo show drop dropblock": Rule(prints=("drop.block_size=7", "drop.place=after_norm")),
     "dlzoo show executor slurm": Rule(prints=("executor.partition=null", "executor.minutes=240")),
     "dlzoo show loss focal": Rule(prints=("loss.gamma=2.0",), leaves=("outputs/show/loss_focal.png",)),
+    "dlzoo show act sigmoid": Rule(prints=("logistic",), leaves=("outputs/show/act_sigmoid.png",)),
+    "dlzoo show act relu": Rule(leaves=("outputs/show/act_relu.png",)),
+    "dlzoo show box_loss iou": Rule(leaves=("outputs/show/*iou.png",)),
+    "dlzoo show norm rms parts=./rms.py": Rule(prints=("norm.eps=1e-06",)),
+    "dlzoo show augment flip data=yolo_txt data.root=mine": Rule(
+        "data.batch_size=2 data.image_size=64", leaves=("outputs/show/augment_flip.png",)
+    ),
+    "dlzoo list experiment": Rule(prints=("box_simulation",)),
     "dlzoo show act mish": Rule(prints=("arXiv:1908.08681",), leaves=("outputs/show/act_mish.png",)),
     "dlzoo show schedule cosine": Rule(prints=("schedule.final=0.0",), leaves=("outputs/show/schedule_cosine.png",)),
     "dlzoo show augment strong": Rule(prints=("augment.hole_side=0.5",), leaves=("outputs/show/augment_strong.png",)),
@@ -225,6 +270,12 @@ OTHERS = {
     ),
     "dlzoo report outputs/small_batch --metric f1_macro --margin 0.02": Rule(
         needs=_SMALL_BATCH, prints=("f1 macro",), leaves=("outputs/small_batch/report/report.html",)
+    ),
+    "dlzoo report outputs/own_norm": Rule(
+        needs=_OWN_NORM, prints=("norm",), leaves=("outputs/own_norm/report/report.tex",)
+    ),
+    "dlzoo predict run=outputs/<run> photo.jpg": Rule(
+        needs=_SHAPES, swap={"photo.jpg": "cat.jpg"}, leaves=("<run>/predictions/cat-found.png",)
     ),
     "dlzoo eval run=outputs/<run> data.cache=none": Rule(needs=_PETS, prints=("test/accuracy",)),
     "dlzoo eval run=outputs/<run>": Rule(needs=_PETS, prints=("test/accuracy",)),

@@ -88,6 +88,8 @@ def furnish(folder: Path) -> None:
     (folder / "houses.csv").write_text("\n".join(rows))
     (hook,) = python_blocks("hooks")
     (folder / "copies.py").write_text(hook)
+    (norm,) = python_blocks("walk_compare")
+    (folder / "rms.py").write_text(norm)
     (folder / "lab" / "experiment").mkdir(parents=True)
     (folder / "lab" / "experiment" / "of_the_lab.yaml").write_text("# @package _global_\n# Another seed.\nseed: 7\n")
     numbers = np.random.default_rng(0)
