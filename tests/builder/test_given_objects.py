@@ -53,7 +53,7 @@ class Boxed(Dataset):
 @pytest.fixture(scope="module", autouse=True)
 def _no_plots() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dlzoo.builder.execute.draw", lambda *made: {})
+        patch.setattr("dlzoo.builder.results.draw", lambda *made: {})
         yield
 
 
