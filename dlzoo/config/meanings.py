@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlzoo.config.defaults import SECTIONS, choices, settings_for
-from dlzoo.config.other_keys import KEYS
+from dlzoo.config.other_keys import KEYS, key_meant
 from dlzoo.config.overrides import key_of
 from dlzoo.config.settings import RunSettings
 from dlzoo.core import index
@@ -24,7 +24,7 @@ def section_of(word: str) -> str:
         return word
     if simplify(word) in ("train", "training", "fit"):
         return "trainer"
-    meant = KEYS.get(simplify(word), "").removesuffix("={}")
+    meant = key_meant(word)
     near = nearest(word, SECTIONS)
     return meant if meant in SECTIONS else near[0] if len(near) == 1 else ""
 

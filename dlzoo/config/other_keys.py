@@ -6,6 +6,8 @@ so that a word may stand for settings that only some models or data sets have.
 
 from __future__ import annotations
 
+from dlzoo.core.nearest import simplify
+
 #: Another word for a key -> the settings to type; {} is the value that was typed. A word with a dot is a whole key.
 KEYS = {
     # Length of the training
@@ -168,3 +170,9 @@ VALUES: dict[str, dict[str, str]] = {
                   **dict.fromkeys(("regression", "numbers"), "regress")},
     "data.scale": dict.fromkeys(("zscore", "standardize", "standardise", "normalize"), "standard"),
 }  # fmt: skip
+
+
+def key_meant(word: str) -> str:
+    """Return the choice or setting that another word is a name of: "data" for "dataset"; "" for none."""
+    meant = KEYS.get(simplify(word), "")
+    return meant.removesuffix("={}") if meant.endswith("={}") and " " not in meant else ""
