@@ -30,8 +30,8 @@ _ENDINGS = ("isations", "izations", "isation", "ization", "ising", "izing", "ise
 #: Shortest stem, and length of a line about a thing.
 _STEM, _LINE = 3, 100
 #: Words that say nothing about what is looked for.
-_IGNORED = frozenset(("a", "an", "and", "are", "be", "do", "for", "how", "in", "is", "my", "of", "on", "or", "the", "to",
-                      "what", "why", "with"))  # fmt: skip
+_IGNORED = frozenset(("a", "an", "and", "are", "be", "do", "for", "how", "in", "is", "my", "of", "on", "or", "the",
+                      "to", "what", "why", "with"))  # fmt: skip
 
 GROUPS = ("topics", "entries", "settings", "experiments", "commands", "pages")
 
