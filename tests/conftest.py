@@ -32,7 +32,7 @@ def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small run spends three quarters of its time on pictures: only tests marked `draws` have them drawn."""
     if "draws" not in request.keywords:
-        monkeypatch.setattr("dlzoo.builder.execute.draw", lambda *made: {})
+        monkeypatch.setattr("dlzoo.builder.results.draw", lambda *made: {})
 
 
 @pytest.fixture

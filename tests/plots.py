@@ -31,7 +31,7 @@ def check_plot(figure: Figure) -> list[str]:
         assert common is None or not common.width * common.height, f"{one!r} is over {other!r}"
     for axes in figure.axes:
         if axes.get_xlabel() == "epoch":
-            _check_epochs(axes)
+            check_epochs(axes)
     return [text for text, _ in texts]
 
 
@@ -63,7 +63,7 @@ def _hidden(axes: Axes) -> Iterator[Text]:
             yield axis.label
 
 
-def _check_epochs(axes: Axes) -> None:
+def check_epochs(axes: Axes) -> None:
     """Labels are whole epochs, and the last epoch of the lines, or the end of its part, has one."""
     labels = [label.get_text().replace("\N{MINUS SIGN}", "-") for label in axes.get_xticklabels()]
     numbers = [int(label) for label in labels]  # raises for a part of an epoch

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dlzoo.builder import execute as execution
+from dlzoo.builder import results
 from dlzoo.builder.execute import execute
 from dlzoo.cli import main
 from dlzoo.runs.run_dir import RunDir
@@ -191,7 +191,7 @@ def _run(
         stream = io.TextIOWrapper(os.fdopen(number, "wb", closefd=False), encoding="utf-8", write_through=True)
         setattr(sys, name, stream)
     if not plots:
-        execution.draw = lambda *made: {}
+        results.draw = lambda *made: {}
     if one_process:
         LocalExecutor.start = start_here
     if fork:

@@ -48,7 +48,7 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine.py").write_text(MINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("dlzoo.builder.execute.draw", lambda *made: {})
+        patch.setattr("dlzoo.builder.results.draw", lambda *made: {})
         patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.setenv("XDG_DATA_HOME", str(folder / "used"))
         run("train", "parts=./mine.py", *WORDS, "run_dir=whole")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlzoo.api.plots import Plots
 from dlzoo.core.errors import UserError
-from dlzoo.runs import own_parts
+from dlzoo.runs import kept_parts
 from dlzoo.runs.history import as_columns
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
@@ -196,7 +196,7 @@ class Run:
 
     def _parts(self) -> AbstractContextManager[None]:
         """Return the context in which the entries of the run's own parts files are used."""
-        return own_parts.using_kept(self.dir, self.record)
+        return kept_parts.using_kept(self.dir, self.record)
 
     def _trained(self, overrides: Sequence[str], model: nn.Module | None) -> Trained:
         """Return the network for predictions, loaded once for each checkpoint."""

@@ -13,7 +13,7 @@ from dlzoo.config import read, with_changes
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import AFTER_TRAINING
 from dlzoo.engine.signals import catch_signals
-from dlzoo.runs import own_parts
+from dlzoo.runs import kept_parts
 from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import Tested
@@ -34,7 +34,7 @@ def evaluate(path: str, conditions: Sequence[str] = ()) -> dict[str, float]:
         UserError: if `path` is not a run, has no checkpoint, its data has changed, or a condition cannot be set.
     """
     run = RunDir.open(path)
-    with own_parts.using_kept(run.path, run.read()):
+    with kept_parts.using_kept(run.path, run.read()):
         check_given(run.path, read(run.config_file), "evaluate")
         return _evaluate(run, conditions)
 

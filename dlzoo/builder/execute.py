@@ -19,10 +19,9 @@ from dlzoo.builder.failures import one_line_errors
 from dlzoo.builder.given import trained_network
 from dlzoo.builder.launch import RankError, launch
 from dlzoo.builder.locate import locate
-from dlzoo.builder.result_notes import result_notes, selecting_step
+from dlzoo.builder.results import record_results
 from dlzoo.builder.resume import NotResumedError, assemble
 from dlzoo.builder.run_checks import callback_names, check_ranks, check_unchanged, check_unchanged_since_the_end
-from dlzoo.builder.trainer import Assembled
 from dlzoo.builder.weights import load_checkpoint
 from dlzoo.config import Config
 from dlzoo.config.device import accelerator_and_precision, processes
@@ -30,23 +29,20 @@ from dlzoo.config.settings import TrainerSettings
 from dlzoo.core import distributed
 from dlzoo.core.errors import Interrupted, UserError
 from dlzoo.core.registries import HOOKS
-from dlzoo.engine.checkpoints import Checkpoints, kept_best
+from dlzoo.engine.checkpoints import Checkpoints
 from dlzoo.engine.display import PatientConsole
 from dlzoo.engine.hooks.build import DISPLAY, BuiltHooks, build_hooks
 from dlzoo.engine.hooks.hook import HookStart
 from dlzoo.engine.hooks.running import RunHooks
 from dlzoo.engine.signals import Stop, catch_signals
-from dlzoo.runs import checkout, environment, own_parts
+from dlzoo.runs import checkout, environment, kept_parts
 from dlzoo.runs.locations import absolute_paths
-from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.metric_log import MetricLog
 from dlzoo.runs.reuse import copy_training
 from dlzoo.runs.run_dir import RunDir, make_folder, now
 from dlzoo.runs.run_time import RunTime
-from dlzoo.tasks.base import Tested
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pytorch_lightning import Callback
 
 
@@ -82,7 +78,7 @@ def execute(
     Raises:
         UserError, Interrupted: as `dlzoo.train`.
     """
-    with own_parts.using_kept(run.path, run.read()):
+    with kept_parts.using_kept(run.path, run.read()):
         return _execute(run, console or PatientConsole(), callbacks, places)
 
 
@@ -96,7 +92,7 @@ def _execute(run: RunDir, console: Console, callbacks: Sequence[Callback], place
     hooks = build_hooks(config, run.path)
     check_unchanged(run, config, before, callbacks, hooks.callbacks)
     if distributed.current_rank().leads:
-        own_parts.note_changes(run.path, before)
+        kept_parts.note_changes(run.path, before)
     config = locate(config, before, places)
     settings = TrainerSettings(**config["trainer"])
     ranks = processes(settings) * settings.nodes
@@ -126,7 +122,7 @@ def _launch(run: RunDir, settings: TrainerSettings, ranks: int, places: Sequence
     """Start the ranks and wait; record what ended them, which rank 0 does not always know."""
     try:
         accelerator_and_precision(settings)  # raises here once, not in each rank
-        environment = own_parts.environment_for(run.path, run.read())
+        environment = kept_parts.environment_for(run.path, run.read())
         launch(run.path, ranks, places, environment, quiet=quiet)
     except BaseException as error:
         with suppress(UserError, OSError), run.lock():
@@ -221,7 +217,7 @@ def _run(
         selected = assembled.load(run.selected_checkpoint())
         metrics = assembled.test([stop, display])
         stop.check()
-        _record_results(run, assembled, log, selected, metrics, hooks)
+        record_results(run, assembled, log, selected, metrics, hooks)
         trained_network(assembled.module.network, assembled.module.eval_network)
         hooks.fit_end(metrics)
     except BaseException as error:
@@ -229,45 +225,3 @@ def _run(
         raise
     finally:
         log.close()
-
-
-def _record_results(
-    run: RunDir,
-    assembled: Assembled,
-    log: MetricLog,
-    selected: dict[str, Any],
-    metrics: dict[str, float],
-    hooks: RunHooks,
-) -> None:
-    """Write metrics, predictions and plots of a tested run; `selected` is the training state of its checkpoint."""
-    module, schedule = assembled.module, assembled.module.schedule
-    clock = module.state.clock
-    log.scalars(clock, schedule.epochs_at(clock), metrics)
-    # Validation metrics of a reused training belong to its source run.
-    kept = ("train/",) if "training_taken" in run.read() else ("train/", "val/")
-    run.write_predictions(module.tested.predictions())
-    run.update(
-        metrics={key: value for key, value in selected["latest"].items() if key.startswith(kept)} | metrics,
-        tested=module.tested.count,
-        by_class=module.tested.by_class(),
-        zero_weights=assembled.zero_weights(),
-        selected_epoch=schedule.epochs_at(selected["clock"]),
-        steps=clock,
-        images_per_second=clock * assembled.data.batch_size / max(module.state.train_seconds, 1e-9),
-        peak_memory_bytes=environment.peak_memory(assembled.accelerator),
-        data_cache=module.loaders.train.images.place,
-    )
-    records = read_metrics(run.metrics_file)
-    if assembled.settings.limit_batches is None:  # a part of each split shows nothing
-        run.update(result_notes=result_notes(module, records, selecting_step(run, selected)))
-    if best := kept_best(module):
-        run.update(kept_best=best)
-    plots = draw(assembled, Tested(module, assembled.data, records, run.path.name))
-    for name, figure in plots.items():
-        hooks.plot(name, log.plot(name, figure), clock)
-    run.update(pictures=list(plots))
-
-
-def draw(assembled: Assembled, tested: Tested) -> dict[str, Figure]:
-    """Return {name: plot} of a run after its test."""
-    return assembled.spec.plots(tested)

@@ -21,12 +21,10 @@ _STILL = 0.5
 _FEW = 50
 
 
-def notes(
-    config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule, network: nn.Module | None = None
-) -> list[str]:
+def notes(config: Config, data: Splits, spec: TaskSpec, schedule: TrainSchedule, network: nn.Module) -> list[str]:
     """Return notes on the choices of a config, for this data, length of the run and network."""
     return [
-        *(group_notes(config["norm"], network) if network is not None else ()),
+        *group_notes(config["norm"], network),
         *_on_data_defaults(config),
         *_on_learning(config),
         *_on_schedule(config["schedule"], schedule),

@@ -25,7 +25,7 @@ from dlzoo.data.storage.image_source import image_sources
 from dlzoo.data.storage.value_range import find_deep
 from dlzoo.data.transforms.augment import output_size
 from dlzoo.data.transforms.batch import Normalise
-from dlzoo.runs import own_parts
+from dlzoo.runs import kept_parts
 from dlzoo.runs.locations import MOVABLE, is_place
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
@@ -58,7 +58,7 @@ def predict(
     run = RunDir.open(path)
     if not files:
         raise UserError("name one or more images: dlzoo predict run=DIR FILE ...")
-    with own_parts.using_kept(run.path, run.read()):
+    with kept_parts.using_kept(run.path, run.read()):
         check_predicts(run, conditions, out)
         if _is_of_rows(run.read()):
             raise UserError(f"{run.path} was trained on a table, but `dlzoo predict` takes images; in Python,"
@@ -186,6 +186,6 @@ def spec_of(record: dict[str, Any]) -> TaskSpec:
 def format_predictions(path: str, answers: Sequence[dict[str, Any]]) -> list[str]:
     """Format what `predict` returned for the run at `path`, one line per file."""
     run = RunDir.open(path)
-    with own_parts.using_kept(run.path, run.read()):
+    with kept_parts.using_kept(run.path, run.read()):
         spec = spec_of(run.read())
     return [in_one_line(f"{answer['file']}: {spec.format_prediction(answer)}") for answer in answers]

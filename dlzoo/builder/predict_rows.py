@@ -19,7 +19,7 @@ from dlzoo.data.split import Split
 from dlzoo.data.splits import Splits
 from dlzoo.data.table_rows import Cells, Rows, encode_rows
 from dlzoo.data.transforms.batch import Normalise
-from dlzoo.runs import own_parts
+from dlzoo.runs import kept_parts
 from dlzoo.runs.run_dir import RunDir
 
 
@@ -57,7 +57,7 @@ class RunRowPreprocess:
     def _data(self) -> tuple[Splits, Cells]:
         run = RunDir.open(self.path)
         record = run.read()
-        with own_parts.using_kept(run.path, record), warnings.catch_warnings():
+        with kept_parts.using_kept(run.path, record), warnings.catch_warnings():
             warnings.simplefilter("ignore", Note)  # notes on the data were given when the run was trained
             config = locate(read(run.config_file), record, self.places)
             data = load_data(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dlzoo.core.errors import UserError
-from dlzoo.runs import own_parts
+from dlzoo.runs import kept_parts
 from dlzoo.runs.run_dir import RunDir
 
 
@@ -25,4 +25,4 @@ def split_run(words: Sequence[str]) -> tuple[str, list[str]]:
 def trust_parts(path: str) -> None:
     """Record that the parts files in a run directory may be imported."""
     run = RunDir.open(path)
-    own_parts.trust_kept(run.path, run.read())
+    kept_parts.trust_kept(run.path, run.read())

@@ -36,10 +36,10 @@ def run(arguments: Namespace) -> None:
             raise UserError(f"--parts is about models, not {arguments.choice!r}; usage: dlzoo list --parts [--json]")
         _print_parts(arguments.json)
         return
-    from dlzoo.show import kinds, listing, topics
+    from dlzoo.show import choices, listing, topics
 
     if arguments.choice is None:
-        print(json.dumps(kinds.kinds(), indent=1) if arguments.json else "\n".join(kinds.lines()))
+        print(json.dumps(choices.counts(), indent=1) if arguments.json else "\n".join(choices.lines()))
     elif arguments.choice == "topics":
         print(json.dumps(topics.TOPICS, indent=1) if arguments.json else "\n".join(topics.lines()))
     elif arguments.json:
@@ -60,6 +60,6 @@ def _print_parts(as_json: bool) -> None:
 
 
 def _choices() -> str:
-    from dlzoo.show.listing import choices_text
+    from dlzoo.show.choices import choices_text
 
     return choices_text()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from dlzoo.commands._parser import Parser
 from dlzoo.commands._run_word import trust_parts
+from dlzoo.config.overrides import key_of
 from dlzoo.core.errors import UserError
 from dlzoo.runs.locations import is_place
 
@@ -46,17 +47,16 @@ def refuse_changes(path: str, settings: Sequence[str]) -> None:
     if not changes:
         return
     from dlzoo.runs.run_dir import RunDir
-    from dlzoo.runs.typed import words_of
+    from dlzoo.runs.typed import settings_to_type
 
     config = RunDir.open(path).read()["config"]
-    keys = {word.partition("=")[0] for word in changes}
-    words = [word for word in words_of(config) or ["..."] if word.partition("=")[0] not in keys]
-    typed = " ".join(
-        [*words, *(f"{key}={shlex.quote(value)}" for key, _, value in (c.partition("=") for c in changes))]
-    )
+    known = settings_to_type(config)
+    kept = ["..."] if known is None else [word for word in known if key_of(word) not in map(key_of, changes)]
+    quoted = (f"{key}={shlex.quote(value)}" for key, _, value in (word.partition("=") for word in changes))
+    command = " ".join(["dlzoo train", *kept, *quoted])
     raise UserError(
-        f"{changes[0]}: a run keeps the settings that it was started with. A new run from its weights: `dlzoo train"
-        f" {typed} init_from={shlex.quote(path)}`; a new run from the start: `dlzoo train {typed}`"
+        f"{changes[0]}: a run keeps the settings that it was started with. A new run from its weights: `{command}"
+        f" init_from={shlex.quote(path)}`; a new run from the start: `{command}`"
     )
 
 

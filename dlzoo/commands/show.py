@@ -37,19 +37,19 @@ def arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Print the description of the entry, with the table of a model or the path of a plot."""
-    from dlzoo.show import entry, kinds, listing
+    from dlzoo.show import choices, entry, listing
 
     if arguments.name is None or "=" in arguments.name:
-        if arguments.choice in listing.choices() and not arguments.name:
+        if arguments.choice in choices.choices() and not arguments.name:
             _list(arguments.choice, arguments.json)
             return
         if arguments.name:  # dlzoo show resnet20 norm=gn
             arguments.settings.insert(0, arguments.name)
-        arguments.choice, arguments.name = kinds.choice_of(arguments.choice), arguments.choice
+        arguments.choice, arguments.name = choices.choice_of(arguments.choice), arguments.choice
     description = entry.entry(arguments.choice, arguments.name)
     if arguments.choice == "model":
         _show_model(description, arguments.settings, arguments.json)
-    elif arguments.choice in (*listing.DRAWN, *listing.DRAWN_AS):
+    elif choices.SELECTIONS.get(arguments.choice, arguments.choice) in listing.DRAWN:
         _show_plot(description, arguments.settings, arguments.json)
     elif arguments.settings:
         raise UserError(
@@ -92,6 +92,6 @@ def _show_plot(description: Mapping[str, Any], settings: list[str], as_json: boo
 
 
 def _choices() -> str:
-    from dlzoo.show.listing import choices_text
+    from dlzoo.show.choices import choices_text
 
     return choices_text()

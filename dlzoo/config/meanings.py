@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlzoo.config.defaults import SECTIONS, choices, settings_for
-from dlzoo.config.other_keys import KEYS
+from dlzoo.config.other_keys import KEYS, key_meant
 from dlzoo.config.overrides import key_of
 from dlzoo.config.settings import RunSettings
 from dlzoo.core import index
@@ -24,7 +24,7 @@ def section_of(word: str) -> str:
         return word
     if simplify(word) in ("train", "training", "fit"):
         return "trainer"
-    meant = KEYS.get(simplify(word), "").removesuffix("={}")
+    meant = key_meant(word)
     near = nearest(word, SECTIONS)
     return meant if meant in SECTIONS else near[0] if len(near) == 1 else ""
 
@@ -37,29 +37,34 @@ def has_setting(section: str, name: str) -> bool:
 
 
 def templates(section: str, name: str) -> Iterator[str]:
-    """Yield settings that a key may mean, with {} for its value; the likeliest first."""
-    words = (f"{section}.{name}".lower(), simplify(name))
-    known = [KEYS[word] for word in words if word in KEYS]
+    """Yield settings that a key may mean, with {} for its value; the likeliest first.
+
+    The order: what the whole key means elsewhere, settings of this name in the section, what the name means elsewhere,
+    settings of nearly this name in the section, settings of this name in any section, and of nearly this name in any.
+    """
     here = _homes(section) if section else {}
-    yield from known[:1] if words[0] in KEYS else ()
+    yield from _meant(f"{section}.{name}".lower())
     yield from here.get(name, ())
-    yield from known
+    yield from _meant(simplify(name))
+    yield from _near(name, here if section else _top_level())
     everywhere = _homes("")
-    if section:
-        yield from _near(name, here)
-    else:
-        yield from _near(name, {each: [f"{each}={{}}"] for each in (*choices(), *settings_of(RunSettings))})
     yield from everywhere.get(name, ())
     whole = {key_of(meaning.split()[-1]): meaning for meanings in everywhere.values() for meaning in meanings}
     yield from _near(name, {**whole, **KEYS, **everywhere})
 
 
+def _meant(word: str) -> list[str]:
+    return [KEYS[word]] if word in KEYS else []
+
+
+def _top_level() -> dict[str, list[str]]:
+    """Return the keys without a section -> the settings to type for them."""
+    return {key: [f"{key}={{}}"] for key in (*choices(), *settings_of(RunSettings))}
+
+
 def _homes(section: str) -> dict[str, list[str]]:
-    """Return setting -> the settings to type for it, of a section, or of all for ""."""
-    homes: dict[str, list[str]] = {}
-    if not section:
-        for key in (*choices(), *settings_of(RunSettings)):
-            homes[key] = [f"{key}={{}}"]
+    """Return setting -> the settings to type for it, of a section, or for "" of all and of the run."""
+    homes = {} if section else _top_level()
     for each in [section] if section else [*_FIRST, *(other for other in SECTIONS if other not in _FIRST)]:
         for setting in settings_for(each):
             homes.setdefault(setting, []).append(f"{each}.{setting}={{}}")

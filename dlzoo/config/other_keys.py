@@ -1,54 +1,54 @@
 """What other programs and papers call our settings and their values; used by every suggestion (suggest.py).
 
-Words are simplified (`nearest.simplify`): lower case, without separators. A suggestion is checked before it is printed,
-so that a word may stand for settings that only some models or data sets have.
+Words are simplified (`nearest.simplify`): lower case, without separators. Words that are near enough to one of our
+settings, or to another word here, are left out. A suggestion is checked before it is printed, so that a word may stand
+for settings that only some models or data sets have.
 """
 
 from __future__ import annotations
 
+from dlzoo.core.nearest import simplify
+
 #: Another word for a key -> the settings to type; {} is the value that was typed. A word with a dot is a whole key.
 KEYS = {
     # Length of the training
-    **dict.fromkeys(("epoch", "epochs", "maxepoch", "numepochs", "nepochs", "nbepochs", "totalepochs", "trainepochs"),
-                    "trainer.max_epochs={}"),
-    **dict.fromkeys(("steps", "step", "numsteps", "iterations", "iters", "maxiter", "maxiters", "updates"),
+    **dict.fromkeys(("epoch", "epochs", "nbepochs", "totalepochs", "trainepochs"), "trainer.max_epochs={}"),
+    **dict.fromkeys(("steps", "step", "numsteps", "iterations", "iters", "maxiter", "updates"),
                     "trainer.max_steps={}"),
-    **dict.fromkeys(("patience", "earlystop", "earlystoppingpatience"), "trainer.early_stopping={}"),
+    **dict.fromkeys(("patience", "earlystoppingpatience"), "trainer.early_stopping={}"),
     # Optimizer
-    **dict.fromkeys(("lr", "learningrate", "lrate", "rate", "baselr", "initlr", "maxlr", "eta", "eta0"),
-                    "optimizer.lr={}"),
-    **dict.fromkeys(("wd", "decay", "l2", "l2reg", "weightdecayrate", "regularization", "regularisation"),
+    **dict.fromkeys(("lr", "learningrate", "lrate", "rate", "baselr", "initlr", "maxlr", "eta"), "optimizer.lr={}"),
+    **dict.fromkeys(("wd", "decay", "l2", "l2reg", "weightdecayrate", "regularisation"),
                     "optimizer.weight_decay={}"),
     **dict.fromkeys(("l1reg", "l1penalty", "lasso"), "optimizer.l1={}"),
     **dict.fromkeys(("optim", "opt", "optimiser", "solver", "algorithm"), "optimizer={}"),
     **dict.fromkeys(("betas", "beta"), "optimizer=adam optimizer.beta1={}"),
-    **dict.fromkeys(("clip", "gradclip", "clipgrad", "gradientclip", "gradientclipval", "clipgradnorm", "maxnorm",
-                     "maxgradnorm", "gradientclipping"), "trainer.clip_norm={}"),
-    **dict.fromkeys(("accumulategradbatches", "gradaccum", "accum", "gradientaccumulation", "accumulation",
-                     "gradientaccumulationsteps", "accumsteps", "accumulationsteps"), "trainer.accumulate={}"),
+    **dict.fromkeys(("clip", "gradclip", "gradientclipval", "clipgradnorm", "maxnorm", "maxgradnorm",
+                     "gradientclipping"), "trainer.clip_norm={}"),
+    **dict.fromkeys(("accumulategradbatches", "gradaccum", "accum", "gradientaccumulationsteps", "accumsteps",
+                     "accumulationsteps"), "trainer.accumulate={}"),
     **dict.fromkeys(("modelema", "emadecay", "averaging"), "trainer.ema={}"),
     # Schedule
     **dict.fromkeys(("scheduler", "sched", "lrscheduler", "lrschedule", "lrpolicy", "annealing"), "schedule={}"),
     **dict.fromkeys(("warmupepochs", "warmupsteps", "warmupratio", "warmuplength"), "schedule.warmup={}"),
-    **dict.fromkeys(("lrsteps", "lrmilestones", "decayepochs"), "schedule=multi_step schedule.milestones={}"),
+    **dict.fromkeys(("lrsteps", "decayepochs"), "schedule=multi_step schedule.milestones={}"),
     **dict.fromkeys(("stepsize", "steplr", "lrstep"), "schedule=step schedule.every={}"),
     **dict.fromkeys(("lrdecay", "decayrate", "lrgamma"), "schedule=exponential schedule.gamma={}"),
     # Data
-    **dict.fromkeys(("bs", "batch", "batchsize", "trainbatchsize", "minibatch", "minibatchsize", "globalbatchsize",
-                     "samplespergpu", "imsperbatch"), "data.batch_size={}"),
+    **dict.fromkeys(("bs", "batch", "trainbatchsize", "minibatchsize", "globalbatchsize", "samplespergpu",
+                     "imsperbatch"), "data.batch_size={}"),
     **dict.fromkeys(("dataset", "datasets", "ds", "datamodule", "database"), "data={}"),
-    **dict.fromkeys(("imgsize", "imgsz", "imagesize", "imsize", "inputsize", "resolution", "inputresolution", "imgdim"),
+    **dict.fromkeys(("imgsz", "imagesize", "imsize", "inputsize", "resolution", "inputresolution", "imgdim"),
                     "data=image_folder data.image_size={}"),
-    **dict.fromkeys(("dataroot", "datadir", "datafolder", "imagedir", "imagefolder", "folder"),
-                    "data=image_folder data.root={}"),
-    **dict.fromkeys(("datapath", "csv", "csvfile", "csvpath", "datafile"), "data=csv data.path={}"),
+    **dict.fromkeys(("datadir", "datafolder", "imagedir", "imagefolder", "folder"), "data=image_folder data.root={}"),
+    **dict.fromkeys(("csv", "csvfile", "csvpath", "datafile"), "data=csv data.path={}"),
     **dict.fromkeys(("label", "labelcolumn", "targetcolumn"), "data=csv data.target={}"),
     **dict.fromkeys(("valsplit", "validationsplit", "valsize", "valratio", "validationfraction", "valpercent"),
                     "data.val_fraction={}"),
     **dict.fromkeys(("subset", "maxsamples", "numsamples", "nsamples", "trainsize"), "data.limit={}"),
     **dict.fromkeys(("noisylabels", "labelcorruption", "noiserate"), "data.label_noise={}"),
     **dict.fromkeys(("imbalanceratio", "imbalancefactor", "longtail", "imbfactor"), "data.imbalance={}"),
-    "balanced": "data.sampler=balanced", "oversample": "data.sampler=balanced", "oversampling": "data.sampler=balanced",
+    "balanced": "data.sampler=balanced", "oversampling": "data.sampler=balanced",
     **dict.fromkeys(("aug", "augs", "augmentation", "augmentations", "transform", "transforms", "dataaugmentation"),
                     "augment={}"),
     **dict.fromkeys(("mixupalpha", "mixupprob"), "augment.mixup={}"),
@@ -56,64 +56,53 @@ KEYS = {
     **dict.fromkeys(("cutoutlength", "cutoutsize"), "augment.cutout={}"),
     # Model and loss
     **dict.fromkeys(("arch", "architecture", "network", "net", "modelname", "nn", "modeltype"), "model={}"),
-    **dict.fromkeys(("pretrain", "usepretrained", "imagenet", "imagenetweights"), "model.pretrained={}"),
+    **dict.fromkeys(("imagenet", "imagenetweights"), "model.pretrained={}"),
     **dict.fromkeys(("activation", "activations", "actfn", "actlayer", "activationfn", "activationfunction",
                      "nonlinearity", "nonlin"), "act={}"),
     **dict.fromkeys(("normalization", "normalisation", "normlayer", "normtype", "norms"), "norm={}"),
     **dict.fromkeys(("batchnorm", "bn", "usebn"), "norm=bn"),
     **dict.fromkeys(("groupnorm", "gn"), "norm=gn"),
     **dict.fromkeys(("layernorm", "ln"), "norm=ln"),
-    **dict.fromkeys(("dropout", "dropoutrate", "droprate", "pdrop", "pdropout", "dropoutprob", "dropprob"),
-                    "drop=dropout drop.rate={}"),
-    **dict.fromkeys(("droppath", "droppathrate", "stochasticdepth", "stochasticdepthrate"),
-                    "drop=stochastic_depth drop.rate={}"),
+    **dict.fromkeys(("dropoutrate", "droprate", "pdrop", "pdropout", "dropprob"), "drop=dropout drop.rate={}"),
+    **dict.fromkeys(("droppath", "droppathrate", "stochasticdepthrate"), "drop=stochastic_depth drop.rate={}"),
     **dict.fromkeys(("initialization", "initialisation", "initializer", "initialiser", "weightinit", "kernelinit",
                      "inittype"), "init={}"),
     **dict.fromkeys(("pooling", "pooltype"), "pool={}"),
     **dict.fromkeys(("convolution", "convtype", "convlayer"), "conv={}"),
     **dict.fromkeys(("attn", "attentiontype", "selayer"), "attention={}"),
     **dict.fromkeys(("criterion", "lossfn", "lossfunction", "objective", "cost", "losstype"), "loss={}"),
-    **dict.fromkeys(("labelsmooth", "smoothing", "lsr"), "loss=cross_entropy loss.label_smoothing={}"),
+    "lsr": "loss=cross_entropy loss.label_smoothing={}", "posweight": "loss=cross_entropy loss.class_weights={}",
     **dict.fromkeys(("focalgamma", "gammafocal"), "loss=focal loss.gamma={}"),
-    **dict.fromkeys(("classweight", "classweights", "posweight"),
-                    "loss=cross_entropy loss.class_weights={}"),
-    **dict.fromkeys(("bboxloss", "regloss", "iouloss", "locloss"), "model=yolo_tiny data=shapes box_loss={}"),
-    **dict.fromkeys(("hiddensizes", "hiddenlayers", "hiddendims", "hiddensize"), "model=mlp model.hidden={}"),
-    **dict.fromkeys(("growth", "growthrate"), "model=densenet121 model.growth_rate={}"),
-    **dict.fromkeys(("groups", "numgroups", "ngroups"), "norm=gn norm.num_groups={}"),
+    **dict.fromkeys(("bboxloss", "regloss", "locloss"), "model=yolo_tiny data=shapes box_loss={}"),
+    **dict.fromkeys(("hiddenlayers", "hiddensize"), "model=mlp model.hidden={}"),
+    **dict.fromkeys(("groups", "ngroups"), "norm=gn norm.num_groups={}"),
     # Settings of several entries, of which the usual one is suggested
     "drop.rate": "drop=dropout drop.rate={}", "data.root": "data=image_folder data.root={}",
-    "data.image_size": "data=image_folder data.image_size={}", "optimizer.beta1": "optimizer=adam optimizer.beta1={}",
-    "optimizer.beta2": "optimizer=adam optimizer.beta2={}", "loss.link": "loss=mse loss.link={}",
-    "optimizer.momentum": "optimizer=momentum optimizer.momentum={}", "momentum": "optimizer.momentum={}",
-    "schedule.gamma": "schedule=step schedule.gamma={}", "optimizer.weight_decay": "optimizer.weight_decay={}",
+    "data.image_size": "data=image_folder data.image_size={}", "loss.link": "loss=mse loss.link={}",
+    "schedule.gamma": "schedule=step schedule.gamma={}",
     # Machine
     **dict.fromkeys(("device", "dev", "accelerator", "hardware"), "trainer={}"),
-    **dict.fromkeys(("gpus", "numgpus", "ngpus", "ngpu", "nprocpernode", "numdevices"),
-                    "trainer=gpu trainer.devices={}"),
+    **dict.fromkeys(("gpus", "numgpus", "ngpu", "nprocpernode", "numdevices"), "trainer=gpu trainer.devices={}"),
     **dict.fromkeys(("gpu", "cuda", "usegpu", "usecuda"), "trainer=gpu"),
     **dict.fromkeys(("cpu", "nocuda"), "trainer=cpu"),
     **dict.fromkeys(("ddp", "distributed", "strategy"), "trainer=ddp"),
-    **dict.fromkeys(("numnodes", "nnodes"), "trainer.nodes={}"),
-    **dict.fromkeys(("numthreads", "nthreads", "ompnumthreads"), "trainer.threads={}"),
+    "numnodes": "trainer.nodes={}", "dtype": "trainer.precision={}",
+    **dict.fromkeys(("numthreads", "ompnumthreads"), "trainer.threads={}"),
     **dict.fromkeys(("fp16", "amp", "half", "float16", "mixedprecision", "useamp", "autocast"),
                     "trainer.precision=fp16"),
     **dict.fromkeys(("bf16", "bfloat16"), "trainer.precision=bf16"),
     **dict.fromkeys(("fp32", "float32"), "trainer.precision=fp32"),
-    **dict.fromkeys(("dtype", "prec"), "trainer.precision={}"),
     **dict.fromkeys(("torchcompile", "jit"), "trainer.compile={}"),
     **dict.fromkeys(("gradientcheckpointing", "activationcheckpointing", "gradcheckpoint", "checkpointing"),
                     "trainer.checkpoint_activations={}"),
     # The run
     **dict.fromkeys(("randomseed", "manualseed", "randomstate", "rngseed"), "seed={}"),
-    **dict.fromkeys(("outputdir", "outdir", "output", "out", "savedir", "logdir", "workdir", "expdir", "savepath"),
-                    "run_dir={}"),
+    **dict.fromkeys(("output", "out", "savedir", "logdir", "workdir", "expdir", "savepath"), "run_dir={}"),
     **dict.fromkeys(("runname", "expname", "experimentname", "exp", "tag", "project"), "name={}"),
-    **dict.fromkeys(("ckpt", "checkpoint", "checkpointpath", "ckptpath", "weights", "loadfrom", "pretrainedpath",
-                     "initfrom", "restore"), "init_from={}"),
+    **dict.fromkeys(("checkpoint", "checkpointpath", "ckptpath", "weights", "loadfrom", "pretrainedpath", "restore"),
+                    "init_from={}"),
     **dict.fromkeys(("freezebackbone", "frozen", "freezeencoder", "linearprobe"), "freeze=backbone"),
-    **dict.fromkeys(("checkvaleverynepoch", "valinterval", "evalinterval", "evalevery", "valevery"),
-                    "trainer.validate_every_epochs={}"),
+    **dict.fromkeys(("checkvaleverynepoch", "evalinterval", "valevery"), "trainer.validate_every_epochs={}"),
     **dict.fromkeys(("logeverynsteps", "loginterval", "logfreq", "printfreq", "logsteps"), "trainer.log_every={}"),
     **dict.fromkeys(("savetopk", "keeptopk"), "trainer.keep_best={}"),
     **dict.fromkeys(("saveevery", "saveinterval", "saveperiod", "checkpointinterval", "savefreq"),
@@ -146,25 +135,28 @@ NO_KEYS = {
                     "runs of one seed are repeatable anyway: leave it out"),
 }  # fmt: skip
 
-_HALF = dict.fromkeys(("16", "16mixed", "16true", "half", "float16", "amp", "mixed", "true"), "fp16")
-
 #: Setting -> another word for a value -> our value.
 VALUES: dict[str, dict[str, str]] = {
     "trainer.precision": {
-        **_HALF,
+        **dict.fromkeys(("16", "16mixed", "16true", "half", "float16", "amp", "mixed", "true"), "fp16"),
         **dict.fromkeys(("32", "32true", "float32", "full", "single", "false", "no", "highest"), "fp32"),
         **dict.fromkeys(("bf16mixed", "bf16true", "bfloat16"), "bf16"),
     },
     "trainer.accelerator": dict.fromkeys(("cuda", "cuda0", "nvidia"), "gpu"),
     "trainer.devices": dict.fromkeys(("auto", "max"), "all"),
-    "trainer.select": {"final": "last", "latest": "last"},
+    "trainer.select": {"final": "last"},
     "data.batch_size": dict.fromkeys(("all", "max", "fullbatch"), "full"),
-    "data.sampler": {**dict.fromkeys(("balance", "weighted", "oversample", "classbalanced"), "balanced"),
+    "data.sampler": {**dict.fromkeys(("weighted", "oversample", "classbalanced"), "balanced"),
                      **dict.fromkeys(("random", "shuffle", "none", "default"), "uniform")},
     "data.cache": dict.fromkeys(("ram", "true"), "memory"),
     "freeze": {**dict.fromkeys(("encoder", "body", "features", "true", "all"), "backbone"),
                **dict.fromkeys(("false", "no"), "none")},
-    "data.task": {**dict.fromkeys(("classification", "class"), "classify"),
-                  **dict.fromkeys(("regression", "numbers"), "regress")},
-    "data.scale": dict.fromkeys(("zscore", "standardize", "standardise", "normalize"), "standard"),
+    "data.task": {"classification": "classify", "numbers": "regress"},
+    "data.scale": dict.fromkeys(("zscore", "normalize"), "standard"),
 }  # fmt: skip
+
+
+def key_meant(word: str) -> str:
+    """Return the choice or setting that another word is a name of: "data" for "dataset"; "" for none."""
+    meant = KEYS.get(simplify(word), "")
+    return meant.removesuffix("={}") if meant.endswith("={}") and " " not in meant else ""

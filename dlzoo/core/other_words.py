@@ -1,6 +1,7 @@
 """What other programs and papers call our names and commands; used by every suggestion.
 
-Words are simplified (`nearest.simplify`): lower case, without separators. Settings are in config/other_keys.py.
+Words are simplified (`nearest.simplify`): lower case, without separators. Words that are near enough to one of our
+names are left out. Settings are in config/other_keys.py.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ NAMES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("group", "groupnorm", "groupnormalization"), "gn"),
         **dict.fromkeys(("layer", "layernorm", "layernormalization"), "ln"),
         **dict.fromkeys(("instance", "instancenorm", "instancenorm2d"), "in"),
-        **dict.fromkeys(("syncbatchnorm", "sync"), "sync_bn"),
-        "localresponsenorm": "lrn", "crossiterationbn": "cmbn", "cbn": "cmbn",
+        "syncbatchnorm": "sync_bn", "localresponsenorm": "lrn", "crossiterationbn": "cmbn", "cbn": "cmbn",
     },
     "act": {
         "silu": "swish", "hswish": "hard_swish", "lrelu": "leaky_relu",
-        "leaky": "leaky_relu", "rectifier": "relu", "logistic": "sigmoid", "gaussianerrorlinearunit": "gelu",
+        "rectifier": "relu", "logistic": "sigmoid", "gaussianerrorlinearunit": "gelu",
     },
     "conv": {
         "depthwiseseparable": "separable", "dwconv": "depthwise", "atrous": "dilated", "group": "grouped",
@@ -33,8 +33,8 @@ NAMES: dict[str, dict[str, str]] = {
     "pool": {"maxpool": "max", "maxpool2d": "max", "avgpool": "avg", "average": "avg", "mean": "avg",
              "strided": "conv"},
     "drop": {
-        **_OFF, "dropout2d": "spatial", "droppath": "stochastic_depth", "stochastic": "stochastic_depth",
-        "layerdrop": "stochastic_depth", "channel": "spatial", "uout": "uniform",
+        **_OFF, "dropout2d": "spatial", "droppath": "stochastic_depth", "layerdrop": "stochastic_depth",
+        "channel": "spatial", "uout": "uniform",
     },
     "head": {
         "globalaveragepooling": "gap", "avgpool": "gap", "linear": "gap", "fullyconnected": "fc", "dense": "fc",
@@ -51,56 +51,53 @@ NAMES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("ce", "crossentropyloss", "softmax", "xent", "categoricalcrossentropy", "logloss",
                          "logistic"), "cross_entropy"),
         **dict.fromkeys(("bceloss", "bcewithlogits", "bcewithlogitsloss", "binarycrossentropy"), "bce"),
-        **dict.fromkeys(("l2", "meansquarederror", "mseloss", "squarederror", "leastsquares"),
-                        "mse"),
+        **dict.fromkeys(("l2", "meansquarederror", "mseloss", "squarederror", "leastsquares"), "mse"),
         **dict.fromkeys(("mae", "l1loss", "absolute", "meanabsoluteerror"), "l1"),
-        "focalloss": "focal", "nllloss": "nll", "svm": "hinge", "margin": "hinge", "dicel": "dice", "01": "zero_one",
+        "focalloss": "focal", "nllloss": "nll", "svm": "hinge", "margin": "hinge", "01": "zero_one",
         "smoothl1loss": "smooth_l1", "huberloss": "huber", "adaboost": "exponential",
     },
     "box_loss": {"l2": "mse", "mae": "l1", "giouloss": "giou", "ciouloss": "ciou", "iouloss": "iou"},
     "nms": {"softnms": "soft_nms_gaussian", "soft": "soft_nms_gaussian", "greedy": "nms", "diou": "diou_nms",
             "standard": "nms", "hard": "nms"},
     "optimizer": {
-        "heavyball": "momentum", "sgdm": "momentum", "sgdmomentum": "momentum", "nag": "nesterov",
-        "gradientdescent": "sgd", "gd": "sgd", "adamwdecoupled": "adamw", "bfgs": "lbfgs", "rms": "rmsprop",
+        "heavyball": "momentum", "sgdm": "momentum", "nag": "nesterov", "gradientdescent": "sgd",
+        "adamwdecoupled": "adamw", "rms": "rmsprop",
         "sharpnessawareminimization": "sam", "newtonraphson": "newton",
     },
     "schedule": {
-        **dict.fromkeys(("cosineannealing", "cosineannealinglr", "cos", "cosinedecay", "cosinelr"), "cosine"),
-        **dict.fromkeys(("steplr", "stepdecay"), "step"),
-        **dict.fromkeys(("multisteplr", "milestones"), "multi_step"),
-        **dict.fromkeys(("onecyclelr", "1cycle", "super"), "one_cycle"),
+        **dict.fromkeys(("cosineannealing", "cosineannealinglr", "cosinedecay"), "cosine"),
+        "stepdecay": "step", "milestones": "multi_step",
+        **dict.fromkeys(("1cycle", "super"), "one_cycle"),
         **dict.fromkeys(("reducelronplateau", "reduceonplateau"), "plateau"),
         **dict.fromkeys(("exponentiallr", "exp"), "exponential"),
-        **dict.fromkeys(("linear", "poly", "lineardecay"), "polynomial"),
+        **dict.fromkeys(("linear", "lineardecay"), "polynomial"),
         **dict.fromkeys(("none", "fixed", "false", "off"), "constant"),
     },
     "data": {
-        "fmnist": "fashion_mnist", "coco": "coco_json", "voc": "voc0712", "pascal": "voc0712", "pascalvoc": "voc0712",
-        "yolo": "yolo_txt", "labelimg": "voc_xml", "folder": "image_folder", "images": "image_folder",
-        "table": "csv", "tabular": "csv", "sin": "sine", "cifar": "cifar10", "sklearndigits": "digits",
+        "fmnist": "fashion_mnist", "voc": "voc0712", "pascal": "voc0712", "pascalvoc": "voc0712",
+        "yolo": "yolo_txt", "labelimg": "voc_xml", "images": "image_folder", "table": "csv",
+        "tabular": "csv", "sin": "sine", "cifar": "cifar10", "sklearndigits": "digits",
         "breastcancerwisconsin": "breast_cancer", "simplecsv": "csv", "tsv": "csv",
     },
     "augment": {
-        **_OFF, "standard": "flip_crop", "basic": "flip_crop", "randomcrop": "crop", "hflip": "flip",
-        "horizontalflip": "flip", "autoaugment": "randaugment", "trivial": "trivialaugment",
-        "randomresizedcrop": "resized_crop", "colorjitter": "colour_jitter", "blur": "gaussian",
+        **_OFF, "standard": "flip_crop", "basic": "flip_crop", "randomcrop": "crop", "horizontalflip": "flip",
+        "autoaugment": "randaugment", "randomresizedcrop": "resized_crop", "blur": "gaussian",
     },
     "model": {
         "densenet": "densenet121", "vgg": "vgg16", "wideresnet": "wrn_28_10", "wrn": "wrn_28_10",
         "mobilenet": "mobilenet_v2", "shufflenet": "shufflenet_v2_x1_0", "inception": "googlenet",
-        "inceptionv1": "googlenet", "lenet5": "lenet", "hrnet": "hrnet_w18", "ssd": "ssd300", "yolo": "yolo_tiny",
+        "inceptionv1": "googlenet", "hrnet": "hrnet_w18", "ssd": "ssd300", "yolo": "yolo_tiny",
         "resnext": "resnext29_8x64d", "resnext50": "resnext50_32x4d", "resnext101": "resnext101_32x8d",
         "resnext29": "resnext29_8x64d", "networkinnetwork": "nin",
         **dict.fromkeys(("logistic", "logisticregression", "softmaxregression", "linearregression", "perceptron"),
                         "linear"),
         **dict.fromkeys(("fc", "fcn", "dense", "fullyconnected", "feedforward", "multilayerperceptron"), "mlp"),
-        **dict.fromkeys(("rcnn", "fastrcnn", "fasterrcnnresnet50fpn"), "faster_rcnn"),
+        "fasterrcnnresnet50fpn": "faster_rcnn",
         **dict.fromkeys(("cnn", "resnet"), "resnet20"),
     },
     "trainer": {
         **dict.fromkeys(("cuda", "cuda0", "nvidia", "0"), "gpu"),
-        **dict.fromkeys(("distributed", "multigpu", "dp"), "ddp"),
+        **dict.fromkeys(("distributed", "multigpu"), "ddp"),
         "fast": "debug", "test": "debug", "default": "auto",
     },
     "executor": {"submitit": "slurm", "joblib": "local", "process": "local", "processes": "local", "cluster": "slurm"},
@@ -135,11 +132,11 @@ NUMBERS = {"drop": "drop=dropout drop.rate={}", "optimizer": "optimizer.lr={}"}
 #: Another word for a command -> what to type after `dlzoo`.
 COMMANDS = {
     "resume": "run", "continue": "run", "restart": "run", "fit": "train", "learn": "train", "test": "eval",
-    "evaluate": "eval", "validate": "eval", "val": "eval", "infer": "predict", "inference": "predict",
-    "detect": "predict", "ls": "list", "models": "list model", "datasets": "list data", "losses": "list loss",
+    "evaluate": "eval", "validate": "eval", "infer": "predict", "inference": "predict", "detect": "predict",
+    "ls": "list", "models": "list model", "datasets": "list data", "losses": "list loss",
     "optimizers": "list optimizer", "experiments": "list experiment", "info": "show", "describe": "show",
     "summary": "show", "plot": "show", "history": "runs", "status": "runs", "sweep": "train -m",
     "multirun": "train -m", "grid": "train -m", "benchmark": "compare", "ablate": "compare", "ablation": "compare",
     "search": "find", "topics": "list topics", "topic": "find", "hpo": "tune", "optimize": "tune",
-    "lrfinder": "lr-find",    "findlr": "lr-find", "html": "report",
+    "findlr": "lr-find", "html": "report",
 }  # fmt: skip

@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 
 from dlzoo.core.errors import Note, UserError, did_you_mean
-from dlzoo.data.datasets.csv_file import BOOLEANS
-from dlzoo.data.datasets.csv_numbers import PLAIN, Spelling
+from dlzoo.data.datasets.csv_file import BOOLEANS, missing_marks
+from dlzoo.data.datasets.csv_numbers import LARGEST, PLAIN, Spelling
 from dlzoo.data.table_set import Column
 
-#: The largest float32.
-_LARGEST = torch.finfo(torch.float32).max
 _FORMS = "give a 2-D array (rows, columns), a data frame, or a list of dictionaries"
 
 
@@ -45,7 +43,7 @@ class Cells:
 
     Args:
         spelling: the marks in numbers.
-        missing: words, in any case, and numbers that mean that there is no value.
+        missing: words, in lower case, and numbers that mean that there is no value.
     """
 
     spelling: Spelling = PLAIN
@@ -54,8 +52,7 @@ class Cells:
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> Cells:
         """Return the cells of the data that a section of a config names."""
-        words = {str(each).lower() for each in section.get("missing", ())}
-        numbers = {number for each in words if (number := PLAIN.number(each)) is not None}
+        words, numbers = missing_marks(section.get("missing", ()))
         spelling = Spelling(section.get("decimal", "point"), section.get("thousands", "none"))
         return cls(spelling, frozenset(words | numbers))
 
@@ -151,7 +148,7 @@ def _numbers(values: Sequence[Any], column: Column, cells: Cells) -> list[float]
     numbers = []
     for place, value in enumerate(values):
         number = math.nan if cells.is_missing(value) else cells.number(value)
-        if number is None or abs(number) > _LARGEST:
+        if number is None or abs(number) > LARGEST:
             raise UserError(f"rows[{place}]: {column.name!r} is {value!r}, but must be a number of at most 3.4e38")
         numbers.append(number)
     return numbers

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from dlzoo.report.content import Cell, Content, Curve
 from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, space_evenly
 from dlzoo.report.numbers import one_line, wrap
 from dlzoo.report.plot import COLOURS, WIDTH, Plot, arm_style, count_omitted, legend
+from dlzoo.runs.figures import epoch_ticks
 
 _MOST_CONTEXTS, _MOST_ARMS = 6, 8
 #: Most arms of which single seeds are drawn: more lines could not be told apart.
@@ -48,10 +49,11 @@ def curves(content: Content) -> Plot | None:
                     handles.setdefault(arm, _curve(axes, cell.curves[key], places.index(arm), with_seeds))
             axes.set_ylabel(wrap(_name_of(key), 22 if len(chosen) == 1 else 14, 2), fontsize=10.5)
         panels[row, 0].set_title(wrap(context, 52, 2), fontsize=10.5, loc="left")
+    last = max(cell.curves[key].epochs[-1] for cell in cells for key in keys if _is_drawable(cell, key))
     for column, key in enumerate(keys):
         _scale(panels[0, column], [cell.curves[key] for cell in cells if _is_drawable(cell, key)], key, with_seeds)
         panels[-1, column].set_xlabel("epoch")
-        panels[-1, column].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        panels[-1, column].set_xticks(epoch_ticks(last, 4))
     if len(handles) > 1:
         legend(figure, list(handles.values()), list(handles))
     caption = " ".join([

@@ -22,12 +22,8 @@ _PIXELS = 520
 def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") -> str:
     """Return the report; `folder` is the folder of the plots, relative to the report's file."""
     together, above = tables.overview(content), tables.answer(content)
-    results = (
-        [together]
-        if together
-        else [table for table in (tables.means(content), tables.effects(content)) if table != above]
-    )
     noise = details.noise(content) if any(each.kind == "noise" for each in content.findings) else None
+    apart = [table for table in (tables.means(content), tables.effects(content)) if table != above]
     unfinished = details.unfinished(content, _MOST_RUNS)
     excluded = f"{_line(details.states(content))}\n\n{_table(unfinished)}" if unfinished else ""
     parts = [
@@ -40,12 +36,12 @@ def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") 
         _table(above),
         _section(
             capitalise(content.metric.name),
-            *map(_table, results),
+            *map(_table, [together] if together else apart),
             _plot(plots, "means", folder),
             _plot(plots, "effects", folder),
             *map(_line, content.power),
         ),
-        _section("Differences", effects_table(content)) if together and not above else "",
+        _section("Differences", _table(tables.effects(content))) if together and not above else "",
         _section("Learning curves", _plot(plots, "curves", folder)),
         _section("Cost", _table(tables.cost(content)), _plot(plots, "cost", folder)),
         _section("By class", _plot(plots, "classes", folder)),
@@ -62,16 +58,6 @@ def text(content: Content, plots: Mapping[str, Plot], folder: str = "pictures") 
         f"Written by dlzoo on {_inline(content.written)}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def means_table(content: Content) -> str:
-    """Return the table of the metric of each cell; an empty string if there is none."""
-    return _table(tables.means(content))
-
-
-def effects_table(content: Content) -> str:
-    """Return the table of each arm's difference from its baseline; an empty string if there is none."""
-    return _table(tables.effects(content))
 
 
 def _table(table: Table | None) -> str:

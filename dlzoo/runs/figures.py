@@ -15,18 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-#: The largest number of intervals between labelled epochs.
-_MOST_EPOCHS = 6
-
-
-def epoch_ticks(last: float) -> list[int]:
+def epoch_ticks(last: float, most: int = 6) -> list[int]:
     """Return whole epochs to label on an axis from 0 to `last`, both ends included; a part of an epoch is rounded up.
 
     They are multiples of 1, 2 or 5 times a power of ten. One that is too near the last epoch is left out.
+
+    Args:
+        most: the largest number of intervals between them.
     """
     end = max(1, math.ceil(last))
-    power = 10 ** max(0, math.floor(math.log10(end / _MOST_EPOCHS)))
-    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if end <= _MOST_EPOCHS * step)
+    power = 10 ** max(0, math.floor(math.log10(end / most)))
+    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if end <= most * step)
     return [*(epoch for epoch in range(0, end, step) if end - epoch > 0.6 * step or not epoch), end]
 
 

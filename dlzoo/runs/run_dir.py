@@ -21,7 +21,7 @@ import yaml
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import reason, regular, shorten, unreadable, write_atomically
-from dlzoo.runs import own_parts
+from dlzoo.runs import kept_parts
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.lock import Lock, is_locked
 from dlzoo.runs.record import check_record
@@ -75,7 +75,7 @@ class RunDir:
         try:
             (self.path / "checkpoints").mkdir()
             write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False))
-            parts = own_parts.keep(self.path, config)
+            parts = kept_parts.keep(self.path, config)
             self.update(state="created", created=now(), config=config, paths=absolute_paths(config), **parts)
         except OSError:
             shutil.rmtree(self.path, ignore_errors=True)  # the folder was empty before

@@ -8,20 +8,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-#: Linux: the time that each processor spent on what, since the start of the machine.
+#: Linux: how long each processor was idle, or busy with what, since the start of the machine.
 _PROC_STAT = Path("/proc/stat")
 
-#: Fields of a line of it: user, nice, system, irq, softirq, steal (by another virtual machine). The rest is idle, or
-#: counted in these.
+#: Places of the busy times in a line of it: user, nice, system, irq, softirq, steal (by another virtual machine). The
+#: other fields are idle times, or are counted in these.
 _BUSY = (0, 1, 2, 5, 6, 7)
 
 
 class RunTime:
-    """The time of a run, which goes on from that of its earlier processes.
+    """The time of a run, including that of its earlier processes.
 
     Args:
-        before: the run.json at the start; its wall time and its load count as well.
-        ranks: processes of the run on this machine, which are taken to work as much as this one.
+        before: the run.json at the start, whose `wall_seconds` and `others_busy` are continued.
+        ranks: processes of the run on this machine; each is assumed to use as much processor time as this one.
         stat: the file of the processors' times; elsewhere than on Linux there is none.
     """
 

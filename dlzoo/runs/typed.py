@@ -1,4 +1,4 @@
-"""The settings to type for the config of a run."""
+"""The settings to type for a run with a given config."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from dlzoo.core.registries import REGISTRIES
 from dlzoo.runs.differences import flatten, format_value
 
 
-def words_of(config: Mapping[str, Any]) -> list[str] | None:
-    """Return the settings that compose to a config, without its name and folder; None if none do.
+def settings_to_type(config: Mapping[str, Any]) -> list[str] | None:
+    """Return the settings that compose to a config, quoted for a shell, without its name and folder.
 
-    None for a run with objects of a Python program, or with entries that are not installed.
+    Settings that have their defaults are left out. None if no settings compose to the config: it has objects of a
+    Python program, or entries that are not installed.
     """
     wanted, words = flatten(config), dict[str, str]()
     # A choice comes before what depends on it: data, then model, then the others.

@@ -15,7 +15,7 @@ from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core import index
 from dlzoo.core.registries import HOOKS, LISTED, REGISTRIES
 from dlzoo.core.schema import describe, settings_of
-from dlzoo.show.listing import choices, unknown_choice
+from dlzoo.show.choices import choices, unknown_choice
 
 
 def entry(choice: str, name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from inspect import getdoc
 from pathlib import Path
@@ -19,7 +19,7 @@ from dlzoo.core.nearest import simplify
 from dlzoo.core.other_words import COMMANDS, NAMES
 from dlzoo.core.registries import LISTED, REGISTRIES
 from dlzoo.core.schema import describe, settings_of
-from dlzoo.show.kinds import SELECTIONS
+from dlzoo.show.choices import SELECTIONS
 from dlzoo.show.topics import ALSO, TOPICS
 
 #: How much a word counts by where it is found: in the name, another name, the line about it, or the text.
@@ -30,14 +30,23 @@ _ENDINGS = ("isations", "izations", "isation", "ization", "ising", "izing", "ise
 #: Shortest stem, and length of a line about a thing.
 _STEM, _LINE = 3, 100
 #: Words that say nothing about what is looked for.
-_IGNORED = re.compile(r"a|an|and|are|be|do|for|how|in|is|my|of|on|or|the|to|what|why|with")
+_IGNORED = frozenset(("a", "an", "and", "are", "be", "do", "for", "how", "in", "is", "my", "of", "on", "or", "the",
+                      "to", "what", "why", "with"))  # fmt: skip
 
 GROUPS = ("topics", "entries", "settings", "experiments", "commands", "pages")
 
 
 @dataclass(frozen=True)
 class Thing:
-    """What a search finds: one of `GROUPS`, what to type or open, a line about it, and the text that is searched."""
+    """What a search finds.
+
+    Args:
+        group: one of `GROUPS`.
+        name: what to type or open.
+        about: a line about it.
+        text: more text that is searched.
+        other: other words for its name, simplified, with spaces between them.
+    """
 
     group: str
     name: str
@@ -54,32 +63,33 @@ def find(query: str, commands: Mapping[str, str]) -> list[Thing]:
     Args:
         commands: name -> summary.
     """
-    words = [stem for word in _words(query) if not _IGNORED.fullmatch(word) and (stem := _stem(word))]
+    words = [_stem(word) for word in _words(query) if word not in _IGNORED]
     if not words:
         return []
     things = list(_things(commands))
     scores = {thing: _score(thing, words, simplify(query)) for thing in things}
     found = sorted((thing for thing in things if scores[thing]), key=lambda thing: -scores[thing])
     by_name = {thing.name: thing for thing in [*_selected(), *things]}
-    first = [by_name[topic] for topic in topics_of(query)]
-    listed = [thing for topic in first for name in TOPICS[topic.name] for thing in _listed(name, by_name)]
-    return sorted(dict.fromkeys([*first, *listed, *found]), key=lambda thing: GROUPS.index(thing.group))
+    topic = topic_of(query)
+    first = [] if topic is None else [by_name[topic], *filter(None, (_listed(name, by_name) for name in TOPICS[topic]))]
+    return sorted(dict.fromkeys([*first, *found]), key=lambda thing: GROUPS.index(thing.group))
 
 
-def topics_of(query: str) -> list[str]:
-    """Return the topic that a query names, by its own or another word."""
+def topic_of(query: str) -> str | None:
+    """Return the topic that a query names, by its own or another word; None if it names none."""
     simple = "".join(_stem(word) for word in _words(query))
     named = {"".join(_stem(word) for word in _words(topic)): topic for topic in (*TOPICS, *ALSO)}
     topic = named.get(simple) or named.get(simplify(query))
-    return [] if topic is None else [ALSO.get(topic, topic)]
+    return None if topic is None else ALSO.get(topic, topic)
 
 
-def _listed(name: str, by_name: Mapping[str, Thing]) -> Iterator[Thing]:
-    """Yield the things that an item of a topic names."""
-    for word in [name] if name.startswith(("dlzoo ", "docs/")) else name.split():
-        known = by_name.get(word) or by_name.get(" ".join(word.split()[:2]))
-        if known:
-            yield known if known.name == word else Thing(known.group, word, known.about)
+def _listed(name: str, by_name: Mapping[str, Thing]) -> Thing | None:
+    """Return the thing that a topic lists; None for a page of docs, which an installed package does not have.
+
+    "dlzoo show model resnet20" is the command `dlzoo show` with words.
+    """
+    known = by_name.get(name) or by_name.get(" ".join(name.split()[:2]))
+    return None if known is None else replace(known, name=name)
 
 
 def _score(thing: Thing, words: Sequence[str], query: str) -> int:

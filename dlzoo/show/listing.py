@@ -9,18 +9,14 @@ from typing import Any
 
 from dlzoo import config
 from dlzoo.config import executor as executors
-from dlzoo.config.other_keys import KEYS
 from dlzoo.config.settings import RunSettings, SweepSettings
 from dlzoo.core import index
-from dlzoo.core.errors import UserError, did_you_mean
-from dlzoo.core.nearest import simplify
 from dlzoo.core.registries import HOOKS, LISTED
 from dlzoo.core.schema import settings_of
+from dlzoo.show.choices import choices, unknown_choice
 
 #: Choices whose entries `dlzoo show` plots (show/plot.py).
 DRAWN = ("loss", "act", "schedule", "augment")
-#: Choices whose entries are plotted as those of another.
-DRAWN_AS = {"box_loss": "loss"}
 
 #: The settings that most trainings need, for `dlzoo train --help`.
 _COMMON = {
@@ -43,11 +39,6 @@ _COMMON = {
 }
 
 
-def choices() -> list[str]:
-    """Return what `dlzoo list` and `dlzoo show` know: the choices of a run, the executor of a sweep, and hooks."""
-    return [*config.choices(), "executor", HOOKS.choice]
-
-
 def names(choice: str) -> dict[str, str]:
     """Return name -> first line of its description.
 
@@ -57,13 +48,6 @@ def names(choice: str) -> dict[str, str]:
     if choice not in choices():
         raise unknown_choice(choice)
     return {name: _first_line(choice, name) for name in config.names_of(choice)}
-
-
-def unknown_choice(choice: str) -> UserError:
-    """Return the error for an unknown choice; "dataset" is known to mean data."""
-    other = KEYS.get(simplify(choice), "").removesuffix("={}")
-    hint = f"did you mean {other!r}?" if other in choices() else did_you_mean(choice, choices(), "dlzoo list")
-    return UserError(f"unknown choice {choice!r}; {hint}")
 
 
 def described_lines(choice: str) -> list[str]:
@@ -113,11 +97,6 @@ def help_text(commands: Mapping[str, str]) -> str:
     lines += ["Commands (`dlzoo <command> --help` for more)"]
     lines += [f"  {name:<{width}} {what}" for name, what in commands.items()]
     return "\n".join([*lines, "", settings_text()])
-
-
-def choices_text() -> str:
-    """Return the choices as lines of a help text."""
-    return "\n".join(["choices:", *wrap(", ".join(choices()), 100, initial_indent="  ", subsequent_indent="  ")])
 
 
 def settings_text() -> str:

@@ -11,7 +11,7 @@ from dlzoo.core.errors import UserError
 from dlzoo.core.files import reason
 from dlzoo.runs.figures import write_png
 from dlzoo.show import augmented, curves
-from dlzoo.show.listing import DRAWN_AS
+from dlzoo.show.choices import SELECTIONS
 
 _FUNCTIONS = {
     "loss": curves.plot_loss,
@@ -27,8 +27,8 @@ def draw(choice: str, name: str, settings: Sequence[str]) -> Path:
     Raises:
         UserError: for invalid settings, missing data, or a folder that cannot be written.
     """
-    settings = [re.sub(f"^{choice}\\.", f"{DRAWN_AS.get(choice, choice)}.", word) for word in settings]
-    choice = DRAWN_AS.get(choice, choice)
+    settings = [re.sub(f"^{choice}\\.", f"{SELECTIONS.get(choice, choice)}.", word) for word in settings]
+    choice = SELECTIONS.get(choice, choice)
     config = compose([f"{choice}={name}", *settings])
     figure = _FUNCTIONS[choice](config)
     # The name has the settings, so that plots with different settings can be compared.

@@ -70,7 +70,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "internal covariate shift": ("norm=bn", "norm=gn", "experiment=bn_vs_gn"),
     "intersection over union": ("box_loss=iou", "box_loss=giou", "box_loss=diou", "box_loss=ciou",
                                 "experiment=box_simulation", "docs/comparisons.md#example-the-loss-of-boxes"),
-    "label noise": ("data.label_noise", "loss=hinge", "loss=cross_entropy loss.label_smoothing",
+    "label noise": ("data.label_noise", "loss=hinge", "loss=cross_entropy", "loss.label_smoothing",
                     "docs/techniques.md#harder-data"),
     "label smoothing": ("loss.label_smoothing", "experiment=label_smoothing"),
     "learning rate": ("optimizer.lr", "schedule=cosine", "schedule.warmup", "dlzoo lr-find",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -64,12 +65,9 @@ def order_factors(factors: Iterable[str], values: Mapping[str, Sequence[Any]]) -
 
 def _short_keys(keys: Sequence[str]) -> dict[str, str]:
     """Return key -> its last part, or the key itself if two keys end in the same one, or if a choice has this name."""
-    ends = [key.rpartition(".")[2] for key in dict.fromkeys(keys)]
-    reserved = {*choices(), _SEED}
-    return {
-        key: key if ends.count(end) > 1 or end in reserved else end
-        for key, end in zip(dict.fromkeys(keys), ends, strict=True)
-    }
+    ends = {key: key.rpartition(".")[2] for key in keys}
+    taken, reserved = Counter(ends.values()), {*choices(), _SEED}
+    return {key: key if taken[end] > 1 or end in reserved else end for key, end in ends.items()}
 
 
 def _safe(exact: str) -> str:

@@ -9,7 +9,7 @@ from dlzoo.config import Config
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import reason
 from dlzoo.runs.differences import flatten, format_value
-from dlzoo.runs.own_parts import refuse_others
+from dlzoo.runs.kept_parts import refuse_others
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.plan import PlannedRun
 

@@ -27,9 +27,9 @@ def refuse_other_common(request: SweepRequest, planned: SweepPlan) -> None:
     there = sweep_file.read(planned.folder)
     if there.common is None:
         return
-    added = {*planned.varying, *there.order}
-    old = [line for line in there.common if key_of(line) not in added]
-    replaced = {key_of(line) for line in (*old, *planned.common)} - added
+    varied = {*planned.varying, *there.order}
+    old = [line for line in there.common if key_of(line) not in varied]
+    replaced = {key_of(line) for line in (*old, *planned.common)} - varied
     first = planned.runs[0]
     lines = [*old, *(line for line in first.overrides if key_of(line) not in replaced)]
     try:

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from dlzoo.core.errors import UserError
+from dlzoo.runs.kept_parts import check_sources
 from dlzoo.runs.lock import Lock
-from dlzoo.runs.own_parts import check_sources
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
 from dlzoo.sweep.display import SweepDisplay

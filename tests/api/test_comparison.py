@@ -25,7 +25,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("dlzoo.builder.execute.draw", lambda *made: {})
+        patch.setattr("dlzoo.builder.results.draw", lambda *made: {})
         patch.setattr("dlzoo.sweep.executors.local.LocalExecutor.start", start_here)
         dlzoo.compare([*WORDS, ARMS, "seeds=2"], quiet=True)
     return folder

@@ -53,7 +53,7 @@ class Boxed(Dataset):
 @pytest.fixture(scope="module", autouse=True)
 def _no_plots() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dlzoo.builder.execute.draw", lambda *made: {})
+        patch.setattr("dlzoo.builder.results.draw", lambda *made: {})
         yield
 
 
@@ -230,7 +230,7 @@ def test_an_odd_item_is_one_line_that_names_it(case: str) -> None:
     [
         (
             [],
-            lambda: (Single(), Single(label=1)),
+            lambda: (Single(), Single(boxed(1, 1, 9, 9, label=2), label=1)),
             r"item 0 of the test data: a label is 1, but the training data has 1 cl",
         ),
         (

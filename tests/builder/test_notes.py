@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from dlzoo.builder.model import network_from_config
 from dlzoo.builder.notes import memory_notes, notes
@@ -29,7 +30,7 @@ def notes_on(*words: str, pretrained: bool = False) -> list[str]:
     data = Splits.load(config["data"])
     recipe = RunRecipe(config, data)
     config["model"]["pretrained"] = pretrained  # afterwards: there are no weights of a perceptron
-    found = notes(config, data, recipe.spec, recipe.schedule)
+    found = notes(config, data, recipe.spec, recipe.schedule, nn.Identity())
     return [note for note in found if not note.startswith("the validation split has")]
 
 
@@ -106,7 +107,9 @@ def test_a_small_validation_split_is_a_note(words: list[str], says: str | None) 
     config = compose([*WINE[1:], "data.batch_size=4", *words])
     data = Splits.load(config["data"])
     recipe = RunRecipe(config, data)
-    found = [each for each in notes(config, data, recipe.spec, recipe.schedule) if "validation split" in each]
+    found = [
+        each for each in notes(config, data, recipe.spec, recipe.schedule, nn.Identity()) if "validation split" in each
+    ]
     assert len(found) == (says is not None), found
     assert says is None or re.search(says, found[0]), found
 
@@ -203,6 +206,7 @@ def test_checkpointing_activations_is_advised_where_it_fits() -> None:
         (["model.width=8"], ["norm=gn has one group in layers of 8 channels, where it equals norm=ln"]),
         (["norm.channels_per_group=1"], ["in layers of 16 and 32 and 64 channels, where it equals norm=in"]),
         (["norm=bn"], []),
+        (["model=linear", "norm=default"], []),  # a model without norms
     ],
 )  # fmt: skip
 def test_groups_that_are_not_those_of_the_setting(words: list[str], says: list[str]) -> None:

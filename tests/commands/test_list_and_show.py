@@ -12,8 +12,8 @@ from dlzoo.cli import main
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import MODELS, NORMS, REGISTRIES
 from dlzoo.show import parts
-from dlzoo.show.kinds import ABOUT, SELECTIONS, choice_of
-from dlzoo.show.listing import COMPLETION, candidates, choices
+from dlzoo.show.choices import ABOUT, SELECTIONS, choice_of, choices
+from dlzoo.show.listing import COMPLETION, candidates
 
 
 @pytest.mark.parametrize("choice", [*REGISTRIES, "trainer", "experiment"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dlzoo.builder import execute as execution
+from dlzoo.builder import results
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.cli import main
 from dlzoo.config import device
@@ -82,7 +83,7 @@ def test_a_signal_during_the_test_is_an_interruption_and_nothing_is_logged_twice
     run = RunDir.open("run")
     assert run.read()["state"] == "interrupted"
     with monkeypatch.context() as patch:  # and once more, after the test was logged
-        patch.setattr(execution, "draw", lambda *_: os.kill(os.getpid(), number))
+        patch.setattr(results, "draw", lambda *_: os.kill(os.getpid(), number))
         assert main(["run", "run"]) == 130
     assert main(["run", "run"]) == 0
     assert run.read()["state"] == "finished"

@@ -23,6 +23,7 @@ from dlzoo.report.means import means
 from dlzoo.report.numbers import wrap
 from dlzoo.report.plot import Plot, use_style
 from tests.fake_report import VARIANTS, norms
+from tests.plots import check_epochs
 
 
 @cache
@@ -80,6 +81,14 @@ def test_all_text_is_inside_the_figure_and_labels_do_not_overlap(name: str) -> N
         for (one, box), (other, rest) in combinations(shown, 2):
             across, along = min(box.x1, rest.x1) - max(box.x0, rest.x0), min(box.y1, rest.y1) - max(box.y0, rest.y0)
             assert across <= 2 or along <= 4, f"{key}: {one!r} and {other!r} overlap by {across:.0f} x {along:.0f}"
+
+
+def test_curves_have_whole_epochs_and_the_last_one_is_labelled() -> None:
+    panels = [axes for name in VARIANTS if "curves" in drawn(name) for axes in drawn(name)["curves"].figure.axes]
+    labelled = [axes for axes in panels if axes.get_xlabel() == "epoch"]
+    assert labelled
+    for axes in labelled:
+        check_epochs(axes)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
@@ -77,10 +78,15 @@ def read_csv(path: str, key: str, delimiter: Delimiter, missing: Missing, spelli
     return CsvFile(path, lines[1:], cells, spelling, {name: sorted(words) for name, words in none.items()})
 
 
+def missing_marks(missing: Iterable[str | float]) -> tuple[set[str], set[float]]:
+    """Return the words, in lower case, and the numbers among them that mean that there is no value."""
+    words = {str(each).lower() for each in missing}
+    return words, {number for each in words if (number := PLAIN.number(each)) is not None and isfinite(number)}
+
+
 def _missing_in(cells: list[str], missing: Missing, spelling: Spelling) -> set[str]:
     """Return the different cells that are one of `missing`."""
-    words = {str(each).lower() for each in missing}
-    numbers = {number for each in words if (number := PLAIN.number(each)) is not None and isfinite(number)}
+    words, numbers = missing_marks(missing)
     return {cell for cell in set(cells) if cell.lower() in words or (numbers and spelling.number(cell) in numbers)} - {
         ""
     }

@@ -15,6 +15,8 @@ from dlzoo.data.datasets.csv_signs import Bare, bare_numbers
 Decimal = Literal["point", "comma"]
 Thousands = Literal["none", "comma", "point", "space", "apostrophe"]
 
+#: The largest float32.
+LARGEST = 3.4028234663852886e38
 _MARKS = {"point": r"\.", "comma": ",", "apostrophe": "['\u2019]", "space": "[ \u00a0\u2009\u202f]"}
 #: Of a column's cells, or of its different words to its different numbers: less than this is "nearly all".
 _FEW = 0.1

@@ -13,14 +13,11 @@ from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.registries import DATASETS, TASKS
 from dlzoo.data.datasets.csv_checks import check_tables
 from dlzoo.data.datasets.csv_file import CsvFile, Delimiter, Missing, join_booleans, read_csv
-from dlzoo.data.datasets.csv_numbers import PLAIN, Decimal, Spelling, Thousands
+from dlzoo.data.datasets.csv_numbers import LARGEST, PLAIN, Decimal, Spelling, Thousands
 from dlzoo.data.datasets.csv_target import refuse_other_spelling, task_of, words_in
 from dlzoo.data.settings import cut
 from dlzoo.data.split import Split
 from dlzoo.data.table_set import Column, Degree, Encode, Impute, Scale, TableSet
-
-#: The largest float32.
-_LARGEST = torch.finfo(torch.float32).max
 
 
 @DATASETS.register(
@@ -164,7 +161,7 @@ def _numbers(table: CsvFile, name: str) -> Tensor:
     number_in = table.spelling.number
     numbers = [number_in(cell) if cell else math.nan for cell in table.cells[name]]
     for row, (number, cell) in enumerate(zip(numbers, table.cells[name], strict=True)):
-        if cell and (number is None or not abs(number) <= _LARGEST):
+        if cell and (number is None or not abs(number) <= LARGEST):
             refuse_other_spelling(table, name)
             raise UserError(f"{table.at(row)}: {name!r} is {cell!r}, but must be a number of at most 3.4e38")
     return torch.tensor(numbers, dtype=torch.float64)

@@ -36,13 +36,14 @@ def given_objects(
     resized to squares of `image_size` pixels, as `fit` says; without it they must be square and of one size.
     """
     parts = items_of_parts(class_name, workers, None if image_size is None else (image_size, fit))
-    found = {part: _objects_of(items) for part, items in parts.items()}
-    names = _names(parts, {part: targets for part, (targets, _) in found.items()})
-    sizes = {part: torch.tensor(each) for part, (_, each) in found.items()}
-    labels = {part: pad_labels([target.tensor for target in targets]) for part, (targets, _) in found.items()}
+    targets, sizes = {}, {}
+    for part, items in parts.items():
+        targets[part], sizes[part] = _objects_of(items)
+    names = _names(parts, targets)
+    labels = {part: pad_labels([target.tensor for target in each]) for part, each in targets.items()}
     if image_size is not None:
         labels = {part: _on_canvas(each, sizes[part], image_size, fit) for part, each in labels.items()}
-    splits, notes = splits_of(parts, {part: targets for part, (targets, _) in found.items()}, labels)
+    splits, notes = splits_of(parts, targets, labels)
     splits = {part: replace(split, sizes=sizes[part]) for part, split in splits.items()}
     if not (objects(labels["train"]).classes == 0).any():
         notes += ("data: no object of the training data has the label 0, which is a class: if 0 is the background, as"
@@ -51,8 +52,8 @@ def given_objects(
     return GivenBoxSet(splits["train"], splits["test"], names, splits.get("val"), fit, remarks=notes)
 
 
-def _objects_of(items: Items) -> tuple[list[ItemObjects], list[tuple[int, int]]]:
-    """Return the objects of each item, and the width and height of its image; all items are read.
+def _objects_of(items: Items) -> tuple[list[ItemObjects], Tensor]:
+    """Return the objects of each item, and width and height of its image (N, 2); all items are read.
 
     Raises:
         UserError: if an item cannot be read, or has another target.
@@ -66,7 +67,7 @@ def _objects_of(items: Items) -> tuple[list[ItemObjects], list[tuple[int, int]]]
                                 " as that of item 0 of the training data")  # fmt: skip
             targets.append(target)
             sizes.append((image.shape[1], image.shape[0]))
-    return targets, sizes
+    return targets, torch.tensor(sizes)
 
 
 def _names(parts: Mapping[str, Items], targets: Mapping[str, Sequence[ItemObjects]]) -> tuple[str, ...]:
@@ -75,13 +76,13 @@ def _names(parts: Mapping[str, Items], targets: Mapping[str, Sequence[ItemObject
     Raises:
         UserError: if an object is of a class that the training data does not have.
     """
-    most = {part: max((int(row[4]) for target in each for row in target.rows), default=-1)
-            for part, each in targets.items()}  # fmt: skip
-    names = class_names(parts["train"].dataset) or tuple(map(str, range(most["train"] + 1)))
+    largest = {part: [max((int(row[4]) for row in target.rows), default=-1) for target in each]
+               for part, each in targets.items()}  # fmt: skip
+    names = class_names(parts["train"].dataset) or tuple(map(str, range(max(largest["train"]) + 1)))
     for part, items in parts.items():
-        for row, target in enumerate(targets[part]):
-            if any(each[4] >= len(names) for each in target.rows):
-                raise UserError(f"{items.where(row)}: a label is {most[part]}, but the training data has {len(names)}"
+        for row, label in enumerate(largest[part]):
+            if label >= len(names):
+                raise UserError(f"{items.where(row)}: a label is {label}, but the training data has {len(names)}"
                                 " class(es), from 0; list all in its attribute classes")  # fmt: skip
     return names
 

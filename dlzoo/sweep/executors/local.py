@@ -16,7 +16,7 @@ from dlzoo.config.executor import LocalSettings
 from dlzoo.config.settings import TrainerSettings
 from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError
-from dlzoo.runs.own_parts import environment_for
+from dlzoo.runs.kept_parts import environment_for
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of
 

@@ -18,7 +18,7 @@ from dlzoo.core.distributed import available_cores
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import write_atomically
 from dlzoo.core.terminal import in_one_line
-from dlzoo.runs.own_parts import environment_for
+from dlzoo.runs.kept_parts import environment_for
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.sweep.executors.job import Executor, Job, exit_reason_of, wants_gpu
 

@@ -9,7 +9,7 @@ from math import sqrt
 _LIMIT = 1.96
 
 
-def verdict(hits: Sequence[int], labels: Sequence[int], predicted: Sequence[int]) -> str | None:
+def learned_nothing(hits: Sequence[int], labels: Sequence[int], predicted: Sequence[int]) -> str | None:
     """Return why predictions are no better than chance, in one sentence; None if they are, or if nobody could tell.
 
     Chance is what the same predictions score when they are assigned to the samples at random (the expected agreement

@@ -80,7 +80,7 @@ class ClassificationEvaluation(Evaluation):
         return metrics
 
     def learned_nothing(self) -> str | None:
-        return chance.verdict(*self.counts.total().tolist())
+        return chance.learned_nothing(*self.counts.total().tolist())
 
     def standard_error(self, metric: str, value: float, samples: int) -> float | None:
         """Return that of a mean of values between 0 and 1; None for the loss and the calibration error."""

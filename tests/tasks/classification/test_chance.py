@@ -7,12 +7,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from dlzoo.tasks.classification.chance import random_hits, verdict
+from dlzoo.tasks.classification.chance import learned_nothing, random_hits
 
 
 def judge(labels: np.ndarray, predicted: np.ndarray, classes: int) -> str | None:
     counted = (labels[labels == predicted], labels, predicted)
-    return verdict(*(np.bincount(each, minlength=classes).tolist() for each in counted))
+    return learned_nothing(*(np.bincount(each, minlength=classes).tolist() for each in counted))
 
 
 def test_mean_and_variance_ofrandom_hits_are_those_of_all_assignments() -> None:
@@ -39,9 +39,9 @@ def test_mean_and_variance_ofrandom_hits_are_those_of_all_assignments() -> None:
     ],
 )
 def test_what_is_chance(labels: list[int], predicted: list[int], says: str | None) -> None:
-    verdict = judge(np.array(labels), np.array(predicted), 3)
-    assert (verdict is None) == (says is None)
-    assert (says or "") in (verdict or "")
+    learned_nothing = judge(np.array(labels), np.array(predicted), 3)
+    assert (learned_nothing is None) == (says is None)
+    assert (says or "") in (learned_nothing or "")
 
 
 @pytest.mark.parametrize("shares", [[0.1] * 10, [0.9, 0.1], [0.5, 0.3, 0.2]])

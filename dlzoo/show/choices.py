@@ -1,13 +1,15 @@
-"""`dlzoo list` and `dlzoo show NAME`: the choices with a line each, and the choice that has a name."""
+"""The choices that `dlzoo list` and `dlzoo show` know, a line about each, and the choice that has a name."""
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from dlzoo import config
-from dlzoo.config.other_keys import KEYS
-from dlzoo.core.errors import UserError
+from dlzoo.config.other_keys import key_meant
+from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.nearest import nearest, simplify
 from dlzoo.core.other_words import NAMES
-from dlzoo.show import listing
+from dlzoo.core.registries import HOOKS
 
 #: What `dlzoo list` prints about each choice.
 ABOUT = {
@@ -35,20 +37,37 @@ ABOUT = {
     "executor": "where the runs of a sweep are started",
     "hook": "what happens beside a training, such as loggers: hooks=[csv]",
 }
-#: Choices that select from another one: their names are shown as those of the other.
+#: Choices that select from another one, in which their names are looked up.
 SELECTIONS = {"backbone": "model", "box_loss": "loss"}
 
 
-def kinds() -> dict[str, dict[str, str | int]]:
+def choices() -> list[str]:
+    """Return what `dlzoo list` and `dlzoo show` know: the choices of a run, the executor of a sweep, and hooks."""
+    return [*config.choices(), "executor", HOOKS.choice]
+
+
+def choices_text() -> str:
+    """Return the choices as lines of a help text."""
+    return "\n".join(["choices:", *wrap(", ".join(choices()), 100, initial_indent="  ", subsequent_indent="  ")])
+
+
+def counts() -> dict[str, dict[str, str | int]]:
     """Return choice -> {"count": the number of its names, "about": a line}."""
-    return {choice: {"count": len(config.names_of(choice)), "about": ABOUT[choice]} for choice in listing.choices()}
+    return {choice: {"count": len(config.names_of(choice)), "about": ABOUT[choice]} for choice in choices()}
 
 
 def lines() -> list[str]:
     """Return the choices, one per line, with the number of their names."""
-    known = kinds()
+    known = counts()
     width = max(map(len, known))
     return [f"{choice:<{width}}  {each['count']:>3}  {each['about']}" for choice, each in known.items()]
+
+
+def unknown_choice(choice: str) -> UserError:
+    """Return the error for an unknown choice; "dataset" is known to mean data."""
+    other = key_meant(choice)
+    hint = f"did you mean {other!r}?" if other in choices() else did_you_mean(choice, choices(), "dlzoo list")
+    return UserError(f"unknown choice {choice!r}; {hint}")
 
 
 def choice_of(name: str) -> str:
@@ -57,7 +76,7 @@ def choice_of(name: str) -> str:
     Raises:
         UserError: if none has, or several have, with what to type.
     """
-    homes = [choice for choice in listing.choices() if name in config.names_of(choice)]
+    homes = [choice for choice in choices() if name in config.names_of(choice)]
     homes = [choice for choice in homes if SELECTIONS.get(choice) not in homes]
     if len(homes) == 1:
         return homes[0]
@@ -70,12 +89,12 @@ def _instead(name: str) -> str:
     """Return a hint for the name of no entry and no choice."""
     word = simplify(name)
     others = [(choice, names[word]) for choice, names in NAMES.items() if word in names and choice not in SELECTIONS]
-    meant = KEYS.get(word, "").removesuffix("={}")
-    near = [meant] if meant in listing.choices() else nearest(name, listing.choices())
+    meant = key_meant(name)
+    near = [meant] if meant in choices() else nearest(name, choices())
     if not others and near:
         return f"did you mean `dlzoo show {near[0]}`?"
     if not others:
-        every = {each: choice for choice in reversed(listing.choices()) for each in config.names_of(choice)}
+        every = {each: choice for choice in reversed(choices()) for each in config.names_of(choice)}
         others = [(every[each], each) for each in nearest(name, every)]
     if others:
         return f"did you mean {_commands(others[:3])}?"
