@@ -94,7 +94,10 @@ def tried_first(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return say
 
 
-def test_a_search_follows_the_monitored_metric_in_its_direction(tried_first: Callable[..., None]) -> None:
+def test_a_search_follows_the_monitored_metric_in_its_direction(
+    tried_first: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_runs(monkeypatch)
     tried_first("1e-6", "0.2")
     words = ["optimizer.lr=choice(0.2,1e-6)", "trainer.monitor=val/loss", "name=low", "trials=2"]
     found = tune([*TINY, *words], Console(quiet=True))
