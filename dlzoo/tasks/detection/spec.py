@@ -26,7 +26,8 @@ from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.letterbox import occupied_box
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested
+from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.metrics.coco import undefined_metrics
 from dlzoo.tasks.detection.models.detector import Detector
