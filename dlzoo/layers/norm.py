@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlzoo.core.errors import UserError
+from dlzoo.core.nearest import HIDDEN
 from dlzoo.core.registries import NORMS
 from dlzoo.core.schema import Fraction, NonNegative, Positive, PositiveInt, Size, settings_of
 
@@ -106,7 +107,8 @@ def group_notes(section: Mapping[str, Any], network: nn.Module) -> list[str]:
     Args:
         section: the norm's section of the config.
     """
-    if NORMS[section["name"]].builder is not GroupNorm:
+    # A model without a choice of norms keeps the hidden name `default`, which has no entry.
+    if section["name"] == HIDDEN or NORMS[section["name"]].builder is not GroupNorm:
         return []
     layers = sorted({(each.num_channels, each.num_groups) for each in network.modules() if isinstance(each, GroupNorm)})
     sentences, default = [], settings_of(GroupNorm)["num_groups"]["default"]
