@@ -87,7 +87,7 @@ def compose(
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
     sources = Sources(lines, written, partial(_paths, files))
-    return finalise(with_defaults_of_files(_resolve(raw, sources)), sources)
+    return finalise(with_defaults_of_files(_resolve(raw, sources), sources), sources)
 
 
 def _paths(files: Sequence[str]) -> list[Path]:
