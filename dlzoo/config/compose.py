@@ -99,7 +99,7 @@ def _compose(
     for override in values:
         _set_value(raw, override.key_or_group, override.value())
     sources = Sources(lines, written, partial(_paths, files))
-    return finalise(with_defaults_of_files(_resolve(raw, sources)), sources), files
+    return finalise(with_defaults_of_files(_resolve(raw, sources), sources), sources), files
 
 
 def _paths(files: Sequence[str]) -> list[Path]:

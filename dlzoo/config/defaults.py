@@ -177,7 +177,7 @@ def unknown_name(choice: str, name: object) -> UserError:
     wrong = f"unknown {choice} {name!r}; "
     if choice in REGISTRIES and said in index.load()[choice]["common"]:
         return UserError(f"{wrong}it is a setting of every {choice}: type {choice}.{said}=...")
-    if choice in NUMBERS and isinstance(name, int | float):
+    if choice in NUMBERS and _is_number(said):
         return UserError(f"{wrong}did you mean {NUMBERS[choice].format(name)}?")
     other = NAMES.get(choice, {}).get(simplify(said))
     exact = [each for each in names if simplify(each) == simplify(said)]
@@ -189,3 +189,11 @@ def unknown_name(choice: str, name: object) -> UserError:
         form = "hooks=[{}]" if choice == HOOKS.choice else f"{choice}={{}}"
         return UserError(f"{wrong}did you mean {' or '.join(map(form.format, near))}?")
     return UserError(f"{wrong}{list_some(said, names, f'dlzoo list {choice}')}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
-from dlzoo.config.defaults import DEFAULTS_FROM, Config, default_settings, is_option, resolved_name
+from dlzoo.config.defaults import DEFAULTS_FROM, Config, default_settings, is_option, resolved_name, settings_for
+from dlzoo.config.sources import Sources
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
+from dlzoo.core.schema import check
 
 
-def with_defaults_of_files(raw: Config) -> Config:
+def with_defaults_of_files(raw: Config, sources: Sources) -> Config:
     """Return `raw` with each `default` that depends on the task as it is for the task that the files of its data show.
 
     It is called when a config is composed, and not when that of an existing run is read.
+
+    Args:
+        raw: the settings, not checked yet.
+        sources: where they come from.
     """
     data = raw.get("data")
     name = data.get("name") if isinstance(data, dict) else None
@@ -22,7 +30,9 @@ def with_defaults_of_files(raw: Config) -> Config:
     if not marks.finds_task:
         return raw
     module, _, function = marks.finds_task.partition(":")
-    task = getattr(import_module(module), function)(default_settings("data", name) | data)
+    schemas = settings_for("data", name)
+    typed = {key: _as_typed(f"data.{key}", value, schemas.get(key), sources) for key, value in data.items()}
+    task = getattr(import_module(module), function)(default_settings("data", name) | typed)
     if task not in marks.tasks or task == marks.tasks[0]:
         return raw
     changed: Config = {}
@@ -42,3 +52,16 @@ def _is_registered(choice: str, raw: Config) -> bool:
         return any(getattr(index.marks(origin, name), choice, None) is not None for origin, name in names.items())
     except (UserError, KeyError):  # an unknown model, which is an error later
         return True
+
+
+def _as_typed(key: str, value: Any, schema: Mapping[str, Any] | None, sources: Sources) -> Any:
+    """Return the value of a setting; of one that takes text, such as data.target=2020, the words that were typed."""
+    if schema is None:
+        return value
+    try:
+        return check(schema, value)
+    except ValueError:
+        try:
+            return check(schema, sources.text(key))
+        except (KeyError, ValueError):
+            return value  # an error later

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dlzoo.config.defaults import (
     default_entry,
     default_settings,
     is_option,
+    names_of,
     settings_for,
     unknown_name,
 )
@@ -126,15 +127,15 @@ def check_section(
         if key not in known:
             full, value = f"{section}.{key}", settings[key]
             of_run = section in SECTIONS  # not of an executor
-            hint = _hint(full, value, sources) if of_run else suggest_key(section, key, value, known)
+            hint = _hint(full, value, sources, known) if of_run else suggest_key(section, key, value, known)
             raise UserError(f"{sources.prefix(full)}unknown key {full!r}: {owner} has no such setting; {hint}")
     return {key: _check_value(f"{section}.{key}", schema, settings, sources) for key, schema in known.items()}
 
 
-def _hint(key: str, value: Any, sources: Sources) -> str:
-    """Return a hint for an unknown key of a config."""
+def _hint(key: str, value: Any, sources: Sources, known: Collection[str] = ()) -> str:
+    """Return a hint for an unknown key of a config, whose section has the settings `known`."""
     typed = sources.lines.get(key)
-    return suggest.for_key(key, str(value) if typed is None else typed.partition("=")[2], sources.lines)
+    return suggest.for_key(key, str(value) if typed is None else typed.partition("=")[2], sources.lines, known)
 
 
 def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any], sources: Sources) -> Any:
@@ -149,7 +150,7 @@ def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any
         except (KeyError, ValueError):
             hint = "" if key in sources.lines else _in_quotes(schema, settings[name])
             hint += suggest.for_value(key, schema, settings[name])
-            hint += f"; type '{key}=[{settings[name]}]'" if _is_word_of_list(schema, settings[name]) else ""
+            hint += _hint_of_list(key, settings[name]) if _is_word_of_list(schema, settings[name]) else ""
             raise UserError(f"{sources.prefix(key)}{key} {error}{hint}") from None
     return list(value) if isinstance(value, tuple) else value
 
@@ -157,6 +158,13 @@ def _check_value(key: str, schema: Mapping[str, Any], settings: Mapping[str, Any
 def _is_word_of_list(schema: Mapping[str, Any], value: Any) -> bool:
     """Return whether a value is a single word where a list is needed: hooks=csv."""
     return schema.get("type") == "array" and isinstance(value, str) and not {*value} & {*"[]"}
+
+
+def _hint_of_list(key: str, word: str) -> str:
+    """Return a hint for a single word where a list is needed: the list, or for an unknown hook the nearest one."""
+    if key == HOOKS and word not in names_of(HOOK):
+        return f"; {unknown_name(HOOK, word)}"
+    return f"; type '{key}=[{word}]'"
 
 
 def _in_quotes(schema: Mapping[str, Any], value: Any) -> str:

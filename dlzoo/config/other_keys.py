@@ -74,6 +74,10 @@ KEYS = {
     "lsr": "loss=cross_entropy loss.label_smoothing={}", "posweight": "loss=cross_entropy loss.class_weights={}",
     **dict.fromkeys(("focalgamma", "gammafocal"), "loss=focal loss.gamma={}"),
     **dict.fromkeys(("bboxloss", "regloss", "locloss"), "model=yolo_tiny data=shapes box_loss={}"),
+    **dict.fromkeys(("nms.iou_threshold", "nms.iou_thr", "iouthreshold", "iouthr", "iouthres", "nmsthreshold"),
+                    "model=yolo_tiny data=shapes nms=nms nms.iou={}"),
+    **dict.fromkeys(("nms.score_thr", "nms.score", "conf", "confthres", "scorethr", "scorethreshold"),
+                    "model=yolo_tiny data=shapes nms=nms nms.min_score={}"),
     **dict.fromkeys(("hiddenlayers", "hiddensize"), "model=mlp model.hidden={}"),
     **dict.fromkeys(("groups", "ngroups"), "norm=gn norm.num_groups={}"),
     # Settings of several entries, of which the usual one is suggested
@@ -93,8 +97,8 @@ KEYS = {
     **dict.fromkeys(("bf16", "bfloat16"), "trainer.precision=bf16"),
     **dict.fromkeys(("fp32", "float32"), "trainer.precision=fp32"),
     **dict.fromkeys(("torchcompile", "jit"), "trainer.compile={}"),
-    **dict.fromkeys(("gradientcheckpointing", "activationcheckpointing", "gradcheckpoint", "checkpointing"),
-                    "trainer.checkpoint_activations={}"),
+    **dict.fromkeys(("gradientcheckpointing", "gradcheckpointing", "activationcheckpointing", "gradcheckpoint",
+                     "checkpointing", "usecheckpoint", "withcp"), "trainer.checkpoint_activations=true"),
     # The run
     **dict.fromkeys(("randomseed", "manualseed", "randomstate", "rngseed"), "seed={}"),
     **dict.fromkeys(("output", "out", "savedir", "logdir", "workdir", "expdir", "savepath"), "run_dir={}"),

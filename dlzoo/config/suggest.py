@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -27,7 +27,7 @@ from dlzoo.config.settings import RunSettings
 from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.nearest import nearest, simplify
-from dlzoo.core.other_words import NAMES
+from dlzoo.core.other_words import NAMES, NUMBERS
 from dlzoo.core.registries import REGISTRIES
 from dlzoo.core.schema import check, describe, settings_of
 
@@ -37,19 +37,23 @@ _OFF = ("false", "no", "off", "none", "null", "0")
 #: Characters that a shell changes.
 _SPECIAL = re.compile(r"[\s'\"$`&;|<>()*?#~!\\]")
 
+#: Values that are not meant as a name: numbers, true and false, settings of a section.
+_NO_NAME = re.compile(r"(?i)[-+.\d]|true$|false$|\{")
+
 #: Whether suggestions are being tried: an error of a trial needs none.
 _trying: ContextVar[bool] = ContextVar("trying", default=False)
 #: Key -> value of the words that were typed.
 _typed: ContextVar[Mapping[str, str]] = ContextVar("typed", default=MappingProxyType({}))
 
 
-def for_key(key: str, value: str | None, lines: Mapping[str, str]) -> str:
+def for_key(key: str, value: str | None, lines: Mapping[str, str], known: Collection[str] = ()) -> str:
     """Return a hint for an unknown key, such as "did you mean trainer.max_epochs=10?".
 
     Args:
         key: the key that was typed, with its section.
         value: its value as it was typed; None if there was none.
         lines: key -> setting that was typed; its choices are the context of a suggestion.
+        known: the settings of the section, to be listed if none is near.
     """
     if _trying.get():
         return ""
@@ -57,12 +61,11 @@ def for_key(key: str, value: str | None, lines: Mapping[str, str]) -> str:
     section = section_of(before.partition(".")[0])
     if hint := NO_KEYS.get(simplify(name)) if not has_setting(section, name) else None:
         return hint
-    context = [line for known, line in lines.items() if known in choices() and known != "experiment"]
+    context = [line for each, line in lines.items() if each in choices() and each != "experiment"]
     if hint := _first(templates(section, name), value, context):
         return _with_all_values(hint, key, value)
     if section:
-        known = [*_schemas(section, _chosen(section, lines.values()))]
-        listed = ", ".join(known) or "none"
+        listed = ", ".join(known or _schemas(section, _chosen(section, lines.values()))) or "none"
         return f"its settings: {listed}; `dlzoo find {name}` searches those of others"
     return f"`dlzoo find {name}` searches the settings, and `dlzoo train --help` lists them"
 
@@ -135,7 +138,7 @@ def _first(meanings: Iterable[str], value: str | None, context: Sequence[str]) -
             return hint
     for words in split:
         key = _key(words)
-        if key in choices():
+        if key in choices() and not (value and key not in NUMBERS and _NO_NAME.match(value)):
             return f"the choice is {key}: " + (f"{unknown_name(key, value)}" if value else f"`dlzoo list {key}`")
         if key and (hint := _with_default(words, key, context)):
             return hint

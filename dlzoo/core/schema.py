@@ -113,9 +113,13 @@ def settings_of(function: Callable[..., object]) -> dict[str, Schema]:
 
 
 def wiring_of(function: Callable[..., object]) -> list[str]:
-    """Return the names of the parameters without a default: the injected arguments."""
+    """Return the names of the parameters without a default: the injected arguments.
+
+    Without *args and **kwargs, which are all that a subclass of nn.Module without an `__init__` of its own takes.
+    """
     parameters = inspect.signature(function).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty]
+    collecting = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in parameters if each.default is inspect.Parameter.empty and each.kind not in collecting]
 
 
 def unwrap(function: Callable[..., Any]) -> Any:

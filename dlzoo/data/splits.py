@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dlzoo.core.index import choose_task
 from dlzoo.core.registries import DATASETS, TASKS
+from dlzoo.data.data_check import check_splits, check_type
 from dlzoo.data.data_set import DataSet
 from dlzoo.data.settings import DataSettings
 from dlzoo.data.split import Split, fingerprint
@@ -52,8 +53,9 @@ class Splits:
         """
         with _without_collections():
             settings, data_set = DATASETS.from_section(section, cache=section["cache"])
-        task = TASKS.build(choose_task(section["name"], data_set.task, tasks))
+        task = TASKS.build(choose_task(section["name"], check_type(section["name"], data_set).task, tasks))
         data_set = task.adapt(section["name"], data_set)
+        check_splits(section["name"], data_set, task.target)
         parts = settings.splits(data_set, task.target)
         prepare = data_set.fit_preparation(parts[0])
         parts = tuple(part and prepare(part) for part in parts)

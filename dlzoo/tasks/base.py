@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dlzoo.config import Config
 from dlzoo.core.entries import ModelMarks
-from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.errors import UserError
 from dlzoo.data.data_set import DataSet, TargetKind
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import Augment
@@ -226,25 +226,3 @@ class TaskSpec(ABC):
     def format_prediction(self, prediction: Answer) -> str:
         """Format one result of `predict_files` as a line."""
         raise NotImplementedError
-
-
-def check_loss(section: Config, loss_fn: Callable[..., Tensor], input: Tensor, target: Tensor, what: str) -> None:
-    """Call a loss once, on tensors of the data's shapes.
-
-    Args:
-        section: the loss's section of the config.
-        loss_fn: the loss, (input, target) -> ().
-        input, target: the tensors.
-        what: the targets, such as "10 classes".
-
-    Raises:
-        UserError: if it fails, or is not finite.
-    """
-    named = (f"loss.{key}={value}" for key, value in section.items() if key != "name" and value is not None)
-    typed = " ".join((f"loss={section['name']}", *named))
-    try:
-        value = loss_fn(input, target)
-    except (ValueError, RuntimeError, UserError) as error:
-        raise UserError(f"{typed} does not work for {what}: {first_line(error)}") from error
-    if not value.isfinite():
-        raise UserError(f"{typed} gives {value.item()} on {what}")

@@ -48,6 +48,13 @@ def test_the_default_loss_is_that_of_the_target(name: str, table: Path) -> None:
         assert compose(words(name, f"loss={loss}"))["loss"]["name"] == loss
 
 
+@pytest.mark.parametrize("target", ["2020", "007", "[2020]"])
+def test_a_column_may_be_called_as_a_number(target: str, table: Path) -> None:
+    Path("years.csv").write_text("".join(f"{line}\n" for line in ("2020,007,size", *(f"{i},{i},1" for i in range(40)))))
+    made = compose(["data=csv", "data.path=years.csv", f"data.target={target}"])
+    assert made["loss"]["name"] == "mse"
+
+
 def test_a_task_that_is_set_needs_no_file(table: Path) -> None:
     assert compose(words("nowhere", "data.task=regress"))["loss"]["name"] == "mse"
     assert compose(words("few", "data.task=regress"))["loss"]["name"] == "mse"

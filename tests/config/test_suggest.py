@@ -73,6 +73,9 @@ FIRST = {
     "activation=gelu": "act=gelu",
     "dropout=0.5": "drop=dropout drop.rate=0.5",
     "drop=0.5": "drop=dropout drop.rate=0.5",
+    "use_checkpoint=true": "trainer.checkpoint_activations=true",
+    "nms.iou_threshold=0.5": "model=yolo_tiny data=shapes nms=nms nms.iou=0.5",
+    "hooks=tensorbord": "hooks=[tensorboard]",
     "drop.rate=0.5": "drop=dropout drop.rate=0.5",
     "drop=spatial dropout=0.5": "drop.rate=0.5",
     "img_size=64": "data=image_folder data.image_size=64",
@@ -251,3 +254,14 @@ def test_a_suggestion_is_for_the_entry_that_was_chosen() -> None:
         message = error(f"optimizer={name}", "learning_rate=0.5")
         check_composes(message, f"optimizer={name}")
         assert "did you mean optimizer.lr=0.5?" in message
+
+
+@pytest.mark.parametrize("typed", ["plots=True", "cos_lr=true", "box=7.5", "shear=0", "model.backbone.depth=50"])
+def test_a_number_or_a_truth_value_is_no_name_of_a_choice(typed: str) -> None:
+    assert "the choice is" not in error(typed)
+
+
+def test_the_settings_that_are_listed_are_those_of_the_entry() -> None:
+    assert "loss=cross_entropy has no such setting; its settings: label_smoothing, class_weights; " in error(
+        "loss.reduction_type=2"
+    )

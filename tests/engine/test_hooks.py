@@ -67,13 +67,14 @@ class Diary(dlzoo.Hook):
 class Fails(dlzoo.Hook):
     """Fail in an event."""
 
-    def __init__(self, *, event: str = "log") -> None:
+    def __init__(self, *, event: str = "log", ends: bool = False) -> None:
         setattr(self, event, self.fail)
+        self.error = SystemExit if ends else ValueError
 
     def fail(self, *words):
         with Path("attempts").open("a") as file:
             file.write("x")
-        raise ValueError("out of paper")
+        raise self.error("out of paper")
 
 @dlzoo.HOOKS.register("spy")
 class Spy(Callback):
@@ -190,11 +191,16 @@ def test_a_hook_is_told_of_a_failure(own: str) -> None:
     assert Path("bad/diary.txt").read_text().splitlines()[-1] == "exception UserError"
 
 
-@pytest.mark.parametrize("event", ["fit_start", "log", "epoch_end", "checkpoint", "fit_end"])
-def test_a_hook_that_raises_is_switched_off_and_the_training_goes_on(own: str, event: str) -> None:
-    place = r"own\.py:\d+: ValueError: out of paper"
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [*((event, "ValueError") for event in ("fit_start", "log", "epoch_end", "checkpoint", "fit_end")),
+     ("log", "SystemExit")],
+)  # fmt: skip
+def test_a_hook_that_raises_is_switched_off_and_the_training_goes_on(own: str, event: str, error: str) -> None:
+    place = rf"own\.py:\d+: {error}: out of paper"
     with pytest.warns(Note, match=f"hook fails failed in {event}: .*{place}; it is switched off, the training goes on"):
-        disturbed = train(own, *QUICK, "hooks=[fails,diary]", f"hook.fails.event={event}")
+        ends = f"hook.fails.ends={str(error == 'SystemExit').lower()}"
+        disturbed = train(own, *QUICK, "hooks=[fails,diary]", f"hook.fails.event={event}", ends)
     assert Path("attempts").read_text() == "x"
     assert (disturbed.dir / "diary.txt").read_text().splitlines()[-1] == "fit_end True"
     assert RunDir(disturbed.dir).read()["state"] == "finished"
@@ -239,7 +245,7 @@ def test_the_frozen_config_has_the_settings_of_the_chosen_hooks() -> None:
         ("logger=csv", "unknown key 'logger'; loggers and callbacks are hooks: hooks=[tensorboard,csv]"),
         ("-m hooks=[csv],[]", "hooks has several values, but does not change a result"),
         ("-m seed=1,2 hooks=[csv] hook.csv.path=a,b", "hook.csv.path has several values, but does not change"),
-        ("hooks=[unbuilt]", "own.py:60: ZeroDivisionError: division by zero"),
+        ("hooks=[unbuilt]", "own.py:61: ZeroDivisionError: division by zero"),
         ("hooks=[odd]", "hook odd: its builder returned 3, not a dlzoo.Hook or a Lightning callback"),
         ("hooks=[greedy]", "hook greedy: its arguments network need a default; only config, run_dir are injected"),
         ("hooks=[spy] hook.spy.every=x", "hook.spy.every must be an integer, not 'x'"),

@@ -39,8 +39,8 @@ def task_in_file(settings: Mapping[str, Any]) -> str | None:
         return settings["task"]
     if not target or not path:
         return None
-    targets = (target,) if isinstance(target, str) else tuple(target)
     try:
+        targets = (target,) if isinstance(target, str) else tuple(target)
         state = os.stat(os.path.expanduser(path))
         spelled = (settings["delimiter"], tuple(settings["missing"]), settings["decimal"], settings["thousands"])
         return _task_in_file(path, targets, spelled, (state.st_mtime_ns, state.st_size))

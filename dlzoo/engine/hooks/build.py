@@ -69,7 +69,7 @@ def _build(name: str, config: Mapping[str, Any], run_dir: Path) -> Hook | Callba
         built = entry.build(wiring=injected, **config.get(HOOKS.choice, {}).get(name, {}))
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"hook {name} cannot be built: {describe(error)}") from error
     if isinstance(built, partial) or not isinstance(built, (Hook, Callback)):
         raise UserError(f"hook {name}: its builder returned {built!r}, not a dlzoo.Hook or a Lightning callback")

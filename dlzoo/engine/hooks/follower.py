@@ -123,7 +123,7 @@ class Follower:
                 self._sender.send(chunk)
                 self._note_sent(len(chunk))
             self._state.error = None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._state.error = _describe(error)
             print(self._state.error, file=sys.stderr, flush=True)
         self._state.unsent = len(self._queue)
@@ -154,7 +154,7 @@ class Follower:
             try:
                 self._sender.close(state, self._final_metrics() if state == "finished" else {})
                 self._state.ended = state
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._state.error = _describe(error)
         self._state.write()
 
@@ -171,7 +171,7 @@ class Follower:
         os._exit(1)
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """Return an error in one line; of a long one the ends, as the cause often comes last."""
     text = f"{type(error).__name__}: {first_line(error)}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"

@@ -61,7 +61,7 @@ class RunHooks:
         for name, hook in self._called[event]:
             try:
                 getattr(hook, event)(*arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 # New lists: another thread may be going through the present ones.
                 self._called = {
                     each: [pair for pair in pairs if pair[1] is not hook] for each, pairs in self._called.items()

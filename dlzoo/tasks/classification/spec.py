@@ -15,7 +15,8 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import LOSSES, TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
-from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested
+from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.prediction import refuse_options
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.letterbox import occupied_box
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested, check_loss
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested
 from dlzoo.tasks.detection.losses import DetectionLoss
 from dlzoo.tasks.detection.metrics.coco import undefined_metrics
 from dlzoo.tasks.detection.models.detector import Detector
@@ -34,6 +34,7 @@ from dlzoo.tasks.detection.postprocess import select_detections, to_original
 from dlzoo.tasks.detection.results import write_results
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
 from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
+from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.prediction import FileRequest, Trained, conversion_of
 
 if TYPE_CHECKING:
