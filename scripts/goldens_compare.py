@@ -1,7 +1,7 @@
 """What differs between two folders of runs; `scripts/goldens.py` prints it.
 
 Compared are the names of all files and what is in .ckpt, .json, .jsonl and .yaml files: each key, number, boolean, null
-and word. Two floats are the same if they are the same to the bit, two tensors if their bytes, shapes and types are.
+and word. Two floats are the same if their bits are, two tensors if their bytes, shapes and types are.
 Not compared: pictures, pages and logs in words, sentences (strings with a blank in them), and `LEFT_OUT`.
 """
 

@@ -1,4 +1,4 @@
-"""Find what there is about a word: entries, settings, experiments, commands and pages of docs.
+"""Search for a word: entries, settings, experiments, commands and pages of docs.
 
 Words may be those of textbooks (vanishing gradient, receptive field) or of other programs
 (batchnorm, epochs). Every word must be found. `dlzoo list topics` lists the topics.
@@ -18,7 +18,7 @@ from dlzoo.core.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from dlzoo.show.find import Thing
 
-HELP = "find what there is about a word: dlzoo find overfitting; dlzoo find vanishing gradient"
+HELP = "search for a word: dlzoo find overfitting; dlzoo find vanishing gradient"
 
 #: Largest number of lines of a group without --all.
 _MOST = 8

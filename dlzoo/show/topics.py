@@ -1,4 +1,4 @@
-"""Topics: words of textbooks, and what there is about each: settings to try, experiments, commands, pages of docs.
+"""Topics: words of textbooks, and what belongs to each: settings to try, experiments, commands, pages of docs.
 
 Only what a search (show/find.py) does not find by the descriptions of entries, settings and experiments themselves.
 """
@@ -154,6 +154,6 @@ ALSO = {
 
 
 def lines() -> list[str]:
-    """Return the topics, one per line, each with what there is about it."""
+    """Return the topics, one per line, each with what belongs to it."""
     width = max(map(len, TOPICS))
     return [f"{topic:<{width}}  {', '.join(things)}" for topic, things in TOPICS.items()]

@@ -67,6 +67,6 @@ def splits_of(
         if not repeats:
             notes.append(f"data: the {items.name} differs when an item is read twice with the same seeds: it draws from"
                          " a generator of its own (torch's, NumPy's and Python's global ones are seeded), so that runs"
-                         " cannot be repeated to the bit")  # fmt: skip
+                         " cannot be repeated bit for bit")  # fmt: skip
         splits[part] = Split(GivenImages(items, targets[part], layout, images.rows, repeats=repeats), labels[part])
     return splits, tuple(notes)

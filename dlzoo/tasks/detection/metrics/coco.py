@@ -1,6 +1,6 @@
 """Average precision as defined by the COCO challenge.
 
-The numbers are those of faster-coco-eval to the bit, but computed from arrays: the COCO libraries take a Python object
+The numbers are those of faster-coco-eval, bit for bit, but computed from arrays: the COCO libraries take a Python object
 for each box, of more than a kilobyte, which is gigabytes for a test split of 50,000 images.
 """
 
