@@ -4,8 +4,8 @@
 
 NEW_CHECKOUT is the checkout that this script lies in unless another is named. The runs (`goldens_cases.py`) are carried
 out as a user would, in processes of their own, on one thread each, with the interpreter that runs this script. What is
-compared, and what is not, is in `goldens_compare.py`: tensors of checkpoints and numbers bit for bit, except the metrics
-in its table REORDERED, whose differences are printed as allowed.
+compared, and what is not, is in `goldens_compare.py`: tensors of checkpoints and numbers bit for bit, except the
+metrics in its table REORDERED, whose differences are printed as allowed.
 
 With --keep the runs stay in FOLDER: those of OLD in FOLDER/old-<commit>, from where a later call takes them if the
 commit, the command lines and the packages are the same, and those of NEW in FOLDER/new. So a long restructuring makes

@@ -81,7 +81,8 @@ KEYS = {
     **dict.fromkeys(("hiddenlayers", "hiddensize"), "model=mlp model.hidden={}"),
     **dict.fromkeys(("groups", "ngroups"), "norm=gn norm.num_groups={}"),
     # Settings of several entries, of which the usual one is suggested
-    "drop.rate": "drop=dropout drop.rate={}", "data.root": "data=image_folder data.root={}",
+    "drop.rate": "drop=dropout drop.rate={}", "model.hidden": "model=mlp model.hidden={}",
+    "data.root": "data=image_folder data.root={}",
     "data.image_size": "data=image_folder data.image_size={}", "loss.link": "loss=mse loss.link={}",
     "schedule.gamma": "schedule=step schedule.gamma={}",
     # Machine

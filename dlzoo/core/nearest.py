@@ -57,7 +57,7 @@ def _with_part(typed: str, names: Sequence[str]) -> list[str]:
 
 
 def list_some(word: str, names: Collection[str], all_of_them: str = "") -> str:
-    """Return the names to choose from instead of an unknown word: all names if they are few, or those that it is a part of.
+    """Return names to choose from instead of an unknown word: all if they are few, or those that it is a part of.
 
     Args:
         all_of_them: the command that lists all names.

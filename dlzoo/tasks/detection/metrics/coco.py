@@ -1,7 +1,7 @@
 """Average precision as defined by the COCO challenge.
 
-The numbers are those of faster-coco-eval, bit for bit, but computed from arrays: the COCO libraries take a Python object
-for each box, of more than a kilobyte, which is gigabytes for a test split of 50,000 images.
+The numbers are those of faster-coco-eval, bit for bit, but computed from arrays: the COCO libraries take a Python
+object for each box, of more than a kilobyte, which is gigabytes for a test split of 50,000 images.
 """
 
 from __future__ import annotations
