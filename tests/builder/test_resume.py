@@ -94,7 +94,7 @@ def test_nothing_but_places_can_be_changed_when_a_run_is_resumed(
     word: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stopped(monkeypatch, "on_train_epoch_end")
-    assert "data.path, data.test_path, data.cache" in one_line(["run", "run", word], capsys)
+    assert "a run keeps the settings that it was started with" in one_line(["run", "run", word], capsys)
     assert run.read()["state"] == "interrupted"
 
 

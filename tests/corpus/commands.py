@@ -19,7 +19,7 @@ def _full(folder: Path, base: Path) -> None:
 KINDS: dict[str, list[Case]] = {
     "commands without what they need": lines(
         "",
-        *("eval", "predict", "predict run=x", "run", "diff", "diff a", "report", "show", "show model", "show x y z"),
+        *("eval", "predict", "predict run=x", "run", "diff", "diff a", "report", "show", "show x y z"),
         *("compare", "tune", "tune model=resnet20", "list x y", "lr-find low=2 high=1"),
     ),
     "runs that do not exist": lines(

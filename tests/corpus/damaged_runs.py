@@ -234,7 +234,7 @@ KINDS: dict[str, list[Case]] = {
         Case("eval run=run seed=3", "seed", of("finished", lambda run: None)),
         Case("eval run=run data.limit=5", "data.limit", of("finished", lambda run: None)),
         Case("eval run=run data.test_shift=fog", "data.test_shift", of("finished", lambda run: None)),
-        Case("train resume=run seed=3", "resume", of("interrupted", lambda run: None)),
+        Case("train resume=run seed=3", "init_from=run", of("interrupted", lambda run: None)),
         Case("run run seed=3", "", of("interrupted", lambda run: None)),
         Case("train run_dir=run", "run", of("finished", lambda run: None)),
         Case(

@@ -150,7 +150,7 @@ SWEEPS = {
         f"{SHAPES} {QUICK} name=suppressors",
         prints=("3 runs: 3 finished",),
         leaves=tuple(
-            f"outputs/suppressors/*nms={name},*/run.json" for name in ("nms", "diou_nms", "soft_nms_gaussian")
+            f"outputs/suppressors/*nms={name}*/run.json" for name in ("nms", "diou_nms", "soft_nms_gaussian")
         ),
     ),
     _SMALL_BATCH: Rule(
