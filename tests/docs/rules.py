@@ -149,9 +149,7 @@ SWEEPS = {
     "python train.py -m data=shapes nms=nms,diou_nms,soft_nms_gaussian trainer.select=last": Rule(
         f"{SHAPES} {QUICK} name=suppressors",
         prints=("3 runs: 3 finished",),
-        leaves=tuple(
-            f"outputs/suppressors/*nms={name}*/run.json" for name in ("nms", "diou_nms", "soft_nms_gaussian")
-        ),
+        leaves=tuple(f"outputs/suppressors/*nms={name}*/run.json" for name in ("nms", "diou_nms", "soft_nms_gaussian")),
     ),
     _SMALL_BATCH: Rule(
         QUICK,
