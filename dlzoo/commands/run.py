@@ -55,8 +55,8 @@ def refuse_changes(path: str, settings: Sequence[str]) -> None:
     quoted = (f"{key}={shlex.quote(value)}" for key, _, value in (word.partition("=") for word in changes))
     command = " ".join(["dlzoo train", *kept, *quoted])
     raise UserError(
-        f"{changes[0]}: a run keeps the settings that it was started with. A new run from its weights: `{command}"
-        f" init_from={shlex.quote(path)}`; a new run from the start: `{command}`"
+        f"{changes[0]}: a run keeps the settings that it was started with, except where its data is"
+        f" (data.root, data.path). A new run from its weights: `{command} init_from={shlex.quote(path)}`; a new run from the start: `{command}`"
     )
 
 
