@@ -56,7 +56,8 @@ def refuse_changes(path: str, settings: Sequence[str]) -> None:
     command = " ".join(["dlzoo train", *kept, *quoted])
     raise UserError(
         f"{changes[0]}: a run keeps the settings that it was started with, except where its data is"
-        f" (data.root, data.path). A new run from its weights: `{command} init_from={shlex.quote(path)}`; a new run from the start: `{command}`"
+        f" (data.root, data.path). A new run from its weights: `{command} init_from={shlex.quote(path)}`;"
+        f" a new run from the start: `{command}`"
     )
 
 
