@@ -151,13 +151,20 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int | None:
     """Wait until all have ended, or `_GRACE` seconds after one failed; return the rank that failed first, if any."""
     failed, deadline = None, float("inf")
     while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-        if failed is None:
-            failed = next((rank for rank, process in enumerate(processes) if process.poll()), None)
-            deadline = float("inf") if failed is None else time.monotonic() + _GRACE
+        if failed is None and (failed := _first_failed(processes)) is not None:
+            deadline = time.monotonic() + _GRACE
         time.sleep(0.02)
-    if failed is None:
-        failed = next((rank for rank, process in enumerate(processes) if process.returncode), None)
-    return failed
+    return _first_failed(processes) if failed is None else failed
+
+
+def _first_failed(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """Return the rank that failed; of several the one that was killed, since the others fail when they miss it."""
+    if not any(process.poll() for process in processes):
+        return None
+    codes = [
+        process.poll() or 0 for process in processes
+    ]  # polled again: the one that was killed ended before the others
+    return min((rank for rank, code in enumerate(codes) if code), key=lambda rank: codes[rank] != -signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

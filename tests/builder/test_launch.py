@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dlzoo.builder import execute as execution
+from dlzoo.builder import launch
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.builder.launch import RankError
 from dlzoo.builder.model import build
@@ -188,6 +189,14 @@ def test_no_rank_outlives_a_killed_parent_and_a_killed_rank_ends_the_run() -> No
     record = run.read()
     assert record["state"] == "failed"
     assert "was killed by SIGKILL" in record["error"]
+
+
+@pytest.mark.parametrize("ranks", [["exit 1", "kill -9 $$"], ["kill -9 $$", "exit 1"], ["kill -6 $$", "kill -9 $$"]])
+def test_the_rank_that_was_killed_is_reported_although_others_failed_when_they_missed_it(ranks: list[str]) -> None:
+    processes = [subprocess.Popen(["sh", "-c", script]) for script in ranks]
+    for process in processes:  # both end between two looks of the parent, as on a busy machine
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert launch._wait(processes) == ranks.index("kill -9 $$")
 
 
 @pytest.mark.parametrize(
