@@ -123,18 +123,18 @@ def _assemble(
     parts = make_parts(entry, chosen)
     wiring: dict[str, Any] = {**sizes, **usual, **{key: value for key, value in injected.items() if value is not None}}
     check_part("init", init)
-    if entry.marks.backbone is not None:
-        if pretrained:
-            raise UserError(f"model={entry.name} has weights for its backbone only; set backbone.pretrained=true")
-        wiring["backbone"] = make_backbone(entry, backbone, chosen, init, wiring, parts)
-    elif backbone != "default":
+    has_backbone = entry.marks.backbone is not None or backbone != "default"
+    if has_backbone and entry.marks.backbone is None and not entry.marks.optional_backbone:
         raise UserError(f"model={entry.name} does not support backbone={label(backbone)}")
+    if has_backbone and pretrained:
+        raise UserError(f"model={entry.name} has weights for its backbone only; set backbone.pretrained=true")
+    wiring["backbone"] = make_backbone(entry, backbone, chosen, init, wiring, parts) if has_backbone else None
     if "pretrained" in entry.settings:
         settings["pretrained"] = pretrained
     network = entry.build(wiring=wiring | {"parts": parts}, **settings)
     parts.refuse_unused(entry.name, notes_of(network))
     # A backbone is initialised, or has its weights, already.
-    keep = wiring["backbone"].network if entry.marks.backbone is not None else None
+    keep = wiring["backbone"].network if has_backbone else None
     return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"], keep=keep)
 
 
@@ -157,7 +157,7 @@ def supported_parts(name: str, image_size: int = 224, **settings: Any) -> dict[s
     replacements = {kind: PARTS[kind].names()[0] for kind in PARTS if getattr(entry.marks, kind) == "default"}
     parts = make_parts(entry, replacements)
     wiring: dict[str, Any] = {"num_classes": 10, "in_channels": 3, "image_size": image_size}
-    wiring |= _usual_arguments(entry)
+    wiring |= {"backbone": None, **_usual_arguments(entry)}
     with torch.device("meta"):
         if entry.marks.backbone is not None:
             wiring["backbone"] = make_backbone(entry, "default", replacements, "default", wiring, parts)

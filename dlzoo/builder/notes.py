@@ -81,7 +81,7 @@ def _on_validation(data: Splits) -> list[str]:
 
 def _on_data_defaults(config: Config) -> list[str]:
     used = data_defaults_in_use(config)
-    return [f"defaults for this number of images: {' '.join(used)}"] if used else []
+    return [f"defaults for this data: {' '.join(used)}"] if used else []
 
 
 def _on_learning(config: Config) -> list[str]:

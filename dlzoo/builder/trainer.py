@@ -35,7 +35,7 @@ from dlzoo.data.loader import EvalLoader, Loaders, TrainLoader
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.corruptions import make_shift
-from dlzoo.data.transforms.test_time import COUNTS, make_views
+from dlzoo.data.transforms.test_time import COUNTS
 from dlzoo.engine.callbacks import observed_by
 from dlzoo.engine.checkpoints import AtomicCheckpointIO
 from dlzoo.engine.loss_scale import LossScale
@@ -114,7 +114,7 @@ class Assembled:
         eval_batch = max(recipe.micro_batch, min(512, 2_000_000 // data.image_size**2))
         eval_batch = max(1, eval_batch // COUNTS[settings.test])
         where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
-        seen: dict[str, Any] = where | {"views": make_views(settings.test, augment)}
+        seen: dict[str, Any] = where | {"views": self.spec.views(settings, augment)}
         shift = make_shift(data.settings.test_shift, data.settings.test_severity)
         train = TrainLoader(
             data.train,

@@ -1,4 +1,4 @@
-"""Defaults that depend on the data itself, such as its number of images: used where nothing else was chosen."""
+"""Defaults that depend on the task, or on the data itself, such as its number of images, where nothing was chosen."""
 
 from __future__ import annotations
 
@@ -26,17 +26,24 @@ def defaults_for_data(config: Config, overrides: Iterable[str], files: Sequence[
         overrides: what was typed.
         files: chosen files, such as experiment=bn_vs_gn; what they set counts as typed.
     """
-    function = index.marks("data", config["data"]["name"]).defaults
-    if not function:
-        return []
     taken = {word.lstrip("+").partition("=")[0] for word in overrides} | set(_keys_in_files(files))
-    return [word for word in _call(function, config, taken) if not _is_taken(word.partition("=")[0], taken)]
+    words = _default_words(config, taken)
+    return [word for word in words if not _is_taken(word.partition("=")[0], taken)]
 
 
 def data_defaults_in_use(config: Config) -> list[str]:
     """Return the defaults for this data (key=value) that a finalised config has."""
-    function = index.marks("data", config["data"]["name"]).defaults
-    return [word for word in _call(function, config, {"model"}) if _has(config, word)] if function else []
+    return [word for word in _default_words(config, {"model"}) if _has(config, word)]
+
+
+def _default_words(config: Config, chosen: Set[str]) -> list[str]:
+    """Return the defaults (key=value) of the task, and of the data, which come first where both have one."""
+    data, model = config["data"]["name"], config["model"]["name"]
+    task = index.task_of(None if model == "default" else model, data)
+    words: dict[str, str] = {}
+    for function in (index.marks("task", task).settings, index.marks("data", data).defaults):
+        words |= {word.partition("=")[0]: word for word in (_call(function, config, chosen) if function else ())}
+    return list(words.values())
 
 
 def _has(config: Config, word: str) -> bool:

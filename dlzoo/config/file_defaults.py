@@ -1,4 +1,4 @@
-"""Defaults that depend on the files of a data set: the loss for a table whose target is numbers."""
+"""Defaults of another task than the first of a data set: the one that was chosen, or that its files show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlzoo.core.schema import check
 
 
 def with_defaults_of_files(raw: Config, sources: Sources) -> Config:
-    """Return `raw` with each `default` that depends on the task as it is for the task that the files of its data show.
+    """Return `raw` with each `default` that depends on the task as it is for data.task or the files' task.
 
     It is called when a config is composed, and not when that of an existing run is read.
 
@@ -27,29 +27,32 @@ def with_defaults_of_files(raw: Config, sources: Sources) -> Config:
     if not isinstance(data, dict) or not isinstance(name, str) or not is_option("data", name):
         return raw
     marks = index.marks("data", name)
-    if not marks.finds_task:
-        return raw
-    module, _, function = marks.finds_task.partition(":")
-    schemas = settings_for("data", name)
-    typed = {key: _as_typed(f"data.{key}", value, schemas.get(key), sources) for key, value in data.items()}
-    task = getattr(import_module(module), function)(default_settings("data", name) | typed)
+    task = data.get("task")
+    if marks.finds_task:
+        module, _, function = marks.finds_task.partition(":")
+        schemas = settings_for("data", name)
+        typed = {key: _as_typed(f"data.{key}", value, schemas.get(key), sources) for key, value in data.items()}
+        task = getattr(import_module(module), function)(default_settings("data", name) | typed)
     if task not in marks.tasks or task == marks.tasks[0]:
         return raw
-    changed: Config = {}
     for choice, entry in index.marks("task", task).defaults.items():
         section = raw.get(choice)
         if isinstance(section, dict) and section.get("name") == "default" and not _is_registered(choice, raw):
-            changed[choice] = {"name": entry} | default_settings(choice, entry) | {
-                key: value for key, value in section.items() if key != "name"
-            }  # fmt: skip
-    return raw | changed
+            chosen = {key: value for key, value in section.items() if key != "name"}
+            raw = raw | {choice: {"name": entry} | default_settings(choice, entry) | chosen}
+    return raw
 
 
 def _is_registered(choice: str, raw: Config) -> bool:
-    """Return whether the registration of the model or the data set names the default of a choice."""
+    """Return whether the registration of the model names the default of a choice, or that of a data set of one task.
+
+    Defaults of a data set of several tasks are for its first one.
+    """
     try:
         names = {origin: resolved_name(origin, raw) for origin in DEFAULTS_FROM[choice]}
-        return any(getattr(index.marks(origin, name), choice, None) is not None for origin, name in names.items())
+        marks = [(origin, index.marks(origin, name)) for origin, name in names.items()]
+        known = [each for origin, each in marks if origin != "data" or len(each.tasks) == 1 or each.finds_task]
+        return any(getattr(each, choice, None) is not None for each in known)
     except (UserError, KeyError):  # an unknown model, which is an error later
         return True
 

@@ -50,6 +50,7 @@ class ModelMarks(Marks):
     `linear`: whether it is linear in its parameters.
     `torchvision`: norm -> the model of torchvision that computes the same.
     `backbone`, `loss`, `box_loss`, `nms`: defaults of choices that belong to detectors and the like.
+    `optional_backbone`: whether it takes a backbone in the place of its own encoder.
     `shared_parts`: kinds of parts that backbone, neck and head share by default.
     `objectness`: whether it scores objects separately from their classes, and so has no background class.
     """
@@ -69,6 +70,7 @@ class ModelMarks(Marks):
     neck: Choice | None = None
     init: Choice | None = None
     backbone: Choice | None = None
+    optional_backbone: bool = False
     loss: Choice | None = None
     box_loss: Choice | None = None
     nms: Choice | None = None
@@ -93,7 +95,7 @@ class LossMarks(Marks):
 
 @dataclass(frozen=True)
 class AugmentMarks(Marks):
-    """An augmentation. `moves`: targets that it transforms with the image: "boxes", "mask"; () for the image only."""
+    """An augmentation. `moves`: targets that it transforms with the image: "boxes", "masks"; () for the image only."""
 
     moves: tuple[str, ...] = ()
 
@@ -102,7 +104,8 @@ class AugmentMarks(Marks):
 class DatasetMarks(Marks):
     """A data set.
 
-    `tasks`: names of the tasks that it can be used for, the default first.
+    `tasks`: names of the tasks that it can be used for, the default first. With several it has a
+    setting `task`, null by default, which chooses one where the model does not.
     `table`: whether its samples are rows of a table.
     `targets`: what a loss may take them for (LossMarks.targets), where that is more than its task says.
     `finds_task`: "module:function" of a function that imports no torch: the settings of the data set -> the task that
@@ -184,6 +187,7 @@ class TaskMarks(Marks):
     `targets_are`: a noun for the targets in messages, used after "has": "objects".
     `defaults`: choice -> entry, used if neither the model nor the data set names one.
     `adapts`: names of data sets of other tasks that this task can convert and use.
+    `settings`: "module:function" of a function as DatasetMarks.defaults, for runs of this task; "" for none.
     `example`: default image size and number of classes with which `dlzoo show model` builds a model.
     """
 
@@ -193,4 +197,5 @@ class TaskMarks(Marks):
     targets_are: str = ""
     defaults: Mapping[str, Choice] = field(default_factory=dict)
     adapts: tuple[str, ...] = ()
+    settings: str = ""
     example: tuple[int, int] | None = None

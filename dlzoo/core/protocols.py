@@ -35,14 +35,17 @@ class Noted(Protocol):
 
 @runtime_checkable
 class Summed(Protocol):
-    """A loss that is a function of sums over the samples, and not their mean."""
+    """A loss that is a function of sums over the samples, and not their mean.
 
-    def sums(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the sums of a batch."""
+    One that is registered for masks has sums over the pixels `valid`.
+    """
+
+    def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return the sums of a batch, without the elements of the target where `valid` (N, ...) bool is false."""
         ...
 
     def from_sums(self, sums: Tensor) -> Tensor:
-        """Return the loss, a scalar, from the sums added over all batches."""
+        """Return the loss, a scalar, from the sums added over all batches; 0 if no element was valid."""
         ...
 
 

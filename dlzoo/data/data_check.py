@@ -37,9 +37,9 @@ def check_splits(name: str, data_set: DataSet, target: TargetKind) -> None:
         if not isinstance(split, Split):
             raise UserError(f"{where} is {_described(split)}, not a dlzoo.Split(images, labels)")
         _check_images(where, split, is_uint8=data_set.kind != "table" and not data_set.is_float)
-        channels = channels or split.images.shape[3]
-        if split.images.shape[3] != channels:
-            raise UserError(f"{where} has {split.images.shape[3]} channels, but train has {channels}")
+        channels = channels or split.channels
+        if split.channels != channels:
+            raise UserError(f"{where} has {split.channels} channels, but train has {channels}")
         if not isinstance(split.labels, torch.Tensor):
             raise UserError(f"{where}.labels is {_described(split.labels)}, not a tensor")
         if target.single_class:

@@ -34,8 +34,9 @@ class DataSet(ABC):
 
     Attributes:
         task: the name of the task that its labels are for.
-        kind: the kind of its samples in run.json: "images", "table" or "boxes" (images with boxes).
+        kind: the kind of its samples in run.json: "images", "table", "boxes" or "masks" (images with boxes or masks).
         classes: names of the classes, or of the numbers to predict.
+        crop: the side in pixels of the windows of images that are trained on; None for whole images.
         is_float: whether images are float and used as they are, without normalisation; others are uint8.
     """
 
@@ -45,6 +46,7 @@ class DataSet(ABC):
     test: Split
     val: Split | None
     classes: tuple[str, ...]
+    crop: int | None = None
 
     @property
     def is_float(self) -> bool:

@@ -82,9 +82,9 @@ class TrainLoader:
             self._epoch, self._here = epoch, copy_to_device(self._order(epoch), self._device)
         places, samples = self._part(self._here, index)
         draw = self._draw(places, epoch)
-        images = self.images.batch(step, samples).permute(0, 3, 1, 2)
         labels = self._labels.take(samples, lambda: self._samples(step))
-        images, labels = self.transform(images, labels, draw, step)
+        images, labels = self.split.separate(self.images.batch(step, samples), labels)
+        images, labels = self.transform(images.permute(0, 3, 1, 2), labels, draw, step)
         size = len(samples) // self.accumulate
         yield from map(Batch, images.split(size), labels.split(size))
 
@@ -159,10 +159,11 @@ class EvalLoader:
         part = self._part(number)
         if part is None:
             return None
-        views = self.views(self.apply_shift(self.images.batch(number, part), part))
+        images, labels = self.split.separate(self.images.batch(number, part), self._labels[part])
+        views = self.views(self.apply_shift(images, part))
         images = self.normalise(views[0] if len(views) == 1 else torch.cat(views))
         sizes = None if self._sizes is None else self._sizes[part]
-        return Batch(images, self._labels[part], sizes, range(part.start, part.stop))
+        return Batch(images, labels, sizes, range(part.start, part.stop))
 
     def apply_shift(self, images: Tensor, part: slice | Tensor) -> Tensor:
         """Apply the distribution shift to the samples `part` of the split: (n, H, W, C) -> (n, C, H, W)."""

@@ -33,12 +33,17 @@ class Split:
     For images with objects the labels are (N, M, 6) float32 (boxes.objects), in pixels of these images, and `sizes`
     (N, 2) int64 are the original width and height of the images. `rows` (N,) int64 are the places of the images in the
     data set's list of files, where it has one.
+
+    With `has_masks` the last channel of the images is a mask, the class of each pixel or 255 where it is not known: a
+    mask is stored, cached and read ahead as its image is. The labels are then (N, K) int64, how many pixels each class
+    has, and `sizes` the width and height of each image, which is at the top left of its canvas.
     """
 
     images: Images
     labels: Tensor
     sizes: Tensor | None = None
     rows: Tensor | None = None
+    has_masks: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,7 +52,16 @@ class Split:
         """Return the samples at `indices`, in that order."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.take(indices)
         sizes, rows = (None if each is None else each[indices] for each in (self.sizes, self.rows))
-        return Split(images, self.labels[indices], sizes, rows)
+        return replace(self, images=images, labels=self.labels[indices], sizes=sizes, rows=rows)
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of an image, without its mask."""
+        return self.images.shape[3] - self.has_masks
+
+    def separate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pixels (n, H, W, C) of stored images, and their targets: the masks (n, H, W), or else `labels`."""
+        return (images[..., :-1], images[..., -1]) if self.has_masks else (images, labels)
 
     def in_memory(self) -> Split:
         """Return the split with its images read into memory, if they can be kept there."""

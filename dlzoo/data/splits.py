@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from dlzoo.core import index
+from dlzoo.core.errors import UserError
 from dlzoo.core.index import choose_task
 from dlzoo.core.registries import DATASETS, TASKS
 from dlzoo.data.data_check import check_splits, check_type
@@ -52,7 +54,8 @@ class Splits:
             UserError: if the data is missing, damaged or too small.
         """
         with _without_collections():
-            settings, data_set = DATASETS.from_section(section, cache=section["cache"])
+            chosen = {"task": task_for(section, tasks)} if "task" in section else {}
+            settings, data_set = DATASETS.from_section({**section, **chosen}, cache=section["cache"])
         task = TASKS.build(choose_task(section["name"], check_type(section["name"], data_set).task, tasks))
         data_set = task.adapt(section["name"], data_set)
         check_splits(section["name"], data_set, task.target)
@@ -82,11 +85,11 @@ class Splits:
 
     @property
     def image_size(self) -> int:
-        return self.train.images.shape[1]
+        return self.source.crop or self.train.images.shape[1]
 
     @property
     def in_channels(self) -> int:
-        return self.train.images.shape[3]
+        return self.train.channels
 
     @property
     def is_float(self) -> bool:
@@ -115,6 +118,20 @@ class Splits:
             "features": list(self.feature_names),
             **self.source.facts(),
         }
+
+
+def task_for(section: Mapping[str, Any], tasks: Sequence[str] = ()) -> str:
+    """Return the task of the labels of a data set: the model's `tasks` decide, else its setting `task`, else its first.
+
+    Raises:
+        UserError: if the setting is a task that the model does not support.
+    """
+    name, wanted = section["name"], section.get("task")
+    known = index.marks("data", name).tasks
+    if wanted and tasks and wanted not in tasks:
+        raise UserError(f"data.task={wanted} does not fit the model, which is for {' and '.join(tasks)}; leave one of"
+                        " them out")  # fmt: skip
+    return choose_task(name, wanted or known[0], tasks)
 
 
 @contextmanager

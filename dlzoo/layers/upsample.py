@@ -42,3 +42,14 @@ class Transposed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
+
+
+class UpConv(nn.Module):
+    """A learnt 2x2 transposed convolution: (N, in_channels, H, W) -> (N, out_channels, 2 H, 2 W); arXiv:1505.04597."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)

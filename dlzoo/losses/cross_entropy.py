@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import BelowOne, NonNegative
-from dlzoo.losses.targets import class_indices, class_probabilities, to_full_precision
+from dlzoo.losses.targets import class_indices, class_probabilities, mean_of_sums, sum_valid, to_full_precision
 
 
 @LOSSES.register(
     "cross_entropy",
     source="Goodfellow et al. 2016, section 6.2.2; smoothing arXiv:1512.00567, section 7",
-    targets=("classification", "objects"),
+    targets=("classification", "objects", "masks"),
     soft=True,
 )
 class CrossEntropy(nn.Module):
@@ -47,20 +47,20 @@ class CrossEntropy(nn.Module):
         total = F.cross_entropy(input, target, weights, reduction="sum", label_smoothing=self.label_smoothing)
         return total / (target.movedim(1, -1) * weights).sum()
 
-    def sums(self, input: Tensor, target: Tensor) -> Tensor:
+    def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return (2,): the sum of the weighted losses, and the sum of the class weights of the samples."""
         losses = self.each(input, target)
         if self.class_weights is None:
-            weight = torch.full_like(losses.sum(), losses.numel())
+            weights = torch.ones_like(losses)
         elif target.is_floating_point():
-            weight = (target.movedim(1, -1) * self.class_weights).sum()
+            weights = (target.movedim(1, -1) * self.class_weights).sum(-1)
         else:
-            weight = self.class_weights[target].sum()
-        return torch.stack([losses.double().sum(), weight.double()])
+            weights = self.class_weights[target]
+        return sum_valid(torch.stack([losses, weights]), valid)
 
     def from_sums(self, sums: Tensor) -> Tensor:
         """Return the loss from the sums added over all batches."""
-        return sums[0] / sums[1]
+        return mean_of_sums(sums)
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, times the weight of its class if given: (N, ...)."""

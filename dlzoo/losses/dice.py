@@ -10,7 +10,12 @@ from dlzoo.core.schema import Positive
 from dlzoo.losses.targets import class_probabilities, to_full_precision
 
 
-@LOSSES.register("dice", source="arXiv:1606.04797, section 3, with smoothing", targets=("classification",), soft=True)
+@LOSSES.register(
+    "dice",
+    source="arXiv:1606.04797, section 3, with smoothing",
+    targets=("classification", "masks"),
+    soft=True,
+)
 class Dice(nn.Module):
     """1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth), averaged over the classes: logits (N, K, ...) -> ().
 
@@ -26,11 +31,13 @@ class Dice(nn.Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return self.from_sums(self.sums(input, target))
 
-    def sums(self, input: Tensor, target: Tensor) -> Tensor:
+    def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return (2, K): sum p t, and sum p^2 + sum t^2, for each class."""
         input = to_full_precision(input)
-        target = class_probabilities(input, target).transpose(0, 1).flatten(1)
-        p = input.softmax(1).transpose(0, 1).flatten(1)
+        target, p = class_probabilities(input, target), input.softmax(1)
+        if valid is not None:
+            target, p = (values.where(valid.unsqueeze(1), 0) for values in (target, p))
+        target, p = (values.transpose(0, 1).flatten(1) for values in (target, p))
         return torch.stack([(p * target).sum(1), p.square().sum(1) + target.square().sum(1)])
 
     def from_sums(self, sums: Tensor) -> Tensor:

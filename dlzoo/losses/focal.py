@@ -11,10 +11,19 @@ from torch import Tensor, nn
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Fraction, NonNegative
-from dlzoo.losses.targets import class_probabilities, is_binary, score_targets, to_full_precision
+from dlzoo.losses.targets import (
+    class_probabilities,
+    is_binary,
+    mean_of_sums,
+    score_targets,
+    sum_valid,
+    to_full_precision,
+)
 
 
-@LOSSES.register("focal", source="arXiv:1708.02002, equation 5", targets=("classification", "objects"), soft=True)
+@LOSSES.register(
+    "focal", source="arXiv:1708.02002, equation 5", targets=("classification", "objects", "masks"), soft=True
+)
 class Focal(nn.Module):
     """-alpha (1 - p)^gamma log p of the target's probability p: logits (N, K, ...), target (N, ...) -> ().
 
@@ -65,6 +74,16 @@ class Focal(nn.Module):
         """Return the loss of each sample, for form=sigmoid the sum over its classes: (N, ...)."""
         input = to_full_precision(input)
         return self._sigmoid(input, target).sum(1) if self.independent else self._softmax(input, target)
+
+    def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return (2,): the sum of the losses, and their number."""
+        input = to_full_precision(input)
+        losses = self._sigmoid(input, target).mean(1) if self.independent else self._softmax(input, target)
+        return sum_valid(torch.stack([losses, torch.ones_like(losses)]), valid)
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """Return the loss from the sums added over all batches."""
+        return mean_of_sums(sums)
 
     def _sigmoid(self, input: Tensor, target: Tensor) -> Tensor:
         target = score_targets(input, target)

@@ -73,5 +73,17 @@ def score_targets(input: Tensor, target: Tensor) -> Tensor:
     return target.to(input.dtype) if is_binary(input, target) else class_probabilities(input, target)
 
 
+def sum_valid(terms: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the sums (T,) float64 of terms (T, N, ...), without the elements where `valid` (N, ...) is false."""
+    if valid is not None:
+        terms = terms.where(valid, 0)
+    return terms.flatten(1).sum(1, dtype=torch.float64)
+
+
+def mean_of_sums(sums: Tensor) -> Tensor:
+    """Return sums[0] / sums[1], of the losses and of their weights; 0 if there is no weight."""
+    return sums[0] / sums[1].where(sums[1] > 0, 1)
+
+
 def _misfit(input: Tensor, target: Tensor, expected: str) -> UserError:
     return UserError(f"a target of shape {tuple(target.shape)} does not fit scores {tuple(input.shape)}: {expected}")

@@ -42,6 +42,14 @@ class Backbone(nn.Module):
         self._stages: list[Stage] = []
         self._own, self._strides = 0, []
 
+    def strides(self) -> list[int]:
+        """Return the strides of the network's feature maps, ascending.
+
+        Raises:
+            UserError: for a network without feature maps.
+        """
+        return sorted({stage.stride for stage in self._features().feature_stages})
+
     def select(self, strides: Sequence[int], parts: Parts) -> list[int]:
         """Choose the feature maps at `strides` (ascending) and return their channels. To be called once.
 

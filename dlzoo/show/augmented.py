@@ -35,7 +35,7 @@ def plot_augment(config: Config) -> Figure:
     split = data.train.take(_choose_images(data, config["data"]["split_seed"]))
     transform = task.transform(settings, augment, normalise, data)
     loader = TrainLoader(split, transform, Streams(config["seed"]), len(split))
-    samples = zip(split.images[:], split.labels, strict=True)
+    samples = zip(*split.separate(split.images[:], split.labels), strict=True)
     grid = [[task.draw_sample(pixels, label, data.classes, mixed=False)] for pixels, label in samples]
     for epoch in range(_EPOCHS):
         (batch,) = loader.batches(epoch)  # one step an epoch

@@ -25,6 +25,7 @@ from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import BatchTransform, ImageTransform, Normalise
 from dlzoo.data.transforms.settings import AugmentSettings
+from dlzoo.data.transforms.test_time import make_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,6 +134,10 @@ class TaskSpec(ABC):
             UserError: for settings that the task does not support.
         """
         return ImageTransform(augment, normalise, settings.mixer(len(data.classes)))
+
+    def views(self, settings: AugmentSettings, augment: Augment) -> Callable[[Tensor], list[Tensor]]:
+        """Return a function that makes the evaluated views of images: uint8 (N, C, H, W) -> each (N, C, h, w)."""
+        return make_views(settings.test, augment)
 
     @abstractmethod
     def module(self, pieces: Pieces, config: Config, data: Splits) -> TaskModule:

@@ -1,8 +1,9 @@
-"""Synthetic detection images with drawn figures: no download."""
+"""Synthetic images with drawn figures, for detection and segmentation: no download."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,16 +14,18 @@ from dlzoo.core.registries import DATASETS
 from dlzoo.core.schema import Bounds, Fraction, Seed
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.sdf import FORMS
-from dlzoo.data.datasets.synthetic_scene import SceneSettings, draw_scene
+from dlzoo.data.datasets.synthetic_scene import Scene, SceneSettings, draw_scene
+from dlzoo.data.mask_set import MaskSet, mask_split
 from dlzoo.data.split import Split
 
 Count = Annotated[int, Bounds(minimum=1, maximum=1_000_000)]
 Size = Annotated[float, Bounds(minimum=0.01, maximum=1)]
 
 
-@DATASETS.register("shapes", source="drawn by dlzoo", model="yolo_tiny", augment="flip", tasks=("detect",))
+@DATASETS.register("shapes", source="drawn by dlzoo", model="yolo_tiny", augment="flip", tasks=("detect", "segment"))
 def shapes(
     *,
+    task: Literal["detect", "segment"] | None = None,
     train: Count = 1000,
     test: Count = 200,
     image_size: Annotated[int, Bounds(minimum=16, maximum=4096)] = 96,
@@ -34,8 +37,10 @@ def shapes(
     clutter: Fraction = 0.15,
     turn: Fraction = 0.1,
     seed: Seed = 0,
-) -> BoxSet:
-    """Drawn images of `image_size` with 1 to `objects` coloured figures of 8 forms, their exact boxes; no download
+) -> BoxSet | MaskSet:
+    """Drawn images of `image_size` with 1 to `objects` coloured figures of 8 forms, exact boxes or masks; no download
+
+    `task` null is that of the model, or else detect. A mask has the forms and, as its first class, the background.
 
     `smallest` and `largest` are diameters, as fractions of the image side. Two boxes have an IoU of at most `overlap`;
     a fraction `crowd` of the figures stands beside another one of the same form, with an IoU of at least half of that.
@@ -47,12 +52,28 @@ def shapes(
     """
     if smallest > largest:
         raise UserError(f"data.smallest={smallest:g} is larger than data.largest={largest:g}; set it to at most that")
+    counts = {"train": train, "test": test}
     settings = SceneSettings(seed, image_size, objects, smallest, largest, overlap, crowd, clutter, turn)
-    return BoxSet(_split(settings, "train", train), _split(settings, "test", test), tuple(FORMS))
+    parts = [[draw_scene(settings, name, index) for index in range(count)] for name, count in counts.items()]
+    if task == "segment":
+        return MaskSet(*map(_with_masks, parts), ("background", *FORMS))
+    return BoxSet(*map(_with_boxes, parts), tuple(FORMS))
 
 
-def _split(settings: SceneSettings, name: str, count: int) -> Split:
-    scenes = [draw_scene(settings, name, index) for index in range(count)]
+def _with_masks(scenes: Sequence[Scene]) -> Split:
+    images = np.stack([np.concatenate([scene.image, _mask(scene)[..., None]], 2) for scene in scenes])
+    return mask_split(torch.from_numpy(images), 1 + len(FORMS))
+
+
+def _mask(scene: Scene) -> np.ndarray:
+    """Return the visible form of each pixel, from 1, and 0 for the background: (S, S) uint8."""
+    mask = np.zeros(scene.image.shape[:2], np.uint8)
+    for form, inside in zip(scene.classes, scene.masks, strict=True):
+        mask[inside] = 1 + form
+    return mask
+
+
+def _with_boxes(scenes: Sequence[Scene]) -> Split:
     images = torch.from_numpy(np.stack([scene.image for scene in scenes]))
     rows = [np.column_stack((scene.boxes, scene.classes, np.zeros(len(scene.classes)))) for scene in scenes]
     sizes = torch.tensor([[images.shape[2], images.shape[1]]]).expand(len(images), 2)

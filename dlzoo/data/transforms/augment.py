@@ -4,8 +4,8 @@ An augmentation is called as augment(images, draw): uint8 images (N, C, H, W), C
 sample -> uint8 images (N, C, h, w) on the same device. The result for a sample depends on its image and its random
 numbers only, not on the rest of the batch. One that changes the size of images is `Resizing`.
 
-An augmentation for images with objects is registered with moves=("boxes",): it does not move pixels, or it is a
-`BoxAugment`.
+An augmentation for images with objects or masks is registered with moves=("boxes", "masks"): it does not move pixels,
+or it is a `BoxAugment`, or a `MaskAugment`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,17 @@ class BoxAugment(Protocol):
         ...
 
 
+@runtime_checkable
+class MaskAugment(Protocol):
+    """An augmentation that moves pixels, and their masks with them."""
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
+
+    def augment_masks(self, images: Tensor, masks: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Return the augmented images, and their masks (N, H, W) uint8: 255 for pixels from outside the image."""
+        ...
+
+
 def output_size(augment: Augment, image_size: int) -> int:
     """Return the side of the network's input images."""
     return augment.size(image_size) if isinstance(augment, Resizing) else image_size
@@ -66,13 +77,20 @@ def augment_with_boxes(augment: Augment, images: Tensor, labels: Tensor, draw: D
     return augment(images, draw), labels
 
 
-@AUGMENTS.register("none", source="no augmentation", moves=("boxes",))
+def augment_with_masks(augment: Augment, images: Tensor, masks: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Augment images and their masks (N, H, W); `augment` is registered with moves=("masks",)."""
+    if isinstance(augment, MaskAugment):
+        return augment.augment_masks(images, masks, draw)
+    return augment(images, draw), masks
+
+
+@AUGMENTS.register("none", source="no augmentation", moves=("boxes", "masks"))
 def none() -> Augment:
     """No augmentation"""
     return lambda images, draw: images
 
 
-@AUGMENTS.register("several", source="the entries that it is made of", moves=("boxes",))
+@AUGMENTS.register("several", source="the entries that it is made of", moves=("boxes", "masks"))
 def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
     """The augmentations `steps`, by name, with their default settings, one after the other
 
@@ -83,15 +101,14 @@ def several(*, steps: tuple[str, ...] = ("crop",)) -> Augment:
     for step in steps:
         if step not in known:
             raise UserError(f"augment.steps: unknown step {step!r}; {did_you_mean(step, known)}")
-    unfit = [step for step in steps if "boxes" not in AUGMENTS[step].marks.moves]
-    return _Several([AUGMENTS.build(step) for step in steps], unfit)
+    return _Several([AUGMENTS.build(step) for step in steps], steps)
 
 
 class _Several:
     """Composition of `parts`, each with its own random numbers."""
 
-    def __init__(self, parts: Sequence[Augment], unfit: Sequence[str]) -> None:
-        self._parts, self._unfit = parts, unfit
+    def __init__(self, parts: Sequence[Augment], names: Sequence[str]) -> None:
+        self._parts, self._names = parts, names
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         for number, part in enumerate(self._parts):
@@ -104,12 +121,28 @@ class _Several:
         Raises:
             UserError: if one of the steps moves pixels but not boxes.
         """
-        if self._unfit:
-            known = [name for name in AUGMENTS.names() if "boxes" in AUGMENTS[name].marks.moves and name != "several"]
-            raise UserError(f"augment.steps: {self._unfit[0]} does not move boxes; available: {', '.join(known)}")
+        self._check_moves("boxes")
         for number, part in enumerate(self._parts):
             images, labels = augment_with_boxes(part, images, labels, draw.part(number))
         return images, labels
+
+    def augment_masks(self, images: Tensor, masks: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Augment images and their masks.
+
+        Raises:
+            UserError: if one of the steps moves pixels but not masks.
+        """
+        self._check_moves("masks")
+        for number, part in enumerate(self._parts):
+            images, masks = augment_with_masks(part, images, masks, draw.part(number))
+        return images, masks
+
+    def _check_moves(self, what: str) -> None:
+        able = [name for name in AUGMENTS.names() if what in AUGMENTS[name].marks.moves]
+        unable = next((name for name in self._names if name not in able), None)
+        if unable is not None:
+            known = [name for name in able if name != "several"]
+            raise UserError(f"augment.steps: {unable} does not move {what}; available: {', '.join(known)}")
 
     def size(self, image_size: int) -> int:
         return reduce(lambda size, part: output_size(part, size), self._parts, image_size)

@@ -22,7 +22,9 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
 
 @AUGMENTS.register(
-    "colour_jitter", source="torchvision.transforms.v2.ColorJitter; arXiv:1312.5402, section 2", moves=("boxes",)
+    "colour_jitter",
+    source="torchvision.transforms.v2.ColorJitter; arXiv:1312.5402, section 2",
+    moves=("boxes", "masks"),
 )
 def colour_jitter(
     *,

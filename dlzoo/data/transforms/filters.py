@@ -19,7 +19,7 @@ Size = Literal[3, 5, 7]
 
 
 @AUGMENTS.register(
-    "median", source="Gonzalez and Woods, Digital Image Processing, order-statistic filters", moves=("boxes",)
+    "median", source="Gonzalez and Woods, Digital Image Processing, order-statistic filters", moves=("boxes", "masks")
 )
 def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """Median filter of `size` x `size` pixels, with probability `p`"""
@@ -27,7 +27,7 @@ def median(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
 
 
 @AUGMENTS.register(
-    "mean", source="Gonzalez and Woods, Digital Image Processing, smoothing linear filters", moves=("boxes",)
+    "mean", source="Gonzalez and Woods, Digital Image Processing, smoothing linear filters", moves=("boxes", "masks")
 )
 def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
     """Mean filter of `size` x `size` pixels, with probability `p`"""
@@ -36,14 +36,18 @@ def mean(*, size: Size = 3, p: Fraction = 0.5) -> Augment:
 
 
 @AUGMENTS.register(
-    "gaussian", source="Gonzalez and Woods, Digital Image Processing, Gaussian lowpass filter kernels", moves=("boxes",)
+    "gaussian",
+    source="Gonzalez and Woods, Digital Image Processing, Gaussian lowpass filter kernels",
+    moves=("boxes", "masks"),
 )
 def gaussian(*, sigma: Positive = 1.0, p: Fraction = 0.5) -> Augment:
     """Gaussian filter, with probability `p`: weights exp(-(x^2 + y^2) / (2 sigma^2)), truncated at 4 sigma"""
     return _with_probability(p, lambda images: gaussian_blur(images, sigma).round_())
 
 
-@AUGMENTS.register("sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators", moves=("boxes",))
+@AUGMENTS.register(
+    "sobel", source="Gonzalez and Woods, Digital Image Processing, Sobel operators", moves=("boxes", "masks")
+)
 def sobel(*, p: Fraction = 0.5) -> Augment:
     """Sobel filter, with probability `p`: sqrt((gx^2 + gy^2) / 2) / 4, gradients by Sobel's 3 x 3 kernels"""
     smooth, slope = [1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]

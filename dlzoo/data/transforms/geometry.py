@@ -32,7 +32,7 @@ def flip_crop(*, padding: Padding | None = None) -> Augment:
     return lambda images, draw: crop_padded(images, draw, padding, flip=True)
 
 
-@AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", moves=("boxes",))
+@AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", moves=("boxes", "masks"))
 class RandomFlip:
     """A horizontal flip of half of the images"""
 
@@ -45,6 +45,9 @@ class RandomFlip:
         flipped = torch.stack([width - right, top, width - left, bottom, *rest], -1)
         return self(images, draw), torch.where(_flip_mask(draw)[:, None, None], flipped, labels)
 
+    def augment_masks(self, images: Tensor, masks: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        return self(images, draw), torch.where(_flip_mask(draw)[:, None, None], masks.flip(2), masks)
+
 
 @AUGMENTS.register("alexnet", source="Krizhevsky et al. 2012 (NIPS), section 4.1")
 class RandomCrop:
@@ -54,7 +57,7 @@ class RandomCrop:
         height, width = images.shape[2:]
         rows, columns = self.size(height), self.size(width)
         top, left = draw.integers("row", height - rows + 1), draw.integers("column", width - columns + 1)
-        return _cut_windows(images, top, left, _flip_mask(draw), rows, columns)
+        return cut_windows(images, top, left, _flip_mask(draw), rows, columns)
 
     def size(self, image_size: int) -> int:
         return max(1, image_size * 7 // 8)
@@ -88,7 +91,7 @@ def crop_padded(images: Tensor, draw: Draw, padding: int | None, *, flip: bool) 
     pad = max(height, width) // 8 if padding is None else padding
     top, left = draw.integers("row", 2 * pad + 1), draw.integers("column", 2 * pad + 1)
     padded = F.pad(images, (pad, pad, pad, pad))
-    return _cut_windows(padded, top, left, _flip_mask(draw) if flip else None, height, width)
+    return cut_windows(padded, top, left, _flip_mask(draw) if flip else None, height, width)
 
 
 def hole_mask(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | int]) -> Tensor:
@@ -142,7 +145,7 @@ def _flip_mask(draw: Draw) -> Tensor:
     return draw.uniform("flip") < 0.5
 
 
-def _cut_windows(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, rows: int, columns: int) -> Tensor:
+def cut_windows(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, rows: int, columns: int) -> Tensor:
     """Return the window at (top, left), (N,) each, of each image, flipped where `mirror` (N,) is true.
 
     Rows, then columns: two gathers of contiguous lines, several times as fast as one gather of single pixels.
