@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 Palette = Sequence[Sequence[int]]
 
 #: The weight of the colour of a class over an image, and the colour of ignored pixels.
-_WEIGHT, _IGNORED_COLOUR = 0.6, (255, 255, 255)
+_WEIGHT, _IGNORED_COLOUR = 0.7, (255, 255, 255)
 
 
 def class_palette(classes: Sequence[str], colours: Palette = ()) -> list[tuple[int, int, int]]:
@@ -44,11 +44,14 @@ def colour_mask(mask: Mask, palette: Palette) -> Pixels:
 
 
 def overlay(pixels: Pixels, mask: Mask, palette: Palette) -> Pixels:
-    """Return an image (H, W, 1 or 3) with the colours of a mask (H, W) over it; black classes leave it as it is."""
+    """Return an image (H, W, 1 or 3) with the colours of a mask (H, W) over it.
+
+    A coloured class is drawn over grey pixels, so that its colour is that of a legend; a black one leaves its pixels.
+    """
     ground = np.broadcast_to(pixels, (*mask.shape, 3)).astype(np.float32)
     colours = colour_mask(mask, palette)
-    shown = colours.any(2, keepdims=True) * np.float32(_WEIGHT)
-    return (ground * (1 - shown) + colours * shown).round().astype(np.uint8)
+    drawn = colours * np.float32(_WEIGHT) + ground.mean(2, keepdims=True) * np.float32(1 - _WEIGHT)
+    return np.where(colours.any(2, keepdims=True), drawn, ground).round().astype(np.uint8)
 
 
 def palette_image(mask: Mask, palette: Palette) -> Image.Image:

@@ -37,7 +37,8 @@ def predictions(
     """
     shape = float(np.mean([min(image.shape[0] / image.shape[1], 2) for image in images]))
     shown = np.unique(np.concatenate([np.unique(mask) for mask in (*masks, *predicted)]))
-    named = [number for number in shown.tolist() if number < len(classes)][:_NAMED]
+    coloured = (number for number in shown.tolist() if number < len(classes) and any(palette[number]))
+    named = list(coloured)[:_NAMED]
     lines = -(-(len(named) + 1) // 5)
     figure = Figure(figsize=(9.2, 2.25 * shape * len(images) + 0.7 + 0.22 * lines), layout="constrained")
     grid = figure.subplots(len(images), len(_COLUMNS), squeeze=False)
