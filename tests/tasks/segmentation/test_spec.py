@@ -72,7 +72,9 @@ def test_the_model_decides_the_task_of_a_data_set_of_several_and_then_data_task(
         ([], "detect", "yolo_tiny"),
         (["data.task=detect", "model=yolo_tiny"], "detect", "yolo_tiny"),
     ):
-        config = compose(["data=shapes", "data.train=20", "data.test=2", "data.image_size=32", *words])
+        config = compose(
+            ["data=shapes", "data.train=20", "data.test=2", "data.batch_size=2", "data.image_size=32", *words]
+        )
         assert config["model"]["name"] == model
         assert Splits.load(config["data"], dlzoo.MODELS[model].marks.tasks).task == task
     config = compose(["data=shapes", "data.task=segment", "model=yolo_tiny"])
