@@ -16,7 +16,7 @@ from dlzoo.layers.convs import conv2d
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.upsample import UpConv
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.segmentation.models.segmenter import Segmenter
+from dlzoo.tasks.segmentation.models.segmenter import BackboneSegmenter, Segmenter
 
 Merge = Literal["concat", "add"]
 Padding = Literal["same", "valid"]
@@ -140,7 +140,7 @@ class UNet(Segmenter):
         return self.head(x), (), 0.0
 
 
-class BackboneUNet(Segmenter):
+class BackboneUNet(BackboneSegmenter):
     """U-Net's decoder on the feature maps of a classifier.
 
     A block for each stride below the coarsest one has width * stride channels, at most 256, and merges the feature map
