@@ -98,6 +98,18 @@ class Backbone(nn.Module):
             stride *= 2
         return [maps[stride] for stride in self._strides]
 
+    def load_classifier(self, state: dict[str, Tensor], origin: str) -> None:
+        """Copy a classifier's weights, without those after the feature maps; call it after `select`.
+
+        Raises:
+            UserError: if they belong to another model.
+        """
+        expected = self.network.state_dict()
+        wrong = [key for key, value in expected.items() if key not in state or state[key].shape != value.shape]
+        if wrong:
+            raise UserError(f"{origin}: the weights belong to another model than the backbone: {wrong[0]} does not fit")
+        self.network.load_state_dict({key: state[key] for key in expected})
+
     @property
     def pools_stages(self) -> bool:
         """Whether feature maps are those before the poolings that follow them (models.feature_maps.PoolsStages)."""

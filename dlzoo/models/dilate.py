@@ -56,14 +56,12 @@ def dilate(network: nn.Module, image: Tensor, output_stride: int) -> None:
             kernel, dilation = pair(module.kernel_size), pair(module.dilation)
             factors = [axis.factor if size > 1 else 1 for axis, size in zip((down, across), kernel, strict=True)]
             module.dilation = (dilation[0] * factors[0], dilation[1] * factors[1])
-            if module.padding != "same":  # which follows the dilation
+            if not isinstance(module.padding, str):  # "same" follows the dilation
                 padding = pair(module.padding)
                 module.padding = (padding[0] * factors[0], padding[1] * factors[1])
 
 
-def _dilate_pool(
-    network: nn.Module, path: str, pool: nn.MaxPool2d | nn.AvgPool2d, factors: tuple[int, int]
-) -> None:
+def _dilate_pool(network: nn.Module, path: str, pool: nn.MaxPool2d | nn.AvgPool2d, factors: tuple[int, int]) -> None:
     """Replace a pooling by a dilated one of stride 1."""
     dilated = DilatedMaxPool(pool, factors) if isinstance(pool, nn.MaxPool2d) else DilatedAvgPool(pool, factors)
     if loses_pixels(pool):

@@ -121,7 +121,7 @@ def test_the_network_stays_as_it_is_where_no_stride_is_beyond() -> None:
     before = [module.stride for module in network.modules() if isinstance(module, nn.Conv2d)]
     made = Backbone(network, in_channels=3, image_size=96)
     made.select([8, 16], parts, output_stride=16)
-    assert [module.stride for module in made.modules() if isinstance(module, nn.Conv2d)] == before[: -5]
+    assert [module.stride for module in made.modules() if isinstance(module, nn.Conv2d)] == before[:-5]
 
 
 @pytest.mark.parametrize("attention", ["cbam", "se", "non_local", "cgnl", "self_attention"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlzoo.core.entries import Metric
 from dlzoo.core.errors import UserError
@@ -20,6 +20,7 @@ from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.tasks.base import Config, Pieces, Record, TaskSpec, Tested
 from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.segmentation.losses import MaskLoss
+from dlzoo.tasks.segmentation.models.segmenter import BackboneSegmenter
 from dlzoo.tasks.segmentation.transforms import MaskTransform
 
 if TYPE_CHECKING:
@@ -89,6 +90,17 @@ class SegmentationSpec(TaskSpec):
 
         inference = inference_of(config, data.source.crop)
         return SegmentationModule(**vars(pieces), num_classes=len(data.classes), inference=inference)
+
+    def backbone_modules(self, network: nn.Module) -> list[nn.Module]:
+        if isinstance(network, BackboneSegmenter):
+            return [network.backbone.network]  # the decoder was never trained
+        return super().backbone_modules(network)
+
+    def load_backbone(self, state: dict[str, Tensor], network: nn.Module, origin: str) -> bool:
+        if not isinstance(network, BackboneSegmenter) or any(key.startswith("backbone.") for key in state):
+            return False
+        network.backbone.load_classifier(state, origin)
+        return True
 
     def describe(self, record: Record) -> str:
         return f"{len(record['classes'])} classes of pixels"

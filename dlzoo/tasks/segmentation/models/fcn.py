@@ -102,9 +102,9 @@ def _register() -> None:
     parts = {"norm": "none", "act": "relu", "init": "he", "conv": "standard", "attention": "none"}
     parts |= {"pool": "max", "drop": "none", "upsample": "transposed"}
     for name, maps in _MAPS.items():
-        MODELS.register(
-            name, source="arXiv:1411.4038, figure 3", tasks=("segment",), backbone="vgg16", **parts
-        )(partial(fcn, maps))
+        MODELS.register(name, source="arXiv:1411.4038, figure 3", tasks=("segment",), backbone="vgg16", **parts)(
+            partial(fcn, maps)
+        )
 
 
 _register()

@@ -37,7 +37,7 @@ class Segmenter(nn.Module):
         if any(missing):
             images = F.pad(images, (0, missing[0], 0, missing[1]))
         logits, auxiliary, weight = self.logits(images)
-        rows, columns = height - 2 * self.margin, width - 2 * self.margin
+        rows, columns = (max(0, side - 2 * self.margin) for side in (height, width))
         logits, *auxiliary = (each[:, :, :rows, :columns] for each in (logits, *auxiliary))
         return WithAuxiliary(logits, tuple(auxiliary), weight) if auxiliary else logits
 

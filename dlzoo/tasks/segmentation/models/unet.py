@@ -115,7 +115,7 @@ class UNet(Segmenter):
         """Return the smallest side that the network takes: where valid, every pooling gets an even one."""
         if not self.valid:
             return super().padded(side)
-        least = side
+        least = max(side, 2 * self.margin + 1)
         while not self._takes(least):
             least += 1
         return least

@@ -1,5 +1,6 @@
 """Every segmentation network of the registry: sizes, gradients, parts, backbones; counts of the paper; windows."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ RESNET = {"name": "resnet50", "stem": "imagenet", "width": 4}
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"width": 2, "depth": 2},
     "unet_tiny": {"width": 2},
-    **dict.fromkeys(("fcn32", "fcn16", "fcn8"), {"width": 8, "backbone": {"name": "vgg11", "width": 4}}),
+    **{f"fcn{stride}": {"width": 8, "backbone": {"name": "vgg11", "width": 4}} for stride in (32, 16, 8)},
     "fcn": {"backbone": RESNET},
     "deeplabv3": {"backbone": RESNET, "width": 8},
 }
@@ -46,7 +47,8 @@ BACKBONES: list[dict[str, Any]] = [
 
 def small(name: str, **choices: Any) -> Any:
     torch.manual_seed(0)
-    return build_model(name, **({"num_classes": 3, "image_size": 96} | SMALL[name] | choices))
+    settings: dict[str, Any] = {"num_classes": 3, "image_size": 96} | SMALL[name] | choices
+    return build_model(name, **settings)
 
 
 def step(network: nn.Module, height: int = 41, width: int = 57) -> set[str]:
@@ -58,8 +60,16 @@ def step(network: nn.Module, height: int = 41, width: int = 57) -> set[str]:
     loss = MaskLoss(build_loss("cross_entropy"))
     (loss(logits, masks) + sum(weight * loss(each, masks) for each in auxiliary)).backward()
     parameters = {key: p for key, p in network.named_parameters() if p.requires_grad}
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters.values())
-    return {key for key, p in parameters.items() if not p.grad.any()}
+    gradients = {key: p.grad for key, p in parameters.items() if p.grad is not None}
+    assert gradients.keys() == parameters.keys()
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    return {key for key, gradient in gradients.items() if not gradient.any()}
+
+
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    output = segment(network, images)
+    assert isinstance(output, Tensor)
+    return output
 
 
 def test_a_small_form_of_every_network_is_tried() -> None:
@@ -126,7 +136,7 @@ def test_backbones(name: str, backbone: dict[str, Any]) -> None:
 def test_every_upsampling_trains(name: str, upsample: str) -> None:
     network = small(name, upsample=upsample, act="swish")
     assert not step(network)
-    is_used = {"transposed": Transposed}.get(upsample, nn.Upsample)
+    is_used = Transposed if upsample == "transposed" else nn.Upsample
     assert any(isinstance(module, is_used) for module in network.modules())
 
 
@@ -158,14 +168,22 @@ def test_unet_has_the_parameters_of_the_paper(settings: dict[str, Any], params: 
 
 def test_valid_convolutions_have_the_sizes_of_the_paper() -> None:
     with torch.device("meta"):
-        network = build_model("unet", num_classes=2, in_channels=1, width=1, padding="valid")
+        network: Any = build_model("unet", num_classes=2, in_channels=1, width=1, padding="valid")
     assert network(torch.empty(1, 1, 572, 572, device="meta")).shape == (1, 2, 388, 388)
     for side, left in network.sizes():
         assert network.padded(side) == side
         assert network(torch.empty(1, 1, side, side, device="meta")).shape == (1, 2, left, left)
-        assert segment(network, torch.empty(1, 1, left, left, device="meta")).shape == (1, 2, left, left)
+        assert logits_of(network, torch.empty(1, 1, left, left, device="meta")).shape == (1, 2, left, left)
     assert network.sizes()[0] == (188, 4)
     assert (572, 388) in network.sizes()
+
+
+@torch.no_grad()
+def test_valid_convolutions_take_images_of_any_side() -> None:
+    for depth in (1, 2, 3):
+        network = small("unet", width=1, depth=depth, padding="valid")
+        for side in range(1, 30):
+            assert logits_of(network, torch.randn(1, 3, side, 2 * side)).shape == (1, 3, side, 2 * side)
 
 
 def test_show_has_the_table_of_sizes() -> None:
@@ -176,7 +194,9 @@ def test_show_has_the_table_of_sizes() -> None:
     assert not any("valid" in line for line in summary(profile("unet", ["model.width=1", "image_size=32"])))
 
 
-@pytest.mark.parametrize(("depth", "padding", "merge"), [(1, "same", "concat"), (2, "same", "add"), (1, "valid", "add")])
+@pytest.mark.parametrize(
+    ("depth", "padding", "merge"), [(1, "same", "concat"), (2, "same", "add"), (1, "valid", "add")]
+)
 @torch.no_grad()
 def test_windows_equal_the_whole_image(depth: int, padding: str, merge: str) -> None:
     network = small("unet", depth=depth, padding=padding, merge=merge).eval()
@@ -184,8 +204,7 @@ def test_windows_equal_the_whole_image(depth: int, padding: str, merge: str) -> 
     # The receptive field: 215 px at a depth of 4.
     field = 4 * network.stride + 8 * (network.stride - 1) + 2 * network.stride - 1
 
-    def compute(part: Tensor) -> Tensor:
-        return segment(network, part)
+    compute = partial(logits_of, network)
 
     whole = compute(images)
     found = segment_windows(compute, images, field + 30, field, network.stride)

@@ -20,7 +20,7 @@ PARAMS = {("fcn", True): 35_322_218, ("fcn", False): 32_957_013}
 PARAMS |= {("deeplabv3", True): 42_004_074, ("deeplabv3", False): 39_638_869}
 
 
-def on_meta(name: str, num_classes: int, auxiliary: bool, **settings: Any) -> tuple[nn.Module, nn.Module]:
+def on_meta(name: str, num_classes: int, auxiliary: bool, **settings: Any) -> tuple[Any, nn.Module]:
     """Ours and theirs."""
     with torch.device("meta"):
         theirs = REFERENCES[name](weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
@@ -32,8 +32,7 @@ def on_meta(name: str, num_classes: int, auxiliary: bool, **settings: Any) -> tu
 def test_as_many_parameters(name: str, auxiliary: bool, image_size: int) -> None:
     """Also for small images: the stem is that of photographs."""
     counts = [
-        sum(p.numel() for p in network.parameters())
-        for network in on_meta(name, 21, auxiliary, image_size=image_size)
+        sum(p.numel() for p in network.parameters()) for network in on_meta(name, 21, auxiliary, image_size=image_size)
     ]
     assert counts == [PARAMS[name, auxiliary]] * 2
 
@@ -84,7 +83,7 @@ def test_outputs_losses_and_gradients(name: str, auxiliary: bool, training: bool
 
 @torch.no_grad()
 def test_output_stride_16_has_half_the_dilations() -> None:
-    network = build_model("deeplabv3", num_classes=3, output_stride=16, backbone={"name": "resnet18", "width": 4})
+    network: Any = build_model("deeplabv3", num_classes=3, output_stride=16, backbone={"name": "resnet18", "width": 4})
     assert network.eval().backbone(torch.randn(1, 3, 96, 96))[-1].shape[2:] == (6, 6)
     rates = [m.dilation for m in network.decoder.modules() if isinstance(m, nn.Conv2d) and m.dilation != (1, 1)]
     assert rates == [(6, 6), (12, 12), (18, 18)]
@@ -92,7 +91,7 @@ def test_output_stride_16_has_half_the_dilations() -> None:
 
 
 def test_auxiliary_heads_are_for_training() -> None:
-    network = build_model("fcn", num_classes=3, backbone={"name": "resnet18", "width": 4})
+    network: Any = build_model("fcn", num_classes=3, backbone={"name": "resnet18", "width": 4})
     images = torch.randn(2, 3, 48, 48)
     logits, (others,), weight = network(images)
     assert logits.shape == others.shape == (2, 3, 48, 48)
