@@ -172,7 +172,7 @@ class BackboneUNet(BackboneSegmenter):
 _PARTS = {"act": "relu", "conv": "standard", "attention": "none", "pool": "max", "drop": "none", "init": "he"}
 
 
-@MODELS.register("unet", source="arXiv:1505.04597, figure 1", tasks=("segment",), optional_backbone=True,
+@MODELS.register("unet", source="arXiv:1505.04597, figure 1", tasks=("segment",), backbone="default",
                  norm="none", upsample="default", **_PARTS)  # fmt: skip
 def unet(
     *,

@@ -20,6 +20,7 @@ from dlzoo.show.model_table import summary
 from dlzoo.tasks.segmentation.losses import MaskLoss
 from dlzoo.tasks.segmentation.models.fcn import FCN
 from dlzoo.tasks.segmentation.models.segmenter import BackboneSegmenter, Segmenter, segment
+from dlzoo.tasks.segmentation.spec import SegmentationSpec
 from dlzoo.tasks.segmentation.windows import segment_windows
 
 NAMES = [name for name in MODELS.names() if MODELS[name].marks.tasks == ("segment",)]
@@ -227,6 +228,24 @@ def test_windows_equal_the_whole_image(depth: int, padding: str, merge: str) -> 
 def test_bad_settings(name: str, wrong: dict[str, Any], message: str) -> None:
     with torch.device("meta"), pytest.raises(UserError, match=message):
         small(name, **wrong)
+
+
+@pytest.mark.parametrize("name", ["unet", "fcn8", "fcn"])
+def test_a_backbone_can_be_frozen_and_have_the_weights_of_a_classifier(name: str) -> None:
+    spec, backbone = SegmentationSpec(), {"name": "resnet18", "width": 4}
+    network = small(name, backbone=backbone)
+    assert spec.backbone_modules(network) == [network.backbone.network]
+    state = build_model(num_classes=7, image_size=96, **backbone).state_dict()
+    assert spec.load_backbone(state, network, "here")
+    loaded = network.backbone.network.state_dict()
+    assert loaded
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+    assert not spec.load_backbone(network.state_dict(), network, "here")
+    with pytest.raises(UserError, match="here: the weights belong to another model than the backbone"):
+        spec.load_backbone({}, network, "here")
+    own = small("unet")
+    assert own.head not in spec.backbone_modules(own)
+    assert not spec.load_backbone(state, own, "here")
 
 
 def test_images_are_padded_to_the_stride_and_cropped_back() -> None:
