@@ -123,8 +123,8 @@ def _assemble(
     parts = make_parts(entry, chosen)
     wiring: dict[str, Any] = {**sizes, **usual, **{key: value for key, value in injected.items() if value is not None}}
     check_part("init", init)
-    has_backbone = entry.marks.backbone is not None or backbone != "default"
-    if has_backbone and entry.marks.backbone is None and not entry.marks.optional_backbone:
+    has_backbone = backbone != "default" or entry.marks.backbone not in (None, "default")
+    if has_backbone and entry.marks.backbone is None:
         raise UserError(f"model={entry.name} does not support backbone={label(backbone)}")
     if has_backbone and pretrained:
         raise UserError(f"model={entry.name} has weights for its backbone only; set backbone.pretrained=true")
@@ -159,7 +159,7 @@ def supported_parts(name: str, image_size: int = 224, **settings: Any) -> dict[s
     wiring: dict[str, Any] = {"num_classes": 10, "in_channels": 3, "image_size": image_size}
     wiring |= {"backbone": None, **_usual_arguments(entry)}
     with torch.device("meta"):
-        if entry.marks.backbone is not None:
+        if entry.marks.backbone not in (None, "default"):
             wiring["backbone"] = make_backbone(entry, "default", replacements, "default", wiring, parts)
         entry.build(wiring=wiring | {"parts": parts}, **settings)
     return {

@@ -49,8 +49,8 @@ class ModelMarks(Marks):
     `tables`: whether it takes the rows of a table as well as images.
     `linear`: whether it is linear in its parameters.
     `torchvision`: norm -> the model of torchvision that computes the same.
-    `backbone`, `loss`, `box_loss`, `nms`: defaults of choices that belong to detectors and the like.
-    `optional_backbone`: whether it takes a backbone in the place of its own encoder.
+    `backbone`, `loss`, `box_loss`, `nms`: defaults of choices that belong to detectors and the like; backbone="default"
+    is an encoder of its own, in the place of which it takes a backbone.
     `shared_parts`: kinds of parts that backbone, neck and head share by default.
     `objectness`: whether it scores objects separately from their classes, and so has no background class.
     """
@@ -70,7 +70,6 @@ class ModelMarks(Marks):
     neck: Choice | None = None
     init: Choice | None = None
     backbone: Choice | None = None
-    optional_backbone: bool = False
     loss: Choice | None = None
     box_loss: Choice | None = None
     nms: Choice | None = None

@@ -34,6 +34,15 @@ class Noted(Protocol):
 
 
 @runtime_checkable
+class ShrinksImages(Protocol):
+    """A network that says which sides its outputs have: valid convolutions take pixels from each side."""
+
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """Return sides in pixels of images and of their outputs; () if both are equal."""
+        ...
+
+
+@runtime_checkable
 class Summed(Protocol):
     """A loss that is a function of sums over the samples, and not their mean.
 
@@ -136,3 +145,8 @@ def normalisation_of(network: object) -> tuple[Sequence[float], Sequence[float]]
 def notes_of(network: object) -> Sequence[str]:
     """Return the notes of a network for its user."""
     return network.notes if isinstance(network, Noted) else ()
+
+
+def sizes_of(network: object) -> Sequence[tuple[int, int]]:
+    """Return sides in pixels of images and of the outputs of a network, if they differ."""
+    return network.sizes() if isinstance(network, ShrinksImages) else ()

@@ -1,4 +1,4 @@
-"""A classifier as the backbone of a detector: its feature maps, and not its logits."""
+"""A classifier as the backbone of another network: its feature maps, and not its logits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from dlzoo.core.errors import UserError, first_line
 from dlzoo.layers.ceil_mode import round_up
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
+from dlzoo.models.dilate import check_strides, dilate, refusal
 from dlzoo.models.feature_info import HookedFeatures
-from dlzoo.models.feature_maps import FeatureNetwork, Stage
+from dlzoo.models.feature_maps import FeatureNetwork, PoolsStages, Stage
 from dlzoo.models.meta import copy_to_meta, odd_image, unused_parameters
 
 #: The most channels of feature maps beyond the classifier's own.
@@ -41,6 +42,7 @@ class Backbone(nn.Module):
         self._images = in_channels, image_size
         self._stages: list[Stage] = []
         self._own, self._strides = 0, []
+        self._output_stride: int | None = None
 
     def strides(self) -> list[int]:
         """Return the strides of the network's feature maps, ascending.
@@ -50,15 +52,19 @@ class Backbone(nn.Module):
         """
         return sorted({stage.stride for stage in self._features().feature_stages})
 
-    def select(self, strides: Sequence[int], parts: Parts) -> list[int]:
+    def select(self, strides: Sequence[int], parts: Parts, *, output_stride: int | None = None) -> list[int]:
         """Choose the feature maps at `strides` (ascending) and return their channels. To be called once.
+
+        With `output_stride`, feature maps whose own stride is larger have this one: strides become dilations
+        (models.dilate), and `strides` are those before.
 
         Strides beyond the network's own come from 3x3 convolutions with stride 2, of twice the channels and at most
         512. Blocks after the last feature map are removed, auxiliary classifiers too. Parameters that do not affect the
         selected feature maps are frozen.
 
         Raises:
-            UserError: for a stride that the network does not have, and for a network without feature maps.
+            UserError: for a stride that the network does not have, for a network without feature maps, and for one that
+                cannot be dilated.
         """
         features = self._features()
         channels = dict(sorted((stage.stride, stage.channels) for stage in features.feature_stages))
@@ -75,6 +81,9 @@ class Backbone(nn.Module):
         last = max(index for index, stage in enumerate(features.feature_stages) if stage.stride in needed)
         self._stages, self._strides = features.feature_stages[: last + 1], list(strides)
         self._feature_maps = features.feature_maps
+        if output_stride is not None and output_stride < max(needed):
+            dilate(self.network, odd_image(*self._images), output_stride)
+            self._output_stride = output_stride
         features.remove_after(self._stages[-1])
         self._freeze_unused()
         return [channels[stride] for stride in strides]
@@ -89,6 +98,23 @@ class Backbone(nn.Module):
             stride *= 2
         return [maps[stride] for stride in self._strides]
 
+    def load_classifier(self, state: dict[str, Tensor], origin: str) -> None:
+        """Copy a classifier's weights, without those after the feature maps; call it after `select`.
+
+        Raises:
+            UserError: if they belong to another model.
+        """
+        expected = self.network.state_dict()
+        wrong = [key for key, value in expected.items() if key not in state or state[key].shape != value.shape]
+        if wrong:
+            raise UserError(f"{origin}: the weights belong to another model than the backbone: {wrong[0]} does not fit")
+        self.network.load_state_dict({key: state[key] for key in expected})
+
+    @property
+    def pools_stages(self) -> bool:
+        """Whether feature maps are those before the poolings that follow them (models.feature_maps.PoolsStages)."""
+        return isinstance(self.network, PoolsStages) and self.network.pools_stages
+
     def _features(self) -> FeatureNetwork:
         """Return the network itself if it names its feature maps, else what finds them."""
         network = self.network
@@ -101,7 +127,11 @@ class Backbone(nn.Module):
             with torch.enable_grad():
                 maps = copy(image)
         except RuntimeError as error:
+            if self._output_stride is not None:
+                raise refusal(self._output_stride, first_line(error)) from error
             size = image.shape[-1]
             raise UserError(f"the backbone cannot work on images of {size} px: {first_line(error)}") from error
+        if self._output_stride is not None:
+            check_strides(maps, self._strides, image, self._output_stride)
         for path in unused_parameters(copy.network, maps):
             self.network.get_parameter(path).requires_grad_(False)

@@ -50,6 +50,13 @@ class FeatureNetwork(Protocol):
         ...
 
 
+@runtime_checkable
+class PoolsStages(Protocol):
+    """A network that says whether each of its stages but the last ends before a pooling, which has the next stride."""
+
+    pools_stages: bool
+
+
 class Classifier(nn.Module):
     """Images (N, in_channels, H, W) -> logits (N, num_classes): the parts of the `trunk`, pooling, a linear layer.
 

@@ -100,10 +100,11 @@ class PadShortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.stride, self.extra = stride, out_channels - in_channels
+        self.stride, self.extra = (stride, stride), out_channels - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        down, across = self.stride
+        return F.pad(x[:, :, ::down, ::across], (0, 0, 0, 0, 0, self.extra))
 
 
 class NoShortcut(nn.Module):

@@ -22,6 +22,7 @@ class VGG(Classifier):
     """
 
     trunk = ("layers",)
+    pools_stages = True
 
     def __init__(
         self,

@@ -175,7 +175,10 @@ def _pool(field: ReceptiveField, args: Any, out: Any) -> tuple[AxisField, AxisFi
     kernel = _pair(args[1])
     stride = _pair(args[2]) if len(args) > 2 and args[2] else kernel
     padding = _pair(args[3]) if len(args) > 3 else (0, 0)
-    return field.height.window(kernel[0], stride[0], padding[0]), field.width.window(kernel[1], stride[1], padding[1])
+    # Of an average pooling the next argument is ceil_mode.
+    dilation = _pair(args[4]) if len(args) > 4 and not isinstance(args[4], bool) else (1, 1)
+    down, across = zip(kernel, stride, padding, dilation, strict=True)
+    return field.height.window(*down), field.width.window(*across)
 
 
 def _adaptive(tracker: ReceptiveFieldTracker, inputs: list[Tensor], args: Any, out: Tensor) -> ReceptiveField | None:

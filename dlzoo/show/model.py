@@ -16,6 +16,7 @@ from dlzoo import config
 from dlzoo.builder.model import build_checked, supported_parts
 from dlzoo.core import index
 from dlzoo.core.errors import UserError, did_you_mean, first_line
+from dlzoo.core.protocols import sizes_of
 from dlzoo.core.registries import PARTS
 from dlzoo.layers.convs import LocallyConnected
 from dlzoo.layers.head import FullyConnected
@@ -69,13 +70,15 @@ def profile(name: str, words: Sequence[str] = ()) -> dict[str, Any]:
     frozen = config.compose([f"model={name}", *settings])
     if frozen["model"]["name"] != name:
         raise UserError(f"model={frozen['model']['name']}: the model is already given, {name}")
-    layers = layers_of(frozen, wiring)
+    network = _built(frozen, wiring)
+    layers = _layers(network, frozen, wiring)
     result: dict[str, Any] = dict(wiring)
     result |= {key: sum(getattr(layer, key) for layer in layers) for key in ("params", "macs", "memory")}
     same = [size for size in SIZES.get(name, []) if (size.image_size, size.num_classes) == tuple(wiring.values())[:2]]
     result["reference"] = same[0]._asdict() if same and wiring["in_channels"] == 3 else None
     settings = {key: value for key, value in frozen["model"].items() if key not in ("name", "pretrained")}
     result["takes"] = supported_parts(name, image_size=wiring["image_size"], **settings)
+    result["sizes"] = [list(sides) for sides in sizes_of(network)]
     result["layers"] = [asdict(layer) for layer in layers]
     return result
 
@@ -113,9 +116,18 @@ def layers_of(frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
     Raises:
         UserError: if the model does not support such images.
     """
+    return _layers(_built(frozen, wiring), frozen, wiring)
+
+
+def _built(frozen: dict[str, Any], wiring: dict[str, int]) -> nn.Module:
+    with torch.device("meta"):
+        return build_checked(frozen, wiring)
+
+
+def _layers(network: nn.Module, frozen: dict[str, Any], wiring: dict[str, int]) -> list[Layer]:
     size, where = wiring["image_size"], f"model={frozen['model']['name']} on images of {wiring['image_size']} px"
     with torch.device("meta"):
-        network = build_checked(frozen, wiring).train()
+        network.train()
         try:
             return _trace(network, torch.empty(_BATCH, wiring["in_channels"], size, size))
         except (RuntimeError, ValueError) as error:

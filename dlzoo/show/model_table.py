@@ -43,6 +43,9 @@ def summary(profile: dict[str, Any]) -> Iterable[str]:
     if fields:
         widest = max(fields, key=lambda layer: layer["field"])
         yield f"receptive field: {_format_field(widest)} px after {widest['name']} (column field; all: the whole image)"
+    if profile["sizes"]:
+        sides = ", ".join(f"{before} -> {after}" for before, after in profile["sizes"])
+        yield f"valid convolutions, sides of images -> of outputs in px: {sides}"
     reference = profile["reference"]
     if reference:
         macs = "" if reference["macs"] is None else f", {reference['macs']:,} M multiply-accumulates"

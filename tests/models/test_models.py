@@ -147,9 +147,9 @@ OTHERS: dict[str, tuple[Any, Callable[[nn.Module], bool]]] = {
     "head": ("spp", lambda module: isinstance(module, PyramidAverage)),
     "upsample": ("transposed", lambda module: isinstance(module, Transposed)),
 }
-#: Elsewhere: test_third_party.py, and the simulation; detectors, which prune a backbone, in their own tests.
+#: Elsewhere: test_third_party.py, and the simulation; detectors and segmentation networks in their own tests.
 OTHERS_HAVE = ("timm", "torchvision", "moved_boxes")
-OWN = [name for name in MODELS.names() if name not in OTHERS_HAVE and MODELS[name].marks.backbone is None]
+OWN = [name for name in MODELS.names() if name not in OTHERS_HAVE and "classify" in MODELS[name].marks.tasks]
 
 
 @pytest.mark.parametrize("name", REDUCED)

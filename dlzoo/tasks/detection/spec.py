@@ -33,7 +33,7 @@ from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import select_detections, to_original
 from dlzoo.tasks.detection.results import write_results
 from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform
-from dlzoo.tasks.detection.weights import keep_anchors, load_classifier
+from dlzoo.tasks.detection.weights import keep_anchors
 from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.prediction import FileRequest, Trained, conversion_of
 
@@ -152,7 +152,7 @@ class DetectionSpec(TaskSpec):
         assert isinstance(network, Detector)
         if any(key.startswith("backbone.") for key in state):
             return False
-        load_classifier(state, network.backbone, origin)
+        network.backbone.load_classifier(state, origin)
         return True
 
     def refit(self, state: dict[str, Tensor], network: nn.Module, origin: str, *, new_head: bool) -> None:

@@ -6,22 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError
-from dlzoo.models.backbone import Backbone
 
 State = dict[str, Tensor]
-
-
-def load_classifier(state: State, backbone: Backbone, origin: str) -> None:
-    """Copy a classifier's weights into the backbone of a detector, without those after its feature maps.
-
-    Raises:
-        UserError: if they belong to another model.
-    """
-    expected = backbone.network.state_dict()
-    wrong = [key for key, value in expected.items() if key not in state or state[key].shape != value.shape]
-    if wrong:
-        raise UserError(f"{origin}: the weights belong to another model than the backbone: {wrong[0]} does not fit")
-    backbone.network.load_state_dict({key: state[key] for key in expected})
 
 
 def keep_anchors(state: State, network: nn.Module, origin: str, *, new_head: bool) -> None:

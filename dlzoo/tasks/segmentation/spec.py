@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlzoo.core.entries import Metric
 from dlzoo.core.errors import UserError
@@ -24,6 +24,7 @@ from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested
 from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.prediction import FileRequest, Trained, conversion_of, refuse_options
 from dlzoo.tasks.segmentation.losses import MaskLoss
+from dlzoo.tasks.segmentation.models.segmenter import BackboneSegmenter
 from dlzoo.tasks.segmentation.transforms import MaskTransform
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ class SegmentationSpec(TaskSpec):
         from dlzoo.tasks.segmentation.module import SegmentationModule
 
         return SegmentationModule(**vars(pieces), num_classes=len(data.classes), inference=_inference(config))
+
+    def backbone_modules(self, network: nn.Module) -> list[nn.Module]:
+        if isinstance(network, BackboneSegmenter):
+            return [network.backbone.network]  # the decoder was never trained
+        return super().backbone_modules(network)
+
+    def load_backbone(self, state: dict[str, Tensor], network: nn.Module, origin: str) -> bool:
+        if not isinstance(network, BackboneSegmenter) or any(key.startswith("backbone.") for key in state):
+            return False
+        network.backbone.load_classifier(state, origin)
+        return True
 
     def describe(self, record: Record) -> str:
         return f"{len(record['classes'])} classes of pixels"

@@ -9,8 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.core.protocols import TakesBorder
+from dlzoo.core.protocols import TakesBorder, normalisation_of, notes_of
 from dlzoo.layers.head import WithAuxiliary
+from dlzoo.models.backbone import Backbone
+
+#: How many times 4 * stride pixels `sizes` goes on.
+_SIZES = 8
 
 
 class Segmenter(nn.Module):
@@ -33,7 +37,7 @@ class Segmenter(nn.Module):
         if any(missing):
             images = F.pad(images, (0, missing[0], 0, missing[1]))
         logits, auxiliary, weight = self.logits(images)
-        rows, columns = height - 2 * self.margin, width - 2 * self.margin
+        rows, columns = (max(0, side - 2 * self.margin) for side in (height, width))
         logits, *auxiliary = (each[:, :, :rows, :columns] for each in (logits, *auxiliary))
         return WithAuxiliary(logits, tuple(auxiliary), weight) if auxiliary else logits
 
@@ -41,12 +45,37 @@ class Segmenter(nn.Module):
         """Return the smallest side that is at least `side` and that the network takes."""
         return -(-side // self.stride) * self.stride
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return sides in pixels of images and of their logits, as core.protocols.ShrinksImages; [] for equal sides."""
+        if not self.margin:
+            return []
+        smallest = self.padded(2 * self.margin + 1)
+        sides = [self.padded(smallest + 4 * step * self.stride) for step in range(_SIZES)]
+        return [(side, side - 2 * self.margin) for side in sides]
+
     @abstractmethod
     def logits(self, images: Tensor) -> tuple[Tensor, Sequence[Tensor], float]:
         """Return the logits of images whose sides are `padded`, those of auxiliary heads, and the weight of these.
 
         Auxiliary heads have logits in training only.
         """
+
+
+class BackboneSegmenter(Segmenter):
+    """A segmentation network on the feature maps of a classifier."""
+
+    #: The source of its feature maps; `freeze=backbone` freezes it.
+    backbone: Backbone
+
+    @property
+    def normalisation(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """The normalisation of images that the weights of the backbone expect, as core.protocols.Normalised."""
+        return normalisation_of(self.backbone.network)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The notes of the backbone, as core.protocols.Noted."""
+        return notes_of(self.backbone.network)
 
 
 def segment(network: nn.Module, images: Tensor) -> Tensor | WithAuxiliary:

@@ -16,7 +16,7 @@ from dlzoo.layers.convs import conv2d
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.upsample import UpConv
 from dlzoo.models.backbone import Backbone
-from dlzoo.tasks.segmentation.models.segmenter import Segmenter
+from dlzoo.tasks.segmentation.models.segmenter import BackboneSegmenter, Segmenter
 
 Merge = Literal["concat", "add"]
 Padding = Literal["same", "valid"]
@@ -115,7 +115,7 @@ class UNet(Segmenter):
         """Return the smallest side that the network takes: where valid, every pooling gets an even one."""
         if not self.valid:
             return super().padded(side)
-        least = side
+        least = max(side, 2 * self.margin + 1)
         while not self._takes(least):
             least += 1
         return least
@@ -140,7 +140,7 @@ class UNet(Segmenter):
         return self.head(x), (), 0.0
 
 
-class BackboneUNet(Segmenter):
+class BackboneUNet(BackboneSegmenter):
     """U-Net's decoder on the feature maps of a classifier.
 
     A block for each stride below the coarsest one has width * stride channels, at most 256, and merges the feature map
@@ -172,7 +172,7 @@ class BackboneUNet(Segmenter):
 _PARTS = {"act": "relu", "conv": "standard", "attention": "none", "pool": "max", "drop": "none", "init": "he"}
 
 
-@MODELS.register("unet", source="arXiv:1505.04597, figure 1", tasks=("segment",), optional_backbone=True,
+@MODELS.register("unet", source="arXiv:1505.04597, figure 1", tasks=("segment",), backbone="default",
                  norm="none", upsample="default", **_PARTS)  # fmt: skip
 def unet(
     *,
