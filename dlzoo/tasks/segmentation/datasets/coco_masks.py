@@ -143,8 +143,9 @@ def _draw(
     Args:
         size: width and height of the image, for a file that does not say them.
     """
-    width, height = (file.optional("images", index, key, int) or side for key, side in zip(("width", "height"), size,
-                     strict=True))  # fmt: skip
+    # Programs write 0 or -1 for a size that they do not know.
+    annotated = [file.optional("images", index, key, int) or 0 for key in ("width", "height")]
+    width, height = annotated if min(annotated) > 0 else size
     if (width, height) not in (size, size[::-1]):
         raise UserError(f"{file.where('images', index)}: the annotated size is {width}x{height} pixels, but the image"
                         f" has {size[0]}x{size[1]}")  # fmt: skip
