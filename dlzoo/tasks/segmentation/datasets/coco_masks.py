@@ -24,8 +24,8 @@ from dlzoo.data.storage.value_range import ValueRange, check_conversion
 from dlzoo.tasks.segmentation.datasets.coco_regions import region_of
 from dlzoo.tasks.segmentation.datasets.mask_coding import Coding, Naming, make_coding
 from dlzoo.tasks.segmentation.datasets.mask_file import StoredMask
-from dlzoo.tasks.segmentation.datasets.mask_images import Crop, Masks, OnBad, Sample, mask_set
-from dlzoo.tasks.segmentation.datasets.mask_scan import Pair
+from dlzoo.tasks.segmentation.datasets.mask_images import Crop, Masks, OnBad, mask_set
+from dlzoo.tasks.segmentation.datasets.mask_scan import Found, Pair
 from dlzoo.tasks.segmentation.datasets.regions import Region
 
 #: The class of pixels in no region, also that of a category of this name.
@@ -73,29 +73,30 @@ def coco_masks(
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")
     files = read_files(folder, {"train": train, "val": val, "test": test})
+    coding, known = _classes(files, ignore, merge)
+    parts = {part: _pairs(file, known[part], part, folder, images, overlap) for part, file in files.items()}
+    key = ["coco_masks", overlap, *(f"{part}={file.path}" for part, file in files.items())]
+    return mask_set(
+        Masks(parts, lambda samples: coding, folder, key), cache=cache, image_size=image_size, crop=crop, on_bad=on_bad,
+        leaks=leaks, background=background, value_range=range,
+    )  # fmt: skip
+
+
+def _classes(
+    files: Mapping[str, JsonFile], ignore: Sequence[str], merge: Sequence[str]
+) -> tuple[Coding, dict[str, dict[int, int | None]]]:
+    """Return the classes, and by split the id of each category -> class; None for one that train does not have."""
     categories = {part: categories_of(file) for part, file in files.items()}
     names = [_BACKGROUND, *(name for name in categories["train"].values() if name != _BACKGROUND)]
     labels = {name: label for label, name in enumerate(names)}
-    naming = Naming(names, {number: number for number in labels.values()}, source=str(files["train"].path))
-    coding = make_coding(naming, ignore, merge)
+    naming = Naming(names, {label: label for label in labels.values()}, source=str(files["train"].path))
     known = {part: {number: labels.get(name) for number, name in each.items()} for part, each in categories.items()}
-    parts = {part: _pairs(file, known[part], part, folder, images, overlap) for part, file in files.items()}
-
-    def code(samples: Sequence[Sample]) -> Coding:
-        return coding
-
-    key = ["coco_masks", overlap, *(f"{part}={file.path}" for part, file in files.items())]
-    masks = Masks({part: pairs for part, (pairs, _) in parts.items()}, code, folder, key,
-                  [problem for _, problems in parts.values() for problem in problems])  # fmt: skip
-    return mask_set(
-        masks, cache=cache, image_size=image_size, crop=crop, on_bad=on_bad, leaks=leaks, background=background,
-        value_range=range,
-    )  # fmt: skip
+    return make_coding(naming, ignore, merge), known
 
 
 def _pairs(
     file: JsonFile, known: Mapping[int, int | None], part: str, folder: Path, images: str | None, overlap: Overlap
-) -> tuple[list[Pair], list[str]]:
+) -> Found:
     """Return the images of a file with functions that draw their masks, and what is wrong with others.
 
     Args:
@@ -119,7 +120,7 @@ def _pairs(
             pairs[path] = Pair(path, file.path, partial(_draw, file, index, mine, known, overlap), where)
         except UserError as error:
             problems.append(str(error))
-    return list(pairs.values()), problems
+    return Found(list(pairs.values()), problems)
 
 
 def _path(file: JsonFile, index: int, base: ImageFolder) -> Path:

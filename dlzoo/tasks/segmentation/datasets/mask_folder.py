@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dlzoo.core.errors import UserError
@@ -62,23 +63,21 @@ def mask_folder(
     if not folder.is_dir():
         raise UserError(f"data.root: folder {root!r} does not exist")
     naming = _read_naming(folder, classes, colours)
-    if naming is not None:
-        make_coding(naming, ignore, merge)  # a slip in the settings is an error before any mask is read
-    by_colour = colours is not None
-    paired = {part: pair_files(each, by_colour=by_colour) for part, each in find_folders(folder).items()}
-
-    def code(samples: Sequence[Sample]) -> Coding:
-        return _coding(naming, samples, ignore, merge)
-
-    masks = Masks(
-        {part: pairs for part, (pairs, _) in paired.items()}, code, folder, ["mask_folder", str(by_colour)],
-        [problem for _, problems in paired.values() for problem in problems], naming is not None,
-        "the masks" if naming is None else naming.source,
-    )  # fmt: skip
+    masks = _masks(folder, naming, ignore, merge, by_colour=colours is not None)
     return mask_set(
         masks, cache=cache, image_size=image_size, crop=crop, on_bad=on_bad, leaks=leaks, background=background,
         value_range=range,
     )  # fmt: skip
+
+
+def _masks(
+    folder: Path, naming: Naming | None, ignore: Sequence[int | str], merge: Sequence[str], *, by_colour: bool
+) -> Masks:
+    if naming is not None:
+        make_coding(naming, ignore, merge)  # a slip in the settings is an error before any mask is read
+    parts = {part: pair_files(each, by_colour=by_colour) for part, each in find_folders(folder).items()}
+    code, key = partial(_coding, naming, ignore, merge), ["mask_folder", str(by_colour)]
+    return Masks(parts, code, folder, key, naming is not None, "the masks" if naming is None else naming.source)
 
 
 def _read_naming(folder: Path, classes: str | None, colours: str | None) -> Naming | None:
@@ -93,7 +92,7 @@ def _read_naming(folder: Path, classes: str | None, colours: str | None) -> Nami
 
 
 def _coding(
-    naming: Naming | None, samples: Sequence[Sample], ignore: Sequence[int | str], merge: Sequence[str]
+    naming: Naming | None, ignore: Sequence[int | str], merge: Sequence[str], samples: Sequence[Sample]
 ) -> Coding:
     """Return the classes of the values of masks, and their colours in the palette of the first mask, if it has one."""
     if naming is not None and naming.is_colour:

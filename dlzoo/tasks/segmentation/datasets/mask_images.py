@@ -26,7 +26,7 @@ from dlzoo.data.storage.value_range import ValueRange, conversion_for
 from dlzoo.data.transforms.letterbox import GREY, load_image
 from dlzoo.tasks.segmentation.datasets.mask_check import problem_of_classes, problem_of_values
 from dlzoo.tasks.segmentation.datasets.mask_coding import Coding
-from dlzoo.tasks.segmentation.datasets.mask_scan import Pair, Scan, scan_masks
+from dlzoo.tasks.segmentation.datasets.mask_scan import Found, Pair, Scan, scan_masks
 
 #: A bad image or mask raises an error, or both are left out.
 OnBad = Literal["error", "skip"]
@@ -50,16 +50,14 @@ class Masks(NamedTuple):
         parts: images with masks by split: train and, if present, val and test.
         code: all of them -> the classes of the values of the masks.
         root, key: the folder of the files, and what identifies these masks below it.
-        problems: what is wrong with images or masks that are not in `parts`.
         named: whether the classes have names.
         source: where the classes are from, for messages.
     """
 
-    parts: Mapping[str, Sequence[Pair]]
+    parts: Mapping[str, Found]
     code: Callable[[Sequence[Sample]], Coding]
     root: Path
     key: Sequence[str]
-    problems: Sequence[str] = ()
     named: bool = True
     source: str = "the data set"
 
@@ -102,10 +100,10 @@ def mask_set(
 def _good_samples(masks: Masks, image_size: int | None, on_bad: OnBad) -> tuple[dict[str, list[Sample]], Coding, int]:
     """Return the good images of each split, the classes, and the number of those that were left out."""
     stop = on_bad == "error"
-    problems = list(masks.problems)
+    problems = [problem for part in masks.parts.values() for problem in part.problems]
     if problems and stop:
         raise _refused(problems[0])
-    pairs = [pair for part in masks.parts.values() for pair in part]
+    pairs = [pair for part in masks.parts.values() for pair in part.pairs]
     try:
         scans = scan_masks(pairs, image_size, root=masks.root, key=masks.key, stop=stop)
     except UserError as error:
@@ -127,7 +125,7 @@ def _good_samples(masks: Masks, image_size: int | None, on_bad: OnBad) -> tuple[
     if problems:
         warnings.warn(f"{len(problems)} bad image(s) or mask(s) left out, the first: {problems[0]}", Note, stacklevel=3)
     good = {id(sample.pair): sample for sample in samples}
-    parts = {part: [good[id(pair)] for pair in mine if id(pair) in good] for part, mine in masks.parts.items()}
+    parts = {part: [good[id(pair)] for pair in mine if id(pair) in good] for part, (mine, _) in masks.parts.items()}
     if empty := next((part for part, mine in parts.items() if not mine), None):
         raise UserError(f"data.root: {empty} has no good image with a mask in {str(masks.root)!r}")
     return parts, coding, len(problems)

@@ -13,7 +13,7 @@ from dlzoo.core.errors import Note, UserError
 from dlzoo.data.annotations.text_file import images_in
 from dlzoo.data.part_names import PART_WORDS, by_part, subfolders
 from dlzoo.tasks.segmentation.datasets.mask_file import StoredMask, read_mask
-from dlzoo.tasks.segmentation.datasets.mask_scan import Pair
+from dlzoo.tasks.segmentation.datasets.mask_scan import Found, Pair
 
 #: Names of the folders of images, and of masks, in lower case.
 _IMAGES = {"images", "image", "imgs", "img", "jpegimages"}
@@ -75,7 +75,7 @@ def _note_beside(folder: Path) -> None:
                       stacklevel=3)  # fmt: skip
 
 
-def pair_files(folders: Folders, *, by_colour: bool) -> tuple[list[Pair], list[str]]:
+def pair_files(folders: Folders, *, by_colour: bool) -> Found:
     """Return the images of a split with their masks, whose names are equal without suffix, and what lacks a partner.
 
     Raises:
@@ -93,7 +93,7 @@ def pair_files(folders: Folders, *, by_colour: bool) -> tuple[list[Pair], list[s
     problems += [
         _lonely(path, stem, folders.images, images, "image") for stem, path in masks.items() if stem not in images
     ]
-    return pairs, problems
+    return Found(pairs, problems)
 
 
 def _read(path: Path, by_colour: bool, size: tuple[int, int]) -> StoredMask:

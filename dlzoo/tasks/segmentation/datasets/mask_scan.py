@@ -38,6 +38,18 @@ class Pair(NamedTuple):
     where: Callable[[], str]
 
 
+class Found(NamedTuple):
+    """The images with masks of a split.
+
+    Attributes:
+        pairs: images with their masks.
+        problems: what is wrong with images or masks that are in no pair.
+    """
+
+    pairs: Sequence[Pair]
+    problems: Sequence[str] = ()
+
+
 class Scan(NamedTuple):
     """What is in the mask of an image.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,10 +18,10 @@ from dlzoo.data.leaks import Leaks
 from dlzoo.data.mask_set import MaskSet
 from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.remember import file_lock
-from dlzoo.tasks.segmentation.datasets.mask_coding import Coding, Naming, make_coding
+from dlzoo.tasks.segmentation.datasets.mask_coding import Naming, make_coding
 from dlzoo.tasks.segmentation.datasets.mask_file import StoredMask, read_mask
-from dlzoo.tasks.segmentation.datasets.mask_images import Crop, Masks, OnBad, Sample, mask_set
-from dlzoo.tasks.segmentation.datasets.mask_scan import Pair
+from dlzoo.tasks.segmentation.datasets.mask_images import Crop, Masks, OnBad, mask_set
+from dlzoo.tasks.segmentation.datasets.mask_scan import Found, Pair
 
 _FOLDER = "oxford-iiit-pet"
 #: Split -> its list in annotations/.
@@ -66,11 +65,7 @@ def oxford_pets(
     parts = {part: _pairs(base, name) for part, name in _LISTS.items()}
     ignore = ("border",) if border == "ignore" else ()
     coding = make_coding(Naming(_NAMES, _VALUES), ignore)
-
-    def code(samples: Sequence[Sample]) -> Coding:
-        return coding
-
-    masks = Masks(parts, code, base, ["oxford_pets"], source="the trimaps")
+    masks = Masks(parts, lambda samples: coding, base, ["oxford_pets"], source="the trimaps")
     return mask_set(masks, cache=cache, image_size=image_size, crop=crop, on_bad=on_bad, leaks=leaks)
 
 
@@ -118,13 +113,13 @@ def _files(base: Path, name: str) -> tuple[Path, Path]:
     return base / "images" / f"{name}.jpg", base / "annotations" / "trimaps" / f"{name}.png"
 
 
-def _pairs(base: Path, part: str) -> list[Pair]:
+def _pairs(base: Path, part: str) -> Found:
     """Return the images of a list with their trimaps."""
     pairs = []
     for name, place in _listed(base, part).items():
         image, mask = _files(base, name)
         pairs.append(Pair(image, mask, partial(_read, place, mask), partial(str, mask)))
-    return pairs
+    return Found(pairs)
 
 
 def _read(place: str, path: Path, size: tuple[int, int]) -> StoredMask:

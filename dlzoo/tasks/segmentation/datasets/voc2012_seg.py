@@ -21,7 +21,7 @@ from dlzoo.data.storage.cache import Cache
 from dlzoo.tasks.segmentation.datasets.mask_coding import Coding, Naming, colours_of, make_coding
 from dlzoo.tasks.segmentation.datasets.mask_file import StoredMask, palette_of, read_mask
 from dlzoo.tasks.segmentation.datasets.mask_images import Crop, Masks, OnBad, Sample, mask_set
-from dlzoo.tasks.segmentation.datasets.mask_scan import Pair
+from dlzoo.tasks.segmentation.datasets.mask_scan import Found, Pair
 
 _YEAR = "2012"
 _NAMES = ("background", *CLASSES)
@@ -89,7 +89,7 @@ def _files(base: Path, name: str) -> tuple[Path, Path]:
     return base / "JPEGImages" / f"{name}.jpg", base / "SegmentationClass" / f"{name}.png"
 
 
-def _pairs(base: Path, part: str) -> list[Pair]:
+def _pairs(base: Path, part: str) -> Found:
     """Return the images of a list with their masks."""
     path = _list(base, part)
     if not path.is_file():
@@ -98,7 +98,7 @@ def _pairs(base: Path, part: str) -> list[Pair]:
     for name, place in read_list(path).items():
         image, mask = _files(base, name)
         pairs.append(Pair(image, mask, partial(_read, place, mask), partial(str, mask)))
-    return pairs
+    return Found(pairs)
 
 
 def _read(place: str, path: Path, size: tuple[int, int]) -> StoredMask:

@@ -69,5 +69,6 @@ def test_windows_are_trained_on_and_whole_images_tested(folder: Path, tmp_path: 
 
 
 def test_what_an_augmentation_does_is_shown(folder: Path) -> None:
-    assert main(["show", "augment", "flip", "data=mask_folder", f"data.root={folder}", "data.val_fraction=0"]) == 0
+    words = ["data=mask_folder", f"data.root={folder}", "data.val_fraction=0", "data.batch_size=2"]
+    assert main(["show", "augment", "flip", *words]) == 0
     assert Path("outputs/show/augment_flip.png").is_file()
