@@ -78,6 +78,7 @@ NAMES: dict[str, dict[str, str]] = {
         "yolo": "yolo_txt", "labelimg": "voc_xml", "images": "image_folder", "table": "csv",
         "tabular": "csv", "sin": "sine", "cifar": "cifar10", "sklearndigits": "digits",
         "breastcancerwisconsin": "breast_cancer", "simplecsv": "csv", "tsv": "csv",
+        "masks": "mask_folder", "vocsegmentation": "voc2012_seg", "oxfordiiitpet": "oxford_pets",
     },
     "augment": {
         **_OFF, "standard": "flip_crop", "basic": "flip_crop", "randomcrop": "crop", "horizontalflip": "flip",

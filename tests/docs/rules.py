@@ -120,6 +120,12 @@ TRAININGS = {
         "python train.py data=shapes model=yolov3 backbone=resnet18 backbone.width=16 norm=gn loss=focal"
         " optimizer.lr=0.01"
     ): Rule(f"{SHAPES} neck.depth=1", metric=DETECTED),
+    "python train.py data=mask_folder data.root=roads data.crop=256": Rule(
+        "data.batch_size=2 trainer.max_epochs=1", metric="test/miou"
+    ),
+    "python train.py data=mask_folder data.root=streets data.colours=colours.txt 'data.merge=[car+bus:vehicle]'": Rule(
+        "data.batch_size=2 trainer.max_epochs=1", metric="test/miou"
+    ),
     "python train.py data=yolo_txt data.root=mine": Rule(
         "data.batch_size=2 data.image_size=64 trainer.max_epochs=1 trainer.clip_norm=1", metric=DETECTED
     ),
