@@ -20,8 +20,9 @@ class Dice(nn.Module):
     """1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth), averaged over the classes: logits (N, K, ...) -> ().
 
     p is the softmax, t the one-hot row of a class index or a probability; or p is the sigmoid of one score per sample
-    and t 0 or 1. For each class the sums run over the batch and all its pixels. The squares in the denominator, as in V-Net, make p = t the minimum for probabilities too;
-    sum p + sum t would not. The loss of a class that is neither present nor predicted is 0.
+    and t 0 or 1. For each class the sums run over the batch and all its pixels. The squares in the denominator, as in
+    V-Net, make p = t the minimum for probabilities too; sum p + sum t would not. The loss of a class that is neither
+    present nor predicted is 0.
     """
 
     def __init__(self, *, smooth: Positive = 1.0) -> None:

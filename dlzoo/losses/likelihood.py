@@ -38,9 +38,7 @@ class NegativeLogLikelihood(nn.Module):
         return mean_of_sums(sums)
 
 
-@LOSSES.register(
-    "bce", source="Bishop 2006, equation 4.90", targets=("classification", "objects", "masks"), soft=True
-)
+@LOSSES.register("bce", source="Bishop 2006, equation 4.90", targets=("classification", "objects", "masks"), soft=True)
 class BinaryCrossEntropy(nn.Module):
     """-t log sigmoid(f) - (1 - t) log(1 - sigmoid(f)), averaged over all scores: logits (N, K, ...) -> ().
 

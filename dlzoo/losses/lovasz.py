@@ -9,7 +9,7 @@ from dlzoo.core.registries import LOSSES
 from dlzoo.losses.targets import mean_of_sums, one_hot, to_full_precision
 
 
-@LOSSES.register("lovasz", source="arXiv:1705.08790, equations 8 and 9", targets=("classification", "masks"))
+@LOSSES.register("lovasz", source="arXiv:1705.08790, algorithm 1", targets=("classification", "masks"))
 class Lovasz(nn.Module):
     """The Lovasz extension of 1 - IoU, averaged over the classes that are present: logits (N, K, ...) -> ().
 

@@ -11,9 +11,7 @@ from dlzoo.core.schema import NonNegative, Positive
 from dlzoo.losses.targets import is_binary, one_hot, rows_of_classes, to_full_precision
 
 
-@LOSSES.register(
-    "tversky", source="arXiv:1706.05721, equation 2, with smoothing", targets=("classification", "masks")
-)
+@LOSSES.register("tversky", source="arXiv:1706.05721, with smoothing", targets=("classification", "masks"))
 class Tversky(nn.Module):
     """1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth), averaged over the classes: logits (N, K, ...) -> ().
 

@@ -11,11 +11,10 @@ from dlzoo.core.errors import UserError, did_you_mean
 from dlzoo.core.protocols import Summed
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import NonNegative
+from dlzoo.losses.targets import to_full_precision
 
 
-@LOSSES.register(
-    "sum", source="the entries that it is made of", targets=("classification", "masks"), soft=True
-)
+@LOSSES.register("sum", source="the entries that it is made of", targets=("classification", "masks"), soft=True)
 def weighted_sum(
     *, of: tuple[str, ...] = ("cross_entropy", "dice"), weights: tuple[NonNegative, ...] | None = None
 ) -> nn.Module:
@@ -24,12 +23,12 @@ def weighted_sum(
     A sum takes the targets that all of its losses take.
 
     Raises:
-        UserError: for a loss that is unknown, not of classes, or `sum` itself, or if the weights do not fit.
+        UserError: for a loss that is unknown, not one of classes that learns, or `sum`, or if weights do not fit.
     """
     known = _able("classification")
     for name in of:
         if name not in known:
-            reason = f"{name} is no loss of classes" if name in LOSSES.names() else f"unknown loss {name!r}"
+            reason = f"{name} is no loss of classes that learns" if name in LOSSES.names() else f"unknown loss {name!r}"
             reason = "a sum cannot be a part of a sum" if name == "sum" else reason
             raise UserError(f"loss.of: {reason}; {did_you_mean(name, known)}")
     if not of:
@@ -65,6 +64,7 @@ class WeightedSum(nn.Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if target.is_floating_point():
             self._check("probabilities", [name for name in LOSSES.names() if LOSSES[name].marks.soft])
+        input = to_full_precision(input)  # once: gradients of half precision would be rounded before they are added
         return self._add([loss(input, target) for loss in self.losses])
 
     def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -75,6 +75,7 @@ class WeightedSum(nn.Module):
         """
         if valid is not None:
             self._check("masks", _able("masks"))
+        input = to_full_precision(input)
         parts = [_sums(loss, input, target, valid) for loss in self.losses]
         columns = max(1 if part.dim() == 1 else part.shape[1] for part in parts)
         return torch.cat([part.double().view(len(part), -1).expand(-1, columns) for part in parts])

@@ -78,7 +78,8 @@ class SegmentationSpec(TaskSpec):
     def transform(
         self, settings: AugmentSettings, augment: Augment, normalise: Normalise, data: Splits
     ) -> MaskTransform:
-        return MaskTransform(augment, normalise, crop=data.source.crop, cutout=settings.cutout)
+        return MaskTransform(augment, normalise, crop=data.source.crop, mosaic=settings.mosaic, cutout=settings.cutout,
+                             multi_scale=settings.multi_scale)  # fmt: skip
 
     def views(self, settings: AugmentSettings, augment: Augment) -> Callable[[Tensor], list[Tensor]]:
         """Return the image alone: the logits of the mirror image must be mirrored back before they are averaged."""
