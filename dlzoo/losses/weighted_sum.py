@@ -25,7 +25,7 @@ def weighted_sum(
     Raises:
         UserError: for a loss that is unknown, not one of classes that learns, or `sum`, or if weights do not fit.
     """
-    known = _able("classification")
+    known = _able("classification", "masks")
     for name in of:
         if name not in known:
             reason = f"{name} is no loss of classes that learns" if name in LOSSES.names() else f"unknown loss {name!r}"
@@ -60,10 +60,13 @@ class WeightedSum(nn.Module):
         self.losses = nn.ModuleList(losses)
         tried = [_sums(loss, torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), None) for loss in losses]
         self._rows, self._flat = [len(sums) for sums in tried], [sums.dim() == 1 for sums in tried]
+        soft = [name for name in _able("classification") if LOSSES[name].marks.soft]
+        self._refusals = {"probabilities": self._refusal("probabilities", soft),
+                          "masks": self._refusal("masks", _able("masks"))}  # fmt: skip
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if target.is_floating_point():
-            self._check("probabilities", [name for name in LOSSES.names() if LOSSES[name].marks.soft])
+            self._check("probabilities")
         input = to_full_precision(input)  # once: gradients of half precision would be rounded before they are added
         return self._add([loss(input, target) for loss in self.losses])
 
@@ -74,7 +77,7 @@ class WeightedSum(nn.Module):
             UserError: if `valid` is given and one of the losses is not for masks.
         """
         if valid is not None:
-            self._check("masks", _able("masks"))
+            self._check("masks")
         input = to_full_precision(input)
         parts = [_sums(loss, input, target, valid) for loss in self.losses]
         columns = max(1 if part.dim() == 1 else part.shape[1] for part in parts)
@@ -91,11 +94,14 @@ class WeightedSum(nn.Module):
     def _add(self, values: Sequence[Tensor]) -> Tensor:
         return torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()
 
-    def _check(self, targets: str, able: Sequence[str]) -> None:
+    def _refusal(self, targets: str, able: Sequence[str]) -> str:
+        """Return which of the losses is not `able` to take such targets; "" if all are."""
         unable = next((name for name in self.names if name not in able), None)
-        if unable is not None:
-            raise UserError(f"loss.of: {unable} does not take {targets}; available:"
-                            f" {', '.join(name for name in able if name in _able('classification'))}")  # fmt: skip
+        return f"loss.of: {unable} does not take {targets}; available: {', '.join(able)}" if unable else ""
+
+    def _check(self, targets: str) -> None:
+        if self._refusals[targets]:
+            raise UserError(self._refusals[targets])
 
 
 def _sums(loss: nn.Module, input: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
@@ -107,7 +113,7 @@ def _sums(loss: nn.Module, input: Tensor, target: Tensor, valid: Tensor | None) 
     return torch.stack([value, torch.full_like(value, count)])
 
 
-def _able(targets: str) -> list[str]:
-    """Return the losses that learn and take such targets, without sums."""
+def _able(*targets: str) -> list[str]:
+    """Return the losses that learn and take one of the kinds of targets, without sums."""
     named = ((name, LOSSES[name].marks) for name in LOSSES.names() if name != "sum")
-    return [name for name, marks in named if targets in marks.targets and marks.learns]
+    return [name for name, marks in named if marks.learns and not {*targets}.isdisjoint(marks.targets)]
