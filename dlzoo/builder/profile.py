@@ -18,6 +18,7 @@ from dlzoo.config import Config
 from dlzoo.core import own_parts
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.given import OBJECT, given
+from dlzoo.core.protocols import TakesBorder
 from dlzoo.core.registries import PARTS
 from dlzoo.core.rng import keeping_generators
 from dlzoo.models.recompute import stage_blocks
@@ -160,7 +161,8 @@ def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_s
         model, failures, owner = f"model: {type(found).__name__}", (Exception,), found
     where = f"{model} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     try:
-        images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
+        side = wiring["image_size"] + (2 * network.margin if isinstance(network, TakesBorder) else 0)
+        images = torch.empty(batch_size, wiring["in_channels"], side, side)
         with counter, _SkipNorms(), outputs, _CountInside(network, outputs) as blocks, torch.no_grad():
             output = network(images)
     except UserError as error:

@@ -98,6 +98,13 @@ class Scaled(Protocol):
 
 
 @runtime_checkable
+class TakesBorder(Protocol):
+    """A network of valid convolutions: images get a border of `margin` pixels on each side before they reach it."""
+
+    margin: int
+
+
+@runtime_checkable
 class HasNotes(Protocol):
     """A transform of training batches that may have notes for the user after the first epoch."""
 

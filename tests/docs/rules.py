@@ -242,7 +242,7 @@ OTHERS = {
     "dlzoo list experiment --config-dir DIR": Rule(swap={"DIR": "lab"}, prints=("activations", "of_the_lab")),
     "dlzoo list hook": Rule(prints=("csv\ndisplay\nmlflow\ntensorboard\nwandb\n",)),
     "dlzoo show hook mlflow": Rule(prints=("hook.mlflow.tracking_uri=null", "hook.mlflow.experiment=dlzoo")),
-    "dlzoo list loss": Rule(prints=("focal          classification, objects\n",)),
+    "dlzoo list loss": Rule(prints=("focal          classification, objects, masks\n",)),
     "dlzoo list --parts": Rule(prints=("norm  act", "drop 4/7: not dropblock, spatial, stochastic_depth")),
     "dlzoo show norm gn": Rule(prints=("norm.num_groups=32", "arXiv:1803.08494")),
     "dlzoo show drop dropblock": Rule(prints=("drop.block_size=7", "drop.place=after_norm")),

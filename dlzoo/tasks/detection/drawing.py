@@ -11,17 +11,14 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from dlzoo.metrics.class_colours import class_colour, is_dark
+
 #: The approximate longer side in pixels to which a small image is enlarged.
 _LONG = 640
 #: The largest number of pixels of a drawn image, unless it is drawn in its full size.
 _MOST = 4_000_000
 #: Size of letters in pixels on an image of up to `_USUAL` by `_USUAL` pixels; on larger ones they grow with it.
 _LETTERS, _USUAL = 12.5, 900
-#: matplotlib's tab20: ten strong colours, each followed by a light one.
-_COLOURS = (
-    *("#1f77b4", "#aec7e8", "#ff7f0e", "#ffbb78", "#2ca02c", "#98df8a", "#d62728", "#ff9896", "#9467bd", "#c5b0d5"),
-    *("#8c564b", "#c49c94", "#e377c2", "#f7b6d2", "#7f7f7f", "#c7c7c7", "#bcbd22", "#dbdb8d", "#17becf", "#9edae5"),
-)
 
 
 def draw_detections(
@@ -40,17 +37,6 @@ def draw_detections(
     for box, row in zip(boxes, rows, strict=True):  # no box crosses a label
         pen.draw_label(box, class_colour(int(row[5])), classes[int(row[5])], row[4])
     return shown
-
-
-def class_colour(number: int) -> str:
-    """Return the colour "#rrggbb" of class `number`: ten strong colours, then ten light ones, then repeated."""
-    return _COLOURS[2 * (number % 10) + number // 10 % 2]
-
-
-def is_dark(colour: str) -> bool:
-    """Return whether white letters on a colour "#rrggbb" are easier to read than black ones."""
-    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return 0.3 * red + 0.59 * green + 0.11 * blue < 0.55 * 255
 
 
 class _Pen:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlzoo.boxes.objects import objects
+from dlzoo.metrics.class_colours import class_colour, is_dark
 from dlzoo.metrics.plots import GREY, TRAIN, VAL, shorten, style_axes
-from dlzoo.tasks.detection.drawing import class_colour, is_dark
 from dlzoo.tasks.detection.metrics.average_precision import Curve
 from dlzoo.tasks.detection.metrics.error_types import BACKGROUND_IOU, KINDS, MATCH_IOU, MIN_SCORE
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlzoo.core.errors import UserError
-from dlzoo.core.files import reason, shorten, write_atomically
+from dlzoo.core.files import write_atomically
 from dlzoo.core.registries import NMS
 from dlzoo.data.storage.image_file import Conversion
 from dlzoo.data.storage.image_source import ImageSource
@@ -26,10 +23,9 @@ from dlzoo.tasks.detection.drawing import draw_detections
 from dlzoo.tasks.detection.metrics.error_types import MIN_SCORE
 from dlzoo.tasks.detection.models.detector import Detector
 from dlzoo.tasks.detection.postprocess import describe_detections, select_detections, to_original
+from dlzoo.tasks.output_files import output_names, refuse_lost, refusing_write_errors, save_image
 from dlzoo.tasks.prediction import FileRequest, Prediction, Preprocess, Trained, conversion_of
 
-#: Bytes of a name that a drawn copy takes from its image: a name may have 255, and "-found-123456.png" is added.
-_LONGEST = 230
 #: The file of all detections.
 _ALL = "predictions.json"
 
@@ -123,62 +119,14 @@ def draw_objects(request: FileRequest, trained: Trained) -> list[Answer]:
     """
     files, classes = request.files, trained.record["classes"]
     in_run, out = request.out is None, trained.path / "predictions" if request.out is None else Path(request.out)
-    names, answers = _names(files), []
-    _refuse_lost(out, names, [] if in_run else [*names, _ALL], files)
+    names, answers = output_names(files, "-found.png"), []
+    refuse_lost(out, names, [] if in_run else [*names, _ALL], files)
     conversion = conversion_of(trained.config, trained.record)
     # All files are read before anything is drawn.
     for file, name, found in zip(files, names, predict_objects([Path(file) for file in files], trained), strict=True):
         image = load_image(Path(file), conversion=conversion)
         drawn = draw_detections(image, found.above(MIN_SCORE).rows(classes), classes, full_size=request.full_size)
-        answers.append({"file": file} | found.as_dict() | {"picture": _save(drawn, out / name)})
-    with _refuse_write_errors(out / _ALL):
+        answers.append({"file": file} | found.as_dict() | {"picture": save_image(drawn, out / name)})
+    with refusing_write_errors(out / _ALL):
         write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
     return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= MIN_SCORE]} for answer in answers]
-
-
-def _names(files: Sequence[str]) -> list[str]:
-    """Return a name for the drawn copy of each file; images of the same name get a number."""
-    names: list[str] = []
-    for file in files:
-        stem, number = f"{_shortened(Path(file).stem)}-found", 1
-        name = stem
-        while f"{name}.png" in names:
-            number += 1
-            name = f"{stem}-{number}"
-        names.append(f"{name}.png")
-    return names
-
-
-def _shortened(stem: str) -> str:
-    """Return the name of an image, cut at the end if that of its drawn copy would be too long for a file system."""
-    name = os.fsencode(stem)
-    return stem if len(name) <= _LONGEST else name[:_LONGEST].decode(errors="ignore")
-
-
-def _refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Sequence[str]) -> None:
-    """Refuse to overwrite files of the user: the input images, and in a folder of theirs any file, `kept`."""
-    inputs = [Path(file).resolve() for file in files]
-    for name in names:
-        if (out / name).resolve() in inputs:
-            raise UserError(f"--out: {out / name} is one of the input images; choose another folder")
-    for name in kept:
-        if (out / name).exists():
-            raise UserError(f"--out: {out / name} already exists; choose another folder, or move the file away")
-
-
-def _save(drawn: Image.Image, path: Path) -> str:
-    """Write an image and return its path."""
-    with _refuse_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawn.save(path, compress_level=1)  # a tenth larger than at 6, and several times as fast
-    return str(path)
-
-
-@contextmanager
-def _refuse_write_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{shorten(path)}: cannot be written ({reason(error)}); name another folder with --out"
-        ) from error

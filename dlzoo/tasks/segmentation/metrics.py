@@ -15,7 +15,7 @@ from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split, standa
 from dlzoo.tasks.segmentation.boundary import boundary_scores
 
 #: Images of the split whose predicted masks are kept for pictures.
-SHOWN = 12
+SHOWN = 6
 
 
 class SegmentationEvaluation(Evaluation):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from dlzoo.core.entries import Metric
 from dlzoo.core.errors import UserError
+from dlzoo.core.files import reason, write_atomically
 from dlzoo.core.registries import TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.mask_set import IGNORED
@@ -17,17 +20,21 @@ from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.tasks.base import Config, Pieces, Record, TaskSpec, Tested
+from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested
 from dlzoo.tasks.class_weights import build_loss
 from dlzoo.tasks.loss_check import check_loss
+from dlzoo.tasks.prediction import FileRequest, Trained, conversion_of, refuse_options
 from dlzoo.tasks.segmentation.losses import MaskLoss
 from dlzoo.tasks.segmentation.transforms import MaskTransform
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dlzoo.data.storage.image_source import ImageSource
     from dlzoo.tasks.segmentation.inference import Inference
+    from dlzoo.tasks.segmentation.metrics import SegmentationEvaluation
     from dlzoo.tasks.segmentation.module import SegmentationModule
+    from dlzoo.tasks.segmentation.prediction import MaskPrediction, PictureReader
 
 
 @TASKS.register(
@@ -88,8 +95,7 @@ class SegmentationSpec(TaskSpec):
     def module(self, pieces: Pieces, config: Config, data: Splits) -> SegmentationModule:
         from dlzoo.tasks.segmentation.module import SegmentationModule
 
-        inference = inference_of(config, data.source.crop)
-        return SegmentationModule(**vars(pieces), num_classes=len(data.classes), inference=inference)
+        return SegmentationModule(**vars(pieces), num_classes=len(data.classes), inference=_inference(config))
 
     def describe(self, record: Record) -> str:
         return f"{len(record['classes'])} classes of pixels"
@@ -98,14 +104,78 @@ class SegmentationSpec(TaskSpec):
         from dlzoo.metrics import plots
 
         curves = plots.curves(tested.records, tested.title, tested.module.monitor, validation=tested.data.val)
-        return {"curves": curves}
+        return {"curves": curves} | _plots_of_masks(tested)
+
+    def draw_sample(self, pixels: Tensor, label: Tensor, classes: Sequence[str], *, mixed: bool) -> tuple[Tensor, str]:
+        """Return the image with its mask (H, W) over it."""
+        from dlzoo.tasks.segmentation.drawing import class_palette, overlay
+
+        return torch.from_numpy(overlay(pixels.numpy(), label.numpy(), class_palette(classes))), ""
+
+    def write_evaluation(self, tested: Tested, metrics: Mapping[str, float], folder: Path) -> None:
+        """Write metrics.json and plots."""
+        from dlzoo.runs.figures import write_png
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "metrics.json", json.dumps(dict(metrics), indent=1) + "\n")
+            for name, figure in _plots_of_masks(tested).items():
+                write_png(figure, folder / f"{name}.png")
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written ({reason(error)})") from error
+
+    def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
+        refuse_options(path, conditions, None)
+
+    def image_reader(self, config: Config, record: Record) -> PictureReader:
+        from dlzoo.tasks.segmentation.prediction import PictureReader
+
+        return PictureReader(config["data"].get("image_size"), conversion_of(config, record), record["in_channels"])
+
+    def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[MaskPrediction]:
+        from dlzoo.tasks.segmentation.prediction import predict_masks
+
+        return predict_masks(images, trained, _inference(trained.config))
+
+    def predict_files(self, request: FileRequest, trained: Trained) -> list[Answer]:
+        from dlzoo.tasks.segmentation.prediction import draw_masks
+
+        return draw_masks(request, trained, _inference(trained.config))
+
+    def format_prediction(self, prediction: Answer) -> str:
+        areas = ", ".join(f"{name} {area:.1%}" for name, area in prediction["areas"].items())
+        return f"{areas}; mask in {prediction['mask']}, drawn in {prediction['picture']}"
 
 
-def inference_of(config: Config, crop: int | None) -> Inference:
+def _plots_of_masks(tested: Tested) -> dict[str, Figure]:
+    """Return plots of the masks of the test split: on images, and IoU by class."""
+    from dlzoo.tasks.segmentation import plots
+    from dlzoo.tasks.segmentation.drawing import class_palette
+
+    data, evaluation = tested.data, cast("SegmentationEvaluation", tested.module.tested)
+    shown, classes = evaluation.shown.columns(), data.classes
+    assert data.test.sizes is not None
+    pixels, masks = data.test.separate(data.test.images[shown["id"]], shown["id"])
+    pixels = tested.module.loaders.test.apply_shift(pixels, shown["id"]).permute(0, 2, 3, 1)
+    sizes = data.test.sizes[shown["id"]].tolist()
+    images, true, predicted = (
+        [each[:high, :wide].numpy() for each, (wide, high) in zip(stack, sizes, strict=True)]
+        for stack in (pixels, masks, shown["mask"])
+    )
+    palette = class_palette(classes, data.source.facts()["colours"])
+    fractions = (data.test.labels.sum(0) / data.test.labels.sum()).tolist()
+    measured = evaluation.by_class()
+    return {
+        "predictions": plots.predictions(images, true, predicted, classes, palette),
+        "classes": plots.class_ious(measured["iou"], fractions, classes, measured["boundary_f1"]),
+    }
+
+
+def _inference(config: Config) -> Inference:
     """Return how whole images are segmented: in windows of the training size where images are larger."""
     from dlzoo.tasks.segmentation.inference import Inference
 
-    return Inference(crop, flip=config["augment"]["test"] == "flip")
+    return Inference(config["data"].get("crop"), flip=config["augment"]["test"] == "flip")
 
 
 def _absent(part: str, split: Any, classes: Sequence[str]) -> list[str]:

@@ -7,7 +7,8 @@ from matplotlib import colormaps, colors
 from PIL import Image
 from torch import Tensor
 
-from dlzoo.tasks.detection.drawing import class_colour, draw_detections
+from dlzoo.metrics.class_colours import class_colour
+from dlzoo.tasks.detection.drawing import draw_detections
 
 
 def drawn(image: np.ndarray, found: Tensor, classes: list[str], **how: bool) -> np.ndarray:

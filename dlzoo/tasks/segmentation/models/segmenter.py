@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlzoo.core.protocols import TakesBorder
 from dlzoo.layers.head import WithAuxiliary
 
 
@@ -53,7 +54,7 @@ def segment(network: nn.Module, images: Tensor) -> Tensor | WithAuxiliary:
 
     This is the input of arXiv:1505.04597, figure 2.
     """
-    margin = network.margin if isinstance(network, Segmenter) else 0
+    margin = network.margin if isinstance(network, TakesBorder) else 0
     return network(mirror(images, margin) if margin else images)
 
 
