@@ -35,8 +35,8 @@ def weighted_sum(
         raise UserError("loss.of is empty; name the losses to add, such as loss.of=[cross_entropy,dice]")
     if weights is not None and len(weights) != len(of):
         ones = ",".join("1" for _ in of)
-        raise UserError(f"loss.weights has {len(weights)} numbers for {len(of)} losses; give one for each, such as"
-                        f" loss.weights=[{ones}]")  # fmt: skip
+        raise UserError(f"loss.weights is a list of {len(weights)} for loss.of with {len(of)}; give a number for each,"
+                        f" such as loss.weights=[{ones}]")  # fmt: skip
     if weights is not None and not any(weights):
         raise UserError("loss.weights has no number above 0, so there is nothing to learn; give one of them a weight")
     return WeightedSum(of, [LOSSES.build(name) for name in of], weights or [1.0] * len(of))

@@ -424,7 +424,7 @@ def test_extreme_numbers(name: str) -> None:
         ("sum", {"of": ["giou"]}, None, None, r"loss\.of: giou is no loss of classes that learns"),
         ("sum", {"of": ["zero_one"]}, None, None, r"loss\.of: zero_one is no loss of classes that learns"),
         ("sum", {"of": []}, None, None, r"loss\.of is empty"),
-        ("sum", {"weights": [1, 2, 3]}, None, None, r"has 3 numbers for 2 losses.*loss\.weights=\[1,1\]"),
+        ("sum", {"weights": [1, 2, 3]}, None, None, r"a list of 3 for loss\.of with 2; .*loss\.weights=\[1,1\]"),
         ("sum", {"weights": [0, 0]}, None, None, r"loss\.weights has no number above 0"),
         ("sum", {"of": ["dice", "hinge"]}, scores(2, 3), scores(2, 3).softmax(1), r"hinge does not take probabilities"),
         ("cross_entropy", {"class_weights": "balanced"}, None, None, r"balanced needs.*loss\.class_weights=\[1,2\]"),

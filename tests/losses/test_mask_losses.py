@@ -110,6 +110,18 @@ def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_does(name: str, sett
 
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
+def test_descent_leads_to_the_masks(name: str, settings: dict) -> None:
+    logits, masks = case(seed=2)
+    loss, logits = loss_of(name, settings), logits.requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.5)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(logits, masks).backward()
+        optimizer.step()
+    assert torch.equal(logits.argmax(1)[masks != 255], masks[masks != 255].long())
+
+
+@pytest.mark.parametrize(("name", "settings"), VARIANTS)
 def test_gradients_are_those_of_the_values(name: str, settings: dict) -> None:
     logits, masks = case(seed=2)
     loss = loss_of(name, settings)
