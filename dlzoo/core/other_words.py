@@ -55,6 +55,7 @@ NAMES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("mae", "l1loss", "absolute", "meanabsoluteerror"), "l1"),
         "focalloss": "focal", "nllloss": "nll", "svm": "hinge", "margin": "hinge", "01": "zero_one",
         "smoothl1loss": "smooth_l1", "huberloss": "huber", "adaboost": "exponential",
+        **dict.fromkeys(("lovaszsoftmax", "jaccard", "miou"), "lovasz"), **dict.fromkeys(("combo", "combined"), "sum"),
     },
     "box_loss": {"l2": "mse", "mae": "l1", "giouloss": "giou", "ciouloss": "ciou", "iouloss": "iou"},
     "nms": {"softnms": "soft_nms_gaussian", "soft": "soft_nms_gaussian", "greedy": "nms", "diou": "diou_nms",
