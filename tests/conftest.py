@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import zlib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_lightning.trainer.connectors import callback_connector
+
+from dlzoo.runs import checkout
 
 torch.set_num_threads(1)
 
@@ -33,6 +38,15 @@ def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """A small run spends three quarters of its time on pictures: only tests marked `draws` have them drawn."""
     if "draws" not in request.keywords:
         monkeypatch.setattr("dlzoo.builder.results.draw", lambda *made: {})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _look_once() -> Iterator[None]:
+    """Hundreds of runs look up the commit and Lightning's plug-ins, which do not change during the tests: 25 ms each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkout, "git_commit", cache(checkout.git_commit))
+        patch.setattr(callback_connector, "_load_external_callbacks", cache(callback_connector._load_external_callbacks))
+        yield
 
 
 @pytest.fixture
