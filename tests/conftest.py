@@ -42,10 +42,12 @@ def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(autouse=True, scope="session")
 def _look_once() -> Iterator[None]:
-    """Hundreds of runs look up the commit and Lightning's plug-ins, which do not change during the tests: 25 ms each."""
+    """Hundreds of runs look up the commit and Lightning's plug-ins, which do not change meanwhile: 25 ms each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkout, "git_commit", cache(checkout.git_commit))
-        patch.setattr(callback_connector, "_load_external_callbacks", cache(callback_connector._load_external_callbacks))
+        patch.setattr(
+            callback_connector, "_load_external_callbacks", cache(callback_connector._load_external_callbacks)
+        )
         yield
 
 
