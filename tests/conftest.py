@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.utilities import registry
 from PIL import Image
-from pytorch_lightning.trainer.connectors import callback_connector
 
 from dlzoo.runs import checkout
 
@@ -45,9 +45,8 @@ def _look_once() -> Iterator[None]:
     """Hundreds of runs look up the commit and Lightning's plug-ins, which do not change meanwhile: 25 ms each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkout, "git_commit", cache(checkout.git_commit))
-        patch.setattr(
-            callback_connector, "_load_external_callbacks", cache(callback_connector._load_external_callbacks)
-        )
+        plug_ins = "pytorch_lightning.trainer.connectors.callback_connector._load_external_callbacks"
+        patch.setattr(plug_ins, cache(registry._load_external_callbacks))
         yield
 
 

@@ -39,7 +39,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> dlzoo.Run:
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> dlzoo.Run:
-    words = ["data.train=64", "trainer.max_epochs=6", "optimizer.lr=0.005"]
+    words = ["data.train=32", "trainer.max_epochs=3", "optimizer.lr=0.01"]
     return train(*TINY, *words, f"run_dir={tmp_path_factory.mktemp('run') / 'd'}")
 
 
