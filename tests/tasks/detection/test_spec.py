@@ -26,11 +26,11 @@ from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
 from tests.processes import fork_runs
-from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
+from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, last_of_each, logged, same, train, weights
 
 #: Less data than TINY has, for tests of several trainings.
 FEW = ["data.train=12", "data.test=4", "data.batch_size=4"]
-YOLO = [*TINY, *FEW, "model=yolo_tiny", *SMALL_BACKBONE]
+YOLO = last_of_each([*TINY, *FEW, "model=yolo_tiny", *SMALL_BACKBONE])
 DETECTORS = sorted(name for name, entry in index.entries("model").items() if entry["meta"].get("backbone"))
 
 
