@@ -468,7 +468,7 @@ def test_parts_reach_the_head(name: str, part: dict[str, str]) -> None:
     settings = {"head_norm": True} if name == "retinanet" else {}
     elsewhere = ("backbone.",) if name == "faster_rcnn" and "norm" in part else ("backbone.", "neck.")
 
-    def layers(*, trains: bool = True, **choices: Any) -> set[str]:
+    def layers(trains: bool, /, **choices: Any) -> set[str]:
         net = small(name, neck={"name": "fpn", "width": 16}, **settings, **choices)
         if trains:
             stages = net.match_targets(net(images()), pad_labels([rows(3)] * 2))
@@ -476,7 +476,7 @@ def test_parts_reach_the_head(name: str, part: dict[str, str]) -> None:
         own = {path: module for path, module in net.named_modules() if not path.startswith(elsewhere)}
         return {f"{path} {module}" for path, module in own.items() if not list(module.children())}
 
-    assert layers(**part) - layers(trains=False)
+    assert layers(True, **part) - layers(False)
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
