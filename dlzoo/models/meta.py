@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -29,8 +31,24 @@ def odd_image(in_channels: int, image_size: int) -> Tensor:
     return torch.empty(1, in_channels, side, side, device="meta")
 
 
-def unused_parameters(network: nn.Module, outputs: Iterable[Tensor]) -> list[str]:
-    """Find the paths of the parameters that `outputs` do not depend on, by autograd's graph."""
+def unused_parameters(network: nn.Module, image: Tensor) -> list[str]:
+    """Find the paths of the parameters that the outputs of a network, a list, do not depend on, by autograd's graph.
+
+    Args:
+        network: evaluated with weights on the meta device; it stays as it is.
+        image: on the meta device.
+    """
+    weights = {path: torch.empty_like(each, device="meta") for path, each in network.named_parameters()}
+    buffers = {path: torch.empty_like(each, device="meta") for path, each in network.named_buffers()}
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.enable_grad(), SkipArithmetic():
+            own = {path: weight.requires_grad_() for path, weight in weights.items()}
+            outputs: Iterable[Tensor] = functional_call(network, {**own, **buffers}, (image,))
+    finally:
+        for module, training in modes:
+            module.training = training
     used, seen, todo = set(), set(), [output.grad_fn for output in outputs]
     while todo:
         node = todo.pop()
@@ -38,4 +56,39 @@ def unused_parameters(network: nn.Module, outputs: Iterable[Tensor]) -> list[str
             seen.add(node)
             used.add(id(getattr(node, "variable", None)))  # the leaves of the graph have one
             todo += [before for before, _ in node.next_functions]
-    return [path for path, parameter in network.named_parameters() if id(parameter) not in used]
+    return [path for path, weight in own.items() if id(weight) not in used]
+
+
+class SkipArithmetic(TorchDispatchMode):
+    """Context in which norms, and elementwise operations on the meta device, only allocate their results.
+
+    On the meta device torch decomposes each of them into many small operations, which is most of the time of a pass.
+    Autograd's graph stays the same; the statistics that a norm returns beside its result are empty.
+    """
+
+    _NORMS = (
+        torch.ops.aten.native_batch_norm,
+        torch.ops.aten.native_group_norm,
+        torch.ops.aten.native_layer_norm,
+    )
+    _ELEMENTWISE = (
+        *(torch.ops.aten.relu, torch.ops.aten.leaky_relu, torch.ops.aten.elu, torch.ops.aten.hardtanh),
+        *(torch.ops.aten.hardswish, torch.ops.aten.hardsigmoid, torch.ops.aten.silu, torch.ops.aten.mish),
+        *(torch.ops.aten.gelu, torch.ops.aten.sigmoid, torch.ops.aten.tanh, torch.ops.aten.softplus),
+        *(torch.ops.aten.add, torch.ops.aten.sub, torch.ops.aten.mul, torch.ops.aten.div),
+    )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        operation = func.overloadpacket
+        if operation in self._NORMS:
+            return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+        if operation in self._ELEMENTWISE and not kwargs and _are_alike(args):
+            return torch.empty_like(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def _are_alike(args: Sequence[Any]) -> bool:
+    """Return whether tensors are on the meta device, of one shape and one floating-point type, as is then their sum."""
+    first, tensors = args[0], [each for each in args if isinstance(each, Tensor)]
+    same = all(each.shape == first.shape and each.dtype == first.dtype for each in tensors)
+    return same and first.is_meta and first.is_floating_point()
