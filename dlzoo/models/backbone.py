@@ -13,7 +13,7 @@ from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
 from dlzoo.models.feature_info import HookedFeatures
 from dlzoo.models.feature_maps import FeatureNetwork, Stage
-from dlzoo.models.meta import copy_to_meta, odd_image, unused_parameters
+from dlzoo.models.meta import ShapesOnly, copy_to_meta, odd_image, unused_parameters
 
 #: The most channels of feature maps beyond the classifier's own.
 WIDEST = 512
@@ -90,7 +90,7 @@ class Backbone(nn.Module):
         """Freeze the parameters that no selected feature map depends on."""
         image, copy = odd_image(*self._images), copy_to_meta(self).eval()
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), ShapesOnly():
                 maps = copy(image)
         except RuntimeError as error:
             size = image.shape[-1]

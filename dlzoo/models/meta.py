@@ -8,8 +8,59 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+class ShapesOnly(TorchDispatchMode):
+    """Context that answers norms and common activations and sums of meta tensors with empty tensors.
+
+    torch finds the shapes of their outputs in Python, a norm's by decomposing it into many small operations. This is
+    most of the time of a pass on the meta device. Other operations, and tensors of other devices, are left to torch.
+    """
+
+    _NORMS = (
+        torch.ops.aten.native_batch_norm.default,
+        torch.ops.aten.native_group_norm.default,
+        torch.ops.aten.native_layer_norm.default,
+    )
+    _POINTWISE = (
+        torch.ops.aten.relu.default,
+        torch.ops.aten.leaky_relu.default,
+        torch.ops.aten.hardtanh.default,
+        torch.ops.aten.silu.default,
+        torch.ops.aten.mish.default,
+        torch.ops.aten.add.Tensor,
+        torch.ops.aten.mul.Tensor,
+    )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self._NORMS and args[0].is_meta:
+            size = _statistics_size(func, args)
+            # As torch does: a layer norm's output is contiguous, the others' is laid out as the input.
+            layout = torch.contiguous_format if func is self._NORMS[2] else torch.preserve_format
+            return torch.empty_like(args[0], memory_format=layout), args[0].new_empty(size), args[0].new_empty(size)
+        if func in self._POINTWISE and args[0].is_meta and args[0].is_floating_point() and _alike(args):
+            return torch.empty_like(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def _statistics_size(norm: Any, args: Any) -> tuple[int, ...]:
+    """Return the size of the means that a norm returns beside its output."""
+    x = args[0]
+    if norm is torch.ops.aten.native_batch_norm.default:
+        return (x.shape[1] if args[5] else 0,)
+    if norm is torch.ops.aten.native_group_norm.default:
+        return (args[3], args[6])
+    kept = x.dim() - len(args[1])
+    return (*x.shape[:kept], *([1] * len(args[1])))
+
+
+def _alike(args: Any) -> bool:
+    """Return whether all tensors have the shape and type of the first."""
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    return all(x.shape == tensors[0].shape and x.dtype == tensors[0].dtype for x in tensors)
 
 
 def copy_to_meta(network: Network) -> Network:
