@@ -43,7 +43,7 @@ def count_kept(network: nn.Module) -> Iterator[list[int]]:
 
 def gradients_and_state(network: nn.Module, *, half: bool = False, batches: int = 2) -> tuple[dict[str, Tensor], int]:
     """Train for the micro-batches of a step; return what they leave, and the bytes kept for the backward pass."""
-    images, kept, losses = torch.rand(batches, 2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 0.5, 0, []
+    images, kept, losses = torch.rand(batches, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) - 0.5, 0, []
     for module in network.modules():
         if isinstance(module, Stepwise):
             module.begin_step()
