@@ -20,7 +20,7 @@ from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.given import OBJECT, given
 from dlzoo.core.registries import PARTS
 from dlzoo.core.rng import keeping_generators
-from dlzoo.models.meta import SkipArithmetic
+from dlzoo.models.meta import ShapesOnly
 from dlzoo.models.recompute import stage_blocks
 
 #: Copies of the parameters in a training: themselves, their gradients, and two moments of an optimizer.
@@ -144,7 +144,7 @@ def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_s
     where = f"{model} cannot train on {batch_size} image(s) of {wiring['image_size']} px"
     try:
         images = torch.empty(batch_size, wiring["in_channels"], wiring["image_size"], wiring["image_size"])
-        with counter, SkipArithmetic(), outputs, _CountInside(network, outputs) as blocks, torch.no_grad():
+        with counter, ShapesOnly(), outputs, _CountInside(network, outputs) as blocks, torch.no_grad():
             output = network(images)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
