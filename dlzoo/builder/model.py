@@ -134,7 +134,7 @@ def _assemble(
     network = entry.build(wiring=wiring | {"parts": parts}, **settings)
     parts.refuse_unused(entry.name, notes_of(network))
     # A backbone is initialised, or has its weights, already.
-    keep = wiring["backbone"].network if has_backbone else None
+    keep = None if wiring["backbone"] is None else wiring["backbone"].network
     return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"], keep=keep)
 
 

@@ -33,7 +33,7 @@ def with_defaults_of_files(raw: Config, sources: Sources) -> Config:
         schemas = settings_for("data", name)
         typed = {key: _as_typed(f"data.{key}", value, schemas.get(key), sources) for key, value in data.items()}
         task = getattr(import_module(module), function)(default_settings("data", name) | typed)
-    if task not in marks.tasks or task == marks.tasks[0]:
+    if not isinstance(task, str) or task not in marks.tasks or task == marks.tasks[0]:
         return raw
     for choice, entry in index.marks("task", task).defaults.items():
         section = raw.get(choice)

@@ -54,8 +54,7 @@ class Splits:
             UserError: if the data is missing, damaged or too small.
         """
         with _without_collections():
-            chosen = {"task": task_for(section, tasks)} if "task" in section else {}
-            settings, data_set = DATASETS.from_section({**section, **chosen}, cache=section["cache"])
+            settings, data_set = DATASETS.from_section({**section, **_choose(section, tasks)}, cache=section["cache"])
         task = TASKS.build(choose_task(section["name"], check_type(section["name"], data_set).task, tasks))
         data_set = task.adapt(section["name"], data_set)
         check_splits(section["name"], data_set, task.target)
@@ -120,18 +119,20 @@ class Splits:
         }
 
 
-def task_for(section: Mapping[str, Any], tasks: Sequence[str] = ()) -> str:
-    """Return the task of the labels of a data set: the model's `tasks` decide, else its setting `task`, else its first.
+def _choose(section: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, str]:
+    """Return the setting `task` of a data set that serves several: the model's `tasks` decide, else it, else the first.
 
     Raises:
         UserError: if the setting is a task that the model does not support.
     """
-    name, wanted = section["name"], section.get("task")
-    known = index.marks("data", name).tasks
+    marks = index.marks("data", section["name"])
+    if "task" not in section or marks.finds_task:  # the data set itself knows
+        return {}
+    wanted = section["task"]
     if wanted and tasks and wanted not in tasks:
         raise UserError(f"data.task={wanted} does not fit the model, which is for {' and '.join(tasks)}; leave one of"
                         " them out")  # fmt: skip
-    return choose_task(name, wanted or known[0], tasks)
+    return {"task": choose_task(section["name"], wanted or marks.tasks[0], tasks)}
 
 
 @contextmanager

@@ -133,7 +133,9 @@ def test_what_has_no_counterpart_is_explained(typed: str) -> None:
     assert "did you mean" not in message
 
 
-@pytest.mark.parametrize("name", ["unet", "detr", "fcos", "segformer", "bert", "gpt2", "xyz", "pointnet", "gan", "vae"])
+@pytest.mark.parametrize(
+    "name", ["mask2former", "detr", "fcos", "segformer", "bert", "gpt2", "xyz", "pointnet", "gan", "vae"]
+)
 def test_what_does_not_exist_is_not_answered_with_a_look_alike(name: str) -> None:
     message = error(f"model={name}")
     assert "did you mean" not in message

@@ -54,10 +54,13 @@ def shapes(
         raise UserError(f"data.smallest={smallest:g} is larger than data.largest={largest:g}; set it to at most that")
     counts = {"train": train, "test": test}
     settings = SceneSettings(seed, image_size, objects, smallest, largest, overlap, crowd, clutter, turn)
-    parts = [[draw_scene(settings, name, index) for index in range(count)] for name, count in counts.items()]
-    if task == "segment":
-        return MaskSet(*map(_with_masks, parts), ("background", *FORMS))
-    return BoxSet(*map(_with_boxes, parts), tuple(FORMS))
+    train_scenes, test_scenes = ([draw_scene(settings, name, index) for index in range(count)]
+                                 for name, count in counts.items())  # fmt: skip
+    return _BUILDERS[task or "detect"](train_scenes, test_scenes)
+
+
+def _mask_set(train: Sequence[Scene], test: Sequence[Scene]) -> MaskSet:
+    return MaskSet(_with_masks(train), _with_masks(test), ("background", *FORMS))
 
 
 def _with_masks(scenes: Sequence[Scene]) -> Split:
@@ -73,8 +76,16 @@ def _mask(scene: Scene) -> np.ndarray:
     return mask
 
 
+def _box_set(train: Sequence[Scene], test: Sequence[Scene]) -> BoxSet:
+    return BoxSet(_with_boxes(train), _with_boxes(test), tuple(FORMS))
+
+
 def _with_boxes(scenes: Sequence[Scene]) -> Split:
     images = torch.from_numpy(np.stack([scene.image for scene in scenes]))
     rows = [np.column_stack((scene.boxes, scene.classes, np.zeros(len(scene.classes)))) for scene in scenes]
     sizes = torch.tensor([[images.shape[2], images.shape[1]]]).expand(len(images), 2)
     return Split(images, pad_labels([torch.from_numpy(row).float() for row in rows]), sizes.contiguous())
+
+
+#: Task -> a function: the scenes of the training and the test split -> a data set.
+_BUILDERS = {"detect": _box_set, "segment": _mask_set}

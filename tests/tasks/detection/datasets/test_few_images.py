@@ -168,5 +168,7 @@ def test_each_detector_learns_with_its_defaults(name: str, tmp_path: Path) -> No
     assert np.isfinite(losses).all() and losses[-1] < 0.9 * losses[0]
     frozen = read(run.dir / "config.yaml")
     assert frozen["data"]["batch_size"] == BATCH and frozen["optimizer"]["lr"] < 0.1
-    note = next(note for note in json.loads((run.dir / "run.json").read_text())["remarks"] if "this number of" in note)
+    note = next(
+        note for note in json.loads((run.dir / "run.json").read_text())["remarks"] if "defaults for this data" in note
+    )
     assert f"optimizer.lr={frozen['optimizer']['lr']}" in note.split() and "data.image_size=160" not in note.split()
