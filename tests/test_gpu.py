@@ -75,7 +75,9 @@ def test_no_optimizer_waits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert train(*CONV, f"optimizer={name}", *asked).metrics["test/loss"] > 0
 
 
-@pytest.mark.parametrize("name", ["resized_crop", "colour_jitter", "randaugment", "strong", "median", "sobel"])
+@pytest.mark.parametrize(
+    "name", ["resized_crop", "rotate", "scale", "colour_jitter", "randaugment", "strong", "median", "sobel"]
+)
 def test_no_recipe_waits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     watched_steps(monkeypatch)
     mixed = ["augment.cutout=2", "augment.mixup=0.4", "augment.cutmix=1", "augment.test=flip_shift"]

@@ -55,6 +55,7 @@ NAMES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("mae", "l1loss", "absolute", "meanabsoluteerror"), "l1"),
         "focalloss": "focal", "nllloss": "nll", "svm": "hinge", "margin": "hinge", "01": "zero_one",
         "smoothl1loss": "smooth_l1", "huberloss": "huber", "adaboost": "exponential",
+        **dict.fromkeys(("lovaszsoftmax", "jaccard", "miou"), "lovasz"), **dict.fromkeys(("combo", "combined"), "sum"),
     },
     "box_loss": {"l2": "mse", "mae": "l1", "giouloss": "giou", "ciouloss": "ciou", "iouloss": "iou"},
     "nms": {"softnms": "soft_nms_gaussian", "soft": "soft_nms_gaussian", "greedy": "nms", "diou": "diou_nms",
@@ -78,6 +79,7 @@ NAMES: dict[str, dict[str, str]] = {
         "yolo": "yolo_txt", "labelimg": "voc_xml", "images": "image_folder", "table": "csv",
         "tabular": "csv", "sin": "sine", "cifar": "cifar10", "sklearndigits": "digits",
         "breastcancerwisconsin": "breast_cancer", "simplecsv": "csv", "tsv": "csv",
+        "masks": "mask_folder", "vocsegmentation": "voc2012_seg", "oxfordiiitpet": "oxford_pets",
     },
     "augment": {
         **_OFF, "standard": "flip_crop", "basic": "flip_crop", "randomcrop": "crop", "horizontalflip": "flip",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import BelowOne, NonNegative
 from dlzoo.losses.targets import class_indices, class_probabilities, mean_of_sums, sum_valid, to_full_precision
@@ -23,13 +26,25 @@ class CrossEntropy(nn.Module):
     With probabilities t (N, K, ...) as the target: -sum over k of t_k log softmax(logits)_k.
 
     `class_weights` has K numbers; the average is then weighted by them, as in torch, within each micro-batch: with
-    trainer.accumulate or several devices every micro-batch has the same weight, whatever its classes.
+    trainer.accumulate or several devices every micro-batch has the same weight, whatever its classes. In a run,
+    class_weights=balanced is n / (K n_k) for a class with n_k of the n training samples or pixels, K being the classes
+    that occur, as in scikit-learn: the mean weight of a sample is 1. A class that does not occur has the weight 1.
+
+    Raises:
+        UserError: for class_weights=balanced where no classes were counted, outside a run.
     """
 
     def __init__(
-        self, *, label_smoothing: BelowOne = 0.0, class_weights: tuple[NonNegative, ...] | None = None
+        self,
+        *,
+        label_smoothing: BelowOne = 0.0,
+        class_weights: tuple[NonNegative, ...] | Literal["balanced"] | None = None,
     ) -> None:
         super().__init__()
+        if class_weights == "balanced":
+            raise UserError("loss.class_weights=balanced needs the training samples of a run with one class for each"
+                            " sample or pixel; give a number for each class instead, such as"
+                            " loss.class_weights=[1,2]")  # fmt: skip
         self.label_smoothing = label_smoothing
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
 from dlzoo.core.schema import Positive
-from dlzoo.losses.targets import class_probabilities, to_full_precision
+from dlzoo.losses.targets import class_probabilities, is_binary, rows_of_classes, to_full_precision
 
 
 @LOSSES.register(
@@ -19,9 +19,10 @@ from dlzoo.losses.targets import class_probabilities, to_full_precision
 class Dice(nn.Module):
     """1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth), averaged over the classes: logits (N, K, ...) -> ().
 
-    p is the softmax, t the one-hot row of a class index or a probability; for each class the sums run over the batch
-    and all its pixels. The squares in the denominator, as in V-Net, make p = t the minimum for probabilities too;
-    sum p + sum t would not. The loss of a class that is neither present nor predicted is 0.
+    p is the softmax, t the one-hot row of a class index or a probability; or p is the sigmoid of one score per sample
+    and t 0 or 1. For each class the sums run over the batch and all its pixels. The squares in the denominator, as in
+    V-Net, make p = t the minimum for probabilities too; sum p + sum t would not. The loss of a class that is neither
+    present nor predicted is 0.
     """
 
     def __init__(self, *, smooth: Positive = 1.0) -> None:
@@ -32,12 +33,13 @@ class Dice(nn.Module):
         return self.from_sums(self.sums(input, target))
 
     def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Return (2, K): sum p t, and sum p^2 + sum t^2, for each class."""
+        """Return (2, K): sum p t, and sum p^2 + sum t^2, for each class; K is 1 for one score per sample."""
         input = to_full_precision(input)
-        target, p = class_probabilities(input, target), input.softmax(1)
-        if valid is not None:
-            target, p = (values.where(valid.unsqueeze(1), 0) for values in (target, p))
-        target, p = (values.transpose(0, 1).flatten(1) for values in (target, p))
+        if is_binary(input, target):
+            p, target = (rows_of_classes(values.flatten()[:, None]) for values in (input.sigmoid(), target))
+        else:
+            target = class_probabilities(input, target)
+            p, target = (rows_of_classes(values, valid) for values in (input.softmax(1), target))
         return torch.stack([(p * target).sum(1), p.square().sum(1) + target.square().sum(1)])
 
     def from_sums(self, sums: Tensor) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlzoo.core.registries import LOSSES
-from dlzoo.losses.targets import class_indices, score_targets, to_full_precision
+from dlzoo.losses.targets import class_indices, mean_of_sums, score_targets, sum_valid, to_full_precision
 
 
-@LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", targets=("classification", "objects"))
+@LOSSES.register("nll", source="Goodfellow et al. 2016, section 5.5", targets=("classification", "objects", "masks"))
 class NegativeLogLikelihood(nn.Module):
     """-log P(target), P the softmax, averaged over the batch: logits (N, K, ...), target (N, ...) int64 -> ().
 
@@ -27,8 +28,17 @@ class NegativeLogLikelihood(nn.Module):
         input = to_full_precision(input)
         return F.nll_loss(F.log_softmax(input, 1), class_indices(input, target), reduction="none")
 
+    def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return (2,): the sum of the losses, and their number."""
+        losses = self.each(input, target)
+        return sum_valid(torch.stack([losses, torch.ones_like(losses)]), valid)
 
-@LOSSES.register("bce", source="Bishop 2006, equation 4.90", targets=("classification", "objects"), soft=True)
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """Return the loss from the sums added over all batches."""
+        return mean_of_sums(sums)
+
+
+@LOSSES.register("bce", source="Bishop 2006, equation 4.90", targets=("classification", "objects", "masks"), soft=True)
 class BinaryCrossEntropy(nn.Module):
     """-t log sigmoid(f) - (1 - t) log(1 - sigmoid(f)), averaged over all scores: logits (N, K, ...) -> ().
 
@@ -47,5 +57,18 @@ class BinaryCrossEntropy(nn.Module):
 
     def each(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, the sum over its classes: (N, ...)."""
+        return self._each(input, target).sum(1)
+
+    def sums(self, input: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return (2,): the sum of the losses, each the mean over the classes, and their number."""
+        losses = self._each(input, target)
+        losses = losses.mean(1) if losses.dim() > 1 else losses
+        return sum_valid(torch.stack([losses, torch.ones_like(losses)]), valid)
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """Return the loss from the sums added over all batches."""
+        return mean_of_sums(sums)
+
+    def _each(self, input: Tensor, target: Tensor) -> Tensor:
         input = to_full_precision(input)
-        return F.binary_cross_entropy_with_logits(input, score_targets(input, target), reduction="none").sum(1)
+        return F.binary_cross_entropy_with_logits(input, score_targets(input, target), reduction="none")

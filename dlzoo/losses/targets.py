@@ -73,6 +73,13 @@ def score_targets(input: Tensor, target: Tensor) -> Tensor:
     return target.to(input.dtype) if is_binary(input, target) else class_probabilities(input, target)
 
 
+def rows_of_classes(values: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return values (N, K, ...) as a row for each class, (K, N * ...), 0 where `valid` (N, ...) is false."""
+    if valid is not None:
+        values = values.where(valid.unsqueeze(1), 0)
+    return values.transpose(0, 1).flatten(1)
+
+
 def sum_valid(terms: Tensor, valid: Tensor | None) -> Tensor:
     """Return the sums (T,) float64 of terms (T, N, ...), without the elements where `valid` (N, ...) is false."""
     if valid is not None:

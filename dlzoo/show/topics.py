@@ -126,7 +126,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
                      "experiment=l1_sparsity"),
     "weight initialisation": ("init=he", "init=glorot", "init=orthogonal", "init.zero_last_norm"),
     "your own code": ("docs/extending.md#in-a-file-of-your-own", "docs/extending.md#your-own-callbacks"),
-    "your own images": ("data=image_folder", "data=yolo_txt", "data=coco_json", "data=voc_xml",
+    "your own images": ("data=image_folder", "data=yolo_txt", "data=coco_json", "data=voc_xml", "data=mask_folder",
                         "docs/data_and_formats.md#your-own-images"),
     "your own table": ("data=csv", "docs/data_and_formats.md#your-own-tables"),
 }  # fmt: skip

@@ -20,7 +20,7 @@ _COUNT, _SIDE, _BOX = 6, 24, (3, 4, 10, 12)
 
 
 def furnish(root: Path) -> None:
-    """Make pets/, yolo/, coco/, voc/, finished/ and interrupted/ (corpus.case)."""
+    """Make pets/, yolo/, coco/, voc/, masks/, finished/ and interrupted/ (corpus.case)."""
     for name in ("dark", "light"):
         draw_pictures(root / "pets" / name, 12)
     for part in ("train", "val"):
@@ -33,6 +33,7 @@ def furnish(root: Path) -> None:
             _draw(root / "coco" / "images" / f"{part}{number}.png", number + 100 * len(part))
         _write_coco(root / "coco" / "annotations" / f"instances_{part}.json", part)
     _write_voc(root / "voc" / "VOC2007")
+    _write_masks(root / "masks")
     _train(root)
 
 
@@ -63,6 +64,18 @@ def _write_voc(base: Path) -> None:
         )
     for part, numbers in (("trainval", range(1, _COUNT + 1)), ("test", range(_COUNT + 1, 2 * _COUNT + 1))):
         (base / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{number}\n" for number in numbers))
+
+
+def _write_masks(root: Path) -> None:
+    for part in ("train", "test"):
+        (root / part / "masks").mkdir(parents=True)
+        for number in range(1, _COUNT + 1):
+            _draw(root / part / "images" / f"{number}.png", number + 100 * len(part))
+            mask = np.resize(np.arange(number, number + 3) % 3, (_SIDE, _SIDE)).astype(np.uint8)
+            Image.fromarray(mask).save(root / part / "masks" / f"{number}.png")
+    (root / "classes.txt").write_text("rest\ncat\ndog\n")
+    (root / "two.txt").write_text("rest\ncat\n")
+    (root / "grey.txt").write_text("rest 0 0 0\ncat 1 1 1\ndog 2 2 2\n")
 
 
 def _train(root: Path) -> None:

@@ -12,7 +12,9 @@ NARROW = f"{DIGITS} model.width=4"
 #: Objects in images that take no time to draw.
 SHAPES = "data.train=24 data.test=8 data.image_size=64 data.batch_size=8 optimizer.lr=0.001"
 PETS = "data.batch_size=10 data.image_size=16 model.width=8"
-DETECTED, PREDICTED = "test/map50_voc10", "test/r2"
+#: Masks of such images.
+MASKS = "data.train=24 data.test=8 data.image_size=32 data.batch_size=8 model.width=4"
+DETECTED, PREDICTED, SEGMENTED = "test/map50_voc10", "test/r2", "test/miou"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ TRAININGS = {
     "python train.py loss=focal optimizer=sam schedule=one_cycle augment=strong augment.mixup=0.2": Rule(NARROW),
     "python train.py loss=focal loss.gamma=2": Rule(NARROW),
     "python train.py loss=cross_entropy loss.label_smoothing=0.1": Rule(NARROW),
+    "python train.py loss=cross_entropy loss.class_weights=balanced data.imbalance=20": Rule(
+        "data.batch_size=20 model.width=4"
+    ),
+    "python train.py data=shapes model=unet_tiny loss=sum 'loss.of=[cross_entropy,lovasz]'"
+    " 'loss.weights=[1,0.5]'": Rule(MASKS, metric=SEGMENTED),
+    "python train.py data=shapes model=unet_tiny augment=several 'augment.steps=[scale,rotate,flip]'"
+    " augment.mosaic=0.5": Rule(MASKS, metric=SEGMENTED),
     "python train.py optimizer=adamw optimizer.lr=0.002 optimizer.weight_decay=0.05": Rule(NARROW),
     "python train.py model=linear optimizer=sgd optimizer.l1=0.03": Rule(DIGITS),
     "python train.py optimizer.layer_decay=0.8 optimizer.decoupled=true optimizer.decay=weights freeze=3": Rule(NARROW),
@@ -120,6 +129,12 @@ TRAININGS = {
         "python train.py data=shapes model=yolov3 backbone=resnet18 backbone.width=16 norm=gn loss=focal"
         " optimizer.lr=0.01"
     ): Rule(f"{SHAPES} neck.depth=1", metric=DETECTED),
+    "python train.py data=mask_folder data.root=roads data.crop=256": Rule(
+        "data.batch_size=2 trainer.max_epochs=1", metric="test/miou"
+    ),
+    "python train.py data=mask_folder data.root=streets data.colours=colours.txt 'data.merge=[car+bus:vehicle]'": Rule(
+        "data.batch_size=2 trainer.max_epochs=1", metric="test/miou"
+    ),
     "python train.py data=yolo_txt data.root=mine": Rule(
         "data.batch_size=2 data.image_size=64 trainer.max_epochs=1 trainer.clip_norm=1", metric=DETECTED
     ),
@@ -233,7 +248,7 @@ OTHERS = {
     "dlzoo list experiment --config-dir DIR": Rule(swap={"DIR": "lab"}, prints=("activations", "of_the_lab")),
     "dlzoo list hook": Rule(prints=("csv\ndisplay\nmlflow\ntensorboard\nwandb\n",)),
     "dlzoo show hook mlflow": Rule(prints=("hook.mlflow.tracking_uri=null", "hook.mlflow.experiment=dlzoo")),
-    "dlzoo list loss": Rule(prints=("focal          classification, objects\n",)),
+    "dlzoo list loss": Rule(prints=("focal          classification, objects, masks\n",)),
     "dlzoo list --parts": Rule(prints=("norm  act", "drop 4/7: not dropblock, spatial, stochastic_depth")),
     "dlzoo show norm gn": Rule(prints=("norm.num_groups=32", "arXiv:1803.08494")),
     "dlzoo show drop dropblock": Rule(prints=("drop.block_size=7", "drop.place=after_norm")),

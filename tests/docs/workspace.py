@@ -19,6 +19,7 @@ from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
 from tests.docs.pages import python_blocks
 from tests.docs.rules import NARROW, QUICK, SWEEPS, TRAININGS, Rule
+from tests.mask_files import COLOURS, mask_tree, save_colours
 
 
 class Workspace:
@@ -101,6 +102,10 @@ def furnish(folder: Path) -> None:
             pixels[16:48, 16:48] = 250
             Image.fromarray(pixels).save(folder / "mine" / "images" / part / f"{number}.png")
             (folder / "mine" / "labels" / part / f"{number}.txt").write_text(f"{number % 2} 0.5 0.5 0.5 0.5\n")
+    mask_tree(folder / "roads", {"train": 12, "test": 4})
+    mask_tree(folder / "streets", {"train": 12, "test": 4}, classes=4, save=save_colours)
+    table = zip(("sky", "car", "bus", "road", "edge"), [*COLOURS, (255, 255, 255)], strict=True)
+    (folder / "colours.txt").write_text("".join(f"{name} {red} {green} {blue}\n" for name, (red, green, blue) in table))
 
 
 class Terminated(pl.Callback):

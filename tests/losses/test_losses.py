@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 CLASSIFIERS = [name for name in LOSSES.names() if "classification" in LOSSES[name].marks.targets]
 REGRESSORS = [name for name in LOSSES.names() if "regression" in LOSSES[name].marks.targets]
 SOFT = [name for name in LOSSES.names() if LOSSES[name].marks.soft]
-OF_ONE_SCORE = ["bce", "exponential", "hinge", "huber", "l1", "mse", "perceptron", "smooth_l1", "zero_one"]
+OF_ONE_SCORE = [
+    *("bce", "dice", "exponential", "hinge", "huber", "l1", "mse", "perceptron", "smooth_l1", "tversky", "zero_one"),
+]
 
 WEIGHTS = [1.0, 2.0, 0.5, 0.0, 1.5]
 
@@ -76,6 +79,31 @@ def v_net(f: Tensor, t: Tensor) -> Tensor:
     return 1 - torch.stack(parts).mean()
 
 
+def tversky(f: Tensor, t: Tensor) -> Tensor:
+    """Equation 2 of the paper for each class, alpha = 0.2, beta = 0.9, smoothed by 0.5."""
+    p, parts = F.softmax(f, 1), []
+    for k in range(f.shape[1]):
+        inside, outside = p[t == k, k], p[t != k, k]
+        hits = inside.sum() + 0.5
+        parts.append(hits / (hits + 0.2 * outside.sum() + 0.9 * (len(inside) - inside.sum())))
+    return 1 - torch.stack(parts).mean()
+
+
+def lovasz(f: Tensor, t: Tensor) -> Tensor:
+    """The integral over levels of 1 - IoU, if all whose error is at least the level are wrong."""
+    p, losses = F.softmax(f, 1), []
+    for k in t.unique().tolist():
+        right = t == k
+        errors = torch.where(right, 1 - p[:, k], p[:, k])
+        levels = torch.cat((errors.new_zeros(1), errors.sort().values))
+        parts = []
+        for low, high in pairwise(levels):
+            wrong = errors >= high
+            parts.append((high - low) * wrong.double().sum() / (right | wrong).double().sum())
+        losses.append(torch.stack(parts).sum())
+    return torch.stack(losses).mean()
+
+
 #: name, settings, the same written another way: logits (N, K), target (N,).
 OF_CLASSES: list[tuple[str, dict, Loss]] = [
     ("nll", {}, lambda f, t: -p_right(f, t).log().mean()),
@@ -117,6 +145,13 @@ OF_CLASSES: list[tuple[str, dict, Loss]] = [
         lambda f, t: ops.sigmoid_focal_loss(f, rows(f, t), alpha=0.25, gamma=1.5, reduction="mean"),
     ),
     ("dice", {"smooth": 0.5}, v_net),
+    ("tversky", {"alpha": 0.2, "beta": 0.9, "smooth": 0.5}, tversky),
+    ("lovasz", {}, lovasz),
+    (
+        "sum",
+        {"of": ["cross_entropy", "bce", "mse"], "weights": [0.5, 0.0, 2.0]},
+        lambda f, t: 2 * (f - rows(f, t)).pow(2).mean() - p_right(f, t).log().mean() / 2,
+    ),
 ]
 
 LEARNING = [name for name in CLASSIFIERS if LOSSES[name].marks.learns]
@@ -184,6 +219,16 @@ OF_SCORES: list[tuple[str, dict, Callable[[Tensor, Tensor, Tensor], Tensor]]] = 
     ("smooth_l1", {}, lambda f, t, y: F.smooth_l1_loss(f, t)),
     ("huber", {}, lambda f, t, y: F.huber_loss(f, t)),
     ("focal", {"form": "sigmoid", "alpha": 0.3}, lambda f, t, y: ops.sigmoid_focal_loss(f, t, 0.3, reduction="mean")),
+    (
+        "dice",
+        {},
+        lambda f, t, y: 1 - (2 * (f.sigmoid() * t).sum() + 1) / (f.sigmoid().square().sum() + t.sum() + 1),
+    ),
+    (
+        "tversky",
+        {"alpha": 0.5, "beta": 0.5, "smooth": 0.5},
+        lambda f, t, y: 1 - (2 * (f.sigmoid() * t).sum() + 1) / ((f.sigmoid() + t).sum() + 1),
+    ),
 ]
 
 
@@ -371,6 +416,18 @@ def test_extreme_numbers(name: str) -> None:
         ("focal", {"alpha": [1.0], "form": "sigmoid"}, None, None, r"loss\.alpha is a list.*loss\.alpha=0\.25"),
         ("focal", {"alpha": [1.0]}, scores(2, 3), labels(3, 2), r"loss\.alpha has 1 weights for 3 classes"),
         ("focal", {}, scores(2), labels(2, 2), r"loss\.form=sigmoid"),
+        ("tversky", {"alpha": 0, "beta": 0}, None, None, r"loss\.alpha and loss\.beta are both 0"),
+        ("tversky", {}, scores(2, 3), scores(2, 3), "takes class indices"),
+        ("lovasz", {}, scores(2, 3), scores(2, 3), "takes class indices"),
+        ("sum", {"of": ["dice", "focall"]}, None, None, r"loss\.of: unknown loss 'focall'; did you mean 'focal'"),
+        ("sum", {"of": ["sum", "dice"]}, None, None, r"loss\.of: a sum cannot be a part of a sum"),
+        ("sum", {"of": ["giou"]}, None, None, r"loss\.of: giou is no loss of classes that learns"),
+        ("sum", {"of": ["zero_one"]}, None, None, r"loss\.of: zero_one is no loss of classes that learns"),
+        ("sum", {"of": []}, None, None, r"loss\.of is empty"),
+        ("sum", {"weights": [1, 2, 3]}, None, None, r"a list of 3 for loss\.of with 2; .*loss\.weights=\[1,1\]"),
+        ("sum", {"weights": [0, 0]}, None, None, r"loss\.weights has no number above 0"),
+        ("sum", {"of": ["dice", "hinge"]}, scores(2, 3), scores(2, 3).softmax(1), r"hinge does not take probabilities"),
+        ("cross_entropy", {"class_weights": "balanced"}, None, None, r"balanced needs.*loss\.class_weights=\[1,2\]"),
         ("mse", {"link": "softmax"}, scores(2), labels(2, 2), r"loss\.link=sigmoid"),
         ("mse", {}, scores(2, 1), scores(2), r"target of shape \(2,\) does not fit scores \(2, 1\)"),
         ("hinge", {}, scores(2, 3), scores(2, 3), "takes class indices"),

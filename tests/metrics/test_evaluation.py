@@ -93,7 +93,15 @@ def test_recall_of_each_class_is_scikit_learns_and_nothing_for_a_class_without_s
 @pytest.mark.parametrize("batch", [1, 7, 64, 300])
 @pytest.mark.parametrize(
     ("loss", "settings"),
-    [("cross_entropy", {}), ("cross_entropy", {"class_weights": (1.0, 5.0, 0.2, 1.0)}), ("dice", {}), ("focal", {})],
+    [
+        *(
+            ("cross_entropy", {}),
+            ("cross_entropy", {"class_weights": (1.0, 5.0, 0.2, 1.0)}),
+            ("dice", {}),
+            ("focal", {}),
+        ),
+        *(("bce", {}), ("nll", {}), ("tversky", {}), ("sum", {"of": ("cross_entropy", "hinge", "dice")})),
+    ],
 )
 def test_metrics_do_not_depend_on_the_batches(batch: int, loss: str, settings: dict) -> None:
     logits, labels = noise(300, 4)

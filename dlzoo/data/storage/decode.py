@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,16 +39,20 @@ def decode_images(
     *,
     read: Callable[[Path, int], np.ndarray] | None = None,
     key: Sequence[str] = (),
+    channels: int = 3,
+    partners: Sequence[Path] = (),
 ) -> LazyImages:
-    """Return the images at `paths`, all under `root`, as lazily read (N, S, S, 3) uint8.
+    """Return the images at `paths`, all under `root`, as lazily read (N, S, S, channels) uint8.
 
     If `cache` allows it, they are rows of a file in the cache folder, otherwise they are decoded at each access. The
     file is keyed by each image's path below `root`, its size and its modification times, so a changed folder is decoded
     again.
 
     Args:
-        read: (path of an image, S) -> (S, S, 3) uint8; default `read_image`.
+        read: (path of an image, S) -> (S, S, channels) uint8; default `read_image`.
         key: besides `root`, identifies the cache file: writing it deletes older files with the same key only.
+        channels: of the arrays that `read` returns.
+        partners: other files that `read` reads, such as masks: where one changed, images are decoded again.
 
     Raises:
         UserError: for a file that is not a complete image (named), or, with `cache` disk, a cache folder that cannot be
@@ -55,18 +60,19 @@ def decode_images(
     """
     read = read or read_image
     rows = torch.arange(len(paths))
-    name, stamp = digest([str(root.resolve()), *key]), stamp_of(root, paths)
+    name, stamp = digest([str(root.resolve()), *key]), stamp_of(root, [*paths, *partners])
     prefix = f"{name}-{image_size or 'auto'}"
     cached = _folder() / f"{prefix}-{stamp}.npy"
     if cache == "none" or not _is_intact(cached):
         size = image_size or remember("sizes", name, stamp, lambda: _common_size(paths))
 
-        def write() -> None:
-            _write(cached, map_with_progress(lambda path: read(path, size), paths, "decoding"), len(paths), size)
+        shape = (size, size, channels)
 
-        fits = uses_disk(cache, len(paths) * size * size * 3, _folder())
+        def write() -> None:
+            _write(cached, map_with_progress(lambda path: read(path, size), paths, "decoding"), (len(paths), *shape))
+
+        fits = uses_disk(cache, len(paths) * math.prod(shape), _folder())
         if not (fits and _write_once(prefix, cached, cache, write)):
-            shape = (size, size, 3)
             return LazyImages(lambda row: read(paths[row], size), shape, rows, "none", f"{prefix}-{stamp}")
     array = np.load(cached, mmap_mode="r")
     return LazyImages(lambda row: array[row], array.shape[1:], rows, "disk", f"{prefix}-{stamp}")
@@ -154,10 +160,10 @@ def map_with_progress(work: Callable[[Item], T], items: Sequence[Item], verb: st
             pool.shutdown(cancel_futures=True)
 
 
-def _write(path: Path, arrays: Iterable[np.ndarray], count: int, size: int) -> None:
+def _write(path: Path, arrays: Iterable[np.ndarray], shape: tuple[int, ...]) -> None:
     """Write a temporary file and rename it; not a memory map, where a full disk kills the process."""
     with writing(path) as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for array in arrays:
             file.write(array.tobytes())

@@ -12,6 +12,8 @@ from torch import Tensor
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Bounds, Fraction
+from dlzoo.data.mask_set import IGNORED
+from dlzoo.data.transforms.affine import sample_masks
 from dlzoo.data.transforms.augment import Augment
 
 Padding = Annotated[int, Bounds(minimum=0, maximum=512)]
@@ -20,16 +22,43 @@ Padding = Annotated[int, Bounds(minimum=0, maximum=512)]
 _RATIOS, _TRIES = (3 / 4, 4 / 3), 10
 
 
-@AUGMENTS.register("crop", source="arXiv:1512.03385, section 4.2, without the mirror")
+@AUGMENTS.register("crop", source="arXiv:1512.03385, section 4.2, without the mirror", moves=("masks",))
 def crop(*, padding: Padding | None = None) -> Augment:
     """A random crop after padding with zeros; `padding` null is an eighth of the size"""
-    return lambda images, draw: crop_padded(images, draw, padding, flip=False)
+    return PaddedCrop(padding, flip=False)
 
 
-@AUGMENTS.register("flip_crop", source="arXiv:1512.03385, section 4.2")
+@AUGMENTS.register("flip_crop", source="arXiv:1512.03385, section 4.2", moves=("masks",))
 def flip_crop(*, padding: Padding | None = None) -> Augment:
     """A random crop after padding with zeros, and a random flip; `padding` null is an eighth of the size"""
-    return lambda images, draw: crop_padded(images, draw, padding, flip=True)
+    return PaddedCrop(padding, flip=True)
+
+
+class PaddedCrop:
+    """A random window of the image's size, after padding each side with zeros, and masks with 255 (ignored).
+
+    Args:
+        padding: pixels on each side; None for an eighth of the longer side.
+        flip: whether half of the windows are mirrored.
+    """
+
+    def __init__(self, padding: int | None, *, flip: bool) -> None:
+        self._padding, self._flip = padding, flip
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        height, width = images.shape[2:]
+        pad = max(height, width) // 8 if self._padding is None else self._padding
+        return self._window(F.pad(images, (pad, pad, pad, pad)), draw, pad, height, width)
+
+    def augment_masks(self, images: Tensor, masks: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        height, width = images.shape[2:]
+        pad = max(height, width) // 8 if self._padding is None else self._padding
+        padded = F.pad(masks[:, None], (pad, pad, pad, pad), value=IGNORED)
+        return self(images, draw), self._window(padded, draw, pad, height, width)[:, 0]
+
+    def _window(self, padded: Tensor, draw: Draw, pad: int, height: int, width: int) -> Tensor:
+        top, left = draw.integers("row", 2 * pad + 1), draw.integers("column", 2 * pad + 1)
+        return cut_windows(padded, top, left, _flip_mask(draw) if self._flip else None, height, width)
 
 
 @AUGMENTS.register("flip", source="arXiv:1512.03385, section 4.2, without the window", moves=("boxes", "masks"))
@@ -68,30 +97,32 @@ class RandomCrop:
         return images[:, :, (height - rows) // 2 :, (width - columns) // 2 :][:, :, :rows, :columns]
 
 
-@AUGMENTS.register("resized_crop", source="arXiv:1409.4842, section 6")
-def resized_crop(*, smallest_area: Fraction = 0.08, flip: bool = True) -> Augment:
+@AUGMENTS.register("resized_crop", source="arXiv:1409.4842, section 6", moves=("masks",))
+class ResizedCrop:
     """A crop of random area (`smallest_area` of the image to all) and ratio (3:4 to 4:3), resized to the image
 
     Bilinear. `flip` flips half of them horizontally.
     """
 
-    def enlarged(images: Tensor, draw: Draw) -> Tensor:
+    def __init__(self, *, smallest_area: Fraction = 0.08, flip: bool = True) -> None:
+        self._smallest_area, self._flip = smallest_area, flip
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        return resize_window(images, *self._window(images, draw), self._mirror(draw))
+
+    def augment_masks(self, images: Tensor, masks: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        return self(images, draw), resize_mask_window(masks, *self._window(images, draw), self._mirror(draw))
+
+    def _window(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return top, left, rows and columns, (N,) each."""
         height, width = images.shape[2:]
-        rows, columns = crop_sizes(draw, height, width, smallest_area)
+        rows, columns = crop_sizes(draw, height, width, self._smallest_area)
         top = (draw.uniform("row") * (height - rows + 1)).floor()
         left = (draw.uniform("column") * (width - columns + 1)).floor()
-        return resize_window(images, top, left, rows, columns, _flip_mask(draw) if flip else None)
+        return top, left, rows, columns
 
-    return enlarged
-
-
-def crop_padded(images: Tensor, draw: Draw, padding: int | None, *, flip: bool) -> Tensor:
-    """Crop a random window of the image's size, after padding each side with zeros (None: an eighth of the size)."""
-    height, width = images.shape[2:]
-    pad = max(height, width) // 8 if padding is None else padding
-    top, left = draw.integers("row", 2 * pad + 1), draw.integers("column", 2 * pad + 1)
-    padded = F.pad(images, (pad, pad, pad, pad))
-    return cut_windows(padded, top, left, _flip_mask(draw) if flip else None, height, width)
+    def _mirror(self, draw: Draw) -> Tensor | None:
+        return _flip_mask(draw) if self._flip else None
 
 
 def hole_mask(draw: Draw, size: tuple[int, int], sides: tuple[Tensor | int, Tensor | int]) -> Tensor:
@@ -131,6 +162,20 @@ def resize_window(
     grid = torch.stack(torch.broadcast_tensors(horizontal[:, None, :], vertical[:, :, None]), 3)
     pixels = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return pixels.round_().to(torch.uint8, memory_format=torch.channels_last)
+
+
+def resize_mask_window(
+    masks: Tensor, top: Tensor, left: Tensor, rows: Tensor, columns: Tensor, mirror: Tensor | None = None
+) -> Tensor:
+    """Resize the window of masks (N, H, W) as `resize_window` does that of images; nearest."""
+    places = []
+    for length, start, side in ((masks.shape[2], left, columns), (masks.shape[1], top, rows)):
+        middles = torch.arange(length, device=masks.device) + 0.5
+        places.append(start[:, None].float() + middles * (side[:, None].float() / length))
+    across, down = places
+    if mirror is not None:
+        across = torch.where(mirror[:, None], across.flip(1), across)
+    return sample_masks(masks, across[:, None, :], down[:, :, None])
 
 
 def _sampling_coordinates(length: int, start: Tensor, side: Tensor) -> Tensor:

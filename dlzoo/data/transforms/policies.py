@@ -16,7 +16,7 @@ from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import Bounds, Fraction
 from dlzoo.data.transforms.augment import Augment
-from dlzoo.data.transforms.geometry import crop_padded, hole_mask
+from dlzoo.data.transforms.geometry import PaddedCrop, hole_mask
 from dlzoo.data.transforms.randaugment_ops import OPERATIONS, apply_operations
 
 #: The maximum magnitude; magnitudes are integers.
@@ -38,7 +38,7 @@ def randaugment(*, operations: Operations = 2, magnitude: Level = 9, flip: bool 
         reach = _max_magnitudes("narrow", height, width, images.device)
         for number in range(operations):
             images = _apply_random_operation(images, draw.part(number), reach, magnitude)
-        return crop_padded(images, draw, None, flip=flip)
+        return PaddedCrop(None, flip=flip)(images, draw)
 
     return augmented
 
@@ -50,7 +50,7 @@ def trivialaugment(*, flip: bool = True) -> Augment:
     Nearest-neighbour interpolation, filled with black, as torchvision.transforms.v2.TrivialAugmentWide, except that an
     image is never translated by more than its side.
     """
-    return lambda images, draw: crop_padded(_apply_trivial(images, draw), draw, None, flip=flip)
+    return lambda images, draw: PaddedCrop(None, flip=flip)(_apply_trivial(images, draw), draw)
 
 
 @AUGMENTS.register("strong", source="arXiv:2103.10158, as it trains on CIFAR, with the hole of arXiv:1708.04552")
@@ -61,7 +61,7 @@ def strong(*, flip: bool = True, hole_side: Fraction = 0.5) -> Augment:
     """
 
     def augmented(images: Tensor, draw: Draw) -> Tensor:
-        images = crop_padded(_apply_trivial(images, draw), draw, None, flip=flip)
+        images = PaddedCrop(None, flip=flip)(_apply_trivial(images, draw), draw)
         height, width = images.shape[2:]
         inside = hole_mask(draw, (height, width), (round(hole_side * height), round(hole_side * width)))
         mean = images.sum((2, 3), keepdim=True) // (height * width)

@@ -23,7 +23,8 @@ class AugmentSettings:
     `cutmix`: alpha of Beta(alpha, alpha), one minus the area of a rectangle of another image (arXiv:1905.04899).
     With both, half of the samples use one and half the other. 0 disables each of the three.
     In images with objects a hole is grey, and a mixed image has the objects of both (arXiv:1902.04103, section 3.1,
-    with an alpha of 1.5). Two settings are for images with objects only:
+    with an alpha of 1.5). In images with masks a hole is grey and ignored. Two settings are for images with objects or
+    masks only:
     `mosaic`: the fraction of training images that are composed of four (arXiv:2004.10934, section 3.3).
     `multi_scale`: sides in pixels, to one of which all images of a step are resized (arXiv:1612.08242, section 2).
     `test`: the views of a test image whose logits are averaged: "flip" adds the mirror image, "flip_shift" also both
@@ -41,11 +42,11 @@ class AugmentSettings:
         """Return the mixer of images and classes, or None if all of its settings are 0.
 
         Raises:
-            UserError: for settings that need images with objects.
+            UserError: for settings that need images with objects or masks.
         """
         for name in ("mosaic", "multi_scale"):
             if getattr(self, name):
-                raise UserError(f"augment.{name} is for images with objects; leave it out with this data")
+                raise UserError(f"augment.{name} is for images with objects or masks; leave it out with this data")
         if not (self.cutout or self.mixup or self.cutmix):
             return None
         return Mixer(num_classes, cutout=self.cutout, mixup=self.mixup, cutmix=self.cutmix)

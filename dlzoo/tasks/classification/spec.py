@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from dlzoo.core import index
 from dlzoo.core.entries import Metric
 from dlzoo.core.errors import Note, UserError
-from dlzoo.core.registries import LOSSES, TASKS
+from dlzoo.core.registries import TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.splits import Splits
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested
+from dlzoo.tasks.class_weights import build_loss
 from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.prediction import refuse_options
 
@@ -77,8 +78,8 @@ class ClassificationSpec(TaskSpec):
         return set() if has_top(len(data.classes)) else {"accuracy_top5"}
 
     def loss(self, config: Config, data: Splits) -> nn.Module:
-        _, loss = LOSSES.from_section(config["loss"])
         count = len(data.classes)
+        loss = build_loss(config["loss"], data.train.labels.bincount(minlength=count))
         samples = min(count, _CHECKED)
         target = torch.eye(samples, count) if _mixing(config) else torch.arange(samples)
         check_loss(config["loss"], loss, torch.zeros(samples, count), target, f"{count} classes")

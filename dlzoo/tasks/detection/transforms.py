@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 from dlzoo.boxes.iou import area
 from dlzoo.core.rng import Draw, key
+from dlzoo.data.transforms.affine import extent, to_bytes
 from dlzoo.data.transforms.augment import Augment, augment_with_boxes
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.geometry import hole_mask
 from dlzoo.data.transforms.letterbox import GREY
 from dlzoo.data.transforms.mixing import beta_quantiles, quantile
+from dlzoo.data.transforms.mosaic import compose_images, draw_quarters
 from dlzoo.data.transforms.settings import AugmentSettings
 
 #: The smallest visible share of an object's area, and the shortest side in pixels of what was cut; others are removed.
@@ -75,7 +76,7 @@ class BoxMixer:
         weight = quantile(self._mixup, draw.uniform("mixup"))[:, None, None, None]
         partner = draw.uniform("partner").argsort(stable=True)
         mixed = images * weight + images[partner] * (1 - weight)
-        return _to_bytes(mixed), torch.cat((labels, labels[partner]), 1)
+        return to_bytes(mixed), torch.cat((labels, labels[partner]), 1)
 
 
 class BoxTransform:
@@ -136,19 +137,6 @@ def resize(images: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
     return V.resize(images, [side, side]).contiguous(memory_format=torch.channels_last), labels
 
 
-def move_pixels(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Move pixels (N, C, H, W) from x to x * scale + offset, (N, 2) each; float, bilinear, grey outside the image.
-
-    Coordinates begin at the outer edge of the first pixel. A negative scale mirrors.
-    """
-    places = []
-    for axis, length in enumerate((pixels.shape[3], pixels.shape[2])):
-        middles = torch.arange(length, device=pixels.device) + 0.5
-        places.append((middles - offset[:, axis, None]) / scale[:, axis, None] * (2 / length) - 1)
-    grid = torch.stack(torch.broadcast_tensors(places[0][:, None, :], places[1][:, :, None]), 3)
-    return F.grid_sample(pixels - GREY, grid, align_corners=False).add_(GREY)
-
-
 def move_boxes(labels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Move the boxes of labels (N, M, 6) from x to x * scale + offset, (N, 2) each."""
     corners = labels[..., :4].unflatten(-1, (2, 2)) * scale[:, None, None] + offset[:, None, None]
@@ -170,50 +158,14 @@ def clip(labels: Tensor, size: Tensor, least: float = _LEAST) -> Tensor:
     return _remove_objects(torch.cat((boxes, labels[..., 4:]), -1), gone)
 
 
-def extent(images: Tensor) -> Tensor:
-    """Return the width and height (N, 2) of images, on their device."""
-    sides = [torch.full((len(images),), float(images.shape[axis]), device=images.device) for axis in (3, 2)]
-    return torch.stack(sides, 1)
-
-
 def _make_mosaics(images: Tensor, labels: Tensor, draw: Draw, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace the images `chosen` (N,) by mosaics of four that meet at a random point, each filling its quarter.
-
-    The objects in them may extend beyond the image.
-    """
-    size = extent(images)
-    centre = (size * (0.25 + 0.5 * draw.uniform("centre", 2))).round()
-    canvas, placed = torch.full_like(images, GREY, dtype=torch.float32), []
-    edges = (torch.zeros_like(size), centre, size)
-    for number, partner in enumerate(_partners(draw, 4)):
-        right, down = number % 2, number // 2
-        low = torch.stack([edges[right][:, 0], edges[down][:, 1]], 1)
-        high = torch.stack([edges[right + 1][:, 0], edges[down + 1][:, 1]], 1)
-        scale = ((high - low) / size).amax(1, keepdim=True).clamp(min=1e-3).expand(-1, 2)
-        # An image on the left or above ends where the four meet, the others begin there.
-        before = torch.stack([scale[:, 0] * size[:, 0] * (1 - right), scale[:, 1] * size[:, 1] * (1 - down)], 1)
-        piece = move_pixels(images[partner].float(), scale, centre - before)
-        canvas = torch.where(_mask_between(images, low, high), piece, canvas)
-        rows = move_boxes(labels[partner], scale, centre - before)
+    """Replace the images `chosen` (N,) by mosaics of four. The objects in them may extend beyond the image."""
+    quarters, placed = draw_quarters(images, draw), []
+    for number, quarter in enumerate(quarters):
+        rows = move_boxes(labels[quarter.partner], quarter.scale, quarter.offset)
         unchanged = labels if number == 0 else _remove_objects(labels, labels[..., 4] >= 0)
         placed.append(torch.where(chosen[:, None, None], rows, unchanged))
-    return torch.where(chosen[:, None, None, None], _to_bytes(canvas), images), torch.cat(placed, 1)
-
-
-def _partners(draw: Draw, count: int) -> list[Tensor]:
-    """Return `count` index tensors (N,): each sample itself, then other ones, distinct if the batch is large enough."""
-    order = draw.uniform("partner").argsort(stable=True)
-    place = order.argsort(stable=True)
-    return [order.roll(-number)[place] for number in range(count)]
-
-
-def _mask_between(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return a mask (N, 1, H, W) of the pixels between `low` and `high`, (N, 2) each."""
-    inside = []
-    for axis, length in enumerate((images.shape[3], images.shape[2])):
-        middles = torch.arange(length, device=images.device) + 0.5
-        inside.append((middles > low[:, axis, None]) & (middles < high[:, axis, None]))
-    return (inside[1][:, :, None] & inside[0][:, None, :])[:, None]
+    return compose_images(images, quarters, chosen), torch.cat(placed, 1)
 
 
 def _remove_objects(labels: Tensor, gone: Tensor) -> Tensor:
@@ -233,7 +185,3 @@ def _compact(labels: Tensor) -> Tensor:
     most = max(1, int((~empty).sum(1).max()))
     rows = empty.byte().argsort(dim=1, stable=True)[:, :most]
     return labels.take_along_dim(rows[..., None], 1)
-
-
-def _to_bytes(pixels: Tensor) -> Tensor:
-    return pixels.round().to(torch.uint8, memory_format=torch.channels_last)

@@ -10,8 +10,10 @@ from torch import Tensor
 from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw
 from dlzoo.core.schema import BelowOne, Bounds, Fraction
+from dlzoo.data.transforms.affine import extent, move_pixels
 from dlzoo.data.transforms.colour import HalfTurn, shift_hue
-from dlzoo.tasks.detection.transforms import clip, extent, move_boxes, move_pixels
+from dlzoo.data.transforms.letterbox import GREY
+from dlzoo.tasks.detection.transforms import clip, move_boxes
 
 Factor = Annotated[float, Bounds(minimum=1)]
 
@@ -41,7 +43,7 @@ class Jitter:
         self._hue, self._saturation, self._value = hue, saturation, value
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        pixels = move_pixels(self._coloured(images, draw), *self._place(images, draw))
+        pixels = move_pixels(self._coloured(images, draw), *self._place(images, draw), fill=GREY)
         return pixels.round_().to(torch.uint8, memory_format=torch.channels_last)
 
     def augment_boxes(self, images: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:

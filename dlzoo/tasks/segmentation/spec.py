@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dlzoo.core.entries import Metric
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import reason, write_atomically
-from dlzoo.core.registries import LOSSES, TASKS
+from dlzoo.core.registries import TASKS
 from dlzoo.data.data_set import TargetKind
 from dlzoo.data.mask_set import IGNORED
 from dlzoo.data.splits import Splits
@@ -21,6 +21,7 @@ from dlzoo.data.transforms.augment import Augment
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.settings import AugmentSettings
 from dlzoo.tasks.base import Answer, Config, Pieces, Record, TaskSpec, Tested
+from dlzoo.tasks.class_weights import build_loss
 from dlzoo.tasks.loss_check import check_loss
 from dlzoo.tasks.prediction import FileRequest, Trained, conversion_of, refuse_options
 from dlzoo.tasks.segmentation.losses import MaskLoss
@@ -77,8 +78,7 @@ class SegmentationSpec(TaskSpec):
     def loss(self, config: Config, data: Splits) -> MaskLoss:
         """Return the loss of the pixels whose class is known, after calling it on one mask with a pixel of each."""
         section = config["loss"]
-        _, loss = LOSSES.from_section(section)
-        count, masks = len(data.classes), MaskLoss(loss)
+        count, masks = len(data.classes), MaskLoss(build_loss(section, data.train.labels.sum(0)))
         target = torch.arange(count, dtype=torch.uint8)[None, None]
         check_loss(section, masks, torch.zeros(1, count, 1, count), target, f"{count} classes")
         return masks
@@ -86,7 +86,8 @@ class SegmentationSpec(TaskSpec):
     def transform(
         self, settings: AugmentSettings, augment: Augment, normalise: Normalise, data: Splits
     ) -> MaskTransform:
-        return MaskTransform(augment, normalise, crop=data.source.crop, cutout=settings.cutout)
+        return MaskTransform(augment, normalise, crop=data.source.crop, mosaic=settings.mosaic, cutout=settings.cutout,
+                             multi_scale=settings.multi_scale)  # fmt: skip
 
     def views(self, settings: AugmentSettings, augment: Augment) -> Callable[[Tensor], list[Tensor]]:
         """Return the image alone: the logits of the mirror image must be mirrored back before they are averaged."""

@@ -15,10 +15,11 @@ from dlzoo.core.registries import AUGMENTS
 from dlzoo.core.rng import Draw, Streams
 from dlzoo.data.loader import EvalLoader, TrainLoader
 from dlzoo.data.split import Split
+from dlzoo.data.transforms.affine import move_pixels
 from dlzoo.data.transforms.augment import augment_with_boxes
 from dlzoo.data.transforms.batch import Normalise
 from dlzoo.data.transforms.settings import AugmentSettings
-from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform, clip, move_boxes, move_pixels, resize
+from dlzoo.tasks.detection.transforms import BoxMixer, BoxTransform, clip, move_boxes, resize
 from tests.images import draw, noise, smooth
 
 SIDE = 64
@@ -198,11 +199,11 @@ def test_yolo_mirrors_half_of_the_images_before_it_moves_them() -> None:
 def test_a_negative_scale_mirrors_and_no_scale_leaves_pixels_as_they_are() -> None:
     images, labels = noise(5, 3, 21, 34).float(), labels_of(5, side=34)
     ones, zeros = torch.ones(5, 2), torch.zeros(5, 2)
-    assert torch.equal(move_pixels(images, ones, zeros).round(), images)
+    assert torch.equal(move_pixels(images, ones, zeros, fill=128).round(), images)
     mirror, width = torch.tensor([-1.0, 1.0]).expand(5, 2), torch.tensor([34.0, 0.0]).expand(5, 2)
-    assert torch.equal(move_pixels(images, mirror, width).round(), images.flip(3))
+    assert torch.equal(move_pixels(images, mirror, width, fill=128).round(), images.flip(3))
     assert torch.equal(move_boxes(labels, mirror, width)[..., 0], 34 - labels[..., 2])
-    assert (move_pixels(images, ones, torch.full((5, 2), 100.0)) == 128).all()
+    assert (move_pixels(images, ones, torch.full((5, 2), 100.0), fill=128) == 128).all()
 
 
 def test_yolo_turns_hue_and_multiplies_saturation_and_value_as_darknet() -> None:

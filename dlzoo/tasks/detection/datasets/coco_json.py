@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from reprlib import repr
 from typing import Any
 
-from dlzoo.core.errors import Note, UserError
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
+from dlzoo.data.annotations.coco_file import categories_of, group_by_image, read_files, refuse_image
+from dlzoo.data.annotations.coco_layout import ImageFolder, find_files, find_images
+from dlzoo.data.annotations.json_file import JsonFile
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.leaks import Leaks
@@ -20,8 +21,6 @@ from dlzoo.data.storage.cache import Cache
 from dlzoo.data.storage.value_range import ValueRange, check_conversion
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
-from dlzoo.tasks.detection.datasets.coco_layout import PLACES, ImageFolder, find_file, find_images
-from dlzoo.tasks.detection.datasets.json_file import JsonFile, whole
 from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation, Object, known_size
 
 #: Limit of coordinates: excludes NaN, infinity and integers too large for a float.
@@ -64,17 +63,13 @@ def coco_json(
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise UserError(f"data.root: folder not found: {root!r}")
-    paths = _paths(folder, {"train": train, "val": val, "test": test})
-    if "train" not in paths:
-        places = ", ".join(place.format("train") for place in PLACES)
-        raise UserError(f"data.root: none of {places} in {root!r}; set data.train to the file")
-    files = {part: JsonFile(path) for part, path in paths.items()}
-    categories = {part: _categories(file) for part, file in files.items()}
+    files = read_files(folder, {"train": train, "val": val, "test": test})
+    categories = {part: categories_of(file) for part, file in files.items()}
     names = list(categories["train"].values())
     labels = {name: label for label, name in enumerate(names)}
     known = {part: {number: labels.get(name) for number, name in each.items()} for part, each in categories.items()}
     readers = {part: _readers(file, known[part], part, folder, images) for part, file in files.items()}
-    key = ["coco_json", *(f"{part}={path}" for part, path in paths.items())]
+    key = ["coco_json", *(f"{part}={file.path}" for part, file in files.items())]
     return box_set(
         readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
         cache=cache, background=background, value_range=range, categories=tuple(categories["train"]),
@@ -88,72 +83,22 @@ def count_images(section: Mapping[str, Any]) -> dict[str, int]:
         UserError: if a file is missing, or no JSON.
     """
     folder = Path(os.path.expanduser(section["root"] or ""))
-    paths = _paths(folder, {part: section[part] for part in ("train", "val", "test")}) if section["root"] else {}
+    paths = find_files(folder, {part: section[part] for part in ("train", "val", "test")}) if section["root"] else {}
     if any(path.stat().st_size > _LARGE for path in paths.values()):
         return {}
     return {part: len(JsonFile(path).rows("images")) for part, path in paths.items()}
-
-
-def _paths(folder: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
-    """Return part -> its file, of those that there are."""
-    found = {part: find_file(folder, part, name) for part, name in names.items()}
-    return {part: path for part, path in found.items() if path is not None}
-
-
-def _categories(file: JsonFile) -> dict[int, str]:
-    """Return id -> name, in order of id, without groups of categories that have the name of one of them."""
-    names: dict[int, str] = {}
-    rows = file.rows("categories")
-    every = [(file.get("categories", i, "id", int), file.get("categories", i, "name", str)) for i in range(len(rows))]
-    times = Counter(name for _, name in every)
-    for index, (number, name) in enumerate(every):
-        if times[name] > 1 and _is_empty_group(file, number, name, rows[index]):
-            warnings.warn(
-                f"{file.where('categories', index)}: {name!r} has no objects, and a category in it has its name;"
-                " it is left out", Note, stacklevel=2,
-            )  # fmt: skip
-        elif number in names or name in names.values():
-            raise UserError(f"{file.where('categories', index)}: duplicate category id or name")
-        else:
-            names[number] = name
-    return dict(sorted(names.items()))
-
-
-def _is_empty_group(file: JsonFile, number: int, name: str, row: Mapping[str, Any]) -> bool:
-    """Return whether a category is the supercategory of others and has no objects: exports name it after a project."""
-    members = [other for other in file.rows("categories") if other is not row and other.get("supercategory") == name]
-    used = (whole(each.get("category_id")) == number for each in file.rows("annotations") if isinstance(each, dict))
-    return bool(members) and row.get("supercategory") != name and not any(used)
 
 
 def _readers(
     file: JsonFile, known: Mapping[int, int | None], part: str, folder: Path, images: str | None
 ) -> list[Annotate]:
     """Return functions that read the annotation of each image of a file; `known` is category id -> class."""
-    members: dict[Any, list[int]] = {}
-    for index in range(len(file.rows("images"))):
-        number = file.get("images", index, "id", int, str)
-        if number in members:
-            raise UserError(f"{file.where('images', index)}: duplicate image id {number!r}")
-        members[number] = []
-    if not members:
-        raise UserError(f"{file.path}: no images")
-    missing: dict[Any, int] = {}
-    for index in range(len(file.rows("annotations"))):
-        number = file.get("annotations", index, "image_id", int, str)
-        if number in members:
-            members[number].append(index)
-        else:
-            missing.setdefault(number, index)
+    members, missing = group_by_image(file)
     base = find_images(file, part, folder, images)
     return [
         *(partial(_annotation, file, index, mine, base, known) for index, mine in enumerate(members.values())),
-        *(partial(_refuse_image, file, index, number) for number, index in missing.items()),
+        *(partial(refuse_image, file, index, number) for number, index in missing.items()),
     ]
-
-
-def _refuse_image(file: JsonFile, index: int, number: int | str) -> Annotation:
-    raise UserError(f"{file.where('annotations', index)}: no image has the id {number!r} (image_id)")
 
 
 def _annotation(

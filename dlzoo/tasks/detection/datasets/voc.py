@@ -6,28 +6,23 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
 
 from torchvision.datasets import VOCDetection
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import regular
 from dlzoo.core.registries import DATASETS
+from dlzoo.data.annotations.text_file import BESIDE, read_list
+from dlzoo.data.annotations.voc_devkit import CLASSES, download_voc, find_devkit
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.leaks import Leaks
 from dlzoo.data.storage.cache import Cache
-from dlzoo.data.storage.remember import file_lock
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation
-from dlzoo.tasks.detection.datasets.text_file import BESIDE, read_list
 from dlzoo.tasks.detection.datasets.voc_annotation import read_annotation
 
-CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
-    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
 _LABELS = {name: label for label, name in enumerate(CLASSES)}
 _SOURCE = "Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010"
 
@@ -104,9 +99,10 @@ def _box_set(
 ) -> BoxSet:
     folder = Path(os.path.expanduser(root))
     if download:
-        _download(name, folder, splits)
+        wanted = [one for lists in splits.values() for one in lists]
+        download_voc(name, folder, wanted, _is_complete, VOCDetection)
     years = {year for lists in splits.values() for year, _ in lists}
-    devkit = _devkit(folder, years)
+    devkit = find_devkit(folder, years)
     if devkit is None:
         missing = " and ".join(f"VOCdevkit/VOC{year}" for year in sorted(years))
         raise UserError(f"data={name}: no {missing} in {root!r}; set data.download=true, or data.root=<folder>")
@@ -123,33 +119,6 @@ def _box_set(
         cache=cache,
         difficult=difficult,
     )
-
-
-def _devkit(folder: Path, years: set[str]) -> Path | None:
-    """Return the folder that holds VOC<year> of all `years`; `folder` may be the VOC<year> folder of a single year."""
-    inside = folder.resolve()
-    holders = [
-        folder / "VOCdevkit",
-        folder,
-        *([inside.parent] if {inside.name} == {f"VOC{year}" for year in years} else []),
-    ]
-    return next((one for one in holders if all((one / f"VOC{year}").is_dir() for year in years)), None)
-
-
-def _download(name: str, folder: Path, splits: _Lists) -> None:
-    """Download what is missing. Ranks and runs of a sweep start together: one downloads while the others wait."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with file_lock(folder / ".lock"):
-            for year, part in (one for lists in splits.values() for one in lists):
-                devkit = _devkit(folder, {year})
-                if devkit is None or not _is_complete(devkit / f"VOC{year}", part):
-                    VOCDetection(folder, year=year, image_set=part, download=True)
-    except Exception as error:
-        # With a damaged archive, torchvision raises errors of any type.
-        if isinstance(error, URLError):
-            raise UserError(f"data={name}: the download failed ({error.reason}); check the network") from error
-        raise UserError(f"data={name}: the copy in {str(folder)!r} is incomplete; delete it and try again") from error
 
 
 def _is_complete(base: Path, part: str) -> bool:

@@ -13,6 +13,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from dlzoo.core.errors import Note, UserError
 from dlzoo.core.registries import DATASETS
+from dlzoo.data.annotations.text_file import BESIDE, read_class_names, read_list
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize, list_images
 from dlzoo.data.leaks import Leaks
@@ -23,7 +24,6 @@ from dlzoo.data.storage.value_range import ValueRange, check_conversion
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotation
-from dlzoo.tasks.detection.datasets.text_file import BESIDE, read_class_names, read_list
 from dlzoo.tasks.detection.datasets.voc_annotation import read_annotation, read_class_names_of
 
 #: Folders of annotations or images, in lower case, in which a file's name is that of its partner in another one.

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import read_text
+from dlzoo.data.annotations.text_file import images_in
 from dlzoo.data.datasets.image_folder import list_images
 from dlzoo.data.part_names import PART_WORDS, by_part, subfolders
-from dlzoo.tasks.detection.datasets.text_file import images_in
 
 
 class Part(NamedTuple):

@@ -13,6 +13,7 @@ from dlzoo.config.yaml_file import read_yaml
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import read_text
 from dlzoo.core.registries import DATASETS
+from dlzoo.data.annotations.text_file import check_class_names, read_class_names
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.leaks import Leaks
@@ -21,7 +22,6 @@ from dlzoo.data.storage.value_range import ValueRange, check_conversion
 from dlzoo.data.transforms.letterbox import Fit
 from dlzoo.tasks.detection.datasets.annotations import OnBad, box_set
 from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation, Object
-from dlzoo.tasks.detection.datasets.text_file import check_class_names, read_class_names
 from dlzoo.tasks.detection.datasets.yolo_layout import Part, find_parts
 
 #: Without names of the classes, a class number above this is an error.

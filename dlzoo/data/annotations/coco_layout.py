@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dlzoo.core.errors import UserError
+from dlzoo.data.annotations.json_file import JsonFile
 from dlzoo.data.part_names import PART_WORDS, part_of, subfolders
-from dlzoo.tasks.detection.datasets.json_file import JsonFile
 
 #: Places of the file of a split: COCO's, Roboflow's, and two plain ones.
 PLACES = ("annotations/instances_{}*.json", "{}/_annotations.coco.json", "annotations/{}*.json", "{}.json")
@@ -40,6 +40,12 @@ def find_file(folder: Path, part: str, name: str | None) -> Path | None:
         if files:
             return files[0]
     return None
+
+
+def find_files(folder: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
+    """Return part -> its file, of those that there are."""
+    found = {part: find_file(folder, part, name) for part, name in names.items()}
+    return {part: path for part, path in found.items() if path is not None}
 
 
 class ImageFolder(NamedTuple):
