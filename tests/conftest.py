@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import zlib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.utilities import registry
 from PIL import Image
+
+from dlzoo.runs import checkout
 
 torch.set_num_threads(1)
 
@@ -33,6 +38,16 @@ def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """A small run spends three quarters of its time on pictures: only tests marked `draws` have them drawn."""
     if "draws" not in request.keywords:
         monkeypatch.setattr("dlzoo.builder.results.draw", lambda *made: {})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _look_once() -> Iterator[None]:
+    """Hundreds of runs look up the commit and Lightning's plug-ins, which do not change meanwhile: 25 ms each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkout, "git_commit", cache(checkout.git_commit))
+        plug_ins = "pytorch_lightning.trainer.connectors.callback_connector._load_external_callbacks"
+        patch.setattr(plug_ins, cache(registry._load_external_callbacks))
+        yield
 
 
 @pytest.fixture

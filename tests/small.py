@@ -33,7 +33,7 @@ TINY = [
     *("data=shapes", "data.train=24", "data.test=8", "data.image_size=64", "data.batch_size=8", "trainer=cpu"),
     *("trainer.max_epochs=2", "trainer.log_every=2", "trainer.threads=1", "optimizer=adam"),
 ]
-SMALL_BACKBONE = ["backbone=resnet18", "backbone.width=16"]
+SMALL_BACKBONE = ["backbone=resnet18", "backbone.width=8"]
 #: What makes each small, beside its backbone.
 SMALL_PARTS = {
     "faster_rcnn": ["neck.width=16", "model.rois=16", "model.proposals=32", "model.hidden=[16]"],

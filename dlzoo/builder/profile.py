@@ -21,6 +21,7 @@ from dlzoo.core.given import OBJECT, given
 from dlzoo.core.protocols import TakesBorder
 from dlzoo.core.registries import PARTS
 from dlzoo.core.rng import keeping_generators
+from dlzoo.models.meta import ShapesOnly
 from dlzoo.models.recompute import stage_blocks
 
 #: Copies of the parameters in a training: themselves, their gradients, and two moments of an optimizer.
@@ -111,24 +112,6 @@ class _CountInside:
         return self._outputs.bytes - sum(self.inside) + self.kept + max(self.inside) if self.inside else None
 
 
-class _SkipNorms(TorchDispatchMode):
-    """Skip the arithmetic of norms, which torch decomposes into many small operations on the meta device.
-
-    This is most of the counting time of a DenseNet; norms count as 0 multiply-accumulates.
-    """
-
-    _NORMS = (
-        torch.ops.aten.native_batch_norm.default,
-        torch.ops.aten.native_group_norm.default,
-        torch.ops.aten.native_layer_norm.default,
-    )
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in self._NORMS:
-            return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
-        return func(*args, **(kwargs or {}))
-
-
 @own_parts.cached  # a sweep has many runs with few networks
 def _profile_training(about: str, wired: tuple[tuple[str, int], ...], batch_size: int) -> Profile:
     config, wiring = json.loads(about), dict(wired)
@@ -163,7 +146,7 @@ def _profile(network: nn.Module, config: Config, wiring: dict[str, Any], batch_s
     try:
         side = wiring["image_size"] + (2 * network.margin if isinstance(network, TakesBorder) else 0)
         images = torch.empty(batch_size, wiring["in_channels"], side, side)
-        with counter, _SkipNorms(), outputs, _CountInside(network, outputs) as blocks, torch.no_grad():
+        with counter, ShapesOnly(), outputs, _CountInside(network, outputs) as blocks, torch.no_grad():
             output = network(images)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None

@@ -9,6 +9,7 @@ import yaml
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import read_text
+from dlzoo.core.yaml_text import parse_yaml
 
 
 def read_yaml(path: Path) -> Any:
@@ -18,7 +19,7 @@ def read_yaml(path: Path) -> Any:
         UserError: if it cannot be read or is not valid YAML; with the line, where that is known.
     """
     try:
-        return yaml.safe_load(read_text(path))
+        return parse_yaml(read_text(path))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""

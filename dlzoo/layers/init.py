@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -99,12 +99,14 @@ def initialise(
             if name.rpartition(".")[2] == "head" or keeps_init(module) or module is keep
             for part in module.modules()
         }
+        # A class is checked once: a check of a protocol takes longer than filling a small weight.
+        filling = {kind for kind in {type(module) for module in network.modules()} if issubclass(kind, FillsItself)}
         for module in network.modules():
             if module in kept:
                 continue
             weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-            if isinstance(module, FillsItself):
-                module.fill_(init)
+            if type(module) in filling:
+                cast(FillsItself, module).fill_(init)
             elif isinstance(weight, nn.Parameter) and weight.dim() >= 2:
                 init(weight.data)
                 if isinstance(bias, nn.Parameter):

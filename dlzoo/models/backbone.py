@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
@@ -14,7 +13,7 @@ from dlzoo.layers.parts import Parts
 from dlzoo.models.dilate import check_strides, dilate, refusal
 from dlzoo.models.feature_info import HookedFeatures
 from dlzoo.models.feature_maps import FeatureNetwork, PoolsStages, Stage
-from dlzoo.models.meta import copy_to_meta, odd_image, unused_parameters
+from dlzoo.models.meta import odd_image, unused_parameters
 
 #: The most channels of feature maps beyond the classifier's own.
 WIDEST = 512
@@ -122,10 +121,9 @@ class Backbone(nn.Module):
 
     def _freeze_unused(self) -> None:
         """Freeze the parameters that no selected feature map depends on."""
-        image, copy = odd_image(*self._images), copy_to_meta(self).eval()
+        image = odd_image(*self._images)
         try:
-            with torch.enable_grad():
-                maps = copy(image)
+            maps, unused = unused_parameters(self, image)
         except RuntimeError as error:
             if self._output_stride is not None:
                 raise refusal(self._output_stride, first_line(error)) from error
@@ -133,5 +131,5 @@ class Backbone(nn.Module):
             raise UserError(f"the backbone cannot work on images of {size} px: {first_line(error)}") from error
         if self._output_stride is not None:
             check_strides(maps, self._strides, image, self._output_stride)
-        for path in unused_parameters(copy.network, maps):
-            self.network.get_parameter(path).requires_grad_(False)
+        for path in unused:
+            self.get_parameter(path).requires_grad_(False)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.models.feature_maps import Stage
-from dlzoo.models.meta import copy_to_meta, odd_image
+from dlzoo.models.meta import ShapesOnly, copy_to_meta, odd_image
 
 
 class FeaturesReady(Exception):  # noqa: N818 - nothing went wrong
@@ -80,7 +80,7 @@ class FeatureInfo:
             module.register_forward_pre_hook(partial(_note_input, calls, path), prepend=True)
             module.register_forward_hook(partial(_note_output, calls, path))
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), ShapesOnly():
                 copy(image)
         except Exception as error:  # whatever code from elsewhere raises
             raise UserError(

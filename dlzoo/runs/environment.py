@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+from functools import cache
 from importlib.metadata import version
 
 import torch
@@ -15,8 +16,12 @@ _PACKAGES = ("dlzoo", "torch", "torchvision", "pytorch-lightning")
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that determine a result."""
-    packages = {name: version(name) for name in _PACKAGES}
-    return {"python": platform.python_version()} | packages | {"torch": torch.__version__}  # with its CUDA version
+    return {"python": platform.python_version()} | _installed() | {"torch": torch.__version__}  # with its CUDA version
+
+
+@cache
+def _installed() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
 
 
 def device_name(accelerator: str) -> str:

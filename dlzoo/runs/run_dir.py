@@ -17,10 +17,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlzoo.core.errors import UserError, first_line
 from dlzoo.core.files import reason, regular, shorten, unreadable, write_atomically
+from dlzoo.core.yaml_text import to_yaml
 from dlzoo.runs import kept_parts
 from dlzoo.runs.locations import absolute_paths
 from dlzoo.runs.lock import Lock, is_locked
@@ -74,7 +73,7 @@ class RunDir:
         """Write the first files of a run into an empty folder."""
         try:
             (self.path / "checkpoints").mkdir()
-            write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False))
+            write_atomically(self.config_file, to_yaml(config))
             parts = kept_parts.keep(self.path, config)
             self.update(state="created", created=now(), config=config, paths=absolute_paths(config), **parts)
         except OSError:

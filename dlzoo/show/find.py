@@ -169,8 +169,9 @@ def _settings() -> Iterator[Thing]:
     for key, schema, doc, owner in _documented():
         about[key] = about.get(key) or _sentence(key.partition(".")[2], doc)
         known.setdefault(key, f"{describe(schema)}{owner}")
+    meanings = [(word, re.findall(r"([\w.]+)=", meant)) for word, meant in KEYS.items()]
     for key, line in about.items():
-        others = " ".join(word for word, meant in KEYS.items() if key in re.findall(r"([\w.]+)=", meant))
+        others = " ".join(word for word, keys in meanings if key in keys)
         yield Thing("settings", key, _shorten(line or known.get(key, "")), line, others)
 
 

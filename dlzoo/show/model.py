@@ -20,6 +20,7 @@ from dlzoo.core.protocols import sizes_of
 from dlzoo.core.registries import PARTS
 from dlzoo.layers.convs import LocallyConnected
 from dlzoo.layers.head import FullyConnected
+from dlzoo.models.meta import ShapesOnly
 from dlzoo.models.reference import SIZES
 from dlzoo.show.describe import describe, kernels_of
 from dlzoo.show.field import ReceptiveField, ReceptiveFieldTracker
@@ -174,7 +175,7 @@ def _trace(network: nn.Module, images: Tensor) -> list[Layer]:
         # Also where another hook ends the pass, as after the last feature map of a backbone from elsewhere.
         handles.append(module.register_forward_hook(end(name, module), always_call=True))
     try:
-        with saved_tensors_hooks(keep, lambda tensor: tensor), counter, tracker:
+        with saved_tensors_hooks(keep, lambda tensor: tensor), counter, ShapesOnly(), tracker:
             network(images)
     finally:
         for handle in handles:

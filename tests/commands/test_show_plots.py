@@ -12,6 +12,7 @@ from PIL import Image
 from dlzoo.cli import main
 from dlzoo.config import Config, compose
 from dlzoo.core.registries import ACTS, AUGMENTS, LOSSES, SCHEDULES
+from dlzoo.runs.figures import write_png
 from dlzoo.show import curves, listing, plot
 
 
@@ -19,7 +20,11 @@ from dlzoo.show import curves, listing, plot
     ("choice", "names"),
     [("loss", LOSSES.names()), ("act", ACTS.names()), ("schedule", SCHEDULES.names()), ("augment", AUGMENTS.names())],
 )
-def test_every_entry_is_shown_as_a_picture(choice: str, names: list[str], capsys: pytest.CaptureFixture) -> None:
+def test_every_entry_is_shown_as_a_picture(
+    choice: str, names: list[str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As for people, but of few pixels, whose encoding takes less time.
+    monkeypatch.setattr(plot, "write_png", lambda figure, path, dpi: write_png(figure, path, dpi=dpi // 3))
     assert set(plot._FUNCTIONS) == set(listing.DRAWN)
     for name in names:
         assert main(["show", choice, name]) == 0

@@ -6,6 +6,8 @@ import math
 import os
 import shutil
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +53,23 @@ def outcome(run: Path) -> dict[str, Any]:
     return {"checkpoints": saved, "log": logged(run), "record": {key: record.get(key) for key in kept}}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """Return the outcome of a run with a cadence that nothing stops; each is trained once."""
+
+    @cache
+    def outcome_of(cadence: str) -> dict[str, Any]:
+        return outcome(train(*STEPS, *CADENCES[cadence], f"run_dir={tmp_path_factory.mktemp('run') / 'whole'}").dir)
+
+    return outcome_of
+
+
 @pytest.mark.parametrize("stop_at", [5, 8, 13])
 @pytest.mark.parametrize("cadence", CADENCES)
 def test_a_run_that_is_stopped_ends_as_one_that_is_not(
-    cadence: str, stop_at: int, monkeypatch: pytest.MonkeyPatch
+    cadence: str, stop_at: int, undisturbed: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = [*STEPS, *CADENCES[cadence]]
-    whole = train(*settings)
     step = TaskModule._step
 
     def stopping(self: TaskModule, at: int) -> None:
@@ -70,7 +82,7 @@ def test_a_run_that_is_stopped_ends_as_one_that_is_not(
         with pytest.raises(Interrupted):
             train(*settings, "run_dir=stopped")
     resumed = execution.execute(RunDir.open("stopped"))
-    assert outcome(resumed.path) == outcome(whole.dir)
+    assert outcome(resumed.path) == undisturbed(cadence)
 
 
 @pytest.mark.parametrize("cadence", CADENCES)
@@ -97,9 +109,10 @@ def test_a_run_that_is_killed_between_two_files_ends_as_one_that_is_not(
             copying(name)
         whole = train(*STEPS, *CADENCES[cadence], "run_dir=whole")
     assert copies
+    expected = outcome(whole.dir)
     for run in copies:
         assert run.read()["state"] == "interrupted"
-        assert outcome(execution.execute(run).path) == outcome(whole.dir), run.path
+        assert outcome(execution.execute(run).path) == expected, run.path
 
 
 def validated(*settings: str) -> list[int]:

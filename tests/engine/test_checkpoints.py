@@ -6,12 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 import torch
 
+import dlzoo
 from dlzoo.builder import execute as execution
 from dlzoo.builder import results
 from dlzoo.builder.evaluate import evaluate
@@ -25,6 +27,12 @@ from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
 from tests.processes import Command
 from tests.small import CONV, SMALL, logged, same, train, weights
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dlzoo.Run]:
+    """Return a finished run with some settings; each is trained once."""
+    return cache(lambda *overrides: train(*overrides, f"run_dir={tmp_path_factory.mktemp('run') / 'whole'}"))
 
 
 @pytest.mark.parametrize(
@@ -41,14 +49,18 @@ from tests.small import CONV, SMALL, logged, same, train, weights
     ],
 )
 def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_end(
-    monkeypatch: pytest.MonkeyPatch, stop_at: int, number: int, settings: list[str]
+    undisturbed: Callable[..., dlzoo.Run],
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: int,
+    number: int,
+    settings: list[str],
 ) -> None:
     # In fp16, a scale that is too large at first and then grows every third step.
     monkeypatch.setattr(device, "is_fast", lambda precision, *, gpu: True)
     scaler = partial(torch.amp.GradScaler, init_scale=2.0**22, growth_interval=3)
     monkeypatch.setattr(torch.amp, "GradScaler", scaler)
     overrides = [*CONV, "trainer.ema=0.9", "trainer.log_every=3", *settings]
-    whole = train(*overrides)
+    whole = undisturbed(*overrides)
     step = TaskModule._step
 
     def stopping(self: TaskModule, at: int) -> None:

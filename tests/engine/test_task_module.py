@@ -55,7 +55,7 @@ def test_the_loop_is_the_loop_that_one_would_write() -> None:
     [
         [*CONV, "drop=dropout", "trainer.accumulate=2", "trainer.ema=0.9", "trainer.self_adversarial=0.02"],
         [*CONV, "optimizer=sam", "norm=cmbn", "freeze=2"],
-        [*TINY, "model=retinanet", *SMALL_BACKBONE, *SMALL_PARTS["retinanet"]],
+        [*TINY, "model=retinanet", *SMALL_BACKBONE, *SMALL_PARTS["retinanet"], "data.train=8", "data.batch_size=4"],
     ],
 )
 def test_checkpointing_activations_changes_no_bit(overrides: list[str]) -> None:

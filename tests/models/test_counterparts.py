@@ -60,8 +60,9 @@ def filled(network: nn.Module) -> nn.Module:
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() > 1:
-                repeated = numbers.repeat(parameter.numel() // len(numbers) + 1)[: parameter.numel()]
-                parameter.copy_(repeated.view_as(parameter) / parameter[0].numel() ** 0.5)
+                scale = parameter[0].numel() ** 0.5
+                for part in parameter.view(-1).split(len(numbers)):
+                    torch.div(numbers[: len(part)], scale, out=part)
             elif not parameter.eq(1).all():
                 parameter.copy_(numbers[: len(parameter)] / 10)
     return network

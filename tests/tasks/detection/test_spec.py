@@ -26,9 +26,11 @@ from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from tests.conftest import draw_pictures
 from tests.processes import fork_runs
-from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, logged, same, train, weights
+from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, last_of_each, logged, same, train, weights
 
-YOLO = [*TINY, "model=yolo_tiny"]
+#: Less data than TINY has, for tests of several trainings.
+FEW = ["data.train=12", "data.test=4", "data.batch_size=4"]
+YOLO = last_of_each([*TINY, *FEW, "model=yolo_tiny", *SMALL_BACKBONE])
 DETECTORS = sorted(name for name, entry in index.entries("model").items() if entry["meta"].get("backbone"))
 
 
@@ -36,10 +38,10 @@ DETECTORS = sorted(name for name, entry in index.entries("model").items() if ent
     "model", [m if m != "yolo_tiny" else pytest.param(m, marks=pytest.mark.draws) for m in DETECTORS]
 )
 def test_every_detector_trains_tests_and_goes_on_to_the_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), "trainer.limit_batches=2"]
+    small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, []), *FEW, "trainer.limit_batches=2"]
     whole = train(*small, "augment.mosaic=0.5", "run_dir=whole")
     record = RunDir.open(whole.dir).read()
-    assert record["task"] == "detect" and record["tested"] == 8
+    assert record["task"] == "detect" and record["tested"] == 4
     drawn = {"curves", "predictions", "precision_recall", "classes", "errors"}
     assert set(record["pictures"]) == (drawn if model == "yolo_tiny" else set())
     assert 0 <= record["metrics"]["test/map50_voc10"] <= 1 and "test/errors_missed" in record["metrics"]
@@ -74,7 +76,7 @@ def test_every_box_loss_trains(name: str) -> None:
     ],
 )
 def test_every_loss_of_classes_trains(model: str, loss: str) -> None:
-    small = [*TINY, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, [])]
+    small = [*TINY, *FEW, f"model={model}", *SMALL_BACKBONE, *SMALL_PARTS.get(model, [])]
     run = train(*small, *f"loss={loss}".split(), "trainer=debug")
     assert run.metrics["train/class_loss"] > 0
 
@@ -87,7 +89,7 @@ def test_the_suppressor_is_changed_after_the_training() -> None:
         after = evaluate(str(run.dir), [f"nms={name}"])
         assert after.keys() == before.keys()
         found = json.loads((run.dir / "eval" / f"nms={name}" / "detections.json").read_text())
-        assert len(found) == 8
+        assert len(found) == 4
     assert evaluate(str(run.dir), ["nms.detections=1"])["test/errors_missed"] >= before["test/errors_missed"]
 
 
@@ -160,7 +162,7 @@ def test_a_classifier_becomes_a_backbone() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
-    second = train("model=resnet18", "model.width=16", "trainer=debug", "data=image_folder", "data.root=photos",
+    second = train("model=resnet18", "model.width=8", "trainer=debug", "data=image_folder", "data.root=photos",
                    "data.image_size=32", "data.batch_size=8", "augment=none")  # fmt: skip
     third = train(*TINY, *SMALL_BACKBONE, "trainer=debug", "optimizer.lr=1e-30", f"init_from={second.dir}")
     theirs, ours = load_weights(second.dir)[0], load_weights(third.dir)[0]
