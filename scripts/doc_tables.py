@@ -108,7 +108,7 @@ def detectors() -> str:
     rows = [
         (f"`{name}`", *(_name(choice, entry["meta"][choice]) for choice in choices), entry["source"])
         for name, entry in visible("model")
-        if entry["meta"].get("backbone")
+        if "detect" in entry["meta"].get("tasks", ())
     ]
     return table(("model", *choices, "source"), rows)
 

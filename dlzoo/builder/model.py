@@ -128,13 +128,14 @@ def _assemble(
         raise UserError(f"model={entry.name} does not support backbone={label(backbone)}")
     if has_backbone and pretrained:
         raise UserError(f"model={entry.name} has weights for its backbone only; set backbone.pretrained=true")
-    wiring["backbone"] = make_backbone(entry, backbone, chosen, init, wiring, parts) if has_backbone else None
+    made = make_backbone(entry, backbone, chosen, init, wiring, parts) if has_backbone else None
+    wiring["backbone"] = made
     if "pretrained" in entry.settings:
         settings["pretrained"] = pretrained
     network = entry.build(wiring=wiring | {"parts": parts}, **settings)
     parts.refuse_unused(entry.name, notes_of(network))
     # A backbone is initialised, or has its weights, already.
-    keep = None if wiring["backbone"] is None else wiring["backbone"].network
+    keep = None if made is None else made.network
     return load_or_initialise(network, entry, init, pretrained=pretrained, norm=chosen["norm"], keep=keep)
 
 

@@ -89,7 +89,7 @@ def fcn(
     width: Size = 4096,
     drop_rate: BelowOne = 0.5,
 ) -> FCN:
-    """FCN of Long et al.: a classifier as a fully convolutional network; fcn8 and fcn16 add scores of finer maps
+    """A fully convolutional classifier, and scores of its coarsest maps: of one (fcn32), two (fcn16) or three (fcn8)
 
     `width` and `drop_rate`: of the 7x7 and the 1x1 convolution that were VGG's fully connected layers. Upsampling is
     learnt and starts as bilinear, as in the paper, with a kernel for each class.

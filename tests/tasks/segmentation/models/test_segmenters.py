@@ -122,14 +122,14 @@ def test_parts_reach_encoder_decoder_and_head(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone["name"])
-@pytest.mark.parametrize("name", ["unet", "fcn8", "fcn"])
+@pytest.mark.parametrize("name", ["unet", "fcn"])
 def test_backbones(name: str, backbone: dict[str, Any]) -> None:
     network = small(name, backbone=backbone)
     for parameter in network.parameters():  # timm's residual branches begin as zero
         if not parameter.any():
             nn.init.uniform_(parameter, -0.5, 0.5)
     assert not step(network)
-    assert network.stride == {"unet": 32, "fcn8": 32, "fcn": 8}[name] or backbone["name"] == "resnet20"
+    assert network.stride == {"unet": 32, "fcn": 8}[name] or backbone["name"] == "resnet20"
 
 
 @pytest.mark.parametrize("name", ["unet", "unet_tiny", "fcn8", "fcn", "deeplabv3"])
