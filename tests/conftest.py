@@ -17,12 +17,15 @@ from PIL import Image
 from dlzoo.runs import checkout
 
 torch.set_num_threads(1)
+gc.disable()  # while tests are collected: nothing of what is made is garbage
 
 
 def pytest_collection_finish() -> None:
     """Exclude what was imported from garbage collection, which would pass over a million objects again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 20)  # ordinary thresholds take a twentieth of the time of all tests
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -93,7 +93,7 @@ NAMES: dict[str, dict[str, str]] = {
         "resnext29": "resnext29_8x64d", "networkinnetwork": "nin",
         **dict.fromkeys(("logistic", "logisticregression", "softmaxregression", "linearregression", "perceptron"),
                         "linear"),
-        **dict.fromkeys(("fc", "fcn", "dense", "fullyconnected", "feedforward", "multilayerperceptron"), "mlp"),
+        **dict.fromkeys(("fc", "dense", "fullyconnected", "feedforward", "multilayerperceptron"), "mlp"),
         "fasterrcnnresnet50fpn": "faster_rcnn",
         **dict.fromkeys(("cnn", "resnet"), "resnet20"),
     },

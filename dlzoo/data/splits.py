@@ -132,7 +132,8 @@ def _choose(section: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, str]:
     if wanted and tasks and wanted not in tasks:
         raise UserError(f"data.task={wanted} does not fit the model, which is for {' and '.join(tasks)}; leave one of"
                         " them out")  # fmt: skip
-    return {"task": choose_task(section["name"], wanted or marks.tasks[0], tasks)}
+    chosen = choose_task(section["name"], wanted or marks.tasks[0], tasks)
+    return {"task": chosen if chosen in marks.tasks else marks.tasks[0]}  # a task of another package adapts the first
 
 
 @contextmanager

@@ -210,7 +210,7 @@ def test_a_diverging_run_says_so() -> None:
     assert "not finite" in record["error"]
 
 
-@pytest.mark.parametrize("norm", ["bn", "gn", "ln", "in"])
+@pytest.mark.parametrize("norm", ["bn", "gn", *(pytest.param(name, marks=pytest.mark.long) for name in ("ln", "in"))])
 def test_every_norm_learns_with_the_defaults(norm: str) -> None:
     """Not only bn: an initialisation or a rate that suits it alone would decide every comparison."""
     assert train(f"norm={norm}", "trainer.max_epochs=5", "model.width=8").metrics["test/accuracy"] > 0.6

@@ -17,8 +17,12 @@ from tests.corpus.kinds import KINDS
 from tests.corpus.runner import judge, run_kinds, snapshot
 from tests.processes import REPOSITORY, server
 
-#: Every fourth case that is answered without torch, which takes seconds to import, also has a process of its own.
+#: Every fourth case that is answered without torch, which takes seconds to import, also has a process of its own; in
+#: ordinary tests every third of these.
 _REAL = [case for kind in words.WITHOUT_TORCH for case in words.KINDS[kind]][::4]
+_PROCESSES = [
+    case if number % 3 == 0 else pytest.param(case, marks=pytest.mark.long) for number, case in enumerate(_REAL)
+]
 
 #: Kinds that share a child, which needs most of a second for its first config.
 _TOGETHER = [list(KINDS)[start : start + 10] for start in range(0, len(KINDS), 10)]
@@ -38,10 +42,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kinds", _TOGETHER, ids=lambda kinds: kinds[0])
-def test_bad_inputs_are_one_line(kinds: list[str], base: Path, cache_home: Path) -> None:
+def test_bad_inputs_are_one_line(kinds: list[str], part: int, base: Path, cache_home: Path) -> None:
+    """Every second case of each kind is an ordinary test."""
     report = Path.cwd() / "report.txt"
-    process = server().Process(target=run_kinds, args=(kinds, Path.cwd(), base, report))
+    process = server().Process(target=run_kinds, args=(kinds, part, Path.cwd(), base, report))
     process.start()
     process.join(240)
     assert process.exitcode == 0, report.read_text()
@@ -54,7 +60,7 @@ def test_the_corpus_is_large() -> None:
     assert len(_REAL) >= 40
 
 
-@pytest.mark.parametrize("case", _REAL, ids=lambda case: str(case.line)[:60])
+@pytest.mark.parametrize("case", _PROCESSES, ids=lambda case: str(case.line)[:60])
 def test_bad_words_in_a_real_process(case: Case) -> None:
     if any("\0" in word for word in case.words):
         pytest.skip("no process can be given NUL")

@@ -8,6 +8,7 @@ from functools import reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -110,6 +111,13 @@ def every(kind: Callable[[Command], bool]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("command", of_kind(kind), ids=str)
 
 
+def mark_long(command: Command) -> Any:
+    """Of the pages that newcomers follow every command is run in ordinary tests, of others every third one."""
+    followed = command.page == "README.md" or command.page.startswith(("docs/getting_started", "docs/walk_"))
+    ordinary = followed or crc32(command.text.encode()) % 3 == 0
+    return pytest.param(command, id=str(command), marks=[] if ordinary else [pytest.mark.long])
+
+
 @every(is_shown)
 def test_what_a_page_shows_is_what_is_printed(command: Command, workspace: Workspace) -> None:
     assert command.printed
@@ -123,7 +131,7 @@ def test_a_command_that_is_mentioned_exists(command: Command, capsys: pytest.Cap
     assert f"  {command.words[1]} " in capsys.readouterr().out
 
 
-@every(is_run)
+@pytest.mark.parametrize("command", map(mark_long, of_kind(is_run)))
 def test_a_command_runs_and_leaves_what_it_should(command: Command, workspace: Workspace) -> None:
     if command.text in TRAININGS:
         _look_at_training(command, workspace)

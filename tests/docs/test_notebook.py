@@ -61,6 +61,7 @@ def test_the_notebook_is_stored_without_outputs() -> None:
     assert {"train", "load", "compare", "runs", "NORMS"} <= set(re.findall(r"dlzoo\.(\w+)", text)) <= {*dlzoo.__all__}
 
 
+@pytest.mark.long
 def test_progress_is_plain_lines_and_one_bar(executed: Any) -> None:
     """Of a training and of a comparison."""
     for source, line in (("SMALL =", "epoch 1/2  loss"), ("report = dlzoo.compare", "finished    norm=gn seed=1")):
@@ -75,6 +76,7 @@ def test_progress_is_plain_lines_and_one_bar(executed: Any) -> None:
         assert len(text.splitlines()) < 40
 
 
+@pytest.mark.long
 def test_results_show_themselves(executed: Any) -> None:
     (run,) = outputs(executed, 'run = dlzoo.load("outputs/rms")')
     assert "test/accuracy" in run.data["text/html"]
@@ -87,6 +89,7 @@ def test_results_show_themselves(executed: Any) -> None:
     assert not any(each.output_type == "error" for cell in executed.cells for each in cell.get("outputs", ()))
 
 
+@pytest.mark.long
 def test_nothing_is_printed_to_the_error_stream(executed: Any) -> None:
     printed = [each.text for cell in executed.cells for each in cell.get("outputs", ()) if each.get("name") == "stderr"]
     assert printed == []

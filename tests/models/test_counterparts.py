@@ -20,8 +20,13 @@ TIMM = [
     ("mobilenet_v1", {"act": "relu6"}, "mobilenetv1_100"),
     ("preact_resnet50", {}, "resnetv2_50"),
 ]
+#: Deeper or wider than another of their family, and the same otherwise: their outputs are compared in long tests only.
+SIBLINGS = ("densenet161", "densenet169", "densenet201", "resnet34", "resnet101", "resnet152", "resnext101_32x8d")
+SIBLINGS += ("shufflenet_v2_x1_5", "shufflenet_v2_x2_0", "vgg13", "vgg16", "vgg19")
 TORCHVISION = [
-    (name, norm, counterpart) for name in MODELS.names() for norm, counterpart in MODELS[name].marks.torchvision.items()
+    pytest.param(name, norm, counterpart, marks=[pytest.mark.long] if name in SIBLINGS else [])
+    for name in MODELS.names()
+    for norm, counterpart in MODELS[name].marks.torchvision.items()
 ]
 
 

@@ -35,6 +35,8 @@ CHANGES: list[dict[str, Any]] = [
     *({"wall_seconds": value} for value in ("long", [])),
     *({"task": value} for value in (3, None)),
 ]
+#: Those after which a report is written: it takes most of a second, and leaves out all damaged runs alike.
+REPORTED = CHANGES[::10]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,8 @@ def test_an_odd_record_is_one_line_and_the_other_runs_are_shown(
         assert main(["runs", str(runs)]) == 0
         printed = capsys.readouterr().out
         assert "damaged" in printed and "finished" in printed and name in printed
-        assert main(["report", str(runs), "--out", "page"]) == 0  # of the good one
+        if change in REPORTED:
+            assert main(["report", str(runs), "--out", "page"]) == 0  # of the good one
     finally:
         file.write_text(before)
 

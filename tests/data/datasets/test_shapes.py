@@ -17,7 +17,9 @@ from dlzoo.data.datasets.shapes import shapes
 from dlzoo.data.datasets.synthetic_scene import Scene, SceneSettings, draw_scene
 
 USUAL = {
-    name: setting["default"] for name, setting in DATASETS["shapes"].settings.items() if name not in ("train", "test")
+    name: setting["default"]
+    for name, setting in DATASETS["shapes"].settings.items()
+    if name not in ("task", "train", "test")
 }
 CROWD: dict[str, Any] = {"objects": 12, "overlap": 0.7, "crowd": 0.8}
 

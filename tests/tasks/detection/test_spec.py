@@ -31,7 +31,7 @@ from tests.small import SMALL_BACKBONE, SMALL_PARTS, TINY, last_of_each, logged,
 #: Less data than TINY has, for tests of several trainings.
 FEW = ["data.train=12", "data.test=4", "data.batch_size=4"]
 YOLO = last_of_each([*TINY, *FEW, "model=yolo_tiny", *SMALL_BACKBONE])
-DETECTORS = sorted(name for name, entry in index.entries("model").items() if entry["meta"].get("backbone"))
+DETECTORS = [name for name in index.available("model") if "detect" in index.marks("model", name).tasks]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
+from dlzoo.core.schema import Bounds
 from dlzoo.data.datasets.image_folder import ImageSize
 from dlzoo.data.leaks import Leaks
 from dlzoo.data.mask_set import IGNORED, MaskSet
@@ -23,6 +25,9 @@ from dlzoo.tasks.segmentation.datasets.mask_images import Crop, Masks, OnBad, Sa
 from dlzoo.tasks.segmentation.datasets.mask_layout import find_folders, pair_files
 from dlzoo.tasks.segmentation.datasets.mask_scan import Scan
 
+#: A value of a mask.
+Value = Annotated[int, Bounds(minimum=0, maximum=255)]
+
 
 @DATASETS.register(
     "mask_folder", source="the layout of images with masks", model="unet_tiny", augment="flip", tasks=("segment",)
@@ -35,7 +40,7 @@ def mask_folder(
     crop: Crop | None = None,
     classes: str | None = None,
     colours: str | None = None,
-    ignore: tuple[int | str, ...] = (),
+    ignore: tuple[Value | str, ...] = (),
     merge: tuple[str, ...] = (),
     background: str = "white",
     range: ValueRange = "auto",

@@ -155,7 +155,10 @@ def test_a_missing_folder_is_reported_as_ever(tmp_path: Path) -> None:
     assert compose(["data=yolo_txt", f"data.root={tmp_path / 'none'}"])["data"]["batch_size"] == 64
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("yolo_tiny", "retinanet") else pytest.param(name, marks=pytest.mark.long) for name in DETECTORS],
+)
 def test_each_detector_learns_with_its_defaults(name: str, tmp_path: Path) -> None:
     backbone = [] if name == "yolo_tiny" else ["backbone=resnet18", "backbone.width=8"]
     words = [

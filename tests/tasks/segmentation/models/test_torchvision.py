@@ -51,7 +51,15 @@ def expected_loss(output: dict[str, Tensor], masks: Tensor) -> Tensor:
     return losses["out"] + 0.5 * losses["aux"] if "aux" in losses else losses["out"]
 
 
-@pytest.mark.parametrize(("name", "auxiliary", "training"), [*((*key, False) for key in PARAMS), ("fcn", True, True)])
+@pytest.mark.parametrize(
+    ("name", "auxiliary", "training"),
+    [
+        *(("fcn", True, True), ("deeplabv3", True, False)),
+        # Each takes most of four seconds.
+        *(pytest.param(*each, marks=pytest.mark.long) for each in (("fcn", True, False), ("fcn", False, False))),
+        pytest.param("deeplabv3", False, False, marks=pytest.mark.long),
+    ],
+)
 def test_outputs_losses_and_gradients(name: str, auxiliary: bool, training: bool) -> None:
     torch.manual_seed(0)
     ours, theirs = on_meta(name, 5, auxiliary)
