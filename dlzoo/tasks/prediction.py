@@ -67,9 +67,14 @@ class Preprocess:
         """Return the network's input for one image or several; paths, PIL images, arrays (H, W, C), tensors (C, H, W).
 
         Raises:
-            UserError: for something that is not an image.
+            UserError: for something that is not an image, or images of several sizes for a network that takes them.
         """
-        pixels = torch.stack([self.read(source) for source in image_sources(images)])
+        read = [self.read(source) for source in image_sources(images)]
+        sizes = sorted({f"{each.shape[2]}x{each.shape[1]}" for each in read})
+        if len(sizes) > 1:
+            raise UserError(f"the images are {' and '.join(sizes[:2])} px as the network sees them, and a batch has one"
+                            " size: preprocess them one by one")  # fmt: skip
+        pixels = torch.stack(read)
         _, augment = AUGMENTS.from_section(self.augment)
         with torch.no_grad():
             return self.normalise(transform_for_test(augment, pixels))

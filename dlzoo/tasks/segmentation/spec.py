@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     targets_are="masks",
     moves=("masks",),
     example=(256, 21),
-    defaults={"model": "unet_tiny", "loss": "cross_entropy", "augment": "flip"},
+    defaults={"model": "unet_tiny", "loss": "sum", "augment": "flip"},
     settings="dlzoo.tasks.segmentation.defaults:defaults",
     metrics=(
         Metric("loss", higher_is_better=False),

@@ -118,6 +118,10 @@ def test_predict_writes_masks_in_the_size_of_each_picture(capsys: pytest.Capture
         assert np.array_equal(values, one.mask)
         shares = {name: float((values == number).mean()) for number, name in enumerate(classes)}
         assert answer["areas"] == {name: share for name, share in shares.items() if share}
+    network = run.network()
+    with pytest.raises(UserError, match="the images are 18x32 and 32x13 px .* preprocess them one by one"):
+        network.preprocess(["a.png", "b.png"])
+    assert network(network.preprocess("a.png")).shape == (1, 9, 13, 32)
     before = Path("found/predictions.json").read_bytes()
     assert main(["predict", f"run={run.dir}", "a.png", "--out", "found"]) == 2
     assert "already exists; choose another folder" in capsys.readouterr().err
