@@ -32,9 +32,9 @@ BAD: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["classify", "detect"])
+@pytest.fixture(scope="module", params=["classify", "detect", "segment"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    words = {"classify": SMALL, "detect": TINY}[request.param]
+    words = {"classify": SMALL, "detect": TINY, "segment": [*TINY, "model=unet_tiny", "model.width=4"]}[request.param]
     return train(*words, "trainer.max_epochs=1", f"run_dir={tmp_path_factory.mktemp('run') / 'r'}").dir
 
 
