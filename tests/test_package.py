@@ -5,6 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from platformdirs import user_cache_path
 
 from dlzoo.core import index
@@ -65,6 +66,7 @@ for _ in range(2):
     assert process.returncode == 0, errors
 
 
+@pytest.mark.long
 def test_an_architecture_alone_needs_neither_lightning_nor_hydra(tmp_path: Path) -> None:
     code = """
 import sys

@@ -58,8 +58,7 @@ def torchrun(*overrides: str) -> RunDir:
 @pytest.mark.parametrize(
     ("launcher", "settings"),
     [
-        ("dlzoo", ["norm=sync_bn", "trainer.checkpoint_activations=true"]),
-        ("dlzoo", ["norm=gn", "trainer.accumulate=2"]),
+        ("dlzoo", ["norm=sync_bn", "trainer.checkpoint_activations=true", "trainer.accumulate=2"]),
         pytest.param("torchrun", ["norm=gn", "trainer.accumulate=2"], marks=pytest.mark.long),  # imports three times
     ],
 )

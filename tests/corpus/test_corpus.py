@@ -42,10 +42,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in (1, 2, 3))])
 @pytest.mark.parametrize("kinds", _TOGETHER, ids=lambda kinds: kinds[0])
 def test_bad_inputs_are_one_line(kinds: list[str], part: int, base: Path, cache_home: Path) -> None:
-    """Every second case of each kind is an ordinary test."""
+    """Every fourth case of each kind is an ordinary test."""
     report = Path.cwd() / "report.txt"
     process = server().Process(target=run_kinds, args=(kinds, part, Path.cwd(), base, report))
     process.start()

@@ -145,6 +145,7 @@ def test_a_table_has_a_column_for_each_metric(tmp_path: Path) -> None:
 LONG = [*(word for word in SMALL if "epochs" not in word), "trainer.max_epochs=30", "trainer.log_every=2"]
 
 
+@pytest.mark.long
 def test_a_table_has_no_gap_and_no_doubled_row_after_a_kill() -> None:
     run = RunDir(Path("killed"))
     slow = "import time; from dlzoo.engine.task_module import TaskModule as T; f = T.on_validation_epoch_end\n" \

@@ -119,7 +119,7 @@ def test_predict_writes_masks_in_the_size_of_each_picture(capsys: pytest.Capture
         shares = {name: float((values == number).mean()) for number, name in enumerate(classes)}
         assert answer["areas"] == {name: share for name, share in shares.items() if share}
     network = run.network()
-    with pytest.raises(UserError, match="the images are 18x32 and 32x13 px .* preprocess them one by one"):
+    with pytest.raises(UserError, match=r"the images are 18x32 and 32x13 px .* preprocess them one by one"):
         network.preprocess(["a.png", "b.png"])
     assert network(network.preprocess("a.png")).shape == (1, 9, 13, 32)
     before = Path("found/predictions.json").read_bytes()
