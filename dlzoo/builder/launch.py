@@ -161,9 +161,8 @@ def _first_failed(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
     """Return the rank that failed; of several the one that was killed, since the others fail when they miss it."""
     if not any(process.poll() for process in processes):
         return None
-    codes = [
-        process.poll() or 0 for process in processes
-    ]  # polled again: the one that was killed ended before the others
+    # Polled again: the rank that was killed ended before the others.
+    codes = [process.poll() or 0 for process in processes]
     return min((rank for rank, code in enumerate(codes) if code), key=lambda rank: codes[rank] != -signal.SIGKILL)
 
 

@@ -110,9 +110,7 @@ class Assembled:
     def _loaders(self) -> Loaders:
         recipe, data, limit = self.run_recipe, self.data, self.settings.limit_batches
         settings, augment = recipe.augment_settings, recipe.augment
-        # Without gradients a batch can be larger than in training; its pixels are limited for large images.
-        eval_batch = max(recipe.micro_batch, min(512, 2_000_000 // data.image_size**2))
-        eval_batch = max(1, eval_batch // COUNTS[settings.test])
+        eval_batch = max(1, data.eval_batch(recipe.micro_batch) // COUNTS[settings.test])
         where: dict[str, Any] = {"rank": self.rank, "cache": data.settings.cache}
         seen: dict[str, Any] = where | {"views": self.spec.views(settings, augment)}
         shift = make_shift(data.settings.test_shift, data.settings.test_severity)

@@ -139,7 +139,7 @@ SCHEDULES = Registry(
 DATASETS = Registry(
     "data",
     "dlzoo.data.datasets",
-    "an ImageSet, a TableSet or a BoxSet: samples with class labels, with numbers to predict, or with objects",
+    "an ImageSet, a TableSet, a BoxSet or a MaskSet: samples with classes, numbers to predict, objects or masks",
     common="dlzoo.data.settings:DataSettings",
     marks=DatasetMarks,
 )

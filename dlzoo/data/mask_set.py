@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dlzoo.core.errors import UserError
 from dlzoo.data.data_set import DataSet
 from dlzoo.data.split import Images, Split, channel_statistics
 
@@ -43,6 +44,7 @@ class MaskSet(DataSet):
     kind: ClassVar[str] = "masks"
 
     def statistics(self, train: Split) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of each channel; the padding of the canvas counts."""
         mean, deviation = channel_statistics(train.images)
         return mean[:-1], deviation[:-1]
 
@@ -64,6 +66,9 @@ def mask_split(images: Images, num_classes: int, sizes: Tensor | None = None) ->
         images: the images, each at the top left of its canvas; masks have classes from 0 and 255 (IGNORED) elsewhere.
         num_classes: K.
         sizes: (N, 2) int64, the width and height of each image; None if they fill the canvas.
+
+    Raises:
+        UserError: for a value of a mask that is no class.
     """
     if sizes is None:
         sizes = torch.tensor([[images.shape[2], images.shape[1]]]).repeat(images.shape[0], 1)
@@ -71,10 +76,18 @@ def mask_split(images: Images, num_classes: int, sizes: Tensor | None = None) ->
 
 
 def count_pixels(images: Images, num_classes: int) -> Tensor:
-    """Return how many pixels of each class the masks of images (N, H, W, C + 1) have: (N, K) int64."""
+    """Return how many pixels of each class the masks of images (N, H, W, C + 1) have: (N, K) int64.
+
+    Raises:
+        UserError: for a value that is no class.
+    """
     counts = []
     for start in range(0, images.shape[0], _PART):
         masks = images[start : start + _PART][..., -1].flatten(1)
         cells = masks + (torch.arange(len(masks)) * 256)[:, None]
-        counts.append(cells.flatten().bincount(minlength=256 * len(masks)).view(-1, 256)[:, :num_classes])
+        every = cells.flatten().bincount(minlength=256 * len(masks)).view(-1, 256)
+        if len(wrong := every[:, num_classes:IGNORED].sum(0).nonzero()):
+            raise UserError(f"a mask has the value {num_classes + int(wrong[0])}, but there are {num_classes} classes;"
+                            f" values are classes from 0, or {IGNORED} where a pixel is ignored")  # fmt: skip
+        counts.append(every[:, :num_classes])
     return torch.cat(counts)

@@ -86,6 +86,18 @@ class Splits:
     def image_size(self) -> int:
         return self.source.crop or self.train.images.shape[1]
 
+    def eval_batch(self, micro_batch: int) -> int:
+        """Return how many images are evaluated at a time.
+
+        Without gradients a batch can be larger than in training; its pixels are limited for large images.
+
+        Args:
+            micro_batch: the images of a forward pass in training.
+        """
+        side = max(part.images.shape[1] for part in (self.val, self.test) if part is not None)
+        most = min(512, 2_000_000 // max(side, self.image_size) ** 2)
+        return max(1, most if side > self.image_size else max(micro_batch, most))
+
     @property
     def in_channels(self) -> int:
         return self.train.channels

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dlzoo.layers.pool import ConvPool
+from dlzoo.layers.pool import ConvPool, pair
 
 
 class Window(NamedTuple):
@@ -40,7 +40,7 @@ def round_up(network: nn.Module) -> None:
 
 def loses_pixels(module: nn.Module) -> bool:
     """Return whether a pooling or convolution has a stride, and windows that may reach beyond its input."""
-    has_stride = max(pair(getattr(module, "stride", 1))) > 1  # with one, padding is no word
+    has_stride = max(pair(getattr(module, "stride", 1))) > 1  # else the padding may be a word
     return has_stride and any(window.stride > 1 and window.span > 1 for window in windows(module))
 
 
@@ -55,11 +55,6 @@ def windows(module: nn.Module) -> tuple[Window, Window]:
     kernel, stride, padding, dilation = sizes
     down, across = (Window(dilation[i] * (kernel[i] - 1) + 1 - 2 * padding[i], stride[i], dilation[i]) for i in (0, 1))
     return down, across
-
-
-def pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
-    """Return a setting of a layer for the height and the width."""
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 def _complete(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:

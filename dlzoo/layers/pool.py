@@ -53,7 +53,7 @@ class DilatedMaxPool(nn.MaxPool2d):
         super().__init__(pool.kernel_size, 1, padding, dilation)
 
     def forward(self, input: Tensor) -> Tensor:
-        down, across = _pair(self.padding)
+        down, across = pair(self.padding)
         padded = F.pad(input, (across, across, down, down), value=float("-inf"))
         return F.max_pool2d(padded, self.kernel_size, 1, dilation=self.dilation)
 
@@ -68,26 +68,27 @@ class DilatedAvgPool(nn.AvgPool2d):
 
     def __init__(self, pool: nn.AvgPool2d, dilation: tuple[int, int]) -> None:
         padding = _dilated_padding(pool.padding, dilation)
-        super().__init__(_pair(pool.kernel_size), 1, padding, count_include_pad=pool.count_include_pad)
+        super().__init__(pair(pool.kernel_size), 1, padding, count_include_pad=pool.count_include_pad)
         self.dilation = dilation
 
     def forward(self, input: Tensor) -> Tensor:
         sums = self._sums(input.flatten(0, 1)[:, None]).unflatten(0, input.shape[:2])[:, :, 0]
-        down, across = _pair(self.kernel_size)
+        down, across = pair(self.kernel_size)
         return sums / (down * across if self.count_include_pad else self._sums(torch.ones_like(input[:1, :1])))
 
     def _sums(self, maps: Tensor) -> Tensor:
         """Return the sum of each window: (N, 1, H, W) -> (N, 1, H', W')."""
-        kernel = maps.new_ones(1, 1, *_pair(self.kernel_size))
-        return F.conv2d(maps, kernel, padding=_pair(self.padding), dilation=self.dilation)
+        kernel = maps.new_ones(1, 1, *pair(self.kernel_size))
+        return F.conv2d(maps, kernel, padding=pair(self.padding), dilation=self.dilation)
 
 
 def _dilated_padding(padding: int | tuple[int, ...], dilation: tuple[int, int]) -> tuple[int, int]:
-    down, across = _pair(padding)
+    down, across = pair(padding)
     return down * dilation[0], across * dilation[1]
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+def pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
+    """Return a setting of a layer for the height and the width."""
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 

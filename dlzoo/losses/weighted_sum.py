@@ -23,12 +23,17 @@ def weighted_sum(
     A sum takes the targets that all of its losses take.
 
     Raises:
-        UserError: for a loss that is unknown, not one of classes that learns, or `sum`, or if weights do not fit.
+        UserError: for an unknown loss, one that is not for classes or has no gradient, `sum` itself, or weights whose
+            number differs.
     """
     known = _able("classification", "masks")
     for name in of:
         if name not in known:
-            reason = f"{name} is no loss of classes that learns" if name in LOSSES.names() else f"unknown loss {name!r}"
+            reason = (
+                f"{name} is not a classification loss with a gradient"
+                if name in LOSSES.names()
+                else f"unknown loss {name!r}"
+            )
             reason = "a sum cannot be a part of a sum" if name == "sum" else reason
             raise UserError(f"loss.of: {reason}; {did_you_mean(name, known)}")
     if not of:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
-from dlzoo.layers.ceil_mode import cover_all, loses_pixels, pair
-from dlzoo.layers.pool import DilatedAvgPool, DilatedMaxPool
+from dlzoo.layers.ceil_mode import cover_all, loses_pixels
+from dlzoo.layers.pool import DilatedAvgPool, DilatedMaxPool, pair
 from dlzoo.models.feature_maps import FeatureNetwork
 from dlzoo.models.meta import copy_to_meta
 from dlzoo.models.residual import PadShortcut

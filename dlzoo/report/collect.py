@@ -19,7 +19,7 @@ from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
 
 #: Per-class results in run.json -> their names in a report; the first one that a run has is shown.
-_OF_CLASSES = {"recall": "recall", "ap50_voc10": "average precision"}
+_OF_CLASSES = {"recall": "recall", "ap50_voc10": "average precision", "iou": "intersection over union"}
 
 #: Points of a curve; more could not be distinguished.
 _POINTS = 200

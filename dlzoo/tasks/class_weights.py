@@ -14,6 +14,9 @@ def build_loss(section: Config, counts: Tensor) -> nn.Module:
     Args:
         section: the loss's section of the config.
         counts: (K,), the training samples or pixels of each class.
+
+    Raises:
+        UserError: for settings that the loss refuses.
     """
     if section.get("class_weights") == "balanced":
         section = {**section, "class_weights": balanced_weights(counts)}

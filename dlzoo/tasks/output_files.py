@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from dlzoo.core.files import reason, shorten
 
 #: Bytes of a name that is taken from an image: a name may have 255, and "-found-123456.png" is added.
 _LONGEST = 230
+#: The largest number of pixels of a drawn image, unless it is drawn in its full size.
+_MOST = 4_000_000
 
 
 def output_names(files: Sequence[str], ending: str) -> list[str]:
@@ -48,6 +51,16 @@ def refuse_lost(out: Path, names: Sequence[str], kept: Sequence[str], files: Seq
     for name in kept:
         if (out / name).exists():
             raise UserError(f"--out: {out / name} already exists; choose another folder, or move the file away")
+
+
+def shrink(image: Image.Image) -> Image.Image:
+    """Return a copy of an image, of at most 4 megapixels."""
+    width, height = image.size
+    if width * height <= _MOST:
+        return image.copy()
+    scale = math.sqrt(_MOST / (width * height))
+    small = max(1, int(width * scale)), max(1, int(height * scale))
+    return image.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def save_image(drawn: Image.Image, path: Path) -> str:

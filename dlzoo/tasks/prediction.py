@@ -146,7 +146,7 @@ def conversion_of(config: Config, record: Mapping[str, Any]) -> Conversion:
 
 
 def refuse_options(path: str, conditions: Sequence[str], out: str | None) -> None:
-    """Refuse the options of `dlzoo predict` that only detectors have.
+    """Refuse the options of `dlzoo predict` that the task does not have.
 
     Raises:
         UserError: for such an option.

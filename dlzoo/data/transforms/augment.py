@@ -108,7 +108,12 @@ class _Several:
     """Composition of `parts`, each with its own random numbers."""
 
     def __init__(self, parts: Sequence[Augment], names: Sequence[str]) -> None:
-        self._parts, self._names = parts, names
+        self._parts = parts
+        #: What moves with images -> the first step that does not move it, if any.
+        self._unable = {
+            what: next((name for name in names if what not in AUGMENTS[name].marks.moves), None)
+            for what in ("boxes", "masks")
+        }
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         for number, part in enumerate(self._parts):
@@ -138,11 +143,9 @@ class _Several:
         return images, masks
 
     def _check_moves(self, what: str) -> None:
-        able = [name for name in AUGMENTS.names() if what in AUGMENTS[name].marks.moves]
-        unable = next((name for name in self._names if name not in able), None)
-        if unable is not None:
-            known = [name for name in able if name != "several"]
-            raise UserError(f"augment.steps: {unable} does not move {what}; available: {', '.join(known)}")
+        if self._unable[what] is not None:
+            able = [name for name in AUGMENTS.names() if what in AUGMENTS[name].marks.moves and name != "several"]
+            raise UserError(f"augment.steps: {self._unable[what]} does not move {what}; available: {', '.join(able)}")
 
     def size(self, image_size: int) -> int:
         return reduce(lambda size, part: output_size(part, size), self._parts, image_size)

@@ -68,6 +68,15 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
+def resized(size: tuple[int, int], image_size: int | None) -> tuple[int, int]:
+    """Return width and height of an image whose longer side is resized to `image_size`, unless that is None."""
+    if image_size is None:
+        return size
+    longest = max(size)
+    width, height = (max(1, (2 * image_size * side + longest) // (2 * longest)) for side in size)
+    return width, height
+
+
 def fit_to_square(image: Image.Image, side: int, fit: Fit) -> np.ndarray:
     """Resize an image bilinearly onto its canvas: (side, side, channels) uint8."""
     left, top, right, bottom = occupied_box(torch.tensor([image.size]), side, fit)[0].tolist()

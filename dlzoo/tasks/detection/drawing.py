@@ -12,11 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dlzoo.metrics.class_colours import class_colour, is_dark
+from dlzoo.tasks.output_files import shrink
 
 #: The approximate longer side in pixels to which a small image is enlarged.
 _LONG = 640
-#: The largest number of pixels of a drawn image, unless it is drawn in its full size.
-_MOST = 4_000_000
 #: Size of letters in pixels on an image of up to `_USUAL` by `_USUAL` pixels; on larger ones they grow with it.
 _LETTERS, _USUAL = 12.5, 900
 
@@ -80,11 +79,7 @@ def _resize(image: Image.Image, *, full_size: bool) -> Image.Image:
     times = max(1, round(_LONG / max(width, height)))
     if times > 1:
         return image.resize((width * times, height * times), Image.Resampling.BICUBIC)
-    if full_size or width * height <= _MOST:
-        return image.copy()
-    scale = math.sqrt(_MOST / (width * height))
-    small = max(1, int(width * scale)), max(1, int(height * scale))
-    return image.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return image.copy() if full_size else shrink(image)
 
 
 @cache

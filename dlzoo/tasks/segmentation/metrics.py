@@ -58,8 +58,9 @@ class SegmentationEvaluation(Evaluation):
             self.shown.update(indices, mask=predicted)
 
     def compute(self) -> dict[str, float]:
-        iou, dice = (_mean(values) for values in _scores(self.confusion.total()))
-        cells = self.confusion.total().double()
+        confusion = self.confusion.total()
+        iou, dice = map(_mean, _scores(confusion))
+        cells = confusion.double()
         scores, images = self.boundaries.total()
         known = float(cells.sum())
         return {

@@ -13,7 +13,7 @@ from dlzoo.data.mask_set import IGNORED
 from dlzoo.metrics.plots import TRAIN, VAL, shorten, style_axes
 from dlzoo.tasks.segmentation.drawing import Palette, overlay
 
-#: Colours of right, wrong and ignored pixels of a picture of errors: a faint image, red, white.
+#: The colour of wrong pixels in a picture of errors, and the weight of the image there.
 _WRONG, _FAINT = (214, 39, 40), 0.35
 #: The largest number of classes in a legend, and of letters of a name.
 _NAMED, _LETTERS = 24, 20

@@ -18,21 +18,19 @@ from torch import Tensor
 from dlzoo.core.files import write_atomically
 from dlzoo.data.storage.image_file import Conversion
 from dlzoo.data.storage.image_source import ImageSource
-from dlzoo.data.transforms.letterbox import load_image
+from dlzoo.data.transforms.letterbox import load_image, resized
 from dlzoo.tasks.base import Answer
-from dlzoo.tasks.output_files import output_names, refuse_lost, refusing_write_errors, save_image
+from dlzoo.tasks.output_files import output_names, refuse_lost, refusing_write_errors, save_image, shrink
 from dlzoo.tasks.prediction import FileRequest, Prediction, Preprocess, Trained, conversion_of
 from dlzoo.tasks.segmentation.drawing import class_palette, overlay, palette_image
 from dlzoo.tasks.segmentation.inference import Inference
 
 #: The file of the areas of all classes.
 _ALL = "predictions.json"
-#: The largest number of pixels of a drawn image, unless it is drawn in its full size.
-_MOST = 4_000_000
 
 
 @dataclass(frozen=True)
-class PictureReader:
+class ImageReader:
     """Reads an image as a segmentation network sees it: uint8 (C, H, W), in its own proportions.
 
     Args:
@@ -51,9 +49,8 @@ class PictureReader:
     def resize(self, image: Image.Image) -> Tensor:
         """Return the pixels of an image that was read."""
         seen = image.convert("L") if self.channels == 1 else image
-        if self.side is not None and max(seen.size) != self.side:
-            scale = self.side / max(seen.size)
-            seen = seen.resize([max(1, round(length * scale)) for length in seen.size], Image.Resampling.BILINEAR)
+        size = resized(seen.size, self.side)
+        seen = seen if size == seen.size else seen.resize(size, Image.Resampling.BILINEAR)
         pixels = np.asarray(seen)
         return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).copy()).permute(2, 0, 1)
 
@@ -89,7 +86,7 @@ def predict_masks(images: Sequence[ImageSource], trained: Trained, inference: In
     """
     assert isinstance(trained.preprocess, Preprocess)
     reader, classes = trained.preprocess.read, tuple(trained.record["classes"])
-    assert isinstance(reader, PictureReader)
+    assert isinstance(reader, ImageReader)
     predictions = []
     for source in images:
         image = load_image(source, conversion=reader.conversion)
@@ -120,9 +117,7 @@ def draw_masks(request: FileRequest, trained: Trained, inference: Inference) -> 
     for file, mask, picture, prediction in zip(files, masks, pictures, found, strict=True):
         image = load_image(Path(file), conversion=conversion)
         drawn = Image.fromarray(overlay(np.asarray(image), prediction.mask, palette))
-        if not request.full_size and drawn.width * drawn.height > _MOST:
-            shrink = (_MOST / (drawn.width * drawn.height)) ** 0.5
-            drawn = drawn.resize((round(drawn.width * shrink), round(drawn.height * shrink)))
+        drawn = drawn if request.full_size else shrink(drawn)
         written = {
             "mask": save_image(palette_image(prediction.mask, palette), out / mask),
             "picture": save_image(drawn, out / picture),

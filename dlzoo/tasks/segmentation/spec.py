@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dlzoo.tasks.segmentation.inference import Inference
     from dlzoo.tasks.segmentation.metrics import SegmentationEvaluation
     from dlzoo.tasks.segmentation.module import SegmentationModule
-    from dlzoo.tasks.segmentation.prediction import MaskPrediction, PictureReader
+    from dlzoo.tasks.segmentation.prediction import ImageReader, MaskPrediction
 
 
 @TASKS.register(
@@ -64,9 +64,10 @@ class SegmentationSpec(TaskSpec):
     def check_config(self, config: Config, data: Splits) -> None:
         augment, data_name = config["augment"], config["data"]["name"]
         mixing = [f"augment.{key}={augment[key]:g}" for key in ("mixup", "cutmix") if augment[key]]
-        mixing += [f"augment.test={augment['test']}"] if augment["test"] not in ("none", "flip") else []
         if mixing:
             raise UserError(f"{mixing[0]} is for images of one class, but data={data_name} has masks; leave it out")
+        if augment["test"] not in ("none", "flip"):
+            raise UserError(f"augment.test={augment['test']} is not for masks; set augment.test=flip or none")
         for name, part in (("train", data.train), ("val", data.val), ("test", data.test)):
             if part is not None and not part.labels.sum():
                 raise UserError(f"data={data_name}: no pixel of the {len(part)} masks of {name} has a class: all are"
@@ -139,10 +140,10 @@ class SegmentationSpec(TaskSpec):
     def check_prediction(self, record: Record, path: str, conditions: Sequence[str], out: str | None) -> None:
         refuse_options(path, conditions, None)
 
-    def image_reader(self, config: Config, record: Record) -> PictureReader:
-        from dlzoo.tasks.segmentation.prediction import PictureReader
+    def image_reader(self, config: Config, record: Record) -> ImageReader:
+        from dlzoo.tasks.segmentation.prediction import ImageReader
 
-        return PictureReader(config["data"].get("image_size"), conversion_of(config, record), record["in_channels"])
+        return ImageReader(config["data"].get("image_size"), conversion_of(config, record), record["in_channels"])
 
     def predict(self, images: Sequence[ImageSource], trained: Trained, most: int) -> list[MaskPrediction]:
         from dlzoo.tasks.segmentation.prediction import predict_masks

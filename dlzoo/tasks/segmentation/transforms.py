@@ -88,9 +88,10 @@ def random_windows(images: Tensor, masks: Tensor, draw: Draw, side: int) -> tupl
         shown = min(side, length)
         known = (masks != IGNORED).any(3 - axis)
         places = torch.arange(length, device=masks.device)
+        first = torch.where(known, places, length).amin(1)
         last = torch.where(known, places, -1).amax(1) + 1
-        room = (last - shown).clamp(min=0)
-        starts.append((draw.uniform(name) * (room + 1)).long())
+        room = (last - first - shown).clamp(min=0)
+        starts.append(first.clamp(max=length - shown) + (draw.uniform(name) * (room + 1)).long())
         sides.append(shown)
     (top, left), (rows, columns) = starts, sides
     images = cut_windows(images, top, left, None, rows, columns)

@@ -19,6 +19,7 @@ from dlzoo.data.mask_set import IGNORED, MaskSet, mask_split
 from dlzoo.data.splits import Splits
 from dlzoo.data.transforms.augment import none
 from dlzoo.data.transforms.batch import Normalise
+from dlzoo.data.transforms.geometry import RandomFlip
 from dlzoo.engine.task_module import TaskModule
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.segmentation.inference import Inference
@@ -87,7 +88,7 @@ def test_the_model_decides_the_task_of_a_data_set_of_several_and_then_data_task(
     [
         (["augment.mixup=0.5"], "augment.mixup=0.5 is for images of one class"),
         (["augment.cutmix=1"], "augment.cutmix=1 is for images of one class"),
-        (["augment.test=ten_crop"], "augment.test=ten_crop is for images of one class"),
+        (["augment.test=ten_crop"], "augment.test=ten_crop is not for masks"),
         (["augment=randaugment"], "augment: randaugment moves pixels but not masks"),
         (["loss=mse"], "loss=mse is for"),
         (["model=resnet20"], "model=resnet20 is for"),
@@ -167,6 +168,32 @@ def test_windows_are_cut_out_of_the_known_pixels_with_their_masks() -> None:
         images, cut = transform(pixels.permute(0, 3, 1, 2), masks, draw, 0)
         assert images.shape == (8, 3, 9, 9) and cut.shape == (8, 9, 9) and not (cut == IGNORED).any()
         assert torch.equal((images[:, 0] * 255).round() // 86, cut.float())
+
+
+def test_windows_of_flipped_images_are_cut_out_of_the_known_pixels_too() -> None:
+    """A small image is at the right of its canvas then."""
+    data = several_sizes()
+    transform = MaskTransform(RandomFlip(), Normalise(torch.zeros(3), torch.ones(3)), crop=9)
+    pixels, masks = data.train.separate(data.train.images[:], data.train.labels)
+    for epoch in range(20):
+        draw = Streams(0).draw(torch.arange(len(masks)), "augment", epoch)
+        _, cut = transform(pixels.permute(0, 3, 1, 2), masks, draw, 0)
+        assert not (cut == IGNORED).any()
+
+
+def test_few_large_images_are_evaluated_at_a_time() -> None:
+    images = torch.zeros(2, 1200, 1200, 4, dtype=torch.uint8)
+    data = MaskSet(mask_split(images, 2), mask_split(images, 2), ("a", "b"), crop=64)
+    splits = Splits(data.train, None, data.test, data, 2)
+    assert splits.image_size == 64 and splits.eval_batch(8) == 1
+    small = MaskSet(mask_split(images[:, :64, :64], 2), mask_split(images[:, :64, :64], 2), ("a", "b"))
+    assert Splits(small.train, None, small.test, small, 2).eval_batch(8) == 488
+
+
+def test_a_value_that_is_no_class_is_one_line() -> None:
+    images = torch.full((1, 4, 4, 4), 7, dtype=torch.uint8)
+    with pytest.raises(UserError, match="a mask has the value 7, but there are 3 classes"):
+        mask_split(images, 3)
 
 
 def test_the_mirror_image_is_mirrored_back() -> None:

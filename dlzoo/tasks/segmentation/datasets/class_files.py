@@ -13,7 +13,11 @@ from dlzoo.tasks.segmentation.datasets.mask_file import pack_colour, unpack_colo
 
 
 def read_names(path: Path) -> Naming:
-    """Return the classes that a text file names, one a line: the first line is the value 0 of a mask."""
+    """Return the classes that a text file names, one a line: the first line is the value 0 of a mask.
+
+    Raises:
+        UserError: if it names none, or one twice.
+    """
     names = read_class_names(path)
     return Naming(names, {number: number for number in range(len(names))}, source=str(path))
 

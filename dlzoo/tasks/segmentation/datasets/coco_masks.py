@@ -65,6 +65,9 @@ def coco_masks(
     The longer side of an image is resized to `image_size` pixels; null keeps the sizes. `crop` is the side of random
     windows that are trained on; null trains on whole images. `ignore` lists classes that are neither trained on nor
     measured. `merge` lists texts such as car+bus:vehicle, which make one class of several.
+
+    Raises:
+        UserError: if the folder is missing, or for the first bad image or mask, with its file.
     """
     if not root:
         raise UserError("data=coco_masks needs data.root=<folder with annotations/ and images>")
@@ -88,8 +91,10 @@ def _classes(
     """Return the classes, and by split the id of each category -> class; None for one that train does not have."""
     categories = {part: categories_of(file) for part, file in files.items()}
     names = [_BACKGROUND, *(name for name in categories["train"].values() if name != _BACKGROUND)]
-    labels = {name: label for label, name in enumerate(names)}
-    naming = Naming(names, {label: label for label in labels.values()}, source=str(files["train"].path))
+    labels = {name: place + (place >= IGNORED) for place, name in enumerate(names)}
+    naming = Naming(
+        names, {label: place for place, label in enumerate(labels.values())}, source=str(files["train"].path)
+    )
     known = {part: {number: labels.get(name) for number, name in each.items()} for part, each in categories.items()}
     return make_coding(naming, ignore, merge), known
 

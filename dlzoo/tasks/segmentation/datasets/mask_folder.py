@@ -60,6 +60,9 @@ def mask_folder(
     "background", "class 1", ... without it. `colours` names a file with lines `name red green blue`, by which masks are
     read instead. `ignore` lists names of classes or values of masks that are neither trained on nor measured. `merge`
     lists texts such as car+bus:vehicle, which make one class of several.
+
+    Raises:
+        UserError: if the folder is missing, or for the first bad image or mask, with its file.
     """
     if not root:
         raise UserError("data=mask_folder needs data.root=<folder with images/ and masks/>")

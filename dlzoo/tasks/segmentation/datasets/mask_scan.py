@@ -13,7 +13,7 @@ from dlzoo.core.files import is_transient
 from dlzoo.data.storage.decode import map_with_progress
 from dlzoo.data.storage.image_file import open_image
 from dlzoo.data.storage.remember import digest, remember, stamp_of
-from dlzoo.data.transforms.letterbox import upright_size
+from dlzoo.data.transforms.letterbox import resized, upright_size
 from dlzoo.tasks.segmentation.datasets.mask_file import StoredMask, unpack_colour
 
 #: The most values of a mask that are kept, the most frequent ones: a mask of classes has fewer.
@@ -148,12 +148,3 @@ def _scan(pair: Pair, image_size: int | None) -> Scan | UserError:
     order = np.argsort(-counts, kind="stable")[:_KEPT]
     frequent = dict(zip(values[order].tolist(), counts[order].tolist(), strict=True))
     return Scan(mask.values.shape[::-1], size != turned, mask.is_colour, frequent, len(values))
-
-
-def resized(size: tuple[int, int], image_size: int | None) -> tuple[int, int]:
-    """Return width and height of an image whose longer side is resized to `image_size`, unless that is None."""
-    if image_size is None:
-        return size
-    longest = max(size)
-    width, height = (max(1, (2 * image_size * side + longest) // (2 * longest)) for side in size)
-    return width, height

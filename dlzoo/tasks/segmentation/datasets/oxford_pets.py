@@ -55,6 +55,9 @@ def oxford_pets(
     `root` holds oxford-iiit-pet. The `border` of a pet, which the trimaps do not classify, is ignored, or a third
     class. The longer side of an image is resized to `image_size` pixels; null keeps the sizes. `crop` is the side of
     random windows that are trained on; null trains on whole images.
+
+    Raises:
+        UserError: if the folder is missing, or for the first bad image or mask, with its file.
     """
     folder = Path(os.path.expanduser(root))
     base = folder / _FOLDER

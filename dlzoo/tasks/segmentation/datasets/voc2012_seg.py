@@ -51,6 +51,9 @@ def voc2012_seg(
     The test split is not published. `root` holds VOCdevkit/VOC2012 or VOC2012. The borders of objects, 255 in the
     masks, are ignored. `crop` is the side of the random windows that are trained on, `image_size` the longer side of
     resized images; null for whole images, and for images as they are.
+
+    Raises:
+        UserError: if the folder is missing, or for the first bad image or mask, with its file.
     """
     folder = Path(os.path.expanduser(root))
     if download:

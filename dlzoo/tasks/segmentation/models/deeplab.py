@@ -36,7 +36,7 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         branches = [branch(x) for branch in self.branches]
-        # Bilinear resizing of a single pixel, as in torchvision.
+        # The same as resizing a single pixel bilinearly, as torchvision does.
         mean = self.image(x).expand(-1, -1, *x.shape[2:])
         return self.drop(self.project(torch.cat([*branches, mean], 1)))
 

@@ -93,7 +93,8 @@ class FCNHead(nn.Module):
 class Scores(nn.Module):
     """A 1x1 convolution and upsampling: a feature map at `stride` -> logits (N, num_classes, H, W) of `size` (H, W).
 
-    By default they are resized, bilinearly; a chosen upsampling is by `stride`, and the rest is cut off.
+    By default the scores are resized bilinearly; `upsample=` enlarges them `stride` times instead, and they are
+    cropped.
     """
 
     def __init__(self, channels: int, stride: int, num_classes: int, parts: Parts) -> None:

@@ -13,7 +13,7 @@ from dlzoo.core.protocols import TakesBorder, normalisation_of, notes_of
 from dlzoo.layers.head import WithAuxiliary
 from dlzoo.models.backbone import Backbone
 
-#: How many times 4 * stride pixels `sizes` goes on.
+#: Sides that `sizes` lists, 4 * stride pixels apart.
 _SIZES = 8
 
 
