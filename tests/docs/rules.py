@@ -60,6 +60,9 @@ TRAININGS = {
     "python train.py loss=cross_entropy loss.class_weights=balanced data.imbalance=20": Rule(
         "data.batch_size=20 model.width=4"
     ),
+    "python train.py data=shapes model=unet backbone=resnet18 norm=bn data.image_size=64": Rule(
+        f"{MASKS} backbone.width=8", swap={"data.image_size=64": ""}, metric=SEGMENTED
+    ),
     "python train.py data=shapes model=unet_tiny loss=sum 'loss.of=[cross_entropy,lovasz]'"
     " 'loss.weights=[1,0.5]'": Rule(MASKS, metric=SEGMENTED),
     "python train.py data=shapes model=unet_tiny augment=several 'augment.steps=[scale,rotate,flip]'"
@@ -250,6 +253,7 @@ OTHERS = {
     "dlzoo show hook mlflow": Rule(prints=("hook.mlflow.tracking_uri=null", "hook.mlflow.experiment=dlzoo")),
     "dlzoo list loss": Rule(prints=("focal          classification, objects, masks\n",)),
     "dlzoo list --parts": Rule(prints=("norm  act", "drop 4/7: not dropblock, spatial, stochastic_depth")),
+    "dlzoo show unet model.padding=valid": Rule(prints=("572 -> 388", "31,")),
     "dlzoo show norm gn": Rule(prints=("norm.num_groups=32", "arXiv:1803.08494")),
     "dlzoo show drop dropblock": Rule(prints=("drop.block_size=7", "drop.place=after_norm")),
     "dlzoo show executor slurm": Rule(prints=("executor.partition=null", "executor.minutes=240")),

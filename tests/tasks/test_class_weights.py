@@ -39,7 +39,7 @@ def test_balanced_weights_are_those_of_the_training_samples_of_a_run() -> None:
 
 def test_balanced_weights_of_masks_count_pixels() -> None:
     words = ("data=shapes", "model=unet_tiny", "data.train=24", "data.test=4", "data.image_size=32")
-    config = compose([*words, "loss.class_weights=balanced", "loss.label_smoothing=0.1"])
+    config = compose([*words, "loss=cross_entropy", "loss.class_weights=balanced", "loss.label_smoothing=0.1"])
     data = load_data(config)
     masks = data.train.images[:][..., -1]
     counts = [int((masks == number).sum()) for number in range(len(data.classes))]
