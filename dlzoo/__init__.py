@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from dlzoo.tasks.detection.prediction import ObjectPrediction
     from dlzoo.tasks.prediction import Prediction
     from dlzoo.tasks.regression.prediction import NumberPrediction
+    from dlzoo.tasks.segmentation.prediction import MaskPrediction
 
 __version__ = "0.1.0"
 
@@ -98,6 +99,7 @@ _HOMES = {
     "ClassPrediction": "dlzoo.tasks.classification.prediction",
     "ObjectPrediction": "dlzoo.tasks.detection.prediction",
     "NumberPrediction": "dlzoo.tasks.regression.prediction",
+    "MaskPrediction": "dlzoo.tasks.segmentation.prediction",
 }
 __all__ = [
     "ACTS",
@@ -127,6 +129,7 @@ __all__ = [
     "Hook",
     "HookStart",
     "ImageSet",
+    "MaskPrediction",
     "Metric",
     "NumberPrediction",
     "ObjectPrediction",
