@@ -262,7 +262,9 @@ OTHERS = {
     "dlzoo show act relu": Rule(leaves=("outputs/show/act_relu.png",)),
     "dlzoo show box_loss iou": Rule(leaves=("outputs/show/*iou.png",)),
     "dlzoo show norm rms parts=./rms.py": Rule(prints=("norm.eps=1e-06",)),
-    "dlzoo show augment flip data=mask_folder data.root=roads": Rule(leaves=("outputs/show/augment_flip.png",)),
+    "dlzoo show augment flip data=mask_folder data.root=roads": Rule(
+        "data.batch_size=2", leaves=("outputs/show/augment_flip.png",)
+    ),
     "dlzoo show augment flip data=yolo_txt data.root=mine": Rule(
         "data.batch_size=2 data.image_size=64", leaves=("outputs/show/augment_flip.png",)
     ),
