@@ -40,10 +40,9 @@ def _default_words(config: Config, chosen: Set[str]) -> list[str]:
     """Return the defaults (key=value) of the task, and of the data, which come first where both have one."""
     data, model = config["data"]["name"], config["model"]["name"]
     task = index.task_of(None if model == "default" else model, data)
-    words: dict[str, str] = {}
-    for function in (index.marks("task", task).settings, index.marks("data", data).defaults):
-        words |= {word.partition("=")[0]: word for word in (_call(function, config, chosen) if function else ())}
-    return list(words.values())
+    function = index.marks("data", data).defaults
+    words = [*index.marks("task", task).settings, *(_call(function, config, chosen) if function else ())]
+    return list({word.partition("=")[0]: word for word in words}.values())
 
 
 def _has(config: Config, word: str) -> bool:

@@ -186,7 +186,7 @@ class TaskMarks(Marks):
     `targets_are`: a noun for the targets in messages, used after "has": "objects".
     `defaults`: choice -> entry, used if neither the model nor the data set names one.
     `adapts`: names of data sets of other tasks that this task can convert and use.
-    `settings`: "module:function" of a function as DatasetMarks.defaults, for runs of this task; "" for none.
+    `settings`: settings (key=value) that are defaults for runs of this task, where nothing else was chosen.
     `example`: default image size and number of classes with which `dlzoo show model` builds a model.
     """
 
@@ -196,5 +196,5 @@ class TaskMarks(Marks):
     targets_are: str = ""
     defaults: Mapping[str, Choice] = field(default_factory=dict)
     adapts: tuple[str, ...] = ()
-    settings: str = ""
+    settings: tuple[str, ...] = ()
     example: tuple[int, int] | None = None

@@ -114,3 +114,12 @@ def test_no_other_default_changes_and_no_torch_is_needed(table: Path) -> None:
     for name in options("data"):
         if name != "csv":
             compose([f"data={name}"])
+
+
+def test_the_defaults_of_a_task_need_no_torch() -> None:
+    code = (
+        "import sys; from dlzoo.config import compose; config = compose(['data=shapes', 'data.task=segment']);"
+        " print(config['model']['name'], config['optimizer']['name'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "unet_tiny adamw False\n"

@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     moves=("masks",),
     example=(256, 21),
     defaults={"model": "unet_tiny", "loss": "sum", "augment": "flip"},
-    settings="dlzoo.tasks.segmentation.defaults:defaults",
+    settings=(
+        *("data.batch_size=16", "trainer.max_epochs=30"),
+        *("optimizer=adamw", "optimizer.lr=0.005", "schedule=one_cycle"),
+    ),
     metrics=(
         Metric("loss", higher_is_better=False),
         Metric("miou", label="mean IoU"),
