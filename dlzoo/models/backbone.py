@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor, nn
 
 from dlzoo.core.errors import UserError, first_line
+from dlzoo.core.protocols import normalisation_of, notes_of
 from dlzoo.layers.ceil_mode import round_up
 from dlzoo.layers.conv import ConvNormAct
 from dlzoo.layers.parts import Parts
@@ -133,3 +134,20 @@ class Backbone(nn.Module):
             check_strides(maps, self._strides, image, self._output_stride)
         for path in unused:
             self.get_parameter(path).requires_grad_(False)
+
+
+class OnBackbone(nn.Module):
+    """Base class of networks on the feature maps of a classifier."""
+
+    #: The source of its feature maps; `freeze=backbone` freezes it.
+    backbone: Backbone
+
+    @property
+    def normalisation(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """The normalisation of images that the weights of the backbone expect, as core.protocols.Normalised."""
+        return normalisation_of(self.backbone.network)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The notes of the backbone, as core.protocols.Noted."""
+        return notes_of(self.backbone.network)

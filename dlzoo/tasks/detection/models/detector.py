@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlzoo.boxes.objects import MatchedTargets
-from dlzoo.core.protocols import normalisation_of, notes_of
-from dlzoo.models.backbone import Backbone
+from dlzoo.models.backbone import OnBackbone
 
 #: The parts of neck and head, and their defaults, that detectors have in common.
 PARTS: dict[str, Any] = {
@@ -20,25 +18,12 @@ PARTS: dict[str, Any] = {
 }
 
 
-class Detector(nn.Module, ABC):
+class Detector(OnBackbone, ABC):
     """Images (N, C, H, W) -> outputs of the heads, in a form of its own; from these, matched targets or boxes.
 
     A detector assigns targets but computes no loss: losses take `match_targets`, and suppression takes `candidates`.
     H and W may differ from those it was built for (multi-scale training).
     """
-
-    #: The source of its feature maps; `freeze=backbone` freezes it.
-    backbone: Backbone
-
-    @property
-    def normalisation(self) -> tuple[Sequence[float], Sequence[float]] | None:
-        """The normalisation of images that the weights of the backbone expect, as core.protocols.Normalised."""
-        return normalisation_of(self.backbone.network)
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """The notes of the backbone, as core.protocols.Noted."""
-        return notes_of(self.backbone.network)
 
     @abstractmethod
     def forward(self, images: Tensor) -> Any:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlzoo.core.protocols import TakesBorder, normalisation_of, notes_of
+from dlzoo.core.protocols import TakesBorder
 from dlzoo.layers.head import WithAuxiliary
-from dlzoo.models.backbone import Backbone
+from dlzoo.models.backbone import OnBackbone
 
 #: Sides that `sizes` lists, 4 * stride pixels apart.
 _SIZES = 8
@@ -61,21 +61,8 @@ class Segmenter(nn.Module):
         """
 
 
-class BackboneSegmenter(Segmenter):
+class BackboneSegmenter(OnBackbone, Segmenter):
     """A segmentation network on the feature maps of a classifier."""
-
-    #: The source of its feature maps; `freeze=backbone` freezes it.
-    backbone: Backbone
-
-    @property
-    def normalisation(self) -> tuple[Sequence[float], Sequence[float]] | None:
-        """The normalisation of images that the weights of the backbone expect, as core.protocols.Normalised."""
-        return normalisation_of(self.backbone.network)
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """The notes of the backbone, as core.protocols.Noted."""
-        return notes_of(self.backbone.network)
 
 
 def segment(network: nn.Module, images: Tensor) -> Tensor | WithAuxiliary:
