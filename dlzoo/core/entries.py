@@ -110,6 +110,8 @@ class DatasetMarks(Marks):
     `finds_task`: "module:function" of a function that imports no torch: the settings of the data set -> the task that
     its files show, or None. "" if the registration is enough.
     `model`, `augment`, `loss`: defaults of these choices.
+    `counts`: "module:function" of a function: the settings of the data set -> split -> the number of its images, for
+    defaults that depend on it (data/few_images.py); "" for none.
     `defaults`: "module:function" of a function (config, keys that were chosen) -> settings (key=value) that are the
     defaults for the data that the config names, such as those for few images; "" for none.
     """
@@ -121,6 +123,7 @@ class DatasetMarks(Marks):
     model: Choice | None = None
     augment: Choice | None = None
     loss: Choice | None = None
+    counts: str = ""
     defaults: str = ""
 
 
@@ -187,10 +190,12 @@ class TaskMarks(Marks):
     `defaults`: choice -> entry, used if neither the model nor the data set names one.
     `adapts`: names of data sets of other tasks that this task can convert and use.
     `settings`: settings (key=value) that are defaults for runs of this task, where nothing else was chosen.
+    `class_metric`: the metric of each class that a report shows, whose name is a key of by_class in run.json.
     `example`: default image size and number of classes with which `dlzoo show model` builds a model.
     """
 
     metrics: tuple[Metric, ...] = ()
+    class_metric: Metric | None = None
     target: str = ""
     moves: tuple[str, ...] = ()
     targets_are: str = ""

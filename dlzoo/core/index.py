@@ -20,7 +20,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from dlzoo.core import own_parts, plug_ins
-from dlzoo.core.entries import Marks, Metric, TaskMarks
+from dlzoo.core.entries import Metric, TaskMarks
 from dlzoo.core.entry import Entry
 from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.files import replacing
@@ -67,7 +67,9 @@ def marks(choice: str, name: str) -> Any:
     """Return the metadata of an entry, as its registry's dataclass (core/entries.py)."""
     if choice == "task":
         meta = load()["task"]["entries"][name]["meta"]
-        return TaskMarks(**meta | {"metrics": tuple(Metric(**each) for each in meta.get("metrics", ()))})
+        by_class = meta.get("class_metric")
+        metrics = tuple(Metric(**each) for each in meta.get("metrics", ()))
+        return TaskMarks(**meta | {"metrics": metrics, "class_metric": Metric(**by_class) if by_class else None})
     return LISTED[choice].marks(**entries(choice)[name]["meta"])
 
 
@@ -99,6 +101,13 @@ def task_of(model: str | None, data: str) -> str:
 def metrics() -> dict[str, Metric]:
     """Return name -> metric of all tasks, in the order of their registration."""
     return {metric.name: metric for task in _task_names() for metric in marks("task", task).metrics}
+
+
+@own_parts.cached
+def class_metrics() -> dict[str, Metric]:
+    """Return name -> metric of each class, of the tasks that have one."""
+    found = [marks("task", task).class_metric for task in _task_names()]
+    return {metric.name: metric for metric in found if metric is not None}
 
 
 def load() -> Index:
@@ -222,20 +231,17 @@ def _describe_entry(entry: Entry) -> dict[str, Any]:
         "doc": entry.doc,
         "source": entry.source,
         "settings": entry.settings,
-        "meta": _non_default_marks(entry.marks),
+        "meta": {name: _as_json(mark) for name, mark in entry.marks.non_defaults().items()},
     }
     json.dumps(described)  # a default that no config can hold is an error here
     return described
 
 
-def _non_default_marks(marks: Marks) -> dict[str, Any]:
-    """Return the marks that are not defaults, as JSON values."""
-    return {
-        name: [asdict(item) if isinstance(item, Metric) else item for item in value]
-        if isinstance(value, tuple)
-        else value
-        for name, value in marks.non_defaults().items()
-    }
+def _as_json(mark: Any) -> Any:
+    """Return a field of the marks as a JSON value."""
+    if isinstance(mark, tuple):
+        return [_as_json(item) for item in mark]
+    return asdict(mark) if isinstance(mark, Metric) else mark
 
 
 def _store(path: Path, content: dict[str, Any]) -> None:

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from dlzoo.comparison.statistics import Interval, bands, bca, mean_interval
+from dlzoo.core import index
 from dlzoo.report.content import Cell, Curve, Levels
 from dlzoo.report.layout import space_evenly
 from dlzoo.runs.logged import read_metrics
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.runs.table import Row
-
-#: Per-class results in run.json -> their names in a report; the first one that a run has is shown.
-_OF_CLASSES = {"recall": "recall", "ap50_voc10": "average precision", "iou": "intersection over union"}
 
 #: Points of a curve; more could not be distinguished.
 _POINTS = 200
@@ -86,12 +84,12 @@ def by_class(rows: Sequence[Row]) -> dict[str, list[float]]:
 def class_metric(rows: Iterable[Row]) -> str:
     """Return the name of the per-class metric."""
     measured = {key for row in rows for key in row.record.get("by_class") or {}}
-    return next((words for key, words in _OF_CLASSES.items() if key in measured), "recall")
+    return next((metric.plain_name for name, metric in index.class_metrics().items() if name in measured), "")
 
 
 def _classes(record: Mapping[str, Any]) -> dict[str, float]:
     per_class, names = record.get("by_class") or {}, record.get("classes") or []
-    values = next((per_class[key] for key in _OF_CLASSES if per_class.get(key)), [])
+    values = next((per_class[name] for name in index.class_metrics() if per_class.get(name)), [])
     if not isinstance(values, list) or len(values) != len(names) or len(set(map(str, names))) != len(names):
         return {}
     pairs = zip(names, values, strict=True)

@@ -48,6 +48,7 @@ _CHECKED = 1000
         Metric("f1_macro", label="macro-averaged F1"),
         Metric("calibration_error", higher_is_better=False),
     ),
+    class_metric=Metric("recall"),
 )
 class ClassificationSpec(TaskSpec):
     """Classification with one class for each sample: labels (N,) int64."""

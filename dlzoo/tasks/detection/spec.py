@@ -73,6 +73,7 @@ _SHOWN = 12
         *(Metric(name, label=label) for name, label in _PRECISIONS.items()),
         *(Metric(f"errors_{kind}", higher_is_better=False, unit="per image") for kind in _ERRORS),
     ),
+    class_metric=Metric("ap50_voc10", label="average precision"),
 )
 class DetectionSpec(TaskSpec):
     """Detection of objects, as boxes and classes: labels (N, M, 6) float32 (boxes.objects)."""

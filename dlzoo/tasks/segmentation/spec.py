@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Metric("pixel_accuracy", unit="fraction of pixels"),
         Metric("boundary_f1", label="boundary F1"),
     ),
+    class_metric=Metric("iou", label="intersection over union"),
 )
 class SegmentationSpec(TaskSpec):
     """Semantic segmentation: masks (N, H, W) uint8, a class for each pixel and 255 where it is not known."""

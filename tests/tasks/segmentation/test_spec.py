@@ -13,6 +13,7 @@ from dlzoo.builder import execute as execution
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.cli import main
 from dlzoo.config import compose
+from dlzoo.core import index
 from dlzoo.core.errors import UserError
 from dlzoo.core.rng import Streams
 from dlzoo.data.mask_set import IGNORED, MaskSet, mask_split
@@ -39,7 +40,10 @@ def test_a_run_trains_tests_and_goes_on_to_the_bit(monkeypatch: pytest.MonkeyPat
     record = RunDir.open(whole.dir).read()
     assert (record["task"], record["kind"], record["tested"], record["in_channels"]) == ("segment", "masks", 9, 3)
     assert set(record["pictures"]) == {"curves", "predictions", "classes"}
-    assert record["classes"][0] == "background" and len(record["by_class"]["iou"]) == 9
+    assert (
+        record["classes"][0] == "background"
+        and len(record["by_class"][index.marks("task", "segment").class_metric.name]) == 9
+    )
     ends = TaskModule.on_train_epoch_end
 
     def stop(task: TaskModule) -> None:
