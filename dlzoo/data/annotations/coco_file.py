@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from typing import Any, NoReturn
 from dlzoo.core.errors import Note, UserError
 from dlzoo.data.annotations.coco_layout import PLACES, find_files
 from dlzoo.data.annotations.json_file import JsonFile, whole
+
+#: Bytes of a file that has more than a few images, and is not read only to count them.
+_LARGE = 20_000_000
 
 
 def read_files(folder: Path, names: Mapping[str, str | None]) -> dict[str, JsonFile]:
@@ -28,6 +32,19 @@ def read_files(folder: Path, names: Mapping[str, str | None]) -> dict[str, JsonF
         places = ", ".join(place.format("train") for place in PLACES)
         raise UserError(f"data.root: none of {places} in {str(folder)!r}; set data.train to the file")
     return {part: JsonFile(path) for part, path in paths.items()}
+
+
+def count_images(section: Mapping[str, Any]) -> dict[str, int]:
+    """Return split -> number of its images, for the settings of the data; {} if the files are large.
+
+    Raises:
+        UserError: if a file is missing, or no JSON.
+    """
+    folder = Path(os.path.expanduser(section["root"] or ""))
+    paths = find_files(folder, {part: section[part] for part in ("train", "val", "test")}) if section["root"] else {}
+    if any(path.stat().st_size > _LARGE for path in paths.values()):
+        return {}
+    return {part: len(JsonFile(path).rows("images")) for part, path in paths.items()}
 
 
 def categories_of(file: JsonFile) -> dict[int, str]:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from reprlib import repr
-from typing import Any
 
 from dlzoo.core.errors import UserError
 from dlzoo.core.registries import DATASETS
 from dlzoo.data.annotations.coco_file import categories_of, group_by_image, read_files, refuse_image
-from dlzoo.data.annotations.coco_layout import ImageFolder, find_files, find_images
+from dlzoo.data.annotations.coco_layout import ImageFolder, find_images
 from dlzoo.data.annotations.json_file import JsonFile
 from dlzoo.data.box_set import BoxSet
 from dlzoo.data.datasets.image_folder import ImageSize
@@ -25,13 +24,12 @@ from dlzoo.tasks.detection.datasets.samples import Annotate, Annotation, Object,
 
 #: Limit of coordinates: excludes NaN, infinity and integers too large for a float.
 _FAR = 1e9
-#: Bytes of a file that has more than a few images, and is not read only to count them.
-_LARGE = 20_000_000
 
 
 @DATASETS.register(
     "coco_json", source="Lin et al., arXiv:1405.0312; cocodataset.org, data format", model="yolov3", augment="yolo",
-    tasks=("detect",), defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
+    tasks=("detect",), counts="dlzoo.data.annotations.coco_file:count_images",
+    defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
 )  # fmt: skip
 def coco_json(
     *,
@@ -74,19 +72,6 @@ def coco_json(
         readers, names, root=folder, key=key, image_size=image_size, fit=fit, on_bad=on_bad, leaks=leaks,
         cache=cache, background=background, value_range=range, categories=tuple(categories["train"]),
     )  # fmt: skip
-
-
-def count_images(section: Mapping[str, Any]) -> dict[str, int]:
-    """Return split -> number of its images, for the settings of the data; {} if the files are large.
-
-    Raises:
-        UserError: if a file is missing, or no JSON.
-    """
-    folder = Path(os.path.expanduser(section["root"] or ""))
-    paths = find_files(folder, {part: section[part] for part in ("train", "val", "test")}) if section["root"] else {}
-    if any(path.stat().st_size > _LARGE for path in paths.values()):
-        return {}
-    return {part: len(JsonFile(path).rows("images")) for part, path in paths.items()}
 
 
 def _readers(

@@ -42,7 +42,8 @@ class Pair(NamedTuple):
 
 @DATASETS.register(
     "voc_xml", source="Everingham et al., IJCV 2010; github.com/HumanSignal/labelImg", model="yolov3", augment="yolo",
-    tasks=("detect",), defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
+    tasks=("detect",), counts="dlzoo.tasks.detection.datasets.voc_xml:count_images",
+    defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
 )  # fmt: skip
 def voc_xml(
     *,

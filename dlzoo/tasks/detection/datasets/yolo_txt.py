@@ -32,6 +32,7 @@ _BOX, _TRIANGLE = 5, 7
 
 @DATASETS.register(
     "yolo_txt", source="docs.ultralytics.com, detection data sets", model="yolov3", augment="yolo", tasks=("detect",),
+    counts="dlzoo.tasks.detection.datasets.yolo_txt:count_images",
     defaults="dlzoo.tasks.detection.datasets.few_images:defaults",
 )  # fmt: skip
 def yolo_txt(

@@ -36,7 +36,8 @@ Overlap = Literal["ignore", "smallest"]
 
 @DATASETS.register(
     "coco_masks", source="Lin et al., arXiv:1405.0312; cocodataset.org, data format", model="unet_tiny", augment="flip",
-    tasks=("segment",),
+    tasks=("segment",), counts="dlzoo.data.annotations.coco_file:count_images",
+    defaults="dlzoo.tasks.segmentation.datasets.own_masks:defaults",
 )  # fmt: skip
 def coco_masks(
     *,

@@ -30,8 +30,10 @@ Value = Annotated[int, Bounds(minimum=0, maximum=255)]
 
 
 @DATASETS.register(
-    "mask_folder", source="the layout of images with masks", model="unet_tiny", augment="flip", tasks=("segment",)
-)
+    "mask_folder", source="the layout of images with masks", model="unet_tiny", augment="flip", tasks=("segment",),
+    counts="dlzoo.tasks.segmentation.datasets.mask_layout:count_images",
+    defaults="dlzoo.tasks.segmentation.datasets.own_masks:defaults",
+)  # fmt: skip
 def mask_folder(
     *,
     cache: Cache,

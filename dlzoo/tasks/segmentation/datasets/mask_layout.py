@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlzoo.core.errors import Note, UserError
 from dlzoo.data.annotations.text_file import images_in
@@ -52,6 +52,17 @@ def find_folders(folder: Path) -> dict[str, Folders]:
     if "train" not in found:
         raise UserError(f"data.root: {str(folder)!r} has {' and '.join(found)}, but not train")
     return {part: found[part] for part in PART_WORDS if part in found}
+
+
+def count_images(section: Mapping[str, Any]) -> dict[str, int]:
+    """Return split -> number of its images, for the settings of the data.
+
+    Raises:
+        UserError: if the folder is missing, or its layout is not known.
+    """
+    folder = Path(os.path.expanduser(section["root"] or ""))
+    parts = find_folders(folder) if section["root"] and folder.is_dir() else {}
+    return {part: len(images_in(each.images)) for part, each in parts.items()}
 
 
 def _both(folder: Path) -> Folders | None:

@@ -12,10 +12,11 @@ from PIL import Image
 
 from dlzoo.config import compose, read
 from dlzoo.core.registries import MODELS
+from dlzoo.data import few_images
+from dlzoo.data.few_images import training_images
 from dlzoo.data.splits import Splits
 from dlzoo.runs.logged import read_metrics
-from dlzoo.tasks.detection.datasets import few_images
-from dlzoo.tasks.detection.datasets.few_images import BATCH, SETTINGS, STEPS, training_images
+from dlzoo.tasks.detection.datasets.few_images import BATCH, SETTINGS, STEPS
 from tests.small import SMALL_PARTS, last_of_each, train
 
 BOX = "0 0.5 0.5 0.5 0.5"
