@@ -163,20 +163,27 @@ class HookMarks(Marks):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of a task: its name, its direction, its unit ("" for none), and its plain name for plots.
+    """A metric of a task: its name, its direction, its unit ("" for none), its plain name, and its margin.
 
-    Without a label, the plain name is the name with spaces (`plain_name`).
+    `label`: the plain name; "" for the name with spaces.
+    `margin`: the largest difference that a report takes as none, unless a comparison sets its own; None for no margin.
     """
 
     name: str
     higher_is_better: bool = True
     unit: str = ""
     label: str = ""
+    margin: float | None = None
 
     @property
     def plain_name(self) -> str:
+        """The name in sentences: "mean absolute error"."""
+        return self.label or self.name.replace("_", " ")
+
+    @property
+    def title(self) -> str:
         """The name for titles of plots, with the unit: "mean absolute error (unit of the target)"."""
-        return (self.label or self.name.replace("_", " ")) + (f" ({self.unit})" if self.unit else "")
+        return self.plain_name + (f" ({self.unit})" if self.unit else "")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def curves(
                 few = len(points) < (_MARKED if marker else 3)  # validations are apart, and one point is no line
                 axes.plot(*zip(*points, strict=True), color=colour, label=label, marker="o" if few else "", ms=3.5)
         known = index.metrics().get(name)
-        axes.set(title=name.replace("_", " ") if known is None else known.plain_name)
+        axes.set(title=name.replace("_", " ") if known is None else known.title)
         if axes.lines:
             axes.legend(frameon=False)
     _limit_loss(loss)

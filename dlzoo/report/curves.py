@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from dlzoo.report.content import Cell, Content, Curve
 from dlzoo.report.layout import arm_of, arms, context_of, count_of_seeds, space_evenly
+from dlzoo.report.metric import name_of
 from dlzoo.report.numbers import one_line, wrap
 from dlzoo.report.plot import COLOURS, WIDTH, Plot, arm_style, count_omitted, legend
 from dlzoo.runs.figures import epoch_ticks
@@ -47,7 +48,7 @@ def curves(content: Content) -> Plot | None:
                 arm = arm_of(content, cell)
                 if arm in shown_arms and _is_drawable(cell, key):
                     handles.setdefault(arm, _curve(axes, cell.curves[key], places.index(arm), with_seeds))
-            axes.set_ylabel(wrap(_name_of(key), 22 if len(chosen) == 1 else 14, 2), fontsize=10.5)
+            axes.set_ylabel(wrap(name_of(key), 22 if len(chosen) == 1 else 14, 2), fontsize=10.5)
         panels[row, 0].set_title(wrap(context, 52, 2), fontsize=10.5, loc="left")
     last = max(cell.curves[key].epochs[-1] for cell in cells for key in keys if _is_drawable(cell, key))
     for column, key in enumerate(keys):
@@ -57,7 +58,7 @@ def curves(content: Content) -> Plot | None:
     if len(handles) > 1:
         legend(figure, list(handles.values()), list(handles))
     caption = " ".join([
-        f"Learning curves: {' and '.join(map(_name_of, keys))} by epoch, means over {count_of_seeds(content)}",
+        f"Learning curves: {' and '.join(map(name_of, keys))} by epoch, means over {count_of_seeds(content)}",
         _spread([cell.curves[key] for cell in cells for key in keys if key in cell.curves], with_seeds),
         *count_omitted(len(chosen), len(by_context), "settings"),
         *count_omitted(len(shown_arms), len({arm_of(content, cell) for cell in cells}), "arms"),
@@ -76,11 +77,6 @@ def _keys(content: Content) -> list[str]:
 
 def _is_drawable(cell: Cell, key: str) -> bool:
     return key in cell.curves and any(map(math.isfinite, cell.curves[key].mean))
-
-
-def _name_of(key: str) -> str:
-    part, _, name = key.partition("/")
-    return f"{ {'val': 'validation', 'train': 'training'}.get(part, part) } {one_line(name)}"
 
 
 def _spread(shown: Sequence[Curve], with_seeds: bool) -> str:
@@ -128,7 +124,7 @@ def _alt(cells: Sequence[Cell], keys: Sequence[str]) -> str:
     parts = []
     for cell in space_evenly(cells, 12):
         ends = [(key, cell.curves[key]) for key in keys if _is_drawable(cell, key)]
-        last = ", ".join(f"{_name_of(key)} {curve.mean[-1]:.3g}" for key, curve in ends)
+        last = ", ".join(f"{name_of(key)} {curve.mean[-1]:.3g}" for key, curve in ends)
         parts.append(f"{one_line(cell.label)}: {last}")
     rest = "" if len(parts) == len(cells) else f"; and {len(cells) - len(parts)} more"
     return f"Learning curves. Final values: {'; '.join(parts)}{rest}."

@@ -28,7 +28,7 @@ def records(steps_per_epoch: int, steps: int, log_every: int = 50) -> list[dict[
     [
         ("accuracy", "accuracy (fraction of samples)"),
         ("mae", "mean absolute error (unit of the target)"),
-        ("map50_voc10", "mAP at IoU 0.5, VOC 2010"),
+        ("map50_voc10", "mAP50 (VOC 2010)"),
         ("own_score", "own score"),
     ],
 )
@@ -110,4 +110,4 @@ def test_trials_are_drawn() -> None:
 def test_every_metric_has_a_plain_name() -> None:
     metrics = index.metrics()
     assert all("_" not in metric.plain_name for metric in metrics.values())
-    assert metrics["errors_missed"].plain_name == "errors missed (per image)"
+    assert metrics["errors_missed"].title == "errors missed (per image)"

@@ -43,9 +43,9 @@ _CHECKED = 1000
     defaults={"model": "resnet20", "loss": "cross_entropy"},
     metrics=(
         Metric("loss", higher_is_better=False),
-        Metric("accuracy", unit="fraction of samples"),
-        Metric("accuracy_top5", unit="fraction of samples", label="top-5 accuracy"),
-        Metric("f1_macro", label="macro-averaged F1"),
+        Metric("accuracy", unit="fraction of samples", margin=0.01),
+        Metric("accuracy_top5", unit="fraction of samples", label="top-5 accuracy", margin=0.01),
+        Metric("f1_macro", label="macro-averaged F1", margin=0.01),
         Metric("calibration_error", higher_is_better=False),
     ),
     class_metric=Metric("recall"),

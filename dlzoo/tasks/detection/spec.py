@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 _ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 #: Mean average precision (mAP): name -> plain name.
 _PRECISIONS = {
-    "map50_voc10": "mAP at IoU 0.5, VOC 2010",
-    "map50_voc07": "mAP at IoU 0.5, VOC 2007",
-    "map_coco": "mAP at IoU 0.5 to 0.95, COCO",
-    "map50_coco": "mAP at IoU 0.5, COCO",
-    "map75_coco": "mAP at IoU 0.75, COCO",
-    "map_small_coco": "mAP of small objects, COCO",
-    "map_medium_coco": "mAP of medium objects, COCO",
-    "map_large_coco": "mAP of large objects, COCO",
+    "map50_voc10": "mAP50 (VOC 2010)",
+    "map50_voc07": "mAP50 (VOC 2007)",
+    "map_coco": "mAP50-95 (COCO)",
+    "map50_coco": "mAP50 (COCO)",
+    "map75_coco": "mAP75 (COCO)",
+    "map_small_coco": "mAP of small objects (COCO)",
+    "map_medium_coco": "mAP of medium objects (COCO)",
+    "map_large_coco": "mAP of large objects (COCO)",
 }
 #: Images of the test split that are drawn with their detections.
 _SHOWN = 12
@@ -70,7 +70,7 @@ _SHOWN = 12
     moves=("boxes",),
     example=(416, 20),  # as VOC is read
     metrics=(
-        *(Metric(name, label=label) for name, label in _PRECISIONS.items()),
+        *(Metric(name, label=label, margin=0.01) for name, label in _PRECISIONS.items()),
         *(Metric(f"errors_{kind}", higher_is_better=False, unit="per image") for kind in _ERRORS),
     ),
     class_metric=Metric("ap50_voc10", label="average precision"),

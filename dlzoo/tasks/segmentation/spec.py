@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     ),
     metrics=(
         Metric("loss", higher_is_better=False),
-        Metric("miou", label="mean IoU"),
-        Metric("dice", label="Dice"),
-        Metric("pixel_accuracy", unit="fraction of pixels"),
-        Metric("boundary_f1", label="boundary F1"),
+        Metric("miou", label="mean IoU", margin=0.01),
+        Metric("dice", label="Dice", margin=0.01),
+        Metric("pixel_accuracy", unit="fraction of pixels", margin=0.01),
+        Metric("boundary_f1", label="boundary F1", margin=0.01),
     ),
     class_metric=Metric("iou", label="intersection over union"),
 )
