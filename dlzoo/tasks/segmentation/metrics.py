@@ -13,6 +13,7 @@ from dlzoo.data.mask_set import IGNORED
 from dlzoo.metrics.accumulators import Sum, Table
 from dlzoo.metrics.evaluation import Evaluation, add_loss, loss_of_split, standard_error_of_share
 from dlzoo.tasks.segmentation.boundary import boundary_scores
+from dlzoo.tasks.segmentation.chance import Agreement
 
 #: Images of the split whose predicted masks are kept for pictures.
 SHOWN = 6
@@ -33,6 +34,7 @@ class SegmentationEvaluation(Evaluation):
         super().__init__()
         self.loss_fn, self.classes, self.details = loss_fn, num_classes, details
         self.losses, self.confusion, self.boundaries = Sum(), Sum(), Sum()
+        self.agreement = Agreement()
         self.table, self.shown = Table(), Table(SHOWN)
 
     def update(self, logits: Tensor, masks: Tensor, sizes: Sequence[tuple[int, int]], indices: range) -> None:
@@ -48,6 +50,7 @@ class SegmentationEvaluation(Evaluation):
         predicted = logits.argmax(1)
         cells = confusion_of_images(predicted, masks, self.classes)
         self.confusion.update(cells.sum(0))
+        self.agreement.update(cells)
         predicted = predicted.to(torch.uint8)
         arrays = zip(predicted.cpu().numpy(), masks.cpu().numpy(), sizes, strict=True)
         pairs = ((guess[:high, :wide], mask[:high, :wide]) for guess, mask, (wide, high) in arrays)
@@ -72,18 +75,11 @@ class SegmentationEvaluation(Evaluation):
         }
 
     def learned_nothing(self) -> str | None:
-        """Return why the prediction is no better than the most frequent class everywhere."""
-        cells = self.confusion.total().double()
-        if not cells.sum():
+        if not self.agreement.is_chance():
             return None
-        most = float(cells.sum(1).amax() / cells.sum())
-        accuracy = float(cells.diagonal().sum() / cells.sum())
-        if accuracy > most:
-            return None
-        return (
-            f"{accuracy:.1%} of the pixels of {self.count:,} test images are correct, and {most:.1%} would be if the"
-            " most frequent class were predicted everywhere"
-        )
+        if int(self.confusion.total().sum(0).count_nonzero()) == 1:
+            return f"it predicts one class for all pixels of {self.count:,} test images"
+        return f"its masks fit the {self.count:,} test images no better than they would fit others"
 
     def standard_error(self, metric: str, value: float, samples: int) -> float | None:
         """Return that of a mean of values between 0 and 1 over the images; None for the loss."""

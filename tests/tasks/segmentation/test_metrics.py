@@ -126,13 +126,3 @@ def test_a_band_of_ignored_pixels_has_its_boundary_in_the_middle() -> None:
     scores, images = boundary_scores([(far, truth)], 2)
     assert (scores / images).tolist() == [0, 0]
     assert boundary_scores([(exact, np.full_like(truth, IGNORED))], 2).sum() == 0
-
-
-def test_the_most_frequent_class_everywhere_has_learned_nothing() -> None:
-    masks = torch.zeros(4, 8, 8, dtype=torch.uint8)
-    masks[:, :2] = 1
-    logits = torch.zeros(4, 2, 8, 8)
-    logits[:, 0] = 1
-    assert "75.0% of the pixels" in str(evaluated(logits, masks).learned_nothing())
-    logits[:, 1, :2] = 2
-    assert evaluated(logits, masks).learned_nothing() is None
