@@ -14,7 +14,7 @@ from dlzoo.runs.differences import format_value
 class Absent(Enum):
     """Level of a setting that an arm does not have: norm.num_groups of norm=bn."""
 
-    ABSENT = "-"
+    ABSENT = "\N{EN DASH}"
 
     def __str__(self) -> str:
         return self.value

@@ -37,11 +37,15 @@ def values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:
     return ", ".join(value for factor in factors if (value := level(content, cell, factor)) != NONE)
 
 
-def named_values(content: Content, cell: Cell, factors: Sequence[Factor]) -> str:
-    """Return the values, with the end of their keys where they are unclear: "batch_size=4", "mish, batch_size=4"."""
+def named_values(content: Content, cell: Cell, factors: Sequence[Factor], baseline: Cell | None = None) -> str:
+    """Return the values, with the end of their keys where they are unclear: "batch_size=4", "mish, batch_size=4".
+
+    Of a factor that the cell does not have the value is that of the baseline.
+    """
     parts = []
     for factor in factors:
-        value = level(content, cell, factor)
+        found = (level(content, each, factor) for each in (cell, baseline) if each is not None)
+        value = next((each for each in found if each != NONE), NONE)
         if value != NONE:
             bare = len(factors) > 1 and not factor.numeric and value not in _UNCLEAR_ALONE
             parts.append(value if bare else f"{one_line(factor.key).rpartition('.')[2]}={value}")
@@ -67,8 +71,9 @@ def context_of(content: Content, cell: Cell) -> str:
 def context_of_comparison(content: Content, comparison: Comparison) -> str:
     """Return the values of all factors that a comparison keeps equal: "batch_size=4", or an empty string."""
     others = [factor for factor in content.factors if factor.key != comparison.factor]
-    cell = next((cell for cell in content.cells if cell.label == comparison.label), None)
-    return named_values(content, cell, others) if cell and others else one_line(comparison.context)
+    cells = {cell.label: cell for cell in content.cells}
+    cell, baseline = cells.get(comparison.label), cells.get(comparison.baseline)
+    return named_values(content, cell, others, baseline) if cell and others else one_line(comparison.context)
 
 
 def crossed_factors(content: Content) -> tuple[Factor, Factor] | None:

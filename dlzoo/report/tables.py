@@ -30,7 +30,7 @@ Grid = dict[tuple[str, str], Cell]
 
 def means(content: Content) -> Table | None:
     """Make the table of the metric of each cell; two crossed factors have one row per number, one column per level."""
-    caption = f"Mean {one_line(content.metric.name)}{_interval_note(content)}"
+    caption = f"{capitalise(content.metric.name)}: means{_interval_note(content)}"
     if grid := crossed_factors(content):
         columns, rows = _grid(content, *grid)
         return table("means", f"{caption}, over {count_of_seeds(content)} per cell.", columns, rows)
