@@ -24,7 +24,7 @@ from dlzoo.config.hooks import check_hooks
 from dlzoo.config.settings import RunSettings
 from dlzoo.config.sources import Sources
 from dlzoo.config.yaml_file import read_yaml
-from dlzoo.core import own_parts
+from dlzoo.core import index, own_parts
 from dlzoo.core.errors import UserError
 from dlzoo.core.nearest import suggest_key
 from dlzoo.core.schema import check, settings_of
@@ -89,7 +89,7 @@ def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Co
         if known is None and name != "default":
             raise UserError(
                 f"{sources.prefix(choice)}{origin}={final[origin]['name']} does not support {choice}={name};"
-                f" leave {choice} out, or choose another {origin}"
+                f" leave {choice} out, or choose another {origin}{_supporting(choice, origin, final['data']['name'])}"
             )
         if known is None or (known == "default" and name == "default"):
             return {"name": "default"} | check_section(
@@ -102,6 +102,31 @@ def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Co
             own_settings = {key: value for key, value in registered.items() if key != "name"}
             settings = default_settings(choice, name) | own_settings | settings
     return {"name": name} | check_section(choice, f"{choice}={name}", settings, sources, settings_for(choice, name))
+
+
+def _supporting(choice: str, origin: str, data: str) -> str:
+    """Return ", such as model=yolov3" for an entry of `origin` that supports a choice, with other data if it must."""
+    names = [name for name in index.available(origin) if getattr(index.marks(origin, name), choice, None) is not None]
+    if origin != "model":
+        return f", such as {origin}={names[0]}" if names else ""
+    for each in (data, *(other for other in index.available("data") if _is_generated(other))):
+        fitting = [name for name in names if _fits(name, each)]
+        if fitting:
+            default = index.marks("data", each).model
+            model = default if default in fitting else fitting[0]
+            return ", such as " + (f"model={model}" if each == data else f"data={each} model={model}")
+    return ""
+
+
+def _fits(model: str, data: str) -> bool:
+    """Return whether a model is for a task of the data, and for tables if the data is one."""
+    marks, known = index.marks("model", model), index.marks("data", data)
+    return index.choose_task(data, known.tasks[0], marks.tasks) in marks.tasks and (marks.tables or not known.table)
+
+
+def _is_generated(data: str) -> bool:
+    """Return whether a data set needs no files."""
+    return not {"root", "path"} & index.settings("data", data).keys()
 
 
 def check_section(

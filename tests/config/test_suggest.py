@@ -267,3 +267,25 @@ def test_the_settings_that_are_listed_are_those_of_the_entry() -> None:
     assert "loss=cross_entropy has no such setting; its settings: label_smoothing, class_weights; " in error(
         "loss.reduction_type=2"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [
+        ("neck=pan", "data=shapes model=yolo_tiny"),
+        ("nms=soft_nms_gaussian", "data=shapes model=yolo_tiny"),
+        ("backbone=resnet50", "data=shapes model=yolo_tiny"),
+        ("upsample=nearest", "model=hrnet_w18"),
+        ("data=shapes model=lenet box_loss=diou", "model=yolo_tiny"),
+        ("model=linear norm=gn", None),
+        ("data=diabetes model=linear attention=se", None),
+    ],
+)
+def test_a_choice_that_a_model_does_not_support_is_told_with_a_model_that_does(
+    words: str, suggestion: str | None
+) -> None:
+    """What to type instead composes, together with the rest of what was typed."""
+    _, _, found = error(*words.split()).partition("such as ")
+    assert suggestion is None or found == suggestion
+    replaced = {word.partition("=")[0] for word in found.split()}
+    compose([*(word for word in words.split() if word.partition("=")[0] not in replaced), *found.split()])
