@@ -132,6 +132,8 @@ def load_trained(run: RunDir, conditions: Sequence[str] = ()) -> Trained:
     """
     state = load_state(run.selected_checkpoint())
     record, config = run.read(), without_weights(read(run.config_file))
+    if absent := [name for name in ("task", "classes", "in_channels", "image_size") if name not in record]:
+        raise UserError(f"{run.state_file}: cannot be used: {absent[0]} is missing")
     if conditions:
         config = with_changes(config, conditions, (*AFTER_TRAINING, *MOVABLE))
     _, augment = AUGMENTS.from_section(config["augment"])

@@ -80,6 +80,13 @@ def _are_parts(value: Any) -> bool:
     )
 
 
+def _are_colours(value: Any) -> bool:
+    return type(value) is list and all(
+        type(each) is list and len(each) == 3 and all(type(part) is int and 0 <= part <= 255 for part in each)
+        for each in value
+    )
+
+
 def _is_setting(value: Any) -> bool:
     if type(value) is list:
         return all(map(_is_setting, value))
@@ -126,6 +133,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("ranks", "threads"), (_is_small_count, "an integer from 1 to 65536")),
     **dict.fromkeys(("steps_per_epoch", "steps", "tested", "batch_size", "params", "macs", "trainable"), _COUNT),
     **dict.fromkeys(("in_channels", "image_size", "skipped", "validated"), _COUNT),
+    "colours": (_are_colours, "a list of colours, each three integers from 0 to 255"),
     "value_range": (_is_value_range, "two integers from 0 to 65535"),
     **dict.fromkeys(("wall_seconds", "images_per_second", "effective_lr", "selected_epoch", "others_busy"), _NUMBER),
 }

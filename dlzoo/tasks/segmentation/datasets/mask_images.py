@@ -90,11 +90,23 @@ def mask_set(
     train, paths = ([sample.pair.image for sample in each] for each in (chosen["train"], everything))
     conversion = conversion_for(masks.root, train, paths, background=background, value_range=value_range)
     splits = {part: _split(mine, part, masks, image_size, coding, conversion, cache) for part, mine in chosen.items()}
+    if lost := _lost_classes(everything, coding):
+        warnings.warn(f"{len(lost)} of {len(coding.classes)} classes have pixels in the masks, but none when images are"
+                      f" resized to data.image_size={image_size}: {', '.join(lost[:5])}; set it higher, or data.crop",
+                      Note, stacklevel=2)  # fmt: skip
     window = None if crop is None else min(crop, splits["train"].images.shape[1])
     return MaskSet(
         splits["train"], splits["test"], coding.classes, splits.get("val"), window, skipped, conversion.known_range,
         coding.colours, coding.notes,
     )  # fmt: skip
+
+
+def _lost_classes(samples: Sequence[Sample], coding: Coding) -> list[str]:
+    """Return the classes that have pixels in the files, but none after resizing."""
+    before, after = (
+        np.sum([coding.counts(getattr(sample.scan, name)) for sample in samples], 0) for name in ("values", "resized")
+    )
+    return [name for name, was, now in zip(coding.classes, before, after, strict=True) if was and not now]
 
 
 def _good_samples(masks: Masks, image_size: int | None, on_bad: OnBad) -> tuple[dict[str, list[Sample]], Coding, int]:
@@ -111,7 +123,7 @@ def _good_samples(masks: Masks, image_size: int | None, on_bad: OnBad) -> tuple[
     samples = [Sample(pair, scan) for pair, scan in zip(pairs, scans, strict=True) if isinstance(scan, Scan)]
     problems += [scan for scan in scans if isinstance(scan, str)]
     check = partial(problem_of_values, named=masks.named)
-    samples = _without(samples, lambda sample: check(sample.scan, sample.pair.mask), problems, stop=stop)
+    samples = _without(samples, lambda sample: check(sample.scan), problems, stop=stop)
     if not stop:
         bad = find_unreadable(masks.root, [sample.pair.image for sample in samples], masks.key)
         problems += bad.values()
@@ -174,7 +186,7 @@ def _split(
         key=[*masks.key, "masks", part, str(image_size), str(coding), str(conversion)],
         partners=list(dict.fromkeys(map(attrgetter("pair.mask"), samples))),
     )  # fmt: skip
-    counts = torch.tensor([coding.counts(sample.scan.values) for sample in samples])
+    counts = torch.tensor([coding.counts(sample.scan.resized) for sample in samples])
     return Split(images, counts, torch.tensor([sample.scan.size for sample in samples]), has_masks=True)
 
 

@@ -1,4 +1,4 @@
-"""What is in the masks of a data set: their sizes and how many pixels have each value."""
+"""What is in the masks of a data set: their sizes, and how many pixels have each value before and after resizing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlzoo.data.transforms.letterbox import resized, upright_size
 from dlzoo.tasks.segmentation.datasets.mask_file import StoredMask, unpack_colour
 
 #: The most values of a mask that are kept, the most frequent ones: a mask of classes has fewer.
-_KEPT = 300
+_KEPT = 4096
 #: Values that a message shows.
 _SHOWN = 6
 
@@ -57,8 +57,10 @@ class Scan(NamedTuple):
         size: width and height of the image and the mask on their canvas.
         as_stored: whether the image is used as it is stored, before rotation by EXIF.
         is_colour: whether the values are colours.
-        values: value -> its number of pixels, of at most 300 values.
+        values: value -> its number of pixels in the file, of at most 4,096 values.
         distinct: the number of different values.
+        resized: value -> its number of pixels after resizing.
+        lossy: the format of a file that does not keep the values of pixels; "" for others.
     """
 
     size: tuple[int, int]
@@ -66,6 +68,8 @@ class Scan(NamedTuple):
     is_colour: bool
     values: dict[int, int]
     distinct: int
+    resized: dict[int, int]
+    lossy: str = ""
 
     def histogram(self) -> str:
         """Return the most frequent values with their share: "0 (81.2 %), 7 (18.8 %)"."""
@@ -85,7 +89,7 @@ def spell_value(value: int, *, is_colour: bool) -> str:
 def scan_masks(
     pairs: Sequence[Pair], image_size: int | None, *, root: Path, key: Sequence[str], stop: bool
 ) -> list[Scan | str]:
-    """Read all masks, as they are after resizing, and return what is in each, or what is wrong with it.
+    """Read all masks, and return what is in each, or what is wrong with it.
 
     The result is kept in the cache folder.
 
@@ -107,20 +111,22 @@ def scan_masks(
                     raise result
                 found.append(str(result))
             else:
-                found.append([*result[:3], list(result.values.items()), result.distinct])
+                found.append([*result._replace(values=[*result.values.items()], resized=[*result.resized.items()])])
         return found
 
     files = dict.fromkeys(path for pair in pairs for path in (pair.image, pair.mask) if path.is_file())
     rows = digest(f"{pair.image} {pair.mask}" for pair in pairs)
     name = digest([str(root.resolve()), *key, str(image_size)])
-    answers = remember("masks", name, f"{rows} {stamp_of(root, list(files))}", find)
+    answers = remember("masks as stored", name, f"{rows} {stamp_of(root, list(files))}", find)
     if stop and (problem := next((answer for answer in answers if isinstance(answer, str)), None)):
         raise UserError(problem)
     return [answer if isinstance(answer, str) else _restored(*answer) for answer in answers]
 
 
-def _restored(size: Sequence[int], as_stored: bool, is_colour: bool, values: Any, distinct: int) -> Scan:
-    return Scan((size[0], size[1]), as_stored, is_colour, dict(values), distinct)
+def _restored(*fields: Any) -> Scan:
+    scan = Scan(*fields)
+    width, height = scan.size
+    return scan._replace(size=(width, height), values=dict(scan.values), resized=dict(scan.resized))
 
 
 def _scan(pair: Pair, image_size: int | None) -> Scan | UserError:
@@ -138,13 +144,21 @@ def _scan(pair: Pair, image_size: int | None) -> Scan | UserError:
         if is_transient(error.__cause__):  # says nothing of the file
             raise
         return error
-    mask = mask.resize(resized(size, image_size))
+    counts, smaller = _counts(mask), mask.resize(resized(size, image_size))
+    frequent = dict(list(counts.items())[:_KEPT])
+    after = counts if smaller is mask else _counts(smaller)
+    after = {value: count for value, count in after.items() if value in frequent}
+    return Scan(smaller.values.shape[::-1], size != turned, mask.is_colour, frequent, len(counts), after,
+                mask.lossy)  # fmt: skip
+
+
+def _counts(mask: StoredMask) -> dict[int, int]:
+    """Return value -> its number of pixels, the most frequent one first."""
     if mask.is_colour:
         values, counts = np.unique(mask.values, return_counts=True)
     else:
         every = np.bincount(mask.values.ravel())
         values = every.nonzero()[0]
         counts = every[values]
-    order = np.argsort(-counts, kind="stable")[:_KEPT]
-    frequent = dict(zip(values[order].tolist(), counts[order].tolist(), strict=True))
-    return Scan(mask.values.shape[::-1], size != turned, mask.is_colour, frequent, len(values))
+    order = np.argsort(-counts, kind="stable")
+    return dict(zip(values[order].tolist(), counts[order].tolist(), strict=True))
