@@ -109,8 +109,8 @@ def _shape(record: Record) -> str:
 
 
 def _losses(config: Record) -> str:
-    """Return the name of the loss; for a detector, of the classification and the box loss."""
-    names = [config[key]["name"] for key in ("loss", "box_loss") if key in config]
+    """Return the name of the loss, or the names of a sum; for a detector, of the classification and the box loss."""
+    names = [name for key in ("loss", "box_loss") if key in config for name in _terms(config[key])]
     return " + ".join(name for name in names if name != "default")
 
 
@@ -130,3 +130,7 @@ def _print_rows(console: Console, *rows: tuple[str, str], width: int = 15) -> No
     width = max(width, *(len(name) + 1 for name, _ in rows))
     for name, value in rows:
         console.print(Text(f"{name:<{width}}", style="bold") + Text(value), soft_wrap=True)
+
+
+def _terms(section: Record) -> list[str]:
+    return list(section.get("of") or [section["name"]])

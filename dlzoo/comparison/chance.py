@@ -22,4 +22,4 @@ def learned_nothing(arms: Mapping[str, Sequence[Record]]) -> list[str]:
     named = [f"{label} ({count} of {len(arms[label])} runs)" for label, count in counts.items() if count]
     if not named:
         return []
-    return [f"These networks learned nothing (no better than chance on the test split): {join_items(named)}."]
+    return [f"These runs learned nothing (no better than chance on the test split): {join_items(named)}."]

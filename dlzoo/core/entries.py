@@ -7,8 +7,8 @@ because the command line reads the metadata from the index.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
 #: An entry of another registry: its name, or a mapping with its name and the settings that differ from its defaults.
 Choice = str | Mapping[str, Any]
@@ -23,11 +23,17 @@ class Marks:
 
     hidden: bool = False
 
-    def non_defaults(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults as JSON values."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         defaults = type(self)()
-        return {name: value for name, value in values.items() if value != getattr(defaults, name)}
+        return {name: _as_json(value) for name, value in values.items() if value != getattr(defaults, name)}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
+    return asdict(value) if isinstance(value, Metric) else value
 
 
 @dataclass(frozen=True)
@@ -210,3 +216,10 @@ class TaskMarks(Marks):
     adapts: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     example: tuple[int, int] | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the marks that `as_json` described."""
+        by_class = values.get("class_metric")
+        metrics = tuple(Metric(**each) for each in values.get("metrics", ()))
+        return cls(**{**values, "metrics": metrics, "class_metric": Metric(**by_class) if by_class else None})

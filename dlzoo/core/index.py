@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,10 +65,7 @@ def settings(choice: str, name: str) -> dict[str, dict[str, Any]]:
 def marks(choice: str, name: str) -> Any:
     """Return the metadata of an entry, as its registry's dataclass (core/entries.py)."""
     if choice == "task":
-        meta = load()["task"]["entries"][name]["meta"]
-        by_class = meta.get("class_metric")
-        metrics = tuple(Metric(**each) for each in meta.get("metrics", ()))
-        return TaskMarks(**meta | {"metrics": metrics, "class_metric": Metric(**by_class) if by_class else None})
+        return TaskMarks.from_json(load()["task"]["entries"][name]["meta"])
     return LISTED[choice].marks(**entries(choice)[name]["meta"])
 
 
@@ -231,17 +227,10 @@ def _describe_entry(entry: Entry) -> dict[str, Any]:
         "doc": entry.doc,
         "source": entry.source,
         "settings": entry.settings,
-        "meta": {name: _as_json(mark) for name, mark in entry.marks.non_defaults().items()},
+        "meta": entry.marks.as_json(),
     }
     json.dumps(described)  # a default that no config can hold is an error here
     return described
-
-
-def _as_json(mark: Any) -> Any:
-    """Return a field of the marks as a JSON value."""
-    if isinstance(mark, tuple):
-        return [_as_json(item) for item in mark]
-    return asdict(mark) if isinstance(mark, Metric) else mark
 
 
 def _store(path: Path, content: dict[str, Any]) -> None:

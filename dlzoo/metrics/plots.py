@@ -52,6 +52,9 @@ def curves(
         axes.set(title=name.replace("_", " ") if known is None else known.title)
         if axes.lines:
             axes.legend(frameon=False)
+        else:
+            why = "not measured:\nno validation split"
+            axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=GREY)
     _limit_loss(loss)
     rates = _points(records, "lr")
     if rates:

@@ -70,7 +70,10 @@ def test_a_line_break_in_the_name_of_a_run_an_image_or_a_class_is_escaped() -> N
     assert format_predictions(str(path), [answer]) == [r"i\n.png: c\td 100.0%"]
     write_run(Path("boxes"), compose(["data=shapes"]), 0.5, task="detect")
     answer = {"file": "i.png", "objects": [], "picture": "o\n/i-found.png"}
-    assert format_predictions("boxes", [answer]) == [r"i.png: no objects; drawn in o\n/i-found.png"]
+    assert format_predictions("boxes", [answer]) == [
+        r"i.png: no objects with a score of 30% or more; drawn in o\n/i-found.png"
+    ]
+    assert "(the highest is 21%; " in format_predictions("boxes", [answer | {"highest_score": 0.21}])[0]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])

@@ -52,11 +52,11 @@ def test_networks_that_learned_nothing_are_named_first(tmp_path):
     write_sweep(tmp_path, NORMS[:1], SEEDS, accuracy)
     usual = analyse(tmp_path).answer
     write_sweep(tmp_path, NORMS[1:], SEEDS[:3], accuracy, result_notes={"lonely_best": "a lonely peak"})
-    assert not analyse(tmp_path).answer[0].startswith("These networks")
+    assert not analyse(tmp_path).answer[0].startswith("These runs")
     for run in write_sweep(tmp_path, NORMS[1:], SEEDS[3:5], accuracy):
         run.update(result_notes=nothing)
     first, *others = analyse(tmp_path).answer
-    assert first == "These networks learned nothing (no better than chance on the test split): norm=gn (2 of 5 runs)."
+    assert first == "These runs learned nothing (no better than chance on the test split): norm=gn (2 of 5 runs)."
     assert others and others != usual
 
 

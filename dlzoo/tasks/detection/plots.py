@@ -153,8 +153,8 @@ def predictions(
         _draw(axes, shown, classes, points=72 * min(3.1 / width, 3.1 * min(shape, 2) / height))
         if not len(shown):
             ground = {"facecolor": "black", "edgecolor": "none", "pad": 2}
-            axes.text(0.5, 0.04, "nothing found", transform=axes.transAxes, color="white", fontsize=9, ha="center",
-                      bbox=ground)  # fmt: skip
+            axes.text(0.5, 0.04, "nothing with this score", transform=axes.transAxes, color="white", fontsize=9,
+                      ha="center", bbox=ground)  # fmt: skip
     _explain_boxes(figure, labelled=labels is not None)
     figure.suptitle(f"detections with a score of {MIN_SCORE} or more, test split")
     return figure

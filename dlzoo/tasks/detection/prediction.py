@@ -111,7 +111,8 @@ def predict_objects(images: Sequence[ImageSource], trained: Trained) -> list[Obj
 def draw_objects(request: FileRequest, trained: Trained) -> list[Answer]:
     """Return {"file", "objects": [{"name", "score", "box": [x1, y1, x2, y2]}, ...], "picture"} of each file.
 
-    Boxes are in pixels of the image, and drawn on a copy of it in the folder `request.out` (None: the run's
+    Objects have a score of 0.3 or more; without one there is "highest_score", the highest of a detection. Boxes are in
+    pixels of the image, and drawn on a copy of it in the folder `request.out` (None: the run's
     `predictions`), where predictions.json lists all detections, of any score.
 
     Raises:
@@ -129,4 +130,20 @@ def draw_objects(request: FileRequest, trained: Trained) -> list[Answer]:
         answers.append({"file": file} | found.as_dict() | {"picture": save_image(drawn, out / name)})
     with refusing_write_errors(out / _ALL):
         write_atomically(out / _ALL, json.dumps(answers, indent=1) + "\n")
-    return [answer | {"objects": [one for one in answer["objects"] if one["score"] >= MIN_SCORE]} for answer in answers]
+    return [_shown(answer) for answer in answers]
+
+
+def names_of_objects(answer: Answer) -> str:
+    """Return the shown objects of an answer with their scores; without one, the highest score."""
+    if answer["objects"]:
+        return ", ".join(f"{one['name']} {one['score']:.0%}" for one in answer["objects"])
+    highest = answer.get("highest_score", 0.0)
+    known = f" (the highest is {highest:.0%}; {_ALL} has all)" if highest else ""
+    return f"no objects with a score of {MIN_SCORE:.0%} or more{known}"
+
+
+def _shown(answer: Answer) -> Answer:
+    """Return an answer with the objects of a score of 0.3 or more; without one, with the highest score."""
+    objects = [one for one in answer["objects"] if one["score"] >= MIN_SCORE]
+    below = {} if objects else {"highest_score": max((one["score"] for one in answer["objects"]), default=0.0)}
+    return answer | {"objects": objects} | below

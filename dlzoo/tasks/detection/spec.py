@@ -218,8 +218,9 @@ class DetectionSpec(TaskSpec):
         return draw_objects(request, trained)
 
     def format_prediction(self, prediction: Answer) -> str:
-        names = ", ".join(f"{one['name']} {one['score']:.0%}" for one in prediction["objects"]) or "no objects"
-        return f"{names}; drawn in {prediction['picture']}"
+        from dlzoo.tasks.detection.prediction import names_of_objects
+
+        return f"{names_of_objects(prediction)}; drawn in {prediction['picture']}"
 
 
 def _evaluation(tested: Tested) -> DetectionEvaluation:

@@ -113,7 +113,7 @@ def test_predictions_show_sure_detections_and_objects() -> None:
             assert (axes.get_xlim(), axes.get_ylim()) == ((0, image.shape[1]), (96, 0))
         legend = [text.get_text() for text in figure.legends[0].get_texts()]
         assert legend == ["detection, with class and score", *(["labelled object"] if said else [])]
-        assert "nothing found" not in check_plot(figure)
+        assert "nothing with this score" not in check_plot(figure)
 
 
 def test_predictions_have_the_size_of_their_images_and_say_that_nothing_was_found() -> None:
@@ -123,7 +123,7 @@ def test_predictions_have_the_size_of_their_images_and_say_that_nothing_was_foun
     assert {(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes} == {((0, 640), (480, 0))}
     found, nothing = ([text.get_text() for text in axes.texts] for axes in figure.axes)
     assert found == ["a class 0.90", "a class 0.80"]
-    assert nothing == ["nothing found"]
+    assert nothing == ["nothing with this score"]
     check_plot(figure)  # the labels of the two boxes do not overlap
 
 
