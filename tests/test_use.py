@@ -66,7 +66,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
         (f"{first.dir} model.hidden=[17]", "weights of another model"),
         ("absent.pt", "cannot be read as weights"),
         ("/etc/hostname", "damaged, or not a file of weights"),
-        (f"{tmp_path}", "is not a run directory"),
+        (f"{tmp_path}", "no run of dlzoo, and no file of weights"),
     ]:
         origin, *more = wrong.split(" ")
         with pytest.raises(UserError, match=says):

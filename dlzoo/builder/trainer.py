@@ -90,9 +90,7 @@ class Assembled:
         if config["init_from"]:
             # Float images are used as they are.
             normalise = deepcopy(self.normalise) if self.data.is_float else self.normalise
-            self.weights_origin = load_initial_weights(
-                config["init_from"], self.network, normalise, self.spec, self.data.classes
-            )
+            self.weights_origin = load_initial_weights(config, self.network, normalise, self.spec, self.data.classes)
         # The memory format of the loaders' batches.
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.module = self._make_module()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dlzoo.builder.foreign_weights import load_foreign
 from dlzoo.config import Config
-from dlzoo.core.errors import UserError, first_line
-from dlzoo.core.files import reason, refusal
+from dlzoo.core.errors import UserError
+from dlzoo.core.files import refusal
+from dlzoo.data.transforms.batch import Normalise
 from dlzoo.engine.checkpoint_file import check_checkpoint, is_state, load_intact
 from dlzoo.engine.optimizer_state import check_optimizer_state
 from dlzoo.layers.head import is_head_key
 from dlzoo.runs.run_dir import RunDir
 from dlzoo.tasks.base import TaskSpec
+from dlzoo.weights.files import read_content
 
 State = dict[str, Tensor]
 
@@ -74,35 +78,26 @@ def _remedy(path: Path) -> str:
     return f"; delete it to resume from best.ckpt, of step {clock}"
 
 
-def load_weights(origin: Path) -> tuple[State, State]:
-    """Load (the network's weights, its normalisation of images or {}) from a run directory or a file.
-
-    A file is a checkpoint of a run (its averaged weights, if it has them) or a state dict.
-
-    Raises:
-        UserError: if the file does not exist, or does not contain weights.
-    """
-    state = load_state(RunDir.open(origin).selected_checkpoint() if origin.is_dir() else origin)
-    return trained_state(state), child_state(state, "normalise")
-
-
 def load_state(path: Path) -> State:
-    """Load the state dict of a checkpoint, or of a file that is a state dict.
+    """Load the state dict of a checkpoint of a run.
 
     Raises:
         UserError: if the file does not exist, or does not contain weights.
     """
-    try:
-        content = load_intact(path)
-    except Exception as error:
-        why = first_line(error) if isinstance(error, ValueError) else "damaged, or not a file of weights"
-        if isinstance(error, OSError):
-            why = reason(error)
-        raise UserError(f"{path}: cannot be read as weights ({why})") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if state is None or not is_state(state):
+    state = own_state(read_content(path))
+    if state is None:
         raise UserError(f"{path}: contains no weights; name a checkpoint or a state dict of tensors")
-    return dict(state)
+    return state
+
+
+def own_state(content: Any, network: nn.Module | None = None) -> State | None:
+    """Return the state dict in a checkpoint of a run, or one with the names of `network`; None for that of others."""
+    if not isinstance(content, Mapping):
+        return None
+    if "task" in content and is_state(content.get("state_dict")):
+        return dict(content["state_dict"])
+    known = set() if network is None else network.state_dict().keys()
+    return dict(content) if is_state(content) and 2 * len(known & content.keys()) >= len(content) else None
 
 
 def trained_state(state: State) -> State:
@@ -158,22 +153,28 @@ def _describe(tensor: Tensor) -> str:
 
 
 def load_initial_weights(
-    init_from: str, network: nn.Module, normalise: nn.Module, spec: TaskSpec, classes: Sequence[str]
+    config: Config, network: nn.Module, normalise: nn.Module, spec: TaskSpec, classes: Sequence[str]
 ) -> str:
-    """Load the weights of a run or a file and their normalisation of images; return a description of what was loaded.
+    """Load the weights that init_from names and their normalisation of images; return what was loaded.
 
-    The head is loaded too if it was trained for the same `classes`.
+    They are those of a run, of a file of one, or a file or folder of another program. The head is loaded too if it was
+    trained for the same `classes`.
 
     Raises:
         UserError: if the weights belong to another model.
     """
-    origin = Path(os.path.expanduser(init_from))
-    state, normalisation = load_weights(origin)
+    origin = Path(os.path.expanduser(config["init_from"]))
+    run = RunDir(origin) if RunDir(origin).state_file.is_file() else None
+    content = read_content(run.selected_checkpoint() if run else origin)
+    whole = own_state(content, network)
+    if whole is None:
+        return _load_foreign(content, origin, config, network, normalise, classes)
+    state, normalisation = trained_state(whole), child_state(whole, "normalise")
     where = f"init_from={origin}"
     if spec.load_backbone(state, network, where):
         loaded = f"{origin}, for the backbone"
     else:
-        known = RunDir.open(origin).read().get("classes") if origin.is_dir() else None
+        known = run.read().get("classes") if run else None
         shapes = {key: value.shape for key, value in network.state_dict().items() if is_head_key(key)}
         heads = [key for key in shapes if not key.startswith("aux")]  # an auxiliary head may be missing
         other_head = any(key not in state or state[key].shape != shapes[key] for key in heads)
@@ -184,3 +185,13 @@ def load_initial_weights(
     if normalisation:
         transfer(normalisation, normalise, where)
     return loaded
+
+
+def _load_foreign(
+    content: Any, origin: Path, config: Config, network: nn.Module, normalise: nn.Module, classes: Sequence[str]
+) -> str:
+    loaded = load_foreign(content, origin, network, config, classes)
+    channels = normalise.get_buffer("scale").numel()
+    if loaded.normalisation is not None and len(loaded.normalisation[0]) == channels:
+        normalise.load_state_dict(Normalise(*map(torch.tensor, loaded.normalisation)).state_dict())
+    return "; ".join([f"{origin}: {loaded.match.lines()[0]}", *loaded.match.lines()[1:]])

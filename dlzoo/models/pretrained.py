@@ -53,6 +53,11 @@ def load_pretrained(network: nn.Module, name: str, counterpart: str) -> Normalis
     except Exception as error:
         raise UserError(f"{where}: the weights could not be downloaded ({first_line(error)})") from error
     copy_weights(reference, network, where)
+    return usual_normalisation(name)
+
+
+def usual_normalisation(name: str) -> Normalisation:
+    """Return the mean and the deviation of a channel that torchvision's weights for our model expect."""
     return GOOGLENET if name == "googlenet" else IMAGENET
 
 

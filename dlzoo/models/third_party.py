@@ -12,21 +12,23 @@ from dlzoo.core.errors import UserError, did_you_mean, first_line
 from dlzoo.core.registries import MODELS
 from dlzoo.layers.parts import Parts
 from dlzoo.layers.replace import replace_parts
-from dlzoo.models.pretrained import download
+from dlzoo.models.pretrained import Normalisation, download
 
 
 class ThirdParty(nn.Module):
     """Somebody else's network, its last linear layer taken out: (N, in_channels, H, W) -> (N, num_classes).
 
-    `notes` says what of the chosen parts went where. `normalisation` is the mean and the deviation of a channel that
-    pretrained weights expect, for images between 0 and 1.
+    `head_path` is the place in the network that its last layer had. `notes` says what of the chosen parts went where.
+    `usual_normalisation` is the mean and the deviation of a channel that its pretrained weights expect, for images
+    between 0 and 1, and `normalisation` is the same if it has them.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Module, notes: list[str]) -> None:
+    def __init__(self, body: nn.Module, head: nn.Module, head_path: str, notes: list[str]) -> None:
         super().__init__()
         self.body, self.head = body, head
-        self.notes = notes
-        self.normalisation: tuple[list[float], list[float]] | None = None
+        self.head_path, self.notes = head_path, notes
+        self.normalisation: Normalisation | None = None
+        self.usual_normalisation: Normalisation | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x))
@@ -60,8 +62,9 @@ def from_timm(
         )
 
     network = _adopt(make, f"model=timm model.arch={arch}", in_channels, image_size, num_classes, parts, pretrained)
-    if pretrained and config is not None:
-        network.normalisation = list(config.mean), list(config.std)
+    if config is not None:
+        network.usual_normalisation = list(config.mean), list(config.std)
+    network.normalisation = network.usual_normalisation if pretrained else None
     return network
 
 
@@ -106,10 +109,10 @@ def from_torchvision(
         return network
 
     network = _adopt(make, f"model=torchvision model.arch={arch}", 3, image_size, num_classes, parts, pretrained)
-    if pretrained:
-        weights: Any = zoo.get_model_weights(arch)
-        transform = weights.DEFAULT.transforms()
-        network.normalisation = list(transform.mean), list(transform.std)
+    weights: Any = zoo.get_model_weights(arch)
+    transform = weights.DEFAULT.transforms()
+    network.usual_normalisation = list(transform.mean), list(transform.std)
+    network.normalisation = network.usual_normalisation if pretrained else None
     return network
 
 
@@ -151,7 +154,7 @@ def _adopt(
             last = nn.Linear(last.in_features, num_classes)
         with torch.no_grad():
             notes = replace_parts(network, parts, lambda: network.eval()(images))
-    return ThirdParty(network.train(), last, notes).to(device)
+    return ThirdParty(network.train(), last, path, notes).to(device)
 
 
 def _last_linear(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:

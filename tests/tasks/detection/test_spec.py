@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dlzoo.builder.evaluate import evaluate
 from dlzoo.builder.model import build_loss
 from dlzoo.builder.predict import predict
-from dlzoo.builder.weights import load_weights
+from dlzoo.builder.weights import load_state, trained_state
 from dlzoo.cli import main
 from dlzoo.config import compose
 from dlzoo.core import index
@@ -166,7 +166,7 @@ def test_a_classifier_becomes_a_backbone() -> None:
     second = train("model=resnet18", "model.width=8", "trainer=debug", "data=image_folder", "data.root=photos",
                    "data.image_size=32", "data.batch_size=8", "augment=none")  # fmt: skip
     third = train(*TINY, *SMALL_BACKBONE, "trainer=debug", "optimizer.lr=1e-30", f"init_from={second.dir}")
-    theirs, ours = load_weights(second.dir)[0], load_weights(third.dir)[0]
+    theirs, ours = (trained_state(load_state(RunDir.open(run.dir).selected_checkpoint())) for run in (second, third))
     moved = [
         key for key in theirs if f"backbone.network.{key}" in ours and "running" not in key and theirs[key].dim() > 1
     ]
