@@ -47,7 +47,10 @@ _SHAPES = "python train.py data=shapes data.batch_size=16"
 _NORMS = "python train.py -m name=norms norm=bn,gn data.batch_size=2,8,32 'seed=range(8)'"
 _SMALL_BATCH = "dlzoo compare norm=bn,gn base='model=resnet20 data.batch_size=4' seeds=8 name=small_batch"
 _OWN_NORM = "python train.py -m parts=./rms.py norm=bn,gn,rms 'seed=range(6)' trainer.max_epochs=5 name=own_norm"
-_OF_OTHERS = "python train.py model=resnet50 init_from=resnet50-11ad3fa6.pth data=image_folder data.root=pets data.image_size=224"
+_OF_OTHERS = (
+    "python train.py model=resnet50 init_from=resnet50-11ad3fa6.pth data=image_folder data.root=pets"
+    " data.image_size=224"
+)
 _FINE_TUNED = "python train.py data=image_folder data.root=pets model=resnet18 init_from=outputs/<run> freeze=backbone"
 
 #: One run each. A training that is not here is composed, if one of these has all of its keys.
