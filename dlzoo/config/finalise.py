@@ -89,7 +89,7 @@ def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Co
         if known is None and name != "default":
             raise UserError(
                 f"{sources.prefix(choice)}{origin}={final[origin]['name']} does not support {choice}={name};"
-                f" leave {choice} out, or choose another {origin}{_supporting(choice, origin, final['data']['name'])}"
+                f" leave {choice} out, or choose another {origin}{_supporting(choice, origin, final)}"
             )
         if known is None or (known == "default" and name == "default"):
             return {"name": "default"} | check_section(
@@ -104,17 +104,22 @@ def _entry(choice: str, settings: Config, final: Config, sources: Sources) -> Co
     return {"name": name} | check_section(choice, f"{choice}={name}", settings, sources, settings_for(choice, name))
 
 
-def _supporting(choice: str, origin: str, data: str) -> str:
-    """Return ", such as model=yolov3" for an entry of `origin` that supports a choice, with other data if it must."""
+def _supporting(choice: str, origin: str, chosen: Config) -> str:
+    """Return ", such as model=yolov3" for an entry of `origin` that supports a choice, with other data if it must.
+
+    Models for the task of the chosen one come first.
+    """
     names = [name for name in index.available(origin) if getattr(index.marks(origin, name), choice, None) is not None]
     if origin != "model":
         return f", such as {origin}={names[0]}" if names else ""
+    data, tasks = chosen["data"]["name"], index.marks("model", chosen["model"]["name"]).tasks
     for each in (data, *(other for other in index.available("data") if _is_generated(other))):
         fitting = [name for name in names if _fits(name, each)]
+        fitting = [name for name in fitting if set(index.marks("model", name).tasks) & set(tasks)] or fitting
         if fitting:
             default = index.marks("data", each).model
-            model = default if default in fitting else fitting[0]
-            return ", such as " + (f"model={model}" if each == data else f"data={each} model={model}")
+            found = default if default in fitting else fitting[0]
+            return ", such as " + (f"model={found}" if each == data else f"data={each} model={found}")
     return ""
 
 

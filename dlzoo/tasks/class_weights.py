@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dlzoo.config import Config
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import LOSSES
 
 
@@ -18,8 +19,14 @@ def build_loss(section: Config, counts: Tensor) -> nn.Module:
     Raises:
         UserError: for settings that the loss refuses.
     """
-    if section.get("class_weights") == "balanced":
+    weights = section.get("class_weights")
+    if weights == "balanced":
         section = {**section, "class_weights": balanced_weights(counts)}
+    elif weights is not None and len(weights) != len(counts):
+        raise UserError(f"loss.class_weights has {len(weights)} numbers, but there are {len(counts)} classes; give one"
+                        " for each")  # fmt: skip
+    elif weights is not None and not any(weights):
+        raise UserError("loss.class_weights are all 0, so that no class would be learnt; give one above 0")
     _, loss = LOSSES.from_section(section)
     return loss
 

@@ -277,6 +277,7 @@ def test_the_settings_that_are_listed_are_those_of_the_entry() -> None:
         ("backbone=resnet50", "data=shapes model=yolo_tiny"),
         ("upsample=nearest", "model=hrnet_w18"),
         ("data=shapes model=lenet box_loss=diou", "model=yolo_tiny"),
+        ("data=shapes model=unet_tiny backbone=resnet18", "model=deeplabv3"),
         ("model=linear norm=gn", None),
         ("data=diabetes model=linear attention=se", None),
     ],

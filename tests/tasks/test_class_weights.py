@@ -7,6 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from dlzoo.builder.compatibility import load_data
 from dlzoo.config import compose
+from dlzoo.core.errors import UserError
 from dlzoo.core.registries import TASKS
 from dlzoo.losses.cross_entropy import CrossEntropy
 from dlzoo.tasks.class_weights import balanced_weights, build_loss
@@ -55,3 +56,12 @@ def test_weights_that_were_given_stay() -> None:
     loss = build_loss({"name": "cross_entropy", "label_smoothing": 0.0, "class_weights": [1, 2]}, torch.tensor([1, 9]))
     assert isinstance(loss, CrossEntropy) and loss.class_weights is not None
     assert loss.class_weights.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"), [([1.0, 2.0], "has 2 numbers, but there are 3 classes"), ([0.0, 0.0, 0.0], "are all 0")]
+)
+def test_weights_that_do_not_fit_the_classes_are_refused(weights: list[float], says: str) -> None:
+    section = compose(["loss=cross_entropy", f"loss.class_weights={weights}"])["loss"]
+    with pytest.raises(UserError, match=says):
+        build_loss(section, torch.tensor([5, 5, 5]))
