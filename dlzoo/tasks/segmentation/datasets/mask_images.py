@@ -90,10 +90,7 @@ def mask_set(
     train, paths = ([sample.pair.image for sample in each] for each in (chosen["train"], everything))
     conversion = conversion_for(masks.root, train, paths, background=background, value_range=value_range)
     splits = {part: _split(mine, part, masks, image_size, coding, conversion, cache) for part, mine in chosen.items()}
-    if lost := _lost_classes(everything, coding):
-        warnings.warn(f"{len(lost)} of {len(coding.classes)} classes have pixels in the masks, but none when images are"
-                      f" resized to data.image_size={image_size}: {', '.join(lost[:5])}; set it higher, or data.crop",
-                      Note, stacklevel=2)  # fmt: skip
+    _note_what_is_lost(everything, coding, image_size)
     window = None if crop is None else min(crop, splits["train"].images.shape[1])
     return MaskSet(
         splits["train"], splits["test"], coding.classes, splits.get("val"), window, skipped, conversion.known_range,
@@ -101,12 +98,20 @@ def mask_set(
     )  # fmt: skip
 
 
-def _lost_classes(samples: Sequence[Sample], coding: Coding) -> list[str]:
-    """Return the classes that have pixels in the files, but none after resizing."""
+def _note_what_is_lost(samples: Sequence[Sample], coding: Coding, image_size: int | None) -> None:
+    """Report images that may not fit their masks, and classes that have no pixels after resizing."""
+    if unclear := [sample for sample in samples if sample.scan.unclear]:
+        warnings.warn(f"{len(unclear)} image(s), such as {unclear[0].pair.image}, are turned by their EXIF orientation;"
+                      " sizes do not tell whether their masks must be, too: they are taken to be turned already", Note,
+                      stacklevel=3)  # fmt: skip
     before, after = (
         np.sum([coding.counts(getattr(sample.scan, name)) for sample in samples], 0) for name in ("values", "resized")
     )
-    return [name for name, was, now in zip(coding.classes, before, after, strict=True) if was and not now]
+    lost = [name for name, was, now in zip(coding.classes, before, after, strict=True) if was and not now]
+    if lost:
+        warnings.warn(f"{len(lost)} of {len(coding.classes)} classes have pixels in the masks, but none when images are"
+                      f" resized to data.image_size={image_size}: {', '.join(lost[:5])}; set it higher, or data.crop",
+                      Note, stacklevel=3)  # fmt: skip
 
 
 def _good_samples(masks: Masks, image_size: int | None, on_bad: OnBad) -> tuple[dict[str, list[Sample]], Coding, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from dlzoo.core.errors import UserError
 from dlzoo.core.files import is_transient
 from dlzoo.data.storage.decode import map_with_progress
-from dlzoo.data.storage.image_file import open_image
+from dlzoo.data.storage.image_file import open_image, orientation
 from dlzoo.data.storage.remember import digest, remember, stamp_of
 from dlzoo.data.transforms.letterbox import resized, upright_size
 from dlzoo.tasks.segmentation.datasets.mask_file import StoredMask, unpack_colour
@@ -61,6 +61,7 @@ class Scan(NamedTuple):
         distinct: the number of different values.
         resized: value -> its number of pixels after resizing.
         lossy: the format of a file that does not keep the values of pixels; "" for others.
+        unclear: whether the image is turned by EXIF, and the size does not tell whether the mask is turned with it.
     """
 
     size: tuple[int, int]
@@ -70,6 +71,7 @@ class Scan(NamedTuple):
     distinct: int
     resized: dict[int, int]
     lossy: str = ""
+    unclear: bool = False
 
     def histogram(self) -> str:
         """Return the most frequent values with their share: "0 (81.2 %), 7 (18.8 %)"."""
@@ -135,6 +137,7 @@ def _scan(pair: Pair, image_size: int | None) -> Scan | UserError:
             raise UserError(f"{pair.where()}: image not found: {str(pair.image)!r}")
         with open_image(pair.image) as image:
             stored, turned = image.size, upright_size(image)
+            unclear = stored == turned and orientation(image) != 1
         mask = pair.read(turned)
         size = mask.values.shape[1], mask.values.shape[0]
         if size not in (stored, turned):
@@ -149,7 +152,7 @@ def _scan(pair: Pair, image_size: int | None) -> Scan | UserError:
     after = counts if smaller is mask else _counts(smaller)
     after = {value: count for value, count in after.items() if value in frequent}
     return Scan(smaller.values.shape[::-1], size != turned, mask.is_colour, frequent, len(counts), after,
-                mask.lossy)  # fmt: skip
+                mask.lossy, unclear)  # fmt: skip
 
 
 def _counts(mask: StoredMask) -> dict[int, int]:

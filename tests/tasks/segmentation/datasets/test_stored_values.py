@@ -130,3 +130,21 @@ def test_sixteen_bits_with_a_value_for_unknown_are_told_to_ignore_it(tmp_path: P
     with pytest.raises(UserError, match=r"data.ignore=\[65535\]"):
         load("mask_folder", tmp_path)
     assert load("mask_folder", tmp_path, ignore=("65535",)).classes == ("background", "class 1")
+
+
+@pytest.mark.parametrize(
+    ("orientation", "width", "noted"), [(1, 60, False), (3, 60, True), (6, 40, True), (6, 60, False)]
+)
+def test_images_whose_masks_may_not_be_turned_with_them_are_noted(
+    orientation: int, width: int, noted: bool, tmp_path: Path
+) -> None:
+    mask = halves(width)
+    for number in range(6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photo(tmp_path / "images" / f"{number}.jpg", width, 40, exif=exif)
+        save_grey(mask, tmp_path / "masks" / f"{number}.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load("mask_folder", tmp_path)
+    assert any("EXIF orientation" in str(each.message) for each in caught) == noted
