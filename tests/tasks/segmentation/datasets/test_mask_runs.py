@@ -31,12 +31,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def coco(tmp_path: Path) -> list[str]:
-    return ["data=coco_masks", f"data.root={test_coco_masks.tree(tmp_path / 'coco')}"]
+    return ["data=coco_masks", f"data.root={test_coco_masks.tree(tmp_path / 'coco')}", "data.image_size=null"]
 
 
 def own(tmp_path: Path) -> list[str]:
     mask_tree(tmp_path / "own", {"train": 5, "test": 3}, save=save_palette)
-    return ["data=mask_folder", f"data.root={tmp_path / 'own'}"]
+    return ["data=mask_folder", f"data.root={tmp_path / 'own'}", "data.image_size=null"]
 
 
 SETS: dict[str, Callable[[Path], list[str]]] = {
@@ -69,6 +69,6 @@ def test_windows_are_trained_on_and_whole_images_tested(folder: Path, tmp_path: 
 
 
 def test_what_an_augmentation_does_is_shown(folder: Path) -> None:
-    words = ["data=mask_folder", f"data.root={folder}", "data.val_fraction=0", "data.batch_size=2"]
+    words = ["data=mask_folder", f"data.root={folder}", "data.image_size=32", "data.batch_size=2"]
     assert main(["show", "augment", "flip", *words]) == 0
     assert Path("outputs/show/augment_flip.png").is_file()
