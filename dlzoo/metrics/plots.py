@@ -112,24 +112,27 @@ def _limit_loss(axes: Any) -> None:
         axes.set_title(f"loss (validation up to {top:.3g})")
 
 
-def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int) -> Figure:
+def image_grid(
+    images: Sequence[Tensor] | Tensor, names: Sequence[str], title: str, columns: int, side: float = 1.7
+) -> Figure:
     """Draw images, each (H, W, C) uint8, row by row with names of up to two lines above them.
 
     Values of float images are scaled to the range that each has. Names and lines of the title are cut to fit.
 
     Args:
         columns: the largest number of columns; fewer are used where rows would be uneven.
+        side: the width of an image and the gap beside it, in inches.
     """
     rows = max(1, -(-len(names) // columns))
     columns = max(1, min(columns, -(-len(names) // rows)))
-    width = max(1.7 * columns, _NARROWEST)
+    width, gap = max(side * columns, _NARROWEST), 0.35 if any(names) else 0.1
     lines = [line for text in title.split("\n") for line in wrap(text, int(width / _TITLE_LETTER)) or [""]]
-    figure = Figure(figsize=(width, 2.0 * rows + 0.3 + 0.2 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(width, side * (0.87 * gap + 0.87) * rows + 0.3 + 0.2 * len(lines)), layout="constrained")
     axes = figure.subplots()  # one for all: axes for each image would take most of the time of a short run
     axes.set_title("\n".join(lines))
     axes.axis("off")
     for place, (pixels, name) in enumerate(zip(images, names, strict=True)):
-        x, y = 1.1 * (place % columns), 1.35 * (place // columns)
+        x, y = 1.1 * (place % columns), (1 + gap) * (place // columns)
         if pixels.is_floating_point():
             low, high = pixels.min(), pixels.max()
             pixels = ((pixels - low) / (high - low).clamp(min=1e-12) * 255).byte()
@@ -137,8 +140,8 @@ def image_grid(images: Sequence[Tensor] | Tensor, names: Sequence[str], title: s
         axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="auto")
         fitting = "\n".join(shorten(line, CAPTION) for line in name.split("\n"))
         axes.text(x + 0.5, y - 0.03, fitting, fontsize=8, ha="center", va="bottom")
-    middle, across = 0.55 * columns - 0.05, 1.1 * width / 1.7
-    axes.set(xlim=(middle - across / 2, middle + across / 2), ylim=(rows * 1.35 - 0.35, -0.35))
+    middle, across = 0.55 * columns - 0.05, 1.1 * width / side
+    axes.set(xlim=(middle - across / 2, middle + across / 2), ylim=(rows * (1 + gap) - gap, -gap))
     return figure
 
 

@@ -274,8 +274,8 @@ OTHERS = {
     "dlzoo show augment flip data=mask_folder data.root=roads": Rule(
         "data.batch_size=2", leaves=("outputs/show/augment_flip.png",)
     ),
-    "dlzoo show augment yolo data=yolo_txt data.root=mine": Rule(
-        "data.batch_size=2 data.image_size=64", leaves=("outputs/show/augment_yolo.png",)
+    "dlzoo show augment yolo augment.mosaic=0.5 data=yolo_txt data.root=mine": Rule(
+        "data.batch_size=2 data.image_size=64", leaves=("outputs/show/augment_yolo_mosaic=0.5.png",)
     ),
     "dlzoo list experiment": Rule(prints=("box_simulation",)),
     "dlzoo show act mish": Rule(prints=("arXiv:1908.08681",), leaves=("outputs/show/act_mish.png",)),
