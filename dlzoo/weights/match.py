@@ -26,12 +26,14 @@ class Match:
     `new`: names in the network that keep their initial weights.
     `left`: names in the file that the network does not have.
     `adapted`: names in the network whose tensors were resized, such as those for other input channels.
+    `misfits`: names in the network -> shapes of the tensors in the file that do not fit.
     """
 
     taken: State = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
+    misfits: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return what was taken, what is new and what was left over, a line each."""
@@ -59,10 +61,10 @@ def by_name(state: State, network: nn.Module, foreign: Mapping[str, str], origin
     """
     matches = [_matched(state, network, foreign, rename) for rename in renamings(foreign)]
     best = max(matches, key=lambda match: len(match.taken))
-    return _checked(best, state, network, origin)
+    return _checked(best, network, origin)
 
 
-def _checked(match: Match, state: State, network: nn.Module, origin: str) -> Match:
+def _checked(match: Match, network: nn.Module, origin: str) -> Match:
     """Return the match, if the file has at least 90 % of the network's tensors before its head.
 
     Raises:
@@ -74,13 +76,10 @@ def _checked(match: Match, state: State, network: nn.Module, origin: str) -> Mat
         return match
     absent = [key for key in match.new if not is_head_key(key)][:5]
     sizes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    differences = ", ".join(f"{key} {_shape(state, key)}, not {sizes[key]}" for key in absent)
+    differences = "; ".join(f"{key}: {match.misfits.get(key, 'absent')} in the file, {sizes[key]} in the model"
+                            for key in absent)  # fmt: skip
     raise UserError(f"{origin}: weights of another model: {fitting} of {len(body)} tensors before the head fit"
                     f" ({differences})")  # fmt: skip
-
-
-def _shape(state: State, key: str) -> str:
-    return f"is {tuple(state[key].shape)}" if key in state else "is absent"
 
 
 def _matched(
@@ -92,6 +91,8 @@ def _matched(
         fitted = _fitted(value, ours[key]) if key in ours and key not in match.taken else None
         if fitted is None:
             match.left.append(name)
+            if key in ours:
+                match.misfits.setdefault(key, tuple(value.shape))
             continue
         match.taken[key] = fitted
         if fitted.shape != value.shape:
